@@ -1,0 +1,118 @@
+"""The 28 findings: which lesion, at which place, how probable, and what that means.
+
+Fourteen heads per joint: oedema, erosion and fatty lesion in each of four quadrants, sclerosis
+and ankylosis of the whole joint. Left and right are always the patient's.
+
+Source: paper, "The SIJ lesions"; positive means a Berlin score of 1 or more.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Side(StrEnum):
+    """A side of the patient."""
+
+    RIGHT = "right"
+    LEFT = "left"
+
+
+class Lesion(StrEnum):
+    """The five lesion types of the paper."""
+
+    OEDEMA = "oedema"
+    EROSION = "erosion"
+    FATTY_LESION = "fatty lesion"
+    SCLEROSIS = "sclerosis"
+    ANKYLOSIS = "ankylosis"
+
+
+class Region(StrEnum):
+    """Where a lesion is scored: one of four quadrants, or the whole joint."""
+
+    UPPER_ILIUM = "upper ilium"
+    LOWER_ILIUM = "lower ilium"
+    UPPER_SACRUM = "upper sacrum"
+    LOWER_SACRUM = "lower sacrum"
+    JOINT = "joint"
+
+
+QUADRANTS = (Region.UPPER_ILIUM, Region.LOWER_ILIUM, Region.UPPER_SACRUM, Region.LOWER_SACRUM)
+
+
+@dataclass(frozen=True)
+class Head:
+    """One output of the lesion network: a lesion at a region of a joint."""
+
+    lesion: Lesion
+    region: Region
+
+
+HEADS: tuple[Head, ...] = (
+    *(
+        Head(lesion, region)
+        for lesion in (Lesion.OEDEMA, Lesion.EROSION, Lesion.FATTY_LESION)
+        for region in QUADRANTS
+    ),
+    Head(Lesion.SCLEROSIS, Region.JOINT),
+    Head(Lesion.ANKYLOSIS, Region.JOINT),
+)
+"""The 14 heads of a joint, in the order of the network's outputs."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """One of the 28 places of a study: a head on one side of the patient."""
+
+    side: Side
+    head: Head
+
+    def __str__(self) -> str:
+        """As a person reads it, for instance ``left lower ilium oedema``."""
+        return f"{self.side} {self.head.region} {self.head.lesion}"
+
+
+POSITIONS: tuple[Position, ...] = tuple(Position(side, head) for side in Side for head in HEADS)
+"""The 28 positions of a study: the right joint's heads, then the left joint's."""
+
+
+class Presence(StrEnum):
+    """What a probability says at its threshold."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNDETERMINED = "undetermined"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the networks say of one position.
+
+    Parameters
+    ----------
+    position
+        Lesion, region and side.
+    probability
+        Between 0 and 1; None where the position was not evaluable.
+    threshold
+        At or above this probability the lesion counts as present.
+    """
+
+    position: Position
+    probability: float | None
+    threshold: float
+
+    def __post_init__(self) -> None:
+        if self.probability is not None and not 0 <= self.probability <= 1:
+            raise ValueError(
+                f"{self.position}: probability {self.probability} is not within 0 to 1"
+            )
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"{self.position}: threshold {self.threshold} is not within 0 to 1")
+
+    @property
+    def presence(self) -> Presence:
+        """Present, absent, or undetermined where nothing could be evaluated."""
+        if self.probability is None:
+            return Presence.UNDETERMINED
+        return Presence.PRESENT if self.probability >= self.threshold else Presence.ABSENT

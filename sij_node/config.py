@@ -1,0 +1,268 @@
+"""config.toml as typed, frozen sections; every problem named at once.
+
+Unknown keys are errors, units end the name, and what a site must decide has no default.
+"""
+
+import ipaddress
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from sij_node.errors import ConfigurationInvalid
+
+
+def _printable_ascii(title: str) -> str:
+    if not all(" " <= character <= "~" and character != "\\" for character in title):
+        raise ValueError("an AE title is printable ASCII without backslash (PS3.5 6.2)")
+    return title
+
+
+AETitle = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=16, strip_whitespace=True),
+    AfterValidator(_printable_ascii),
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def _network(text: str) -> str:
+    ipaddress.ip_network(text, strict=False)
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
+
+
+class Section(BaseModel):
+    """A part of config.toml: frozen, and a key that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NodeConfig(Section):
+    """[node] Who this node is and where it keeps things."""
+
+    ae_title: AETitle
+    """The title a PACS must call."""
+    data_folder: Path
+    """Spool, quarantine and, with SQLite, the database. Shared when workers run elsewhere."""
+    log_format: Literal["json", "terminal"] = "json"
+    """json: one object a line. terminal: for reading while trying things."""
+
+
+class TlsConfig(Section):
+    """[listener.tls] DICOM over TLS as in PS3.15 B.12 (BCP 195)."""
+
+    certificate: Path
+    """PEM, the node's own certificate and its chain."""
+    private_key: Path
+    client_ca: Path | None = None
+    """PEM. When set, peers must show a certificate signed by it (mutual TLS)."""
+
+
+class ListenerConfig(Section):
+    """[listener] How studies come in, and the limits of one peer."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Loopback unless a site decides otherwise."""
+    port: Port = 11112
+    tls: TlsConfig | None = None
+    max_associations: Annotated[int, Field(ge=1, le=1000)] = 32
+    max_connections_per_address: Annotated[int, Field(ge=1, le=1000)] = 16
+    handshake_timeout_s: Seconds = 15
+    """From the TCP connection to the end of the association request, TLS included."""
+    pdu_timeout_s: Seconds = 30
+    """A PDU that has begun must be complete within this time."""
+    idle_timeout_s: Seconds = 60
+    """An association on which nothing begins for this long is aborted."""
+    max_pdu_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = 131072
+    max_instance_mb: Annotated[int, Field(ge=1, le=4096)] = 1024
+    max_nesting: Annotated[int, Field(ge=1, le=64)] = 16
+    """Depth of sequences within sequences; deeper objects are refused."""
+
+
+class PeerConfig(Section):
+    """[[peer]] A system that may send studies, and where its results go."""
+
+    ae_title: AETitle
+    networks: tuple[Network, ...] = Field(min_length=1)
+    """Addresses it may call from, as CIDR or single addresses. Never empty."""
+    host: str
+    """Where results are sent back to."""
+    port: Port
+    priority: Annotated[int, Field(ge=0, le=9)] = 5
+    """Studies of a peer with a higher number are analysed first."""
+    tls: bool = False
+    """Send results over TLS, with the certificates of [listener.tls]."""
+
+
+class PriorityRule(Section):
+    """[[priority_rule]] A study whose tag holds a text gets a priority of its own."""
+
+    keyword: str
+    """A DICOM keyword of the first image, for instance RequestedProcedurePriority."""
+    contains: Annotated[str, StringConstraints(min_length=1)]
+    priority: Annotated[int, Field(ge=0, le=9)]
+
+
+class StudyConfig(Section):
+    """[study] When a study counts as complete."""
+
+    pair_quiet_s: Seconds = 10
+    """With a T1 and a STIR series there, this long without a new instance."""
+    quiet_s: Seconds = 120
+    """Without such a pair, this long; then it is analysed as it is, or rejected."""
+
+
+class DatabaseConfig(Section):
+    """[database] Where the job table lives."""
+
+    url: str = ""
+    """Empty: SQLite in the data folder. Else postgresql+psycopg://user@host/name."""
+
+
+class WorkerConfig(Section):
+    """[worker] The processes that analyse."""
+
+    processes: Annotated[int, Field(ge=0, le=64)] = 1
+    """Workers that `sij-node run` starts."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU when there is one."""
+    threads: Annotated[int, Field(ge=0, le=256)] = 0
+    """CPU threads of the networks; 0: one for every core."""
+    lease_s: Seconds = 20
+    """A worker that gives no sign of life for this long has lost its job."""
+    study_limit_s: Seconds = 600
+    """An analysis that takes longer is ended and counts as a failed attempt."""
+    memory_limit_mb: Annotated[int, Field(ge=1024)] = 6144
+    """Data an analysis may hold in memory (not enforced with a GPU)."""
+
+
+class RetryConfig(Section):
+    """[retry] What happens after a failed attempt; analysis and delivery count separately."""
+
+    analysis_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    delivery_attempts: Annotated[int, Field(ge=1)] = 2000
+    """With waits of at most max_wait_s, 2000 is about a week."""
+    first_wait_s: Seconds = 5
+    """Doubled after each failure."""
+    max_wait_s: Seconds = 300
+
+
+class DeliveryConfig(Section):
+    """[delivery] How results are sent."""
+
+    connect_timeout_s: Seconds = 10
+    response_timeout_s: Seconds = 60
+
+
+class SpoolConfig(Section):
+    """[spool] What is kept, and for how long."""
+
+    keep_days: Annotated[float, Field(gt=0)] = 14
+    """Instances and results of finished jobs are removed after this time."""
+    min_free_mb: Annotated[int, Field(ge=0)] = 1024
+    """Below this much free disk new associations are refused."""
+
+
+class Config(Section):
+    """The whole of config.toml."""
+
+    node: NodeConfig
+    listener: ListenerConfig = ListenerConfig()
+    peer: tuple[PeerConfig, ...] = Field(min_length=1)
+    priority_rule: tuple[PriorityRule, ...] = ()
+    study: StudyConfig = StudyConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    worker: WorkerConfig = WorkerConfig()
+    retry: RetryConfig = RetryConfig()
+    delivery: DeliveryConfig = DeliveryConfig()
+    spool: SpoolConfig = SpoolConfig()
+
+    @model_validator(mode="after")
+    def _peers_are_distinct(self) -> Self:
+        titles = [peer.ae_title for peer in self.peer]
+        twice = sorted({title for title in titles if titles.count(title) > 1})
+        if twice:
+            raise ValueError(
+                f"peer: {', '.join(twice)} is there more than once; an AE title is unique"
+            )
+        if self.node.ae_title in titles:
+            raise ValueError(f"peer: {self.node.ae_title} is the node's own title")
+        return self
+
+    @model_validator(mode="after")
+    def _sending_over_tls_needs_certificates(self) -> Self:
+        if self.listener.tls is None and any(peer.tls for peer in self.peer):
+            raise ValueError("peer: tls = true needs the certificates of [listener.tls]")
+        return self
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the job table."""
+        return self.database.url or f"sqlite:///{self.node.data_folder.resolve() / 'jobs.sqlite'}"
+
+    def peer_titled(self, ae_title: str) -> PeerConfig | None:
+        """The peer with this AE title, or None when it is not configured."""
+        return next((peer for peer in self.peer if peer.ae_title == ae_title), None)
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a configuration file.
+
+    Relative folders are taken from the folder of the file.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        Naming every problem at once.
+    """
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationInvalid(
+            f"{path} cannot be read: {error}. Name another with --config."
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationInvalid(f"{path} is not valid TOML: {error}.") from error
+    try:
+        config = Config.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigurationInvalid(f"{path} has {_problems(error)}") from error
+    return _with_absolute_paths(config, path.parent.resolve())
+
+
+def _problems(error: ValidationError) -> str:
+    found = error.errors()
+    lines = [f"  {_place(problem['loc'])}: {problem['msg']}" for problem in found]
+    return f"{len(found)} problem{'s' if len(found) > 1 else ''}:\n" + "\n".join(lines)
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "the file as a whole"
+
+
+def _with_absolute_paths(config: Config, base: Path) -> Config:
+    node = config.node.model_copy(update={"data_folder": base / config.node.data_folder})
+    listener, tls = config.listener, config.listener.tls
+    if tls is not None:
+        tls = tls.model_copy(
+            update={
+                "certificate": base / tls.certificate,
+                "private_key": base / tls.private_key,
+                "client_ca": tls.client_ca and base / tls.client_ca,
+            }
+        )
+        listener = listener.model_copy(update={"tls": tls})
+    return config.model_copy(update={"node": node, "listener": listener})

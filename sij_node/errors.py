@@ -1,0 +1,128 @@
+"""Every error the node can name, sorted by what it means for the job.
+
+=======================  ===========================  ============  =====
+family                   job                          C-STORE       exit
+=======================  ===========================  ============  =====
+`InputRejected`          rejected, reason sent back   stored        65
+`TemporarilyUnavailable` waits, then failed           0xA700        75
+`InternalFault`          failed, a person is called   0xC211        70
+`ConfigurationInvalid`   none: the node won't start   none          78
+=======================  ===========================  ============  =====
+
+A message says what, which, what was needed and what to do. It never holds a patient's name,
+identifier or birth date; UIDs are allowed. Exit codes follow BSD's sysexits.
+"""
+
+from typing import ClassVar
+
+
+class NodeError(Exception):
+    """The root of every error the node names itself."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class InputRejected(NodeError):
+    """This study can never be analysed as it is; trying again will not help.
+
+    Each subclass carries the code value under which the reason is sent back to the PACS.
+    """
+
+    exit_code: ClassVar[int] = 65
+    reason_code: ClassVar[str] = "input-rejected"
+
+
+class PairMissing(InputRejected):
+    """No usable T1 series, no usable STIR series, or neither."""
+
+    reason_code = "pair-missing"
+
+
+class MixedPatients(InputRejected):
+    """Instances of one study belong to more than one patient."""
+
+    reason_code = "mixed-patients"
+
+
+class MixedFramesOfReference(InputRejected):
+    """T1 and STIR, or parts of one series, do not share a frame of reference."""
+
+    reason_code = "mixed-frames-of-reference"
+
+
+class GeometryUnusable(InputRejected):
+    """Slices are missing, doubled, tilted against each other or without a position."""
+
+    reason_code = "geometry-unusable"
+
+
+class PixelsUnusable(InputRejected):
+    """The pixel data cannot be decoded, or header and codestream disagree."""
+
+    reason_code = "pixels-unusable"
+
+
+class ConflictingCopies(InputRejected):
+    """The same SOP Instance UID arrived twice with different content."""
+
+    reason_code = "conflicting-copies"
+
+
+class JointNotFound(InputRejected):
+    """The networks see no sacroiliac joint in the images."""
+
+    reason_code = "joint-not-found"
+
+
+class TemporarilyUnavailable(NodeError):
+    """Something the node depends on does not answer now; trying again may help."""
+
+    exit_code: ClassVar[int] = 75
+
+
+class DatabaseUnavailable(TemporarilyUnavailable):
+    """The database does not answer, is locked, or refuses to write."""
+
+
+class SpoolUnavailable(TemporarilyUnavailable):
+    """The spool folder is full, read-only or gone."""
+
+
+class DestinationUnavailable(TemporarilyUnavailable):
+    """A destination refused, aborted or did not answer."""
+
+
+class LeaseLost(TemporarilyUnavailable):
+    """Another process took the job over; nothing of this attempt may be written."""
+
+
+class WorkerLost(TemporarilyUnavailable):
+    """The process that held the job died or fell silent."""
+
+
+class InternalFault(NodeError):
+    """The node itself is wrong."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class IllegalStep(InternalFault):
+    """A step that the job's state does not allow."""
+
+
+class UnknownJob(NodeError):
+    """A job number that is not in the table."""
+
+    exit_code: ClassVar[int] = 66
+
+
+class WeightsRefused(NodeError):
+    """A weights file or its card is missing, damaged or does not fit."""
+
+    exit_code: ClassVar[int] = 78
+
+
+class ConfigurationInvalid(NodeError):
+    """config.toml cannot be used; the message names every problem at once."""
+
+    exit_code: ClassVar[int] = 78

@@ -1,0 +1,1 @@
+"""Associations with other DICOM nodes."""

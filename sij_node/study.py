@@ -1,0 +1,72 @@
+"""What has been received: instances, and the study they belong to.
+
+Source: DICOM PS3.3 A.1.2, the patient, study, series and instance levels.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+@dataclass(frozen=True)
+class ReceivedInstance:
+    """One stored object and what is needed to find, group and check it again.
+
+    Parameters
+    ----------
+    file_name
+        Name within the spool: a hash of the SOP Instance UID, never text from the object.
+    sha256
+        Hex digest of the dataset's bytes as received, without preamble and file meta.
+    source_ae
+        Calling AE title of the association that brought it.
+    received_at
+        UTC, for people to read; nothing is timed by it.
+    """
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    study_uid: str
+    series_uid: str
+    patient_id: str
+    issuer_of_patient_id: str
+    source_ae: str
+    file_name: str
+    size_bytes: int
+    sha256: str
+    received_at: datetime
+
+
+class Registration(StrEnum):
+    """What became of an instance that was offered to the store."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    """Already here with the same content: acknowledged again, nothing changed."""
+    CONFLICT = "conflict"
+    """Already here with other content: the first copy stays, the second is quarantined."""
+    OWN_RESULT = "own result"
+    """One of the node's own results coming back: acknowledged, never analysed."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An object or association that was not accepted, kept for the administrator.
+
+    Parameters
+    ----------
+    status
+        The C-STORE status that was answered, or 0 where an association was rejected or aborted.
+    quarantined_as
+        File name within the quarantine folder, or empty when nothing was kept.
+    """
+
+    at: datetime
+    source_ae: str
+    address: str
+    sop_instance_uid: str
+    study_uid: str
+    status: int
+    reason: str
+    quarantined_as: str = ""
