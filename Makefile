@@ -1,0 +1,36 @@
+# Two commands do everything: `make demo` and `make test`. Both set up what they need.
+.DELETE_ON_ERROR:
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test check unit integration acceptance bench servers clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(READY)        ## a phantom study goes in, findings come back
+	$(BIN)/python -m deploy.demo
+
+test: check servers   ## every check and every test
+	$(BIN)/pytest
+
+check: $(READY)       ## style, types and import contracts; no test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+unit integration acceptance: $(READY)   ## one kind of test
+	$(BIN)/pytest tests/$@
+
+bench: $(READY) servers   ## measure beside peers; writes bench/results.md
+	$(BIN)/python -m deploy.bench
+
+servers:              ## the real servers that the tests run against, from Debian's packages
+	sh deploy/install-test-servers.sh
+
+clean:
+	rm -rf .venv demo-output test-artefacts

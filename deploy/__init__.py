@@ -1,0 +1,1 @@
+"""How the node is set up, tried and measured."""

@@ -1,0 +1,158 @@
+"""Sending results: stored bytes go out as they were stored, on an association of their own.
+
+Source: DICOM PS3.4 B.2.3 (statuses of C-STORE).
+"""
+
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, _config
+from pynetdicom.association import Association
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from sij_node.config import DeliveryConfig, PeerConfig, TlsConfig
+from sij_node.errors import DestinationUnavailable
+
+# Bytes are read from the file and sent, never decoded and encoded again.
+_config.STORE_SEND_CHUNKED_DATASET = True
+_config.LOG_REQUEST_IDENTIFIERS = False
+_config.LOG_RESPONSE_IDENTIFIERS = False
+
+_SUCCESS = 0x0000
+_DUPLICATE_INSTANCE = 0x0111
+_WARNINGS = range(0xB000, 0xC000)
+
+
+@dataclass(frozen=True)
+class OutgoingObject:
+    """A stored Part 10 file, explicit VR little endian, and the names it is announced by."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    file: Path
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the destination answered to one object.
+
+    Parameters
+    ----------
+    status
+        C-STORE status, or None where the context was refused or no answer came.
+    note
+        What to tell an administrator.
+    """
+
+    sop_instance_uid: str
+    status: int | None
+    note: str
+
+    @property
+    def acknowledged(self) -> bool:
+        """True when the destination has the object (a coercion warning included)."""
+        return self.status is not None and (
+            self.status in (_SUCCESS, _DUPLICATE_INSTANCE) or self.status in _WARNINGS
+        )
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Opens associations to peers in the node's name."""
+
+    ae_title: str
+    limits: DeliveryConfig
+    tls: TlsConfig | None = None
+
+    def send(self, peer: PeerConfig, objects: Sequence[OutgoingObject]) -> Iterator[Sent]:
+        """Send objects to a peer, one answer each, in order.
+
+        Raises
+        ------
+        DestinationUnavailable
+            If no association could be made, or it broke; objects answered before are done.
+        """
+        with self._associated(peer, sorted({o.sop_class_uid for o in objects})) as association:
+            for number, item in enumerate(objects, start=1):
+                yield _send_one(association, item, number, peer)
+
+    def echo(self, peer: PeerConfig) -> None:
+        """C-ECHO.
+
+        Raises
+        ------
+        DestinationUnavailable
+            If the peer does not answer with success.
+        """
+        with self._associated(peer, [str(Verification)]) as association:
+            answer = association.send_c_echo()
+            if answer.get("Status") != _SUCCESS:
+                raise DestinationUnavailable(
+                    f"{_named(peer)} did not answer a C-ECHO with success."
+                )
+
+    @contextmanager
+    def _associated(self, peer: PeerConfig, sop_classes: Sequence[str]) -> Iterator[Association]:
+        entity = AE(ae_title=self.ae_title)
+        entity.acse_timeout = entity.network_timeout = self.limits.response_timeout_s
+        entity.dimse_timeout = self.limits.response_timeout_s
+        entity.connection_timeout = self.limits.connect_timeout_s
+        for sop_class in sop_classes:
+            entity.add_requested_context(sop_class, ExplicitVRLittleEndian)
+            entity.add_requested_context(sop_class, ImplicitVRLittleEndian)
+        association = entity.associate(
+            peer.host, peer.port, ae_title=peer.ae_title, tls_args=self._tls_arguments(peer)
+        )
+        if not association.is_established:
+            raise DestinationUnavailable(_why_not(association, peer))
+        try:
+            yield association
+        finally:
+            if association.is_established:
+                association.release()
+
+    def _tls_arguments(self, peer: PeerConfig) -> tuple[ssl.SSLContext, str] | None:
+        if not peer.tls or self.tls is None:
+            return None
+        context = ssl.create_default_context(cafile=self.tls.client_ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.tls.certificate, self.tls.private_key)
+        return context, peer.host
+
+
+def _send_one(
+    association: Association, item: OutgoingObject, number: int, peer: PeerConfig
+) -> Sent:
+    syntaxes = {
+        context.transfer_syntax[0]
+        for context in association.accepted_contexts
+        if context.abstract_syntax == item.sop_class_uid
+    }
+    if not syntaxes:
+        return Sent(
+            item.sop_instance_uid, None, f"{_named(peer)} does not accept this kind of object."
+        )
+    as_stored = ExplicitVRLittleEndian in syntaxes
+    answer = association.send_c_store(item.file if as_stored else dcmread(item.file), msg_id=number)
+    if "Status" not in answer:
+        raise DestinationUnavailable(f"{_named(peer)} broke off or did not answer in time.")
+    status = int(answer.Status)
+    return Sent(item.sop_instance_uid, status, str(answer.get("ErrorComment", "")))
+
+
+def _why_not(association: Association, peer: PeerConfig) -> str:
+    if association.is_rejected:
+        return (
+            f"{_named(peer)} rejected the association: "
+            "check that it knows this node's AE title and address."
+        )
+    return f"{_named(peer)} cannot be reached: check that it runs and that host and port are right."
+
+
+def _named(peer: PeerConfig) -> str:
+    return f"{peer.ae_title} at {peer.host}:{peer.port}"
