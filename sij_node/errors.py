@@ -68,6 +68,12 @@ class ConflictingCopies(InputRejected):
     reason_code = "conflicting-copies"
 
 
+class DatasetUnreadable(InputRejected):
+    """The bytes of an instance do not follow DICOM's encoding, or end too early."""
+
+    reason_code = "dataset-unreadable"
+
+
 class JointNotFound(InputRejected):
     """The networks see no sacroiliac joint in the images."""
 
@@ -98,6 +104,34 @@ class LeaseLost(TemporarilyUnavailable):
 
 class WorkerLost(TemporarilyUnavailable):
     """The process that held the job died or fell silent."""
+
+
+class AssociationEnded(NodeError):
+    """An association ended without a release; only that association is touched."""
+
+    exit_code: ClassVar[int] = 75
+
+
+class ProtocolViolated(AssociationEnded):
+    """The peer sent what the upper layer protocol or DIMSE does not allow.
+
+    Parameters
+    ----------
+    abort_reason
+        Reason/Diag. of the A-ABORT that is sent back, DICOM PS3.8 Table 9-26.
+    """
+
+    def __init__(self, message: str, abort_reason: int = 0) -> None:
+        super().__init__(message)
+        self.abort_reason = abort_reason
+
+
+class PeerSilent(AssociationEnded):
+    """The peer did not send, finish or take what it had to in time."""
+
+
+class PeerGone(AssociationEnded):
+    """The connection was closed or reset, or the peer aborted."""
 
 
 class InternalFault(NodeError):
