@@ -1,0 +1,109 @@
+"""The contour network: where each joint begins, where it ends, and the way between them.
+
+A 2D U-Net reads one slice and answers, for each of the two joints, with a heatmap of the
+superior end (source), a heatmap of the inferior end (sink) and a field of unit vectors that
+leads from one to the other.
+
+Source: paper, "Delineating the sacroiliac joints" (one network, eight output channels).
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+from models.findings import Side
+
+CHANNELS_PER_JOINT = 4
+"""Source, sink, and the field's row and column components, in this order."""
+
+SOURCE, SINK, FIELD_ROW, FIELD_COLUMN = range(CHANNELS_PER_JOINT)
+
+SIDES: tuple[Side, ...] = tuple(Side)
+"""The joints in the order of the output channels: right, then left."""
+
+
+@dataclass(frozen=True)
+class ContourArchitecture:
+    """The numbers that fix the network's shape.
+
+    Parameters
+    ----------
+    width
+        Channels of the first level; each level below has twice as many.
+    levels
+        Resolutions, the first included.
+    fold
+        The image is folded ``fold × fold`` pixels into one before the first level and the answer
+        unfolded after the last, which loses no pixel. 1 is the plain U-Net.
+    """
+
+    width: int = 16
+    levels: int = 5
+    fold: int = 2
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.levels, self.fold) < 1:
+            raise ValueError(f"width, levels and fold must be 1 or more, got {self}")
+
+
+def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class ContourUNet(nn.Module):
+    """A U-Net with eight output channels, four per joint.
+
+    Parameters
+    ----------
+    architecture
+        Its shape.
+    """
+
+    def __init__(self, architecture: ContourArchitecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        widths = [architecture.width * 2**level for level in range(architecture.levels)]
+        folded = architecture.fold**2
+        outputs = CHANNELS_PER_JOINT * len(SIDES) * folded
+        inputs = [folded, *widths[:-1]]
+        self.down = nn.ModuleList(map(_double_convolution, inputs, widths))
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(below, here, 2, 2) for here, below in pairwise(widths)
+        )
+        self.merge = nn.ModuleList(_double_convolution(2 * here, here) for here in widths[:-1])
+        self.head = nn.Conv2d(widths[0], outputs, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps of both joints.
+
+        Parameters
+        ----------
+        images
+            ``(batch, 1, size, size)``; the size must be a multiple of
+            ``fold · 2^(levels - 1)``.
+
+        Returns
+        -------
+        Tensor
+            ``(batch, 8, size, size)``: source, sink, field row, field column of the right joint,
+            then of the left.
+        """
+        features = nnf.pixel_unshuffle(images, self.architecture.fold)
+        levels: list[Tensor] = []
+        for depth, block in enumerate(self.down):
+            features = block(nnf.max_pool2d(features, 2) if depth else features)
+            levels.append(features)
+        for level in reversed(range(len(self.up))):
+            raised = self.up[level](features)
+            features = self.merge[level](torch.cat([raised, levels[level]], dim=1))
+        return nnf.pixel_shuffle(self.head(features), self.architecture.fold)

@@ -1,0 +1,197 @@
+"""Phantom cases made ready for training: each is drawn once, cut once, and kept in one file.
+
+A case holds what the contour network sees (every slice at 224 × 224 with the true contours) and
+what the lesion network sees (both joints cut from T1 and STIR along contours a little off the
+truth, as a contour network would give them).
+"""
+
+import multiprocessing
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.contour_unet import SIDES
+from models.delineation import Contour, Delineation
+from models.findings import POSITIONS, Side
+from models.preprocess import canonical, carried, frame_of, network_slices, normalised
+from models.regions import joint_zones, region_label_map
+from models.roi import RoiRules, Sighting, cut, joint_boxes
+from models.volume import Volume
+from models.walk import evenly_spaced
+from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
+
+CONTOUR_POINTS = 16
+GREY_PER_UNIT = 127.5
+"""Normalised intensities 0 to 2 are kept as bytes."""
+
+SHIFT_MM, ENDS_MM = 1.0, 1.5
+"""Spread of what a contour network gets wrong: the whole line, and each end along the line."""
+
+STORED_SUFFIX = ".npz"
+_SEQUENCES = ("t1", "stir")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredCase:
+    """One case as training reads it.
+
+    Parameters
+    ----------
+    images
+        uint8, ``(slices, 224, 224)``: T1 from front to back, then STIR.
+    contours
+        float32, ``(slices, 2, 16, 2)`` in network pixels (right, left); NaN where not seen.
+    pixel_mm
+        Side of a network pixel for each slice, ``(slices,)``.
+    rois
+        uint8 squares and zones by (sequence, side), each ``(2, slices, size, size)``.
+    severity
+        int8, ``(28,)`` in the order of POSITIONS.
+    """
+
+    seed: int
+    images: NDArray[np.uint8]
+    contours: NDArray[np.float32]
+    pixel_mm: NDArray[np.float32]
+    rois: dict[tuple[str, Side], NDArray[np.uint8]]
+    severity: NDArray[np.int8]
+
+
+def stored_case(case: PhantomCase, rules: RoiRules) -> StoredCase:
+    """A phantom case cut and scaled as the networks will see it."""
+    sightings = [
+        _canonical_sighting(case.t1, case.t1_truth),
+        _canonical_sighting(case.stir, case.stir_truth),
+    ]
+    squares = [network_slices(sighting.volume) for sighting in sightings]
+    scales = [s.volume.spacing_mm[1] / frame_of(s.volume).scale for s in sightings]
+    return StoredCase(
+        case.seed,
+        _as_bytes(torch.cat(squares)[:, 0]),
+        np.concatenate([_network_contours(sighting) for sighting in sightings]),
+        np.repeat(scales, [len(part) for part in squares]).astype(np.float32),
+        _rois(sightings, rules, np.random.default_rng(case.seed)),
+        np.array([case.severity[position] for position in POSITIONS], dtype=np.int8),
+    )
+
+
+def _canonical_sighting(volume: Volume, truth: Delineation) -> Sighting:
+    upright = canonical(volume)
+    return Sighting(upright, carried(truth, volume, upright))
+
+
+def _as_bytes(values: torch.Tensor) -> NDArray[np.uint8]:
+    return (values * GREY_PER_UNIT).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def _network_contours(sighting: Sighting) -> NDArray[np.float32]:
+    frame = frame_of(sighting.volume)
+    slices = len(sighting.volume.voxels)
+    contours = np.full((slices, len(SIDES), CONTOUR_POINTS, 2), np.nan, dtype=np.float32)
+    for contour in sighting.delineation.contours:
+        line = evenly_spaced(contour.points, CONTOUR_POINTS)
+        contours[contour.slice_index, SIDES.index(contour.side)] = frame.to_network(line)
+    return contours
+
+
+def _rois(
+    sightings: list[Sighting], rules: RoiRules, rng: np.random.Generator
+) -> dict[tuple[str, Side], NDArray[np.uint8]]:
+    drawn = [Sighting(s.volume, _misdrawn(s, rng)) for s in sightings]
+    boxes = joint_boxes(drawn, rules)
+    rois = {}
+    for sequence, sighting in zip(_SEQUENCES, drawn, strict=True):
+        volume, labels = sighting.volume, region_label_map(sighting.volume, sighting.delineation)
+        grey = normalised(volume.voxels)
+        for side, box in boxes.items():
+            zones = joint_zones(labels, side)
+            square = _as_bytes(cut(volume, grey, box, rules.size_px))
+            zone = cut(volume, zones, box, rules.size_px, nearest=True).numpy().astype(np.uint8)
+            rois[sequence, side] = np.stack([square, zone])
+    return rois
+
+
+def _misdrawn(sighting: Sighting, rng: np.random.Generator) -> Delineation:
+    """The truth, a little shifted and with its ends a little too short or too long."""
+    per_mm = 1 / np.array(sighting.volume.spacing_mm[1:])
+    contours = []
+    for contour in sighting.delineation.contours:
+        points = contour.points + rng.normal(0, SHIFT_MM, 2) * per_mm
+        along = points[-1] - points[0]
+        along = along / np.linalg.norm(along)
+        slide = np.linspace(rng.normal(0, ENDS_MM), rng.normal(0, ENDS_MM), len(points))
+        points = points + slide[:, None] * along * per_mm
+        contours.append(Contour(contour.slice_index, contour.side, points, contour.quality))
+    return Delineation(tuple(contours))
+
+
+def write_case(stored: StoredCase, folder: Path) -> Path:
+    """Keep a case as ``<seed>.npz``; a half-written file never carries that name."""
+    path = folder / f"{stored.seed:06d}{STORED_SUFFIX}"
+    rois = {f"roi_{sequence}_{side}": roi for (sequence, side), roi in stored.rois.items()}
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(
+            file,
+            images=stored.images,
+            contours=stored.contours,
+            pixel_mm=stored.pixel_mm,
+            severity=stored.severity,
+            **rois,
+        )
+    return partial.rename(path)
+
+
+def read_case(folder: Path, seed: int) -> StoredCase:
+    """A case kept by `write_case`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it was not prepared.
+    """
+    with np.load(folder / f"{seed:06d}{STORED_SUFFIX}") as kept:
+        rois = {
+            (sequence, side): kept[f"roi_{sequence}_{side}"]
+            for sequence in _SEQUENCES
+            for side in Side
+            if f"roi_{sequence}_{side}" in kept
+        }
+        return StoredCase(
+            seed, kept["images"], kept["contours"], kept["pixel_mm"], rois, kept["severity"]
+        )
+
+
+def _prepare_one(task: tuple[int, Path, RoiRules]) -> int:
+    seed, folder, rules = task
+    torch.set_num_threads(1)
+    write_case(stored_case(make_case(seed, PhantomOptions()), rules), folder)
+    return seed
+
+
+def prepare_cases(seeds: Iterable[int], folder: Path, rules: RoiRules, processes: int = 2) -> int:
+    """Draw and keep every case that is not there yet.
+
+    Parameters
+    ----------
+    seeds
+        One per subject.
+    folder
+        Made if it does not exist.
+
+    Returns
+    -------
+    int
+        How many were drawn; those already there are left as they are.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    there = {int(path.stem) for path in folder.glob(f"*{STORED_SUFFIX}")}
+    missing = [(seed, folder, rules) for seed in seeds if seed not in there]
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for _ in pool.imap_unordered(_prepare_one, missing):
+            pass
+    return len(missing)
