@@ -1,0 +1,1 @@
+"""The demonstration: a phantom study goes in, coded findings come back."""

@@ -1,0 +1,80 @@
+"""A small archive that plays the originating PACS: it keeps what it is sent, and nothing more."""
+
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+
+class Archive:
+    """A storage SCP on loopback that writes each object to a folder.
+
+    Parameters
+    ----------
+    folder
+        Where received objects go, named by SOP Instance UID.
+    ae_title
+        The title it answers to.
+    port
+        TCP port on 127.0.0.1; 0 takes a free one.
+    status
+        What it answers to a C-STORE; anything but success keeps nothing.
+    """
+
+    def __init__(self, folder: Path, ae_title: str, port: int = 0, status: int = 0x0000) -> None:
+        self.folder = folder
+        self.ae_title = ae_title
+        self.status = status
+        self.stores = 0
+        self._port = port
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        entity = AE(ae_title=self.ae_title)
+        entity.supported_contexts = AllStoragePresentationContexts
+        entity.add_supported_context(Verification)
+        self._server = entity.start_server(
+            ("127.0.0.1", self._port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
+        )
+        self._port = self._server.server_address[1]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._port
+
+    def objects(self) -> list[Dataset]:
+        """What it holds, by file name."""
+        return [dcmread(file) for file in sorted(self.folder.glob("*.dcm"))]
+
+    def wait_for(self, count: int, timeout_s: float) -> bool:
+        """Wait until it holds so many objects; False when the time ran out."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._held() >= count, timeout_s)
+
+    def _held(self) -> int:
+        return sum(1 for _ in self.folder.glob("*.dcm"))
+
+    def _store(self, event: evt.Event) -> int:
+        with self._changed:
+            self.stores += 1
+            if self.status == 0x0000:
+                name = f"{event.request.AffectedSOPInstanceUID}.dcm"
+                (self.folder / name).write_bytes(event.encoded_dataset())
+            self._changed.notify_all()
+        return self.status

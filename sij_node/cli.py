@@ -1,0 +1,258 @@
+"""The command line: `sij-node run`, and the questions and actions of `sij_node.admin`.
+
+Exit status: 0 done, 2 wrong usage, 65 to 78 as in `sij_node.errors`.
+"""
+
+import getpass
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sij_node import __version__, node, supervisor
+from sij_node.admin import Admin
+from sij_node.config import Config, load_config
+from sij_node.errors import DestinationUnavailable, NodeError
+from sij_node.jobs import Job, State
+from sij_node.logs import configure_logging
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A PACS node for MRI of the sacroiliac joints. Trained on phantoms, not for clinical use.",
+)
+jobs_app = typer.Typer(no_args_is_help=True, help="Look at the queue and act on it.")
+app.add_typer(jobs_app, name="jobs")
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For scripts: JSON instead of a table.")]
+Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]
+JobNumber = Annotated[int, typer.Argument(help="The job's number.")]
+DEFAULT_CONFIG = Path("config.toml")
+
+
+def main() -> None:
+    """Run a command; an error of the node becomes one line and an exit status."""
+    try:
+        app()
+    except NodeError as error:
+        print(f"sij-node: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+
+
+@app.command()
+def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Run everything on this machine: listener, clock and workers."""
+    settings = _started(config)
+    node.open_store(settings).close()
+    program = [sys.executable, "-m", "sij_node"]
+    commands = [
+        [*program, "listen", "--config", str(config)],
+        *[[*program, "work", "--config", str(config)] for _ in range(settings.worker.processes)],
+    ]
+    with _stopped_by_signals() as stop:
+        sys.exit(supervisor.keep_running(commands, stop))
+
+
+@app.command()
+def listen(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Receive studies and keep the clock: settle, expire, retry, clear the spool."""
+    settings = _started(config)
+    with _stopped_by_signals() as stop:
+        node.listen(settings, stop)
+
+
+@app.command()
+def work(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Analyse queued studies and deliver results; start any number, on any machine."""
+    settings = _started(config)
+    with _stopped_by_signals() as stop:
+        node.work(settings, stop)
+
+
+@app.command()
+def send(
+    folder: Annotated[Path, typer.Argument(help="DICOM files to send, folders within included.")],
+    to: Annotated[str, typer.Option(help="HOST:PORT of the receiver.")] = "127.0.0.1:11112",
+    called: Annotated[str, typer.Option(help="AE title of the receiver.")] = "SIJNODE",
+    calling: Annotated[str, typer.Option(help="AE title to call from.")] = "ORTHANC",
+) -> None:
+    """Send files by C-STORE, for trying things out."""
+    failures = 0
+    console = Console()
+    for sent in node.send_folder(folder, to, called, calling):
+        if not sent.acknowledged:
+            failures += 1
+            console.print(f"{sent.sop_instance_uid}: {sent.note or 'refused'} ({_status(sent.status)})")
+    if failures:
+        raise DestinationUnavailable(f"{failures} objects were not accepted by {called} at {to}.")
+
+
+@app.command("check-config")
+def check_config(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Name every problem of the configuration, or show what is in force."""
+    settings = load_config(config)
+    if as_json:
+        print(settings.model_dump_json(indent=2))  # noqa: T201
+    else:
+        Console().print(f"{config} is usable: {settings.node.ae_title}, {len(settings.peer)} peer(s).")
+
+
+@app.command()
+def refused(
+    config: ConfigFile = DEFAULT_CONFIG, limit: Limit = 50, as_json: AsJson = False
+) -> None:
+    """List objects and associations that were not accepted, and why."""
+    with _admin(config) as admin:
+        rows = admin.refusals(limit)
+    if as_json:
+        return _print_json([asdict(row) for row in rows])
+    _print_table(
+        ["when", "from", "status", "reason", "kept as"],
+        [
+            [_when(row.at), row.source_ae, _status(row.status), row.reason, row.quarantined_as[:16]]
+            for row in rows
+        ],
+    )
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)  # noqa: T201
+
+
+@jobs_app.command("list")
+def list_jobs(
+    config: ConfigFile = DEFAULT_CONFIG,
+    state: Annotated[list[State] | None, typer.Option(help="Only jobs in this state.")] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, the newest first."""
+    with _admin(config) as admin:
+        jobs = admin.jobs(tuple(state or ()), limit)
+    if as_json:
+        return _print_json([asdict(job) for job in jobs])
+    _print_table(
+        ["job", "state", "from", "images", "attempts", "changed", "reason"],
+        [_job_row(job) for job in jobs],
+    )
+
+
+@jobs_app.command("show")
+def show_job(
+    job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False
+) -> None:
+    """Show one job: its steps, its deliveries, its errors in words."""
+    with _admin(config) as admin:
+        history = admin.history(job_id)
+    if as_json:
+        return _print_json(asdict(history))
+    console = Console()
+    console.print(f"Job {job_id}: {history.job.state}, study {history.job.study_uid}")
+    if history.job.reason:
+        console.print(history.job.reason)
+    _print_table(
+        ["when", "step", "from", "to", "who", "note"],
+        [
+            [_when(step.at), step.step, step.from_state or "", step.to_state, step.who, step.note]
+            for step in history.steps
+        ],
+    )
+    _print_table(
+        ["result", "to", "state", "attempts", "status", "note"],
+        [
+            [d.result.kind, d.destination, d.state, str(d.attempts), _status(d.status), d.note]
+            for d in history.deliveries
+        ],
+    )
+
+
+@jobs_app.command("retry")
+def retry_job(job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Queue a rejected or failed job again."""
+    _act(config, lambda admin: admin.retry(job_id))
+
+
+@jobs_app.command("cancel")
+def cancel_job(job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Cancel a job that is receiving, queued or delivering."""
+    _act(config, lambda admin: admin.cancel(job_id))
+
+
+def _act(config: Path, action: Callable[[Admin], Job]) -> None:
+    with _admin(config) as admin:
+        job = action(admin)
+    Console().print(f"Job {job.job_id} is {job.state}.")
+
+
+@contextmanager
+def _admin(config: Path) -> Iterator[Admin]:
+    store = node.open_store(load_config(config))
+    try:
+        yield Admin(store.table, getpass.getuser())
+    finally:
+        store.close()
+
+
+def _started(config: Path) -> Config:
+    settings = load_config(config)
+    configure_logging(settings.node.log_format)
+    return settings
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM and SIGINT set: the process then drains and ends."""
+    stop = threading.Event()
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, tell)
+    yield stop
+
+
+def _job_row(job: Job) -> list[str]:
+    return [
+        str(job.job_id),
+        job.state,
+        job.source_ae,
+        str(job.instances),
+        f"{job.analysis_attempts}+{job.delivery_attempts}",
+        _when(job.changed_at),
+        job.reason,
+    ]
+
+
+def _print_table(columns: list[str], rows: list[list[str]]) -> None:
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _print_json(content: Any) -> None:
+    print(json.dumps(content, default=str, indent=2))  # noqa: T201
+
+
+def _when(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _status(status: int | None) -> str:
+    return "" if status is None else f"0x{status:04X}"

@@ -1,0 +1,111 @@
+"""The courier: brings stored results to where the study came from, until they are acknowledged."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import structlog
+
+from sij_node.config import PeerConfig
+from sij_node.errors import DatabaseUnavailable, DestinationUnavailable, LeaseLost
+from sij_node.jobs import Delivery, DeliveryState, Job, RetryPolicy
+from sij_node.network.sender import OutgoingObject, Sent
+from sij_node.store.job_table import JobTable
+from sij_node.store.lease import held
+from sij_node.store.spool import Spool
+
+log = structlog.get_logger()
+
+Send = Callable[[PeerConfig, Sequence[OutgoingObject]], Iterator[Sent]]
+
+
+class Courier:
+    """Claims jobs with results to deliver, one at a time, until it is told to stop."""
+
+    def __init__(
+        self,
+        name: str,
+        table: JobTable,
+        spool: Spool,
+        send: Send,
+        peer_titled: Callable[[str], PeerConfig | None],
+        policy: RetryPolicy,
+        lease_s: float,
+        stop: threading.Event,
+    ) -> None:
+        self._name = name
+        self._table = table
+        self._spool = spool
+        self._send = send
+        self._peer_titled = peer_titled
+        self._policy = policy
+        self._lease_s = lease_s
+        self._stop = stop
+
+    def run(self, idle_s: float = 1.0) -> None:
+        """Deliver until `stop` is set."""
+        while not self._stop.is_set():
+            if not self._deliver_next():
+                self._stop.wait(idle_s)
+
+    def _deliver_next(self) -> bool:
+        try:
+            job = self._table.claim_delivery(self._name)
+            if job is not None:
+                self._deliver(job)
+            return job is not None
+        except LeaseLost as error:
+            log.warning("job was taken over", worker=self._name, reason=str(error))
+            return True
+        except DatabaseUnavailable as error:
+            log.warning("database unavailable", worker=self._name, reason=str(error))
+            return False
+
+    def _deliver(self, job: Job) -> None:
+        began = time.monotonic()
+        pending = [d for d in self._table.deliveries(job.job_id) if d.state is DeliveryState.PENDING]
+        try:
+            with held(self._table, job, self._lease_s):
+                self._send_all(job, pending)
+            after = self._table.delivered(job, self._name)
+        except DestinationUnavailable as error:
+            after = self._table.fail(job, error, self._policy, self._name)
+        log.info(
+            "results delivered" if after.reason == "" else "delivery failed",
+            job_id=after.job_id,
+            state=after.state,
+            destination=job.source_ae,
+            objects=len(pending),
+            attempt=after.delivery_attempts,
+            reason=after.reason,
+            seconds=round(time.monotonic() - began, 2),
+        )
+
+    def _send_all(self, job: Job, pending: Sequence[Delivery]) -> None:
+        """Send what is pending; raises `DestinationUnavailable` unless all was acknowledged."""
+        refused = [sent for sent in self._answers(job, pending) if not sent.acknowledged]
+        if refused:
+            said = "; ".join(sorted({sent.note or f"status 0x{sent.status:04X}" for sent in refused}))
+            raise DestinationUnavailable(f"{len(refused)} of {len(pending)} objects were refused: {said}")
+
+    def _answers(self, job: Job, pending: Sequence[Delivery]) -> Iterator[Sent]:
+        for destination in sorted({delivery.destination for delivery in pending}):
+            peer = self._peer_titled(destination)
+            if peer is None:
+                raise DestinationUnavailable(
+                    f"{destination} is not a [[peer]] of config.toml any more; add it again."
+                )
+            objects = [self._outgoing(d) for d in pending if d.destination == destination]
+            for sent in self._send(peer, objects):
+                self._table.record_delivery(
+                    job, sent.sop_instance_uid, destination, sent.status, sent.acknowledged, sent.note
+                )
+                yield sent
+
+    def _outgoing(self, delivery: Delivery) -> OutgoingObject:
+        result = delivery.result
+        return OutgoingObject(
+            result.sop_class_uid,
+            result.sop_instance_uid,
+            self._spool.path_of_result(result.file_name),
+        )

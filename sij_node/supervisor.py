@@ -1,0 +1,82 @@
+"""Everything on one machine: the listener and the workers as processes, kept running.
+
+They are separate processes that meet only in the store, so a crash of one cannot refuse an
+object or lose a job of another.
+"""
+
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+log = structlog.get_logger()
+
+STOP_LIMIT_S = 40.0
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 30.0
+STEADY_S = 60.0
+"""A process that ran this long has started well; its next restart is immediate again."""
+GIVES_UP = range(64, 80)
+"""Exit statuses (BSD sysexits) that say: starting me again will not help; but 75 is temporary."""
+TEMPORARY = 75
+
+
+@dataclass
+class _Kept:
+    command: Sequence[str]
+    process: subprocess.Popen[bytes]
+    started: float = field(default_factory=time.monotonic)
+    wait_s: float = FIRST_WAIT_S
+    due: float | None = None
+
+
+def keep_running(commands: Sequence[Sequence[str]], stop: threading.Event) -> int:
+    """Start commands, start them again when they die, and end them when `stop` is set.
+
+    Returns
+    -------
+    int
+        0 after a stop; else the exit status of the process that can never work, for instance
+        because of its configuration. The others are ended with it.
+    """
+    kept = [_Kept(command, subprocess.Popen(command)) for command in commands]  # noqa: S603
+    try:
+        while not stop.wait(0.2):
+            for one in kept:
+                status = one.process.poll()
+                if status in GIVES_UP and status != TEMPORARY:
+                    return status
+                if status is not None:
+                    _start_again(one, status)
+        return 0
+    finally:
+        _end([one.process for one in kept])
+
+
+def _start_again(one: _Kept, status: int) -> None:
+    now = time.monotonic()
+    if one.due is None:
+        if now - one.started > STEADY_S:
+            one.wait_s = FIRST_WAIT_S
+        log.error("process died", process=one.command[-1], exit_status=status, seconds=one.wait_s)
+        one.due = now + one.wait_s
+    if now >= one.due:
+        one.process = subprocess.Popen(one.command)  # noqa: S603
+        one.started, one.due = now, None
+        one.wait_s = min(one.wait_s * 2, LONGEST_WAIT_S)
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + STOP_LIMIT_S
+    for process in processes:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            log.error("process would not end", pid=process.pid)
+            process.kill()
+            process.wait()
