@@ -1,0 +1,17 @@
+"""The laboratory's command line: each sub-command is a function of the module that does the work."""
+
+import typer
+
+from trainer.phantom.export import phantom
+
+app = typer.Typer(help="Phantoms, training and evaluation.", no_args_is_help=True)
+app.command()(phantom)
+
+
+@app.callback()
+def laboratory() -> None:
+    """Phantoms, training and evaluation. Nothing made here is for clinical use."""
+
+
+if __name__ == "__main__":
+    app()

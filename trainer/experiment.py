@@ -1,0 +1,110 @@
+"""An experiment: everything that decides how a network comes out, read from one TOML file.
+
+Training twice from the same file and the same phantom gives the same cases in the same order.
+"""
+
+import hashlib
+import tomllib
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from models.contour_unet import ContourArchitecture
+from models.lesion_resnet34 import LesionArchitecture, Pooling
+from models.roi import RoiRules
+
+CASES_FOLDER = Path("runs/cases")
+RUNS_FOLDER = Path("runs")
+
+
+class ExperimentInvalid(ValueError):
+    """An experiment's file cannot be used."""
+
+
+@dataclass(frozen=True)
+class CaseSplit:
+    """Which phantom subjects serve for what: half-open ranges of seeds that never overlap."""
+
+    training: tuple[int, int]
+    validation: tuple[int, int]
+    test: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        ranges = sorted((self.training, self.validation, self.test))
+        if any(first >= last for first, last in ranges):
+            raise ExperimentInvalid(f"a range of cases is empty: {ranges}")
+        if any(one[1] > two[0] for one, two in pairwise(ranges)):
+            raise ExperimentInvalid(f"a subject serves for two purposes: {ranges}")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a training needs to know.
+
+    Parameters
+    ----------
+    name, version
+        Of the network that comes out.
+    steps, batch
+        How long, and how many slices (contour) or joints (lesion) at a time.
+    learning_rate
+        Adam's, at its highest; it falls to nothing along half a cosine.
+    seed
+        Of initialisation, order and augmentation.
+    cases
+        The split by subject.
+    architecture
+        Of the contour or the lesion network.
+    roi
+        How the lesion network's squares are cut.
+    digest
+        SHA-256 of the file's text.
+    """
+
+    name: str
+    version: str
+    steps: int
+    batch: int
+    learning_rate: float
+    seed: int
+    cases: CaseSplit
+    architecture: ContourArchitecture | LesionArchitecture
+    roi: RoiRules
+    digest: str
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Read and check an experiment.
+
+    Raises
+    ------
+    ExperimentInvalid
+        If a key is missing, unknown or has an impossible value.
+    """
+    text = path.read_bytes()
+    table = tomllib.loads(text.decode())
+    try:
+        kind, shape = table.pop("kind"), table.pop("architecture")
+        return Experiment(
+            **table
+            | {"cases": CaseSplit(**_tuples(table["cases"]))}
+            | {"roi": RoiRules(**table.get("roi", {}))},
+            architecture=_architecture(kind, shape),
+            digest=hashlib.sha256(text).hexdigest(),
+        )
+    except (KeyError, TypeError) as error:
+        wanted = ", ".join(field.name for field in fields(Experiment) if field.name != "digest")
+        raise ExperimentInvalid(f"{path}: {error}; it needs kind, {wanted}") from error
+
+
+def _tuples(table: dict[str, list[int]]) -> dict[str, Any]:
+    return {key: tuple(value) for key, value in table.items()}
+
+
+def _architecture(kind: str, shape: dict[str, Any]) -> ContourArchitecture | LesionArchitecture:
+    if kind == "contour":
+        return ContourArchitecture(**shape)
+    if kind == "lesion":
+        return LesionArchitecture(**shape | {"pooling": Pooling(shape["pooling"])})
+    raise ExperimentInvalid(f"kind {kind!r} is neither contour nor lesion")

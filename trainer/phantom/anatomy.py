@@ -1,0 +1,265 @@
+"""A pelvis that never existed: where sacrum, ilia, joints and everything around them lie.
+
+Positions are given in the pelvis' own frame, millimetres: ``x`` to the patient's left, ``d``
+(depth) backwards, perpendicular to the sacrum's long axis, ``v`` upwards along it.  The origin
+lies midway between both joints.
+
+Source: L-shaped auricular surface with limbs of about 44 and 56 mm, 20 mm wide; joint space
+about 1.7 mm; joints converging downwards by 10 to 25 degrees.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.findings import Side
+
+Grid = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Wave:
+    """One ripple of a joint surface: height and phase, and how fast it runs along d and v."""
+
+    height_mm: float
+    per_mm_d: float
+    per_mm_v: float
+    phase: float
+
+
+@dataclass(frozen=True)
+class Joint:
+    """One joint: its midsurface ``x = ±X(d, v)`` and the outline of its cartilage on it."""
+
+    side: Side
+    half_width_mm: float
+    slope: float
+    slope_depth: float
+    bow_mm: float
+    waves: tuple[Wave, ...]
+    space_mm: float
+    cortex_mm: float
+    apex: tuple[float, float]
+    cranial_end: tuple[float, float]
+    caudal_end: tuple[float, float]
+    limb_radius_mm: float
+
+    @property
+    def sign(self) -> int:
+        """+1 on the patient's left, where x is positive in LPS."""
+        return 1 if self.side is Side.LEFT else -1
+
+    def distance_from_midline(self, d: Grid, v: Grid) -> Grid:
+        """X(d, v): how far the joint's midsurface lies from the midline, in mm."""
+        near = np.clip(v / 30, -2, 2)
+        at: Grid = self.half_width_mm + self.slope * v + self.slope_depth * d
+        at = at + self.bow_mm * (near * near - 0.35)
+        return at + self.ripple(d, v)
+
+    def ripple(self, d: Grid, v: Grid) -> Grid:
+        """The part of X(d, v) that only the joint's own surface has, in mm."""
+        waves = (
+            wave.height_mm * np.sin(wave.per_mm_d * d + wave.per_mm_v * v + wave.phase)
+            for wave in self.waves
+        )
+        rippled: Grid = sum(waves, np.zeros_like(d))
+        return rippled
+
+    @property
+    def steepness(self) -> float:
+        """Turns a distance along x into one across the surface."""
+        return float(1 / np.sqrt(1 + self.slope**2 + self.slope_depth**2))
+
+    def outside_cartilage(self, d: Grid, v: Grid) -> Grid:
+        """Signed distance to the outline of the auricular surface, negative inside, in mm."""
+        cranial = _distance_to_segment(d, v, self.apex, self.cranial_end)
+        caudal = _distance_to_segment(d, v, self.apex, self.caudal_end)
+        nearest: Grid = np.minimum(cranial, caudal) - self.limb_radius_mm
+        return nearest
+
+
+def _distance_to_segment(
+    d: Grid, v: Grid, start: tuple[float, float], end: tuple[float, float]
+) -> Grid:
+    along_d, along_v = end[0] - start[0], end[1] - start[1]
+    length2 = along_d**2 + along_v**2
+    at = np.clip(((d - start[0]) * along_d + (v - start[1]) * along_v) / length2, 0, 1)
+    off: Grid = np.sqrt((d - start[0] - at * along_d) ** 2 + (v - start[1] - at * along_v) ** 2)
+    return off
+
+
+@dataclass(frozen=True)
+class Blob:
+    """An ellipsoid of one tissue, axis-aligned in the pelvis frame."""
+
+    tissue: str
+    centre: tuple[float, float, float]
+    radii: tuple[float, float, float]
+    opacity: float = 1.0
+
+
+@dataclass(frozen=True)
+class Pelvis:
+    """Everything about a patient's shape that does not change between sequences."""
+
+    joints: dict[Side, Joint]
+    body_half_width_mm: float
+    body_half_depth_mm: float
+    back_mm: float
+    skin_fat_mm: float
+    sacral_tilt_rad: float
+    sacrum_front_mm: float
+    sacrum_back_mm: float
+    endplate_mm: float
+    ilium_thickness_mm: float
+    crest_mm: float
+    canal_mm: tuple[float, float, float]
+    foramen_mm: float
+    marrow_unevenness: float
+    muscle_fat: float
+    blobs: tuple[Blob, ...]
+
+
+def sample_joint(rng: np.random.Generator, side: Side, shared: dict[str, float]) -> Joint:
+    """One joint, resembling its twin by what both share."""
+    jitter = rng.normal
+    apex_d = shared["apex_d"] + jitter(0, 1.0)
+    apex_v = shared["apex_v"] + jitter(0, 1.5)
+    opening = np.deg2rad(shared["cranial_deg"] + jitter(0, 3))
+    closing = np.deg2rad(shared["caudal_deg"] + jitter(0, 3))
+    cranial = shared["cranial_mm"] + jitter(0, 1.5)
+    caudal = shared["caudal_mm"] + jitter(0, 1.5)
+    waves = tuple(
+        Wave(
+            float(rng.uniform(0.1, 1.1)),
+            float(rng.normal(0, 0.08)),
+            float(rng.choice([-1, 1]) * rng.uniform(0.06, 0.2)),
+            float(rng.uniform(0, 2 * np.pi)),
+        )
+        for _ in range(3)
+    )
+    return Joint(
+        side=side,
+        half_width_mm=shared["half_width"] + jitter(0, 1.5),
+        slope=float(np.clip(shared["slope"] + jitter(0, 0.04), 0.15, 0.5)),
+        slope_depth=shared["slope_depth"] + jitter(0, 0.04),
+        bow_mm=shared["bow"] + jitter(0, 0.8),
+        waves=waves,
+        space_mm=float(np.clip(shared["space"] + jitter(0, 0.25), 0.9, 3.2)),
+        cortex_mm=float(np.clip(rng.normal(1.0, 0.25), 0.5, 1.8)),
+        apex=(apex_d, apex_v),
+        cranial_end=(apex_d + cranial * np.cos(opening), apex_v + cranial * np.sin(opening)),
+        caudal_end=(apex_d + caudal * np.cos(closing), apex_v - caudal * np.sin(closing)),
+        limb_radius_mm=float(np.clip(shared["radius"] + jitter(0, 0.6), 8.5, 13.5)),
+    )
+
+
+def _shared_shape(rng: np.random.Generator) -> dict[str, float]:
+    superior, inferior = rng.uniform(95, 115) / 2, rng.uniform(60, 80) / 2
+    return {
+        "half_width": float(superior + inferior) / 2,
+        "slope": float(superior - inferior) / 54,
+        "slope_depth": float(rng.uniform(-0.38, -0.08)),
+        "bow": float(rng.normal(0.6, 1.6)),
+        "space": float(np.clip(rng.normal(1.9, 0.5), 1.0, 3.2)),
+        "apex_d": float(rng.uniform(-18, -12)),
+        "apex_v": float(rng.uniform(-3, 5)),
+        "cranial_deg": float(rng.uniform(40, 54)),
+        "caudal_deg": float(rng.uniform(36, 50)),
+        "cranial_mm": float(rng.uniform(20, 27)),
+        "caudal_mm": float(rng.uniform(26, 35)),
+        "radius": float(rng.uniform(9.5, 12.5)),
+    }
+
+
+def _vessels(rng: np.random.Generator, joints: dict[Side, Joint]) -> list[Blob]:
+    """Big vessels in front of the sacrum, small ones behind the joint and in the notch."""
+    found = []
+    for joint in joints.values():
+        for _ in range(int(rng.integers(2, 4))):
+            centre = (joint.sign * rng.uniform(22, 52), rng.uniform(-62, -38), rng.uniform(-20, 45))
+            thick = rng.uniform(3.5, 7)
+            kind = str(rng.choice(["vessel", "gas", "vessel"]))
+            found.append(Blob(kind, centre, (thick, thick, rng.uniform(15, 50))))
+        for _ in range(int(rng.integers(3, 9))):
+            d, v = float(rng.uniform(5, 34)), float(rng.uniform(-45, 38))
+            x = joint.half_width_mm + joint.slope * v + joint.slope_depth * d + rng.normal(0, 4)
+            thick = rng.uniform(0.9, 2.4)
+            radii = tuple(float(thick * stretch) for stretch in rng.uniform(1, 4, 3))
+            found.append(
+                Blob("vessel", (joint.sign * x, d, v), (radii[0], radii[1], radii[2]), 0.8)
+            )
+        for _ in range(int(rng.integers(2, 6))):
+            centre = (joint.sign * rng.uniform(35, 90), rng.uniform(-20, 40), rng.uniform(-85, -42))
+            thick = rng.uniform(1.2, 3)
+            found.append(Blob("vessel", centre, (thick * rng.uniform(1, 6), thick, thick)))
+    return found
+
+
+def _bowel(rng: np.random.Generator) -> list[Blob]:
+    found = []
+    for _ in range(int(rng.integers(14, 34))):
+        centre = (rng.uniform(-60, 60), rng.uniform(-95, -42), rng.uniform(-95, 60))
+        radii = (rng.uniform(6, 24), rng.uniform(8, 22), rng.uniform(6, 24))
+        found.append(
+            Blob(
+                str(
+                    rng.choice(
+                        ["bowel", "bowel", "gas", "fluid", "muscle"], p=[0.4, 0.25, 0.1, 0.1, 0.15]
+                    )
+                ),
+                centre,
+                radii,
+            )
+        )
+    return found
+
+
+def _marrow_islands(rng: np.random.Generator, joints: dict[Side, Joint]) -> list[Blob]:
+    """Red and yellow marrow islands and bone islands, most away from the joint, some close."""
+    found = []
+    kinds = ["red marrow", "red marrow", "yellow marrow", "sclerosis"]
+    for joint in joints.values():
+        for _ in range(int(rng.integers(1, 7))):
+            d, v = float(rng.uniform(-25, 25)), float(rng.uniform(-35, 40))
+            away = float(rng.choice([-1, 1]) * rng.uniform(8, 26))
+            x = joint.half_width_mm + joint.slope * v + joint.slope_depth * d + away
+            size = rng.uniform(2, 8, 3)
+            kind = str(rng.choice(kinds, p=[0.4, 0.25, 0.28, 0.07]))
+            if kind == "sclerosis":
+                size = size * 0.45
+            found.append(
+                Blob(
+                    kind,
+                    (joint.sign * x, d, v),
+                    (float(size[0]), float(size[1]), float(size[2])),
+                    float(rng.uniform(0.3, 0.9)),
+                )
+            )
+    return found
+
+
+def sample_pelvis(rng: np.random.Generator) -> Pelvis:
+    """A patient's shape, every number drawn from `rng`."""
+    shared = _shared_shape(rng)
+    joints = {side: sample_joint(rng, side, shared) for side in Side}
+    uniform = rng.uniform
+    return Pelvis(
+        joints=joints,
+        body_half_width_mm=float(uniform(150, 215)),
+        body_half_depth_mm=float(uniform(95, 150)),
+        back_mm=float(uniform(70, 120)),
+        skin_fat_mm=float(uniform(8, 40)),
+        sacral_tilt_rad=float(np.deg2rad(uniform(8, 45))),
+        sacrum_front_mm=float(uniform(-36, -29)),
+        sacrum_back_mm=float(uniform(26, 34)),
+        endplate_mm=float(uniform(28, 36)),
+        ilium_thickness_mm=float(uniform(17, 26)),
+        crest_mm=float(uniform(55, 95)),
+        canal_mm=(float(uniform(6, 11)), float(uniform(4, 7)), float(uniform(10, 17))),
+        foramen_mm=float(uniform(4.5, 8)),
+        marrow_unevenness=float(uniform(0.1, 0.8)),
+        muscle_fat=float(uniform(0.0, 1.0)),
+        blobs=tuple(_bowel(rng) + _vessels(rng, joints) + _marrow_islands(rng, joints)),
+    )

@@ -1,0 +1,269 @@
+"""Lesions of sacroiliitis: how severe at each of the 28 positions, and where exactly they lie.
+
+A lesion is a map over the joint surface: at each point of the surface, how deep it reaches into
+the bone.  A quadrant is the bone within 12 mm of the joint in the upper or lower half of the
+height that a slice shows, so the share of a quadrant that a lesion fills is the mean of a map.
+
+Source: Berlin score: oedema and fatty lesion by the share of the quadrant (a third, two thirds),
+erosions by their number (1 to 2, 3 to 5, more); sclerosis and ankylosis per joint.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+from models.findings import HEADS, POSITIONS, QUADRANTS, Head, Lesion, Position, Region, Side
+from trainer.phantom.anatomy import Joint
+
+ZONE_MM = 12.0
+D_MM = np.arange(-50, 51, dtype=np.float32)
+V_MM = np.arange(-60, 61, dtype=np.float32)
+FRACTIONS = {1: (0.06, 0.32), 2: (0.34, 0.65), 3: (0.67, 0.92)}
+"""Share of a quadrant for the Berlin grades of oedema and fatty lesion."""
+SUBTHRESHOLD = (0.004, 0.022)
+COUNTS = {1: (1, 2), 2: (3, 5), 3: (6, 9)}
+"""Erosions for the Berlin grades."""
+JOINT_FRACTIONS = {1: (0.10, 0.22), 2: (0.25, 0.45), 3: (0.5, 0.85)}
+
+Map = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+_LEVEL = {"early": -0.55, "mixed": 0.0, "advanced": 0.75}
+_OFFSET = {
+    Lesion.OEDEMA: -1.05,
+    Lesion.EROSION: -1.15,
+    Lesion.FATTY_LESION: -1.1,
+    Lesion.SCLEROSIS: -0.85,
+    Lesion.ANKYLOSIS: -1.75,
+}
+_PLACE = {
+    Region.UPPER_ILIUM: 0.0,
+    Region.LOWER_ILIUM: 0.25,
+    Region.UPPER_SACRUM: -0.2,
+    Region.LOWER_SACRUM: 0.05,
+    Region.JOINT: 0.0,
+}
+
+
+def sample_severity(rng: np.random.Generator, disease: str) -> dict[Position, int]:
+    """Berlin grades 0 to 3 of all 28 positions, alike within a patient, a side and a lesion.
+
+    Parameters
+    ----------
+    disease
+        "early", "mixed" or "advanced": how far the disease has gone among such patients.
+
+    Raises
+    ------
+    ValueError
+        If `disease` is none of the three.
+    """
+    if disease not in _LEVEL:
+        raise ValueError(f"disease {disease!r} is unknown: one of {', '.join(_LEVEL)} is needed")
+    patient = rng.normal(_LEVEL[disease], 0.75)
+    sides = {side: rng.normal(0, 0.45) for side in Side}
+    lesions = {lesion: rng.normal(0, 0.5) for lesion in Lesion}
+    both = {(side, lesion): rng.normal(0, 0.3) for side in Side for lesion in Lesion}
+    healthy = rng.random() < {"early": 0.3, "mixed": 0.12, "advanced": 0.0}[disease]
+    grades = {}
+    for position in POSITIONS:
+        side, head = position.side, position.head
+        strength = patient + sides[side] + lesions[head.lesion] + both[side, head.lesion]
+        strength += _OFFSET[head.lesion] + _PLACE[head.region] + rng.normal(0, 0.55)
+        grades[position] = 0 if healthy else int(np.searchsorted([0.0, 0.65, 1.3], strength))
+    return grades
+
+
+@dataclass(frozen=True, eq=False)
+class Quadrants:
+    """Which points of a joint's surface map belong to the upper and to the lower half."""
+
+    upper: Mask
+    lower: Mask
+
+    def of(self, region: Region) -> Mask:
+        """The half a quadrant lies in; both halves for the whole joint."""
+        if region is Region.JOINT:
+            return self.upper | self.lower
+        upper = region in (Region.UPPER_ILIUM, Region.UPPER_SACRUM)
+        return self.upper if upper else self.lower
+
+
+def is_iliac(region: Region) -> bool:
+    """Whether a quadrant lies in the ilium, lateral to the joint."""
+    return region in (Region.UPPER_ILIUM, Region.LOWER_ILIUM)
+
+
+@dataclass(eq=False)
+class BoneLesions:
+    """What lies on one bank of a joint: depths in mm, opacities from 0 to 1, per surface point."""
+
+    oedema_mm: Map = field(default_factory=lambda: _flat())
+    oedema_opacity: Map = field(default_factory=lambda: _flat())
+    fatty_mm: Map = field(default_factory=lambda: _flat())
+    fatty_opacity: Map = field(default_factory=lambda: _flat())
+    erosion_mm: Map = field(default_factory=lambda: _flat())
+    erosion_fat: Map = field(default_factory=lambda: _flat())
+    sclerosis_mm: Map = field(default_factory=lambda: _flat())
+
+
+@dataclass(eq=False)
+class JointLesions:
+    """Everything ill about one joint."""
+
+    ilium: BoneLesions
+    sacrum: BoneLesions
+    ankylosis: Map
+    fluid: Map
+    sclerosis_opacity: float
+
+    def bank(self, region: Region) -> BoneLesions:
+        """The bone a quadrant belongs to."""
+        return self.ilium if is_iliac(region) else self.sacrum
+
+
+def _flat() -> Map:
+    return np.zeros((len(D_MM), len(V_MM)), np.float32)
+
+
+def share_of_zone(depth_mm: Map, inside: Mask) -> float:
+    """Share of a quadrant, 12 mm deep, that a lesion of this depth fills."""
+    if not inside.any():
+        return 0.0
+    return float(np.clip(depth_mm[inside] / ZONE_MM, 0, 1).mean())
+
+
+def _taper(inside: Mask, reach_mm: float) -> Map:
+    """Falls to 0 at the other half's border, so that no lesion leaks into it."""
+    return np.clip(distance_transform_edt(inside) / reach_mm, 0, 1).astype(np.float32)
+
+
+def lesion_depth(rng: np.random.Generator, inside: Mask, share: float) -> Map:
+    """A lumpy lesion on one half of a joint's surface that fills `share` of its quadrant."""
+    if not inside.any():
+        return _flat()
+    lumps = gaussian_filter(rng.normal(size=inside.shape).astype(np.float32), rng.uniform(3, 8))
+    d, v = np.argwhere(inside)[rng.integers(int(inside.sum()))]
+    away = np.hypot(D_MM[:, None] - D_MM[d], V_MM[None, :] - V_MM[v])
+    liking = lumps / lumps.std() - away / rng.uniform(6, 14)
+    liking = liking - liking[inside].max()
+    taper = _taper(inside, 1.5 if share > 0.5 else 3.0)
+    deepest = rng.uniform(5, 13) if share < 0.34 else rng.uniform(12, 18)
+    low, high = 0.0, 80.0
+    depth = _flat()
+    for _ in range(14):
+        reach = (low + high) / 2
+        depth = taper * deepest * np.sqrt(np.clip((liking + reach) / 1.5, 0, 1), dtype=np.float32)
+        if share_of_zone(depth, inside) < share:
+            low = reach
+        else:
+            high = reach
+    lacking = share / max(share_of_zone(depth, inside), 1e-6)
+    if lacking > 1.02:
+        depth = depth * lacking**1.3
+    return depth.astype(np.float32)
+
+
+def _erosions(rng: np.random.Generator, inside: Mask, count: int) -> Map:
+    """Pits of at least 3 mm that nibble the cortex, set apart from one another."""
+    depth = _flat()
+    inner = inside & (distance_transform_edt(inside) > 1.5)
+    spots = np.argwhere(inner if inner.any() else inside)
+    chosen: list[NDArray[np.int64]] = []
+    for _ in range(60):
+        if len(chosen) == count or not len(spots):
+            break
+        spot = spots[rng.integers(len(spots))]
+        if all(np.hypot(*(spot - other)) > 5.5 for other in chosen):
+            chosen.append(spot)
+    for d, v in chosen:
+        radii = rng.uniform(1.7, 3.4, 2)
+        ball = 1 - ((D_MM[:, None] - D_MM[d]) / (radii[0] + 1)) ** 2
+        ball = ball - ((V_MM[None, :] - V_MM[v]) / radii[1]) ** 2
+        depth = np.maximum(depth, rng.uniform(2.8, 5.0) * np.sqrt(np.clip(ball, 0, 1)))
+    return depth.astype(np.float32)
+
+
+def _share(rng: np.random.Generator, grade: int, negative_odds: float) -> float:
+    if grade:
+        return float(rng.uniform(*FRACTIONS[grade]))
+    return float(rng.uniform(*SUBTHRESHOLD)) if rng.random() < negative_odds else 0.0
+
+
+def _place_in_quadrant(
+    rng: np.random.Generator, bone: BoneLesions, head: Head, grade: int, inside: Mask
+) -> None:
+    if head.lesion is Lesion.EROSION:
+        if grade:
+            pits = _erosions(rng, inside, int(rng.integers(COUNTS[grade][0], COUNTS[grade][1] + 1)))
+            bone.erosion_mm = np.maximum(bone.erosion_mm, pits)
+            bone.erosion_fat[inside] = rng.choice([0.0, 0.3, 1.0], p=[0.55, 0.25, 0.2])
+        return
+    share = _share(rng, grade, 0.22 if head.lesion is Lesion.OEDEMA else 0.12)
+    if share == 0:
+        return
+    depth = lesion_depth(rng, inside, share)
+    opacity = rng.uniform(*{0: (0.35, 0.9), 1: (0.35, 0.85), 2: (0.5, 1.0), 3: (0.6, 1.0)}[grade])
+    if head.lesion is Lesion.OEDEMA:
+        bone.oedema_mm = np.maximum(bone.oedema_mm, depth)
+        bone.oedema_opacity[inside] = opacity
+    else:
+        bone.fatty_mm = np.maximum(bone.fatty_mm, depth)
+        bone.fatty_opacity[inside] = opacity
+
+
+def _patches(rng: np.random.Generator, inside: Mask, share: float) -> Map:
+    """Opaque patches over `share` of a surface, with soft borders."""
+    lumps = gaussian_filter(rng.normal(size=inside.shape), 4.0)
+    lumps = lumps / lumps.std()
+    edge = np.quantile(lumps[inside], 1 - share) if inside.any() else 9.0
+    return np.clip((lumps - edge) * 4 + 0.5, 0, 1).astype(np.float32)
+
+
+def place_lesions(
+    rng: np.random.Generator,
+    joint: Joint,
+    quadrants: Quadrants,
+    severity: dict[Position, int],
+) -> JointLesions:
+    """Lesions of one joint, drawn so that each quadrant earns the grade it was given.
+
+    Parameters
+    ----------
+    severity
+        Berlin grades; those of the other side are ignored.
+    """
+    whole = quadrants.of(Region.JOINT)
+    found = JointLesions(BoneLesions(), BoneLesions(), _flat(), _flat(), rng.uniform(0.55, 0.95))
+    for head in HEADS:
+        if head.region in QUADRANTS:
+            grade = severity[Position(joint.side, head)]
+            inside = quadrants.of(head.region)
+            _place_in_quadrant(rng, found.bank(head.region), head, grade, inside)
+    _place_sclerosis(rng, found, whole, severity[_of_joint(joint, Lesion.SCLEROSIS)])
+    fused = severity[_of_joint(joint, Lesion.ANKYLOSIS)]
+    if fused:
+        share = float(rng.uniform(*{1: (0.2, 0.33), 2: (0.34, 0.66), 3: (0.67, 1.0)}[fused]))
+        found.ankylosis = _patches(rng, whole, share)
+    if rng.random() < 0.3:
+        found.fluid = _patches(rng, whole, rng.uniform(0.1, 0.6)) * rng.uniform(0.3, 1)
+    return found
+
+
+def _of_joint(joint: Joint, lesion: Lesion) -> Position:
+    return Position(joint.side, Head(lesion, Region.JOINT))
+
+
+def _place_sclerosis(
+    rng: np.random.Generator, found: JointLesions, whole: Mask, grade: int
+) -> None:
+    """Sclerosis favours the ilium; a rim of under 2 mm is normal and earns no grade."""
+    found.ilium.sclerosis_mm = found.ilium.sclerosis_mm + np.float32(rng.uniform(0, 0.7))
+    if grade:
+        share = rng.uniform(*JOINT_FRACTIONS[grade])
+        found.ilium.sclerosis_mm = lesion_depth(rng, whole, share)
+        if rng.random() < 0.5:
+            other = lesion_depth(rng, whole, share * rng.uniform(0.2, 0.7))
+            found.sacrum.sclerosis_mm = other

@@ -1,0 +1,372 @@
+"""Painting a pelvis: which signal shines at each point of an image plane.
+
+Tissues are laid over one another like glazes, each with an opacity that rises over about a
+millimetre at its border.  Signals stay signed; the modulus belongs to the scanner.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.findings import Side
+from trainer.phantom.anatomy import Blob, Grid, Joint, Pelvis
+from trainer.phantom.lesions import D_MM, V_MM, BoneLesions, JointLesions, Map
+
+_BEFORE_BONE = ("bowel", "gas", "fluid", "vessel")
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Points of a piece of an image plane, in the pelvis frame, and the texture there."""
+
+    x: Grid
+    d: Grid
+    v: Grid
+    coarse: Grid
+    fine: Grid
+
+    def cut(self, box: tuple[slice, slice]) -> "Plane":
+        """A rectangle of the plane."""
+        return Plane(self.x[box], self.d[box], self.v[box], self.coarse[box], self.fine[box])
+
+    def moved(self, by: NDArray[np.float32]) -> "Plane":
+        """The same rectangle `by` millimetres (x, d, v) further on."""
+        return Plane(self.x + by[0], self.d + by[1], self.v + by[2], self.coarse, self.fine)
+
+
+def ramp(inside_mm: Grid, width_mm: float) -> Grid:
+    """Opacity of a tissue whose border lies at 0 of a signed distance, positive inside."""
+    return np.clip(inside_mm / np.float32(width_mm) + np.float32(0.5), 0, 1)
+
+
+def lay(image: Grid, value: Grid | float, opacity: Grid | float) -> None:
+    """Paint `value` over `image`, in place."""
+    image += opacity * (value - image)
+
+
+def _step(at: Grid) -> Grid:
+    at = np.clip(at, 0, 1)
+    return at * at * (3 - 2 * at)
+
+
+@dataclass(frozen=True, eq=False)
+class Banks:
+    """Signed distances of a joint's two bones on a plane, positive inside the bone."""
+
+    across: Grid
+    outside_cartilage: Grid
+    ilium_gap: Grid
+    sacrum_gap: Grid
+    ilium: Grid
+    sacrum: Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Painter:
+    """One patient as one sequence sees him.
+
+    Parameters
+    ----------
+    shine
+        Signed signal of every tissue.
+    edge_mm
+        Over how many millimetres a border is blurred, about one pixel.
+    with_joints
+        False paints the soft tissue alone.
+    """
+
+    pelvis: Pelvis
+    lesions: dict[Side, JointLesions]
+    shine: dict[str, float]
+    edge_mm: float
+    with_joints: bool = True
+
+    @cached_property
+    def _soft_blobs(self) -> tuple[Blob, ...]:
+        return tuple(b for b in self.pelvis.blobs if b.tissue in _BEFORE_BONE)
+
+    @cached_property
+    def _marrow_blobs(self) -> tuple[Blob, ...]:
+        return tuple(b for b in self.pelvis.blobs if b.tissue not in _BEFORE_BONE)
+
+    def paint(self, plane: Plane, side: Side) -> tuple[Grid, Banks]:
+        """Signal on one half of an image plane, and the distances it was made from."""
+        banks = self._banks(plane, self.pelvis.joints[side])
+        image = self._soft_tissue(plane, self.pelvis.joints[side])
+        if self.with_joints:
+            self._bones(image, plane, side, banks)
+        lay(image, 0.0, 1 - ramp(self._body(plane), self.edge_mm))
+        return image, banks
+
+    def _body(self, plane: Plane) -> Grid:
+        pelvis = self.pelvis
+        tilt = pelvis.sacral_tilt_rad
+        y = np.float32(np.cos(tilt)) * plane.d - np.float32(np.sin(tilt)) * plane.v
+        wide, deep = pelvis.body_half_width_mm, pelvis.body_half_depth_mm
+        centre = pelvis.back_mm - deep
+        radius = np.sqrt((plane.x / wide) ** 2 + ((y - centre) / deep) ** 2)
+        inside: Grid = (1 - radius) * np.float32(min(wide, deep))
+        return inside
+
+    def _soft_tissue(self, plane: Plane, joint: Joint) -> Grid:
+        shine, pelvis = self.shine, self.pelvis
+        image = np.full_like(plane.x, shine["muscle"])
+        image *= 1 + np.float32(0.08) * plane.fine
+        seam = np.abs(plane.coarse + 0.1) * 11 + plane.fine * 0.4
+        leanness = 0.35 + 0.5 * pelvis.muscle_fat
+        lay(image, shine["fat"], (0.35 + 0.5 * pelvis.muscle_fat) * ramp(leanness - seam, 1.6))
+        front = self._front(plane)
+        cavity = np.minimum(front - plane.d - 4, 62 - np.abs(plane.x) + 12 * plane.coarse)
+        pale = 0.62 + 0.3 * np.clip(plane.coarse + 0.12 * plane.fine, -1, 1)
+        lay(image, shine["fat"], pale * ramp(cavity, 3))
+        self._blobs(image, plane, self._soft_blobs)
+        notch = np.minimum(-28 - plane.v, plane.d + 6)
+        notch = np.minimum(notch, 16 - np.abs(joint.sign * plane.x - 48) + 10 * plane.coarse)
+        lay(image, shine["fat"], 0.8 * ramp(notch + 3 * plane.fine, 4))
+        skin = ramp(pelvis.skin_fat_mm - self._body(plane), self.edge_mm)
+        lay(image, shine["fat"] * (1 - 0.05 * np.abs(plane.fine)), skin)
+        return image
+
+    def _front(self, plane: Plane) -> Grid:
+        """Depth of the sacrum's front, which recedes downwards."""
+        pelvis = self.pelvis
+        lower = _step((15 - plane.v) / 60)
+        promontory = 6 * np.clip(1 - (plane.x / 40) ** 2, 0, 1)
+        front: Grid = pelvis.sacrum_front_mm + 25 * lower - promontory
+        return front
+
+    def _banks(self, plane: Plane, joint: Joint) -> Banks:
+        pelvis, d, v = self.pelvis, plane.d, plane.v
+        across = (joint.sign * plane.x - joint.distance_from_midline(d, v)) * joint.steepness
+        outside = joint.outside_cartilage(d, v)
+        beyond = np.maximum(outside, 0)
+        half = joint.space_mm / 2
+        ilium_gap = half + np.minimum(0.55 * beyond, 30)
+        sacrum_gap = half + np.minimum(0.3 * beyond, 7)
+        thick = pelvis.ilium_thickness_mm * (1 - 0.45 * _step((v - 5) / 60))
+        floor = -40 - 60 * _step((-4 - d) / 22)
+        smooth = across + joint.steepness * joint.ripple(d, v)
+        outer = ilium_gap * 0.9 + thick + 3 * plane.coarse - smooth
+        ilium = np.minimum(across - ilium_gap, outer)
+        floor = floor + 5 * plane.coarse + 4 * ((across - 12) / 12) ** 2
+        ilium = np.minimum(np.minimum(ilium, v - floor), pelvis.crest_mm + 5 * plane.coarse - v)
+        ilium = np.minimum(ilium, 2.5 * (40 - d))
+        back = pelvis.sacrum_back_mm - 12 * ((v + 20) / 45) ** 2
+        sacrum = np.minimum(-across - sacrum_gap, 2.5 * (d - self._front(plane)))
+        sacrum = np.minimum(sacrum, 2.5 * (np.maximum(back, -6 - 0.1 * v) - d))
+        sacrum = np.minimum(sacrum, pelvis.endplate_mm - v - 2 * plane.coarse)
+        return Banks(across, outside, ilium_gap, sacrum_gap, ilium, sacrum)
+
+    def _marrow(self, plane: Plane) -> Grid:
+        """Marrow between its red and yellow extremes, cloudy and speckled."""
+        uneven = self.pelvis.marrow_unevenness
+        cloud = np.clip(0.5 + uneven * (1.1 * plane.coarse + 0.28 * plane.fine), 0, 1)
+        red, yellow = self.shine["red marrow"], self.shine["yellow marrow"]
+        return (red + (yellow - red) * cloud) * (1 + np.float32(0.05) * plane.fine)
+
+    def _bones(self, image: Grid, plane: Plane, side: Side, banks: Banks) -> None:
+        joint, edge = self.pelvis.joints[side], self.edge_mm
+        marrow = self._marrow(plane)
+        self._blobs(marrow, plane, self._marrow_blobs)
+        self._lumbar(image, marrow, plane)
+        self._hip(image, marrow, plane, joint)
+        self._between_bones(image, plane, banks)
+        box = joint_box(banks)
+        if box is not None:
+            self._ill_marrow(marrow[box], banks_cut(banks, box), plane.cut(box), joint)
+        for bone in (banks.ilium, banks.sacrum):
+            lay(image, self.shine["cortex"], ramp(bone, edge))
+            lay(image, marrow, ramp(bone - joint.cortex_mm, edge))
+        self._openings(image, plane, joint)
+        if box is not None:
+            self._joint_space(image[box], marrow[box], banks_cut(banks, box), plane.cut(box), joint)
+
+    def _lumbar(self, image: Grid, marrow: Grid, plane: Plane) -> None:
+        above = plane.v - self.pelvis.endplate_mm
+        waist = 25 + 4 * ((above - 24) / 16) ** 2 + 2 * plane.coarse
+        column = np.minimum(waist - np.abs(plane.x), 20 - np.abs(plane.d + 30))
+        lay(image, self.shine["disc"], ramp(np.minimum(column, above), 2) * (above < 12))
+        bulge = 2 * (plane.x / 25) ** 2
+        body = np.minimum(np.minimum(column, above - 7 - bulge), 42 + bulge - above)
+        lay(image, self.shine["cortex"], ramp(body, self.edge_mm))
+        lay(image, marrow, ramp(body - 1, self.edge_mm))
+
+    def _hip(self, image: Grid, marrow: Grid, plane: Plane, joint: Joint) -> None:
+        x = joint.sign * plane.x - 88
+        centre = np.sqrt(x**2 + (plane.d + 32) ** 2 + (plane.v + 84) ** 2)
+        lay(image, marrow, ramp(34 - centre, 1.5))
+        lay(image, self.shine["cortex"], ramp(27 - centre, self.edge_mm))
+        lay(image, self.shine["cartilage"], ramp(25.6 - centre, self.edge_mm))
+        lay(image, self.shine["yellow marrow"], ramp(22.5 - centre, self.edge_mm))
+
+    def _between_bones(self, image: Grid, plane: Plane, banks: Banks) -> None:
+        """Behind and above the cartilage the bones part; fat and ligaments lie between them."""
+        between = np.minimum(banks.ilium_gap - banks.across, banks.across + banks.sacrum_gap)
+        behind = _step((plane.d + 16) / 12) * _step((plane.v + 26) / 12)
+        mixed = np.clip(0.5 + 0.8 * plane.coarse + 0.2 * plane.fine, 0, 1)
+        fat, ligament = self.shine["fat"], self.shine["ligament"]
+        lay(image, ligament + (fat - ligament) * mixed, ramp(between, 1.5) * behind)
+
+    def _openings(self, image: Grid, plane: Plane, joint: Joint) -> None:
+        """The sacral canal with its fluid, and the foramina with nerve and fat."""
+        wide, deep, at = self.pelvis.canal_mm
+        narrow = np.clip(1 - 0.008 * (30 - plane.v), 0.35, 1)
+        canal = 1 - np.sqrt((plane.x / (wide * narrow)) ** 2 + ((plane.d - at) / deep) ** 2)
+        canal = np.minimum(canal * deep, plane.v + 45)
+        lay(image, self.shine["fat"], ramp(canal, self.edge_mm))
+        inner = np.minimum(canal - 1.5, plane.v + 2)
+        lay(image, self.shine["fluid"] * (0.8 + 0.1 * plane.fine), ramp(inner, self.edge_mm))
+        radius = self.pelvis.foramen_mm
+        for level in range(4):
+            v, x = 13 - 17.5 * level, 22 - 2.2 * level
+            away = np.hypot((joint.sign * plane.x - x) * 0.85, plane.v - v + 0.3 * plane.d)
+            away = away + 3 * plane.coarse
+            tunnel = np.minimum(
+                radius - 0.6 * level - away, self.pelvis.sacrum_back_mm + 5 - plane.d
+            )
+            tunnel = np.minimum(tunnel, plane.d - self._front(plane) + 3)
+            lay(image, self.shine["fat"], ramp(tunnel, 1.2))
+            lay(image, self.shine["muscle"] * 1.15, ramp(tunnel - 0.55 * radius, 1.2))
+        remnant = 0.8 - np.abs(plane.v - 4 + 0.3 * plane.d - 2 * plane.coarse)
+        remnant = np.minimum(remnant, 16 - np.abs(plane.x))
+        remnant = np.minimum(remnant, 8 - plane.d)
+        remnant = np.minimum(remnant, plane.d - self._front(plane))
+        lay(image, self.shine["disc"] * 0.8, 0.6 * ramp(remnant, 1.5))
+
+    def _ill_marrow(self, marrow: Grid, banks: Banks, plane: Plane, joint: Joint) -> None:
+        """Fatty lesion, oedema, then sclerosis, each as deep as its map says."""
+        lesions = self.lesions[joint.side]
+        at = _surface_index(plane)
+        for bone, below in (
+            (lesions.ilium, banks.across - banks.ilium_gap),
+            (lesions.sacrum, -banks.across - banks.sacrum_gap),
+        ):
+            ragged = below + plane.fine * 0.6 - 0.5 * joint.cortex_mm
+            mine = below > -joint.space_mm / 2
+            self._glaze(marrow, "fatty lesion", bone.fatty_mm, bone.fatty_opacity, at, ragged, mine)
+            self._glaze(marrow, "oedema", bone.oedema_mm, bone.oedema_opacity, at, ragged, mine)
+            self._glaze(
+                marrow, "sclerosis", bone.sclerosis_mm, lesions.sclerosis_opacity, at, ragged, mine
+            )
+
+    def _glaze(
+        self,
+        marrow: Grid,
+        tissue: str,
+        depth_mm: Map,
+        opacity: Map | float,
+        at: tuple[NDArray[np.intp], NDArray[np.intp]],
+        below: Grid,
+        mine: NDArray[np.bool_],
+    ) -> None:
+        if not depth_mm.any():
+            return
+        reach = depth_mm[at]
+        strength = opacity if isinstance(opacity, float) else opacity[at]
+        lay(marrow, self.shine[tissue], ramp(reach - below, 2.5) * strength * (reach > 0.3) * mine)
+
+    def _joint_space(
+        self, image: Grid, marrow: Grid, banks: Banks, plane: Plane, joint: Joint
+    ) -> None:
+        """Cartilage, fluid, erosions that nibble the cortex, and bone that bridges the joint."""
+        lesions, edge, shine = self.lesions[joint.side], self.edge_mm, self.shine
+        at = _surface_index(plane)
+        half = joint.space_mm / 2
+        inside = ramp(-banks.outside_cartilage, 2)
+        content: Grid | float = shine["cartilage"]
+        if lesions.fluid.any():
+            content = content + lesions.fluid[at] * (shine["fluid"] - content)
+        lay(image, content, ramp(half - np.abs(banks.across), edge) * inside)
+        for bone, below in (
+            (lesions.ilium, banks.across - half),
+            (lesions.sacrum, -banks.across - half),
+        ):
+            self._erosions(image, bone, below, at, inside)
+        if lesions.ankylosis.any():
+            bridged = ramp(half + joint.cortex_mm + 0.6 - np.abs(banks.across), 1.2)
+            lay(image, marrow, bridged * lesions.ankylosis[at] * inside)
+
+    def _erosions(
+        self,
+        image: Grid,
+        bone: BoneLesions,
+        below: Grid,
+        at: tuple[NDArray[np.intp], NDArray[np.intp]],
+        inside: Grid,
+    ) -> None:
+        if not bone.erosion_mm.any():
+            return
+        depth, backfill = bone.erosion_mm[at], bone.erosion_fat[at]
+        pit = (depth > 0.4) * inside * ramp(below + 0.5, 1.0)
+        rim = ramp(depth + 1.1 - below, self.edge_mm) * pit
+        lay(image, self.shine["cortex"], rim * backfill)
+        inflamed, fat = self.shine["inflamed erosion"], self.shine["fatty lesion"]
+        filling = inflamed + (fat - inflamed) * backfill
+        lay(image, filling, ramp(depth - below, self.edge_mm) * pit)
+
+    def _blobs(self, image: Grid, plane: Plane, blobs: tuple[Blob, ...]) -> None:
+        low = [float(axis.min()) for axis in (plane.x, plane.d, plane.v)]
+        high = [float(axis.max()) for axis in (plane.x, plane.d, plane.v)]
+        for blob in blobs:
+            if any(
+                c + r < a or c - r > b
+                for c, r, a, b in zip(blob.centre, blob.radii, low, high, strict=True)
+            ):
+                continue
+            self._blob(image, plane, blob)
+
+    def _blob(self, image: Grid, plane: Plane, blob: Blob) -> None:
+        box = _blob_box(plane, blob)
+        if box is None:
+            return
+        x, d, v = plane.x[box], plane.d[box], plane.v[box]
+        (cx, cd, cv), (rx, rd, rv) = blob.centre, blob.radii
+        radius = np.sqrt(((x - cx) / rx) ** 2 + ((d - cd) / rd) ** 2 + ((v - cv) / rv) ** 2)
+        inside = (1 - radius) * np.float32(min(blob.radii)) + 0.6 * plane.fine[box]
+        lay(image[box], self.shine[blob.tissue], blob.opacity * ramp(inside, 1.5))
+
+
+def _blob_box(plane: Plane, blob: Blob) -> tuple[slice, slice] | None:
+    """Rows and columns a blob can touch; rows run along v and columns along x but for a tilt."""
+    margin = 4.0
+    rows = np.flatnonzero(
+        (plane.v.max(axis=1) > blob.centre[2] - blob.radii[2] - margin)
+        & (plane.v.min(axis=1) < blob.centre[2] + blob.radii[2] + margin)
+    )
+    columns = np.flatnonzero(
+        (plane.x.max(axis=0) > blob.centre[0] - blob.radii[0] - margin)
+        & (plane.x.min(axis=0) < blob.centre[0] + blob.radii[0] + margin)
+    )
+    if not len(rows) or not len(columns):
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def banks_cut(banks: Banks, box: tuple[slice, slice]) -> Banks:
+    """A rectangle of the distances."""
+    return Banks(
+        banks.across[box],
+        banks.outside_cartilage[box],
+        banks.ilium_gap[box],
+        banks.sacrum_gap[box],
+        banks.ilium[box],
+        banks.sacrum[box],
+    )
+
+
+def joint_box(banks: Banks) -> tuple[slice, slice] | None:
+    """The rectangle around the cartilage and the bone beside it, where lesions can lie."""
+    near = (banks.outside_cartilage < 8) & (np.abs(banks.across) < 26)
+    rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+    if not len(rows):
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _surface_index(plane: Plane) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where on a joint's surface map the points of a plane lie."""
+    d = np.clip(np.rint(plane.d - D_MM[0]), 0, len(D_MM) - 1).astype(np.intp)
+    v = np.clip(np.rint(plane.v - V_MM[0]), 0, len(V_MM) - 1).astype(np.intp)
+    return d, v

@@ -1,0 +1,300 @@
+"""The scanner: where its slices lie, what it measures there, and how it spoils the picture.
+
+Slices are sampled at several depths and averaged, so a thin joint is blurred by a thick slice.
+Then come the coil's unevenness, a measured k-space of limited size, the decay along the echo
+train, complex noise, and the modulus.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from models.delineation import Contour, Delineation
+from models.findings import Side
+from models.volume import Volume
+from trainer.phantom.anatomy import Grid, Joint
+from trainer.phantom.paint import Painter, Plane, joint_box
+
+TEXTURE_MM = (3.0, 2.0)
+TEXTURE_REACH_MM = 170.0
+LEAST_VISIBLE_MM = 7.0
+LARGEST_GAP_MM = 20.0
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """Where the pelvis frame lies in the patient: ``LPS = origin + rotation · (x, d, v)``."""
+
+    rotation: Matrix
+    origin_mm: Matrix
+
+    def to_pelvis(self, positions_mm: Matrix) -> Matrix:
+        """LPS positions, shape (…, 3), in the pelvis frame."""
+        return np.asarray((positions_mm - self.origin_mm) @ self.rotation)
+
+    def to_patient(self, points_mm: Matrix) -> Matrix:
+        """Points of the pelvis frame, shape (…, 3), in LPS."""
+        return np.asarray(points_mm @ self.rotation.T + self.origin_mm)
+
+
+@dataclass(frozen=True, eq=False)
+class Slab:
+    """A stack of slices: axes are the unit vectors along (slice, row, column) as columns."""
+
+    axes: Matrix
+    centre_mm: Matrix
+    slices: int
+    thickness_mm: float
+    distance_mm: float
+    field_of_view_mm: float
+    matrix: int
+
+    @property
+    def pixel_mm(self) -> float:
+        """Distance between neighbouring pixels of the reconstructed image."""
+        return self.field_of_view_mm / self.matrix
+
+    def affine(self) -> Matrix:
+        """Maps (slice, row, column, 1) to LPS, index-centred."""
+        steps = self.axes * np.array([self.distance_mm, self.pixel_mm, self.pixel_mm])
+        middle = np.array([self.slices - 1, self.matrix - 1, self.matrix - 1]) / 2
+        affine = np.eye(4)
+        affine[:3, :3] = steps
+        affine[:3, 3] = self.centre_mm - steps @ middle
+        return affine
+
+    def offsets_mm(self) -> Matrix:
+        """Signed distance of each slice from the slab's centre."""
+        return np.asarray((np.arange(self.slices) - (self.slices - 1) / 2) * self.distance_mm)
+
+
+@dataclass(frozen=True)
+class Flaws:
+    """How one acquisition spoils the picture."""
+
+    measured: tuple[int, int]
+    noise: float
+    bias: tuple[float, ...]
+    echo_blur: float
+    apodisation: float
+    ghost: float
+    ghost_shift: float
+    full_scale: float
+
+
+@dataclass(frozen=True, eq=False)
+class Texture:
+    """Smooth and fine noise in the slab's own frame, shared by both sequences."""
+
+    coarse: NDArray[np.float32]
+    fine: NDArray[np.float32]
+
+    def at(self, depth_mm: float, along_mm: NDArray[np.float32]) -> tuple[Grid, Grid]:
+        """Both noises on a square grid of one slice, shape (len(along_mm), len(along_mm))."""
+        coarse = _interpolated(self.coarse, 6.0, TEXTURE_MM[0], depth_mm, along_mm)
+        return coarse, _interpolated(self.fine, 6.0, TEXTURE_MM[1], depth_mm, along_mm)
+
+
+def sample_texture(rng: np.random.Generator) -> Texture:
+    """Noise of unit variance, about 10 and 2 mm grained; the coarse one at a third of that."""
+    planes = 31
+    fields = []
+    for step, grain in zip(TEXTURE_MM, (3.6, 0.75), strict=True):
+        size = int(2 * TEXTURE_REACH_MM / step) + 1
+        noise = rng.standard_normal((planes, size, size), dtype=np.float32)
+        noise = gaussian_filter(noise, (1.0, grain, grain), truncate=2.5)
+        fields.append(noise / noise.std())
+    return Texture(fields[0] * np.float32(0.36), fields[1])
+
+
+def _interpolated(
+    field: NDArray[np.float32],
+    depth_step_mm: float,
+    step_mm: float,
+    depth_mm: float,
+    along_mm: NDArray[np.float32],
+) -> Grid:
+    planes, size = field.shape[0], field.shape[1]
+    at = np.clip(depth_mm / depth_step_mm + (planes - 1) / 2, 0, planes - 1.001)
+    low = int(at)
+    plane = field[low] * np.float32(low + 1 - at) + field[low + 1] * np.float32(at - low)
+    index = np.clip(along_mm / step_mm + (size - 1) / 2, 0, size - 1.001)
+    base = index.astype(np.intp)
+    weights = np.zeros((len(along_mm), size), np.float32)
+    rows = np.arange(len(along_mm))
+    weights[rows, base] = base + 1 - index
+    weights[rows, base + 1] = index - base
+    return np.asarray(weights @ plane @ weights.T)
+
+
+def acquire(
+    painter: Painter, slab: Slab, pose: Pose, texture: Texture, flaws: Flaws, rng_seed: int
+) -> Volume:
+    """The images a scanner would deliver of this patient, 12 bit, float32 without fractions."""
+    rng = np.random.default_rng(rng_seed)
+    size = painted_size(slab.field_of_view_mm)
+    ideal = np.stack(
+        [_ideal_slice(painter, slab, pose, texture, k, size) for k in range(slab.slices)]
+    )
+    voxels = _measured(ideal, slab, flaws, rng)
+    return Volume(voxels, slab.affine())
+
+
+def painted_size(field_of_view_mm: float) -> int:
+    """Points per side of the painted plane: about 0.9 mm apart."""
+    return int(scipy.fft.next_fast_len(round(field_of_view_mm / 0.9)) // 2 * 2)
+
+
+def _ideal_slice(
+    painter: Painter, slab: Slab, pose: Pose, texture: Texture, index: int, size: int
+) -> Grid:
+    step = slab.field_of_view_mm / size
+    along = ((np.arange(size) - (size - 1) / 2) * step).astype(np.float32)
+    offset = slab.offsets_mm()[index]
+    centre = pose.to_pelvis(slab.centre_mm + slab.axes[:, 0] * offset)
+    turned = pose.rotation.T @ slab.axes
+    x, d, v = (
+        (centre[k] + turned[k, 1] * along[:, None] + turned[k, 2] * along[None, :]).astype(
+            np.float32
+        )
+        for k in range(3)
+    )
+    plane = Plane(x, d, v, *texture.at(offset, along))
+    split = int(np.clip(np.searchsorted(x[size // 2] * np.sign(turned[0, 2]), 0), 8, size - 8))
+    thick = (turned[:, 0] * slab.thickness_mm / 3).astype(np.float32)
+    halves = [
+        _painted_half(painter, plane.cut((slice(None), columns)), side, thick)
+        for columns, side in ((slice(split), Side.RIGHT), (slice(split, None), Side.LEFT))
+    ]
+    return np.concatenate(halves, axis=1)
+
+
+def _painted_half(painter: Painter, plane: Plane, side: Side, thick: NDArray[np.float32]) -> Grid:
+    """Half a slice: its middle plane, and around the joint the mean over its thickness."""
+    image, banks = painter.paint(plane, side)
+    box = joint_box(banks)
+    if box is not None:
+        piece = plane.cut(box)
+        before, _ = painter.paint(piece.moved(-thick), side)
+        after, _ = painter.paint(piece.moved(thick), side)
+        image[box] = 0.4 * image[box] + 0.3 * (before + after)
+    return image
+
+
+def _measured(
+    ideal: NDArray[np.float32], slab: Slab, flaws: Flaws, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    size, matrix = ideal.shape[1], slab.matrix
+    lit = ideal * _coil(flaws.bias, *ideal.shape)
+    bright = float(np.quantile(np.abs(ideal[:, ::4, ::4]), 0.9))
+    spectrum = scipy.fft.fftshift(scipy.fft.fft2(lit, overwrite_x=True), axes=(1, 2))
+    rows, columns = (min(n, size, matrix) // 2 * 2 for n in flaws.measured)
+    kept = spectrum[
+        :,
+        (size - rows) // 2 : (size + rows) // 2,
+        (size - columns) // 2 : (size + columns) // 2,
+    ]
+    sigma = np.float32(flaws.noise * bright * np.sqrt(rows * columns))
+    grains = rng.standard_normal((2, *kept.shape), dtype=np.float32)
+    scale = np.float32(sigma * size / np.sqrt(rows * columns))
+    kept = kept + scale * (grains[0] + 1j * grains[1])
+    kept = kept * _window(rows, columns, slab, size, flaws)
+    padded = np.zeros((len(ideal), matrix, matrix), np.complex64)
+    top, left = (matrix - rows) // 2, (matrix - columns) // 2
+    padded[:, top : top + rows, left : left + columns] = kept
+    image = np.abs(scipy.fft.ifft2(scipy.fft.ifftshift(padded, axes=(1, 2)), overwrite_x=True))
+    image = image.astype(np.float32) * np.float32((matrix / size) ** 2)
+    if flaws.ghost:
+        image += np.float32(flaws.ghost) * np.roll(image, int(flaws.ghost_shift * matrix), axis=1)
+    brightest = float(np.quantile(image[:, ::4, ::4], 0.995))
+    return np.clip(np.rint(image * (flaws.full_scale / brightest)), 0, 4095).astype(np.float32)
+
+
+def _window(rows: int, columns: int, slab: Slab, size: int, flaws: Flaws) -> NDArray[np.complex64]:
+    """Echo decay along the phase direction, apodisation, and the shift between both grids."""
+    shift = 0.5 * (1 / slab.matrix - 1 / size)
+    factors = []
+    for count, blur in ((rows, flaws.echo_blur), (columns, 0.0)):
+        at = np.arange(count) - count // 2
+        far = np.abs(at) / (count / 2)
+        weight = np.exp(-blur * far) * (1 - flaws.apodisation * far**2)
+        factors.append(weight * np.exp(2j * np.pi * at * shift))
+    return (factors[0][:, None] * factors[1][None, :]).astype(np.complex64)
+
+
+def _coil(bias: tuple[float, ...], slices: int, rows: int, columns: int) -> NDArray[np.float32]:
+    """Smooth sensitivity, ±20 to 40 %."""
+    z, r, c = (np.linspace(-1, 1, n, dtype=np.float32) for n in (slices, rows, columns))
+    down, across, deep, bowl_r, bowl_c, twist = (np.float32(b) for b in bias)
+    plane = down * r[:, None] + across * c[None, :] + twist * r[:, None] * c[None, :]
+    plane = plane - bowl_r * r[:, None] ** 2 - bowl_c * c[None, :] ** 2
+    return np.asarray(np.exp(plane)[None] * np.exp(deep * z)[:, None, None])
+
+
+def trace(joints: dict[Side, Joint], slab: Slab, pose: Pose) -> Delineation:
+    """Contours of both joints: where each slice cuts the joint's midsurface within cartilage."""
+    volume_affine = slab.affine()
+    contours = []
+    for side, joint in joints.items():
+        for index, offset in enumerate(slab.offsets_mm()):
+            line = visible_line(joint, slab, pose, float(offset))
+            points = _pixels(line, volume_affine, slab.matrix)
+            if points is not None:
+                contours.append(Contour(index, side, points, 1.0))
+    return Delineation(tuple(contours))
+
+
+def visible_line(joint: Joint, slab: Slab, pose: Pose, offset_mm: float) -> Matrix:
+    """The joint's midline on one slice in LPS, superior to inferior; empty if it is not seen."""
+    v = np.arange(62, -62, -0.5)
+    normal = pose.rotation.T @ slab.axes[:, 0]
+    through = pose.to_pelvis(slab.centre_mm + slab.axes[:, 0] * offset_mm) @ normal
+    d = np.zeros_like(v)
+    for _ in range(12):
+        x = joint.sign * joint.distance_from_midline(d, v)
+        d = (through - normal[2] * v - normal[0] * x) / normal[1]
+    inside = joint.outside_cartilage(d, v) < 0
+    points = pose.to_patient(np.stack([joint.sign * joint.distance_from_midline(d, v), d, v], -1))
+    return _meant_part(points, inside)
+
+
+def _meant_part(points: Matrix, inside: NDArray[np.bool_]) -> Matrix:
+    """Through a gap of up to 20 mm, else the longer part; nothing below 7 mm of cartilage."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
+    runs = [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    runs = [run for run in runs if run.stop - run.start >= 2]
+    if not runs:
+        return np.zeros((0, 3))
+    lengths = [_length(points[run]) for run in runs]
+    first, last = runs[0], runs[-1]
+    gap = _length(points[first.stop - 1 : last.start + 1]) if len(runs) > 1 else 0.0
+    if gap > LARGEST_GAP_MM:
+        longest = int(np.argmax(lengths))
+        first = last = runs[longest]
+        lengths = [lengths[longest]]
+    if sum(lengths) < LEAST_VISIBLE_MM:
+        return np.zeros((0, 3))
+    return points[first.start : last.stop]
+
+
+def _length(points: Matrix) -> float:
+    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
+
+
+def _pixels(line_mm: Matrix, affine: Matrix, matrix: int) -> Matrix | None:
+    """Row and column of points about a pixel apart, inside the image; None if too little is."""
+    if len(line_mm) < 2:
+        return None
+    pixels = np.linalg.solve(affine[:3, :3], (line_mm - affine[:3, 3]).T).T[:, 1:]
+    seen = ((pixels >= 0) & (pixels <= matrix - 1)).all(axis=1)
+    if _length(line_mm[seen]) < LEAST_VISIBLE_MM:
+        return None
+    pixels = pixels[seen]
+    run = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(pixels, axis=0), axis=1))])
+    at = np.linspace(0, run[-1], max(2, round(run[-1]) + 1))
+    return np.stack([np.interp(at, run, pixels[:, k]) for k in range(2)], axis=1)
