@@ -1,0 +1,381 @@
+"""The images of one series to one volume, or the reason why they do not form one.
+
+Slices are sorted by where they lie in the patient, never by number or order of arrival, and for
+every slice the image it came from is kept, so that results point back at the right one.
+
+Source: DICOM PS3.3 C.7.6.2.1.1 (image plane), C.7.6.16.2 (functional groups), C.11.1 (rescale).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from models.volume import Volume
+from sij_node.dicom.headers import attribute, frame_count, number, numbers, text, texts
+from sij_node.dicom.pixels import stored_values
+from sij_node.errors import GeometryUnusable, MixedFramesOfReference, MixedPatients, PixelsUnusable
+
+MIN_SLICES = 5
+"""Fewer slices do not show the joint."""
+MAX_SLICES = 400
+SAME_PLANE_MM = 0.01
+"""Slices nearer than this lie on top of each other."""
+DISTANCE_TOLERANCE = 0.03
+"""Slice distances may differ by this part of their median."""
+SHEAR_TOLERANCE = 0.05
+"""Slices may drift sideways by this part of their distance."""
+PAIR_TILT_DEG = 15
+"""T1 and STIR may be tilted against each other by at most this."""
+MIN_SHARED = 0.5
+"""T1 and STIR must share at least this part of the smaller one's extent."""
+
+
+@dataclass(frozen=True)
+class SliceSource:
+    """The image a slice came from.
+
+    Parameters
+    ----------
+    frame_number
+        From 1 within a multi-frame object; None where the object is a single image.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    frame_number: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesVolume:
+    """A volume, and where its slices came from.
+
+    Parameters
+    ----------
+    volume
+        Sorted along the normal of the slices.
+    sources
+        For each slice of the volume the image it came from.
+    patient
+        Patient ID and its issuer, to compare; never to be logged.
+    """
+
+    volume: Volume
+    sources: tuple[SliceSource, ...]
+    study_uid: str
+    series_uid: str
+    frame_of_reference_uid: str
+    patient: tuple[str, str] = field(repr=False)
+
+    @property
+    def sop_instance_uids(self) -> tuple[str, ...]:
+        """Every object that is part of the volume, once, in the order of the slices."""
+        return tuple(dict.fromkeys(source.sop_instance_uid for source in self.sources))
+
+
+@dataclass(frozen=True, eq=False)
+class _Plane:
+    """One slice before sorting: where it lies, which pixels are its own, what sets it apart."""
+
+    source: SliceSource
+    pixels: NDArray[np.float32]
+    position_mm: NDArray[np.float64]
+    cosines: NDArray[np.float64]
+    spacing_mm: tuple[float, float]
+    stack: str
+    temporal_position: float | None
+    echo_time_ms: float | None
+    kind: str
+
+
+def volume_from(datasets: Sequence[Dataset]) -> SeriesVolume:
+    """The volume of one series.
+
+    Parameters
+    ----------
+    datasets
+        All images of the series in any order: classic MR, or one Enhanced object.
+
+    Raises
+    ------
+    GeometryUnusable
+        If slices are missing, doubled, tilted against each other, without position, or too few.
+    MixedPatients, MixedFramesOfReference
+        If the images do not belong to one patient and one frame of reference.
+    PixelsUnusable
+        If pixel data cannot be decoded or header and pixels disagree.
+    """
+    if not datasets:
+        raise GeometryUnusable(f"The series has no images; at least {MIN_SLICES} are needed.")
+    series = f"Series {text(datasets[0], 'SeriesInstanceUID')}"
+    _check_one_object_or_single_frames(series, datasets)
+    patient = check_one_patient(datasets)
+    frame_of_reference = _only_frame_of_reference(series, datasets)
+    _check_extent(series, datasets)
+    planes = list(chain.from_iterable(_planes(dataset) for dataset in datasets))
+    _check_same_grid(series, planes)
+    planes = _sorted(planes)
+    _check_distances(series, planes)
+    return SeriesVolume(
+        volume=Volume(np.stack([plane.pixels for plane in planes]), _affine(planes)),
+        sources=tuple(plane.source for plane in planes),
+        study_uid=text(datasets[0], "StudyInstanceUID"),
+        series_uid=text(datasets[0], "SeriesInstanceUID"),
+        frame_of_reference_uid=frame_of_reference,
+        patient=patient,
+    )
+
+
+def check_one_patient(headers: Iterable[Dataset]) -> tuple[str, str]:
+    """Patient ID and issuer that all images share.
+
+    Raises
+    ------
+    MixedPatients
+        Without naming the patients.
+    """
+    patients = {(text(each, "PatientID"), text(each, "IssuerOfPatientID")) for each in headers}
+    if len(patients) != 1:
+        raise MixedPatients(
+            f"The study holds images of {len(patients)} patients; one is needed. "
+            "Correct it at the PACS."
+        )
+    return patients.pop()
+
+
+def check_pair(t1: SeriesVolume, stir: SeriesVolume) -> None:
+    """Check that T1 and STIR show the same patient at the same place.
+
+    Raises
+    ------
+    MixedPatients, MixedFramesOfReference
+        If the two belong to different patients or frames of reference.
+    GeometryUnusable
+        If the two are tilted against each other or hardly overlap.
+    """
+    pair = f"T1 series {t1.series_uid} and STIR series {stir.series_uid}"
+    if t1.patient != stir.patient:
+        raise MixedPatients(f"{pair} belong to different patients. Correct the study at the PACS.")
+    if t1.frame_of_reference_uid != stir.frame_of_reference_uid:
+        raise MixedFramesOfReference(
+            f"{pair} have different frames of reference; one is needed, so that a place in one is "
+            "a place in the other. The patient was moved or the series renumbered."
+        )
+    tilt_deg = _tilt_deg(t1.volume, stir.volume)
+    if tilt_deg > PAIR_TILT_DEG:
+        raise GeometryUnusable(
+            f"{pair} are tilted against each other by {tilt_deg:.0f}°; at most {PAIR_TILT_DEG}° "
+            "are accepted. Send a pair of one orientation."
+        )
+    shared = min(_part_inside(t1.volume, stir.volume), 1.0)
+    if shared < MIN_SHARED:
+        raise GeometryUnusable(
+            f"{pair} share {shared:.0%} of their volume; at least {MIN_SHARED:.0%} is needed. "
+            "Send a pair that shows the same region."
+        )
+
+
+def _check_one_object_or_single_frames(series: str, datasets: Sequence[Dataset]) -> None:
+    if len(datasets) > 1 and any(frame_count(dataset) > 1 for dataset in datasets):
+        raise GeometryUnusable(
+            f"{series} is spread over {len(datasets)} objects of which some hold many frames; "
+            "one multi-frame object or single images are needed. Send one of the two."
+        )
+
+
+def _only_frame_of_reference(series: str, datasets: Iterable[Dataset]) -> str:
+    frames = {text(dataset, "FrameOfReferenceUID") for dataset in datasets}
+    if len(frames) > 1 or "" in frames:
+        what = f"{len(frames)} frames of reference" if len(frames) > 1 else "no frame of reference"
+        raise MixedFramesOfReference(
+            f"{series} has {what}; exactly one is needed. Send the images as acquired."
+        )
+    return frames.pop()
+
+
+def _check_extent(series: str, datasets: Sequence[Dataset]) -> None:
+    """Check number of slices and matrix by the headers alone, before any pixel is decoded."""
+    slices = sum(frame_count(dataset) for dataset in datasets)
+    if not MIN_SLICES <= slices <= MAX_SLICES:
+        raise GeometryUnusable(
+            f"{series} has {slices} slices; {MIN_SLICES} to {MAX_SLICES} are needed. "
+            "Send the whole series."
+        )
+    matrices = {(text(dataset, "Rows"), text(dataset, "Columns")) for dataset in datasets}
+    if len(matrices) > 1:
+        sizes = ", ".join(sorted("×".join(matrix) for matrix in matrices))
+        raise GeometryUnusable(
+            f"{series} has images of {sizes} pixels; one size is needed. Send one acquisition."
+        )
+
+
+def _planes(dataset: Dataset) -> list[_Plane]:
+    values = stored_values(dataset)
+    return [_plane(dataset, index, values[index]) for index in range(len(values))]
+
+
+def _plane(dataset: Dataset, index: int, stored: NDArray[np.integer]) -> _Plane:
+    where = f"Image {text(dataset, 'SOPInstanceUID')}"
+    multi_frame = dataset.get("NumberOfFrames") is not None
+    position = numbers(dataset, "ImagePositionPatient", 3, index)
+    cosines = numbers(dataset, "ImageOrientationPatient", 6, index)
+    spacing = numbers(dataset, "PixelSpacing", 2, index)
+    if position is None or cosines is None:
+        raise GeometryUnusable(f"{where} has no position or orientation in the patient.")
+    if spacing is None or min(spacing) <= 0:
+        raise GeometryUnusable(f"{where} has pixel spacing {spacing}; a size above 0 is needed.")
+    return _Plane(
+        source=SliceSource(
+            text(dataset, "SOPClassUID"),
+            text(dataset, "SOPInstanceUID"),
+            index + 1 if multi_frame else None,
+        ),
+        pixels=_rescaled(dataset, index, stored, where),
+        position_mm=np.array(position),
+        cosines=_orthonormal(cosines, where),
+        spacing_mm=(spacing[0], spacing[1]),
+        stack=text(dataset, "StackID", index),
+        temporal_position=_temporal_position(dataset, index),
+        echo_time_ms=number(dataset, "EchoTime", index)
+        or number(dataset, "EffectiveEchoTime", index),
+        kind="\\".join(texts(dataset, "FrameType", index) or texts(dataset, "ImageType")),
+    )
+
+
+def _temporal_position(dataset: Dataset, index: int) -> float | None:
+    enhanced = number(dataset, "TemporalPositionIndex", index)
+    return enhanced if enhanced is not None else number(dataset, "TemporalPositionIdentifier")
+
+
+def _rescaled(
+    dataset: Dataset, index: int, stored: NDArray[np.integer], where: str
+) -> NDArray[np.float32]:
+    slope, intercept = (
+        1.0
+        if attribute(dataset, "RescaleSlope", index) is None
+        else number(dataset, "RescaleSlope", index),
+        0.0
+        if attribute(dataset, "RescaleIntercept", index) is None
+        else number(dataset, "RescaleIntercept", index),
+    )
+    if slope is None or intercept is None or slope == 0:
+        raise PixelsUnusable(f"{where} has rescale slope {slope} and intercept {intercept}.")
+    values = stored.astype(np.float32)
+    if (slope, intercept) != (1.0, 0.0):
+        values = values * np.float32(slope) + np.float32(intercept)
+    return values
+
+
+def _orthonormal(cosines: tuple[float, ...], where: str) -> NDArray[np.float64]:
+    """Direction cosines of a row and of a column, shape ``(2, 3)``."""
+    along = np.array(cosines).reshape(2, 3)
+    lengths = np.linalg.norm(along, axis=1)
+    if np.any(np.abs(lengths - 1) > 0.01) or abs(along[0] @ along[1]) > 0.01:
+        raise GeometryUnusable(
+            f"{where} has direction cosines that are not two perpendicular unit vectors."
+        )
+    return np.asarray(along / lengths[:, None])
+
+
+def _check_same_grid(series: str, planes: Sequence[_Plane]) -> None:
+    first = planes[0]
+    if any(np.abs(plane.cosines - first.cosines).max() > 0.01 for plane in planes):
+        raise GeometryUnusable(
+            f"{series} has slices tilted against each other; one orientation is needed. "
+            "Send one stack as one series."
+        )
+    if any(not np.allclose(plane.spacing_mm, first.spacing_mm, rtol=0.01) for plane in planes):
+        raise GeometryUnusable(
+            f"{series} has slices of different pixel spacing; one is needed. Send one acquisition."
+        )
+
+
+def _normal(plane: _Plane) -> NDArray[np.float64]:
+    return np.cross(plane.cosines[0], plane.cosines[1])
+
+
+def _sorted(planes: Sequence[_Plane]) -> list[_Plane]:
+    normal = _normal(planes[0])
+    return sorted(
+        planes, key=lambda plane: (plane.position_mm @ normal, plane.source.sop_instance_uid)
+    )
+
+
+def _check_distances(series: str, planes: Sequence[_Plane]) -> None:
+    """Slices must follow each other at one distance, straight along their normal."""
+    normal = _normal(planes[0])
+    steps = np.diff([plane.position_mm for plane in planes], axis=0)
+    distances = steps @ normal
+    if distances.min() < SAME_PLANE_MM:
+        raise GeometryUnusable(_why_doubled(series, planes))
+    one = float(np.median(distances))
+    if np.abs(distances - one).max() > DISTANCE_TOLERANCE * one:
+        raise GeometryUnusable(
+            f"{series} has slice distances of {_in_words(distances)} mm; one is needed. "
+            "A slice is probably missing: send the series again."
+        )
+    if np.linalg.norm(steps - np.outer(distances, normal), axis=1).max() > SHEAR_TOLERANCE * one:
+        raise GeometryUnusable(
+            f"{series} has slices shifted sideways against each other; a straight stack is needed."
+        )
+
+
+def _in_words(distances: NDArray[np.float64]) -> str:
+    """Few distances one by one, many by how often they occur."""
+    rounded = [f"{distance:.1f}" for distance in distances]
+    if len(rounded) <= 6:
+        return ", ".join(rounded)
+    return ", ".join(f"{each} ({times}×)" for each, times in Counter(rounded).most_common())
+
+
+def _why_doubled(series: str, planes: Sequence[_Plane]) -> str:
+    """Say what tells apart slices that lie at one place."""
+    kinds: dict[str, set[object]] = {
+        "stacks": {plane.stack for plane in planes},
+        "temporal positions": {plane.temporal_position for plane in planes},
+        "echo times": {plane.echo_time_ms for plane in planes},
+        "image types": {plane.kind for plane in planes},
+    }
+    several = [f"{len(found)} {name}" for name, found in kinds.items() if len(found) > 1]
+    if several:
+        return (
+            f"{series} holds {' and '.join(several)} of the same slices; one of each is needed. "
+            "Send them as series of their own."
+        )
+    return f"{series} has two slices at the same place; one is needed. Send one acquisition."
+
+
+def _affine(planes: Sequence[_Plane]) -> NDArray[np.float64]:
+    """(slice, row, column) to LPS millimetres. PixelSpacing is row distance, then column's."""
+    first, last = planes[0], planes[-1]
+    along_row, along_column = first.cosines
+    affine = np.eye(4)
+    affine[:3, 0] = (last.position_mm - first.position_mm) / (len(planes) - 1)
+    affine[:3, 1] = along_column * first.spacing_mm[0]
+    affine[:3, 2] = along_row * first.spacing_mm[1]
+    affine[:3, 3] = first.position_mm
+    return affine
+
+
+def _tilt_deg(one: Volume, other: Volume) -> float:
+    """Angle between the normals of two volumes, whichever way they are numbered."""
+    normals = [np.cross(v.affine[:3, 1], v.affine[:3, 2]) for v in (one, other)]
+    cosine = abs(normals[0] @ normals[1]) / np.prod([np.linalg.norm(n) for n in normals])
+    return float(np.degrees(np.arccos(min(1.0, cosine))))
+
+
+def _part_inside(one: Volume, other: Volume) -> float:
+    """The larger of the parts of each volume's grid, sampled, that lies within the other."""
+
+    def part(inner: Volume, outer: Volume) -> float:
+        shape = np.array(inner.voxels.shape)
+        fractions = np.stack(np.meshgrid(*[np.linspace(0, 1, 9)] * 3, indexing="ij"), -1)
+        inside = outer.to_indices(inner.to_patient(fractions.reshape(-1, 3) * (shape - 1)))
+        within = (inside >= -0.5) & (inside <= np.array(outer.voxels.shape) - 0.5)
+        return float(within.all(axis=1).mean())
+
+    return max(part(one, other), part(other, one))
