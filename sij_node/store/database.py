@@ -1,0 +1,263 @@
+"""The database under the job table: opening it, migrating it, and writing to it safely.
+
+SQLite for one machine, PostgreSQL where workers run on several. Both are told to acknowledge
+nothing before it is on the disk: SQLite by WAL with synchronous=FULL (with NORMAL a failing
+fsync goes unnoticed), PostgreSQL by synchronous_commit=on.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable, InternalFault, NodeError
+
+BUSY_TIMEOUT_S = 10
+"""How long to wait for a lock or a connection; a sender waits about a minute for its answer."""
+_MIGRATING = 5170001
+_OPENING = 5170002
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_POSTGRES_SETTINGS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+    "application_name": "sij-node",
+    "options": f"-c synchronous_commit=on -c lock_timeout={BUSY_TIMEOUT_S}s -c timezone=UTC",
+}
+
+
+def open_database(url: str) -> Engine:
+    """Connect to the database, make it where it is new, and bring its tables up to date.
+
+    Several processes may call this at once: one migrates, the others wait for it.
+
+    Parameters
+    ----------
+    url
+        ``sqlite:///absolute/path`` or ``postgresql+psycopg://user@host/name``.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If the URL cannot be used, or a newer version of the node has written the database.
+    DatabaseUnavailable
+        If it does not answer, or the folder cannot be written to.
+    """
+    engine = _engine(url)
+    try:
+        with Database(engine).writing() as connection:
+            _lock(connection, _MIGRATING)
+            _migrate(connection)
+    except NodeError:
+        engine.dispose()
+        raise
+    return engine
+
+
+class Database:
+    """Transactions on an engine, with the database's own errors told in the node's words.
+
+    SQLite has one writer at a time. Threads of this process queue up for that, which is fairer
+    and quicker than each asking the file again and again; other processes wait at the file.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writing = engine.execution_options(writes=True)
+        self._turn = threading.Lock() if engine.dialect.name == "sqlite" else None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One transaction that only reads."""
+        with _in_our_words(self._engine), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction that is durable when the block ends, or undone if it raises."""
+        if self._turn is None:
+            with _in_our_words(self._engine), self._writing.begin() as connection:
+                yield connection
+        elif not self._turn.acquire(timeout=BUSY_TIMEOUT_S):
+            raise _unavailable(self._engine, "other threads are writing")
+        else:
+            try:
+                with _in_our_words(self._engine), self._writing.begin() as connection:
+                    yield connection
+            finally:
+                self._turn.release()
+
+
+def lock_openings(connection: Connection) -> None:
+    """Let no other process open or queue a job until this transaction ends.
+
+    On SQLite every writing transaction has this to itself anyway.
+    """
+    _lock(connection, _OPENING)
+
+
+def _lock(connection: Connection, key: int) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        dialect = parsed.get_backend_name()
+        if dialect == "sqlite":
+            _make_private_file(parsed.database)
+            return _sqlite_engine(url)
+        if dialect == "postgresql":
+            return create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                pool_pre_ping=True,
+                pool_timeout=BUSY_TIMEOUT_S,
+                connect_args=_POSTGRES_SETTINGS,
+                hide_parameters=True,
+            )
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise ConfigurationInvalid(
+            "[database] url cannot be read. "
+            "Write it as postgresql+psycopg://user@host/name, or leave it empty for SQLite."
+        ) from error
+    raise ConfigurationInvalid(
+        f"[database] url names {dialect}; PostgreSQL and SQLite are possible. "
+        "Write postgresql+psycopg://user@host/name, or leave it empty for SQLite."
+    )
+
+
+def _make_private_file(database: str | None) -> None:
+    if not database or database == ":memory:":
+        raise ConfigurationInvalid(
+            "[database] url names no file; jobs have to survive a power cut. "
+            "Write sqlite:///absolute/path/jobs.sqlite, or leave it empty."
+        )
+    path = Path(database)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise DatabaseUnavailable(
+            f"The job table at {path} cannot be written: {error.strerror}. "
+            "Check that the folder exists, has room and belongs to the user who runs the node."
+        ) from error
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = create_engine(
+        url,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        pool_timeout=BUSY_TIMEOUT_S,
+        hide_parameters=True,
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions by itself
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_S * 1000}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _migrate(connection: Connection) -> None:
+    settings = AlembicConfig()
+    settings.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    settings.attributes["connection"] = connection
+    scripts = ScriptDirectory.from_config(settings)
+    known = {script.revision for script in scripts.walk_revisions()}
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None and current not in known:
+        raise ConfigurationInvalid(
+            f"The database at {_place(connection.engine)} has schema {current}; this version of "
+            f"the node knows {scripts.get_current_head()} at most. Install the newer version "
+            "again, or restore the backup from before the upgrade."
+        )
+    if current != scripts.get_current_head():
+        command.upgrade(settings, "head")
+
+
+@contextmanager
+def _in_our_words(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeout as error:
+        raise _unavailable(engine, "all connections are busy") from error
+    except DBAPIError as error:
+        if _is_outage(error):
+            raise _unavailable(engine, _first_line(error)) from error
+        raise _fault(engine, error) from error
+    except (SQLAlchemyError, UnicodeError) as error:
+        raise _fault(engine, error) from error
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    """Connection, lock and disk problems; not a statement that is wrong in itself."""
+    names = {kind.__name__ for kind in type(error.orig).__mro__}
+    wrong = {"IntegrityError", "ProgrammingError", "DataError", "NotSupportedError"}
+    return error.connection_invalidated or not names & wrong
+
+
+def _unavailable(engine: Engine, why: str) -> DatabaseUnavailable:
+    advice = (
+        "Check that the disk has room and the file can be written"
+        if engine.dialect.name == "sqlite"
+        else "Check that PostgreSQL runs there and lets the node in"
+    )
+    return DatabaseUnavailable(
+        f"The job table at {_place(engine)} does not answer: {why}. {advice}; "
+        "the node tries again by itself."
+    )
+
+
+def _fault(engine: Engine, error: Exception) -> InternalFault:
+    kind = type(getattr(error, "orig", None) or error).__name__
+    detail = " (a promise of the tables would break)" if isinstance(error, IntegrityError) else ""
+    return InternalFault(
+        f"The job table at {_place(engine)} refused a statement: {kind}{detail}. "
+        "This is a fault of the node; report it with the log around this line."
+    )
+
+
+def _first_line(error: DBAPIError) -> str:
+    """What the driver says; it names hosts and files, never a row's content or a password."""
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else type(error.orig).__name__
+
+
+def _place(engine: Engine) -> str:
+    url = engine.url
+    if engine.dialect.name == "sqlite":
+        return str(url.database)
+    return f"{url.host or 'localhost'}:{url.port or 5432}/{url.database}"

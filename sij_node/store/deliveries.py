@@ -1,0 +1,110 @@
+"""What the node has made of a study, and whether the archive has it."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, exists, insert, select, update
+
+from sij_node.jobs import Delivery, DeliveryState, Result
+from sij_node.store.tables import deliveries, delivery_from, results
+
+PENDING = DeliveryState.PENDING.value
+ACKNOWLEDGED = DeliveryState.ACKNOWLEDGED.value
+GIVEN_UP = DeliveryState.GIVEN_UP.value
+
+
+def add_results(connection: Connection, job_id: int, made: Sequence[Result]) -> None:
+    """Note results by their SOP Instance UID; one that was made before is the same again."""
+    uids = [result.sop_instance_uid for result in made]
+    column = results.c.sop_instance_uid
+    known = set(connection.execute(select(column).where(column.in_(uids))).scalars())
+    for result in made:
+        row = {name: getattr(result, name) for name in Result.__dataclass_fields__}
+        if result.sop_instance_uid not in known:
+            connection.execute(insert(results).values(job_id=job_id, **row))
+        else:  # its file may have been cleared away or written anew
+            connection.execute(update(results).where(column == result.sop_instance_uid).values(row))
+
+
+def add_deliveries(
+    connection: Connection, job_id: int, made: Iterable[Result], destination: str
+) -> None:
+    """Have results delivered, except those that the destination acknowledged before."""
+    for result in made:
+        _add_delivery(connection, job_id, result.sop_instance_uid, destination)
+
+
+def _add_delivery(connection: Connection, job_id: int, uid: str, destination: str) -> None:
+    pair = (deliveries.c.result_uid == uid) & (deliveries.c.destination == destination)
+    before = connection.execute(select(deliveries).where(pair)).all()
+    done = next((row for row in before if row.state == ACKNOWLEDGED), None)
+    values = {
+        "state": ACKNOWLEDGED if done else PENDING,
+        "status": done.status if done else None,
+        "note": f"acknowledged for job {done.job_id}" if done else "",
+        "acknowledged_at": done.acknowledged_at if done else None,
+    }
+    mine = next((row for row in before if row.job_id == job_id), None)
+    if mine is None:
+        connection.execute(
+            insert(deliveries).values(
+                job_id=job_id, result_uid=uid, destination=destination, attempts=0, **values
+            )
+        )
+    elif mine.state != ACKNOWLEDGED:
+        connection.execute(update(deliveries).where(pair, _of(job_id)).values(values))
+
+
+def record(
+    connection: Connection,
+    job_id: int,
+    result_uid: str,
+    destination: str,
+    *,
+    status: int | None,
+    acknowledged: bool,
+    note: str,
+) -> None:
+    """Note what a destination answered; once it has acknowledged a result, that stays so."""
+    answer: dict[str, Any] = {"status": status, "note": note}
+    if acknowledged:
+        answer |= {"state": ACKNOWLEDGED, "acknowledged_at": datetime.now(UTC)}
+    connection.execute(
+        update(deliveries)
+        .where(
+            _of(job_id),
+            deliveries.c.result_uid == result_uid,
+            deliveries.c.destination == destination,
+            deliveries.c.state != ACKNOWLEDGED,
+        )
+        .values(attempts=deliveries.c.attempts + 1, **answer)
+    )
+
+
+def give_up(connection: Connection, job_id: int) -> None:
+    """Note that what is still pending will not be sent."""
+    connection.execute(
+        update(deliveries).where(_of(job_id), deliveries.c.state == PENDING).values(state=GIVEN_UP)
+    )
+
+
+def any_pending(connection: Connection, job_id: int) -> bool:
+    """Whether something of this job has still to be sent."""
+    waiting = exists().where(_of(job_id), deliveries.c.state == PENDING)
+    return bool(connection.execute(select(waiting)).scalar())
+
+
+def deliveries_of(connection: Connection, job_id: int) -> tuple[Delivery, ...]:
+    """The deliveries of a job, in the order in which its results were stored."""
+    rows = connection.execute(
+        select(deliveries, results)
+        .join(results, results.c.sop_instance_uid == deliveries.c.result_uid)
+        .where(_of(job_id))
+        .order_by(results.c.kind, deliveries.c.result_uid, deliveries.c.destination)
+    )
+    return tuple(delivery_from(row) for row in rows)
+
+
+def _of(job_id: int) -> ColumnElement[bool]:
+    return deliveries.c.job_id == job_id

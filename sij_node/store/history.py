@@ -1,0 +1,124 @@
+"""Writing jobs: each step and its line of history in one transaction, fenced by the revision."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from sij_node.errors import LeaseLost
+from sij_node.jobs import OPEN, Job, State, Step
+from sij_node.store.tables import job_from, job_row, job_steps, jobs
+
+
+def write_step(
+    connection: Connection, before: Job, after: Job, step: Step, who: str, *, note: str = ""
+) -> Job:
+    """Store what a step made of a job, and that it happened.
+
+    Raises
+    ------
+    LeaseLost
+        If somebody else has changed the job since `before` was read.
+    """
+    written = write_job(connection, before, after)
+    _add_line(connection, written, step, before.state, who=who, note=note)
+    return written
+
+
+def write_job(connection: Connection, before: Job, after: Job) -> Job:
+    """Store a changed job without a line of history; raises `LeaseLost` as `write_step` does."""
+    stored = connection.execute(
+        update(jobs)
+        .where(jobs.c.job_id == before.job_id, jobs.c.revision == before.revision)
+        .values({**job_row(after), "changed_at": datetime.now(UTC)})
+        .returning(jobs)
+    ).one_or_none()
+    if stored is None:
+        raise lease_lost(before)
+    return job_from(stored)
+
+
+def lease_lost(job: Job) -> LeaseLost:
+    """The error for a writer whose job has moved on without it."""
+    return LeaseLost(
+        f"Job {job.job_id} has changed since revision {job.revision} was read; "
+        "nothing was written. Read the job again."
+    )
+
+
+def open_job(
+    connection: Connection, study_uid: str, source_ae: str, priority: int, count: int
+) -> Job:
+    """Begin a job for a study and source that have none waiting."""
+    last = last_job(connection, study_uid, source_ae)
+    now = datetime.now(UTC)
+    row = connection.execute(
+        insert(jobs)
+        .values(
+            study_uid=study_uid,
+            source_ae=source_ae,
+            state=State.RECEIVING.value,
+            revision=1,
+            priority=priority,
+            analysis_attempts=0,
+            delivery_attempts=0,
+            leased_by="",
+            heartbeat=0,
+            wait_s=0.0,
+            reason="",
+            error_family="",
+            weights="",
+            predecessor_id=last and last.job_id,
+            created_at=now,
+            changed_at=now,
+            instances=count,
+        )
+        .returning(jobs)
+    ).one()
+    job = job_from(row)
+    note = f"follows job {last.job_id}" if last else ""
+    _add_line(connection, job, Step.OPENED, None, who=source_ae, note=note)
+    return job
+
+
+def last_job(connection: Connection, study_uid: str, source_ae: str) -> Job | None:
+    """The newest job of a study and source."""
+    row = connection.execute(
+        select(jobs)
+        .where(jobs.c.study_uid == study_uid, jobs.c.source_ae == source_ae)
+        .order_by(jobs.c.job_id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else job_from(row)
+
+
+def waiting_job(
+    connection: Connection, study_uid: str, source_ae: str, states: Sequence[State] = OPEN
+) -> Job | None:
+    """The job of a study and source that is receiving or queued, locked; there is one at most."""
+    row = connection.execute(
+        select(jobs)
+        .where(
+            jobs.c.study_uid == study_uid,
+            jobs.c.source_ae == source_ae,
+            jobs.c.state.in_([state.value for state in states]),
+        )
+        .with_for_update()
+    ).one_or_none()
+    return None if row is None else job_from(row)
+
+
+def _add_line(
+    connection: Connection, job: Job, step: Step, origin: State | None, *, who: str, note: str
+) -> None:
+    connection.execute(
+        insert(job_steps).values(
+            job_id=job.job_id,
+            step=step.value,
+            from_state=origin and origin.value,
+            to_state=job.state.value,
+            who=who,
+            note=note,
+            at=job.changed_at,
+        )
+    )

@@ -1,0 +1,234 @@
+"""The tables of the database: what was received, what became of it, what was sent.
+
+The database keeps the promises that matter: one row for an SOP Instance UID, one waiting job
+for a study and source, and a history that is written together with what it tells.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+from sij_node.jobs import Delivery, DeliveryState, Job, JobStep, Result, State, Step
+from sij_node.study import ReceivedInstance, Refusal
+
+
+class Utc(TypeDecorator[datetime]):
+    """A moment in UTC, with its time zone on both databases."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """What is stored; SQLite keeps no time zone, so it is always UTC."""
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """What is read back, aware of its zone."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Foreign(TypeDecorator[str]):
+    """Text from elsewhere, which may hold characters that no database takes."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """What is stored: NUL and lone surrogates become a replacement character."""
+        if value is None:
+            return None
+        whole = value.encode("utf-8", "replace").decode("utf-8")
+        return whole.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+UID = String(64)
+TITLE = String(16)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("sop_instance_uid", UID, primary_key=True),
+    Column("sop_class_uid", UID, nullable=False),
+    Column("transfer_syntax_uid", UID, nullable=False),
+    Column("study_uid", UID, nullable=False, index=True),
+    Column("series_uid", UID, nullable=False),
+    Column("patient_id", Foreign, nullable=False),
+    Column("issuer_of_patient_id", Foreign, nullable=False),
+    Column("source_ae", TITLE, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("received_at", Utc, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job_id", Integer, primary_key=True),
+    Column("study_uid", UID, nullable=False),
+    Column("source_ae", TITLE, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("analysis_attempts", Integer, nullable=False),
+    Column("delivery_attempts", Integer, nullable=False),
+    Column("leased_by", Text, nullable=False),
+    Column("heartbeat", BigInteger, nullable=False),
+    Column("wait_s", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("error_family", String(32), nullable=False),
+    Column("weights", Text, nullable=False),
+    Column("predecessor_id", Integer, ForeignKey("jobs.job_id")),
+    Column("created_at", Utc, nullable=False),
+    Column("changed_at", Utc, nullable=False),
+    Column("instances", Integer, nullable=False),
+    CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
+    Index("ix_jobs_study_uid_source_ae", "study_uid", "source_ae"),
+    Index("ix_jobs_queue", "state", "priority", "job_id"),
+    sqlite_autoincrement=True,  # a job number is never used twice
+)
+
+_is_open = text("state IN ('receiving', 'queued')")
+Index(
+    "one_open_job",
+    jobs.c.study_uid,
+    jobs.c.source_ae,
+    unique=True,
+    sqlite_where=_is_open,
+    postgresql_where=_is_open,
+)
+
+job_steps = Table(
+    "job_steps",
+    metadata,
+    Column("step_id", Integer, primary_key=True),
+    Column("job_id", Integer, ForeignKey("jobs.job_id"), nullable=False, index=True),
+    Column("step", String(32), nullable=False),
+    Column("from_state", String(16)),
+    Column("to_state", String(16), nullable=False),
+    Column("who", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("at", Utc, nullable=False),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("sop_instance_uid", UID, primary_key=True),
+    Column("job_id", Integer, ForeignKey("jobs.job_id"), nullable=False, index=True),
+    Column("sop_class_uid", UID, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("series_uid", UID, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("transfer_syntax_uid", UID, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("job_id", Integer, ForeignKey("jobs.job_id"), primary_key=True),
+    Column("result_uid", UID, ForeignKey("results.sop_instance_uid"), primary_key=True),
+    Column("destination", TITLE, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("status", Integer),
+    Column("note", Text, nullable=False),
+    Column("acknowledged_at", Utc),
+    Index("ix_deliveries_result_uid_destination", "result_uid", "destination"),
+)
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("refusal_id", Integer, primary_key=True),
+    Column("at", Utc, nullable=False),
+    Column("source_ae", Foreign, nullable=False),
+    Column("address", Foreign, nullable=False),
+    Column("sop_instance_uid", Foreign, nullable=False),
+    Column("study_uid", Foreign, nullable=False, index=True),
+    Column("status", Integer, nullable=False),
+    Column("reason", Foreign, nullable=False),
+    Column("quarantined_as", Foreign, nullable=False),
+    Column("conflict", Boolean, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+
+def instance_from(row: Row[Any]) -> ReceivedInstance:
+    """The received instance that a row of `instances` holds."""
+    return ReceivedInstance(**row._mapping)
+
+
+def job_from(row: Row[Any]) -> Job:
+    """The job that a row of `jobs` holds."""
+    return Job(**{**row._mapping, "state": State(row.state)})
+
+
+def job_row(job: Job) -> dict[str, Any]:
+    """What a step writes: all but the identity and the heartbeat, which beats by itself."""
+    kept = ("job_id", "study_uid", "source_ae", "predecessor_id", "created_at", "heartbeat")
+    row = {name: value for name, value in vars(job).items() if name not in kept}
+    return {**row, "state": job.state.value}
+
+
+def step_from(row: Row[Any]) -> JobStep:
+    """The line of history that a row of `job_steps` holds."""
+    origin = None if row.from_state is None else State(row.from_state)
+    return JobStep(
+        row.job_id, Step(row.step), origin, State(row.to_state), row.who, row.note, row.at
+    )
+
+
+def result_from(row: Row[Any]) -> Result:
+    """The result within a row that holds the columns of `results`."""
+    return Result(**{name: getattr(row, name) for name in Result.__dataclass_fields__})
+
+
+def delivery_from(row: Row[Any]) -> Delivery:
+    """The delivery that a row of `deliveries` joined with `results` holds."""
+    return Delivery(
+        result=result_from(row),
+        destination=row.destination,
+        state=DeliveryState(row.state),
+        attempts=row.attempts,
+        status=row.status,
+        note=row.note,
+        acknowledged_at=row.acknowledged_at,
+    )
+
+
+def refusal_from(row: Row[Any]) -> Refusal:
+    """The refusal that a row of `refusals` holds."""
+    return Refusal(**{name: getattr(row, name) for name in Refusal.__dataclass_fields__})
