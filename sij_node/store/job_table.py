@@ -225,7 +225,7 @@ class JobTable:
         with self._database.writing() as connection:
             after = advance(job, Step.RESULTS_STORED, weights=weights or job.weights)
             after = write_step(
-                connection, job, after, Step.RESULTS_STORED, who, f"{len(made)} results"
+                connection, job, after, Step.RESULTS_STORED, who, note=f"{len(made)} results"
             )
             outbox.add_results(connection, job.job_id, made)
             outbox.add_deliveries(connection, job.job_id, made, destination)
@@ -233,7 +233,7 @@ class JobTable:
                 return after
             done = advance(after, Step.ACKNOWLEDGED)
             return write_step(
-                connection, after, done, Step.ACKNOWLEDGED, who, "nothing new to deliver"
+                connection, after, done, Step.ACKNOWLEDGED, who, note="nothing new to deliver"
             )
 
     def reject(
