@@ -52,10 +52,14 @@ class Joint:
 
     def distance_from_midline(self, d: Grid, v: Grid) -> Grid:
         """X(d, v): how far the joint's midsurface lies from the midline, in mm."""
+        return self.smooth_distance(d, v) + self.ripple(d, v)
+
+    def smooth_distance(self, d: Grid, v: Grid) -> Grid:
+        """X(d, v) without its ripples."""
         near = np.clip(v / 30, -2, 2)
         at: Grid = self.half_width_mm + self.slope * v + self.slope_depth * d
         at = at + self.bow_mm * (near * near - 0.35)
-        return at + self.ripple(d, v)
+        return at
 
     def ripple(self, d: Grid, v: Grid) -> Grid:
         """The part of X(d, v) that only the joint's own surface has, in mm."""
@@ -100,6 +104,17 @@ class Blob:
 
 
 @dataclass(frozen=True)
+class Foramen:
+    """A tunnel through the sacrum from front to back, with fat and a nerve in it."""
+
+    side: Side
+    x_mm: float
+    v_mm: float
+    radius_mm: float
+    slant: float
+
+
+@dataclass(frozen=True)
 class Pelvis:
     """Everything about a patient's shape that does not change between sequences."""
 
@@ -115,7 +130,8 @@ class Pelvis:
     ilium_thickness_mm: float
     crest_mm: float
     canal_mm: tuple[float, float, float]
-    foramen_mm: float
+    foramina: tuple[Foramen, ...]
+    marrow_dimming: float
     marrow_unevenness: float
     muscle_fat: float
     blobs: tuple[Blob, ...]
@@ -149,10 +165,14 @@ def sample_joint(rng: np.random.Generator, side: Side, shared: dict[str, float])
         space_mm=float(np.clip(shared["space"] + jitter(0, 0.25), 0.9, 3.2)),
         cortex_mm=float(np.clip(rng.normal(1.0, 0.25), 0.5, 1.8)),
         apex=(apex_d, apex_v),
-        cranial_end=(apex_d + cranial * np.cos(opening), apex_v + cranial * np.sin(opening)),
-        caudal_end=(apex_d + caudal * np.cos(closing), apex_v - caudal * np.sin(closing)),
+        cranial_end=_ahead(apex_d, apex_v, cranial, opening),
+        caudal_end=_ahead(apex_d, apex_v, caudal, -closing),
         limb_radius_mm=float(np.clip(shared["radius"] + jitter(0, 0.6), 8.5, 13.5)),
     )
+
+
+def _ahead(d: float, v: float, length_mm: float, angle_rad: float) -> tuple[float, float]:
+    return float(d + length_mm * np.cos(angle_rad)), float(v + length_mm * np.sin(angle_rad))
 
 
 def _shared_shape(rng: np.random.Generator) -> dict[str, float]:
@@ -240,6 +260,21 @@ def _marrow_islands(rng: np.random.Generator, joints: dict[Side, Joint]) -> list
     return found
 
 
+def _foramina(rng: np.random.Generator) -> tuple[Foramen, ...]:
+    widest = rng.uniform(4, 7.5)
+    return tuple(
+        Foramen(
+            side,
+            23 - 2.4 * level + rng.normal(0, 1),
+            13 - 17 * level + rng.normal(0, 2),
+            float(widest - 0.7 * level + rng.normal(0, 0.5)),
+            rng.normal(-0.2, 0.12),
+        )
+        for side in Side
+        for level in range(4)
+    )
+
+
 def sample_pelvis(rng: np.random.Generator) -> Pelvis:
     """A patient's shape, every number drawn from `rng`."""
     shared = _shared_shape(rng)
@@ -248,8 +283,8 @@ def sample_pelvis(rng: np.random.Generator) -> Pelvis:
     return Pelvis(
         joints=joints,
         body_half_width_mm=float(uniform(150, 215)),
-        body_half_depth_mm=float(uniform(95, 150)),
-        back_mm=float(uniform(70, 120)),
+        body_half_depth_mm=float(uniform(105, 170)),
+        back_mm=float(uniform(68, 125)),
         skin_fat_mm=float(uniform(8, 40)),
         sacral_tilt_rad=float(np.deg2rad(uniform(8, 45))),
         sacrum_front_mm=float(uniform(-36, -29)),
@@ -258,7 +293,8 @@ def sample_pelvis(rng: np.random.Generator) -> Pelvis:
         ilium_thickness_mm=float(uniform(17, 26)),
         crest_mm=float(uniform(55, 95)),
         canal_mm=(float(uniform(6, 11)), float(uniform(4, 7)), float(uniform(10, 17))),
-        foramen_mm=float(uniform(4.5, 8)),
+        foramina=_foramina(rng),
+        marrow_dimming=float(uniform(0.5, 1.0)),
         marrow_unevenness=float(uniform(0.1, 0.8)),
         muscle_fat=float(uniform(0.0, 1.0)),
         blobs=tuple(_bowel(rng) + _vessels(rng, joints) + _marrow_islands(rng, joints)),

@@ -4,14 +4,14 @@ Tissues are laid over one another like glazes, each with an opacity that rises o
 millimetre at its border.  Signals stay signed; the modulus belongs to the scanner.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.findings import Side
-from trainer.phantom.anatomy import Blob, Grid, Joint, Pelvis
+from trainer.phantom.anatomy import Blob, Foramen, Grid, Joint, Pelvis
 from trainer.phantom.lesions import D_MM, V_MM, BoneLesions, JointLesions, Map
 
 _BEFORE_BONE = ("bowel", "gas", "fluid", "vessel")
@@ -61,6 +61,11 @@ class Banks:
     sacrum_gap: Grid
     ilium: Grid
     sacrum: Grid
+    front: Grid
+
+    def cut(self, box: tuple[slice, slice]) -> "Banks":
+        """A rectangle of the distances."""
+        return Banks(*(getattr(self, each.name)[box] for each in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +99,11 @@ class Painter:
     def paint(self, plane: Plane, side: Side) -> tuple[Grid, Banks]:
         """Signal on one half of an image plane, and the distances it was made from."""
         banks = self._banks(plane, self.pelvis.joints[side])
-        image = self._soft_tissue(plane, self.pelvis.joints[side])
+        body = self._body(plane)
+        image = self._soft_tissue(plane, self.pelvis.joints[side], banks.front, body)
         if self.with_joints:
             self._bones(image, plane, side, banks)
-        lay(image, 0.0, 1 - ramp(self._body(plane), self.edge_mm))
+        image *= ramp(body, self.edge_mm)
         return image, banks
 
     def _body(self, plane: Plane) -> Grid:
@@ -106,18 +112,17 @@ class Painter:
         y = np.float32(np.cos(tilt)) * plane.d - np.float32(np.sin(tilt)) * plane.v
         wide, deep = pelvis.body_half_width_mm, pelvis.body_half_depth_mm
         centre = pelvis.back_mm - deep
-        radius = np.sqrt((plane.x / wide) ** 2 + ((y - centre) / deep) ** 2)
-        inside: Grid = (1 - radius) * np.float32(min(wide, deep))
+        radius2 = (plane.x / wide) ** 2 + np.square(np.square((y - centre) / deep))
+        inside: Grid = (1 - np.sqrt(radius2)) * np.float32(min(wide, deep))
         return inside
 
-    def _soft_tissue(self, plane: Plane, joint: Joint) -> Grid:
+    def _soft_tissue(self, plane: Plane, joint: Joint, front: Grid, body: Grid) -> Grid:
         shine, pelvis = self.shine, self.pelvis
         image = np.full_like(plane.x, shine["muscle"])
         image *= 1 + np.float32(0.08) * plane.fine
         seam = np.abs(plane.coarse + 0.1) * 11 + plane.fine * 0.4
         leanness = 0.35 + 0.5 * pelvis.muscle_fat
         lay(image, shine["fat"], (0.35 + 0.5 * pelvis.muscle_fat) * ramp(leanness - seam, 1.6))
-        front = self._front(plane)
         cavity = np.minimum(front - plane.d - 4, 62 - np.abs(plane.x) + 12 * plane.coarse)
         pale = 0.62 + 0.3 * np.clip(plane.coarse + 0.12 * plane.fine, -1, 1)
         lay(image, shine["fat"], pale * ramp(cavity, 3))
@@ -125,7 +130,7 @@ class Painter:
         notch = np.minimum(-28 - plane.v, plane.d + 6)
         notch = np.minimum(notch, 16 - np.abs(joint.sign * plane.x - 48) + 10 * plane.coarse)
         lay(image, shine["fat"], 0.8 * ramp(notch + 3 * plane.fine, 4))
-        skin = ramp(pelvis.skin_fat_mm - self._body(plane), self.edge_mm)
+        skin = ramp(pelvis.skin_fat_mm + 6 * plane.coarse - body, self.edge_mm)
         lay(image, shine["fat"] * (1 - 0.05 * np.abs(plane.fine)), skin)
         return image
 
@@ -139,25 +144,29 @@ class Painter:
 
     def _banks(self, plane: Plane, joint: Joint) -> Banks:
         pelvis, d, v = self.pelvis, plane.d, plane.v
-        across = (joint.sign * plane.x - joint.distance_from_midline(d, v)) * joint.steepness
+        ripple = joint.ripple(d, v)
+        smooth = (joint.sign * plane.x - joint.smooth_distance(d, v)) * joint.steepness
+        across = smooth - ripple * joint.steepness
+        front = self._front(plane)
         outside = joint.outside_cartilage(d, v)
         beyond = np.maximum(outside, 0)
         half = joint.space_mm / 2
         ilium_gap = half + np.minimum(0.55 * beyond, 30)
         sacrum_gap = half + np.minimum(0.3 * beyond, 7)
         thick = pelvis.ilium_thickness_mm * (1 - 0.45 * _step((v - 5) / 60))
-        floor = -40 - 60 * _step((-4 - d) / 22)
-        smooth = across + joint.steepness * joint.ripple(d, v)
+        floor = -40 - 60 * _step((-16 - d) / 24)
         outer = ilium_gap * 0.9 + thick + 3 * plane.coarse - smooth
         ilium = np.minimum(across - ilium_gap, outer)
         floor = floor + 5 * plane.coarse + 4 * ((across - 12) / 12) ** 2
         ilium = np.minimum(np.minimum(ilium, v - floor), pelvis.crest_mm + 5 * plane.coarse - v)
         ilium = np.minimum(ilium, 2.5 * (40 - d))
         back = pelvis.sacrum_back_mm - 12 * ((v + 20) / 45) ** 2
-        sacrum = np.minimum(-across - sacrum_gap, 2.5 * (d - self._front(plane)))
+        sacrum = np.minimum(-across - sacrum_gap, 2.5 * (d - front))
         sacrum = np.minimum(sacrum, 2.5 * (np.maximum(back, -6 - 0.1 * v) - d))
-        sacrum = np.minimum(sacrum, pelvis.endplate_mm - v - 2 * plane.coarse)
-        return Banks(across, outside, ilium_gap, sacrum_gap, ilium, sacrum)
+        sacrum = np.minimum(
+            sacrum, pelvis.endplate_mm + 4 * (plane.x / 45) ** 2 - 3 - v - 3 * plane.coarse
+        )
+        return Banks(across, outside, ilium_gap, sacrum_gap, ilium, sacrum, front)
 
     def _marrow(self, plane: Plane) -> Grid:
         """Marrow between its red and yellow extremes, cloudy and speckled."""
@@ -175,13 +184,15 @@ class Painter:
         self._between_bones(image, plane, banks)
         box = joint_box(banks)
         if box is not None:
-            self._ill_marrow(marrow[box], banks_cut(banks, box), plane.cut(box), joint)
+            self._ill_marrow(marrow[box], banks.cut(box), plane.cut(box), joint)
         for bone in (banks.ilium, banks.sacrum):
             lay(image, self.shine["cortex"], ramp(bone, edge))
             lay(image, marrow, ramp(bone - joint.cortex_mm, edge))
-        self._openings(image, plane, joint)
+        near = _columns_within(plane, 42)
+        if near is not None:
+            self._openings(image[near], plane.cut(near), banks.front[near], side)
         if box is not None:
-            self._joint_space(image[box], marrow[box], banks_cut(banks, box), plane.cut(box), joint)
+            self._joint_space(image[box], marrow[box], banks.cut(box), plane.cut(box), joint)
 
     def _lumbar(self, image: Grid, marrow: Grid, plane: Plane) -> None:
         above = plane.v - self.pelvis.endplate_mm
@@ -195,7 +206,7 @@ class Painter:
 
     def _hip(self, image: Grid, marrow: Grid, plane: Plane, joint: Joint) -> None:
         x = joint.sign * plane.x - 88
-        centre = np.sqrt(x**2 + (plane.d + 32) ** 2 + (plane.v + 84) ** 2)
+        centre = np.sqrt(x**2 + (plane.d + 62) ** 2 + (plane.v + 84) ** 2)
         lay(image, marrow, ramp(34 - centre, 1.5))
         lay(image, self.shine["cortex"], ramp(27 - centre, self.edge_mm))
         lay(image, self.shine["cartilage"], ramp(25.6 - centre, self.edge_mm))
@@ -205,12 +216,13 @@ class Painter:
         """Behind and above the cartilage the bones part; fat and ligaments lie between them."""
         between = np.minimum(banks.ilium_gap - banks.across, banks.across + banks.sacrum_gap)
         behind = _step((plane.d + 16) / 12) * _step((plane.v + 26) / 12)
+        behind = behind * _step((62 + 20 * plane.coarse - plane.v) / 24)
         mixed = np.clip(0.5 + 0.8 * plane.coarse + 0.2 * plane.fine, 0, 1)
         fat, ligament = self.shine["fat"], self.shine["ligament"]
         lay(image, ligament + (fat - ligament) * mixed, ramp(between, 1.5) * behind)
 
-    def _openings(self, image: Grid, plane: Plane, joint: Joint) -> None:
-        """The sacral canal with its fluid, and the foramina with nerve and fat."""
+    def _openings(self, image: Grid, plane: Plane, front: Grid, side: Side) -> None:
+        """The sacral canal with its fluid, the foramina, and the remnant of a disc."""
         wide, deep, at = self.pelvis.canal_mm
         narrow = np.clip(1 - 0.008 * (30 - plane.v), 0.35, 1)
         canal = 1 - np.sqrt((plane.x / (wide * narrow)) ** 2 + ((plane.d - at) / deep) ** 2)
@@ -218,22 +230,22 @@ class Painter:
         lay(image, self.shine["fat"], ramp(canal, self.edge_mm))
         inner = np.minimum(canal - 1.5, plane.v + 2)
         lay(image, self.shine["fluid"] * (0.8 + 0.1 * plane.fine), ramp(inner, self.edge_mm))
-        radius = self.pelvis.foramen_mm
-        for level in range(4):
-            v, x = 13 - 17.5 * level, 22 - 2.2 * level
-            away = np.hypot((joint.sign * plane.x - x) * 0.85, plane.v - v + 0.3 * plane.d)
-            away = away + 3 * plane.coarse
-            tunnel = np.minimum(
-                radius - 0.6 * level - away, self.pelvis.sacrum_back_mm + 5 - plane.d
-            )
-            tunnel = np.minimum(tunnel, plane.d - self._front(plane) + 3)
-            lay(image, self.shine["fat"], ramp(tunnel, 1.2))
-            lay(image, self.shine["muscle"] * 1.15, ramp(tunnel - 0.55 * radius, 1.2))
+        within = np.minimum(self.pelvis.sacrum_back_mm + 5 - plane.d, plane.d - front + 3)
+        for foramen in self.pelvis.foramina:
+            if foramen.side is side:
+                self._foramen(image, plane, within, foramen)
         remnant = 0.8 - np.abs(plane.v - 4 + 0.3 * plane.d - 2 * plane.coarse)
         remnant = np.minimum(remnant, 16 - np.abs(plane.x))
-        remnant = np.minimum(remnant, 8 - plane.d)
-        remnant = np.minimum(remnant, plane.d - self._front(plane))
+        remnant = np.minimum(remnant, np.minimum(8 - plane.d, plane.d - front))
         lay(image, self.shine["disc"] * 0.8, 0.6 * ramp(remnant, 1.5))
+
+    def _foramen(self, image: Grid, plane: Plane, within: Grid, foramen: Foramen) -> None:
+        across = np.abs(plane.x) - foramen.x_mm + 3 * plane.coarse
+        along = plane.v - foramen.v_mm - foramen.slant * plane.d
+        away = np.sqrt(0.7 * across**2 + along**2) + 1.5 * plane.coarse
+        tunnel = np.minimum(foramen.radius_mm - away, within)
+        lay(image, self.shine["fat"], ramp(tunnel, 1.5))
+        lay(image, self.shine["muscle"] * 1.15, 0.8 * ramp(tunnel - 0.5 * foramen.radius_mm, 1.8))
 
     def _ill_marrow(self, marrow: Grid, banks: Banks, plane: Plane, joint: Joint) -> None:
         """Fatty lesion, oedema, then sclerosis, each as deep as its map says."""
@@ -344,16 +356,11 @@ def _blob_box(plane: Plane, blob: Blob) -> tuple[slice, slice] | None:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def banks_cut(banks: Banks, box: tuple[slice, slice]) -> Banks:
-    """A rectangle of the distances."""
-    return Banks(
-        banks.across[box],
-        banks.outside_cartilage[box],
-        banks.ilium_gap[box],
-        banks.sacrum_gap[box],
-        banks.ilium[box],
-        banks.sacrum[box],
-    )
+def _columns_within(plane: Plane, reach_mm: float) -> tuple[slice, slice] | None:
+    columns = np.flatnonzero(np.abs(plane.x).min(axis=0) < reach_mm)
+    if not len(columns):
+        return None
+    return slice(None), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def joint_box(banks: Banks) -> tuple[slice, slice] | None:

@@ -255,7 +255,7 @@ def visible_line(joint: Joint, slab: Slab, pose: Pose, offset_mm: float) -> Matr
     normal = pose.rotation.T @ slab.axes[:, 0]
     through = pose.to_pelvis(slab.centre_mm + slab.axes[:, 0] * offset_mm) @ normal
     d = np.zeros_like(v)
-    for _ in range(12):
+    for _ in range(7):
         x = joint.sign * joint.distance_from_midline(d, v)
         d = (through - normal[2] * v - normal[0] * x) / normal[1]
     inside = joint.outside_cartilage(d, v) < 0
