@@ -1,0 +1,69 @@
+"""The first bytes of a stored DICOM file, which say how the rest is encoded and who sent it.
+
+Source: DICOM PS3.10 section 7.1.
+"""
+
+import struct
+
+from sij_node.errors import DatasetUnreadable
+
+IMPLEMENTATION_CLASS_UID = "2.25.85760755561676773237149891031255170338"
+IMPLEMENTATION_VERSION_NAME = "SIJ_NODE_0_1"
+
+_PREAMBLE = bytes(128) + b"DICM"
+_GROUP_LENGTH = struct.Struct("<HH2sHI")
+_SHORT_ELEMENT = struct.Struct("<HH2sH")
+_VERSION_1 = struct.pack("<HH2sHI2s", 0x0002, 0x0001, b"OB", 0, 2, b"\x00\x01")
+
+
+def part10_header(
+    sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae: str
+) -> bytes:
+    """Zero preamble, ``DICM`` and file meta information, to be followed by the dataset.
+
+    Parameters
+    ----------
+    source_ae
+        AE title of the system that sent the dataset, for (0002,0016).
+    """
+    meta = _VERSION_1 + b"".join(
+        (
+            _element(0x0002, b"UI", sop_class_uid),
+            _element(0x0003, b"UI", sop_instance_uid),
+            _element(0x0010, b"UI", transfer_syntax_uid),
+            _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+            _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+            _element(0x0016, b"AE", source_ae),
+        )
+    )
+    return _PREAMBLE + _GROUP_LENGTH.pack(0x0002, 0x0000, b"UL", 4, len(meta)) + meta
+
+
+def dataset_offset(beginning: bytes) -> int:
+    """Where the dataset begins in a file that starts with a `part10_header`.
+
+    Parameters
+    ----------
+    beginning
+        The first 144 bytes of the file, or more.
+
+    Raises
+    ------
+    DatasetUnreadable
+        When this is not the beginning of such a file.
+    """
+    first = len(_PREAMBLE)
+    end_of_length = first + _GROUP_LENGTH.size
+    if len(beginning) < end_of_length or beginning[128:first] != b"DICM":
+        raise DatasetUnreadable("A stored file does not begin as a DICOM file.")
+    group, element, vr, _, length = _GROUP_LENGTH.unpack_from(beginning, first)
+    if (group, element, vr) != (0x0002, 0x0000, b"UL"):
+        raise DatasetUnreadable("A stored file has no group length in its file meta information.")
+    return end_of_length + int(length)
+
+
+def _element(element: int, vr: bytes, text: str) -> bytes:
+    value = text.encode("ascii")
+    if len(value) % 2:
+        value += b"\0" if vr == b"UI" else b" "
+    return _SHORT_ELEMENT.pack(0x0002, element, vr, len(value)) + value
