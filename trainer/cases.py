@@ -132,17 +132,18 @@ def _misdrawn(sighting: Sighting, rng: np.random.Generator) -> Delineation:
 def write_case(stored: StoredCase, folder: Path) -> Path:
     """Keep a case as ``<seed>.npz``; a half-written file never carries that name."""
     path = folder / f"{stored.seed:06d}{STORED_SUFFIX}"
-    rois = {f"roi_{sequence}_{side}": roi for (sequence, side), roi in stored.rois.items()}
+    rois: dict[str, NDArray[np.generic]] = {
+        f"roi_{sequence}_{side}": roi for (sequence, side), roi in stored.rois.items()
+    }
     partial = path.with_suffix(".partial")
+    arrays = rois | {
+        "images": stored.images,
+        "contours": stored.contours,
+        "pixel_mm": stored.pixel_mm,
+        "severity": stored.severity,
+    }
     with partial.open("wb") as file:
-        np.savez(
-            file,
-            images=stored.images,
-            contours=stored.contours,
-            pixel_mm=stored.pixel_mm,
-            severity=stored.severity,
-            **rois,
-        )
+        np.savez(file, allow_pickle=False, **arrays)
     return partial.rename(path)
 
 

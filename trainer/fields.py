@@ -7,6 +7,8 @@ and turns gently into the line's own direction near it, which makes walks far st
 Source: paper, "Delineating the sacroiliac joints".
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -20,10 +22,27 @@ SMALLEST_SPREAD_PX, LARGEST_SPREAD_PX = 2.0, 8.0
 _TINY = 1e-6
 
 
-def pixel_centres(size_px: int) -> Tensor:
-    """(row, column) of every pixel, float32, shape ``(size_px², 2)``."""
-    line = torch.arange(size_px, dtype=torch.float32)
-    return torch.cartesian_prod(line, line)
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The rows and columns at which a field is wanted, float32 pixel indices."""
+
+    rows: Tensor
+    columns: Tensor
+
+    @classmethod
+    def of(cls, size_px: int, stride: int = 1, first: tuple[int, int] = (0, 0)) -> "Grid":
+        """Every `stride`-th pixel of a square image, starting at `first`."""
+        line = torch.arange(size_px, dtype=torch.float32)
+        return cls(line[first[0] :: stride], line[first[1] :: stride])
+
+    def places(self, count: int) -> Tensor:
+        """(row, column) of every pixel for each of `count` images, ``(count, pixels, 2)``."""
+        return torch.cartesian_prod(self.rows, self.columns).expand(count, -1, -1)
+
+    def as_images(self, per_pixel: Tensor) -> Tensor:
+        """``(n, pixels, channels)`` as ``(n, channels, rows, columns)``."""
+        shape = (len(per_pixel), per_pixel.shape[2], len(self.rows), len(self.columns))
+        return per_pixel.transpose(1, 2).reshape(shape)
 
 
 def spread_px(contours: Tensor, sacrum_area: Tensor) -> Tensor:
@@ -68,7 +87,7 @@ def heatmaps(ends: Tensor, spread: Tensor, size_px: int) -> Tensor:
     return along[:, 0, :, None] * along[:, 1, None, :]
 
 
-def blended_field(contours: Tensor, size_px: int) -> tuple[Tensor, Tensor]:
+def blended_field(contours: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """Unit vectors to the nearest point of each line, blended into its direction near it.
 
     Parameters
@@ -79,10 +98,10 @@ def blended_field(contours: Tensor, size_px: int) -> tuple[Tensor, Tensor]:
     Returns
     -------
     tuple
-        Vectors ``(n, 2, size_px, size_px)`` as (row, column), and the distance of every pixel to
-        the line, ``(n, size_px, size_px)``.
+        Vectors ``(n, 2, rows, columns)`` as (row, column), and the distance of every pixel of the
+        grid to the line, ``(n, rows, columns)``.
     """
-    pixels = pixel_centres(size_px).expand(len(contours), -1, -1)
+    pixels = grid.places(len(contours))
     nearest = torch.cdist(pixels, contours).argmin(dim=2)
     before = _segment_offset(pixels, contours, (nearest - 1).clamp(min=0))
     after = _segment_offset(pixels, contours, nearest.clamp(max=contours.shape[1] - 2))
@@ -93,7 +112,7 @@ def blended_field(contours: Tensor, size_px: int) -> tuple[Tensor, Tensor]:
     share = torch.exp(-distance.square() / (2 * BLEND_PX**2))
     field = share * tangent + (1 - share) * offset / distance.clamp(min=_TINY)
     field = field / field.norm(dim=-1, keepdim=True).clamp(min=_TINY)
-    return _as_image(field, size_px), _as_image(distance, size_px)[:, 0]
+    return grid.as_images(field), grid.as_images(distance)[:, 0]
 
 
 def _segment_offset(pixels: Tensor, contours: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,7 +125,7 @@ def _segment_offset(pixels: Tensor, contours: Tensor, first: Tensor) -> tuple[Te
     return start + share * step - pixels, step / length2.sqrt()
 
 
-def literal_field(vertices: Tensor, size_px: int, on_line_px: float = 0.5) -> tuple[Tensor, Tensor]:
+def literal_field(vertices: Tensor, grid: Grid, on_line_px: float = 0.5) -> tuple[Tensor, Tensor]:
     """The paper's field: to the nearest annotated vertex; on the contour, to the next one.
 
     Parameters
@@ -121,7 +140,7 @@ def literal_field(vertices: Tensor, size_px: int, on_line_px: float = 0.5) -> tu
     tuple
         As `blended_field`.
     """
-    pixels = pixel_centres(size_px).expand(len(vertices), -1, -1)
+    pixels = grid.places(len(vertices))
     nearest = torch.cdist(pixels, vertices).argmin(dim=2)
     segments = [
         _segment_offset(pixels, vertices, torch.full_like(nearest, first))[0].norm(dim=-1)
@@ -131,11 +150,7 @@ def literal_field(vertices: Tensor, size_px: int, on_line_px: float = 0.5) -> tu
     goal = torch.where(distance <= on_line_px, segment + 1, nearest)
     offset = vertices.gather(1, goal.unsqueeze(-1).expand(-1, -1, 2)) - pixels
     field = offset / offset.norm(dim=-1, keepdim=True).clamp(min=_TINY)
-    return _as_image(field, size_px), _as_image(distance.unsqueeze(-1), size_px)[:, 0]
-
-
-def _as_image(per_pixel: Tensor, size_px: int) -> Tensor:
-    return per_pixel.transpose(1, 2).reshape(len(per_pixel), -1, size_px, size_px)
+    return grid.as_images(field), grid.as_images(distance.unsqueeze(-1))[:, 0]
 
 
 def area_between(right: Tensor, left: Tensor) -> Tensor:

@@ -1,0 +1,139 @@
+"""How good delineations and findings are.
+
+A contour that was missed counts as infinitely far off in every percentile; it is never dropped.
+
+Source: paper, "Results" (root mean square over closest points; AUC and balanced accuracy).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from models.walk import Points, evenly_spaced
+
+_DENSE = 96
+
+
+@dataclass(frozen=True)
+class ContourError:
+    """How far one predicted contour is from the truth; infinite where it was missed.
+
+    Parameters
+    ----------
+    rms
+        Root mean square from each true landmark to the closest predicted point (the paper's).
+    symmetric_rms
+        The same in both directions together, which also sees a contour that runs on too far.
+    ends
+        Mean distance of the two ends.
+    """
+
+    rms: float
+    symmetric_rms: float
+    ends: float
+
+
+MISSED = ContourError(np.inf, np.inf, np.inf)
+
+
+def contour_error(truth: Points, predicted: Points | None) -> ContourError:
+    """Compare one contour with the truth; both ``(n, 2)``, in the unit that is wanted."""
+    if predicted is None:
+        return MISSED
+    there = _closest(truth, evenly_spaced(predicted, _DENSE))
+    back = _closest(predicted, evenly_spaced(truth, _DENSE))
+    ends = np.linalg.norm(truth[[0, -1]] - predicted[[0, -1]], axis=1)
+    return ContourError(
+        float(np.sqrt(np.mean(there**2))),
+        float(np.sqrt((np.mean(there**2) + np.mean(back**2)) / 2)),
+        float(ends.mean()),
+    )
+
+
+def _closest(points: Points, line: Points) -> NDArray[np.float64]:
+    away = np.linalg.norm(points[:, None] - line[None], axis=2).min(axis=1)
+    return np.asarray(away, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class ContourScores:
+    """The summary of many contours; lengths in millimetres."""
+
+    contours: int
+    missed: int
+    false: int
+    rms_median_mm: float
+    rms_p95_mm: float
+    symmetric_rms_p95_mm: float
+    ends_median_mm: float
+
+
+def contour_scores(errors: Sequence[ContourError], false: int) -> ContourScores:
+    """Percentiles over all true contours, missed ones included.
+
+    Parameters
+    ----------
+    errors
+        One for each true contour, in mm.
+    false
+        Contours predicted where there is none.
+    """
+    rms, symmetric, ends = (
+        np.array([getattr(error, name) for error in errors])
+        for name in ("rms", "symmetric_rms", "ends")
+    )
+    return ContourScores(
+        len(errors),
+        int(np.isinf(rms).sum()),
+        false,
+        percentile(rms, 50),
+        percentile(rms, 95),
+        percentile(symmetric, 95),
+        percentile(ends, 50),
+    )
+
+
+def percentile(values: NDArray[np.float64], percent: float) -> float:
+    """The nearest-rank percentile, which infinite values do not spoil."""
+    return float(np.sort(values)[max(0, int(np.ceil(percent / 100 * len(values))) - 1)])
+
+
+def auc(truth: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
+    """Area under the ROC curve; ties count half.
+
+    Returns
+    -------
+    float
+        NaN where the truth has only one class.
+    """
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    if not positives or not negatives:
+        return float("nan")
+    ranks = rankdata(scores)[truth].sum()
+    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def balanced_accuracy(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
+    """Mean of sensitivity and specificity; NaN where the truth has only one class."""
+    if truth.all() or not truth.any():
+        return float("nan")
+    return float((predicted[truth].mean() + (~predicted[~truth]).mean()) / 2)
+
+
+def best_threshold(truth: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
+    """The threshold of the highest balanced accuracy, halfway between two scores.
+
+    Returns
+    -------
+    float
+        0.5 where the truth has only one class; always within 0.02 to 0.98.
+    """
+    if truth.all() or not truth.any():
+        return 0.5
+    order = np.sort(np.unique(scores))
+    candidates = np.r_[(order[1:] + order[:-1]) / 2, 0.5]
+    accuracy = [balanced_accuracy(truth, scores >= candidate) for candidate in candidates]
+    return float(np.clip(candidates[int(np.argmax(accuracy))], 0.02, 0.98))
