@@ -1,0 +1,214 @@
+"""The lesion network: how probable each of the fourteen lesions of a joint is.
+
+A 3D ResNet34 reads the joint's square on every slice of T1, and the same network reads STIR. Its
+depth stride is always 1, so any number of slices will do. The two descriptions are put side by
+side and fourteen linear heads answer.
+
+Source: paper, "Detecting SIJ lesions"; the shape is SpineNet V2's, with its attribute names.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+from models.findings import HEADS, Lesion
+from models.regions import REGIONS_PER_JOINT
+
+BLOCKS = (3, 4, 6, 3)
+IN_PLANE_STRIDES = (1, 1, 2, 2)
+
+
+class Pooling(StrEnum):
+    """Over what the features are averaged.
+
+    GLOBAL is the paper's average over everything. ZONES averages over each quadrant, the joint
+    space and all of them, which the contour gives, and adds the largest value over the slices.
+    """
+
+    GLOBAL = "global"
+    ZONES = "zones"
+
+
+@dataclass(frozen=True)
+class LesionArchitecture:
+    """The numbers that fix the network's shape.
+
+    Parameters
+    ----------
+    width
+        Channels of the first stage (64 in the paper); each stage has twice the one before.
+    kernel_depth
+        Slices that a convolution sees at once: 3 in the paper, 1 to treat slices alone.
+    pooling
+        Over what the features are averaged.
+    """
+
+    width: int = 64
+    kernel_depth: int = 3
+    pooling: Pooling = Pooling.GLOBAL
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.kernel_depth < 1 or self.kernel_depth % 2 == 0:
+            raise ValueError(f"width must be positive and kernel_depth odd, got {self}")
+
+    @property
+    def features(self) -> int:
+        """Channels of the last stage."""
+        return self.width << (len(BLOCKS) - 1)
+
+    @property
+    def embedding(self) -> int:
+        """Numbers that describe one sequence to a head."""
+        return self.features * (2 if self.pooling is Pooling.ZONES else 1)
+
+
+WHOLE_ZONE = len(REGIONS_PER_JOINT)
+"""The zone that is all five regions together, after them in order."""
+
+
+def _zone_of_head(number: int) -> int:
+    head = HEADS[number]
+    if head.lesion is Lesion.SCLEROSIS:
+        return WHOLE_ZONE
+    return REGIONS_PER_JOINT.index(head.region)
+
+
+class BasicBlock(nn.Module):
+    """Two convolutions and a way around them."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, depth: int) -> None:
+        super().__init__()
+        kernel, padding, strides = (depth, 3, 3), (depth // 2, 1, 1), (1, stride, stride)
+        self.conv1 = nn.Conv3d(inputs, outputs, kernel, strides, padding, bias=False)
+        self.bn1 = nn.BatchNorm3d(outputs)
+        self.conv2 = nn.Conv3d(outputs, outputs, kernel, 1, padding, bias=False)
+        self.bn2 = nn.BatchNorm3d(outputs)
+        self.downsample: nn.Sequential | None = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(
+                nn.Conv3d(inputs, outputs, 1, strides, bias=False), nn.BatchNorm3d(outputs)
+            )
+
+    def forward(self, features: Tensor, present: Tensor) -> Tensor:
+        """Features of the next depth; slices that are not present stay zero."""
+        around = features if self.downsample is None else self.downsample(features)
+        inner = nnf.relu(self.bn1(self.conv1(features))) * present
+        return nnf.relu(self.bn2(self.conv2(inner)) + around) * present
+
+
+class LesionResNet34(nn.Module):
+    """One encoder for both sequences and fourteen heads.
+
+    Parameters
+    ----------
+    architecture
+        Its shape.
+    """
+
+    def __init__(self, architecture: LesionArchitecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        width, depth = architecture.width, architecture.kernel_depth
+        self.conv1 = nn.Conv3d(1, width, (depth, 7, 7), (1, 2, 2), (depth // 2, 3, 3))
+        self.bn1 = nn.BatchNorm3d(width)
+        self.layer1 = self._stage(0, width)
+        self.layer2 = self._stage(1, width)
+        self.layer3 = self._stage(2, width * 2)
+        self.layer4 = self._stage(3, width * 4)
+        self.heads = nn.Linear(2 * architecture.embedding, len(HEADS))
+
+    def _stage(self, number: int, inputs: int) -> nn.ModuleList:
+        outputs, depth = self.architecture.width * 2**number, self.architecture.kernel_depth
+        first = BasicBlock(inputs, outputs, IN_PLANE_STRIDES[number], depth)
+        more = (BasicBlock(outputs, outputs, 1, depth) for _ in range(BLOCKS[number] - 1))
+        return nn.ModuleList([first, *more])
+
+    def encode(self, squares: Tensor, zones: Tensor, present: Tensor) -> Tensor:
+        """Describe one sequence of each joint.
+
+        Parameters
+        ----------
+        squares
+            Normalised intensities, ``(joints, slices, size, size)``.
+        zones
+            Regions of the joint, 0 to 5, uint8, same shape.
+        present
+            False for slices that only fill the batch, ``(joints, slices)``; they never change
+            the answer.
+
+        Returns
+        -------
+        Tensor
+            ``(joints, zones, embedding)``; one zone where the pooling is global.
+        """
+        keep = present[:, None, :, None, None].to(squares.dtype)
+        features = nnf.relu(self.bn1(self.conv1(squares.unsqueeze(1) * keep))) * keep
+        features = nnf.max_pool3d(features, (1, 3, 3), (1, 2, 2), (0, 1, 1))
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            for block in stage:
+                features = block(features, keep)
+        if self.architecture.pooling is Pooling.GLOBAL:
+            return global_mean(features.float(), present).unsqueeze(1)
+        return zone_summary(features.float(), zones, present)
+
+    def forward(self, t1: Tensor, stir: Tensor) -> Tensor:
+        """Logits from the descriptions of T1 and STIR.
+
+        Parameters
+        ----------
+        t1, stir
+            As `encode` gives them, for the same joints.
+
+        Returns
+        -------
+        Tensor
+            ``(joints, 14)`` in the order of HEADS.
+        """
+        both = torch.cat([t1, stir], dim=2)
+        if both.shape[1] == 1:
+            both = both.expand(-1, WHOLE_ZONE + 1, -1)
+        each = both[:, [_zone_of_head(number) for number in range(len(HEADS))]]
+        return (each * self.heads.weight).sum(dim=2) + self.heads.bias
+
+
+def global_mean(features: Tensor, present: Tensor) -> Tensor:
+    """Average over present slices, rows and columns: ``(n, c, s, h, w)`` to ``(n, c)``."""
+    keep = present[:, None].to(features.dtype)
+    per_slice = features.mean(dim=(3, 4)) * keep
+    return per_slice.sum(dim=2) / keep.sum(dim=2).clamp(min=1)
+
+
+def zone_summary(features: Tensor, zones: Tensor, present: Tensor) -> Tensor:
+    """Mean and largest value over the slices of each zone's average.
+
+    Parameters
+    ----------
+    features
+        ``(n, c, slices, h, w)``.
+    zones
+        Labels 0 to 5 at the input's resolution, ``(n, slices, H, W)``.
+    present
+        ``(n, slices)``.
+
+    Returns
+    -------
+    Tensor
+        ``(n, 6, 2c)``; zeros for a zone seen on no slice.
+    """
+    labels = torch.arange(1, WHOLE_ZONE + 1, device=zones.device)[:, None, None, None]
+    masks = (zones[:, None] == labels).to(features.dtype)
+    masks = torch.cat([masks, masks.sum(dim=1, keepdim=True)], dim=1)
+    weights = (
+        nnf.adaptive_avg_pool3d(masks, tuple(features.shape[2:])) * present[:, None, :, None, None]
+    )
+    area = weights.sum(dim=(3, 4))
+    per_slice = (
+        torch.einsum("ncshw,nzshw->nzsc", features, weights) / area.clamp(min=1e-6)[..., None]
+    )
+    seen = (area > 0).unsqueeze(-1)
+    mean = per_slice.sum(dim=2) / seen.sum(dim=2).clamp(min=1)
+    largest = per_slice.masked_fill(~seen, 0).amax(dim=2)
+    return torch.cat([mean, largest], dim=2)
