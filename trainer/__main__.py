@@ -1,11 +1,14 @@
-"""The laboratory's command line: each sub-command is a function of the module that does the work."""
+"""The laboratory's command line; each sub-command is a function of the module that does it."""
 
 import typer
 
 from trainer.phantom.export import phantom
+from trainer.train import evaluate, train
 
 app = typer.Typer(help="Phantoms, training and evaluation.", no_args_is_help=True)
 app.command()(phantom)
+app.command()(train)
+app.command()(evaluate)
 
 
 @app.callback()

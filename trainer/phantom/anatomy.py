@@ -9,13 +9,15 @@ about 1.7 mm; joints converging downwards by 10 to 25 degrees.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.findings import Side
 
-Grid = NDArray[np.float32]
+Grid = NDArray[np.floating[Any]]
+"""Values on a piece of an image plane; float32 while painting."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ class Pelvis:
     marrow_dimming: float
     marrow_unevenness: float
     muscle_fat: float
+    lamella_mm: float
+    notch_fat: float
     blobs: tuple[Blob, ...]
 
 
@@ -297,5 +301,7 @@ def sample_pelvis(rng: np.random.Generator) -> Pelvis:
         marrow_dimming=float(uniform(0.5, 1.0)),
         marrow_unevenness=float(uniform(0.1, 0.8)),
         muscle_fat=float(uniform(0.0, 1.0)),
+        lamella_mm=float(uniform(7, 16)),
+        notch_fat=float(uniform(0.2, 0.85)),
         blobs=tuple(_bowel(rng) + _vessels(rng, joints) + _marrow_islands(rng, joints)),
     )

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.delineation import Delineation
-from models.findings import Position, Side
+from models.findings import Position
 from models.volume import Volume
 from trainer.phantom.anatomy import Joint, Pelvis, sample_pelvis
 from trainer.phantom.lesions import (
     D_MM,
     V_MM,
-    JointLesions,
     Quadrants,
     place_lesions,
     sample_severity,
@@ -102,7 +101,9 @@ def make_case(seed: int, options: PhantomOptions = PhantomOptions()) -> PhantomC
         shine = _shine(rng, sequence, pelvis.marrow_dimming)
         edge_mm = slab.field_of_view_mm / painted_size(slab.field_of_view_mm) * 1.1
         painter = Painter(pelvis, lesions, shine, edge_mm, not options.without_joints)
-        volume = acquire(painter, slab, at, texture, flaws, int(rng.integers(2**32)))
+        volume = acquire(
+            painter, slab, at, texture, flaws=flaws, noise_seed=int(rng.integers(2**32))
+        )
         seen[name] = (volume, trace(joints, slab, at))
         parameters[name] = _plain(sequence) | _plain(slab) | {"flaws": _plain(flaws)}
     parameters["shift_mm"] = [float(s) for s in shift]
@@ -114,7 +115,7 @@ def sample_sequence(rng: np.random.Generator, name: str, field_t: float) -> Sequ
     """Times of a T1 or a STIR protocol within what scanners are set to."""
     if name == "t1":
         return Sequence(field_t, float(rng.uniform(420, 780)), float(rng.uniform(7, 20)))
-    inversion = rng.uniform(140, 170) if field_t < 2 else rng.uniform(180, 235)
+    inversion = rng.uniform(140, 185) if field_t < 2 else rng.uniform(180, 245)
     return Sequence(
         field_t,
         float(rng.uniform(3000, 6200)),
@@ -246,13 +247,3 @@ def _json(value: object) -> object:
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     return value
-
-
-__all__ = [
-    "JointLesions",
-    "PhantomCase",
-    "PhantomOptions",
-    "Side",
-    "make_case",
-    "quadrants_on",
-]

@@ -89,10 +89,10 @@ MAKERS: dict[Vendor, Maker] = {
         {
             "t1": Protocol(
                 "T1W_TSE cor", ("SE",), ("SK",), ("FC",), None, 4, (*_M, "SE", "M", "SE")
-            ),  # fmt: skip
+            ),
             "stir": Protocol(
                 "STIR cor", ("IR",), ("SK",), ("OTHER",), None, 12, (*_M, "IR", "M", "IR")
-            ),  # fmt: skip
+            ),
         },
     ),
     "ge": Maker(
@@ -108,7 +108,7 @@ MAKERS: dict[Vendor, Maker] = {
                 None,
                 3,
                 ("ORIGINAL", "PRIMARY", "OTHER"),
-            ),  # fmt: skip
+            ),
             "stir": Protocol(
                 "Cor STIR",
                 ("SE", "IR"),
@@ -117,7 +117,7 @@ MAKERS: dict[Vendor, Maker] = {
                 None,
                 10,
                 ("ORIGINAL", "PRIMARY", "OTHER"),
-            ),  # fmt: skip
+            ),
         },
     ),
     "canon": Maker(
@@ -176,7 +176,7 @@ def write_study(
         raise ValueError(f"vendor {vendor!r} is unknown: one of {', '.join(MAKERS)} is needed")
     folder.mkdir(parents=True, exist_ok=True)
     uid = UID(study_uid or derived_uid("study", case.seed, vendor, enhanced))
-    common = _Common(case, uid, MAKERS[cast(Vendor, vendor)], patient_id, patient_name)
+    common = _Common(case, uid, MAKERS[vendor], patient_id, patient_name)
     written = []
     for number, dataset in enumerate(_instances(common, enhanced, extra_localiser), start=1):
         path = folder / f"{number:05d}.dcm"
@@ -432,13 +432,15 @@ def _shared(common: _Common, contrast: Contrast, volume: Volume) -> Dataset:
     slice_mm, row_mm, column_mm = volume.spacing_mm
     rows, columns = volume.voxels.shape[1:]
     group = Dataset()
-    group.PixelMeasuresSequence = Items([
-        _item(
-            SliceThickness=format_number_as_ds(timing["thickness_mm"]),
-            SpacingBetweenSlices=format_number_as_ds(slice_mm),
-            PixelSpacing=_ds([row_mm, column_mm]),
-        )
-    ])  # fmt: skip
+    group.PixelMeasuresSequence = Items(
+        [
+            _item(
+                SliceThickness=format_number_as_ds(timing["thickness_mm"]),
+                SpacingBetweenSlices=format_number_as_ds(slice_mm),
+                PixelSpacing=_ds([row_mm, column_mm]),
+            )
+        ]
+    )
     group.PlaneOrientationSequence = Items(
         [_item(ImageOrientationPatient=_orientation(volume.affine))]
     )
@@ -451,38 +453,44 @@ def _shared(common: _Common, contrast: Contrast, volume: Volume) -> Dataset:
     group.PixelValueTransformationSequence = Items(
         [_item(RescaleIntercept="0", RescaleSlope="1", RescaleType="US")]
     )
-    group.MRImageFrameTypeSequence = Items([
-        _item(
-            FrameType=["ORIGINAL", "PRIMARY", contrast.upper(), "NONE"],
-            PixelPresentation="MONOCHROME",
-            VolumetricProperties="VOLUME",
-            VolumeBasedCalculationTechnique="NONE",
-            ComplexImageComponent="MAGNITUDE",
-            AcquisitionContrast=contrast.upper(),
-        )
-    ])  # fmt: skip
+    group.MRImageFrameTypeSequence = Items(
+        [
+            _item(
+                FrameType=["ORIGINAL", "PRIMARY", contrast.upper(), "NONE"],
+                PixelPresentation="MONOCHROME",
+                VolumetricProperties="VOLUME",
+                VolumeBasedCalculationTechnique="NONE",
+                ComplexImageComponent="MAGNITUDE",
+                AcquisitionContrast=contrast.upper(),
+            )
+        ]
+    )
     group.MRTimingAndRelatedParametersSequence = Items([_timing_item(timing, protocol)])
     group.MREchoSequence = Items([_item(EffectiveEchoTime=float(round(timing["echo_ms"])))])
     group.MRModifierSequence = Items([_modifier(timing)])
-    group.MRImagingModifierSequence = Items([
-        _item(
-            MagnetizationTransfer="NONE",
-            BloodSignalNulling="NO",
-            Tagging="NONE",
-            TransmitterFrequency=42.577 * timing["field_t"],
-            PixelBandwidth=200.0,
-        )
-    ])  # fmt: skip
-    group.MRFOVGeometrySequence = Items([
-        _item(
-            InPlanePhaseEncodingDirection="ROW",
-            MRAcquisitionFrequencyEncodingSteps=columns,
-            MRAcquisitionPhaseEncodingStepsInPlane=rows,
-            MRAcquisitionPhaseEncodingStepsOutOfPlane=1,
-            PercentSampling="100",
-            PercentPhaseFieldOfView="100",
-        )
-    ])  # fmt: skip
+    group.MRImagingModifierSequence = Items(
+        [
+            _item(
+                MagnetizationTransfer="NONE",
+                BloodSignalNulling="NO",
+                Tagging="NONE",
+                TransmitterFrequency=42.577 * timing["field_t"],
+                PixelBandwidth=200.0,
+            )
+        ]
+    )
+    group.MRFOVGeometrySequence = Items(
+        [
+            _item(
+                InPlanePhaseEncodingDirection="ROW",
+                MRAcquisitionFrequencyEncodingSteps=columns,
+                MRAcquisitionPhaseEncodingStepsInPlane=rows,
+                MRAcquisitionPhaseEncodingStepsOutOfPlane=1,
+                PercentSampling="100",
+                PercentPhaseFieldOfView="100",
+            )
+        ]
+    )
     group.MRAveragesSequence = Items([_item(NumberOfAverages="1")])
     _coils(group, common.maker)
     return group
@@ -495,18 +503,24 @@ def _timing_item(timing: dict[str, float], protocol: Protocol) -> Dataset:
         EchoTrainLength=protocol.echo_train,
         RFEchoTrainLength=protocol.echo_train,
         GradientEchoTrainLength=0,
-        OperatingModeSequence=Items([
-            _item(OperatingModeType="STATIC FIELD", OperatingMode="IEC_NORMAL"),
-            _item(OperatingModeType="RF", OperatingMode="IEC_NORMAL"),
-            _item(OperatingModeType="GRADIENT", OperatingMode="IEC_NORMAL"),
-        ]),
-        SpecificAbsorptionRateSequence=Items([
-            _item(SpecificAbsorptionRateDefinition="IEC_WHOLE_BODY",
-                  SpecificAbsorptionRateValue=1.0)
-        ]),
+        OperatingModeSequence=Items(
+            [
+                _item(OperatingModeType="STATIC FIELD", OperatingMode="IEC_NORMAL"),
+                _item(OperatingModeType="RF", OperatingMode="IEC_NORMAL"),
+                _item(OperatingModeType="GRADIENT", OperatingMode="IEC_NORMAL"),
+            ]
+        ),
+        SpecificAbsorptionRateSequence=Items(
+            [
+                _item(
+                    SpecificAbsorptionRateDefinition="IEC_WHOLE_BODY",
+                    SpecificAbsorptionRateValue=1.0,
+                )
+            ]
+        ),
         GradientOutputType="DB_DT",
         GradientOutput=10.0,
-    )  # fmt: skip
+    )
 
 
 def _modifier(timing: dict[str, float]) -> Dataset:
@@ -528,22 +542,26 @@ def _modifier(timing: dict[str, float]) -> Dataset:
 
 def _coils(group: Dataset, maker: Maker) -> None:
     element = _item(MultiCoilElementName="SP1", MultiCoilElementUsed="YES")
-    group.MRReceiveCoilSequence = Items([
-        _item(
-            ReceiveCoilName="Spine",
-            ReceiveCoilManufacturerName=maker.manufacturer,
-            ReceiveCoilType="MULTICOIL",
-            QuadratureReceiveCoil="NO",
-            MultiCoilDefinitionSequence=Items([element]),
-        )
-    ])  # fmt: skip
-    group.MRTransmitCoilSequence = Items([
-        _item(
-            TransmitCoilName="Body",
-            TransmitCoilManufacturerName=maker.manufacturer,
-            TransmitCoilType="BODY",
-        )
-    ])  # fmt: skip
+    group.MRReceiveCoilSequence = Items(
+        [
+            _item(
+                ReceiveCoilName="Spine",
+                ReceiveCoilManufacturerName=maker.manufacturer,
+                ReceiveCoilType="MULTICOIL",
+                QuadratureReceiveCoil="NO",
+                MultiCoilDefinitionSequence=Items([element]),
+            )
+        ]
+    )
+    group.MRTransmitCoilSequence = Items(
+        [
+            _item(
+                TransmitCoilName="Body",
+                TransmitCoilManufacturerName=maker.manufacturer,
+                TransmitCoilType="BODY",
+            )
+        ]
+    )
 
 
 def _frame(moment: str, volume: Volume, index: int) -> Dataset:

@@ -20,9 +20,12 @@ from trainer.phantom.anatomy import Joint
 ZONE_MM = 12.0
 D_MM = np.arange(-50, 51, dtype=np.float32)
 V_MM = np.arange(-60, 61, dtype=np.float32)
-FRACTIONS = {1: (0.06, 0.32), 2: (0.34, 0.65), 3: (0.67, 0.92)}
+FRACTIONS = {1: (0.05, 0.32), 2: (0.34, 0.65), 3: (0.67, 0.92)}
 """Share of a quadrant for the Berlin grades of oedema and fatty lesion."""
-SUBTHRESHOLD = (0.004, 0.022)
+SUBTHRESHOLD = (0.004, 0.03)
+"""Share that a lesion too small to be scored fills."""
+OPACITIES = {0: (0.15, 0.8), 1: (0.14, 0.7), 2: (0.3, 0.9), 3: (0.4, 1.0)}
+"""How clearly such a lesion shows; low grades are often faint."""
 COUNTS = {1: (1, 2), 2: (3, 5), 3: (6, 9)}
 """Erosions for the Berlin grades."""
 JOINT_FRACTIONS = {1: (0.10, 0.22), 2: (0.25, 0.45), 3: (0.5, 0.85)}
@@ -32,11 +35,11 @@ Mask = NDArray[np.bool_]
 
 _LEVEL = {"early": -0.55, "mixed": 0.0, "advanced": 0.75}
 _OFFSET = {
-    Lesion.OEDEMA: -1.05,
-    Lesion.EROSION: -1.15,
-    Lesion.FATTY_LESION: -1.1,
-    Lesion.SCLEROSIS: -0.85,
-    Lesion.ANKYLOSIS: -1.75,
+    Lesion.OEDEMA: -0.8,
+    Lesion.EROSION: -0.9,
+    Lesion.FATTY_LESION: -0.85,
+    Lesion.SCLEROSIS: -0.7,
+    Lesion.ANKYLOSIS: -1.45,
 }
 _PLACE = {
     Region.UPPER_ILIUM: 0.0,
@@ -76,6 +79,15 @@ def sample_severity(rng: np.random.Generator, disease: str) -> dict[Position, in
     return grades
 
 
+_BESIDE = {
+    Region.UPPER_ILIUM: Region.LOWER_ILIUM,
+    Region.LOWER_ILIUM: Region.UPPER_ILIUM,
+    Region.UPPER_SACRUM: Region.LOWER_SACRUM,
+    Region.LOWER_SACRUM: Region.UPPER_SACRUM,
+}
+"""The other quadrant of the same bone."""
+
+
 @dataclass(frozen=True, eq=False)
 class Quadrants:
     """Which points of a joint's surface map belong to the upper and to the lower half."""
@@ -96,17 +108,21 @@ def is_iliac(region: Region) -> bool:
     return region in (Region.UPPER_ILIUM, Region.LOWER_ILIUM)
 
 
+def _flat() -> Map:
+    return np.zeros((len(D_MM), len(V_MM)), np.float32)
+
+
 @dataclass(eq=False)
 class BoneLesions:
     """What lies on one bank of a joint: depths in mm, opacities from 0 to 1, per surface point."""
 
-    oedema_mm: Map = field(default_factory=lambda: _flat())
-    oedema_opacity: Map = field(default_factory=lambda: _flat())
-    fatty_mm: Map = field(default_factory=lambda: _flat())
-    fatty_opacity: Map = field(default_factory=lambda: _flat())
-    erosion_mm: Map = field(default_factory=lambda: _flat())
-    erosion_fat: Map = field(default_factory=lambda: _flat())
-    sclerosis_mm: Map = field(default_factory=lambda: _flat())
+    oedema_mm: Map = field(default_factory=_flat)
+    oedema_opacity: Map = field(default_factory=_flat)
+    fatty_mm: Map = field(default_factory=_flat)
+    fatty_opacity: Map = field(default_factory=_flat)
+    erosion_mm: Map = field(default_factory=_flat)
+    erosion_fat: Map = field(default_factory=_flat)
+    sclerosis_mm: Map = field(default_factory=_flat)
 
 
 @dataclass(eq=False)
@@ -118,14 +134,11 @@ class JointLesions:
     ankylosis: Map
     fluid: Map
     sclerosis_opacity: float
+    edge_mm: float
 
     def bank(self, region: Region) -> BoneLesions:
         """The bone a quadrant belongs to."""
         return self.ilium if is_iliac(region) else self.sacrum
-
-
-def _flat() -> Map:
-    return np.zeros((len(D_MM), len(V_MM)), np.float32)
 
 
 def share_of_zone(depth_mm: Map, inside: Mask) -> float:
@@ -137,11 +150,20 @@ def share_of_zone(depth_mm: Map, inside: Mask) -> float:
 
 def _taper(inside: Mask, reach_mm: float) -> Map:
     """Falls to 0 at the other half's border, so that no lesion leaks into it."""
-    return np.clip(distance_transform_edt(inside) / reach_mm, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(distance_transform_edt(inside) / reach_mm, 0, 1), np.float32)
 
 
-def lesion_depth(rng: np.random.Generator, inside: Mask, share: float) -> Map:
+@dataclass(frozen=True, eq=False)
+class Half:
+    """A quadrant's part of a surface map, and the room a lesion may run through undiminished."""
+
+    inside: Mask
+    room: Mask
+
+
+def lesion_depth(rng: np.random.Generator, half: Half, share: float) -> Map:
     """A lumpy lesion on one half of a joint's surface that fills `share` of its quadrant."""
+    inside = half.inside
     if not inside.any():
         return _flat()
     lumps = gaussian_filter(rng.normal(size=inside.shape).astype(np.float32), rng.uniform(3, 8))
@@ -149,7 +171,7 @@ def lesion_depth(rng: np.random.Generator, inside: Mask, share: float) -> Map:
     away = np.hypot(D_MM[:, None] - D_MM[d], V_MM[None, :] - V_MM[v])
     liking = lumps / lumps.std() - away / rng.uniform(6, 14)
     liking = liking - liking[inside].max()
-    taper = _taper(inside, 1.5 if share > 0.5 else 3.0)
+    taper = _taper(half.room, 1.5 if share > 0.5 else 3.0) * inside
     deepest = rng.uniform(5, 13) if share < 0.34 else rng.uniform(12, 18)
     low, high = 0.0, 80.0
     depth = _flat()
@@ -193,19 +215,20 @@ def _share(rng: np.random.Generator, grade: int, negative_odds: float) -> float:
 
 
 def _place_in_quadrant(
-    rng: np.random.Generator, bone: BoneLesions, head: Head, grade: int, inside: Mask
+    rng: np.random.Generator, bone: BoneLesions, head: Head, grade: int, half: Half
 ) -> None:
+    inside = half.inside
     if head.lesion is Lesion.EROSION:
         if grade:
             pits = _erosions(rng, inside, int(rng.integers(COUNTS[grade][0], COUNTS[grade][1] + 1)))
             bone.erosion_mm = np.maximum(bone.erosion_mm, pits)
             bone.erosion_fat[inside] = rng.choice([0.0, 0.3, 1.0], p=[0.55, 0.25, 0.2])
         return
-    share = _share(rng, grade, 0.22 if head.lesion is Lesion.OEDEMA else 0.12)
+    share = _share(rng, grade, 0.3 if head.lesion is Lesion.OEDEMA else 0.15)
     if share == 0:
         return
-    depth = lesion_depth(rng, inside, share)
-    opacity = rng.uniform(*{0: (0.35, 0.9), 1: (0.35, 0.85), 2: (0.5, 1.0), 3: (0.6, 1.0)}[grade])
+    depth = lesion_depth(rng, half, share)
+    opacity = rng.uniform(*OPACITIES[grade])
     if head.lesion is Lesion.OEDEMA:
         bone.oedema_mm = np.maximum(bone.oedema_mm, depth)
         bone.oedema_opacity[inside] = opacity
@@ -219,7 +242,7 @@ def _patches(rng: np.random.Generator, inside: Mask, share: float) -> Map:
     lumps = gaussian_filter(rng.normal(size=inside.shape), 4.0)
     lumps = lumps / lumps.std()
     edge = np.quantile(lumps[inside], 1 - share) if inside.any() else 9.0
-    return np.clip((lumps - edge) * 4 + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((lumps - edge) * 4 + 0.5, 0, 1), np.float32)
 
 
 def place_lesions(
@@ -236,12 +259,17 @@ def place_lesions(
         Berlin grades; those of the other side are ignored.
     """
     whole = quadrants.of(Region.JOINT)
-    found = JointLesions(BoneLesions(), BoneLesions(), _flat(), _flat(), rng.uniform(0.55, 0.95))
+    found = JointLesions(
+        BoneLesions(), BoneLesions(), _flat(), _flat(), rng.uniform(0.45, 0.95), rng.uniform(1.5, 5)
+    )
+    grades = {head: severity[Position(joint.side, head)] for head in HEADS}
     for head in HEADS:
         if head.region in QUADRANTS:
-            grade = severity[Position(joint.side, head)]
             inside = quadrants.of(head.region)
-            _place_in_quadrant(rng, found.bank(head.region), head, grade, inside)
+            beside = grades[Head(head.lesion, _BESIDE[head.region])]
+            room = whole if beside else inside
+            bone = found.bank(head.region)
+            _place_in_quadrant(rng, bone, head, grades[head], Half(inside, room))
     _place_sclerosis(rng, found, whole, severity[_of_joint(joint, Lesion.SCLEROSIS)])
     fused = severity[_of_joint(joint, Lesion.ANKYLOSIS)]
     if fused:
@@ -263,7 +291,7 @@ def _place_sclerosis(
     found.ilium.sclerosis_mm = found.ilium.sclerosis_mm + np.float32(rng.uniform(0, 0.7))
     if grade:
         share = rng.uniform(*JOINT_FRACTIONS[grade])
-        found.ilium.sclerosis_mm = lesion_depth(rng, whole, share)
+        found.ilium.sclerosis_mm = lesion_depth(rng, Half(whole, whole), share)
         if rng.random() < 0.5:
-            other = lesion_depth(rng, whole, share * rng.uniform(0.2, 0.7))
+            other = lesion_depth(rng, Half(whole, whole), share * rng.uniform(0.2, 0.7))
             found.sacrum.sclerosis_mm = other

@@ -38,7 +38,8 @@ class Plane:
 
 def ramp(inside_mm: Grid, width_mm: float) -> Grid:
     """Opacity of a tissue whose border lies at 0 of a signed distance, positive inside."""
-    return np.clip(inside_mm / np.float32(width_mm) + np.float32(0.5), 0, 1)
+    opacity: Grid = np.clip(inside_mm / np.float32(width_mm) + np.float32(0.5), 0, 1)
+    return opacity
 
 
 def lay(image: Grid, value: Grid | float, opacity: Grid | float) -> None:
@@ -66,6 +67,25 @@ class Banks:
     def cut(self, box: tuple[slice, slice]) -> "Banks":
         """A rectangle of the distances."""
         return Banks(*(getattr(self, each.name)[box] for each in fields(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A lesion of one tissue on one bone, as maps over the joint's surface."""
+
+    tissue: str
+    depth_mm: Map
+    opacity: Map | float
+    edge_mm: float
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """Points of a plane as seen from one bone's surface: where, how far below, and whose."""
+
+    at: tuple[NDArray[np.intp], NDArray[np.intp]]
+    below: Grid
+    mine: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,16 +140,19 @@ class Painter:
         shine, pelvis = self.shine, self.pelvis
         image = np.full_like(plane.x, shine["muscle"])
         image *= 1 + np.float32(0.08) * plane.fine
-        seam = np.abs(plane.coarse + 0.1) * 11 + plane.fine * 0.4
+        lamella = 0.6 * plane.v + joint.sign * 0.8 * plane.x + 0.25 * plane.d + 14 * plane.coarse
+        seam = 9 * np.abs(np.sin(lamella / pelvis.lamella_mm)) + 6 * np.abs(plane.coarse)
+        seam = seam + 0.4 * plane.fine
         leanness = 0.35 + 0.5 * pelvis.muscle_fat
         lay(image, shine["fat"], (0.35 + 0.5 * pelvis.muscle_fat) * ramp(leanness - seam, 1.6))
         cavity = np.minimum(front - plane.d - 4, 62 - np.abs(plane.x) + 12 * plane.coarse)
         pale = 0.62 + 0.3 * np.clip(plane.coarse + 0.12 * plane.fine, -1, 1)
         lay(image, shine["fat"], pale * ramp(cavity, 3))
         self._blobs(image, plane, self._soft_blobs)
-        notch = np.minimum(-28 - plane.v, plane.d + 6)
-        notch = np.minimum(notch, 16 - np.abs(joint.sign * plane.x - 48) + 10 * plane.coarse)
-        lay(image, shine["fat"], 0.8 * ramp(notch + 3 * plane.fine, 4))
+        notch = np.minimum(-34 - plane.v, plane.d + 6) + 6 * plane.coarse
+        notch = np.minimum(notch, 13 - np.abs(joint.sign * plane.x - 44) + 16 * plane.coarse)
+        notch = np.minimum(notch, plane.v + 72 + 12 * plane.coarse)
+        lay(image, shine["fat"], pelvis.notch_fat * ramp(notch, 5))
         skin = ramp(pelvis.skin_fat_mm + 6 * plane.coarse - body, self.edge_mm)
         lay(image, shine["fat"] * (1 - 0.05 * np.abs(plane.fine)), skin)
         return image
@@ -190,7 +213,7 @@ class Painter:
             lay(image, marrow, ramp(bone - joint.cortex_mm, edge))
         near = _columns_within(plane, 42)
         if near is not None:
-            self._openings(image[near], plane.cut(near), banks.front[near], side)
+            self._openings(image[near], plane.cut(near), banks.cut(near), side)
         if box is not None:
             self._joint_space(image[box], marrow[box], banks.cut(box), plane.cut(box), joint)
 
@@ -221,7 +244,7 @@ class Painter:
         fat, ligament = self.shine["fat"], self.shine["ligament"]
         lay(image, ligament + (fat - ligament) * mixed, ramp(between, 1.5) * behind)
 
-    def _openings(self, image: Grid, plane: Plane, front: Grid, side: Side) -> None:
+    def _openings(self, image: Grid, plane: Plane, banks: Banks, side: Side) -> None:
         """The sacral canal with its fluid, the foramina, and the remnant of a disc."""
         wide, deep, at = self.pelvis.canal_mm
         narrow = np.clip(1 - 0.008 * (30 - plane.v), 0.35, 1)
@@ -230,13 +253,13 @@ class Painter:
         lay(image, self.shine["fat"], ramp(canal, self.edge_mm))
         inner = np.minimum(canal - 1.5, plane.v + 2)
         lay(image, self.shine["fluid"] * (0.8 + 0.1 * plane.fine), ramp(inner, self.edge_mm))
-        within = np.minimum(self.pelvis.sacrum_back_mm + 5 - plane.d, plane.d - front + 3)
+        within = banks.sacrum + 2.5
         for foramen in self.pelvis.foramina:
             if foramen.side is side:
                 self._foramen(image, plane, within, foramen)
         remnant = 0.8 - np.abs(plane.v - 4 + 0.3 * plane.d - 2 * plane.coarse)
         remnant = np.minimum(remnant, 16 - np.abs(plane.x))
-        remnant = np.minimum(remnant, np.minimum(8 - plane.d, plane.d - front))
+        remnant = np.minimum(remnant, np.minimum(8 - plane.d, plane.d - banks.front))
         lay(image, self.shine["disc"] * 0.8, 0.6 * ramp(remnant, 1.5))
 
     def _foramen(self, image: Grid, plane: Plane, within: Grid, foramen: Foramen) -> None:
@@ -255,29 +278,24 @@ class Painter:
             (lesions.ilium, banks.across - banks.ilium_gap),
             (lesions.sacrum, -banks.across - banks.sacrum_gap),
         ):
-            ragged = below + plane.fine * 0.6 - 0.5 * joint.cortex_mm
+            ragged = below + 0.8 * plane.fine + 3 * plane.coarse - 0.5 * joint.cortex_mm
             mine = below > -joint.space_mm / 2
-            self._glaze(marrow, "fatty lesion", bone.fatty_mm, bone.fatty_opacity, at, ragged, mine)
-            self._glaze(marrow, "oedema", bone.oedema_mm, bone.oedema_opacity, at, ragged, mine)
-            self._glaze(
-                marrow, "sclerosis", bone.sclerosis_mm, lesions.sclerosis_opacity, at, ragged, mine
-            )
+            where = Surface(at, ragged, mine)
+            edge = lesions.edge_mm
+            for layer in (
+                Layer("fatty lesion", bone.fatty_mm, bone.fatty_opacity, edge),
+                Layer("oedema", bone.oedema_mm, bone.oedema_opacity, 1.5 * edge),
+                Layer("sclerosis", bone.sclerosis_mm, lesions.sclerosis_opacity, edge),
+            ):
+                self._glaze(marrow, layer, where)
 
-    def _glaze(
-        self,
-        marrow: Grid,
-        tissue: str,
-        depth_mm: Map,
-        opacity: Map | float,
-        at: tuple[NDArray[np.intp], NDArray[np.intp]],
-        below: Grid,
-        mine: NDArray[np.bool_],
-    ) -> None:
-        if not depth_mm.any():
+    def _glaze(self, marrow: Grid, lesion: Layer, where: Surface) -> None:
+        if not lesion.depth_mm.any():
             return
-        reach = depth_mm[at]
-        strength = opacity if isinstance(opacity, float) else opacity[at]
-        lay(marrow, self.shine[tissue], ramp(reach - below, 2.5) * strength * (reach > 0.3) * mine)
+        reach = lesion.depth_mm[where.at]
+        strength = lesion.opacity if isinstance(lesion.opacity, float) else lesion.opacity[where.at]
+        there = ramp(reach - where.below, lesion.edge_mm) * (reach > 0.3) * where.mine
+        lay(marrow, self.shine[lesion.tissue], there * strength)
 
     def _joint_space(
         self, image: Grid, marrow: Grid, banks: Banks, plane: Plane, joint: Joint

@@ -133,13 +133,12 @@ def _interpolated(
 
 
 def acquire(
-    painter: Painter, slab: Slab, pose: Pose, texture: Texture, flaws: Flaws, rng_seed: int
+    painter: Painter, slab: Slab, pose: Pose, texture: Texture, *, flaws: Flaws, noise_seed: int
 ) -> Volume:
     """The images a scanner would deliver of this patient, 12 bit, float32 without fractions."""
-    rng = np.random.default_rng(rng_seed)
-    size = painted_size(slab.field_of_view_mm)
+    rng = np.random.default_rng(noise_seed)
     ideal = np.stack(
-        [_ideal_slice(painter, slab, pose, texture, k, size) for k in range(slab.slices)]
+        [_ideal_slice(painter, slab, pose, texture, index) for index in range(slab.slices)]
     )
     voxels = _measured(ideal, slab, flaws, rng)
     return Volume(voxels, slab.affine())
@@ -150,9 +149,8 @@ def painted_size(field_of_view_mm: float) -> int:
     return int(scipy.fft.next_fast_len(round(field_of_view_mm / 0.9)) // 2 * 2)
 
 
-def _ideal_slice(
-    painter: Painter, slab: Slab, pose: Pose, texture: Texture, index: int, size: int
-) -> Grid:
+def _ideal_slice(painter: Painter, slab: Slab, pose: Pose, texture: Texture, index: int) -> Grid:
+    size = painted_size(slab.field_of_view_mm)
     step = slab.field_of_view_mm / size
     along = ((np.arange(size) - (size - 1) / 2) * step).astype(np.float32)
     offset = slab.offsets_mm()[index]
@@ -199,10 +197,8 @@ def _measured(
         (size - rows) // 2 : (size + rows) // 2,
         (size - columns) // 2 : (size + columns) // 2,
     ]
-    sigma = np.float32(flaws.noise * bright * np.sqrt(rows * columns))
-    grains = rng.standard_normal((2, *kept.shape), dtype=np.float32)
-    scale = np.float32(sigma * size / np.sqrt(rows * columns))
-    kept = kept + scale * (grains[0] + 1j * grains[1])
+    grains = rng.standard_normal((*kept.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    kept = kept + np.float32(flaws.noise * bright * size) * grains
     kept = kept * _window(rows, columns, slab, size, flaws)
     padded = np.zeros((len(ideal), matrix, matrix), np.complex64)
     top, left = (matrix - rows) // 2, (matrix - columns) // 2
@@ -212,7 +208,8 @@ def _measured(
     if flaws.ghost:
         image += np.float32(flaws.ghost) * np.roll(image, int(flaws.ghost_shift * matrix), axis=1)
     brightest = float(np.quantile(image[:, ::4, ::4], 0.995))
-    return np.clip(np.rint(image * (flaws.full_scale / brightest)), 0, 4095).astype(np.float32)
+    stored = np.clip(np.rint(image * (flaws.full_scale / brightest)), 0, 4095)
+    return np.asarray(stored, np.float32)
 
 
 def _window(rows: int, columns: int, slab: Slab, size: int, flaws: Flaws) -> NDArray[np.complex64]:
@@ -224,7 +221,7 @@ def _window(rows: int, columns: int, slab: Slab, size: int, flaws: Flaws) -> NDA
         far = np.abs(at) / (count / 2)
         weight = np.exp(-blur * far) * (1 - flaws.apodisation * far**2)
         factors.append(weight * np.exp(2j * np.pi * at * shift))
-    return (factors[0][:, None] * factors[1][None, :]).astype(np.complex64)
+    return np.asarray(factors[0][:, None] * factors[1][None, :], np.complex64)
 
 
 def _coil(bias: tuple[float, ...], slices: int, rows: int, columns: int) -> NDArray[np.float32]:
