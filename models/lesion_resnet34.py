@@ -201,9 +201,7 @@ def zone_summary(features: Tensor, zones: Tensor, present: Tensor) -> Tensor:
     labels = torch.arange(1, WHOLE_ZONE + 1, device=zones.device)[:, None, None, None]
     masks = (zones[:, None] == labels).to(features.dtype)
     masks = torch.cat([masks, masks.sum(dim=1, keepdim=True)], dim=1)
-    weights = (
-        nnf.adaptive_avg_pool3d(masks, tuple(features.shape[2:])) * present[:, None, :, None, None]
-    )
+    weights = _averaged(masks, features) * present[:, None, :, None, None]
     area = weights.sum(dim=(3, 4))
     per_slice = (
         torch.einsum("ncshw,nzshw->nzsc", features, weights) / area.clamp(min=1e-6)[..., None]
@@ -212,3 +210,9 @@ def zone_summary(features: Tensor, zones: Tensor, present: Tensor) -> Tensor:
     mean = per_slice.sum(dim=2) / seen.sum(dim=2).clamp(min=1)
     largest = per_slice.masked_fill(~seen, 0).amax(dim=2)
     return torch.cat([mean, largest], dim=2)
+
+
+def _averaged(masks: Tensor, features: Tensor) -> Tensor:
+    """Masks at the features' resolution: the share of each cell that they cover."""
+    slices, rows, columns = features.shape[2:]
+    return nnf.adaptive_avg_pool3d(masks, (slices, rows, columns))

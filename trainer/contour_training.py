@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.contour_unet import FIELD_ROW, SIDES
+from models.contour_unet import CHANNELS_PER_JOINT, FIELD_ROW, SIDES, SINK, SOURCE
 from models.findings import Side
-from models.walk import WalkRules, contours_from_maps
+from models.walk import WalkRules, contours_from_maps, peaks
 from trainer.augment import Movement, moved_images, moved_points, random_moves, worsened
 from trainer.cases import GREY_PER_UNIT, StoredCase, read_case
 from trainer.fields import Grid, area_between, blended_field, heatmaps, spread_px
@@ -148,6 +148,23 @@ def case_errors(
         truth = case.contours[number, joint].astype(np.float64) * mm
         errors.append(contour_error(truth, None if guess is None else guess * mm))
     return errors, len(found)
+
+
+def best_presence_threshold(network: nn.Module, folder: Path, seeds: range) -> float:
+    """The threshold on both peaks' product that errs least often on the validation cases."""
+    network.eval()
+    certainty, there = [], []
+    for seed in seeds:
+        case = read_case(folder, seed)
+        maps = predicted_maps(network, torch.from_numpy(case.images)).numpy()
+        joints = maps.reshape(-1, CHANNELS_PER_JOINT, *maps.shape[2:])
+        heights = [peaks(joints[:, channel])[1].clip(0, 1) for channel in (SOURCE, SINK)]
+        certainty.append(heights[0] * heights[1])
+        there.append(~np.isnan(case.contours[:, :, 0, 0]).ravel())
+    scores, truth = np.concatenate(certainty), np.concatenate(there)
+    candidates = np.linspace(0.02, 0.6, 59)
+    wrong = [int(((scores > candidate) != truth).sum()) for candidate in candidates]
+    return round(float(candidates[int(np.argmin(wrong))]), 3)
 
 
 def evaluate_contours(

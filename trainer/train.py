@@ -1,15 +1,17 @@
 """Train and evaluate networks: ``python -m trainer train contour --experiment FILE``."""
 
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
+from torch import Tensor
 
 from models.contour_unet import ContourArchitecture, ContourUNet
+from models.lesion_resnet34 import LesionArchitecture, LesionResNet34
 from models.preprocess import PREPROCESSING_VERSION
 from models.walk import WalkRules
 from models.weights import INTENDED_USE, Card, load_network, save_network
@@ -17,13 +19,29 @@ from trainer.augment import Movement
 from trainer.cases import prepare_cases
 from trainer.contour_training import (
     batches,
+    best_presence_threshold,
     contour_loss,
     evaluate_contours,
     read_slices,
     targets,
 )
-from trainer.experiment import CASES_FOLDER, RUNS_FOLDER, Experiment, read_experiment
+from trainer.experiment import (
+    CASES_FOLDER,
+    RUNS_FOLDER,
+    Experiment,
+    ExperimentInvalid,
+    read_experiment,
+)
 from trainer.fit import fit
+from trainer.lesion_training import (
+    answers,
+    head_thresholds,
+    lesion_batches,
+    lesion_logits,
+    lesion_loss,
+    lesion_scores,
+    read_joints,
+)
 
 WEIGHTS_FOLDER = Path("models/weights")
 
@@ -38,53 +56,41 @@ class Network(StrEnum):
 ExperimentFile = Annotated[Path, typer.Option("--experiment", help="A TOML file.")]
 
 
-def _prepared(experiment: Experiment, *ranges: tuple[int, int]) -> None:
-    for first, last in ranges:
-        prepare_cases(range(first, last), CASES_FOLDER, experiment.roi)
-
-
-def _code_version() -> str:
-    asked = subprocess.run(  # noqa: S603 - a fixed command
-        ["git", "describe", "--always", "--dirty"],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return asked.stdout.strip() or "unknown"
-
-
-def _training_record(experiment: Experiment) -> dict[str, Any]:
-    return {
-        "data": "phantom cases drawn by trainer.phantom; no patient was involved",
-        "cases": asdict(experiment.cases),
-        "seed": experiment.seed,
-        "steps": experiment.steps,
-        "batch": experiment.batch,
-        "learning_rate": experiment.learning_rate,
-        "experiment_sha256": experiment.digest,
-        "code": _code_version(),
-        "torch": torch.__version__,
-    }
-
-
 def train(network: Network, experiment: ExperimentFile) -> None:
-    """Train a network on phantoms and write its weights and card."""
+    """Train a network on phantoms, choose its thresholds, and write its weights and card.
+
+    A run that was stopped goes on where it was.
+    """
     plan = read_experiment(experiment)
-    _prepared(plan, plan.cases.training, plan.cases.validation)
+    for seeds in (plan.cases.training, plan.cases.validation):
+        prepare_cases(range(*seeds), CASES_FOLDER, plan.roi)
     torch.manual_seed(plan.seed)
-    train_contour(plan)
+    learn = _trained_contour if network is Network.CONTOUR else _trained_lesion
+    trained, settings = learn(plan)
+    card = Card(
+        plan.name,
+        plan.version,
+        plan.architecture,
+        PREPROCESSING_VERSION,
+        INTENDED_USE,
+        _training_record(plan),
+        {},
+        settings,
+    )
+    written = save_network(trained.eval(), card, WEIGHTS_FOLDER / network)
+    print(f"{network} {written.version} written, SHA-256 {written.sha256}")
 
 
-def train_contour(plan: Experiment) -> None:
-    """Train the contour network and choose its presence threshold on the validation cases."""
+def _trained_contour(plan: Experiment) -> tuple[ContourUNet, dict[str, Any]]:
     if not isinstance(plan.architecture, ContourArchitecture):
-        raise typer.BadParameter("the experiment is not one of the contour network")
-    network = ContourUNet(plan.architecture).to(memory_format=torch.channels_last)
+        raise ExperimentInvalid(f"{plan.name} is no experiment of the contour network")
+    network = ContourUNet(plan.architecture)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(plan.seed)
     stock = read_slices(CASES_FOLDER, range(*plan.cases.training))
     drawn = batches(stock, plan.batch, Movement(), generator)
 
-    def loss_of_step(_: int) -> torch.Tensor:
+    def loss_of_step(_: int) -> Tensor:
         images, contours = next(drawn)
         wanted = targets(contours, images.shape[-1], generator)
         with torch.autocast("cpu", torch.bfloat16):
@@ -92,7 +98,75 @@ def train_contour(plan: Experiment) -> None:
         return contour_loss(maps.float(), wanted)
 
     fit(network, loss_of_step, plan, generator, RUNS_FOLDER / plan.name)
+    validation = range(*plan.cases.validation)
+    return network, {
+        "presence_threshold": best_presence_threshold(network, CASES_FOLDER, validation)
+    }
 
 
-if __name__ == "__main__":
-    typer.run(train)
+def _trained_lesion(plan: Experiment) -> tuple[LesionResNet34, dict[str, Any]]:
+    if not isinstance(plan.architecture, LesionArchitecture):
+        raise ExperimentInvalid(f"{plan.name} is no experiment of the lesion network")
+    network = LesionResNet34(plan.architecture)
+    generator = torch.Generator().manual_seed(plan.seed)
+    joints = read_joints(CASES_FOLDER, range(*plan.cases.training))
+    drawn = lesion_batches(joints, plan.batch, generator)
+
+    def loss_of_step(_: int) -> Tensor:
+        squares, zones, positive = next(drawn)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = lesion_logits(network, squares, zones)
+        return lesion_loss(logits.float(), positive)
+
+    fit(network, loss_of_step, plan, generator, RUNS_FOLDER / plan.name)
+    validation = answers(network, read_joints(CASES_FOLDER, range(*plan.cases.validation)))
+    return network, {"roi": asdict(plan.roi), "thresholds": head_thresholds(validation)}
+
+
+def _training_record(plan: Experiment) -> dict[str, Any]:
+    return {
+        "data": "phantom cases drawn by trainer.phantom; no patient was involved",
+        "cases": asdict(plan.cases),
+        "seed": plan.seed,
+        "steps": plan.steps,
+        "batch": plan.batch,
+        "learning_rate": plan.learning_rate,
+        "experiment_sha256": plan.digest,
+        "code": _code_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _code_version() -> str:
+    asked = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return asked.stdout.strip() or "unknown"
+
+
+def evaluate(network: Network, experiment: ExperimentFile) -> None:
+    """Measure the shipped network on the experiment's test cases and write that on its card."""
+    plan = read_experiment(experiment)
+    folder = WEIGHTS_FOLDER / network
+    loaded = load_network(folder)
+    seeds = range(*plan.cases.test)
+    prepare_cases(seeds, CASES_FOLDER, plan.roi)
+    if isinstance(loaded.network, ContourUNet):
+        rules = replace(WalkRules(), presence_threshold=loaded.card.settings["presence_threshold"])
+        scores: dict[str, Any] = asdict(
+            evaluate_contours(loaded.network, CASES_FOLDER, seeds, rules)
+        )
+    else:
+        of_test = answers(loaded.network, read_joints(CASES_FOLDER, seeds))
+        scores = dict(lesion_scores(of_test, loaded.card.settings["thresholds"]))
+    metrics = {
+        "measured on": f"{len(seeds)} phantom cases that training never saw",
+        "command": f"python -m trainer evaluate {network} --experiment {experiment}",
+        **scores,
+    }
+    save_network(loaded.network, replace(loaded.card, metrics=metrics), folder)
+    for name, value in metrics.items():
+        print(f"{name}: {value}")

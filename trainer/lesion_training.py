@@ -1,0 +1,164 @@
+"""Teaching the lesion network: joints, loss, thresholds and scores.
+
+A label is positive where the Berlin score is 1 or more.
+
+Source: paper, "Detecting SIJ lesions" and "Implementation details".
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as nnf
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.findings import HEADS, POSITIONS, Lesion, Side
+from models.lesion_resnet34 import LesionResNet34
+from trainer.augment import Movement, moved_images, random_moves, worsened
+from trainer.cases import GREY_PER_UNIT, StoredCase, read_case
+from trainer.metrics import auc, balanced_accuracy, best_threshold
+
+SLICES_PER_JOINT = 8
+"""Slices of each sequence that a training step looks at, spread evenly over the joint."""
+
+GENTLE = Movement(translation=0.05, scale=0.1, rotation_deg=8.0, flip=0.0)
+"""The squares are cut along contours already, so they are moved only a little."""
+
+
+@dataclass(frozen=True, eq=False)
+class JointSample:
+    """One joint: squares and zones of both sequences, and its 14 labels.
+
+    Parameters
+    ----------
+    t1, stir
+        uint8, ``(2, slices, size, size)``: intensities, then zones.
+    positive
+        ``(14,)``, in the order of HEADS.
+    """
+
+    t1: Tensor
+    stir: Tensor
+    positive: Tensor
+
+
+def joint_samples(case: StoredCase) -> tuple[JointSample, ...]:
+    """The joints of a case that both sequences show."""
+    labels = torch.from_numpy(case.severity >= 1)
+    samples = []
+    for side in Side:
+        mine = [position.side is side for position in POSITIONS]
+        both = (case.rois.get(("t1", side)), case.rois.get(("stir", side)))
+        if both[0] is not None and both[1] is not None:
+            t1, stir = (torch.from_numpy(roi) for roi in both if roi is not None)
+            samples.append(JointSample(t1, stir, labels[torch.tensor(mine)].float()))
+    return tuple(samples)
+
+
+def read_joints(folder: Path, seeds: range) -> tuple[JointSample, ...]:
+    """All joints of the cases of some subjects."""
+    return tuple(sample for seed in seeds for sample in joint_samples(read_case(folder, seed)))
+
+
+def lesion_batches(
+    joints: tuple[JointSample, ...], size: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Augmented squares and zones ``(2 · size, 8, px, px)``, T1 first, and labels, without end."""
+    while True:
+        order = torch.randperm(len(joints), generator=generator).tolist()
+        for first in range(0, len(order) - size + 1, size):
+            chosen = [joints[number] for number in order[first : first + size]]
+            sequences = [joint.t1 for joint in chosen] + [joint.stir for joint in chosen]
+            stacks = torch.stack([_spread_slices(roi, generator) for roi in sequences])
+            squares, zones = _moved(stacks, generator)
+            yield squares, zones, torch.stack([joint.positive for joint in chosen])
+
+
+def _spread_slices(roi: Tensor, generator: torch.Generator) -> Tensor:
+    """Eight slices in order, one at random from each eighth of the joint."""
+    share = torch.rand(SLICES_PER_JOINT, generator=generator)
+    at = (torch.arange(SLICES_PER_JOINT) + share) * roi.shape[1] / SLICES_PER_JOINT
+    return roi[:, at.long().clamp(max=roi.shape[1] - 1)]
+
+
+def _moved(stacks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Both sequences of a joint moved alike; every slice with its own noise."""
+    half, slices, size = len(stacks) // 2, stacks.shape[2], stacks.shape[-1]
+    moves = random_moves(half, GENTLE, generator)[0].repeat(2, 1, 1)
+    grey = moved_images(stacks[:, 0].float() / GREY_PER_UNIT, moves)
+    zones = moved_images(stacks[:, 1].float(), moves, mode="nearest")
+    noisy = worsened(grey.reshape(-1, 1, size, size), generator)
+    return noisy.view(-1, slices, size, size), zones.to(torch.uint8)
+
+
+def lesion_logits(network: LesionResNet34, squares: Tensor, zones: Tensor) -> Tensor:
+    """Logits of a batch from `lesion_batches`, T1 in its first half."""
+    present = torch.ones(squares.shape[:2], dtype=torch.bool)
+    t1, stir = network.encode(squares, zones, present).chunk(2)
+    logits: Tensor = network(t1, stir)
+    return logits
+
+
+def joint_probabilities(network: LesionResNet34, joint: JointSample) -> NDArray[np.float64]:
+    """The 14 probabilities of one joint, from all its slices."""
+    with torch.inference_mode():
+        described = []
+        for roi in (joint.t1, joint.stir):
+            present = torch.ones(1, roi.shape[1], dtype=torch.bool)
+            described.append(network.encode(roi[:1].float() / GREY_PER_UNIT, roi[1:], present))
+        logits: Tensor = network(described[0], described[1])
+        return logits[0].double().sigmoid().numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Labels and probabilities of many joints, both ``(joints, 14)``."""
+
+    positive: NDArray[np.bool_]
+    probability: NDArray[np.float64]
+
+
+def answers(network: LesionResNet34, joints: tuple[JointSample, ...]) -> Answers:
+    """Ask a network for all joints."""
+    network.eval()
+    probability = np.stack([joint_probabilities(network, joint) for joint in joints])
+    return Answers(np.stack([joint.positive.numpy() > 0 for joint in joints]), probability)
+
+
+def head_thresholds(of: Answers) -> tuple[float, ...]:
+    """A threshold for each head: the best one of its lesion, over all its places together."""
+    by_lesion = {
+        lesion: best_threshold(of.positive[:, heads].ravel(), of.probability[:, heads].ravel())
+        for lesion, heads in _heads_of_lesions().items()
+    }
+    return tuple(by_lesion[head.lesion] for head in HEADS)
+
+
+def lesion_scores(of: Answers, thresholds: tuple[float, ...]) -> dict[str, dict[str, float]]:
+    """AUC and balanced accuracy of each lesion, pooled over its places, and their mean."""
+    called = of.probability >= np.array(thresholds)
+    scores = {}
+    for lesion, heads in _heads_of_lesions().items():
+        truth = of.positive[:, heads].ravel()
+        scores[str(lesion)] = {
+            "auc": round(auc(truth, of.probability[:, heads].ravel()), 4),
+            "balanced accuracy": round(balanced_accuracy(truth, called[:, heads].ravel()), 4),
+            "positive": int(truth.sum()),
+            "of": len(truth),
+        }
+    return scores
+
+
+def _heads_of_lesions() -> dict[Lesion, list[int]]:
+    return {
+        lesion: [number for number, head in enumerate(HEADS) if head.lesion is lesion]
+        for lesion in Lesion
+    }
+
+
+def lesion_loss(logits: Tensor, positive: Tensor) -> Tensor:
+    """Binary cross-entropy over all heads, ``(joints, 14)``."""
+    return nnf.binary_cross_entropy_with_logits(logits, positive)
