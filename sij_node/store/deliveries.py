@@ -1,10 +1,11 @@
 """What the node has made of a study, and whether the archive has it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, exists, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from sij_node.jobs import Delivery, DeliveryState, Result
 from sij_node.store.tables import deliveries, delivery_from, results
@@ -12,19 +13,27 @@ from sij_node.store.tables import deliveries, delivery_from, results
 PENDING = DeliveryState.PENDING.value
 ACKNOWLEDGED = DeliveryState.ACKNOWLEDGED.value
 GIVEN_UP = DeliveryState.GIVEN_UP.value
+_INSERT: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+}
 
 
 def add_results(connection: Connection, job_id: int, made: Sequence[Result]) -> None:
-    """Note results by their SOP Instance UID; one that was made before is the same again."""
-    uids = [result.sop_instance_uid for result in made]
-    column = results.c.sop_instance_uid
-    known = set(connection.execute(select(column).where(column.in_(uids))).scalars())
-    for result in made:
+    """Note results by their SOP Instance UID.
+
+    One that was made before is the same again, though its file may have been cleared away or
+    written anew. Two workers that analyse the same images may do this at the same time; they
+    take the rows in the same order, so that neither waits for the other in a circle.
+    """
+    insert_or_update = _INSERT[connection.dialect.name]
+    for result in sorted(made, key=lambda result: result.sop_instance_uid):
         row = {name: getattr(result, name) for name in Result.__dataclass_fields__}
-        if result.sop_instance_uid not in known:
-            connection.execute(insert(results).values(job_id=job_id, **row))
-        else:  # its file may have been cleared away or written anew
-            connection.execute(update(results).where(column == result.sop_instance_uid).values(row))
+        connection.execute(
+            insert_or_update(results)
+            .values(job_id=job_id, **row)
+            .on_conflict_do_update(index_elements=[results.c.sop_instance_uid], set_=row)
+        )
 
 
 def add_deliveries(

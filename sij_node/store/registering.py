@@ -33,6 +33,7 @@ class Offer:
 class _Waiting:
     offer: Offer
     answer: Registration | NodeError | None = None
+    is_over: bool = False
 
 
 class GroupCommit:
@@ -41,8 +42,8 @@ class GroupCommit:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._queue: list[_Waiting] = []
-        self._queue_lock = threading.Lock()
-        self._turn = threading.Lock()
+        self._is_writing = False
+        self._changed = threading.Condition()
 
     def register(self, offer: Offer) -> Registration:
         """Register an offer; when this returns, it is on the disk.
@@ -55,21 +56,35 @@ class GroupCommit:
             If the database refuses this very instance.
         """
         mine = _Waiting(offer)
-        with self._queue_lock:
-            self._queue.append(mine)
-        with self._turn:
-            if mine.answer is None:
-                self._answer_all(self._take_queue())
+        batch = self._batch_to_write(mine)
+        if batch:
+            try:
+                self._answer_all(batch)
+            finally:
+                self._let_the_next_write(batch)
         if isinstance(mine.answer, NodeError):
             raise mine.answer
         if mine.answer is None:
             raise DatabaseUnavailable("The registration was interrupted; send the instance again.")
         return mine.answer
 
-    def _take_queue(self) -> list[_Waiting]:
-        with self._queue_lock:
+    def _batch_to_write(self, mine: _Waiting) -> list[_Waiting]:
+        """All that wait, if it is this thread's turn to write; nothing if `mine` was answered."""
+        with self._changed:
+            self._queue.append(mine)
+            self._changed.wait_for(lambda: not self._is_writing or mine.is_over)
+            if mine.is_over:
+                return []
             batch, self._queue = self._queue, []
-        return batch
+            self._is_writing = True
+            return batch
+
+    def _let_the_next_write(self, batch: Sequence[_Waiting]) -> None:
+        with self._changed:
+            for waiting in batch:
+                waiting.is_over = True
+            self._is_writing = False
+            self._changed.notify_all()
 
     def _answer_all(self, batch: Sequence[_Waiting]) -> None:
         try:
