@@ -27,7 +27,6 @@ IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")
 MEASUREMENT_GROUP = Code("125007", "DCM", "Measurement Group")
 COMMENT = Code("121106", "DCM", "Comment")
 REASON = _own("reason", "Reason for not analysing")
-INTENDED_USE = _own("intended-use", "Intended use")
 
 # Language, procedure and observer: TID 1204, 1001, 1004
 LANGUAGE = Code("121049", "DCM", "Language of Content Item and Descendants")
@@ -56,7 +55,7 @@ ALGORITHM_VERSION = Code("111003", "DCM", "Algorithm Version")
 ALGORITHM_PARAMETERS = Code("111002", "DCM", "Algorithm Parameters")
 ALGORITHM_MANUFACTURER = Code("122405", "DCM", "Algorithm Manufacturer")
 PROBABILITY = Code("122157", "DCM", "Probability")
-THRESHOLD = _own("threshold", "Probability at or above which the lesion counts as present")
+THRESHOLD = _own("threshold", "Threshold: present from this probability")
 PERCENT = Code("%", "UCUM", "Percent")
 PRESENCE = Code("121052", "DCM", "Presence of property")
 PRESENCES: Mapping[Presence, Code] = {
@@ -69,7 +68,7 @@ PRESENCES: Mapping[Presence, Code] = {
 INDETERMINATE = Code("114011", "DCM", "Value indeterminate")
 
 LESIONS: Mapping[Lesion, Code] = {
-    Lesion.OEDEMA: _own("bone-marrow-oedema", "Bone marrow oedema"),
+    Lesion.OEDEMA: _own("oedema", "Bone marrow oedema"),
     Lesion.EROSION: _own("erosion", "Erosion of bone"),
     Lesion.FATTY_LESION: _own("fatty-lesion", "Fatty lesion of bone marrow"),
     Lesion.SCLEROSIS: _own("sclerosis", "Sclerosis of bone"),
@@ -108,6 +107,7 @@ REASONS: Mapping[str, str] = {
     "geometry-unusable": "Slices do not form a volume",
     "pixels-unusable": "Pixel data cannot be decoded",
     "conflicting-copies": "One instance with different contents",
+    "dataset-unreadable": "An object that cannot be read",
     "joint-not-found": "No sacroiliac joint seen",
 }
 """Meanings of the reason codes of `sij_node.errors`; a test keeps the two together."""

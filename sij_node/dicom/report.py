@@ -57,13 +57,12 @@ def scores_report(
     by_position = {finding.position: finding for finding in findings}
     if len(findings) != len(POSITIONS) or set(by_position) != set(POSITIONS):
         raise ValueError(f"findings must be one for each of the {len(POSITIONS)} positions")
-    study_uid = text(headers[0], "StudyInstanceUID")
+    header = _first(headers)
+    study_uid = text(header, "StudyInstanceUID")
     content = [
-        *_about(headers[0], context),
+        *_about(header, context),
         _text(codes.SUMMARY, _summary(by_position, context, remarks)),
         _text(codes.FINDING, score_table(by_position)),
-        *_remarks(codes.INTENDED_USE, [context.intended_use]),
-        *_remarks(codes.COMMENT, remarks),
         _measurements(
             _group(by_position[position], study_uid, context, _numbers(by_position[position]))
             for position in POSITIONS
@@ -97,13 +96,16 @@ def not_analysed_report(
     Dataset
         Comprehensive 3D SR; the presence of every lesion is undetermined.
     """
-    study_uid = text(headers[0], "StudyInstanceUID")
+    header = _first(headers)
+    study_uid = text(header, "StudyInstanceUID")
     undetermined = [Finding(position, None, 0.5) for position in positions]
     content = [
-        *_about(headers[0], context),
-        _text(codes.SUMMARY, f"The sacroiliac joints were not analysed.{LINE}{reason}"),
+        *_about(header, context),
+        _text(
+            codes.SUMMARY,
+            LINE.join(("The sacroiliac joints were not analysed.", reason, context.intended_use)),
+        ),
         _code(codes.REASON, codes.reason_for(reason_code)),
-        *_remarks(codes.INTENDED_USE, [context.intended_use]),
         _measurements(_group(finding, study_uid, context, []) for finding in undetermined),
     ]
     return _document(
@@ -130,33 +132,38 @@ def _line(head: Head, right: Finding, left: Finding) -> str:
 
 def _cell(finding: Finding) -> str:
     if finding.probability is None:
-        return f"{'not evaluable':<13}"
+        return f"{'not evaluable':<15}"
     word = "PRESENT" if finding.presence is Presence.PRESENT else "absent"
-    return f"{_percent(finding.probability):>5} {word:<7}"
+    return f"{_percent(finding.probability):>7} {word:<7}"
 
 
 def _percent(probability: float) -> str:
-    return f"{_in_percent(probability):.0f} %"
+    return f"{100 * probability:.1f} %"
 
 
 def _in_percent(probability: float) -> float:
-    return round(100 * probability, 1)
+    return round(100 * probability, 4)
 
 
 def _summary(
     findings: dict[Position, Finding], context: ResultContext, remarks: Sequence[str]
 ) -> str:
     """What to read when only one thing is read."""
-    present = [str(p) for p, finding in findings.items() if finding.presence is Presence.PRESENT]
+    present = [str(p) for p in POSITIONS if findings[p].presence is Presence.PRESENT]
     missing = sum(finding.presence is Presence.UNDETERMINED for finding in findings.values())
     lines = [
         f"Lesions present at {len(present)} of {len(findings)} places"
         + (f": {', '.join(present)}." if present else "."),
-        *([f"{missing} places could not be evaluated."] if missing else []),
+        *([f"Not evaluable: {missing} of {len(findings)} places."] if missing else []),
         *remarks,
         context.intended_use,
     ]
     return LINE.join(lines)
+
+
+def _first(headers: Sequence[Dataset]) -> Dataset:
+    """The header that speaks for the study, whatever the order of arrival."""
+    return min(headers, key=lambda header: text(header, "SOPInstanceUID"))
 
 
 def _about(header: Dataset, context: ResultContext) -> list[sr.ContentItem]:
@@ -269,7 +276,8 @@ def _document(
     *kind: str,
 ) -> Dataset:
     """The SR Document modules (PS3.3 C.17.1 to C.17.3) around a content tree."""
-    study_uid = text(headers[0], "StudyInstanceUID")
+    header = _first(headers)
+    study_uid = text(header, "StudyInstanceUID")
     kind = ("report", title.value, *kind)
     document = Dataset()
     document.update(_container(title, content, relationship=None))
@@ -284,7 +292,7 @@ def _document(
     document.CurrentRequestedProcedureEvidenceSequence = _evidence(headers)
     document.ReferencedPerformedProcedureStepSequence = []
     document.PerformedProcedureCodeSequence = []
-    stamp(document, headers[0], context, description)
+    stamp(document, header, context, description)
     return document
 
 
@@ -325,10 +333,6 @@ def _container(
 
 def _text(name: Code, value: str, relationship: Related = Related.CONTAINS) -> sr.TextContentItem:
     return sr.TextContentItem(name, value, relationship)
-
-
-def _remarks(name: Code, remarks: Sequence[str]) -> list[sr.TextContentItem]:
-    return [_text(name, remark) for remark in remarks]
 
 
 def _code(name: Code, value: Code, relationship: Related = Related.CONTAINS) -> sr.CodeContentItem:
