@@ -1,0 +1,315 @@
+"""Both networks put to work on one study: two volumes in, contours, regions and findings out.
+
+Source: paper, Figure 1 (delineate, cut regions of interest, score lesions).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from models.contour_unet import ContourUNet
+from models.delineation import Contour, Delineation
+from models.findings import HEADS, POSITIONS, Finding, Position, Side
+from models.lesion_resnet34 import BasicBlock, LesionResNet34
+from models.preprocess import canonical, carried, frame_of, network_slices, normalised
+from models.regions import joint_zones, region_label_map
+from models.roi import RoiBox, RoiRules, Sighting, cut, joint_boxes
+from models.volume import Volume
+from models.walk import WalkRules, contours_from_maps
+from models.weights import LoadedNetwork, WeightsInvalid, check_known_case, load_network
+
+DeviceWish = Literal["auto", "cpu", "cuda"]
+Progress = Callable[[str], None]
+
+_SLICES_AT_ONCE = 8
+
+
+class NoJointSeen(ValueError):
+    """Neither sequence shows a sacroiliac joint on any slice."""
+
+
+@dataclass(frozen=True)
+class NetworkIdentity:
+    """Which network answered, and where."""
+
+    name: str
+    version: str
+    sha256: str
+    intended_use: str
+    device: str
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """Everything the networks say of a study.
+
+    Parameters
+    ----------
+    t1, stir
+        Contours in the indices of the volumes that were given.
+    t1_regions, stir_regions
+        Label maps of those volumes, values of REGION_LABELS.
+    findings
+        28, in the order of POSITIONS.
+    networks
+        Contour, then lesion.
+    seconds
+        How long each stage took, by its name.
+    """
+
+    t1: Delineation
+    stir: Delineation
+    t1_regions: NDArray[np.uint8]
+    stir_regions: NDArray[np.uint8]
+    findings: tuple[Finding, ...]
+    networks: tuple[NetworkIdentity, ...]
+    seconds: Mapping[str, float]
+
+
+def _unheard(_: str) -> None:
+    """Progress that nobody wants to know."""
+
+
+class _Stages:
+    """Names each stage as it begins and keeps how long it took."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._current = ""
+        self._since = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def begin(self, name: str) -> None:
+        now = time.perf_counter()
+        if self._current:
+            self.seconds[self._current] = now - self._since
+        self._current, self._since = name, now
+        if name:
+            self._progress(name)
+
+
+@dataclass(frozen=True, eq=False)
+class Analyser:
+    """Both networks, checked and ready; made by `load`."""
+
+    contour: ContourUNet
+    lesion: LesionResNet34
+    walk_rules: WalkRules
+    roi_rules: RoiRules
+    thresholds: tuple[float, ...]
+    identities: tuple[NetworkIdentity, NetworkIdentity]
+    device: torch.device
+
+    @classmethod
+    def load(
+        cls, weights_folder: Path, device: DeviceWish = "auto", threads: int = 0
+    ) -> "Analyser":
+        """Read both networks, check them, and make them fast.
+
+        Parameters
+        ----------
+        weights_folder
+            Holds the folders ``contour`` and ``lesion``.
+        device
+            "auto" takes a GPU where there is one.
+        threads
+            CPU threads for the networks; 0 leaves the number as it is.
+
+        Raises
+        ------
+        WeightsInvalid
+            If a network is refused, does not answer its known case, or CUDA is wanted and
+            missing.
+        """
+        if threads:
+            torch.set_num_threads(threads)
+        place = _chosen_device(device)
+        contour, lesion = (_ready(weights_folder / name, place) for name in ("contour", "lesion"))
+        if not isinstance(contour.network, ContourUNet):
+            raise WeightsInvalid(f"{weights_folder / 'contour'} holds no contour network")
+        if not isinstance(lesion.network, LesionResNet34):
+            raise WeightsInvalid(f"{weights_folder / 'lesion'} holds no lesion network")
+        return cls(
+            contour.network,
+            lesion.network,
+            _walk_rules(contour.card.settings),
+            _roi_rules(lesion.card.settings),
+            _thresholds(lesion.card.settings),
+            (_identity(contour, place), _identity(lesion, place)),
+            place,
+        )
+
+    def analyse(self, t1: Volume, stir: Volume, progress: Progress = _unheard) -> Analysis:
+        """Delineate both joints and score their lesions.
+
+        Parameters
+        ----------
+        t1, stir
+            Of one study and frame of reference; any in-plane orientation and slice order.
+        progress
+            Told the name of each stage as it begins.
+
+        Raises
+        ------
+        NoJointSeen
+            If no slice of either volume shows a joint.
+        """
+        stages = _Stages(progress)
+        stages.begin("delineation")
+        upright = (canonical(t1), canonical(stir))
+        seen = [self.delineate(volume) for volume in upright]
+        if not any(sighting.delineation.contours for sighting in seen):
+            raise NoJointSeen("no sacroiliac joint was seen on any T1 or STIR slice")
+        stages.begin("regions")
+        t1_contours = carried(seen[0].delineation, upright[0], t1)
+        stir_contours = carried(seen[1].delineation, upright[1], stir)
+        t1_regions = region_label_map(t1, t1_contours)
+        stir_regions = region_label_map(stir, stir_contours)
+        stages.begin("lesions")
+        labels = [_upright_labels(t1, t1_regions), _upright_labels(stir, stir_regions)]
+        boxes = joint_boxes(seen, self.roi_rules)
+        probabilities = {side: self._score(seen, labels, box) for side, box in boxes.items()}
+        stages.begin("")
+        return Analysis(
+            t1_contours,
+            stir_contours,
+            t1_regions,
+            stir_regions,
+            tuple(self._finding(position, probabilities) for position in POSITIONS),
+            self.identities,
+            stages.seconds,
+        )
+
+    def delineate(self, volume: Volume) -> Sighting:
+        """The contours on every slice of a canonical volume."""
+        images = network_slices(volume)
+        with torch.inference_mode():
+            stacks = torch.split(images, _SLICES_AT_ONCE)
+            maps = [self.contour(self._placed(stack)).float().cpu() for stack in stacks]
+        frame = frame_of(volume)
+        found = contours_from_maps(torch.cat(maps).numpy(), self.walk_rules)
+        return Sighting(
+            volume,
+            Delineation(
+                tuple(
+                    Contour(c.slice_index, c.side, frame.to_image(c.points), min(1.0, c.quality))
+                    for c in found
+                )
+            ),
+        )
+
+    def _placed(self, images: Tensor) -> Tensor:
+        return images.to(self.device, memory_format=torch.channels_last)
+
+    def _score(
+        self, seen: list[Sighting], labels: list[NDArray[np.uint8]], box: RoiBox
+    ) -> NDArray[np.float64]:
+        """The 14 probabilities of one joint."""
+        described = [
+            self._describe(s.volume, label, box) for s, label in zip(seen, labels, strict=True)
+        ]
+        with torch.inference_mode():
+            logits: Tensor = self.lesion(*described)
+        return logits[0].double().sigmoid().cpu().numpy()
+
+    def _describe(self, volume: Volume, labels: NDArray[np.uint8], box: RoiBox) -> Tensor:
+        size = self.roi_rules.size_px
+        squares = cut(volume, normalised(volume.voxels), box, size)[None].to(self.device)
+        zones = cut(volume, joint_zones(labels, box.side), box, size, nearest=True)[None]
+        present = torch.ones(squares.shape[:2], dtype=torch.bool, device=self.device)
+        with torch.inference_mode():
+            return self.lesion.encode(squares, zones.to(self.device, torch.uint8), present)
+
+    def _finding(
+        self, position: Position, probabilities: Mapping[Side, NDArray[np.float64]]
+    ) -> Finding:
+        number = HEADS.index(position.head)
+        joint = probabilities.get(position.side)
+        probability = None if joint is None else float(joint[number])
+        return Finding(position, probability, self.thresholds[number])
+
+
+def _upright_labels(volume: Volume, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A label map in the canonical orientation of its volume."""
+    return canonical(Volume(labels.astype(np.float32), volume.affine)).voxels.astype(np.uint8)
+
+
+def _chosen_device(wish: DeviceWish) -> torch.device:
+    available = torch.cuda.is_available()
+    if wish == "cuda" and not available:
+        raise WeightsInvalid("the networks were to run on a GPU, but CUDA finds none; use cpu")
+    return torch.device("cuda" if available and wish != "cpu" else "cpu")
+
+
+def _ready(folder: Path, device: torch.device) -> LoadedNetwork:
+    """A network folded, laid out for speed, on its device, and checked on its known case."""
+    loaded = load_network(folder)
+    fold_batch_norm(loaded.network)
+    if isinstance(loaded.network, ContourUNet):
+        loaded.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    loaded.network.to(device)
+    check_known_case(loaded, device)
+    return loaded
+
+
+def fold_batch_norm(network: nn.Module) -> None:
+    """Multiply every batch norm into the convolution before it, in place; answers stay the same."""
+    for module in network.modules():
+        for convolution, norm in _pairs(module):
+            folded = fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm))
+            setattr(module, convolution, folded)
+            setattr(module, norm, nn.Identity())
+
+
+def _pairs(module: nn.Module) -> list[tuple[str, str]]:
+    """Names of a module's own convolutions and of the batch norms that follow them."""
+    if isinstance(module, nn.Sequential):
+        names = [name for name, _ in module.named_children()]
+        return [
+            (before, after)
+            for before, after in pairwise(names)
+            if isinstance(getattr(module, after), nn.BatchNorm2d | nn.BatchNorm3d)
+        ]
+    if isinstance(module, BasicBlock):
+        return [("conv1", "bn1"), ("conv2", "bn2")]
+    return [("conv1", "bn1")] if isinstance(module, LesionResNet34) else []
+
+
+def _identity(loaded: LoadedNetwork, device: torch.device) -> NetworkIdentity:
+    card = loaded.card
+    return NetworkIdentity(card.name, card.version, card.sha256, card.intended_use, str(device))
+
+
+def _walk_rules(settings: Mapping[str, Any]) -> WalkRules:
+    try:
+        return replace(WalkRules(), presence_threshold=float(settings["presence_threshold"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsInvalid(
+            f"the contour network's card has no usable settings: {error}"
+        ) from error
+
+
+def _roi_rules(settings: Mapping[str, Any]) -> RoiRules:
+    try:
+        return RoiRules(**settings["roi"])
+    except (KeyError, TypeError) as error:
+        raise WeightsInvalid(f"the lesion network's card has no usable roi: {error}") from error
+
+
+def _thresholds(settings: Mapping[str, Any]) -> tuple[float, ...]:
+    thresholds = tuple(float(value) for value in settings.get("thresholds", ()))
+    if len(thresholds) != len(HEADS) or not all(0 < value < 1 for value in thresholds):
+        raise WeightsInvalid(
+            f"the lesion network's card needs {len(HEADS)} thresholds between 0 and 1, "
+            f"it has {len(thresholds)}"
+        )
+    return thresholds
