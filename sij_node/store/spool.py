@@ -19,6 +19,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import time
 from typing import BinaryIO
 
 from sij_node.dicom.part10 import dataset_offset
@@ -27,6 +28,9 @@ from sij_node.errors import InternalFault, SpoolUnavailable
 _INSTANCE_NAME = re.compile(r"[0-9a-f]{64}\.dcm")
 _SAFE_NAME = re.compile(r"[0-9a-f]{16,64}(-[0-9a-f]{1,64})?\.[a-z]{2,8}")
 _READ_AT_ONCE = 1 << 20
+_RECEIVED = ".part"
+_RESULT = ".result"
+_DAY_S = 86400
 
 
 def instance_file_name(sop_instance_uid: str) -> str:
@@ -63,8 +67,7 @@ class Spool:
 
     def stage(self) -> "StagedFile":
         """An empty file in incoming, to be written and then kept, quarantined or discarded."""
-        with _spool_errors():
-            return StagedFile(self, self._incoming / f"{secrets.token_hex(16)}.part")
+        return self._staged(_RECEIVED)
 
     def path_of(self, file_name: str) -> Path:
         """Where an instance lies, or would lie."""
@@ -112,7 +115,7 @@ class Spool:
             The name.
         """
         path = self.path_of_result(name)
-        with self.stage() as staged:
+        with self._staged(_RESULT) as staged:
             staged.write(content)
             staged.sync()
             staged.move_to(path)
@@ -124,9 +127,17 @@ class Spool:
             self.path_of_result(name).unlink(missing_ok=True)
 
     def clear_incoming(self) -> int:
-        """Remove what a crash left half received; returns how many files that were."""
+        """Remove what a crash left half received; returns how many files that were.
+
+        For the one process that receives, before it does. Results that are being written by
+        workers stay, unless they were begun a day ago.
+        """
         with _spool_errors():
-            leftovers = list(self._incoming.iterdir())
+            leftovers = [
+                path
+                for path in self._incoming.iterdir()
+                if path.suffix != _RESULT or time() - path.stat().st_mtime > _DAY_S
+            ]
             for path in leftovers:
                 path.unlink(missing_ok=True)
         return len(leftovers)
@@ -136,6 +147,10 @@ class Spool:
         with _spool_errors():
             disk = os.statvfs(self._instances)
         return disk.f_bavail * disk.f_frsize / 1e6
+
+    def _staged(self, suffix: str) -> "StagedFile":
+        with _spool_errors():
+            return StagedFile(self, self._incoming / f"{secrets.token_hex(16)}{suffix}")
 
     def _rooms(self) -> tuple[Path, ...]:
         return self._incoming, self._instances, self._quarantine, self._results

@@ -1,0 +1,121 @@
+"""A listener on a free port, with a spool on disk and a job table in memory."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+
+from sij_node.config import ListenerConfig, PeerConfig
+from sij_node.network.listener import Listener
+from sij_node.network.reception import Reception, Shelf
+from sij_node.store.spool import Spool, instance_file_name
+from sij_node.study import ReceivedInstance, Refusal, Registration
+from tests.support.dimse import MR, RawPeer
+
+
+class Register:
+    """A job table's answer to instances, without a database."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, ReceivedInstance] = {}
+        self._lock = Lock()
+
+    def __call__(self, instance: ReceivedInstance) -> Registration:
+        with self._lock:
+            row = self.rows.setdefault(instance.sop_instance_uid, instance)
+        if row is instance:
+            return Registration.NEW
+        same = row.sha256 == instance.sha256
+        return Registration.DUPLICATE if same else Registration.CONFLICT
+
+
+@dataclass
+class Node:
+    """What a test looks at."""
+
+    listener: Listener
+    spool: Spool
+    folder: Path
+    register: Register
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def peer(self, source: str = "127.0.0.1") -> RawPeer:
+        return RawPeer(self.listener.port, source)
+
+    def associated(self, source: str = "127.0.0.1") -> RawPeer:
+        peer = self.peer(source)
+        kind, _ = peer.associate()
+        assert kind == 2
+        return peer
+
+    def kept_files(self) -> list[Path]:
+        return sorted(self.folder.glob("instances/*/*"))
+
+    def other_files(self) -> list[Path]:
+        return [*self.folder.glob("incoming/*"), *self.folder.glob("quarantine/*")]
+
+    def stored_dataset(self, sop_instance_uid: str) -> bytes:
+        path = self.spool.path_of(instance_file_name(sop_instance_uid))
+        content = path.read_bytes()
+        return content[144 + int.from_bytes(content[140:144], "little") :]
+
+
+PEERS = (
+    PeerConfig(ae_title="MODALITY", networks=("127.0.0.0/24",), host="127.0.0.1", port=104),
+    PeerConfig(ae_title="ELSEWHERE", networks=("192.0.2.0/24",), host="192.0.2.1", port=104),
+)
+
+
+@contextmanager
+def listening(
+    folder: Path,
+    *,
+    limits: ListenerConfig | None = None,
+    spool: Shelf | None = None,
+    register: Callable[[ReceivedInstance], Registration] | None = None,
+    room: Callable[[], bool] = lambda: True,
+) -> Iterator[Node]:
+    """A node that takes associations from MODALITY as long as the block lasts."""
+    limits = limits or ListenerConfig(max_connections_per_address=32)
+    real_spool = Spool(folder / "spool")
+    rows = Register()
+    refusals: list[Refusal] = []
+    reception = Reception(
+        spool=spool or real_spool,
+        file_name_of=instance_file_name,
+        register=register or rows,
+        refuse=refusals.append,
+        room=room,
+        max_nesting=limits.max_nesting,
+    )
+    bound = socket.create_server(("127.0.0.1", 0))
+    listener = Listener(limits, "SIJ", PEERS, reception, bound=bound)
+    listener.start()
+    try:
+        yield Node(listener, real_spool, folder / "spool", rows, refusals)
+    finally:
+        listener.stop(drain_s=2)
+
+
+def mr_image(sop_instance_uid: str = "", pixels: bytes = bytes(128), **changes: object) -> Dataset:
+    """A small MR image, complete for a receiver."""
+    image = Dataset()
+    image.SOPClassUID = MR
+    image.SOPInstanceUID = sop_instance_uid or generate_uid()
+    image.PatientName = "Canary^Test"
+    image.PatientID = "CANARY-1"
+    image.StudyInstanceUID = "1.2.826.1"
+    image.SeriesInstanceUID = "1.2.826.1.1"
+    image.Rows, image.Columns, image.BitsAllocated = 8, 8, 16
+    image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 15, 0
+    image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
+    image.PixelData = pixels
+    image["PixelData"].VR = "OW"
+    for keyword, value in changes.items():
+        setattr(image, keyword, value)
+    return image
