@@ -134,6 +134,7 @@ class Pelvis:
     canal_mm: tuple[float, float, float]
     foramina: tuple[Foramen, ...]
     marrow_dimming: float
+    marrow_fattiness: float
     marrow_unevenness: float
     muscle_fat: float
     lamella_mm: float
@@ -299,7 +300,8 @@ def sample_pelvis(rng: np.random.Generator) -> Pelvis:
         canal_mm=(float(uniform(6, 11)), float(uniform(4, 7)), float(uniform(10, 17))),
         foramina=_foramina(rng),
         marrow_dimming=float(uniform(0.5, 1.0)),
-        marrow_unevenness=float(uniform(0.1, 0.8)),
+        marrow_fattiness=float(uniform(0.1, 0.65)),
+        marrow_unevenness=float(uniform(0.08, 0.6)),
         muscle_fat=float(uniform(0.0, 1.0)),
         lamella_mm=float(uniform(7, 16)),
         notch_fat=float(uniform(0.2, 0.85)),

@@ -24,7 +24,10 @@ FRACTIONS = {1: (0.05, 0.32), 2: (0.34, 0.65), 3: (0.67, 0.92)}
 """Share of a quadrant for the Berlin grades of oedema and fatty lesion."""
 SUBTHRESHOLD = (0.004, 0.03)
 """Share that a lesion too small to be scored fills."""
-OPACITIES = {0: (0.15, 0.8), 1: (0.14, 0.7), 2: (0.3, 0.9), 3: (0.4, 1.0)}
+OPACITIES = {
+    Lesion.OEDEMA: {0: (0.15, 0.8), 1: (0.14, 0.7), 2: (0.3, 0.9), 3: (0.4, 1.0)},
+    Lesion.FATTY_LESION: {0: (0.2, 0.9), 1: (0.35, 0.95), 2: (0.5, 1.0), 3: (0.6, 1.0)},
+}
 """How clearly such a lesion shows; low grades are often faint."""
 COUNTS = {1: (1, 2), 2: (3, 5), 3: (6, 9)}
 """Erosions for the Berlin grades."""
@@ -38,7 +41,7 @@ _OFFSET = {
     Lesion.OEDEMA: -0.8,
     Lesion.EROSION: -0.9,
     Lesion.FATTY_LESION: -0.85,
-    Lesion.SCLEROSIS: -0.7,
+    Lesion.SCLEROSIS: -0.85,
     Lesion.ANKYLOSIS: -1.45,
 }
 _PLACE = {
@@ -204,7 +207,7 @@ def _erosions(rng: np.random.Generator, inside: Mask, count: int) -> Map:
         radii = rng.uniform(1.7, 3.4, 2)
         ball = 1 - ((D_MM[:, None] - D_MM[d]) / (radii[0] + 1)) ** 2
         ball = ball - ((V_MM[None, :] - V_MM[v]) / radii[1]) ** 2
-        depth = np.maximum(depth, rng.uniform(2.8, 5.0) * np.sqrt(np.clip(ball, 0, 1)))
+        depth = np.maximum(depth, rng.uniform(3.0, 5.5) * np.sqrt(np.clip(ball, 0, 1)))
     return depth.astype(np.float32)
 
 
@@ -228,7 +231,7 @@ def _place_in_quadrant(
     if share == 0:
         return
     depth = lesion_depth(rng, half, share)
-    opacity = rng.uniform(*OPACITIES[grade])
+    opacity = rng.uniform(*OPACITIES[head.lesion][grade])
     if head.lesion is Lesion.OEDEMA:
         bone.oedema_mm = np.maximum(bone.oedema_mm, depth)
         bone.oedema_opacity[inside] = opacity

@@ -194,7 +194,9 @@ class Painter:
     def _marrow(self, plane: Plane) -> Grid:
         """Marrow between its red and yellow extremes, cloudy and speckled."""
         uneven = self.pelvis.marrow_unevenness
-        cloud = np.clip(0.5 + uneven * (1.1 * plane.coarse + 0.28 * plane.fine), 0, 1)
+        cloud = np.clip(
+            self.pelvis.marrow_fattiness + uneven * (1.1 * plane.coarse + 0.28 * plane.fine), 0, 1
+        )
         red, yellow = self.shine["red marrow"], self.shine["yellow marrow"]
         return (red + (yellow - red) * cloud) * (1 + np.float32(0.05) * plane.fine)
 
@@ -284,7 +286,7 @@ class Painter:
             edge = lesions.edge_mm
             for layer in (
                 Layer("fatty lesion", bone.fatty_mm, bone.fatty_opacity, edge),
-                Layer("oedema", bone.oedema_mm, bone.oedema_opacity, 1.5 * edge),
+                Layer("oedema", bone.oedema_mm, 0.85 * bone.oedema_opacity, 1.5 * edge),
                 Layer("sclerosis", bone.sclerosis_mm, lesions.sclerosis_opacity, edge),
             ):
                 self._glaze(marrow, layer, where)
