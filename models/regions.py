@@ -32,6 +32,9 @@ REGION_LABELS = MappingProxyType(
 """The value of each region in a label map; 0 is none of them."""
 
 _POINTS = 64
+_ROUNDING_MM = 1e-6
+"""Keeps pixels that lie exactly on a limit on the same side in every orientation."""
+
 _Floats = NDArray[np.float64]
 
 
@@ -92,9 +95,11 @@ def _label_window(
     at = _in_patient(volume, contour.slice_index, pixels.reshape(-1, 2))
     points = _in_patient(volume, contour.slice_index, line)
     distance_mm, nearest = _nearest(at, points)
-    lateral = (at[:, 0] - points[nearest, 0]) * (1 if contour.side is Side.LEFT else -1) > 0
-    top, bottom = points[:, 2].max(), points[:, 2].min()
-    upper = at[:, 2] > (top + bottom) / 2
+    lateral = (at[:, 0] - points[nearest, 0]) * (
+        1 if contour.side is Side.LEFT else -1
+    ) > _ROUNDING_MM
+    top, bottom = points[:, 2].max() + _ROUNDING_MM, points[:, 2].min() - _ROUNDING_MM
+    upper = at[:, 2] > (top + bottom) / 2 + _ROUNDING_MM
     quadrant = np.select(
         [lateral & upper, lateral, upper],
         [REGION_LABELS[contour.side, region] for region in QUADRANTS[:3]],

@@ -16,6 +16,9 @@ from scipy.sparse.csgraph import dijkstra
 from models.contour_unet import CHANNELS_PER_JOINT, FIELD_COLUMN, FIELD_ROW, SIDES, SINK, SOURCE
 from models.findings import Side
 
+_PARABOLA_PX = 2
+"""A peak is refined from values this far to either side, which steadies it against noise."""
+
 Maps = NDArray[np.float32]
 Points = NDArray[np.float64]
 
@@ -104,21 +107,26 @@ def peaks(heatmaps: Maps) -> tuple[Points, NDArray[np.float64]]:
     Returns
     -------
     tuple
-        (row, column) refined below a pixel by the centre of mass of the 5 × 5 pixels around the
-        maximum, ``(n, 2)``; heights ``(n,)``.
+        (row, column) refined below a pixel by the parabola through the heatmap's logarithm, which
+        is exact for a Gaussian, ``(n, 2)``; heights ``(n,)``.
     """
     count, rows, columns = heatmaps.shape
     best = heatmaps.reshape(count, -1).argmax(axis=1)
-    centre = np.stack(np.unravel_index(best, (rows, columns)), axis=1)
-    centre_in = np.clip(centre, 2, [rows - 3, columns - 3])
-    near = np.arange(-2, 3)
-    at_row = centre_in[:, 0, None, None] + near[:, None]
-    at_column = centre_in[:, 1, None, None] + near[None, :]
-    weights = np.clip(heatmaps[np.arange(count)[:, None, None], at_row, at_column], 0, None)
-    weights = weights / (weights.sum(axis=(1, 2), keepdims=True) + 1e-12)
-    refined = np.stack([(weights * at).sum(axis=(1, 2)) for at in (at_row, at_column)], axis=1)
-    heights = heatmaps.reshape(count, -1)[np.arange(count), best].astype(np.float64)
-    return np.where(heights[:, None] > 0, refined, centre), heights
+    row, column = (
+        np.clip(at, _PARABOLA_PX, size - 1 - _PARABOLA_PX)
+        for at, size in zip(np.unravel_index(best, (rows, columns)), (rows, columns), strict=True)
+    )
+    each = np.arange(count)
+    offsets = []
+    for down, right in ((_PARABOLA_PX, 0), (0, _PARABOLA_PX)):
+        before, here, after = (
+            np.log(np.maximum(heatmaps[each, row + way * down, column + way * right], 1e-3))
+            for way in (-1, 0, 1)
+        )
+        bend = np.minimum(before - 2 * here + after, -1e-3)
+        offsets.append(np.clip(0.5 * (before - after) / bend, -0.5, 0.5) * _PARABOLA_PX)
+    heights = heatmaps.reshape(count, -1)[each, best].astype(np.float64)
+    return np.stack([row, column], axis=1) + np.stack(offsets, axis=1), heights
 
 
 def walk(joints: Maps, sources: Points, sinks: Points, rules: WalkRules) -> list[Points | None]:
@@ -143,19 +151,16 @@ def walk(joints: Maps, sources: Points, sinks: Points, rules: WalkRules) -> list
     steps = int(np.ceil(budget.max() / rules.step_px))
     place, arrived_at = sources.copy(), np.full(len(joints), -1)
     track = np.empty((steps + 1, *sources.shape))
-    track[0] = place
-    for step in range(1, steps + 1):
-        heading, heat = _read(joints, place)
-        length = np.linalg.norm(heading, axis=1, keepdims=True)
-        place = place + rules.step_px * heading / np.maximum(length, 1e-6)
+    for step in range(steps + 1):
         track[step] = place
-        near = (np.linalg.norm(place - sinks, axis=1) <= rules.arrival_px) | (
-            heat >= rules.arrival_heat
-        )
+        heading, heat = _read(joints, place)
+        near = np.linalg.norm(place - sinks, axis=1) <= rules.arrival_px
         on_time = step * rules.step_px <= budget
-        arrived_at[(arrived_at < 0) & near & on_time] = step
+        arrived_at[(arrived_at < 0) & (near | (heat >= rules.arrival_heat)) & on_time] = step
         if (arrived_at >= 0).all():
             break
+        length = np.linalg.norm(heading, axis=1, keepdims=True)
+        place = place + rules.step_px * heading / np.maximum(length, 1e-6)
     return [
         np.vstack([track[: last + 1, n], sinks[n]]) if last >= 0 else None
         for n, last in enumerate(arrived_at)
