@@ -95,7 +95,9 @@ def send(
     for sent in node.send_folder(folder, to, called, calling):
         if not sent.acknowledged:
             failures += 1
-            console.print(f"{sent.sop_instance_uid}: {sent.note or 'refused'} ({_status(sent.status)})")
+            console.print(
+                f"{sent.sop_instance_uid}: {sent.note or 'refused'} ({_status(sent.status)})"
+            )
     if failures:
         raise DestinationUnavailable(f"{failures} objects were not accepted by {called} at {to}.")
 
@@ -107,7 +109,9 @@ def check_config(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -
     if as_json:
         print(settings.model_dump_json(indent=2))  # noqa: T201
     else:
-        Console().print(f"{config} is usable: {settings.node.ae_title}, {len(settings.peer)} peer(s).")
+        Console().print(
+            f"{config} is usable: {settings.node.ae_title}, {len(settings.peer)} peer(s)."
+        )
 
 
 @app.command()

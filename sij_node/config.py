@@ -17,6 +17,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydicom.datadict import tag_for_keyword
 
 from sij_node.errors import ConfigurationInvalid
 
@@ -42,6 +43,15 @@ def _network(text: str) -> str:
 
 
 Network = Annotated[str, AfterValidator(_network)]
+
+
+def _known_keyword(keyword: str) -> str:
+    if tag_for_keyword(keyword) is None:
+        raise ValueError(f"{keyword} is no keyword of the DICOM dictionary (PS3.6)")
+    return keyword
+
+
+Keyword = Annotated[str, AfterValidator(_known_keyword)]
 
 
 class Section(BaseModel):
@@ -110,7 +120,7 @@ class PeerConfig(Section):
 class PriorityRule(Section):
     """[[priority_rule]] A study whose tag holds a text gets a priority of its own."""
 
-    keyword: str
+    keyword: Keyword
     """A DICOM keyword of the first image, for instance RequestedProcedurePriority."""
     contains: Annotated[str, StringConstraints(min_length=1)]
     priority: Annotated[int, Field(ge=0, le=9)]

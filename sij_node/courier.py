@@ -63,7 +63,9 @@ class Courier:
 
     def _deliver(self, job: Job) -> None:
         began = time.monotonic()
-        pending = [d for d in self._table.deliveries(job.job_id) if d.state is DeliveryState.PENDING]
+        pending = [
+            d for d in self._table.deliveries(job.job_id) if d.state is DeliveryState.PENDING
+        ]
         try:
             with held(self._table, job, self._lease_s):
                 self._send_all(job, pending)
@@ -85,8 +87,12 @@ class Courier:
         """Send what is pending; raises `DestinationUnavailable` unless all was acknowledged."""
         refused = [sent for sent in self._answers(job, pending) if not sent.acknowledged]
         if refused:
-            said = "; ".join(sorted({sent.note or f"status 0x{sent.status:04X}" for sent in refused}))
-            raise DestinationUnavailable(f"{len(refused)} of {len(pending)} objects were refused: {said}")
+            said = "; ".join(
+                sorted({sent.note or f"status 0x{sent.status:04X}" for sent in refused})
+            )
+            raise DestinationUnavailable(
+                f"{len(refused)} of {len(pending)} objects were refused: {said}"
+            )
 
     def _answers(self, job: Job, pending: Sequence[Delivery]) -> Iterator[Sent]:
         for destination in sorted({delivery.destination for delivery in pending}):
@@ -98,7 +104,12 @@ class Courier:
             objects = [self._outgoing(d) for d in pending if d.destination == destination]
             for sent in self._send(peer, objects):
                 self._table.record_delivery(
-                    job, sent.sop_instance_uid, destination, sent.status, sent.acknowledged, sent.note
+                    job,
+                    sent.sop_instance_uid,
+                    destination,
+                    sent.status,
+                    sent.acknowledged,
+                    sent.note,
                 )
                 yield sent
 
@@ -107,5 +118,6 @@ class Courier:
         return OutgoingObject(
             result.sop_class_uid,
             result.sop_instance_uid,
+            result.transfer_syntax_uid,
             self._spool.path_of_result(result.file_name),
         )

@@ -140,6 +140,10 @@ class InternalFault(NodeError):
     exit_code: ClassVar[int] = 70
 
 
+class StoredCopyDamaged(InternalFault):
+    """The disk gives back other bytes than were stored."""
+
+
 class IllegalStep(InternalFault):
     """A step that the job's state does not allow."""
 

@@ -47,10 +47,11 @@ def keep_running(commands: Sequence[Sequence[str]], stop: threading.Event) -> in
         while not stop.wait(0.2):
             for one in kept:
                 status = one.process.poll()
+                if status is None:
+                    continue
                 if status in GIVES_UP and status != TEMPORARY:
                     return status
-                if status is not None:
-                    _start_again(one, status)
+                _start_again(one, status)
         return 0
     finally:
         _end([one.process for one in kept])

@@ -39,10 +39,13 @@ class Archive:
         entity = AE(ae_title=self.ae_title)
         entity.supported_contexts = AllStoragePresentationContexts
         entity.add_supported_context(Verification)
-        self._server = entity.start_server(
+        server = entity.start_server(
             ("127.0.0.1", self._port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
         )
-        self._port = self._server.server_address[1]
+        if server is None:
+            raise OSError("the archive could not be started")
+        self._server = server
+        self._port = server.server_address[1]
         return self
 
     def __exit__(
@@ -74,7 +77,7 @@ class Archive:
         with self._changed:
             self.stores += 1
             if self.status == 0x0000:
-                name = f"{event.request.AffectedSOPInstanceUID}.dcm"
+                name = f"{event.dataset.SOPInstanceUID}.dcm"
                 (self.folder / name).write_bytes(event.encoded_dataset())
             self._changed.notify_all()
         return self.status

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, _config
+from pynetdicom import AE, _config, build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -23,6 +23,8 @@ _config.STORE_SEND_CHUNKED_DATASET = True
 _config.LOG_REQUEST_IDENTIFIERS = False
 _config.LOG_RESPONSE_IDENTIFIERS = False
 
+MAX_CONTEXTS = 128
+"""In one association: PS3.8 9.3.2.2 numbers them with odd bytes."""
 _SUCCESS = 0x0000
 _DUPLICATE_INSTANCE = 0x0111
 _WARNINGS = range(0xB000, 0xC000)
@@ -30,11 +32,20 @@ _WARNINGS = range(0xB000, 0xC000)
 
 @dataclass(frozen=True)
 class OutgoingObject:
-    """A stored Part 10 file, explicit VR little endian, and the names it is announced by."""
+    """A stored Part 10 file, and the names it is announced by."""
 
     sop_class_uid: str
     sop_instance_uid: str
+    transfer_syntax_uid: str
     file: Path
+
+    @property
+    def contexts(self) -> tuple[tuple[str, str], ...]:
+        """SOP class and transfer syntax under which it can be sent, as stored first."""
+        syntaxes = [self.transfer_syntax_uid]
+        if self.transfer_syntax_uid == ExplicitVRLittleEndian:
+            syntaxes.append(ImplicitVRLittleEndian)  # what every node must accept (PS3.5 10.1)
+        return tuple((self.sop_class_uid, syntax) for syntax in syntaxes)
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,8 @@ class Sender:
         DestinationUnavailable
             If no association could be made, or it broke; objects answered before are done.
         """
-        with self._associated(peer, sorted({o.sop_class_uid for o in objects})) as association:
+        contexts = sorted({context for item in objects for context in item.contexts})
+        with self._associated(peer, contexts) as association:
             for number, item in enumerate(objects, start=1):
                 yield _send_one(association, item, number, peer)
 
@@ -89,7 +101,7 @@ class Sender:
         DestinationUnavailable
             If the peer does not answer with success.
         """
-        with self._associated(peer, [str(Verification)]) as association:
+        with self._associated(peer, [(Verification, ImplicitVRLittleEndian)]) as association:
             answer = association.send_c_echo()
             if answer.get("Status") != _SUCCESS:
                 raise DestinationUnavailable(
@@ -97,14 +109,14 @@ class Sender:
                 )
 
     @contextmanager
-    def _associated(self, peer: PeerConfig, sop_classes: Sequence[str]) -> Iterator[Association]:
+    def _associated(
+        self, peer: PeerConfig, contexts: Sequence[tuple[str, str]]
+    ) -> Iterator[Association]:
         entity = AE(ae_title=self.ae_title)
         entity.acse_timeout = entity.network_timeout = self.limits.response_timeout_s
         entity.dimse_timeout = self.limits.response_timeout_s
         entity.connection_timeout = self.limits.connect_timeout_s
-        for sop_class in sop_classes:
-            entity.add_requested_context(sop_class, ExplicitVRLittleEndian)
-            entity.add_requested_context(sop_class, ImplicitVRLittleEndian)
+        entity.requested_contexts = [build_context(*context) for context in contexts[:MAX_CONTEXTS]]
         association = entity.associate(
             peer.host, peer.port, ae_title=peer.ae_title, tls_args=self._tls_arguments(peer)
         )
@@ -128,17 +140,19 @@ class Sender:
 def _send_one(
     association: Association, item: OutgoingObject, number: int, peer: PeerConfig
 ) -> Sent:
-    syntaxes = {
-        context.transfer_syntax[0]
+    accepted = {
+        (context.abstract_syntax, context.transfer_syntax[0])
         for context in association.accepted_contexts
-        if context.abstract_syntax == item.sop_class_uid
     }
-    if not syntaxes:
+    possible = [context for context in item.contexts if context in accepted]
+    if not possible:
         return Sent(
             item.sop_instance_uid, None, f"{_named(peer)} does not accept this kind of object."
         )
-    as_stored = ExplicitVRLittleEndian in syntaxes
-    answer = association.send_c_store(item.file if as_stored else dcmread(item.file), msg_id=number)
+    as_stored = possible[0] == item.contexts[0]
+    answer = association.send_c_store(
+        item.file if as_stored else dcmread(item.file), msg_id=number % 65535 + 1
+    )
     if "Status" not in answer:
         raise DestinationUnavailable(f"{_named(peer)} broke off or did not answer in time.")
     status = int(answer.Status)

@@ -1,0 +1,278 @@
+"""`make demo`: everything on this machine, from a simulated scanner to a page with the findings.
+
+An archive (a small storage SCP) plays the originating PACS. The node is started as an
+administrator would start it, on SQLite. A phantom study is made, sent over a real association,
+analysed, and the results that come back are shown beside the phantom's truth.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import jinja2
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from deploy.demo.archive import Archive
+from deploy.demo.pictures import COLOURS, Picture, key_pictures
+from deploy.demo.reading import (
+    ReportedFinding,
+    findings_of,
+    masks_of,
+    report_among,
+    segmentations_among,
+    summary_of,
+)
+from sij_node.config import DeliveryConfig, PeerConfig
+from sij_node.errors import DestinationUnavailable
+from sij_node.jobs import State
+from sij_node.network.folder import contents_of
+from sij_node.network.sender import Sender
+from sij_node.store.database import open_database
+from sij_node.store.job_table import JobTable
+
+NODE, ARCHIVE = "SIJNODE", "DEMO_ARCHIVE"
+RESULTS = 3
+LIMIT_S = 240.0
+ENDED = {State.DELIVERED, State.REJECTED, State.FAILED, State.CANCELLED}
+CONFIG = """\
+[node]
+ae_title = "{node}"
+data_folder = "data"
+log_format = "json"
+
+[listener]
+port = {port}
+
+[[peer]]
+ae_title = "{archive}"
+networks = ["127.0.0.1"]
+host = "127.0.0.1"
+port = {archive_port}
+
+[study]
+pair_quiet_s = 2
+quiet_s = 10
+
+[spool]
+min_free_mb = 100
+"""
+
+console = Console()
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Made anew; what lay there is removed.")] = Path(
+        "demo-output"
+    ),
+    seed: Annotated[int, typer.Option(help="Another seed is another patient.")] = 7,
+    disease: Annotated[str, typer.Option(help="early, mixed or advanced.")] = "advanced",
+    vendor: Annotated[str, typer.Option(help="siemens, philips, ge or canon.")] = "siemens",
+) -> None:
+    """Send a phantom study through the node and show what comes back."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    console.print("[bold]sij_node demo.[/bold] Trained on phantoms, not for clinical use.")
+    with _progress() as progress, Archive(out / "archive", ARCHIVE) as archive:
+        step = progress.add_task("starting the node")
+        node = PeerConfig(
+            ae_title=NODE, networks=("127.0.0.1",), host="127.0.0.1", port=_free_port()
+        )
+        with _running_node(out, node, archive.port):
+            progress.update(step, description="making a phantom study")
+            _make_phantom(out, seed, disease, vendor)
+            _wait_for_echo(node)
+            progress.update(step, description="sending it")
+            images = _send(out / "phantom" / "dicom", node)
+            sent = time.monotonic()
+            _follow(out, archive, progress, step)
+            seconds = round(time.monotonic() - sent, 1)
+        objects = archive.objects()
+    _show(out, objects, images, seconds)
+
+
+def _show(out: Path, objects: list[Dataset], images: int, seconds: float) -> None:
+    truth = json.loads((out / "phantom" / "truth.json").read_text(encoding="utf-8"))
+    grades = {name.capitalize(): grade for name, grade in truth["severity"].items()}
+    report = report_among(objects)
+    findings = [(finding, grades[finding.name]) for finding in findings_of(report)]
+    _print_table(findings)
+    page = out / "index.html"
+    page.write_text(_page(out, objects, report, findings, truth, seconds), encoding="utf-8")
+    console.print(
+        f"{images} images went in; {len(objects)} objects came back {seconds} s after the last.\n"
+        f"Objects: {out / 'archive'}\nPage:    {page.resolve()}"
+    )
+
+
+def _make_phantom(out: Path, seed: int, disease: str, vendor: str) -> None:
+    command = [sys.executable, "-m", "trainer", "phantom", "--out", str(out / "phantom")]
+    options = ["--seed", str(seed), "--disease", disease, "--vendor", vendor]
+    subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+
+
+@contextmanager
+def _running_node(out: Path, node: PeerConfig, archive_port: int) -> Iterator[None]:
+    config = out / "config.toml"
+    config.write_text(
+        CONFIG.format(node=NODE, port=node.port, archive=ARCHIVE, archive_port=archive_port),
+        encoding="utf-8",
+    )
+    with (out / "node.log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "sij_node", "run", "--config", str(config)], stderr=log
+        )
+        try:
+            yield
+            if process.poll() is not None:
+                _fail(out, f"the node ended with status {process.returncode}")
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_for_echo(node: PeerConfig) -> None:
+    sender = Sender(ARCHIVE, DeliveryConfig(connect_timeout_s=1, response_timeout_s=2))
+    for _ in range(100):
+        try:
+            return sender.echo(node)
+        except DestinationUnavailable:
+            time.sleep(0.3)
+    sender.echo(node)
+
+
+def _send(folder: Path, node: PeerConfig) -> int:
+    objects = contents_of(folder).objects
+    answers = list(Sender(ARCHIVE, DeliveryConfig()).send(node, objects))
+    refused = [answer for answer in answers if not answer.acknowledged]
+    if refused:
+        raise DestinationUnavailable(f"{len(refused)} images were refused: {refused[0].note}")
+    return len(answers)
+
+
+def _follow(out: Path, archive: Archive, progress: Progress, step: TaskID) -> None:
+    """Watch the job until it has ended and everything has arrived."""
+    engine = open_database(f"sqlite:///{(out / 'data' / 'jobs.sqlite').resolve()}")
+    table = JobTable(engine)
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        job = next(iter(table.jobs()), None)
+        if job is not None:
+            progress.update(step, description=f"the node is {job.state} ({job.instances} images)")
+            if job.state in ENDED:
+                break
+        archive.wait_for(RESULTS, 0.3)
+    engine.dispose()
+    if job is None or job.state is not State.DELIVERED:
+        _fail(out, f"the job is {job.state}: {job.reason}" if job else "no job was opened")
+
+
+def _fail(out: Path, reason: str) -> None:
+    console.print(f"[red]The demo did not finish: {reason}[/red] See {out / 'node.log'}.")
+    raise typer.Exit(1)
+
+
+def _print_table(findings: list[tuple[ReportedFinding, int]]) -> None:
+    table = Table("position", "probability", "threshold", "node says", "true grade", "")
+    for finding, grade in findings:
+        present = finding.presence == "Present"
+        table.add_row(
+            finding.name,
+            "not evaluable" if finding.probability is None else f"{finding.probability:.1f} %",
+            f"{finding.threshold:.1f} %",
+            f"[bold magenta]{finding.presence}[/]" if present else finding.presence,
+            str(grade),
+            "" if present == (grade > 0) else "differs",
+        )
+    console.print(table)
+
+
+def _page(
+    out: Path,
+    objects: list[Dataset],
+    report: Dataset,
+    findings: list[tuple[ReportedFinding, int]],
+    truth: dict[str, dict[str, list[dict[str, object]]]],
+    seconds: float,
+) -> str:
+    template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    return (
+        jinja2.Environment(autoescape=True, trim_blocks=True)
+        .from_string(template)
+        .render(
+            seconds=seconds,
+            findings=findings,
+            agreeing=sum((f.presence == "Present") == (grade > 0) for f, grade in findings),
+            colours=COLOURS,
+            pictures=_pictures(out, objects, truth),
+            objects=objects,
+            summary=summary_of(report),
+        )
+    )
+
+
+def _pictures(
+    out: Path, objects: list[Dataset], truth: dict[str, dict[str, list[dict[str, object]]]]
+) -> list[Picture]:
+    series = _series(out / "phantom" / "dicom")
+    pictures = []
+    for segmentation in segmentations_among(objects):
+        uid = segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID
+        images = series[uid]
+        name = "STIR" if "STIR" in segmentation.SeriesDescription else "T1"
+        lines = _truth_by_image(images, truth["contours"][name.lower()])
+        pictures += key_pictures(name, images, masks_of(segmentation), lines, count=4)
+    return pictures
+
+
+def _series(folder: Path) -> dict[str, list[Dataset]]:
+    """The images that were sent, by series, each series in the order of its slices."""
+    series: dict[str, list[Dataset]] = {}
+    for file in sorted(folder.rglob("*.dcm")):
+        image = dcmread(file)
+        series.setdefault(image.SeriesInstanceUID, []).append(image)
+    return series
+
+
+def _truth_by_image(
+    images: list[Dataset], contours: list[dict[str, object]]
+) -> dict[str, list[NDArray[np.float64]]]:
+    """The true contours by SOP Instance UID: each lies on the image whose plane it is in."""
+    lines: dict[str, list[NDArray[np.float64]]] = {}
+    for contour in contours:
+        points = np.array(contour["points_mm"], float)
+        image = min(images, key=lambda image: _distance_mm(image, points))
+        lines.setdefault(image.SOPInstanceUID, []).append(points)
+    return lines
+
+
+def _distance_mm(image: Dataset, points: NDArray[np.float64]) -> float:
+    across, down = np.array(image.ImageOrientationPatient, float).reshape(2, 3)
+    normal = np.cross(across, down)
+    return float(np.abs((points - np.array(image.ImagePositionPatient, float)) @ normal).max())
+
+
+def _progress() -> Progress:
+    return Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+if __name__ == "__main__":
+    typer.run(main)

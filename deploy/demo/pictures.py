@@ -1,0 +1,112 @@
+"""Pictures of the result: slices with the regions that came back, and the true contours."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from pydicom import Dataset
+from scipy.ndimage import binary_erosion
+
+WIDTH_PX = 560
+COLOURS = {
+    "upper ilium": (66, 165, 245),
+    "lower ilium": (38, 198, 218),
+    "upper sacrum": (255, 167, 38),
+    "lower sacrum": (255, 238, 88),
+    "joint": (236, 64, 122),
+}
+TRUTH = (255, 255, 255)
+Masks = Mapping[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG, ready for a page."""
+
+    title: str
+    png: bytes
+
+    @property
+    def as_uri(self) -> str:
+        """For an ``img`` element of a page that stands alone."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode()
+
+
+def key_pictures(
+    name: str,
+    images: Sequence[Dataset],
+    masks: Mapping[str, Masks],
+    truth_mm: Mapping[str, Sequence[NDArray[np.float64]]],
+    count: int,
+) -> list[Picture]:
+    """The slices that show most of the joints, from front to back.
+
+    Parameters
+    ----------
+    images
+        One series, classic MR.
+    masks
+        By SOP Instance UID, by segment label.
+    truth_mm
+        By SOP Instance UID, the true contours as LPS points, shape ``(n, 3)``.
+    """
+    shown = sorted(images, key=lambda image: _area(masks.get(image.SOPInstanceUID, {})))[-count:]
+    shown.sort(key=lambda image: float(image.ImagePositionPatient[1]))
+    return [
+        _picture(
+            f"{name}, image {image.InstanceNumber}",
+            image,
+            masks.get(image.SOPInstanceUID, {}),
+            truth_mm.get(image.SOPInstanceUID, ()),
+        )
+        for image in shown
+    ]
+
+
+def _area(masks: Masks) -> int:
+    return sum(int(mask.sum()) for mask in masks.values())
+
+
+def _picture(
+    title: str, image: Dataset, masks: Masks, truth_mm: Sequence[NDArray[np.float64]]
+) -> Picture:
+    grey = _grey(image.pixel_array)
+    colour = np.repeat(grey[:, :, None], 3, axis=2).astype(np.float32)
+    for label, mask in masks.items():
+        _paint(colour, label, mask)
+    scale = WIDTH_PX / grey.shape[1]
+    canvas = Image.fromarray(colour.astype(np.uint8)).resize(
+        (WIDTH_PX, round(grey.shape[0] * scale)), Image.Resampling.BICUBIC
+    )
+    draw = ImageDraw.Draw(canvas)
+    for line in truth_mm:
+        points = [tuple(point) for point in (_pixels(image, line) + 0.5) * scale]
+        draw.line(points, fill=TRUTH, width=1)
+    out = BytesIO()
+    canvas.save(out, "PNG")
+    return Picture(title, out.getvalue())
+
+
+def _grey(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    low, high = np.percentile(pixels, (1, 99.5))
+    return np.asarray(np.clip((pixels - low) / (high - low), 0, 1) * 255, np.uint8)
+
+
+def _paint(colour: NDArray[np.float32], label: str, mask: NDArray[np.bool_]) -> None:
+    """Tint the region a little and draw its outline, so that the image stays readable."""
+    shade = next(shade for name, shade in COLOURS.items() if name in label.lower())
+    outline = mask & ~binary_erosion(mask)
+    colour[mask] = 0.82 * colour[mask] + 0.18 * np.array(shade)
+    colour[outline] = 0.35 * colour[outline] + 0.65 * np.array(shade)
+
+
+def _pixels(image: Dataset, line_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """LPS points as (column, row), index-centred (PS3.3 Equation C.7.6.2.1-1)."""
+    across, down = np.array(image.ImageOrientationPatient, float).reshape(2, 3)
+    row_mm, column_mm = (float(one) for one in image.PixelSpacing)
+    away = line_mm - np.array(image.ImagePositionPatient, float)
+    return np.stack([away @ across / column_mm, away @ down / row_mm], axis=1)

@@ -1,0 +1,81 @@
+"""Reading what came back: the 28 findings of the report, the regions of the segmentations."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
+
+TRACKING_IDENTIFIER, PROBABILITY, PRESENCE = "112039", "122157", "121052"
+
+
+@dataclass(frozen=True)
+class ReportedFinding:
+    """One measurement group of the report; probability in percent, None where not evaluable."""
+
+    name: str
+    probability: float | None
+    threshold: float
+    presence: str
+
+
+def report_among(objects: list[Dataset]) -> Dataset:
+    """The one structured report among received objects."""
+    return next(one for one in objects if one.SOPClassUID == Comprehensive3DSRStorage)
+
+
+def segmentations_among(objects: list[Dataset]) -> list[Dataset]:
+    """The segmentations among received objects."""
+    return [one for one in objects if one.SOPClassUID == SegmentationStorage]
+
+
+def findings_of(report: Dataset) -> list[ReportedFinding]:
+    """The findings of a report, in its order."""
+    measurements = next(item for item in report.ContentSequence if _concept(item) == "126010")
+    return [_finding(group) for group in measurements.ContentSequence]
+
+
+def summary_of(report: Dataset) -> str:
+    """What the report says first, in words."""
+    return str(next(item.TextValue for item in report.ContentSequence if "TextValue" in item))
+
+
+def masks_of(segmentation: Dataset) -> dict[str, dict[str, NDArray[np.bool_]]]:
+    """For each source image, by SOP Instance UID, the mask of each segment by its label."""
+    labels = {int(s.SegmentNumber): str(s.SegmentLabel) for s in segmentation.SegmentSequence}
+    masks: dict[str, dict[str, NDArray[np.bool_]]] = {}
+    groups = segmentation.PerFrameFunctionalGroupsSequence
+    for frame, mask in zip(groups, np.atleast_3d(segmentation.pixel_array), strict=True):
+        source = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        number = int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        masks.setdefault(str(source), {})[labels[number]] = mask.astype(bool)
+    return masks
+
+
+def _finding(group: Dataset) -> ReportedFinding:
+    name, presence, numbers = "", "", []
+    for item in group.ContentSequence:
+        concept = _concept(item)
+        if concept == TRACKING_IDENTIFIER:
+            name = str(item.TextValue)
+        elif concept == PRESENCE:
+            presence = str(item.ConceptCodeSequence[0].CodeMeaning)
+        elif item.ValueType == "NUM":
+            numbers.append((concept, item.MeasuredValueSequence))
+    probability, threshold = (_value(sequence) for _, sequence in sorted(numbers, key=_last_scheme))
+    return ReportedFinding(name, probability, threshold or 0.0, presence)
+
+
+def _last_scheme(number: tuple[str, object]) -> bool:
+    return number[0] != PROBABILITY
+
+
+def _value(measured: list[Dataset]) -> float | None:
+    return float(measured[0].NumericValue) if measured else None
+
+
+def _concept(item: Dataset) -> str:
+    return (
+        str(item.ConceptNameCodeSequence[0].CodeValue) if "ConceptNameCodeSequence" in item else ""
+    )

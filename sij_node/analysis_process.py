@@ -1,0 +1,169 @@
+"""The process that analyses: the worker's end of the pipe, and the loop at the child's end.
+
+The networks live in a child process, warm between studies. A study that crashes, hangs or eats
+memory ends the child and counts as one failed attempt; the worker and the next study go on.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import structlog
+
+from sij_node.errors import InputRejected, InternalFault, NodeError, WorkerLost
+from sij_node.jobs import Result
+from sij_node.study import ReceivedInstance, Refusal
+
+log = structlog.get_logger()
+
+POLL_S = 0.25
+START_LIMIT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the child is asked to analyse."""
+
+    instances: tuple[ReceivedInstance, ...]
+    conflicts: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the child stored, and why the study was rejected if it was."""
+
+    results: tuple[Result, ...]
+    weights: str = ""
+    rejected: InputRejected | None = None
+
+
+Answer = Outcome | NodeError
+
+
+class Stopping(Exception):
+    """The study in hand cannot be finished before this worker must end."""
+
+
+class AnalysisProcess:
+    """A child process that holds the networks and analyses one study after another.
+
+    Parameters
+    ----------
+    target
+        Runs in the child: called with its end of the pipe and `arguments`. It sends None once it
+        is ready, or a `NodeError` if it never will be; then an `Answer` for each `Order`.
+    study_limit_s
+        An analysis that takes longer ends the child.
+    """
+
+    def __init__(
+        self,
+        target: Callable[..., None],
+        arguments: tuple[Any, ...],
+        study_limit_s: float,
+    ) -> None:
+        self._target = target
+        self._arguments = arguments
+        self._study_limit_s = study_limit_s
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._pipe: Connection | None = None
+
+    def start(self) -> Connection:
+        """Start the child unless it runs, and wait until its networks are loaded.
+
+        Raises
+        ------
+        NodeError
+            What the child says it cannot start for.
+        WorkerLost
+            If it dies or stays silent.
+        """
+        if self._pipe is not None and self._process is not None and self._process.is_alive():
+            return self._pipe
+        self.stop()
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=self._target, args=(theirs, *self._arguments), name="analysis"
+        )
+        self._process.start()
+        theirs.close()
+        problem = self._receive(START_LIMIT_S, lambda: None)
+        if isinstance(problem, NodeError):
+            self.stop()
+            raise problem
+        return self._pipe
+
+    def analyse(self, order: Order, check: Callable[[], None]) -> Answer:
+        """Have a study analysed.
+
+        Parameters
+        ----------
+        check
+            Called about twice a second; may raise to end the analysis.
+
+        Raises
+        ------
+        WorkerLost
+            If the child died or took too long.
+        """
+        self.start().send(order)
+        answer: Answer = self._receive(self._study_limit_s, check)
+        return answer
+
+    def stop(self) -> None:
+        """End the child, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+            self._process = None
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+
+    def _receive(self, limit_s: float, check: Callable[[], None]) -> Any:
+        if self._pipe is None or self._process is None:
+            raise WorkerLost("The analysis process is not running.")
+        deadline = time.monotonic() + limit_s
+        try:
+            while not self._pipe.poll(POLL_S):
+                check()
+                if time.monotonic() > deadline:
+                    raise WorkerLost(f"The analysis took longer than {limit_s:g} s and was ended.")
+            return self._pipe.recv()
+        except EOFError as error:
+            self._process.join()
+            raise WorkerLost(
+                f"The analysis process died (exit status {self._process.exitcode})."
+            ) from error
+        except (NodeError, Stopping):
+            self.stop()
+            raise
+        finally:
+            if self._process is not None and not self._process.is_alive():
+                self.stop()
+
+
+def answer_orders(pipe: Connection, analyse: Callable[[Order], Outcome]) -> None:
+    """The child's loop: analyse each order until the parent goes away."""
+    pipe.send(None)
+    while True:
+        try:
+            order = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(_answered(order, analyse))
+
+
+def _answered(order: Order, analyse: Callable[[Order], Outcome]) -> Answer:
+    try:
+        return analyse(order)
+    except NodeError as error:
+        return error
+    except Exception as error:  # the one place: whatever it is, this study failed
+        log.error("analysis failed", exc_info=error)
+        return InternalFault(f"The analysis stopped with {type(error).__name__}; see the log.")

@@ -1,0 +1,215 @@
+"""The node: the one place where configuration and parts are put together."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import structlog
+
+from sij_node.analysis_process import AnalysisProcess
+from sij_node.config import Config, DeliveryConfig, PeerConfig, RetryConfig
+from sij_node.courier import Courier
+from sij_node.dicom.scanner import IMAGE_CLASSES
+from sij_node.errors import ConfigurationInvalid
+from sij_node.jobs import RetryPolicy
+from sij_node.network.folder import contents_of
+from sij_node.network.listener import Listener
+from sij_node.network.reception import Reception
+from sij_node.network.sender import Sender, Sent
+from sij_node.readiness import Readiness, readiness_of
+from sij_node.schedule import Schedule
+from sij_node.store.database import open_database
+from sij_node.store.job_table import JobTable
+from sij_node.store.reading import read_header
+from sij_node.store.spool import Spool, instance_file_name
+from sij_node.study import ReceivedInstance, Registration
+from sij_node.worker import Worker
+
+log = structlog.get_logger()
+
+DRAIN_S = 20.0
+
+
+@dataclass(frozen=True)
+class Store:
+    """The job table and the spool of one configuration, opened."""
+
+    table: JobTable
+    spool: Spool
+    close: Callable[[], None]
+
+
+def open_store(config: Config) -> Store:
+    """Open what must survive a power cut, creating and migrating it where needed.
+
+    Raises
+    ------
+    DatabaseUnavailable, SpoolUnavailable
+    """
+    spool = Spool(config.node.data_folder / "spool")
+    engine = open_database(config.database_url)
+    return Store(JobTable(engine), spool, engine.dispose)
+
+
+# ---- the listener and its clock ----------------------------------------------------------------
+
+
+def listen(config: Config, stop: threading.Event) -> None:
+    """Receive studies and keep the clock until `stop` is set; then drain.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If the address cannot be listened on, or certificates cannot be used.
+    DatabaseUnavailable, SpoolUnavailable
+    """
+    store = open_store(config)
+    store.spool.clear_incoming()
+    listener = Listener(
+        config.listener, config.node.ae_title, config.peer, _reception(config, store)
+    )
+    schedule = _schedule(config, store)
+    listener.start()
+    schedule.start()
+    try:
+        stop.wait()
+    finally:
+        listener.stop(DRAIN_S)
+        schedule.stop()
+        store.close()
+        log.info("listener stopped")
+
+
+def _reception(config: Config, store: Store) -> Reception:
+    priorities = {peer.ae_title: peer.priority for peer in config.peer}
+
+    def register(instance: ReceivedInstance) -> Registration:
+        is_image = instance.sop_class_uid in IMAGE_CLASSES
+        return store.table.register(instance, priorities[instance.source_ae], is_image)
+
+    return Reception(
+        spool=store.spool,
+        file_name_of=instance_file_name,
+        register=register,
+        refuse=store.table.refuse,
+        room=lambda: store.spool.free_mb() >= config.spool.min_free_mb,
+        max_nesting=config.listener.max_nesting,
+    )
+
+
+def _schedule(config: Config, store: Store) -> Schedule:
+    def look_at(received: Sequence[ReceivedInstance]) -> Readiness:
+        return readiness_of(received, partial(read_header, store.spool), config.priority_rule)
+
+    return Schedule(
+        store.table,
+        config.study,
+        analysis_policy=_policy(config.retry, config.retry.analysis_attempts),
+        delivery_policy=_policy(config.retry, config.retry.delivery_attempts),
+        lease_s=config.worker.lease_s,
+        look_at=look_at,
+        clear_spool=lambda: clear_spool(store, config.spool.keep_days, datetime.now(UTC)),
+    )
+
+
+def clear_spool(store: Store, keep_days: float, now: datetime) -> int:
+    """Remove files of studies that were finished long ago; returns how many studies."""
+    moment = now - timedelta(days=keep_days)
+    cleared = 0
+    for study_uid in store.table.finished_before(moment):
+        cleared += store.table.forget(
+            study_uid, moment, store.spool.remove, store.spool.remove_result
+        )
+    if cleared:
+        log.info("spool cleared", removed=cleared)
+    return cleared
+
+
+# ---- the worker and the courier ----------------------------------------------------------------
+
+
+def work(config: Config, stop: threading.Event) -> None:
+    """Analyse and deliver until `stop` is set; then finish what is in hand.
+
+    Raises
+    ------
+    WeightsRefused
+        If the networks cannot be used.
+    DatabaseUnavailable, SpoolUnavailable
+    """
+    # Idle threads of the networks must not spin while the listener needs the processor.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    store = open_store(config)
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    courier = threading.Thread(target=_courier(config, store, name, stop).run, name="courier")
+    worker = Worker(
+        name,
+        store.table,
+        AnalysisProcess(analyse_in_child, (config,), config.worker.study_limit_s),
+        _policy(config.retry, config.retry.analysis_attempts),
+        config.worker.lease_s,
+        stop,
+    )
+    courier.start()
+    try:
+        worker.run()
+    finally:
+        stop.set()
+        courier.join()
+        store.close()
+        log.info("worker stopped", worker=name)
+
+
+def analyse_in_child(pipe: Connection, config: Config) -> None:
+    """Run in a process of its own; only there are the networks loaded."""
+    from sij_node.analysis import serve  # noqa: PLC0415 - the listener must not load torch
+
+    serve(pipe, config)
+
+
+def _courier(config: Config, store: Store, name: str, stop: threading.Event) -> Courier:
+    sender = Sender(config.node.ae_title, config.delivery, config.listener.tls)
+    return Courier(
+        name,
+        store.table,
+        store.spool,
+        sender.send,
+        config.peer_titled,
+        _policy(config.retry, config.retry.delivery_attempts),
+        config.worker.lease_s,
+        stop,
+    )
+
+
+def _policy(retry: RetryConfig, attempts: int) -> RetryPolicy:
+    return RetryPolicy(attempts, retry.first_wait_s, retry.max_wait_s)
+
+
+# ---- trying things out -------------------------------------------------------------------------
+
+
+def send_folder(folder: Path, receiver: str, called: str, calling: str) -> Iterator[Sent]:
+    """Send every DICOM file below a folder to a storage SCP.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If the receiver is not HOST:PORT, or there is nothing to send.
+    DestinationUnavailable
+    """
+    host, _, port = receiver.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigurationInvalid(f"--to {receiver} is not HOST:PORT.")
+    contents = contents_of(folder)
+    if not contents.objects:
+        raise ConfigurationInvalid(f"{folder} holds no DICOM file.")
+    for file in contents.left_out:
+        yield Sent(file.name, None, "left out: not a DICOM file")
+    peer = PeerConfig(ae_title=called, networks=("127.0.0.1",), host=host, port=int(port))
+    yield from Sender(calling, DeliveryConfig()).send(peer, contents.objects)

@@ -1,0 +1,217 @@
+"""The story of one study, images to results, on one page.
+
+Nothing here touches a socket, a file or a database: how instances are read and what the networks
+are comes in as plain callables.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pydicom import Dataset
+
+from models.analyser import Analysis, NetworkIdentity, NoJointSeen
+from models.volume import Volume
+from sij_node import __version__
+from sij_node.dicom.origin import Network, ResultContext, inputs_digest
+from sij_node.dicom.report import not_analysed_report, scores_report
+from sij_node.dicom.segmentation import joint_segmentation
+from sij_node.dicom.sequences import SequenceChoice, acquisition_facts, choose_pair
+from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
+from sij_node.errors import (
+    ConflictingCopies,
+    InputRejected,
+    JointNotFound,
+    MixedPatients,
+    PairMissing,
+)
+from sij_node.readiness import Read, SeriesMap, image_series
+from sij_node.study import ReceivedInstance, Refusal
+
+Analyse = Callable[[Volume, Volume], Analysis]
+Progress = Callable[[str], None]
+
+STAND_IN_REMARK = "A fat-saturated T2 series stood in for the STIR."
+
+
+@dataclass(frozen=True)
+class Ports:
+    """How a study's instances are read, and what looks at them.
+
+    Parameters
+    ----------
+    header
+        Reads an instance without its pixel data.
+    dataset
+        Reads an instance; both raise `InputRejected` for one that cannot be understood.
+    analyse
+        The networks.
+    progress
+        Told the name of each stage as it begins.
+    """
+
+    header: Read
+    dataset: Read
+    analyse: Analyse
+    progress: Progress = lambda stage: None
+
+
+@dataclass(frozen=True, eq=False)
+class ResultObject:
+    """A result, complete; `kind` as in `sij_node.jobs.Result`."""
+
+    kind: str
+    dataset: Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResults:
+    """What goes back to the archive.
+
+    Parameters
+    ----------
+    weights
+        The networks that took part, as one line for people.
+    rejected
+        Why the study was not analysed, if it was not; then the only object says so.
+    """
+
+    objects: tuple[ResultObject, ...]
+    weights: str = ""
+    rejected: InputRejected | None = None
+
+
+def analyse_study(
+    received: Sequence[ReceivedInstance], conflicts: Sequence[Refusal], ports: Ports
+) -> StudyResults:
+    """Images to results; a study that cannot be analysed is answered with the reason.
+
+    Parameters
+    ----------
+    received
+        Every instance of the study that was stored.
+    conflicts
+        Copies that were quarantined because the same instance had come with other content.
+    """
+    images = image_series(received)
+    try:
+        _check_one_patient(images)
+        _check_no_conflict(conflicts)
+        return _results_of(images, ports)
+    except InputRejected as error:
+        return StudyResults(_not_analysed(images, error, ports), rejected=error)
+
+
+def _results_of(images: SeriesMap, ports: Ports) -> StudyResults:
+    ports.progress("reading")
+    choice = _chosen(images, ports.header)
+    used = [*images[choice.t1_series_uid], *images[choice.stir_series_uid]]
+    datasets = {one.sop_instance_uid: ports.dataset(one) for one in used}
+    t1, stir = (
+        volume_from([datasets[one.sop_instance_uid] for one in images[uid]])
+        for uid in (choice.t1_series_uid, choice.stir_series_uid)
+    )
+    check_pair(t1, stir)
+    try:
+        analysis = ports.analyse(t1.volume, stir.volume)
+    except NoJointSeen as error:
+        raise JointNotFound(
+            "No sacroiliac joint is seen on any slice of the T1 and STIR series. "
+            "Was another region sent?"
+        ) from error
+    ports.progress("writing")
+    context = _context(used, analysis.networks)
+    objects = _objects(t1, stir, analysis, list(datasets.values()), context, choice)
+    return StudyResults(objects, ", ".join(f"{n.name} {n.version}" for n in analysis.networks))
+
+
+def _chosen(images: SeriesMap, read_header: Read) -> SequenceChoice:
+    if not images:
+        raise PairMissing("The study holds no images; a T1 and a STIR series are needed.")
+    return choose_pair(
+        {
+            uid: acquisition_facts(read_header(series[0]), slices=len(series))
+            for uid, series in images.items()
+        }
+    )
+
+
+def _objects(
+    t1: SeriesVolume,
+    stir: SeriesVolume,
+    analysis: Analysis,
+    headers: Sequence[Dataset],
+    context: ResultContext,
+    choice: SequenceChoice,
+) -> tuple[ResultObject, ...]:
+    segmented = [
+        ("T1", t1, analysis.t1_regions),
+        ("STIR", stir, analysis.stir_regions),
+    ]
+    segmentations = [
+        ResultObject(
+            f"seg {name.lower()}",
+            joint_segmentation(series, _of(series, headers), regions, context, name),
+        )
+        for name, series, regions in segmented
+        if regions.any()
+    ]
+    remarks = [STAND_IN_REMARK] if choice.stand_in else []
+    remarks += [
+        f"No joint was seen on {name}." for name, _, regions in segmented if not regions.any()
+    ]
+    scores = scores_report(analysis.findings, headers, context, remarks)
+    return (*segmentations, ResultObject("scores", scores))
+
+
+def _of(series: SeriesVolume, headers: Sequence[Dataset]) -> list[Dataset]:
+    return [header for header in headers if header.SeriesInstanceUID == series.series_uid]
+
+
+def _context(
+    used: Sequence[ReceivedInstance], networks: Sequence[NetworkIdentity]
+) -> ResultContext:
+    return ResultContext(
+        inputs_sha256=inputs_digest((one.sop_instance_uid, one.sha256) for one in used),
+        networks=tuple(
+            Network(one.name, one.version, one.sha256, one.intended_use) for one in networks
+        ),
+        software_version=__version__,
+        moment=max(one.received_at for one in used),
+    )
+
+
+def _not_analysed(
+    images: SeriesMap, error: InputRejected, ports: Ports
+) -> tuple[ResultObject, ...]:
+    """The notice; none where no image can be read, for then there is no study to file it in."""
+    received = [one for series in images.values() for one in series]
+    headers = []
+    for one in received:
+        try:
+            headers.append(ports.header(one))
+        except InputRejected:
+            continue
+    if not headers:
+        return ()
+    report = not_analysed_report(error.reason_code, str(error), headers, _context(received, ()))
+    return (ResultObject("not analysed", report),)
+
+
+def _check_one_patient(images: SeriesMap) -> None:
+    received = [one for series in images.values() for one in series]
+    patients = {one.patient_id for one in received}
+    issuers = {one.issuer_of_patient_id for one in received} - {""}
+    if len(patients) > 1 or len(issuers) > 1:
+        raise MixedPatients(
+            f"The study holds images of {max(len(patients), len(issuers))} patients; one is needed. "
+            "Correct the study at the PACS and send it again."
+        )
+
+
+def _check_no_conflict(conflicts: Sequence[Refusal]) -> None:
+    if conflicts:
+        raise ConflictingCopies(
+            f"{len(conflicts)} instance(s) came twice with different content, first "
+            f"{conflicts[0].sop_instance_uid}; which copy is right is not for the node to guess. "
+            "See `sij-node refused`."
+        )

@@ -1,0 +1,76 @@
+"""Reading stored instances again, and noticing when the disk has changed them."""
+
+import hashlib
+from io import BytesIO
+
+from pydicom import Dataset, dcmread
+from pydicom.errors import BytesLengthException, InvalidDicomError
+
+from sij_node.dicom.part10 import dataset_offset
+from sij_node.errors import DatasetUnreadable, StoredCopyDamaged
+from sij_node.store.spool import Spool
+from sij_node.study import ReceivedInstance
+
+_READING_ERRORS = (
+    InvalidDicomError,
+    BytesLengthException,
+    NotImplementedError,
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    EOFError,
+    OSError,
+    RecursionError,
+)
+"""What pydicom raises for broken datasets; hardly ever InvalidDicomError."""
+
+
+def read_header(spool: Spool, instance: ReceivedInstance) -> Dataset:
+    """A stored instance without its pixel data.
+
+    Raises
+    ------
+    DatasetUnreadable
+        If it cannot be understood.
+    SpoolUnavailable
+        If it cannot be read from the disk.
+    """
+    with spool.open(instance.file_name) as file:
+        try:
+            return dcmread(file, stop_before_pixels=True)
+        except _READING_ERRORS as error:
+            raise _unreadable(instance, error) from error
+
+
+def read_checked(spool: Spool, instance: ReceivedInstance) -> Dataset:
+    """A stored instance, after its bytes were compared with those that were received.
+
+    Raises
+    ------
+    DatasetUnreadable
+        If it cannot be understood.
+    StoredCopyDamaged
+        If the disk gives back other bytes than were stored.
+    SpoolUnavailable
+        If it cannot be read from the disk.
+    """
+    with spool.open(instance.file_name) as file:
+        content = file.read()
+    offset = dataset_offset(content[:256])
+    if hashlib.sha256(memoryview(content)[offset:]).hexdigest() != instance.sha256:
+        raise StoredCopyDamaged(
+            f"The stored copy of {instance.sop_instance_uid} has changed on the disk. "
+            "Check the disk, remove the file and send the instance again."
+        )
+    try:
+        return dcmread(BytesIO(content))
+    except _READING_ERRORS as error:
+        raise _unreadable(instance, error) from error
+
+
+def _unreadable(instance: ReceivedInstance, error: Exception) -> DatasetUnreadable:
+    return DatasetUnreadable(
+        f"Instance {instance.sop_instance_uid} cannot be read ({type(error).__name__}). "
+        "Check it at the sender and send it again."
+    )
