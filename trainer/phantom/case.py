@@ -188,7 +188,7 @@ def _geometry(
     lying = _turn(*(radians(rng.normal(0, s)) for s in (0.5, 2.0, 2.0)))
     pose = Pose(lying @ frame, rng.normal(0, [12, 25, 40]))
     off = -rng.uniform(10, 22) if rng.random() < 0.12 else rng.normal(0, 4)
-    planned = float(np.clip(tilt + radians(off), 0, radians(42)))
+    planned = float(np.clip(tilt + radians(off), 0, radians(40)))
     axes = _turn(0, radians(rng.normal(0, 2)), radians(rng.normal(0, 2))) @ coronal_axes(planned)
     slices = options.slices or int(rng.integers(15, 25))
     thickness = float(rng.uniform(3, 5))
