@@ -147,6 +147,8 @@ class Association:
     ----------
     admit
         Asks for one of the places for associations; the rejection when there is none.
+    leave
+        Gives the place back, if it has one.
     is_stopping
         Whether the node wants to stop; an instance that is on its way is still taken.
     """
@@ -159,6 +161,7 @@ class Association:
         policy: Policy,
         reception: Reception,
         admit: Callable[[], Rejection | None],
+        leave: Callable[[], None],
         is_stopping: Callable[[], bool],
     ) -> None:
         self._wire = wire
@@ -167,6 +170,7 @@ class Association:
         self._limits = policy.limits
         self._reception = reception
         self._admit = admit
+        self._leave = leave
         self._is_stopping = is_stopping
         self._tally = Tally()
         self._messages: Messages | None = None
@@ -226,7 +230,7 @@ class Association:
                             self._wire.send(response)
                 elif kind == PduType.RELEASE_RQ and not messages.is_amid_one:
                     self._tally.status = "released"
-                    self._wire.say_farewell(encode_release_response())
+                    self._bid_farewell(encode_release_response())
                     return
                 else:
                     raise _unexpected(kind)
@@ -238,14 +242,14 @@ class Association:
         self._tally.status = f"rejected {rejection}"
         self._tally.reason = rejection.words
         self._report()
-        self._wire.say_farewell(encode_associate_reject(rejection))
+        self._bid_farewell(encode_associate_reject(rejection))
 
     def _abort(self, reason: str, abort_reason: int = AbortReason.NOT_SPECIFIED) -> None:
         self._tally.status = "aborted"
         self._tally.reason = reason
         if self._tally.peer:
             self._report()
-        self._wire.say_farewell(encode_abort(abort_reason))
+        self._bid_farewell(encode_abort(abort_reason))
 
     def _lose(self, reason: str) -> None:
         if self._is_stopping():
@@ -253,6 +257,11 @@ class Association:
         else:
             self._tally.status = "lost"
             self._tally.reason = reason
+
+    def _bid_farewell(self, pdu: bytes) -> None:
+        """Give the place back first: the peer may come again as soon as it reads this."""
+        self._leave()
+        self._wire.say_farewell(pdu)
 
     def _report(self) -> None:
         origin = Origin(self._tally.peer, self._address)

@@ -34,7 +34,7 @@ _log = structlog.get_logger()
 
 @dataclass(eq=False)
 class _Visitor:
-    """A connection and its thread. `is_known` once it has a place for associations."""
+    """A connection and its thread. `is_known` while it has a place for associations."""
 
     wire: Wire
     address: str
@@ -143,6 +143,7 @@ class Listener:
             policy=self._policy,
             reception=self._reception,
             admit=lambda: self._admit(visitor),
+            leave=lambda: self._take_place_back(visitor),
             is_stopping=self._stopping.is_set,
         )
         visitor.thread = threading.Thread(
@@ -179,6 +180,10 @@ class Listener:
                 return TOO_MANY_ASSOCIATIONS
             visitor.is_known = True
         return None
+
+    def _take_place_back(self, visitor: _Visitor) -> None:
+        with self._lock:
+            visitor.is_known = False
 
     def _send_one_away(self) -> None:
         """End the oldest waiting connection of the address that has most of them."""

@@ -60,10 +60,10 @@ class Spool:
         self._results = folder / "results"
         with _spool_errors():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            for made in (folder, *self._rooms(), *self._shelves()):
+            rooms = (self._incoming, self._instances, self._quarantine, self._results)
+            for made in (folder, *rooms):
                 made.mkdir(mode=0o700, exist_ok=True)
-            for parent in (self._instances, folder):
-                _sync_folder(parent)
+            _sync_folder(folder)
 
     def stage(self) -> "StagedFile":
         """An empty file in incoming, to be written and then kept, quarantined or discarded."""
@@ -152,12 +152,6 @@ class Spool:
         with _spool_errors():
             return StagedFile(self, self._incoming / f"{secrets.token_hex(16)}{suffix}")
 
-    def _rooms(self) -> tuple[Path, ...]:
-        return self._incoming, self._instances, self._quarantine, self._results
-
-    def _shelves(self) -> list[Path]:
-        return [self._instances / f"{number:02x}" for number in range(256)]
-
 
 class StagedFile:
     """A file in incoming. Leaving its ``with`` block removes it, unless it was moved away."""
@@ -205,6 +199,7 @@ class StagedFile:
         """
         path = self._spool.path_of(file_name)
         with _spool_errors():
+            _make_shelf(path.parent)
             try:
                 os.link(self._path, path)
             except FileExistsError:
@@ -253,6 +248,13 @@ def _checked(name: str, pattern: re.Pattern[str]) -> str:
     if not pattern.fullmatch(name):
         raise InternalFault("A file name of the spool must be a hash; another name was asked for.")
     return name
+
+
+def _make_shelf(shelf: Path) -> None:
+    """One of 256 folders, made when it is first needed."""
+    if not shelf.is_dir():
+        shelf.mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(shelf.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -137,9 +137,12 @@ def test_a_peer_that_takes_no_answers_is_given_up(node):
     with node.associated() as peer:
         peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         echoes = pdu(P_DATA, fragment(3, 3, echo_command()) * 16)
-        peer.socket.settimeout(5)
-        with pytest.raises(ConnectionError):
+        peer.socket.settimeout(0.5)
+        with pytest.raises((ConnectionError, TimeoutError)):
             send_on(peer, echoes * 50)
+
+        assert settles(lambda: node.refusals)
+        assert node.refusals[0].reason.endswith("the peer does not take what it is sent")
 
 
 # ---- floods ------------------------------------------------------------------------------------
