@@ -146,7 +146,8 @@ def literal_field(vertices: Tensor, grid: Grid, on_line_px: float = 0.5) -> tupl
         _segment_offset(pixels, vertices, torch.full_like(nearest, first))[0].norm(dim=-1)
         for first in range(vertices.shape[1] - 1)
     ]
-    distance, segment = torch.stack(segments).min(dim=0)
+    later_first = _TINY * torch.arange(len(segments), dtype=torch.float32)[:, None, None]
+    distance, segment = (torch.stack(segments) - later_first).min(dim=0)
     goal = torch.where(distance <= on_line_px, segment + 1, nearest)
     offset = vertices.gather(1, goal.unsqueeze(-1).expand(-1, -1, 2)) - pixels
     field = offset / offset.norm(dim=-1, keepdim=True).clamp(min=_TINY)
