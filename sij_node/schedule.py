@@ -20,6 +20,7 @@ from apscheduler.triggers.base import BaseTrigger
 from sij_node.config import StudyConfig
 from sij_node.errors import LeaseLost, NodeError
 from sij_node.jobs import Job, RetryPolicy, State, StillnessWatch
+from sij_node.readiness import Readiness
 from sij_node.store.job_table import JobTable
 from sij_node.study import ReceivedInstance
 
@@ -29,6 +30,7 @@ TICK_S = 1.0
 CLEARING_S = 3600.0
 SHIFT_S = 2.0
 """A wall clock that moves this much against the monotonic one has jumped."""
+_NOTHING_SEEN = Readiness(has_pair=False, priority=None)
 
 
 class Schedule:
@@ -36,8 +38,8 @@ class Schedule:
 
     Parameters
     ----------
-    is_pair_complete
-        Whether these instances hold a T1 and a STIR series that can be analysed together.
+    look_at
+        What the instances of a study that is arriving tell: are T1 and STIR there, is it urgent?
     clear_spool
         Removes what has been kept long enough; called once an hour.
     clock
@@ -52,8 +54,8 @@ class Schedule:
         analysis_policy: RetryPolicy,
         delivery_policy: RetryPolicy,
         lease_s: float,
-        is_pair_complete: Callable[[Sequence[ReceivedInstance]], bool],
-        clear_spool: Callable[[], None],
+        look_at: Callable[[Sequence[ReceivedInstance]], Readiness],
+        clear_spool: Callable[[], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._table = table
@@ -61,11 +63,11 @@ class Schedule:
         self._analysis_policy = analysis_policy
         self._delivery_policy = delivery_policy
         self._lease_s = lease_s
-        self._is_pair_complete = is_pair_complete
+        self._look_at = look_at
         self._clear_spool = clear_spool
         self._clock = clock
         self._arrivals, self._leases, self._waits = (StillnessWatch() for _ in range(3))
-        self._pairs: dict[int, tuple[int, bool]] = {}
+        self._seen: dict[int, tuple[int, Readiness]] = {}
         self._complaints: dict[str, str] = {}
         self._running: tuple[BackgroundScheduler, ClockGuard] | None = None
 
@@ -99,7 +101,7 @@ class Schedule:
             scheduler.shutdown(wait=True)
             self._running = None
 
-    def _ticks(self) -> dict[str, Callable[[], None]]:
+    def _ticks(self) -> dict[str, Callable[[], object]]:
         return {
             "settle quiet studies": lambda: self.settle_quiet_studies(self._clock()),
             "expire leases": lambda: self.expire_leases(self._clock()),
@@ -110,37 +112,37 @@ class Schedule:
         """Queue each study that is complete or has been quiet for long enough."""
         jobs = self._table.receiving()
         self._arrivals.keep_only(job.job_id for job in jobs)
-        self._pairs = {j.job_id: self._pairs[j.job_id] for j in jobs if j.job_id in self._pairs}
+        self._seen = {j.job_id: self._seen[j.job_id] for j in jobs if j.job_id in self._seen}
         for job in jobs:
             quiet_s = self._arrivals.still_for_s(job.job_id, (job.revision, job.instances), now)
-            note = self._note_if_settled(job, quiet_s)
-            if note:
-                _unless_it_moved_on(partial(self._table.settle, job, note))
+            if quiet_s >= min(self._study.pair_quiet_s, self._study.quiet_s):
+                self._settle_if_ready(job, quiet_s)
 
-    def _note_if_settled(self, job: Job, quiet_s: float) -> str:
-        if quiet_s < min(self._study.pair_quiet_s, self._study.quiet_s):
-            return ""
-        if quiet_s >= self._study.pair_quiet_s and self._has_pair(job):
-            return f"T1 and STIR are there, quiet for {quiet_s:.0f} s"
-        if quiet_s >= self._study.quiet_s:
-            return f"quiet for {quiet_s:.0f} s, without a complete pair"
-        return ""
+    def _settle_if_ready(self, job: Job, quiet_s: float) -> None:
+        seen = self._look(job)
+        if seen.has_pair and quiet_s >= self._study.pair_quiet_s:
+            note = f"T1 and STIR are there, quiet for {quiet_s:.0f} s"
+        elif quiet_s >= self._study.quiet_s:
+            note = f"quiet for {quiet_s:.0f} s, without a complete pair"
+        else:
+            return
+        _unless_it_moved_on(partial(self._table.settle, job, note, seen.priority))
 
-    def _has_pair(self, job: Job) -> bool:
-        """Asked once for each revision: reading a study's headers is not free."""
-        revision, pair = self._pairs.get(job.job_id, (0, False))
+    def _look(self, job: Job) -> Readiness:
+        """Look once for each revision: reading a study's headers is not free."""
+        revision, seen = self._seen.get(job.job_id, (0, _NOTHING_SEEN))
         if revision != job.revision:
-            pair = self._look_for_pair(job)
-            self._pairs[job.job_id] = (job.revision, pair)
-        return pair
+            seen = self._look_anew(job)
+            self._seen[job.job_id] = (job.revision, seen)
+        return seen
 
-    def _look_for_pair(self, job: Job) -> bool:
+    def _look_anew(self, job: Job) -> Readiness:
         instances = self._table.instances(job.study_uid)
         try:
-            return self._is_pair_complete(instances)
+            return self._look_at(instances)
         except NodeError as error:  # what is wrong with one study must not hinder the others
-            log.warning("pair not recognised", job_id=job.job_id, reason=str(error))
-            return False
+            log.warning("study not recognised", job_id=job.job_id, reason=str(error))
+            return _NOTHING_SEEN
 
     def expire_leases(self, now: float) -> None:
         """Take jobs back from workers that gave no sign of life for a lease."""
@@ -174,7 +176,7 @@ class Schedule:
             if waited_s >= job.wait_s:
                 _unless_it_moved_on(partial(self._table.release, job))
 
-    def _complaining(self, name: str, tick: Callable[[], None]) -> None:
+    def _complaining(self, name: str, tick: Callable[[], object]) -> None:
         """Do one thing; an error is logged when it first appears, and again when it has gone."""
         try:
             tick()

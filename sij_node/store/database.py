@@ -223,17 +223,18 @@ def _in_our_words(engine: Engine) -> Iterator[None]:
 
 
 def _is_outage(error: DBAPIError) -> bool:
-    """Connection, lock and disk problems; not a statement that is wrong in itself."""
+    """Connection, lock, disk and permission problems; not a statement wrong in itself."""
     names = {kind.__name__ for kind in type(error.orig).__mro__}
-    wrong = {"IntegrityError", "ProgrammingError", "DataError", "NotSupportedError"}
-    return error.connection_invalidated or not names & wrong
+    if error.connection_invalidated or "InsufficientPrivilege" in names:
+        return True
+    return not names & {"IntegrityError", "ProgrammingError", "DataError", "NotSupportedError"}
 
 
 def _unavailable(engine: Engine, why: str) -> DatabaseUnavailable:
     advice = (
         "Check that the disk has room and the file can be written"
         if engine.dialect.name == "sqlite"
-        else "Check that PostgreSQL runs there and lets the node in"
+        else "Check that PostgreSQL runs there and lets the node's user make and change tables"
     )
     return DatabaseUnavailable(
         f"The job table at {_place(engine)} does not answer: {why}. {advice}; "

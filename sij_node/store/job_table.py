@@ -255,7 +255,7 @@ class JobTable:
 
     # ---- the outcome of a delivery -------------------------------------------------------
 
-    def record_delivery(  # noqa: PLR0917 - in the order in which a sender tells them
+    def record_delivery(
         self,
         job: Job,
         result_uid: str,
@@ -305,13 +305,18 @@ class JobTable:
 
     # ---- what the clock brings about -----------------------------------------------------
 
-    def settle(self, job: Job, note: str, who: str = SCHEDULE) -> Job:
-        """Queue a job whose study has arrived."""
-        return self._step(job, Step.SETTLED, who, note)
+    def settle(self, job: Job, note: str, priority: int | None = None, who: str = SCHEDULE) -> Job:
+        """Queue a job whose study has arrived, with a priority of its own if one is given."""
+        urgency = job.priority if priority is None else priority
+        after = advance(job, Step.SETTLED, priority=urgency)
+        with self._database.writing() as connection:
+            return write_step(connection, job, after, Step.SETTLED, who, note=note)
 
     def release(self, job: Job, who: str = SCHEDULE) -> Job:
         """Let a job be tried again: its wait is over."""
-        return self._step(job, Step.RELEASED, who)
+        after = advance(job, Step.RELEASED)
+        with self._database.writing() as connection:
+            return write_step(connection, job, after, Step.RELEASED, who)
 
     def expire(self, job: Job, policy: RetryPolicy, who: str = SCHEDULE) -> Job:
         """Take a job from a holder that fell silent; that counts as a failed attempt."""
@@ -341,17 +346,13 @@ class JobTable:
         Raises
         ------
         IllegalStep
-            Also if later images of the study have opened a job that is still waiting.
+            Also if later images of the study have opened a job that is still waiting, or if its
+            images have been cleared away.
         """
         after = advance(job, Step.RETRIED)
         with self._database.writing() as connection:
             lock_openings(connection)
-            other = waiting_job(connection, job.study_uid, job.source_ae)
-            if other is not None:
-                raise IllegalStep(
-                    f"Job {job.job_id} cannot be queued again, because job {other.job_id} of the "
-                    f"same study is {other.state.value}. Wait for that one, or cancel it first."
-                )
+            _check_that_it_can_queue(connection, job)
             after = write_step(connection, job, after, Step.RETRIED, who)
             outbox.give_up(connection, job.job_id)
             return after
@@ -410,11 +411,6 @@ class JobTable:
             rows = connection.execute(select(jobs).where(condition).order_by(jobs.c.job_id))
             return [job_from(row) for row in rows]
 
-    def _step(self, job: Job, step: Step, who: str, note: str = "") -> Job:
-        after = advance(job, step)
-        with self._database.writing() as connection:
-            return write_step(connection, job, after, step, who, note=note)
-
     def _claim(
         self, worker: str, step: Step, due: ColumnElement[bool], *order: ColumnElement[int]
     ) -> Job | None:
@@ -456,6 +452,21 @@ def _fail(connection: Connection, job: Job, error: NodeError, policy: RetryPolic
     if step is Step.GIVE_UP:
         outbox.give_up(connection, job.job_id)
     return after
+
+
+def _check_that_it_can_queue(connection: Connection, job: Job) -> None:
+    other = waiting_job(connection, job.study_uid, job.source_ae)
+    if other is not None:
+        raise IllegalStep(
+            f"Job {job.job_id} cannot be queued again, because job {other.job_id} of the "
+            f"same study is {other.state.value}. Wait for that one, or cancel it first."
+        )
+    image = exists().where(instances.c.study_uid == job.study_uid)
+    if not connection.execute(select(image)).scalar():
+        raise IllegalStep(
+            f"Job {job.job_id} cannot be queued again, because its images have been cleared "
+            f"from the spool. Send the study again from {job.source_ae}."
+        )
 
 
 def _is_superseded(connection: Connection, job: Job) -> bool:

@@ -62,8 +62,8 @@ class GroupCommit:
                 self._answer_all(batch)
             finally:
                 self._let_the_next_write(batch)
-        if isinstance(mine.answer, NodeError):
-            raise mine.answer
+        if isinstance(mine.answer, NodeError):  # many threads may share it: each raises its own
+            raise type(mine.answer)(str(mine.answer)) from mine.answer
         if mine.answer is None:
             raise DatabaseUnavailable("The registration was interrupted; send the instance again.")
         return mine.answer

@@ -146,6 +146,18 @@ def test_a_server_that_does_not_answer_is_named_without_the_password(postgres):
     assert "\n" not in str(told.value)
 
 
+def test_a_user_who_may_make_no_tables_is_told_so(postgres):
+    url = postgres.create("guarded")
+    admin = open_database(postgres.create("admin"))
+    with admin.connect() as connection:
+        connection.execute(text("CREATE ROLE stranger LOGIN"))
+        connection.commit()
+    admin.dispose()
+
+    with pytest.raises(DatabaseUnavailable, match="permission denied for schema public"):
+        open_database(url.replace("sij@", "stranger@"))
+
+
 # ---- losing it ---------------------------------------------------------------------------
 
 

@@ -845,6 +845,14 @@ def test_a_forgotten_study_that_is_sent_again_is_analysed_again(table):
     assert (again.state, again.predecessor_id) == (State.RECEIVING, 1)
 
 
+def test_a_job_whose_images_were_cleared_away_is_not_tried_again(table):
+    failed = table.fail(analysing(table), InternalFault("broken"), POLICY, "worker 1")
+    removed_files(table, "1.2.3")
+
+    with pytest.raises(IllegalStep, match="Send the study again from PACS"):
+        table.retry(failed, "admin")
+
+
 # ---- in another's way --------------------------------------------------------------------
 
 

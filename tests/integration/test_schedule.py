@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from sij_node.config import StudyConfig
 from sij_node.errors import DatabaseUnavailable, PixelsUnusable, SpoolUnavailable
 from sij_node.jobs import RetryPolicy, State
+from sij_node.readiness import Readiness
 from sij_node.schedule import ClockGuard, Schedule
 from sij_node.store.job_table import JobTable
 from sij_node.study import ReceivedInstance
@@ -18,12 +19,14 @@ from tests.support.job_tables import analysing, delivering, queued, received
 
 PAIR_QUIET_S, QUIET_S, LEASE_S = 10, 120, 20
 ANALYSIS = RetryPolicy(max_attempts=3, first_wait_s=5, max_wait_s=300)
+PAIR = Readiness(has_pair=True, priority=None)
+NO_PAIR = Readiness(has_pair=False, priority=None)
 DELIVERY = RetryPolicy(max_attempts=50, first_wait_s=30, max_wait_s=300)
 
 
 def schedule_of(
     table: JobTable,
-    is_pair_complete: Callable[[Sequence[ReceivedInstance]], bool] = lambda _: True,
+    look_at: Callable[[Sequence[ReceivedInstance]], Readiness] = lambda _: PAIR,
     clear_spool: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Schedule:
@@ -33,7 +36,7 @@ def schedule_of(
         analysis_policy=ANALYSIS,
         delivery_policy=DELIVERY,
         lease_s=LEASE_S,
-        is_pair_complete=is_pair_complete,
+        look_at=look_at,
         clear_spool=clear_spool,
         clock=clock,
     )
@@ -61,7 +64,7 @@ def test_a_study_with_its_pair_is_queued_after_the_short_quiet(table):
 
 
 def test_a_study_without_a_pair_is_queued_after_the_long_quiet(table):
-    schedule = schedule_of(table, is_pair_complete=lambda _: False)
+    schedule = schedule_of(table, look_at=lambda _: NO_PAIR)
     table.register(received(1), 5, opens_job=True)
 
     for now in seconds(0, QUIET_S - 1):
@@ -70,6 +73,17 @@ def test_a_study_without_a_pair_is_queued_after_the_long_quiet(table):
     schedule.settle_quiet_studies(QUIET_S)
 
     assert table.steps(1)[-1].note == "quiet for 120 s, without a complete pair"
+
+
+@pytest.mark.parametrize(("rule", "priority"), [(9, 9), (1, 1), (None, 5)])
+def test_a_priority_rule_that_applies_decides_over_the_peer(table, rule, priority):
+    schedule = schedule_of(table, look_at=lambda _: Readiness(has_pair=True, priority=rule))
+    table.register(received(1), 5, opens_job=True)
+
+    for now in seconds(0, PAIR_QUIET_S):
+        schedule.settle_quiet_studies(now)
+
+    assert [job.priority for job in table.jobs([State.QUEUED])] == [priority]
 
 
 def test_each_image_begins_the_quiet_anew(table):
@@ -84,7 +98,12 @@ def test_each_image_begins_the_quiet_anew(table):
 
 def test_the_pair_is_looked_for_once_while_nothing_changes(table):
     asked = []
-    schedule = schedule_of(table, is_pair_complete=lambda found: bool(asked.append(len(found))))
+
+    def ask(found: Sequence[ReceivedInstance]) -> Readiness:
+        asked.append(len(found))
+        return NO_PAIR
+
+    schedule = schedule_of(table, look_at=ask)
     table.register(received(1), 5, opens_job=True)
 
     for now in seconds(0, 60):
@@ -94,12 +113,12 @@ def test_the_pair_is_looked_for_once_while_nothing_changes(table):
 
 
 def test_a_study_whose_pair_cannot_be_recognised_hinders_no_other(table):
-    def refuse_the_first(found: Sequence[ReceivedInstance]) -> bool:
+    def refuse_the_first(found: Sequence[ReceivedInstance]) -> Readiness:
         if found[0].study_uid == "1.1":
             raise PixelsUnusable("damaged")
-        return True
+        return PAIR
 
-    schedule = schedule_of(table, is_pair_complete=refuse_the_first)
+    schedule = schedule_of(table, look_at=refuse_the_first)
     table.register(received(1, "1.1"), 5, opens_job=True)
     table.register(received(1, "1.2"), 5, opens_job=True)
 
@@ -112,11 +131,11 @@ def test_a_study_whose_pair_cannot_be_recognised_hinders_no_other(table):
 def test_an_image_that_comes_while_a_study_is_being_queued_is_not_left_out(table):
     late = iter([received(2)])
 
-    def send_one_more(_: object) -> bool:
+    def send_one_more(_: object) -> Readiness:
         table.register(next(late), 5, opens_job=True)
-        return True
+        return PAIR
 
-    schedule = schedule_of(table, is_pair_complete=send_one_more)
+    schedule = schedule_of(table, look_at=send_one_more)
     table.register(received(1), 5, opens_job=True)
 
     for now in seconds(0, PAIR_QUIET_S):
