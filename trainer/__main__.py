@@ -2,6 +2,7 @@
 
 import typer
 
+from trainer.benchmark import benchmark
 from trainer.phantom.export import phantom
 from trainer.train import evaluate, train
 
@@ -9,6 +10,7 @@ app = typer.Typer(help="Phantoms, training and evaluation.", no_args_is_help=Tru
 app.command()(phantom)
 app.command()(train)
 app.command()(evaluate)
+app.command()(benchmark)
 
 
 @app.callback()

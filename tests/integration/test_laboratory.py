@@ -1,0 +1,105 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from models.findings import POSITIONS, Side
+from models.roi import RoiRules
+from trainer.augment import Movement
+from trainer.cases import read_case, stored_case, write_case
+from trainer.contour_training import SliceStock, batches
+from trainer.experiment import read_experiment
+from trainer.fit import STEPS_PER_CHECKPOINT, fit
+from trainer.lesion_training import joint_samples, lesion_batches
+from trainer.phantom.case import PhantomOptions, make_case
+
+RULES = RoiRules(size_px=48)
+STEPS = 2 * STEPS_PER_CHECKPOINT
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return make_case(7, PhantomOptions(slices=15, matrix=256))
+
+
+@pytest.fixture(scope="module")
+def stored(phantom):
+    return stored_case(phantom, RULES)
+
+
+def test_a_kept_case_is_read_back_as_it_was(stored, tmp_path):
+    write_case(stored, tmp_path)
+
+    again = read_case(tmp_path, stored.seed)
+
+    np.testing.assert_array_equal(again.images, stored.images)
+    np.testing.assert_array_equal(again.contours, stored.contours)
+    np.testing.assert_array_equal(again.severity, stored.severity)
+    assert again.rois.keys() == stored.rois.keys()
+    assert all((again.rois[key] == stored.rois[key]).all() for key in stored.rois)
+
+
+def test_a_case_holds_every_true_contour_with_the_right_side_on_the_left_of_the_image(
+    stored, phantom
+):
+    seen = ~np.isnan(stored.contours[:, :, 0, 0])
+    columns = np.nanmean(stored.contours[..., 1], axis=(0, 2))
+
+    drawn = len(phantom.t1_truth.contours) + len(phantom.stir_truth.contours)
+    assert seen.sum() == drawn
+    assert columns[0] < columns[1]
+
+
+def test_a_case_gives_a_sample_for_each_joint_with_its_own_labels(stored, phantom):
+    right, left = joint_samples(stored)
+
+    for side, sample in ((Side.RIGHT, right), (Side.LEFT, left)):
+        truth = [phantom.severity[p] >= 1 for p in POSITIONS if p.side is side]
+        assert (sample.positive.numpy() > 0).tolist() == truth
+        assert sample.t1.shape[2:] == (48, 48)
+
+
+def test_training_batches_of_both_networks_have_the_promised_shapes(stored):
+    generator = torch.Generator().manual_seed(0)
+    stock = SliceStock(torch.from_numpy(stored.images), torch.from_numpy(stored.contours))
+
+    images, contours = next(batches(stock, 5, Movement(), generator))
+    squares, zones, positive = next(lesion_batches(joint_samples(stored), 2, generator))
+
+    assert images.shape == (5, 1, 224, 224)
+    assert contours.shape == (5, 2, 16, 2)
+    assert squares.shape == zones.shape == (4, 8, 48, 48)
+    assert positive.shape == (2, 14)
+
+
+class Stopped(Exception):
+    """The power went."""
+
+
+def train_a_line(folder, stop_at=None):
+    plan = replace(read_experiment(Path("trainer/experiments/contour.toml")), steps=STEPS)
+    torch.manual_seed(0)
+    network, generator = nn.Linear(3, 1), torch.Generator().manual_seed(0)
+
+    def loss_of_step(step):
+        if step == stop_at:
+            raise Stopped
+        inputs = torch.randn(8, 3, generator=generator)
+        return (network(inputs) - inputs.sum(dim=1, keepdim=True)).square().mean()
+
+    fit(network, loss_of_step, plan, generator, folder)
+    return network.state_dict()
+
+
+def test_a_training_that_was_stopped_ends_as_one_that_was_not(tmp_path):
+    whole = train_a_line(tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train_a_line(tmp_path / "stopped", stop_at=STEPS - 50)
+
+    resumed = train_a_line(tmp_path / "stopped")
+
+    for name, tensor in whole.items():
+        torch.testing.assert_close(resumed[name], tensor)
