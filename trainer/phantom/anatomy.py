@@ -225,7 +225,9 @@ def _vessels(rng: np.random.Generator, joints: dict[Side, Joint]) -> list[Blob]:
 def _bowel(rng: np.random.Generator) -> list[Blob]:
     found = []
     for _ in range(int(rng.integers(14, 34))):
-        centre = (rng.uniform(-60, 60), rng.uniform(-95, -42), rng.uniform(-95, 60))
+        v = rng.uniform(-95, 40)
+        front = -33 + 25 * float(np.clip((15 - v) / 60, 0, 1))
+        centre = (rng.uniform(-48, 48), front - rng.uniform(12, 55), v)
         radii = (rng.uniform(6, 24), rng.uniform(8, 22), rng.uniform(6, 24))
         found.append(
             Blob(

@@ -134,7 +134,7 @@ def _shine(rng: np.random.Generator, sequence: Sequence, dimming: float) -> dict
     marrow_like = {"marrow", "red marrow", "yellow marrow", "fatty lesion", "oedema"}
     shine = {
         name: signal(tissue, sequence)
-        * float(np.exp(rng.normal(0, 0.03) + (drift if name in marrow_like else 0)))
+        * float(np.exp(rng.normal(0, 0.05) + (drift if name in marrow_like else 0)))
         for name, tissue in TISSUES.items()
     }
     if sequence.inversion_ms is not None:

@@ -41,7 +41,7 @@ def truth(case: PhantomCase) -> dict[str, object]:
     }
 
 
-def phantom(  # noqa: PLR0917 - typer reads the options from the signature
+def phantom(
     out: Annotated[Path, typer.Option(help="Folder to write dicom/ and truth.json into.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same patient.")] = 7,
     vendor: Annotated[str, typer.Option(help="siemens, philips, ge or canon.")] = "siemens",

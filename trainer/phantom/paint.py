@@ -149,9 +149,8 @@ class Painter:
         pale = 0.62 + 0.3 * np.clip(plane.coarse + 0.12 * plane.fine, -1, 1)
         lay(image, shine["fat"], pale * ramp(cavity, 3))
         self._blobs(image, plane, self._soft_blobs)
-        notch = np.minimum(-34 - plane.v, plane.d + 6) + 6 * plane.coarse
-        notch = np.minimum(notch, 13 - np.abs(joint.sign * plane.x - 44) + 16 * plane.coarse)
-        notch = np.minimum(notch, plane.v + 72 + 12 * plane.coarse)
+        notch2 = ((joint.sign * plane.x - 44) / 17) ** 2 + ((plane.v + 54) / 21) ** 2
+        notch = np.minimum(14 * (1 - np.sqrt(notch2)), plane.d + 8) + 14 * plane.coarse
         lay(image, shine["fat"], pelvis.notch_fat * ramp(notch, 5))
         skin = ramp(pelvis.skin_fat_mm + 6 * plane.coarse - body, self.edge_mm)
         lay(image, shine["fat"] * (1 - 0.05 * np.abs(plane.fine)), skin)
