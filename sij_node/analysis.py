@@ -40,7 +40,9 @@ def serve(pipe: Connection, config: Config) -> None:
     os.nice(LOWEST_PRIORITY)
     configure_logging(config.node.log_format)
     try:
-        analyser = Analyser.load(WEIGHTS, config.worker.device, config.worker.threads)
+        analyser = Analyser.load(
+            config.worker.weights_folder or WEIGHTS, config.worker.device, config.worker.threads
+        )
     except WeightsInvalid as error:
         pipe.send(WeightsRefused(f"The networks cannot be used: {error}"))
         return

@@ -149,6 +149,8 @@ class WorkerConfig(Section):
     """Workers that `sij-node run` starts."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU when there is one."""
+    weights_folder: Path | None = None
+    """Holds the folders contour and lesion; without it, the weights that come with the node."""
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     """CPU threads of the networks; 0: one for every core."""
     lease_s: Seconds = 20
@@ -265,6 +267,11 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 def _with_absolute_paths(config: Config, base: Path) -> Config:
     node = config.node.model_copy(update={"data_folder": base / config.node.data_folder})
+    worker = config.worker.model_copy(
+        update={
+            "weights_folder": config.worker.weights_folder and base / config.worker.weights_folder
+        }
+    )
     listener, tls = config.listener, config.listener.tls
     if tls is not None:
         tls = tls.model_copy(
@@ -275,4 +282,4 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
             }
         )
         listener = listener.model_copy(update={"tls": tls})
-    return config.model_copy(update={"node": node, "listener": listener})
+    return config.model_copy(update={"node": node, "listener": listener, "worker": worker})

@@ -203,8 +203,8 @@ def _check_one_patient(images: SeriesMap) -> None:
     issuers = {one.issuer_of_patient_id for one in received} - {""}
     if len(patients) > 1 or len(issuers) > 1:
         raise MixedPatients(
-            f"The study holds images of {max(len(patients), len(issuers))} patients; one is needed. "
-            "Correct the study at the PACS and send it again."
+            f"The study holds images of {max(len(patients), len(issuers))} patients; "
+            "one is needed. Correct the study at the PACS and send it again."
         )
 
 
