@@ -254,9 +254,9 @@ def _ready(folder: Path, device: torch.device) -> LoadedNetwork:
     """A network folded, laid out for speed, on its device, and checked on its known case."""
     loaded = load_network(folder)
     fold_batch_norm(loaded.network)
-    if isinstance(loaded.network, ContourUNet):
-        loaded.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    loaded.network.to(device)
+    flat = isinstance(loaded.network, ContourUNet)
+    layout = torch.channels_last if flat else torch.channels_last_3d
+    loaded.network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     check_known_case(loaded, device)
     return loaded
 

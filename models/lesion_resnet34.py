@@ -92,11 +92,15 @@ class BasicBlock(nn.Module):
                 nn.Conv3d(inputs, outputs, 1, strides, bias=False), nn.BatchNorm3d(outputs)
             )
 
-    def forward(self, features: Tensor, present: Tensor) -> Tensor:
-        """Features of the next depth; slices that are not present stay zero."""
+    def forward(self, features: Tensor, keep: Tensor | None) -> Tensor:
+        """Features of the next depth; slices that are not kept stay zero."""
         around = features if self.downsample is None else self.downsample(features)
-        inner = nnf.relu(self.bn1(self.conv1(features))) * present
-        return nnf.relu(self.bn2(self.conv2(inner)) + around) * present
+        inner = _kept(nnf.relu(self.bn1(self.conv1(features))), keep)
+        return _kept(nnf.relu(self.bn2(self.conv2(inner)) + around), keep)
+
+
+def _kept(features: Tensor, keep: Tensor | None) -> Tensor:
+    return features if keep is None else features * keep.to(features.dtype)
 
 
 class LesionResNet34(nn.Module):
@@ -144,8 +148,10 @@ class LesionResNet34(nn.Module):
         Tensor
             ``(joints, zones, embedding)``; one zone where the pooling is global.
         """
-        keep = present[:, None, :, None, None].to(squares.dtype)
-        features = nnf.relu(self.bn1(self.conv1(squares.unsqueeze(1) * keep))) * keep
+        mixes_slices = self.architecture.kernel_depth > 1 and not bool(present.all())
+        keep = present[:, None, :, None, None] if mixes_slices else None
+        images = _kept(squares.unsqueeze(1), keep)
+        features = _kept(nnf.relu(self.bn1(self.conv1(images))), keep)
         features = nnf.max_pool3d(features, (1, 3, 3), (1, 2, 2), (0, 1, 1))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in stage:

@@ -108,6 +108,7 @@ def _trained_lesion(plan: Experiment) -> tuple[LesionResNet34, dict[str, Any]]:
     if not isinstance(plan.architecture, LesionArchitecture):
         raise ExperimentInvalid(f"{plan.name} is no experiment of the lesion network")
     network = LesionResNet34(plan.architecture)
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(plan.seed)
     joints = read_joints(CASES_FOLDER, range(*plan.cases.training))
     drawn = lesion_batches(joints, plan.batch, generator)
