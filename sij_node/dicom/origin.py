@@ -13,6 +13,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
@@ -168,28 +169,18 @@ def _copy_patient_and_study(source: Dataset, result: Dataset) -> None:
             del result[keyword]
         if keyword in source:
             result.add(deepcopy(source[keyword]))
-            _decode(result[keyword].value)
+            _leave_character_sets(result[keyword])
         elif keyword in EMPTY_WHERE_UNKNOWN:
             setattr(result, keyword, "")
 
 
-def _decode(value: object) -> None:
-    """Read nested texts in their own character set, so that they are written in the result's."""
-    if not isinstance(value, list | tuple) and not hasattr(value, "append"):
-        return
-    for item in value:  # type: ignore[attr-defined, unused-ignore]
-        if isinstance(item, Dataset):
-            item.walk(lambda _, element: None)
-            for inner in (item, *_nested(item)):
-                inner.pop("SpecificCharacterSet", None)
-
-
-def _nested(dataset: Dataset) -> Iterable[Dataset]:
-    for element in dataset:
-        if element.VR == "SQ":
-            for item in element.value:
-                yield item
-                yield from _nested(item)
+def _leave_character_sets(element: DataElement) -> None:
+    """Decode texts within a sequence, so that they are written in the result's character set."""
+    if element.VR == "SQ":
+        for item in element.value:
+            for inner in item:
+                _leave_character_sets(inner)
+            item.pop("SpecificCharacterSet", None)
 
 
 def _private_scheme() -> Dataset:

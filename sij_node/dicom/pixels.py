@@ -243,12 +243,13 @@ def _decoded(codec: Codec, frame: bytes, stated: PixelFormat, uid: str) -> NDArr
 
 def _signed(values: NDArray[Any], stated: PixelFormat) -> NDArray[Any]:
     """Bits above those stored are dropped; the highest stored bit is the sign, if there is one."""
+    octets = stated.bits_allocated // 8
     unused = stated.bits_allocated - stated.bits_stored
-    kind = "i" if stated.signed else "u"
-    if unused == 0:
-        return values.view(f"<{kind}{stated.bits_allocated // 8}")
-    shifted = (values << unused).view(f"<{kind}{stated.bits_allocated // 8}")
-    return shifted >> unused
+    if not unused:
+        return values.view(f"<{'i' if stated.signed else 'u'}{octets}")
+    if not stated.signed:
+        return np.asarray(values & values.dtype.type((1 << stated.bits_stored) - 1))
+    return np.asarray((values << unused).view(f"<i{octets}") >> unused)
 
 
 def _inverted(values: NDArray[Any], stated: PixelFormat) -> NDArray[Any]:

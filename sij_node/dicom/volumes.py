@@ -82,7 +82,9 @@ class _Plane:
     """One slice before sorting: where it lies, which pixels are its own, what sets it apart."""
 
     source: SliceSource
-    pixels: NDArray[np.float32]
+    stored: NDArray[np.integer]
+    slope: float
+    intercept: float
     position_mm: NDArray[np.float64]
     cosines: NDArray[np.float64]
     spacing_mm: tuple[float, float]
@@ -121,7 +123,7 @@ def volume_from(datasets: Sequence[Dataset]) -> SeriesVolume:
     planes = _sorted(planes)
     _check_distances(series, planes)
     return SeriesVolume(
-        volume=Volume(np.stack([plane.pixels for plane in planes]), _affine(planes)),
+        volume=Volume(_voxels(planes), _affine(planes)),
         sources=tuple(plane.source for plane in planes),
         study_uid=text(datasets[0], "StudyInstanceUID"),
         series_uid=text(datasets[0], "SeriesInstanceUID"),
@@ -228,13 +230,16 @@ def _plane(dataset: Dataset, index: int, stored: NDArray[np.integer]) -> _Plane:
         raise GeometryUnusable(f"{where} has no position or orientation in the patient.")
     if spacing is None or min(spacing) <= 0:
         raise GeometryUnusable(f"{where} has pixel spacing {spacing}; a size above 0 is needed.")
+    slope, intercept = _rescale(dataset, index, where)
     return _Plane(
         source=SliceSource(
             text(dataset, "SOPClassUID"),
             text(dataset, "SOPInstanceUID"),
             index + 1 if multi_frame else None,
         ),
-        pixels=_rescaled(dataset, index, stored, where),
+        stored=stored,
+        slope=slope,
+        intercept=intercept,
         position_mm=np.array(position),
         cosines=_orthonormal(cosines, where),
         spacing_mm=(spacing[0], spacing[1]),
@@ -251,23 +256,25 @@ def _temporal_position(dataset: Dataset, index: int) -> float | None:
     return enhanced if enhanced is not None else number(dataset, "TemporalPositionIdentifier")
 
 
-def _rescaled(
-    dataset: Dataset, index: int, stored: NDArray[np.integer], where: str
-) -> NDArray[np.float32]:
+def _rescale(dataset: Dataset, index: int, where: str) -> tuple[float, float]:
+    """Slope and intercept of a frame; 1 and 0 where the header has none."""
     slope, intercept = (
-        1.0
-        if attribute(dataset, "RescaleSlope", index) is None
-        else number(dataset, "RescaleSlope", index),
-        0.0
-        if attribute(dataset, "RescaleIntercept", index) is None
-        else number(dataset, "RescaleIntercept", index),
+        default if attribute(dataset, keyword, index) is None else number(dataset, keyword, index)
+        for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
     )
     if slope is None or intercept is None or slope == 0:
         raise PixelsUnusable(f"{where} has rescale slope {slope} and intercept {intercept}.")
-    values = stored.astype(np.float32)
-    if (slope, intercept) != (1.0, 0.0):
-        values = values * np.float32(slope) + np.float32(intercept)
-    return values
+    return slope, intercept
+
+
+def _voxels(planes: Sequence[_Plane]) -> NDArray[np.float32]:
+    voxels = np.empty((len(planes), *planes[0].stored.shape), np.float32)
+    for index, plane in enumerate(planes):
+        voxels[index] = plane.stored
+        if (plane.slope, plane.intercept) != (1.0, 0.0):
+            voxels[index] *= np.float32(plane.slope)
+            voxels[index] += np.float32(plane.intercept)
+    return voxels
 
 
 def _orthonormal(cosines: tuple[float, ...], where: str) -> NDArray[np.float64]:

@@ -59,7 +59,7 @@ def near(one, other):
     )
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(orientations, st.permutations(range(5)))
 def test_masks_of_single_images_lie_where_they_were_found(cosines, order):
     images = classic_series(VALUES, cosines=cosines)
@@ -71,7 +71,7 @@ def test_masks_of_single_images_lie_where_they_were_found(cosines, order):
     assert near(masks_in_patient(made), expected_in_patient(series.volume, labels))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(orientations, st.permutations(range(5)))
 def test_masks_of_an_enhanced_object_lie_where_they_were_found(cosines, order):
     image = enhanced(VALUES, cosines=cosines, order=order)

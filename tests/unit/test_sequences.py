@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sij_node.dicom.sequences import (
@@ -137,6 +137,7 @@ def test_an_enhanced_image_is_recognised_by_its_functional_groups():
     assert (found.repetition_time_ms, found.inversion_time_ms) == (4800.0, 220.0)
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.floats(0, 45), st.floats(-15, 15))
 def test_a_coronal_plane_tilted_along_the_sacrum_is_taken(tilt_deg, turn_deg):
     assert role_of(facts(cosines=oblique(tilt_deg, turn_deg))).role is Role.T1

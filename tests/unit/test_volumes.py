@@ -43,7 +43,7 @@ def position_of(images, index, row, column):
     return at + iop[3:] * down_mm * row + iop[:3] * across_mm * column
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(orientations, st.permutations(range(6)))
 def test_every_voxel_lies_where_its_own_image_says_whatever_the_order(cosines, order):
     images = classic_series(VALUES, cosines=cosines)
@@ -58,7 +58,7 @@ def test_every_voxel_lies_where_its_own_image_says_whatever_the_order(cosines, o
         )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(orientations, st.permutations(range(6)))
 def test_an_enhanced_object_and_single_images_make_the_same_volume(cosines, order):
     single = volume_from(classic_series(VALUES, cosines=cosines))
@@ -319,7 +319,7 @@ def test_lossy_jpeg_is_refused_by_its_name():
         volume_from(images)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.sampled_from(list(ENCODERS)), st.data())
 def test_damaged_compressed_pixels_are_refused_or_read_never_a_crash(syntax, draw):
     images = [compressed(image, syntax) for image in classic_series(VALUES)]
