@@ -188,12 +188,18 @@ class SpoolConfig(Section):
     """Below this much free disk new associations are refused."""
 
 
+def _somebody(peers: tuple[PeerConfig, ...]) -> tuple[PeerConfig, ...]:
+    if not peers:
+        raise ValueError("name at least one [[peer]]; there is no 'anybody'")
+    return peers
+
+
 class Config(Section):
     """The whole of config.toml."""
 
     node: NodeConfig
     listener: ListenerConfig = ListenerConfig()
-    peer: tuple[PeerConfig, ...] = Field(min_length=1)
+    peer: Annotated[tuple[PeerConfig, ...], AfterValidator(_somebody)]
     priority_rule: tuple[PriorityRule, ...] = ()
     study: StudyConfig = StudyConfig()
     database: DatabaseConfig = DatabaseConfig()

@@ -1,0 +1,128 @@
+"""The configuration: what is accepted, and that every problem is named at once."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from sij_node.config import Config, load_config
+from sij_node.errors import ConfigurationInvalid
+
+SHIPPED = Path(__file__).parents[2] / "config.toml"
+SMALLEST = """
+[node]
+ae_title = "SIJNODE"
+data_folder = "data"
+
+[[peer]]
+ae_title = "PACS"
+networks = ["10.1.0.0/16"]
+host = "10.1.0.5"
+port = 104
+"""
+
+
+def config_from(text: str) -> Config:
+    return Config.model_validate(tomllib.loads(text))
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "config.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_the_shipped_file_is_usable_as_it_is():
+    assert load_config(SHIPPED).node.ae_title == "SIJNODE"
+
+
+def test_every_default_that_the_shipped_file_states_in_a_comment_is_the_default():
+    text = SHIPPED.read_text(encoding="utf-8")
+    stated = re.sub(r"^# (?=[a-z_]+ += )", "", text, flags=re.MULTILINE)
+    stated = re.sub(
+        r"^(weights_folder|certificate|private_key|client_ca).*\n", "", stated, flags=re.M
+    )
+    stated = re.sub(r"^(keyword|contains|priority = 9).*\n", "", stated, flags=re.M)
+
+    assert stated != text
+    assert config_from(stated) == config_from(text)
+
+
+def test_every_setting_is_named_in_the_shipped_file():
+    text = SHIPPED.read_text(encoding="utf-8")
+    defaults = config_from(SMALLEST)
+    keys = {key for name in Config.model_fields for key in _keys(getattr(defaults, name))}
+
+    assert [key for key in sorted(keys) if not re.search(rf"^(# )?{key} ", text, re.M)] == []
+
+
+def _keys(section: object) -> set[str]:
+    if isinstance(section, tuple):
+        return {key for part in section for key in _keys(part)}
+    return set(type(section).model_fields) - {"tls"}
+
+
+def test_every_problem_is_named_at_once(tmp_path: Path):
+    bad = SMALLEST.replace("SIJNODE", "a title that is far too long").replace("104", "0")
+    bad += "[listener]\nprot = 4242\n"
+
+    with pytest.raises(ConfigurationInvalid, match="3 problems") as raised:
+        load_config(written(tmp_path, bad))
+
+    message = str(raised.value)
+    assert all(place in message for place in ("node.ae_title", "peer.0.port", "listener.prot"))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (('networks = ["10.1.0.0/16"]', "networks = []"), "networks"),
+        (("10.1.0.0/16", "anywhere"), "networks"),
+        (('"PACS"', '"SIJNODE"'), "own title"),
+        (('"PACS"', '"PA\\\\CS"'), "ae_title"),
+        (("port = 104", "port = 104\ntls = true"), "listener.tls"),
+    ],
+)
+def test_what_would_open_a_door_or_close_it_for_good_is_refused(
+    tmp_path: Path, change: tuple[str, str], named: str
+):
+    with pytest.raises(ConfigurationInvalid, match=named):
+        load_config(written(tmp_path, SMALLEST.replace(*change)))
+
+
+def test_a_node_without_peers_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigurationInvalid, match="peer"):
+        load_config(written(tmp_path, SMALLEST.partition("[[peer]]")[0]))
+
+
+def test_the_same_peer_twice_is_refused(tmp_path: Path):
+    twice = SMALLEST + SMALLEST[SMALLEST.index("[[peer]]") :]
+
+    with pytest.raises(ConfigurationInvalid, match="more than once"):
+        load_config(written(tmp_path, twice))
+
+
+def test_a_rule_on_an_unknown_keyword_is_refused(tmp_path: Path):
+    rule = '[[priority_rule]]\nkeyword = "Urgency"\ncontains = "STAT"\npriority = 9\n'
+
+    with pytest.raises(ConfigurationInvalid, match="Urgency"):
+        load_config(written(tmp_path, SMALLEST + rule))
+
+
+def test_a_missing_file_and_broken_toml_are_one_clear_line_each(tmp_path: Path):
+    with pytest.raises(ConfigurationInvalid, match="cannot be read"):
+        load_config(tmp_path / "none.toml")
+    with pytest.raises(ConfigurationInvalid, match="not valid TOML"):
+        load_config(written(tmp_path, "[node"))
+
+
+def test_folders_are_relative_to_the_file(tmp_path: Path):
+    config = load_config(written(tmp_path, SMALLEST))
+
+    assert config.node.data_folder == tmp_path / "data"
+    assert config.database_url == f"sqlite:///{tmp_path / 'data' / 'jobs.sqlite'}"
+
+
+def test_the_node_listens_on_loopback_unless_told_otherwise():
+    assert config_from(SMALLEST).listener.host == "127.0.0.1"

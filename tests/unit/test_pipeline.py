@@ -1,0 +1,230 @@
+"""The story of one study, with networks that a test invents."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+
+from models.analyser import Analysis, NetworkIdentity, NoJointSeen
+from models.delineation import Delineation
+from models.findings import POSITIONS, Finding
+from models.regions import REGION_LABELS
+from models.volume import Volume
+from sij_node.config import PriorityRule
+from sij_node.errors import (
+    ConflictingCopies,
+    GeometryUnusable,
+    JointNotFound,
+    MixedPatients,
+    PairMissing,
+)
+from sij_node.pipeline import Ports, StudyResults, analyse_study
+from sij_node.readiness import readiness_of
+from sij_node.study import ReceivedInstance, Refusal
+from tests.support.mr import STIR_TIMES, T1_TIMES, classic_series
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+VALUES = np.arange(8 * 6 * 5, dtype=np.uint16).reshape(8, 6, 5)
+NETWORKS = (NetworkIdentity("contour", "1.0", "a" * 64, "Phantoms only.", "cpu"),)
+SEG, SR = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34"
+
+
+def t1_series() -> list[Dataset]:
+    return classic_series(VALUES, "1.2.3.1", **T1_TIMES)
+
+
+def stir_series() -> list[Dataset]:
+    return classic_series(VALUES, "1.2.3.2", **STIR_TIMES)
+
+
+class Stored:
+    """A study as it lies in the spool."""
+
+    def __init__(self, *series: Sequence[Dataset]) -> None:
+        self.datasets = {str(one.SOPInstanceUID): one for images in series for one in images}
+        self.received = [received(one) for one in self.datasets.values()]
+
+    def analysed(self, analyse=None, conflicts: Sequence[Refusal] = ()) -> StudyResults:
+        ports = Ports(self.read, self.read, analyse or seeing_both_joints)
+        return analyse_study(self.received, conflicts, ports)
+
+    def read(self, instance: ReceivedInstance) -> Dataset:
+        return self.datasets[instance.sop_instance_uid]
+
+
+def received(dataset: Dataset) -> ReceivedInstance:
+    return ReceivedInstance(
+        sop_instance_uid=str(dataset.SOPInstanceUID),
+        sop_class_uid=str(dataset.SOPClassUID),
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        study_uid=str(dataset.StudyInstanceUID),
+        series_uid=str(dataset.SeriesInstanceUID),
+        patient_id=str(dataset.PatientID),
+        issuer_of_patient_id=str(dataset.get("IssuerOfPatientID", "")),
+        source_ae="PACS",
+        file_name="",
+        size_bytes=1,
+        sha256=str(dataset.SOPInstanceUID),
+        received_at=NOON,
+    )
+
+
+def seeing_both_joints(t1: Volume, stir: Volume) -> Analysis:
+    t1_map, stir_map = (np.zeros(volume.voxels.shape, np.uint8) for volume in (t1, stir))
+    for label in REGION_LABELS.values():
+        t1_map[2, label % 6, label % 5] = label
+        stir_map[3, label % 6, label % 5] = label
+    findings = tuple(Finding(position, 0.25, 0.5) for position in POSITIONS)
+    nothing = Delineation(())
+    return Analysis(nothing, nothing, t1_map, stir_map, findings, NETWORKS, {})
+
+
+def seeing_nothing(t1: Volume, stir: Volume) -> Analysis:
+    raise NoJointSeen("no joint")
+
+
+def kinds(results: StudyResults) -> list[str]:
+    return [made.kind for made in results.objects]
+
+
+def reason_in(results: StudyResults) -> str:
+    (notice,) = results.objects
+    return str([item.TextValue for item in notice.dataset.ContentSequence if "TextValue" in item])
+
+
+def test_a_study_gives_a_segmentation_of_each_series_and_all_scores():
+    results = Stored(t1_series(), stir_series()).analysed()
+
+    assert kinds(results) == ["seg t1", "seg stir", "scores"]
+    assert [made.dataset.SOPClassUID for made in results.objects] == [SEG, SEG, SR]
+    assert results.weights == "contour 1.0"
+
+
+def test_each_segmentation_refers_to_the_series_it_lies_on():
+    results = Stored(t1_series(), stir_series()).analysed()
+
+    seg_t1, seg_stir, _ = (made.dataset for made in results.objects)
+    assert seg_t1.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.1"
+    assert seg_stir.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.2"
+
+
+def test_the_order_of_arrival_changes_nothing():
+    forward, backward = Stored(t1_series(), stir_series()), Stored(t1_series(), stir_series())
+    backward.received.reverse()
+
+    assert [one.dataset for one in forward.analysed().objects] == [
+        one.dataset for one in backward.analysed().objects
+    ]
+
+
+def test_other_content_gets_other_uids():
+    study, changed = Stored(t1_series(), stir_series()), Stored(t1_series(), stir_series())
+    changed.received[0] = replace(changed.received[0], sha256="other")
+
+    first, second = (
+        {one.dataset.SOPInstanceUID for one in each.analysed().objects} for each in (study, changed)
+    )
+    assert first.isdisjoint(second)
+
+
+@pytest.mark.parametrize("missing", ["T1", "STIR"])
+def test_a_missing_series_is_answered_with_the_reason(missing: str):
+    study = Stored(stir_series() if missing == "T1" else t1_series())
+
+    results = study.analysed()
+
+    assert kinds(results) == ["not analysed"]
+    assert isinstance(results.rejected, PairMissing)
+    assert missing in reason_in(results)
+
+
+def test_a_missing_slice_is_answered_with_the_reason():
+    results = Stored([*t1_series()[:3], *t1_series()[4:]], stir_series()).analysed()
+
+    assert isinstance(results.rejected, GeometryUnusable)
+    assert "slice is probably missing" in reason_in(results)
+
+
+def test_two_patients_in_one_study_are_never_analysed():
+    stir = stir_series()
+    for image in stir:
+        image.PatientID = "another"
+
+    results = Stored(t1_series(), stir).analysed()
+
+    assert isinstance(results.rejected, MixedPatients)
+
+
+def test_two_issuers_are_two_patients():
+    stir = stir_series()
+    for image in stir:
+        image.IssuerOfPatientID = "ELSEWHERE"
+
+    assert isinstance(Stored(t1_series(), stir).analysed().rejected, MixedPatients)
+
+
+def test_a_study_with_a_conflicting_copy_is_not_analysed():
+    conflict = Refusal(NOON, "PACS", "10.0.0.1", "1.2.3.1.4", "1.2.3", 0xC001, "other content")
+
+    results = Stored(t1_series(), stir_series()).analysed(conflicts=[conflict])
+
+    assert isinstance(results.rejected, ConflictingCopies)
+
+
+def test_images_of_another_region_are_refused_by_what_the_networks_see():
+    results = Stored(t1_series(), stir_series()).analysed(seeing_nothing)
+
+    assert isinstance(results.rejected, JointNotFound)
+    assert kinds(results) == ["not analysed"]
+
+
+def test_objects_that_are_no_images_are_left_aside():
+    study = Stored(t1_series(), stir_series())
+    report = replace(study.received[0], sop_class_uid=SR, sop_instance_uid="9", series_uid="9")
+    study.received.append(report)
+
+    assert kinds(study.analysed()) == ["seg t1", "seg stir", "scores"]
+
+
+def test_a_study_without_images_gives_no_notice_because_there_is_nothing_to_file_it_under():
+    results = analyse_study([], [], Ports(pytest.fail, pytest.fail, seeing_nothing))
+
+    assert results.objects == ()
+    assert isinstance(results.rejected, PairMissing)
+
+
+def test_no_patient_is_named_in_a_reason():
+    stir = stir_series()
+    for image in stir:
+        image.PatientID = "another"
+
+    rejected = Stored(t1_series(), stir).analysed().rejected
+
+    assert "4711" not in str(rejected)
+    assert "another" not in str(rejected)
+
+
+def test_a_study_is_ready_once_both_series_have_begun_to_arrive():
+    both, one = Stored(t1_series()[:1], stir_series()[:1]), Stored(t1_series())
+
+    assert readiness_of(both.received, both.read, ()).has_pair
+    assert not readiness_of(one.received, one.read, ()).has_pair
+
+
+def test_the_highest_priority_rule_that_applies_decides():
+    images = t1_series()
+    for image in images:
+        image.RequestedProcedurePriority = "stat"
+        image.StationName = "MR2"
+    rules = (
+        PriorityRule(keyword="StationName", contains="MR2", priority=6),
+        PriorityRule(keyword="RequestedProcedurePriority", contains="STAT", priority=9),
+        PriorityRule(keyword="StationName", contains="MR9", priority=8),
+    )
+    study = Stored(images)
+
+    assert readiness_of(study.received, study.read, rules).priority == 9
+    assert readiness_of(study.received, study.read, rules[2:]).priority is None
