@@ -120,7 +120,7 @@ class AcquisitionFacts:
     slices: int = 1
 
 
-def acquisition_facts(dataset: Dataset, slices: int | None = None) -> AcquisitionFacts:
+def acquisition_facts(dataset: Dataset, slices: int = 1) -> AcquisitionFacts:
     """What one header says of its series.
 
     Parameters
@@ -128,7 +128,8 @@ def acquisition_facts(dataset: Dataset, slices: int | None = None) -> Acquisitio
     dataset
         Header of a classic or Enhanced image; pixel data are not looked at.
     slices
-        Images in the series, where the caller has counted them; else the frames of this one.
+        Images in the series, as the caller has counted them. A multi-frame object counts its
+        own frames instead.
     """
     spacing = numbers(dataset, "PixelSpacing", 2)
     return AcquisitionFacts(
@@ -151,7 +152,7 @@ def acquisition_facts(dataset: Dataset, slices: int | None = None) -> Acquisitio
         normal=_normal(dataset),
         pixel_spacing_mm=(spacing[0], spacing[1]) if spacing else None,
         acquired=_acquired(dataset),
-        slices=frame_count(dataset) if slices is None else slices,
+        slices=max(slices, frame_count(dataset)),
     )
 
 
