@@ -1,0 +1,128 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.analyser import Analyser, NoJointSeen
+from models.findings import POSITIONS, Presence, Side
+from models.preprocess import carried
+from models.regions import REGION_LABELS
+from models.volume import Volume
+from models.weights import INTENDED_USE, WeightsInvalid
+from tests.support.volumes import reordered
+from trainer.metrics import contour_error
+from trainer.phantom.case import PhantomOptions, make_case
+
+WEIGHTS = Path(__file__).parents[2] / "models" / "weights"
+
+
+@pytest.fixture(scope="module")
+def analyser():
+    return Analyser.load(WEIGHTS, "cpu")
+
+
+@pytest.fixture(scope="module")
+def case():
+    return make_case(20001, PhantomOptions(slices=15, matrix=256))
+
+
+@pytest.fixture(scope="module")
+def analysis(analyser, case):
+    return analyser.analyse(case.t1, case.stir)
+
+
+def test_a_phantom_study_gets_28_findings_and_both_joints_on_both_sequences(analysis):
+    assert [finding.position for finding in analysis.findings] == list(POSITIONS)
+    assert all(finding.presence is not Presence.UNDETERMINED for finding in analysis.findings)
+    for delineation in (analysis.t1, analysis.stir):
+        assert all(len(delineation.of(side)) >= 3 for side in Side)
+
+
+def test_the_contours_lie_on_the_true_joints(analysis, case):
+    errors = []
+    for truth, found, volume in (
+        (case.t1_truth, analysis.t1, case.t1),
+        (case.stir_truth, analysis.stir, case.stir),
+    ):
+        mm = volume.spacing_mm[1]
+        for contour in truth.contours:
+            guess = found.on(contour.slice_index, contour.side)
+            points = None if guess is None else guess.points * mm
+            errors.append(contour_error(contour.points * mm, points).rms)
+
+    assert np.median(errors) < 2.76
+
+
+def test_every_region_is_labelled_and_lies_on_its_side(analysis, case):
+    for labels, volume in ((analysis.t1_regions, case.t1), (analysis.stir_regions, case.stir)):
+        assert labels.shape == volume.voxels.shape
+        assert set(np.unique(labels)) == {0, *REGION_LABELS.values()}
+        x = volume.to_patient(np.argwhere(labels > 5))[:, 0].mean()
+        assert x > volume.to_patient(np.argwhere((labels > 0) & (labels <= 5)))[:, 0].mean()
+
+
+@pytest.mark.parametrize(("lying", "flips"), [(True, (0,)), (False, (1, 2)), (True, (0, 1, 2))])
+def test_the_order_of_voxels_changes_no_finding(analyser, case, analysis, lying, flips):
+    t1, stir = (reordered(volume, lying, flips) for volume in (case.t1, case.stir))
+
+    again = analyser.analyse(t1, stir)
+
+    np.testing.assert_allclose(
+        [finding.probability for finding in again.findings],
+        [finding.probability for finding in analysis.findings],
+        atol=1e-3,
+    )
+    there = carried(again.t1, t1, case.t1)
+    for before, after in zip(_sorted(analysis.t1.contours), _sorted(there.contours), strict=True):
+        np.testing.assert_allclose(after.points, before.points, atol=1e-2)
+
+
+def _sorted(contours):
+    return sorted(contours, key=lambda c: (c.slice_index, c.side))
+
+
+def test_each_stage_is_announced_and_timed(analyser, case):
+    heard = []
+
+    analysis = analyser.analyse(case.t1, case.stir, heard.append)
+
+    assert heard == ["delineation", "regions", "lesions"]
+    assert list(analysis.seconds) == heard
+
+
+def test_images_without_a_joint_are_refused(analyser):
+    empty = make_case(20002, PhantomOptions(slices=15, matrix=256, without_joints=True))
+    noise = np.random.default_rng(0).random(empty.t1.voxels.shape).astype(np.float32)
+
+    with pytest.raises(NoJointSeen, match="no sacroiliac joint"):
+        analyser.analyse(Volume(noise, empty.t1.affine), Volume(noise, empty.t1.affine))
+
+
+def test_with_one_side_out_of_view_the_other_side_is_not_evaluable(analyser, case):
+    half = []
+    for volume in (case.t1, case.stir):
+        voxels = volume.voxels.copy()
+        voxels[:, :, : voxels.shape[2] // 2] = 0
+        half.append(Volume(voxels, volume.affine))
+
+    found = analyser.analyse(*half)
+
+    by_side = {
+        side: {f.presence for f in found.findings if f.position.side is side} for side in Side
+    }
+    assert by_side[Side.RIGHT] == {Presence.UNDETERMINED}
+    assert Presence.UNDETERMINED not in by_side[Side.LEFT]
+
+
+def test_both_networks_say_that_they_are_not_for_clinical_use(analysis):
+    assert [network.name for network in analysis.networks] == ["contour", "lesion"]
+    assert {network.intended_use for network in analysis.networks} == {INTENDED_USE}
+
+
+def test_exchanged_weights_are_refused(tmp_path):
+    for name, source in itertools.permutations(("contour", "lesion")):
+        (tmp_path / name).symlink_to(WEIGHTS / source)
+
+    with pytest.raises(WeightsInvalid, match="holds no contour network"):
+        Analyser.load(tmp_path, "cpu")
