@@ -24,8 +24,9 @@ IN_PLANE_STRIDES = (1, 1, 2, 2)
 class Pooling(StrEnum):
     """Over what the features are averaged.
 
-    GLOBAL is the paper's average over everything. ZONES averages over each quadrant, the joint
-    space and all of them, which the contour gives, and adds the largest value over the slices.
+    GLOBAL is the paper's average over everything. ZONES first levels the joint to the intensity
+    of its own bone, then averages over each quadrant, the joint space and all of them, which the
+    contour gives, and adds the largest value over the slices.
     """
 
     GLOBAL = "global"
@@ -150,6 +151,8 @@ class LesionResNet34(nn.Module):
         """
         mixes_slices = self.architecture.kernel_depth > 1 and not bool(present.all())
         keep = present[:, None, :, None, None] if mixes_slices else None
+        if self.architecture.pooling is Pooling.ZONES:
+            squares = levelled(squares, zones, present)
         images = _kept(squares.unsqueeze(1), keep)
         features = _kept(nnf.relu(self.bn1(self.conv1(images))), keep)
         features = nnf.max_pool3d(features, (1, 3, 3), (1, 2, 2), (0, 1, 1))
@@ -178,6 +181,19 @@ class LesionResNet34(nn.Module):
             both = both.expand(-1, WHOLE_ZONE + 1, -1)
         each = both[:, [_zone_of_head(number) for number in range(len(HEADS))]]
         return (each * self.heads.weight).sum(dim=2) + self.heads.bias
+
+
+def levelled(squares: Tensor, zones: Tensor, present: Tensor) -> Tensor:
+    """Squares divided by the mean intensity of their joint's regions on the present slices.
+
+    Lesions are seen against the patient's own marrow, whatever the coil and the protocol. Shapes
+    as in `LesionResNet34.encode`; a joint without regions stays as it is.
+    """
+    inside = (zones > 0) & present[:, :, None, None]
+    area = inside.sum(dim=(1, 2, 3))
+    level = (squares * inside).sum(dim=(1, 2, 3)) / area.clamp(min=1)
+    usable = (area > 0) & (level > 1e-3)
+    return squares / torch.where(usable, level, 1.0)[:, None, None, None]
 
 
 def global_mean(features: Tensor, present: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Train and evaluate networks: ``python -m trainer train contour --experiment FILE``."""
 
+import math
 import subprocess
 from dataclasses import asdict, replace
 from enum import StrEnum
@@ -148,6 +149,11 @@ def _code_version() -> str:
     return asked.stdout.strip() or "unknown"
 
 
+def _written(value: float) -> float | str:
+    """A score as JSON can hold it."""
+    return "beyond: a missed contour" if math.isinf(value) else round(value, 3)
+
+
 def evaluate(network: Network, experiment: ExperimentFile) -> None:
     """Measure the shipped network on the experiment's test cases and write that on its card."""
     plan = read_experiment(experiment)
@@ -157,9 +163,8 @@ def evaluate(network: Network, experiment: ExperimentFile) -> None:
     prepare_cases(seeds, CASES_FOLDER, plan.roi)
     if isinstance(loaded.network, ContourUNet):
         rules = replace(WalkRules(), presence_threshold=loaded.card.settings["presence_threshold"])
-        scores: dict[str, Any] = asdict(
-            evaluate_contours(loaded.network, CASES_FOLDER, seeds, rules)
-        )
+        found = asdict(evaluate_contours(loaded.network, CASES_FOLDER, seeds, rules))
+        scores: dict[str, Any] = {name: _written(value) for name, value in found.items()}
     else:
         of_test = answers(loaded.network, read_joints(CASES_FOLDER, seeds))
         scores = dict(lesion_scores(of_test, loaded.card.settings["thresholds"]))

@@ -10,6 +10,7 @@ from models.lesion_resnet34 import (
     LesionResNet34,
     Pooling,
     global_mean,
+    levelled,
     zone_summary,
 )
 
@@ -96,6 +97,24 @@ def test_a_change_in_one_quadrant_reaches_the_pooled_features_of_that_quadrant_o
     assert summary[0, 0].tolist() == [2.5] * 3 + [5] * 3
     assert not summary[0, 3].any()
     assert summary[0, 5, 0] == pytest.approx(1.25)
+
+
+def test_a_brighter_scan_gives_the_same_answer():
+    network = lesion_network()
+    squares, zones, present = joints()
+
+    torch.testing.assert_close(
+        network.encode(squares * 1.7, zones, present),
+        network.encode(squares, zones, present),
+        atol=1e-4,
+        rtol=1e-3,
+    )
+
+
+def test_a_joint_without_regions_is_not_levelled():
+    squares, zones, present = joints()
+
+    assert (levelled(squares, zones * 0, present) == squares).all()
 
 
 def test_the_global_mean_is_over_present_slices():
