@@ -16,7 +16,7 @@ from models.findings import Side
 from models.walk import WalkRules, contours_from_maps, peaks
 from trainer.augment import Movement, moved_images, moved_points, random_moves, worsened
 from trainer.cases import GREY_PER_UNIT, StoredCase, read_case
-from trainer.fields import Grid, area_between, blended_field, heatmaps, spread_px
+from trainer.fields import Field, Grid, area_between, heatmaps, spread_px, taught_field
 from trainer.metrics import ContourError, ContourScores, contour_error, contour_scores
 
 SHARE_WITH_JOINT = 0.8
@@ -91,7 +91,9 @@ class Targets:
     """The first row and column of every second one at which the field is given."""
 
 
-def targets(contours: Tensor, size_px: int, generator: torch.Generator) -> Targets:
+def targets(
+    contours: Tensor, size_px: int, generator: torch.Generator, kind: Field = Field.BLENDED
+) -> Targets:
     """What the network should say of each image.
 
     Heatmaps are ``(n, 2, 2, size, size)``; the field of each joint that is seen is given on every
@@ -107,7 +109,7 @@ def targets(contours: Tensor, size_px: int, generator: torch.Generator) -> Targe
     ends = lines[:, [0, -1]].reshape(-1, 2)
     heat[there] = heatmaps(ends, spread, size_px).view(-1, 2, size_px, size_px)
     row, column = torch.randint(FIELD_STRIDE, (2,), generator=generator).tolist()
-    field, distance = blended_field(lines, Grid.of(size_px, FIELD_STRIDE, (row, column)))
+    field, distance = taught_field(kind, lines, Grid.of(size_px, FIELD_STRIDE, (row, column)))
     near = torch.exp(-(distance**2) / (2 * FIELD_REACH_PX**2))
     return Targets(heat, there, field, FIELD_FLOOR + (1 - FIELD_FLOOR) * near, (row, column))
 

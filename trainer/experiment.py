@@ -13,6 +13,7 @@ from typing import Any
 from models.contour_unet import ContourArchitecture
 from models.lesion_resnet34 import LesionArchitecture, Pooling
 from models.roi import RoiRules
+from trainer.fields import Field
 
 CASES_FOLDER = Path("runs/cases")
 RUNS_FOLDER = Path("runs")
@@ -60,6 +61,8 @@ class Experiment:
         How the lesion network's squares are cut.
     digest
         SHA-256 of the file's text.
+    field
+        Which field the contour network is taught; no other network uses it.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Experiment:
     architecture: ContourArchitecture | LesionArchitecture
     roi: RoiRules
     digest: str
+    field: Field = Field.BLENDED
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -86,14 +90,12 @@ def read_experiment(path: Path) -> Experiment:
     table = tomllib.loads(text.decode())
     try:
         kind, shape = table.pop("kind"), table.pop("architecture")
-        return Experiment(
-            **table
-            | {"cases": CaseSplit(**_tuples(table["cases"]))}
-            | {"roi": RoiRules(**table.get("roi", {}))},
-            architecture=_architecture(kind, shape),
-            digest=hashlib.sha256(text).hexdigest(),
-        )
-    except (KeyError, TypeError) as error:
+        table["cases"] = CaseSplit(**_tuples(table["cases"]))
+        table["roi"] = RoiRules(**table.get("roi", {}))
+        table["field"] = Field(table.get("field", Field.BLENDED))
+        digest = hashlib.sha256(text).hexdigest()
+        return Experiment(**table, architecture=_architecture(kind, shape), digest=digest)
+    except (KeyError, TypeError, ValueError) as error:
         wanted = ", ".join(field.name for field in fields(Experiment) if field.name != "digest")
         raise ExperimentInvalid(f"{path}: {error}; it needs kind, {wanted}") from error
 

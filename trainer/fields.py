@@ -8,9 +8,18 @@ Source: paper, "Delineating the sacroiliac joints".
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import torch
 from torch import Tensor
+
+
+class Field(StrEnum):
+    """Which field is taught."""
+
+    BLENDED = "blended"
+    LITERAL = "literal"
+
 
 BLEND_PX = 1.0
 """Distance over which the blended field turns into the line's direction."""
@@ -123,6 +132,11 @@ def _segment_offset(pixels: Tensor, contours: Tensor, first: Tensor) -> tuple[Te
     length2 = step.square().sum(-1, keepdim=True).clamp(min=_TINY)
     share = (((pixels - start) * step).sum(-1, keepdim=True) / length2).clamp(0, 1)
     return start + share * step - pixels, step / length2.sqrt()
+
+
+def taught_field(kind: Field, contours: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    """The field of one kind, as `blended_field`."""
+    return (literal_field if kind is Field.LITERAL else blended_field)(contours, grid)
 
 
 def literal_field(vertices: Tensor, grid: Grid, on_line_px: float = 0.5) -> tuple[Tensor, Tensor]:

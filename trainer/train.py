@@ -93,7 +93,7 @@ def _trained_contour(plan: Experiment) -> tuple[ContourUNet, dict[str, Any]]:
 
     def loss_of_step(_: int) -> Tensor:
         images, contours = next(drawn)
-        wanted = targets(contours, images.shape[-1], generator)
+        wanted = targets(contours, images.shape[-1], generator, plan.field)
         with torch.autocast("cpu", torch.bfloat16):
             maps = network(images)
         return contour_loss(maps.float(), wanted)

@@ -211,6 +211,21 @@ def read_experiment_of(name):
     return read_experiment(Path("trainer/experiments") / f"{name}.toml")
 
 
+def test_the_literal_field_is_a_switch(tmp_path):
+    text = Path("trainer/experiments/contour.toml").read_text()
+    path = tmp_path / "literal.toml"
+    path.write_text('field = "literal"\n' + text)
+    contours = torch.full((1, 2, 4, 2), float("nan"))
+    contours[0, 0] = LINE[0]
+
+    kind = read_experiment(path).field
+
+    generators = [torch.Generator().manual_seed(0) for _ in range(2)]
+    literal = targets(contours, SIZE, generators[0], kind).field
+    blended = targets(contours, SIZE, generators[1]).field
+    assert (literal - blended).abs().max() > 0.5
+
+
 def test_an_unknown_key_in_an_experiment_is_named(tmp_path):
     text = Path("trainer/experiments/contour.toml").read_text()
     path = tmp_path / "odd.toml"
