@@ -45,10 +45,11 @@ class Courier:
     def run(self, idle_s: float = 1.0) -> None:
         """Deliver until `stop` is set."""
         while not self._stop.is_set():
-            if not self._deliver_next():
+            if not self.deliver_next():
                 self._stop.wait(idle_s)
 
-    def _deliver_next(self) -> bool:
+    def deliver_next(self) -> bool:
+        """Deliver what one job has pending; False when there is nothing to do."""
         try:
             job = self._table.claim_delivery(self._name)
             if job is not None:

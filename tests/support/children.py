@@ -1,0 +1,39 @@
+"""What may run in an analysis process, from a good one to one that cannot be stopped politely."""
+
+import os
+import signal
+import time
+from multiprocessing.connection import Connection
+
+from sij_node.analysis_process import Order, Outcome, answer_orders
+from sij_node.errors import PairMissing, WeightsRefused
+from sij_node.jobs import Result
+
+SLEEPY, DEADLY, BROKEN, HOPELESS = "sleepy", "deadly", "broken", "hopeless"
+
+
+def child(pipe: Connection, results: tuple[Result, ...]) -> None:
+    """Answer by the AE title of the study's first instance; otherwise with `results`."""
+    answer_orders(pipe, lambda order: _outcome(order, results))
+
+
+def child_without_weights(pipe: Connection) -> None:
+    pipe.send(WeightsRefused("The networks cannot be used: no weights."))
+
+
+def child_that_dies_at_once(pipe: Connection) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _outcome(order: Order, results: tuple[Result, ...]) -> Outcome:
+    match order.instances[0].source_ae:
+        case "sleepy":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(600)
+        case "deadly":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "broken":
+            raise KeyError("Muster^Erika")
+        case "hopeless":
+            return Outcome(results, rejected=PairMissing("No T1."))
+    return Outcome(results, weights="contour 1.0")
