@@ -56,7 +56,8 @@ def main() -> None:
 def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Run everything on this machine: listener, clock and workers."""
     settings = _started(config)
-    node.open_store(settings).close()
+    with node.open_store(settings):
+        pass  # a database that cannot be opened is told before anything is started
     program = [sys.executable, "-m", "sij_node"]
     commands = [
         [*program, "listen", "--config", str(config)],
@@ -205,11 +206,8 @@ def _act(config: Path, action: Callable[[Admin], Job]) -> None:
 
 @contextmanager
 def _admin(config: Path) -> Iterator[Admin]:
-    store = node.open_store(load_config(config))
-    try:
+    with node.open_store(load_config(config)) as store:
         yield Admin(store.table, getpass.getuser())
-    finally:
-        store.close()
 
 
 def _started(config: Path) -> Config:

@@ -3,7 +3,8 @@
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -38,14 +39,14 @@ DRAIN_S = 20.0
 
 @dataclass(frozen=True)
 class Store:
-    """The job table and the spool of one configuration, opened."""
+    """The job table and the spool of one configuration."""
 
     table: JobTable
     spool: Spool
-    close: Callable[[], None]
 
 
-def open_store(config: Config) -> Store:
+@contextmanager
+def open_store(config: Config) -> Iterator[Store]:
     """Open what must survive a power cut, creating and migrating it where needed.
 
     Raises
@@ -54,7 +55,10 @@ def open_store(config: Config) -> Store:
     """
     spool = Spool(config.node.data_folder / "spool")
     engine = open_database(config.database_url)
-    return Store(JobTable(engine), spool, engine.dispose)
+    try:
+        yield Store(JobTable(engine), spool)
+    finally:
+        engine.dispose()
 
 
 # ---- the listener and its clock ----------------------------------------------------------------
@@ -69,21 +73,20 @@ def listen(config: Config, stop: threading.Event) -> None:
         If the address cannot be listened on, or certificates cannot be used.
     DatabaseUnavailable, SpoolUnavailable
     """
-    store = open_store(config)
-    store.spool.clear_incoming()
-    listener = Listener(
-        config.listener, config.node.ae_title, config.peer, _reception(config, store)
-    )
-    schedule = _schedule(config, store)
-    listener.start()
-    schedule.start()
-    try:
-        stop.wait()
-    finally:
-        listener.stop(DRAIN_S)
-        schedule.stop()
-        store.close()
-        log.info("listener stopped")
+    with open_store(config) as store:
+        store.spool.clear_incoming()
+        listener = Listener(
+            config.listener, config.node.ae_title, config.peer, _reception(config, store)
+        )
+        schedule = _schedule(config, store)
+        listener.start()
+        schedule.start()
+        try:
+            stop.wait()
+        finally:
+            listener.stop(DRAIN_S)
+            schedule.stop()
+    log.info("listener stopped")
 
 
 def _reception(config: Config, store: Store) -> Reception:
@@ -145,10 +148,20 @@ def work(config: Config, stop: threading.Event) -> None:
     """
     # Idle threads of the networks must not spin while the listener needs the processor.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    store = open_store(config)
     name = f"{socket.gethostname()}:{os.getpid()}"
-    courier = threading.Thread(target=_courier(config, store, name, stop).run, name="courier")
-    worker = Worker(
+    with open_store(config) as store:
+        courier = threading.Thread(target=_courier(config, store, name, stop).run, name="courier")
+        courier.start()
+        try:
+            _worker(config, store, name, stop).run()
+        finally:
+            stop.set()
+            courier.join()
+    log.info("worker stopped", worker=name)
+
+
+def _worker(config: Config, store: Store, name: str, stop: threading.Event) -> Worker:
+    return Worker(
         name,
         store.table,
         AnalysisProcess(analyse_in_child, (config,), config.worker.study_limit_s),
@@ -156,14 +169,6 @@ def work(config: Config, stop: threading.Event) -> None:
         config.worker.lease_s,
         stop,
     )
-    courier.start()
-    try:
-        worker.run()
-    finally:
-        stop.set()
-        courier.join()
-        store.close()
-        log.info("worker stopped", worker=name)
 
 
 def analyse_in_child(pipe: Connection, config: Config) -> None:

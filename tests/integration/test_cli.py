@@ -1,0 +1,180 @@
+"""The command line: what it prints, and the exit status that a script can rely on."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sij_node.config import load_config
+from sij_node.jobs import State
+from sij_node.node import open_store
+from sij_node.study import Refusal
+from tests.support.job_tables import NOON, queued, received
+
+CONFIG = """
+[node]
+ae_title = "SIJNODE"
+data_folder = "data"
+[listener]
+port = {port}
+[[peer]]
+ae_title = "PACS"
+networks = ["127.0.0.1"]
+host = "127.0.0.1"
+port = 104
+{more}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return configured(tmp_path)
+
+
+def configured(folder: Path, more: str = "", port: int = 0) -> Path:
+    file = folder / "config.toml"
+    file.write_text(CONFIG.format(port=port or free_port(), more=more), encoding="utf-8")
+    return file
+
+
+def sij_node(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sij_node", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def only_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line in which an error is told."""
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("sij-node:")]
+    assert "Traceback" not in done.stderr
+    return line
+
+
+def test_jobs_are_listed_for_people_and_for_scripts(config: Path):
+    with open_store(load_config(config)) as store:
+        queued(store.table, "1.2.3")
+
+    for_people = sij_node("jobs", "list", "--config", config)
+    for_scripts = sij_node("jobs", "list", "--config", config, "--json", "--state", "queued")
+
+    assert "queued" in for_people.stdout
+    (job,) = json.loads(for_scripts.stdout)
+    assert (job["state"], job["study_uid"], job["source_ae"]) == ("queued", "1.2.3", "PACS")
+
+
+def test_a_job_is_shown_with_its_steps(config: Path):
+    with open_store(load_config(config)) as store:
+        job = queued(store.table, "1.2.3")
+
+    shown = sij_node("jobs", "show", str(job.job_id), "--config", config, "--json")
+
+    history = json.loads(shown.stdout)
+    assert [step["step"] for step in history["steps"]] == ["opened", "settled"]
+    assert "opened" in sij_node("jobs", "show", str(job.job_id), "--config", config).stdout
+
+
+def test_a_job_is_cancelled_under_the_name_of_who_did_it(config: Path):
+    with open_store(load_config(config)) as store:
+        job = queued(store.table, "1.2.3")
+
+        done = sij_node("jobs", "cancel", str(job.job_id), "--config", config)
+
+        assert done.returncode == 0
+        assert store.table.get(job.job_id).state is State.CANCELLED
+        assert store.table.steps(job.job_id)[-1].who
+
+
+def test_an_action_that_the_state_does_not_allow_is_refused_in_words(config: Path):
+    with open_store(load_config(config)) as store:
+        job = queued(store.table, "1.2.3")
+
+    done = sij_node("jobs", "retry", str(job.job_id), "--config", config)
+
+    assert done.returncode == 70
+    assert "queued" in only_line(done)
+
+
+def test_an_unknown_job_is_exit_66(config: Path):
+    done = sij_node("jobs", "show", "41", "--config", config)
+
+    assert done.returncode == 66
+    assert "no job 41" in only_line(done)
+
+
+def test_what_was_not_accepted_is_listed_with_the_reason(config: Path):
+    refusal = Refusal(NOON, "PACS", "10.0.0.1", "1.2.3.4", "1.2.3", 0xA900, "UIDs differ")
+    with open_store(load_config(config)) as store:
+        store.table.refuse(refusal)
+
+    (row,) = json.loads(sij_node("refused", "--config", config, "--json").stdout)
+
+    assert (row["status"], row["reason"]) == (0xA900, "UIDs differ")
+    assert "0xA900" in sij_node("refused", "--config", config).stdout
+
+
+def test_a_usable_configuration_is_exit_0_and_a_wrong_one_78(tmp_path: Path, config: Path):
+    assert sij_node("check-config", "--config", config).returncode == 0
+
+    done = sij_node("check-config", "--config", configured(tmp_path, more="[listner]\n"))
+
+    assert done.returncode == 78
+    assert "listner" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["listen", "run"])
+def test_a_port_in_use_is_one_clear_line(tmp_path: Path, command: str):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = sij_node(command, "--config", configured(tmp_path, "[worker]\nprocesses = 0", port))
+
+    assert done.returncode == 78
+    assert str(port) in only_line(done)
+
+
+def test_an_unreachable_database_is_one_clear_line_without_its_password(tmp_path: Path):
+    url = f"postgresql+psycopg://sij:secret@127.0.0.1:{free_port()}/sij"
+    done = sij_node("listen", "--config", configured(tmp_path, f'[database]\nurl = "{url}"'))
+
+    assert done.returncode == 75
+    assert "127.0.0.1" in only_line(done)
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["work", "run"])
+def test_missing_weights_end_the_node_with_one_clear_line(tmp_path: Path, command: str):
+    done = sij_node(
+        command, "--config", configured(tmp_path, '[worker]\nweights_folder = "nowhere"')
+    )
+
+    assert done.returncode == 78
+    assert "networks cannot be used" in only_line(done)
+
+
+def test_sending_to_nobody_is_one_clear_line(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("no DICOM")
+
+    nothing = sij_node("send", tmp_path)
+    wrong = sij_node("send", tmp_path, "--to", "somewhere")
+
+    assert nothing.returncode == wrong.returncode == 78
+    assert "no DICOM file" in only_line(nothing)
+    assert "HOST:PORT" in only_line(wrong)
+
+
+def test_jobs_can_be_asked_for_while_an_instance_has_been_received(config: Path):
+    with open_store(load_config(config)) as store:
+        store.table.register(received(1), 5, opens_job=True)
+
+    (job,) = json.loads(sij_node("jobs", "list", "--config", config, "--json").stdout)
+
+    assert job["instances"] == 1
