@@ -62,6 +62,32 @@ def dataset_offset(beginning: bytes) -> int:
     return end_of_length + int(length)
 
 
+def transfer_syntax_of(beginning: bytes) -> str:
+    """Transfer Syntax UID of a file that starts with a `part10_header`.
+
+    Parameters
+    ----------
+    beginning
+        The file's bytes up to its dataset, or more.
+
+    Raises
+    ------
+    DatasetUnreadable
+        When it is not there.
+    """
+    meta = memoryview(beginning)[len(_PREAMBLE) : dataset_offset(beginning)]
+    position = _GROUP_LENGTH.size
+    while len(meta) - position >= _SHORT_ELEMENT.size:
+        _, element, vr, length = _SHORT_ELEMENT.unpack_from(meta, position)
+        if vr == b"OB":
+            position += len(_VERSION_1)
+            continue
+        start, position = position + 8, position + 8 + length
+        if element == 0x0010:
+            return bytes(meta[start:position]).decode("latin-1").rstrip("\0 ")
+    raise DatasetUnreadable("A stored file does not name its transfer syntax.")
+
+
 def _element(element: int, vr: bytes, text: str) -> bytes:
     value = text.encode("ascii")
     if len(value) % 2:

@@ -206,6 +206,7 @@ class Listener:
     def _forget(self, visitor: _Visitor) -> None:
         with self._lock:
             self._visitors.pop(visitor, None)
+        visitor.association = None  # they know each other: its buffers would outlive it
 
     def _join(self, deadline: float) -> None:
         for visitor in self._present():

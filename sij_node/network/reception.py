@@ -29,7 +29,12 @@ import structlog
 
 from sij_node.dicom.part10 import part10_header
 from sij_node.dicom.scanner import Scan, is_uid, scan
-from sij_node.errors import DatasetUnreadable, InternalFault, TemporarilyUnavailable
+from sij_node.errors import (
+    DatabaseUnavailable,
+    DatasetUnreadable,
+    InternalFault,
+    TemporarilyUnavailable,
+)
 from sij_node.network.dimse import Status, StoreRequest
 from sij_node.network.pdu import AnsweredContext
 from sij_node.study import ReceivedInstance, Refusal, Registration
@@ -60,6 +65,9 @@ class StagedFile(Protocol):
     def keep(self, file_name: str) -> bool:
         """Give it its name durably; False when that name is taken."""
 
+    def put_in_place_of(self, file_name: str) -> None:
+        """Give it a name that another file has."""
+
     def quarantine(self, name: str) -> None:
         """Put it aside."""
 
@@ -72,6 +80,9 @@ class Shelf(Protocol):
 
     def digest_of(self, file_name: str) -> str:
         """SHA-256 of the dataset of a kept file."""
+
+    def transfer_syntax_of(self, file_name: str) -> str:
+        """Transfer Syntax UID of a kept file."""
 
     def remove(self, file_name: str) -> None:
         """Forget a kept file."""
@@ -333,15 +344,31 @@ class Intake:
         )
 
     def _keep_and_register(self, staged: StagedFile, instance: ReceivedInstance) -> Registration:
-        """First the file, then the row. A file that gets no row is removed again."""
-        spool = self._reception.spool
+        """First the file, then the row; a file whose row was refused is removed again.
+
+        When the database does not answer, the row may be there nevertheless: the file stays, and
+        when the instance is sent again it is found to be the same.
+        """
         is_new = staged.keep(instance.file_name)
-        if not is_new and spool.digest_of(instance.file_name) != instance.sha256:
+        has_other_bytes = not is_new and not self._is_kept(instance)
+        if has_other_bytes and not self._is_kept_otherwise_encoded(instance):
             return Registration.CONFLICT
         registration = None
         try:
             registration = self._reception.register(instance)
+        except DatabaseUnavailable:
+            is_new = False
+            raise
         finally:
             if is_new and registration not in (Registration.NEW, Registration.DUPLICATE):
-                spool.remove(instance.file_name)
+                self._reception.spool.remove(instance.file_name)
+        if has_other_bytes and registration is Registration.NEW:
+            staged.put_in_place_of(instance.file_name)
         return registration
+
+    def _is_kept(self, instance: ReceivedInstance) -> bool:
+        return self._reception.spool.digest_of(instance.file_name) == instance.sha256
+
+    def _is_kept_otherwise_encoded(self, instance: ReceivedInstance) -> bool:
+        kept_syntax = self._reception.spool.transfer_syntax_of(instance.file_name)
+        return kept_syntax != instance.transfer_syntax_uid

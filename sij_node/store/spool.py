@@ -22,7 +22,7 @@ from pathlib import Path
 from time import time
 from typing import BinaryIO
 
-from sij_node.dicom.part10 import dataset_offset
+from sij_node.dicom.part10 import dataset_offset, transfer_syntax_of
 from sij_node.errors import InternalFault, SpoolUnavailable
 
 _INSTANCE_NAME = re.compile(r"[0-9a-f]{64}\.dcm")
@@ -100,6 +100,17 @@ class Spool:
             while piece := file.read(_READ_AT_ONCE):
                 digest.update(piece)
         return digest.hexdigest()
+
+    def transfer_syntax_of(self, file_name: str) -> str:
+        """Transfer Syntax UID of an instance, from its file meta information.
+
+        Raises
+        ------
+        DatasetUnreadable
+            When the file is damaged at its beginning.
+        """
+        with _spool_errors(), self.path_of(file_name).open("rb", buffering=0) as file:
+            return transfer_syntax_of(file.read(1024))
 
     def remove(self, file_name: str) -> None:
         """Forget an instance; one that is not there is forgotten already."""
@@ -210,6 +221,10 @@ class StagedFile:
                 path.unlink(missing_ok=True)
                 raise
         return True
+
+    def put_in_place_of(self, file_name: str) -> None:
+        """Take the name from a file that was never acknowledged."""
+        self.move_to(self._spool.path_of(file_name))
 
     def quarantine(self, name: str) -> None:
         """Move the file to quarantine."""

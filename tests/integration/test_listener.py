@@ -210,6 +210,32 @@ def test_a_file_without_a_row_gets_its_row_when_it_is_sent_again(node):
     assert list(node.register.rows) == ["1.2.3"]
 
 
+def test_an_image_that_comes_again_in_another_encoding_is_kept_as_it_first_came(node):
+    image = mr_image("1.2.3")
+
+    assert sent_by_pynetdicom(node, image) == [0x0000]
+    assert sent_by_pynetdicom(node, image, syntax=IMPLICIT) == [0x0000]
+    image.PatientID = "CANARY-2"
+    assert sent_by_pynetdicom(node, image, syntax=IMPLICIT) == [0xC001]
+
+    image.PatientID = "CANARY-1"
+    assert node.stored_dataset("1.2.3") == encoded(image)
+    assert node.register.rows["1.2.3"].transfer_syntax_uid == EXPLICIT
+
+
+def test_a_file_without_a_row_gives_way_to_another_encoding(node):
+    image = mr_image("1.2.3")
+    sent_by_pynetdicom(node, image)
+    node.register.rows.clear()
+
+    assert sent_by_pynetdicom(node, image, syntax=IMPLICIT) == [0x0000]
+
+    row = node.register.rows["1.2.3"]
+    assert row.sha256 == node.spool.digest_of(row.file_name)
+    assert node.spool.transfer_syntax_of(row.file_name) == IMPLICIT
+    assert node.other_files() == []
+
+
 def test_the_nodes_own_results_are_acknowledged_and_not_kept(tmp_path):
     with (
         listening(tmp_path, register=lambda _: Registration.OWN_RESULT) as node,
@@ -224,18 +250,20 @@ def test_the_nodes_own_results_are_acknowledged_and_not_kept(tmp_path):
 # ---- honest refusals ---------------------------------------------------------------------------
 
 
-def test_a_database_that_does_not_answer_leaves_nothing_behind(tmp_path):
+def test_a_database_that_does_not_answer_is_said_and_leaves_at_most_the_whole_file(tmp_path):
     def register(_):
         raise DatabaseUnavailable("The database does not answer.")
 
+    raw = encoded(mr_image("1.2.3"))
+
     with listening(tmp_path, register=register) as node, node.associated() as peer:
         peer.begin_store("1.2.3")
-        peer.send_dataset(encoded(mr_image("1.2.3")))
+        peer.send_dataset(raw)
         response = peer.read_response()
 
         assert int.from_bytes(response[0x0900], "little") == 0xA700
         assert response[0x0902].strip() == b"The database does not answer."
-        assert node.kept_files() == []
+        assert node.stored_dataset("1.2.3") == raw
         assert node.other_files() == []
         assert [refusal.status for refusal in node.refusals] == [0xA700]
 
@@ -383,12 +411,12 @@ def test_a_full_disk_rejects_associations_before_it_is_full(tmp_path):
     ],
 )
 def test_too_many_associations_are_told_to_come_back(tmp_path, limits):
-    with listening(tmp_path, limits=limits) as node:
-        with node.associated() as first, node.associated(), node.peer() as third:
+    with listening(tmp_path, limits=limits) as node, node.associated() as first, node.associated():
+        with node.peer() as third:
             assert third.associate() == (3, bytes((0, 2, 3, 2)))
-            assert first.release() == 6
-            with node.associated() as fourth:
-                assert fourth.echo() == 0x0000
+        assert first.release() == 6
+        with node.associated() as fourth:
+            assert fourth.echo() == 0x0000
 
 
 def test_every_storage_class_is_taken_and_nothing_else():

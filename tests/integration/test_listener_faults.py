@@ -1,6 +1,7 @@
 """What a broken or hostile peer can do: end its own association, and nothing else."""
 
 import errno
+import gc
 import os
 import socket
 import struct
@@ -13,6 +14,7 @@ import pytest
 
 from sij_node.config import ListenerConfig
 from sij_node.network import listener as listener_module
+from sij_node.network.reception import Intake
 from sij_node.study import Registration
 from tests.support.dimse import (
     ABORT,
@@ -346,6 +348,17 @@ def test_an_idle_association_costs_no_processor_time(tmp_path):
         time.sleep(1)
         assert time.process_time() - before < 0.02
         assert peers[0].echo() == 0x0000
+
+
+def test_an_association_that_is_over_holds_no_memory(node):
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            seconds_for_an_echo(node)
+        assert settles(lambda: not any(isinstance(o, Intake) for o in gc.get_objects()))
+    finally:
+        gc.enable()
 
 
 def test_a_context_of_a_deflated_syntax_cannot_be_used(node):

@@ -30,7 +30,8 @@ class Register:
             row = self.rows.setdefault(instance.sop_instance_uid, instance)
         if row is instance:
             return Registration.NEW
-        same = row.sha256 == instance.sha256
+        recoded = row.transfer_syntax_uid != instance.transfer_syntax_uid
+        same = row.sha256 == instance.sha256 or (recoded and row.patient_id == instance.patient_id)
         return Registration.DUPLICATE if same else Registration.CONFLICT
 
 
