@@ -72,7 +72,7 @@ def test_processes_that_start_together_migrate_once(empty_database):
         process.stdin.write("go\n")
         process.stdin.flush()
 
-    said = [process.communicate(timeout=30)[1] for process in starting]
+    said = [process.communicate(timeout=120)[1] for process in starting]
     assert [process.returncode for process in starting] == [0] * 4, said
 
 
@@ -192,7 +192,7 @@ def test_nothing_acknowledged_is_lost_when_postgresql_stops_and_starts(own_postg
         sending[100].result()
         own_postgres.stop(how)
         own_postgres.start()
-        answers = [future.result(timeout=30) for future in sending]
+        answers = [future.result(timeout=120) for future in sending]
 
     assert any(DatabaseUnavailable in tried for tried in answers)
     assert {tried[-1] for tried in answers} <= {Registration.NEW, Registration.DUPLICATE}

@@ -877,7 +877,7 @@ def test_registering_and_claiming_at_once_loses_neither_images_nor_jobs(table, a
             threads.map(lambda n: table.register(received(n), 5, opens_job=True), range(60))
         )
         done.set()
-        finished = working.result(timeout=30)
+        finished = working.result(timeout=120)
 
     assert sent == [Registration.NEW] * 60
     jobs = table.jobs(limit=1000)

@@ -57,7 +57,7 @@ class Postgres:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._folder / "server.log").open("ab") as output:
             self._process = subprocess.Popen(
-                [str(_binary("postgres")), "-D", str(self._cluster), *options],
+                [*_ends_with_us(), str(_binary("postgres")), "-D", str(self._cluster), *options],
                 stdout=output,
                 stderr=output,
                 cwd=self._folder,
@@ -140,6 +140,12 @@ def _binary(name: str) -> Path:
         f"No {name} on this machine: the job table is tested on a real PostgreSQL. "
         "Install it, on Debian with: apt-get install postgresql (no server has to be running)."
     )
+
+
+def _ends_with_us() -> tuple[str, ...]:
+    """A prefix to a command that stops it when the tests are killed, where there is one."""
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--pdeathsig", "INT", "--") if setpriv else ()
 
 
 def _unprivileged() -> dict[str, int | list[int]]:
