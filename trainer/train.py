@@ -11,12 +11,14 @@ import torch
 import typer
 from torch import Tensor
 
+from models.analyser import Analyser
 from models.contour_unet import ContourArchitecture, ContourUNet
 from models.lesion_resnet34 import LesionArchitecture, LesionResNet34
 from models.preprocess import PREPROCESSING_VERSION
 from models.walk import WalkRules
 from models.weights import INTENDED_USE, Card, load_network, save_network
 from trainer.augment import Movement
+from trainer.cascade import cascade_answers
 from trainer.cases import prepare_cases
 from trainer.contour_training import (
     batches,
@@ -155,19 +157,22 @@ def _written(value: float) -> float | str:
 
 
 def evaluate(network: Network, experiment: ExperimentFile) -> None:
-    """Measure the shipped network on the experiment's test cases and write that on its card."""
+    """Measure the shipped network on the experiment's test cases and write that on its card.
+
+    The lesion network is measured behind the shipped contour network, from the images alone.
+    """
     plan = read_experiment(experiment)
     folder = WEIGHTS_FOLDER / network
     loaded = load_network(folder)
     seeds = range(*plan.cases.test)
-    prepare_cases(seeds, CASES_FOLDER, plan.roi)
     if isinstance(loaded.network, ContourUNet):
+        prepare_cases(seeds, CASES_FOLDER, plan.roi)
         rules = replace(WalkRules(), presence_threshold=loaded.card.settings["presence_threshold"])
         found = asdict(evaluate_contours(loaded.network, CASES_FOLDER, seeds, rules))
         scores: dict[str, Any] = {name: _written(value) for name, value in found.items()}
     else:
-        of_test = answers(loaded.network, read_joints(CASES_FOLDER, seeds))
-        scores = dict(lesion_scores(of_test, loaded.card.settings["thresholds"]))
+        said = cascade_answers(Analyser.load(WEIGHTS_FOLDER), seeds)
+        scores = dict(lesion_scores(said, loaded.card.settings["thresholds"]))
     metrics = {
         "measured on": f"{len(seeds)} phantom cases that training never saw",
         "command": f"python -m trainer evaluate {network} --experiment {experiment}",
