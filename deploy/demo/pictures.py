@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 from pydicom import Dataset
 from scipy.ndimage import binary_erosion
 
-WIDTH_PX = 560
+WIDTH_PX = 640
+MARGIN_MM = 25.0
 COLOURS = {
     "upper ilium": (66, 165, 245),
     "lower ilium": (38, 198, 218),
@@ -78,17 +79,33 @@ def _picture(
     colour = np.repeat(grey[:, :, None], 3, axis=2).astype(np.float32)
     for label, mask in masks.items():
         _paint(colour, label, mask)
-    scale = WIDTH_PX / grey.shape[1]
-    canvas = Image.fromarray(colour.astype(np.uint8)).resize(
-        (WIDTH_PX, round(grey.shape[0] * scale)), Image.Resampling.BICUBIC
+    top, left, bottom, right = _around(masks, image)
+    scale = WIDTH_PX / (right - left)
+    canvas = Image.fromarray(colour[top:bottom, left:right].astype(np.uint8)).resize(
+        (WIDTH_PX, round((bottom - top) * scale)), Image.Resampling.BICUBIC
     )
     draw = ImageDraw.Draw(canvas)
     for line in truth_mm:
-        points = [tuple(point) for point in (_pixels(image, line) + 0.5) * scale]
-        draw.line(points, fill=TRUTH, width=1)
+        points = (_pixels(image, line) + 0.5 - (left, top)) * scale
+        draw.line([(x, y) for x, y in points.tolist()], fill=TRUTH, width=2)
     out = BytesIO()
     canvas.save(out, "PNG")
     return Picture(title, out.getvalue())
+
+
+def _around(masks: Masks, image: Dataset) -> tuple[int, int, int, int]:
+    """Top, left, bottom and right of the part of an image that shows the joints."""
+    marked = np.any([np.zeros((image.Rows, image.Columns), bool), *masks.values()], axis=0)
+    if not marked.any():
+        return 0, 0, image.Rows, image.Columns
+    rows, columns = np.nonzero(marked)
+    down, across = (round(MARGIN_MM / float(one)) for one in image.PixelSpacing)
+    return (
+        max(0, int(rows.min()) - down),
+        max(0, int(columns.min()) - across),
+        min(image.Rows, int(rows.max()) + down),
+        min(image.Columns, int(columns.max()) + across),
+    )
 
 
 def _grey(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:

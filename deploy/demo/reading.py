@@ -8,6 +8,8 @@ from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 
 TRACKING_IDENTIFIER, PROBABILITY, PRESENCE = "112039", "122157", "121052"
+SUMMARY, FINDING, MEASUREMENTS = "55112-7", "121071", "126010"
+PRESENT = "Present"
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,17 @@ def segmentations_among(objects: list[Dataset]) -> list[Dataset]:
 
 def findings_of(report: Dataset) -> list[ReportedFinding]:
     """The findings of a report, in its order."""
-    measurements = next(item for item in report.ContentSequence if _concept(item) == "126010")
+    measurements = next(item for item in report.ContentSequence if _concept(item) == MEASUREMENTS)
     return [_finding(group) for group in measurements.ContentSequence]
 
 
-def summary_of(report: Dataset) -> str:
-    """What the report says first, in words."""
-    return str(next(item.TextValue for item in report.ContentSequence if "TextValue" in item))
+def words_of(report: Dataset) -> str:
+    """What the report says in plain text: its summary and its table."""
+    return "\n\n".join(
+        str(item.TextValue).replace("\r\n", "\n")
+        for item in report.ContentSequence
+        if _concept(item) in (SUMMARY, FINDING) and "TextValue" in item
+    )
 
 
 def masks_of(segmentation: Dataset) -> dict[str, dict[str, NDArray[np.bool_]]]:
