@@ -4,9 +4,11 @@ This is the only module of the hospital side that loads the networks.
 """
 
 import hashlib
+import multiprocessing
 import os
 import resource
 import signal
+import threading
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -38,6 +40,7 @@ def serve(pipe: Connection, config: Config) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(LOWEST_PRIORITY)
+    threading.Thread(target=_end_with_the_worker, name="orphan guard", daemon=True).start()
     configure_logging(config.node.log_format)
     try:
         analyser = Analyser.load(
@@ -52,6 +55,14 @@ def serve(pipe: Connection, config: Config) -> None:
     answer_orders(pipe, partial(_fulfil, analyser, spool, config.node.ae_title))
 
 
+def _end_with_the_worker() -> None:
+    """An orphan would compute what nobody takes any more, beside its successor."""
+    worker = multiprocessing.parent_process()
+    if worker is not None:
+        worker.join()
+        os._exit(os.EX_TEMPFAIL)
+
+
 def _fulfil(analyser: Analyser, spool: Spool, ae_title: str, order: Order) -> Outcome:
     ports = Ports(
         header=partial(read_header, spool),
@@ -60,7 +71,8 @@ def _fulfil(analyser: Analyser, spool: Spool, ae_title: str, order: Order) -> Ou
     )
     study = analyse_study(order.instances, order.conflicts, ports)
     kept = tuple(_kept(spool, made, ae_title) for made in study.objects)
-    return Outcome(kept, study.weights, study.rejected)
+    note = "; ".join(f"series {uid}: {reason}" for uid, reason in study.series.items())
+    return Outcome(kept, study.weights, note, study.rejected)
 
 
 def _kept(spool: Spool, made: ResultObject, ae_title: str) -> Result:

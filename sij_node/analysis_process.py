@@ -33,10 +33,19 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the child stored, and why the study was rejected if it was."""
+    """What the child stored, and why the study was rejected if it was.
+
+    Parameters
+    ----------
+    weights
+        The networks that took part.
+    note
+        Which series were used and why the others were not, for the job's history.
+    """
 
     results: tuple[Result, ...]
     weights: str = ""
+    note: str = ""
     rejected: InputRejected | None = None
 
 

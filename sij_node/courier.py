@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 import structlog
 
 from sij_node.config import PeerConfig
-from sij_node.errors import DatabaseUnavailable, DestinationUnavailable, LeaseLost
+from sij_node.errors import (
+    DatabaseUnavailable,
+    DestinationUnavailable,
+    LeaseLost,
+    SpoolUnavailable,
+)
 from sij_node.jobs import Delivery, DeliveryState, Job, RetryPolicy
 from sij_node.network.sender import OutgoingObject, Sent
 from sij_node.store.job_table import JobTable
@@ -71,7 +76,7 @@ class Courier:
             with held(self._table, job, self._lease_s):
                 self._send_all(job, pending)
             after = self._table.delivered(job, self._name)
-        except DestinationUnavailable as error:
+        except (DestinationUnavailable, SpoolUnavailable) as error:
             after = self._table.fail(job, error, self._policy, self._name)
         log.info(
             "results delivered" if after.reason == "" else "delivery failed",
@@ -116,9 +121,12 @@ class Courier:
 
     def _outgoing(self, delivery: Delivery) -> OutgoingObject:
         result = delivery.result
+        file = self._spool.path_of_result(result.file_name)
+        if not file.exists():
+            raise SpoolUnavailable(
+                f"The stored result {result.sop_instance_uid} is not in the spool. "
+                "Is the data folder mounted here?"
+            )
         return OutgoingObject(
-            result.sop_class_uid,
-            result.sop_instance_uid,
-            result.transfer_syntax_uid,
-            self._spool.path_of_result(result.file_name),
+            result.sop_class_uid, result.sop_instance_uid, result.transfer_syntax_uid, file
         )

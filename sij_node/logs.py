@@ -7,6 +7,7 @@ libraries are dropped: they may quote values of a dataset.
 
 import logging
 import sys
+import threading
 import traceback
 import warnings
 from types import TracebackType
@@ -82,6 +83,7 @@ def configure_logging(form: Literal["json", "terminal"]) -> None:
     )
     _silence_libraries()
     sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
 
 
 def _silence_libraries() -> None:
@@ -128,3 +130,7 @@ def _log_uncaught(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     structlog.get_logger().error("stopped by an error", exc_info=error.with_traceback(trace))
+
+
+def _log_uncaught_in_thread(end: threading.ExceptHookArgs) -> None:
+    structlog.get_logger().error("thread stopped by an error", exc_info=end.exc_value)

@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -149,14 +150,14 @@ def work(config: Config, stop: threading.Event) -> None:
     # Idle threads of the networks must not spin while the listener needs the processor.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     name = f"{socket.gethostname()}:{os.getpid()}"
-    with open_store(config) as store:
-        courier = threading.Thread(target=_courier(config, store, name, stop).run, name="courier")
-        courier.start()
+    with open_store(config) as store, ThreadPoolExecutor(1, "courier") as threads:
+        delivering = threads.submit(_courier(config, store, name, stop).run)
+        delivering.add_done_callback(lambda _: stop.set())
         try:
             _worker(config, store, name, stop).run()
         finally:
             stop.set()
-            courier.join()
+        delivering.result()  # had it failed, this process ends with its error
     log.info("worker stopped", worker=name)
 
 

@@ -4,8 +4,8 @@ Nothing here touches a socket, a file or a database: how instances are read and 
 are comes in as plain callables.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pydicom import Dataset
 
@@ -71,12 +71,15 @@ class StudyResults:
     ----------
     weights
         The networks that took part, as one line for people.
+    series
+        For every series why it was used or not, by its UID.
     rejected
         Why the study was not analysed, if it was not; then the only object says so.
     """
 
     objects: tuple[ResultObject, ...]
     weights: str = ""
+    series: Mapping[str, str] = field(default_factory=dict)
     rejected: InputRejected | None = None
 
 
@@ -121,7 +124,8 @@ def _results_of(images: SeriesMap, ports: Ports) -> StudyResults:
     ports.progress("writing")
     context = _context(used, analysis.networks)
     objects = _objects(t1, stir, analysis, list(datasets.values()), context, choice)
-    return StudyResults(objects, ", ".join(f"{n.name} {n.version}" for n in analysis.networks))
+    weights = ", ".join(f"{one.name} {one.version}" for one in analysis.networks)
+    return StudyResults(objects, weights, choice.reasons)
 
 
 def _chosen(images: SeriesMap, read_header: Read) -> SequenceChoice:

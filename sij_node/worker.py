@@ -95,7 +95,7 @@ class Worker:
                 job, answer.rejected, answer.results, job.source_ae, self._name
             )
         return self._table.store_results(
-            job, answer.results, job.source_ae, self._name, answer.weights
+            job, answer.results, job.source_ae, self._name, answer.weights, answer.note
         )
 
     def _may_go_on(self, lease: Lease) -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 
-TRACKING_IDENTIFIER, PROBABILITY, PRESENCE = "112039", "122157", "121052"
+TRACKING_IDENTIFIER, PROBABILITY, THRESHOLD, PRESENCE = "112039", "122157", "threshold", "121052"
 SUMMARY, FINDING, MEASUREMENTS = "55112-7", "121071", "126010"
 PRESENT = "Present"
 
@@ -60,21 +60,13 @@ def masks_of(segmentation: Dataset) -> dict[str, dict[str, NDArray[np.bool_]]]:
 
 
 def _finding(group: Dataset) -> ReportedFinding:
-    name, presence, numbers = "", "", []
-    for item in group.ContentSequence:
-        concept = _concept(item)
-        if concept == TRACKING_IDENTIFIER:
-            name = str(item.TextValue)
-        elif concept == PRESENCE:
-            presence = str(item.ConceptCodeSequence[0].CodeMeaning)
-        elif item.ValueType == "NUM":
-            numbers.append((concept, item.MeasuredValueSequence))
-    probability, threshold = (_value(sequence) for _, sequence in sorted(numbers, key=_last_scheme))
-    return ReportedFinding(name, probability, threshold or 0.0, presence)
-
-
-def _last_scheme(number: tuple[str, object]) -> bool:
-    return number[0] != PROBABILITY
+    items = {_concept(item): item for item in group.ContentSequence}
+    return ReportedFinding(
+        name=str(items[TRACKING_IDENTIFIER].TextValue),
+        probability=_value(items[PROBABILITY].MeasuredValueSequence),
+        threshold=_value(items[THRESHOLD].MeasuredValueSequence) or 0.0,
+        presence=str(items[PRESENCE].ConceptCodeSequence[0].CodeMeaning),
+    )
 
 
 def _value(measured: list[Dataset]) -> float | None:

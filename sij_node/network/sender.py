@@ -117,9 +117,12 @@ class Sender:
         entity.dimse_timeout = self.limits.response_timeout_s
         entity.connection_timeout = self.limits.connect_timeout_s
         entity.requested_contexts = [build_context(*context) for context in contexts[:MAX_CONTEXTS]]
-        association = entity.associate(
-            peer.host, peer.port, ae_title=peer.ae_title, tls_args=self._tls_arguments(peer)
-        )
+        try:
+            association = entity.associate(
+                peer.host, peer.port, ae_title=peer.ae_title, tls_args=self._tls_arguments(peer)
+            )
+        except OSError as error:  # a name that is not known, a certificate that cannot be read
+            raise DestinationUnavailable(f"{_named(peer)} cannot be reached: {error}") from error
         if not association.is_established:
             raise DestinationUnavailable(_why_not(association, peer))
         try:
@@ -150,9 +153,11 @@ def _send_one(
             item.sop_instance_uid, None, f"{_named(peer)} does not accept this kind of object."
         )
     as_stored = possible[0] == item.contexts[0]
-    answer = association.send_c_store(
-        item.file if as_stored else dcmread(item.file), msg_id=number % 65535 + 1
-    )
+    what = item.file if as_stored else dcmread(item.file)
+    try:
+        answer = association.send_c_store(what, msg_id=number % 65535 + 1)
+    except RuntimeError as error:  # pynetdicom's word for an association that is gone
+        raise DestinationUnavailable(f"{_named(peer)} ended the association.") from error
     if "Status" not in answer:
         raise DestinationUnavailable(f"{_named(peer)} broke off or did not answer in time.")
     status = int(answer.Status)

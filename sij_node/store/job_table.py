@@ -215,7 +215,13 @@ class JobTable:
     # ---- the outcome of an analysis ------------------------------------------------------
 
     def store_results(
-        self, job: Job, made: Sequence[Result], destination: str, who: str, weights: str = ""
+        self,
+        job: Job,
+        made: Sequence[Result],
+        destination: str,
+        who: str,
+        weights: str = "",
+        note: str = "",
     ) -> Job:
         """Note the results of an analysis and have them delivered.
 
@@ -225,7 +231,12 @@ class JobTable:
         with self._database.writing() as connection:
             after = advance(job, Step.RESULTS_STORED, weights=weights or job.weights)
             after = write_step(
-                connection, job, after, Step.RESULTS_STORED, who, note=f"{len(made)} results"
+                connection,
+                job,
+                after,
+                Step.RESULTS_STORED,
+                who,
+                note=note or f"{len(made)} results",
             )
             outbox.add_results(connection, job.job_id, made)
             outbox.add_deliveries(connection, job.job_id, made, destination)

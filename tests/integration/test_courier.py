@@ -17,7 +17,7 @@ from tests.support.job_tables import analysing, delivering, made
 
 POLICY = RetryPolicy(max_attempts=3, first_wait_s=1, max_wait_s=4)
 PACS = PeerConfig(ae_title="PACS", networks=("127.0.0.1",), host="127.0.0.1", port=104)
-SCORES, SEG = made("scores"), made("seg t1")
+SCORES, SEG, NOTICE = made("scores"), made("seg t1"), made("not analysed")
 
 
 class FakePacs:
@@ -39,7 +39,11 @@ class FakePacs:
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "spool")
+    """A spool that holds every result the tests deliver."""
+    spool = Spool(tmp_path / "spool")
+    for result in (SCORES, SEG, NOTICE):
+        spool.keep_result(b"a result", result.file_name)
+    return spool
 
 
 def deliver(table: JobTable, spool: Spool, pacs: FakePacs, job: Job, peer=PACS) -> Job:
@@ -105,7 +109,7 @@ def test_the_notice_of_a_rejected_study_is_delivered_and_the_study_stays_rejecte
     table: JobTable, spool: Spool
 ):
     pacs, job = FakePacs(), analysing(table)
-    table.reject(job, PairMissing("No T1."), [made("not analysed")], "PACS", "worker 1")
+    table.reject(job, PairMissing("No T1."), [NOTICE], "PACS", "worker 1")
 
     after = deliver(table, spool, pacs, job)
 
@@ -121,6 +125,16 @@ def test_a_peer_that_was_taken_from_the_configuration_is_named(table: JobTable, 
 
     assert after.state is State.DELIVERING
     assert "PACS is not a [[peer]]" in after.reason
+
+
+def test_a_result_that_is_missing_from_the_disk_waits_and_says_so(table: JobTable, spool: Spool):
+    job = delivering(table, SCORES)
+
+    spool.remove_result(SCORES.file_name)
+    after = deliver(table, spool, FakePacs(), job)
+
+    assert after.state is State.DELIVERING
+    assert "not in the spool" in after.reason
 
 
 def test_every_status_is_kept_with_its_object(table: JobTable, spool: Spool):

@@ -83,3 +83,10 @@ def test_an_uncaught_error_is_written_without_its_message():
     assert len(lines) == 1
     assert json.loads(lines[0])["error"] == "KeyError"
     assert "Muster" not in lines[0]
+
+
+def test_an_error_that_ends_a_thread_is_written_without_its_message():
+    lines = lines_of("import threading; threading.Thread(target={}.pop, args=('Muster',)).start()")
+
+    assert [json.loads(line)["error"] for line in lines] == ["KeyError"]
+    assert "Muster" not in lines[0]
