@@ -1,0 +1,6 @@
+"""Measurements: the node beside its peers, one study stage by stage, and the job table."""
+
+import os
+
+# As the node's worker does, and before torch is loaded: idle threads must not spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
