@@ -63,6 +63,8 @@ class Experiment:
         SHA-256 of the file's text.
     field
         Which field the contour network is taught; no other network uses it.
+    notes
+        What a reader of the card should know, such as where the network leaves the paper.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Experiment:
     roi: RoiRules
     digest: str
     field: Field = Field.BLENDED
+    notes: str = ""
 
 
 def read_experiment(path: Path) -> Experiment:

@@ -138,6 +138,7 @@ def _training_record(plan: Experiment) -> dict[str, Any]:
         "experiment_sha256": plan.digest,
         "code": _code_version(),
         "torch": torch.__version__,
+        "notes": plan.notes,
     }
 
 
