@@ -15,8 +15,9 @@ from models.lesion_resnet34 import LesionArchitecture, Pooling
 from models.roi import RoiRules
 from trainer.fields import Field
 
-CASES_FOLDER = Path("runs/cases")
 RUNS_FOLDER = Path("runs")
+CASES = "cases"
+"""The folder of prepared cases within the folder of runs."""
 
 
 class ExperimentInvalid(ValueError):
