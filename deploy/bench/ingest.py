@@ -144,7 +144,7 @@ def measure_ingest(folder: Path, repeats: int, tell: Tell) -> Ingest:
         rotation = [started[server] for server in [*told, node] if server in started]
         plainly = [started[server] for server in [*plain, node] if server in started]
         for one in dict.fromkeys([*rotation, *plainly]):
-            _send(one, instances.first(ASSOCIATIONS[-1]), 1, nodelay=True)
+            send_all(one, instances.first(ASSOCIATIONS[-1]), 1, nodelay=True)
         tell("ingest: idle associations")
         idle = _measure_idle(rotation)
         samples, resident = _measure_load(rotation, instances, repeats, tell)
@@ -173,7 +173,9 @@ def _measure_load(
         for associations in ASSOCIATIONS:
             tell(f"ingest: {associations} associations, {repeat + 1} of {repeats}")
             instances.renew()
-            rounds.append([_send(one, instances, associations, nodelay=True) for one in rotation])
+            rounds.append(
+                [send_all(one, instances, associations, nodelay=True) for one in rotation]
+            )
         for one in rotation:
             resident[one.server.name].append(footprint_of(one.process.pid).rss_mb)
     return rounds, resident
@@ -189,14 +191,14 @@ def _measure_untouched(
         instances.renew()
         rounds.append(
             [
-                _send(one, instances if one.server.name == NODE else few, 1, nodelay=False)
+                send_all(one, instances if one.server.name == NODE else few, 1, nodelay=False)
                 for one in plainly
             ]
         )
     return rounds
 
 
-def _send(one: Running, instances: Instances, associations: int, nodelay: bool) -> Sample:
+def send_all(one: Running, instances: Instances, associations: int, nodelay: bool) -> Sample:
     """Send all instances over so many associations at once, and see that all have arrived."""
     os.sync()  # what others have left to write is not this server's cost
     pid = one.process.pid
@@ -245,10 +247,13 @@ def _run_senders(server: Server, parts: Sequence[Sequence[Path]], nodelay: bool)
 
 
 def _take_away(server: Server, expected: int) -> None:
-    """Count the images that were stored and remove them, so that the disk stays free."""
+    """Count the images that were stored and empty them, so that the disk stays free.
+
+    They are not removed: some file systems are slow to give out inodes that have just become free.
+    """
     stored = [file for file in _files(server.stored) if file.stat().st_size > _IMAGE_BYTES]
     for file in stored:
-        file.unlink()
+        os.truncate(file, 0)
     if len(stored) != expected:
         raise MeasurementFailed(f"{server.name} stored {len(stored)} of {expected} images")
 

@@ -29,7 +29,7 @@ def page(results: Results) -> str:
     """The whole page."""
     sections = [
         _head(results.circumstances),
-        *([_ingest(results.ingest)] if results.ingest else []),
+        *([ingest_section(results.ingest)] if results.ingest else []),
         *([_study(results.study)] if results.study else []),
         *([_node(results.node)] if results.node else []),
         *([_jobs(results.jobs)] if results.jobs else []),
@@ -62,7 +62,8 @@ is compared took turns.{quiet}
 - {versions}"""
 
 
-def _ingest(of: Ingest) -> str:
+def ingest_section(of: Ingest) -> str:
+    """The node and its peers, taking images in."""
     return f"""## Taking images in
 
 MR images of 512 × 512 pixels of 16 bits ({of.size_bytes / 1e3:.0f} kB, about 120 elements) sent by
