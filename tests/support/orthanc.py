@@ -46,6 +46,7 @@ class Orthanc:
     def __init__(self, folder: Path, node: PeerConfig, ports: tuple[int, int]) -> None:
         self.port, self._http_port = ports
         self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
         self._configuration = folder / "orthanc.json"
         routing = folder / "routing.lua"
         routing.write_text(ROUTING.format(node=node.ae_title), encoding="utf-8")
@@ -89,6 +90,8 @@ class Orthanc:
 
     def stop(self) -> None:
         """End it and wait until it has."""
+        if self._process is None:
+            return
         self._process.terminate()
         try:
             self._process.wait(timeout=PATIENCE_S)

@@ -1,6 +1,7 @@
 """The programs of others that tests need, and free ports for them."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -31,7 +32,15 @@ def said_by(name: str, package: str, *arguments: Path | str) -> list[str]:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on loopback that nobody listens on.
+
+    It lies below those that the system gives to outgoing connections (from 32768), of which one
+    could take it before the program that it is meant for does.
+    """
+    while True:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
