@@ -45,7 +45,7 @@ def keep_running(commands: Sequence[Sequence[str]], stop: threading.Event) -> in
         0 after a stop; else the exit status of the process that can never work, for instance
         because of its configuration. The others are ended with it.
     """
-    kept = [_Kept(command, subprocess.Popen(command)) for command in commands]  # noqa: S603
+    kept = [_Kept(command, _started(command)) for command in commands]
     try:
         while not stop.wait(0.2):
             for one in kept:
