@@ -2,5 +2,6 @@
 
 import os
 
-# As the node's worker does, and before torch is loaded: idle threads must not spin.
+# As the node's worker does, before torch and numpy are loaded: idle threads must not spin.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
