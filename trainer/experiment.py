@@ -66,6 +66,8 @@ class Experiment:
         Which field the contour network is taught; no other network uses it.
     notes
         What a reader of the card should know, such as where the network leaves the paper.
+    start
+        Folder of the weights from which training goes on; empty for a fresh beginning.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Experiment:
     digest: str
     field: Field = Field.BLENDED
     notes: str = ""
+    start: str = ""
 
 
 def read_experiment(path: Path) -> Experiment:

@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.analyser import Analyser
 from models.contour_unet import ContourArchitecture, ContourUNet
 from models.lesion_resnet34 import LesionArchitecture, LesionResNet34
 from models.preprocess import PREPROCESSING_VERSION
 from models.walk import WalkRules
-from models.weights import INTENDED_USE, Card, load_network, save_network
+from models.weights import INTENDED_USE, Card, load_network, read_card, save_network
 from trainer.augment import Movement
 from trainer.cascade import cascade_answers
 from trainer.cases import prepare_cases
@@ -95,6 +95,7 @@ def _trained_contour(plan: Experiment, runs: Path) -> tuple[ContourUNet, dict[st
     if not isinstance(plan.architecture, ContourArchitecture):
         raise ExperimentInvalid(f"{plan.name} is no experiment of the contour network")
     network = ContourUNet(plan.architecture)
+    _continue_from(plan.start, network)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(plan.seed)
     stock = read_slices(runs / CASES, range(*plan.cases.training))
@@ -107,7 +108,7 @@ def _trained_contour(plan: Experiment, runs: Path) -> tuple[ContourUNet, dict[st
             maps = network(images)
         return contour_loss(maps.float(), wanted)
 
-    fit(network, loss_of_step, plan, generator, runs / plan.name)
+    fit(network, loss_of_step, plan, generator, runs / f"{plan.name}-{plan.version}")
     validation = range(*plan.cases.validation)
     return network, {
         "presence_threshold": best_presence_threshold(network, runs / CASES, validation)
@@ -118,6 +119,7 @@ def _trained_lesion(plan: Experiment, runs: Path) -> tuple[LesionResNet34, dict[
     if not isinstance(plan.architecture, LesionArchitecture):
         raise ExperimentInvalid(f"{plan.name} is no experiment of the lesion network")
     network = LesionResNet34(plan.architecture)
+    _continue_from(plan.start, network)
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(plan.seed)
     joints = read_joints(runs / CASES, range(*plan.cases.training))
@@ -129,9 +131,14 @@ def _trained_lesion(plan: Experiment, runs: Path) -> tuple[LesionResNet34, dict[
             logits = lesion_logits(network, squares, zones)
         return lesion_loss(logits.float(), positive)
 
-    fit(network, loss_of_step, plan, generator, runs / plan.name)
+    fit(network, loss_of_step, plan, generator, runs / f"{plan.name}-{plan.version}")
     validation = answers(network, read_joints(runs / CASES, range(*plan.cases.validation)))
     return network, {"roi": asdict(plan.roi), "thresholds": head_thresholds(validation)}
+
+
+def _continue_from(start: str, network: nn.Module) -> None:
+    if start:
+        network.load_state_dict(load_network(Path(start)).network.state_dict())
 
 
 def _training_record(plan: Experiment) -> dict[str, Any]:
@@ -145,6 +152,7 @@ def _training_record(plan: Experiment) -> dict[str, Any]:
         "experiment_sha256": plan.digest,
         "code": _code_version(),
         "torch": torch.__version__,
+        "start": read_card(Path(plan.start)).sha256 if plan.start else "",
         "notes": plan.notes,
     }
 
