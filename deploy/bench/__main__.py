@@ -25,6 +25,7 @@ from deploy.bench.page import PARTS, Results, page
 from deploy.bench.servers import MeasurementFailed
 from deploy.bench.study import measure_study, phantom_case
 from deploy.bench.whole_node import measure_node
+from deploy.trial import prefer_programs_of_the_system
 from models.weights import WeightsInvalid
 from sij_node.errors import NodeError
 
@@ -47,6 +48,7 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(PARTS)}.")] = None,
 ) -> None:
     """Measure everything, in less than six minutes on two idle cores."""
+    prefer_programs_of_the_system()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="sij_node_bench_") as scratch, _progress() as progress:
         step = progress.add_task("starting")

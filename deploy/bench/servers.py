@@ -23,6 +23,7 @@ from pynetdicom.pdu_primitives import (
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from deploy.bench.footprint import tree_of
+from deploy.trial import free_port, set_up
 
 CALLING = "BENCH"
 NODE, STORESCP, ORTHANC = "sij_node", "DCMTK storescp", "Orthanc"
@@ -72,13 +73,6 @@ class Running:
     process: subprocess.Popen[bytes]
 
 
-def free_port() -> int:
-    """A TCP port on loopback that nobody has now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def storescp(folder: Path, nodelay: bool) -> Server:
     """DCMTK's server in bit preserving mode, a process for each association."""
     folder.mkdir(parents=True)
@@ -116,33 +110,10 @@ def orthanc(folder: Path, nodelay: bool) -> Server:
 
 def listener(folder: Path) -> Server:
     """The node's listener, as `sij-node run` starts it; no study settles while it is measured."""
-    folder.mkdir(parents=True)
-    port = free_port()
-    configuration = folder / "config.toml"
-    configuration.write_text(
-        f"""\
-[node]
-ae_title = "SIJNODE"
-data_folder = "data"
-
-[listener]
-port = {port}
-
-[[peer]]
-ae_title = "{CALLING}"
-networks = ["127.0.0.1"]
-host = "127.0.0.1"
-port = 104
-
-[study]
-pair_quiet_s = 3600
-quiet_s = 3600
-""",
-        encoding="utf-8",
-    )
+    trial = set_up(folder, CALLING, 104, study={"pair_quiet_s": 3600, "quiet_s": 3600})
     stored = folder / "data" / "spool" / "instances"
-    command = (sys.executable, "-m", "sij_node", "listen", "--config", str(configuration))
-    return Server(NODE, "SIJNODE", port, sys.executable, command, stored, nodelay=True)
+    command = (sys.executable, "-m", "sij_node", "listen", "--config", str(trial.config))
+    return Server(NODE, "SIJNODE", trial.peer.port, sys.executable, command, stored, nodelay=True)
 
 
 def environment(nodelay: bool) -> Mapping[str, str]:

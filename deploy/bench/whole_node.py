@@ -14,8 +14,9 @@ from uuid import uuid4
 
 from deploy.bench.footprint import PeakMemory, footprint_of
 from deploy.bench.ingest import Tell
-from deploy.bench.servers import MeasurementFailed, free_port, last_line, started
+from deploy.bench.servers import MeasurementFailed, last_line, started
 from deploy.demo.archive import Archive
+from deploy.trial import set_up
 from sij_node.config import DeliveryConfig, PeerConfig
 from sij_node.errors import DestinationUnavailable
 from sij_node.jobs import Job, State, Step
@@ -28,7 +29,7 @@ from trainer.phantom.dicom import write_study
 
 RESULTS = 3
 QUIET_S = 1
-_NODE, _ARCHIVE = "SIJNODE", "BENCH_ARCHIVE"
+_ARCHIVE = "BENCH_ARCHIVE"
 _READY = "networks ready"
 _LIMIT_S = 90.0
 _POLL_S = 0.02
@@ -111,32 +112,9 @@ def measure_node(
 
 
 def _place(folder: Path, weights: Path | None, archive: Archive) -> _Place:
-    peer = PeerConfig(ae_title=_NODE, networks=("127.0.0.1",), host="127.0.0.1", port=free_port())
-    config = folder / "config.toml"
-    config.write_text(
-        f"""\
-[node]
-ae_title = "{_NODE}"
-data_folder = "data"
-
-[listener]
-port = {peer.port}
-
-[[peer]]
-ae_title = "{_ARCHIVE}"
-networks = ["127.0.0.1"]
-host = "127.0.0.1"
-port = {archive.port}
-
-[study]
-pair_quiet_s = {QUIET_S}
-
-[worker]
-{f'weights_folder = "{weights.resolve()}"' if weights else ""}
-""",
-        encoding="utf-8",
-    )
-    return _Place(folder, config, peer, archive)
+    worker = {"weights_folder": str(weights.resolve())} if weights else {}
+    trial = set_up(folder, _ARCHIVE, archive.port, study={"pair_quiet_s": QUIET_S}, worker=worker)
+    return _Place(folder, trial.config, trial.peer, archive)
 
 
 def _command(name: str, place: _Place) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.demo.archive import Archive
+from deploy.trial import NODE
 from sij_node.config import DeliveryConfig
 from sij_node.jobs import DeliveryState, Job, State, Step
 from sij_node.network.folder import contents_of
@@ -19,7 +20,6 @@ from tests.support.running_node import (
     ANALYSIS,
     ARCHIVE,
     LISTENER,
-    NODE,
     WORKER,
     RunningNode,
     running_node,

@@ -17,9 +17,10 @@ from urllib.request import Request, urlopen
 
 from pydicom import Dataset, dcmread
 
+from deploy.trial import free_port
 from sij_node.config import PeerConfig
 from tests.support.patience import PATIENCE_S, wait_for
-from tests.support.programs import free_port, program, said_by
+from tests.support.programs import program, said_by
 
 ORTHANC, SCANNER = "ARCHIVE", "SCANNER"
 STABLE_S = 2

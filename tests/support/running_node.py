@@ -8,43 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sij_node.config import PeerConfig, load_config
+from deploy.trial import NODE, set_up
+from sij_node.config import load_config
 from sij_node.jobs import Job, State
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
 from tests.support.dimse import ASSOCIATE_AC, RawPeer, associate_request
 from tests.support.patience import PATIENCE_S, wait_for
-from tests.support.programs import free_port
 
-NODE, ARCHIVE = "SIJNODE", "ARCHIVE"
-CONFIG = """\
-[node]
-ae_title = "{node}"
-data_folder = "data"
-
-[listener]
-port = {port}
-
-[[peer]]
-ae_title = "{archive}"
-networks = ["127.0.0.1"]
-host = "127.0.0.1"
-port = {archive_port}
-
-[study]
-pair_quiet_s = 3
-quiet_s = {quiet_s}
-
-[worker]
-lease_s = 8
-
-[retry]
-first_wait_s = 1
-max_wait_s = 2
-
-[spool]
-min_free_mb = 10
-"""
+ARCHIVE = "ARCHIVE"
 LISTENER, WORKER, ANALYSIS = "-m sij_node listen", "-m sij_node work", "spawn_main"
 """What is in the command line of each process below `sij-node run`."""
 
@@ -63,20 +35,16 @@ class RunningNode:
     def __init__(self, folder: Path, archive_port: int, quiet_s: float = 6) -> None:
         self.folder = folder
         self._run: subprocess.Popen[bytes] | None = None
-        self.peer = PeerConfig(
-            ae_title=NODE, networks=("127.0.0.1",), host="127.0.0.1", port=free_port()
+        trial = set_up(
+            folder,
+            ARCHIVE,
+            archive_port,
+            study={"pair_quiet_s": 3, "quiet_s": quiet_s},
+            worker={"lease_s": 8},
+            retry={"first_wait_s": 1, "max_wait_s": 2},
+            spool={"min_free_mb": 10},
         )
-        self._config = folder / "config.toml"
-        self._config.write_text(
-            CONFIG.format(
-                node=NODE,
-                port=self.peer.port,
-                archive=ARCHIVE,
-                archive_port=archive_port,
-                quiet_s=quiet_s,
-            ),
-            encoding="utf-8",
-        )
+        self.peer, self._config = trial.peer, trial.config
         self._engine = open_database(load_config(self._config).database_url)
         self.table = JobTable(self._engine)
 
@@ -173,7 +141,6 @@ def _process(folder: Path) -> tuple[int, int, str]:
 @contextmanager
 def running_node(folder: Path, archive_port: int, quiet_s: float = 6) -> Iterator[RunningNode]:
     """A node that runs while the block does; its results go to `ARCHIVE` on that port."""
-    folder.mkdir(exist_ok=True)
     node = RunningNode(folder, archive_port, quiet_s)
     try:
         node.start()
