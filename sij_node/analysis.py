@@ -21,10 +21,11 @@ from models.weights import WeightsInvalid
 from sij_node.analysis_process import Order, Outcome, answer_orders
 from sij_node.config import Config, WorkerConfig
 from sij_node.dicom.origin import to_part10
+from sij_node.dicom.results import ResultObject
 from sij_node.errors import WeightsRefused
 from sij_node.jobs import Result
 from sij_node.logs import configure_logging
-from sij_node.pipeline import Ports, ResultObject, analyse_study
+from sij_node.pipeline import Destination, Ports, analyse_study
 from sij_node.store.reading import read_checked, read_header
 from sij_node.store.spool import Spool
 
@@ -52,7 +53,7 @@ def serve(pipe: Connection, config: Config) -> None:
     _limit_memory(config.worker, analyser)
     log.info("networks ready", model=_named(analyser), device=str(analyser.device))
     spool = Spool(config.node.data_folder / "spool")
-    answer_orders(pipe, partial(_fulfil, analyser, spool, config.node.ae_title))
+    answer_orders(pipe, partial(_fulfil, analyser, spool, config))
 
 
 def _end_with_the_worker() -> None:
@@ -63,14 +64,15 @@ def _end_with_the_worker() -> None:
         os._exit(os.EX_TEMPFAIL)
 
 
-def _fulfil(analyser: Analyser, spool: Spool, ae_title: str, order: Order) -> Outcome:
+def _fulfil(analyser: Analyser, spool: Spool, config: Config, order: Order) -> Outcome:
     ports = Ports(
         header=partial(read_header, spool),
         dataset=partial(read_checked, spool),
         analyse=analyser.analyse,
     )
-    study = analyse_study(order.instances, order.conflicts, ports)
-    kept = tuple(_kept(spool, made, ae_title) for made in study.objects)
+    destination = Destination(config.profile_for(order.destination), order.history)
+    study = analyse_study(order.instances, order.conflicts, ports, destination)
+    kept = tuple(_kept(spool, made, config.node.ae_title) for made in study.objects)
     note = "; ".join(f"series {uid}: {reason}" for uid, reason in study.series.items())
     return Outcome(kept, study.weights, note, study.rejected)
 

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from pydicom import Dataset
 
 from models.analyser import Analysis, NetworkIdentity, NoJointSeen
+from models.findings import Sequence as Kind
 from models.volume import Volume
 from sij_node import __version__
+from sij_node.dicom.analysed import AnalysedSeries
+from sij_node.dicom.headers import text
 from sij_node.dicom.origin import Network, ResultContext, inputs_digest
-from sij_node.dicom.report import not_analysed_report, scores_report
-from sij_node.dicom.segmentation import joint_segmentation
+from sij_node.dicom.report import not_analysed_report
+from sij_node.dicom.results import AnalysedStudy, ResultObject, result_objects
+from sij_node.dicom.revisions import Revision, in_history
 from sij_node.dicom.sequences import SequenceChoice, acquisition_facts, choose_pair
 from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
 from sij_node.errors import (
@@ -24,13 +28,12 @@ from sij_node.errors import (
     MixedPatients,
     PairMissing,
 )
+from sij_node.profiles import MINIMAL, Profile
 from sij_node.readiness import Read, SeriesMap, image_series
 from sij_node.study import ReceivedInstance, Refusal
 
 Analyse = Callable[[Volume, Volume], Analysis]
 Progress = Callable[[str], None]
-
-STAND_IN_REMARK = "A fat-saturated T2 series stood in for the STIR."
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,20 @@ class Ports:
     progress: Progress = lambda stage: None
 
 
-@dataclass(frozen=True, eq=False)
-class ResultObject:
-    """A result, complete; `kind` as in `sij_node.jobs.Result`."""
+@dataclass(frozen=True)
+class Destination:
+    """Who the results are for.
 
-    kind: str
-    dataset: Dataset
+    Parameters
+    ----------
+    profile
+        What it gets.
+    history
+        What it was given for this study before, the oldest first.
+    """
+
+    profile: Profile = MINIMAL
+    history: Sequence[Revision] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +95,10 @@ class StudyResults:
 
 
 def analyse_study(
-    received: Sequence[ReceivedInstance], conflicts: Sequence[Refusal], ports: Ports
+    received: Sequence[ReceivedInstance],
+    conflicts: Sequence[Refusal],
+    ports: Ports,
+    destination: Destination = Destination(),
 ) -> StudyResults:
     """Images to results; a study that cannot be analysed is answered with the reason.
 
@@ -99,12 +113,12 @@ def analyse_study(
     try:
         _check_one_patient(images)
         _check_no_conflict(conflicts)
-        return _results_of(images, ports)
+        return _results_of(images, ports, destination)
     except InputRejected as error:
-        return StudyResults(_not_analysed(images, error, ports), rejected=error)
+        return StudyResults(_not_analysed(images, error, ports, destination), rejected=error)
 
 
-def _results_of(images: SeriesMap, ports: Ports) -> StudyResults:
+def _results_of(images: SeriesMap, ports: Ports, destination: Destination) -> StudyResults:
     ports.progress("reading")
     choice = _chosen(images, ports.header)
     used = [*images[choice.t1_series_uid], *images[choice.stir_series_uid]]
@@ -122,10 +136,12 @@ def _results_of(images: SeriesMap, ports: Ports) -> StudyResults:
             "Was another region sent?"
         ) from error
     ports.progress("writing")
-    context = _context(used, analysis.networks)
-    objects = _objects(t1, stir, analysis, list(datasets.values()), context, choice)
+    context = in_history(
+        _context(used, analysis.networks, destination.profile), t1.study_uid, destination.history
+    )
+    study = _analysed(t1, stir, analysis, list(datasets.values()), choice, context)
     weights = ", ".join(f"{one.name} {one.version}" for one in analysis.networks)
-    return StudyResults(objects, weights, choice.reasons)
+    return StudyResults(result_objects(study, context), weights, choice.reasons)
 
 
 def _chosen(images: SeriesMap, read_header: Read) -> SequenceChoice:
@@ -139,32 +155,25 @@ def _chosen(images: SeriesMap, read_header: Read) -> SequenceChoice:
     )
 
 
-def _objects(
+def _analysed(
     t1: SeriesVolume,
     stir: SeriesVolume,
     analysis: Analysis,
     headers: Sequence[Dataset],
-    context: ResultContext,
     choice: SequenceChoice,
-) -> tuple[ResultObject, ...]:
-    segmented = [
-        ("T1", t1, analysis.t1_regions),
-        ("STIR", stir, analysis.stir_regions),
-    ]
-    segmentations = [
-        ResultObject(
-            f"seg {name.lower()}",
-            joint_segmentation(series, _of(series, headers), regions, context, name),
-        )
-        for name, series, regions in segmented
-        if regions.any()
-    ]
-    remarks = [STAND_IN_REMARK] if choice.stand_in else []
+    context: ResultContext,
+) -> AnalysedStudy:
+    series = (
+        AnalysedSeries(Kind.T1, t1, _of(t1, headers), analysis.t1, analysis.t1_regions),
+        AnalysedSeries(Kind.STIR, stir, _of(stir, headers), analysis.stir, analysis.stir_regions),
+    )
+    remarks = [context.wording.stand_in] if choice.stand_in else []
     remarks += [
-        f"No joint was seen on {name}." for name, _, regions in segmented if not regions.any()
+        context.wording.no_joint_on.format(sequence=one.sequence)
+        for one in series
+        if not one.regions.any()
     ]
-    scores = scores_report(analysis.findings, headers, context, remarks)
-    return (*segmentations, ResultObject("scores", scores))
+    return AnalysedStudy(series, analysis.findings, remarks)
 
 
 def _of(series: SeriesVolume, headers: Sequence[Dataset]) -> list[Dataset]:
@@ -172,7 +181,7 @@ def _of(series: SeriesVolume, headers: Sequence[Dataset]) -> list[Dataset]:
 
 
 def _context(
-    used: Sequence[ReceivedInstance], networks: Sequence[NetworkIdentity]
+    used: Sequence[ReceivedInstance], networks: Sequence[NetworkIdentity], profile: Profile
 ) -> ResultContext:
     return ResultContext(
         inputs_sha256=inputs_digest((one.sop_instance_uid, one.sha256) for one in used),
@@ -181,11 +190,12 @@ def _context(
         ),
         software_version=__version__,
         moment=max(one.received_at for one in used),
+        profile=profile,
     )
 
 
 def _not_analysed(
-    images: SeriesMap, error: InputRejected, ports: Ports
+    images: SeriesMap, error: InputRejected, ports: Ports, destination: Destination
 ) -> tuple[ResultObject, ...]:
     """The notice; none where no image can be read, for then there is no study to file it in."""
     received = [one for series in images.values() for one in series]
@@ -197,7 +207,13 @@ def _not_analysed(
             continue
     if not headers:
         return ()
-    report = not_analysed_report(error.reason_code, str(error), headers, _context(received, ()))
+    context = in_history(
+        _context(received, (), destination.profile),
+        text(headers[0], "StudyInstanceUID"),
+        destination.history,
+        error.reason_code,
+    )
+    report = not_analysed_report(error.reason_code, str(error), headers, context)
     return (ResultObject("not analysed", report),)
 
 
