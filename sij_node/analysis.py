@@ -20,12 +20,10 @@ from models.analyser import Analyser
 from models.weights import WeightsInvalid
 from sij_node.analysis_process import Order, Outcome, answer_orders
 from sij_node.config import Config, WorkerConfig
-from sij_node.dicom.origin import to_part10
-from sij_node.dicom.results import ResultObject
 from sij_node.errors import WeightsRefused
 from sij_node.jobs import Result
 from sij_node.logs import configure_logging
-from sij_node.pipeline import Destination, Ports, analyse_study
+from sij_node.pipeline import CheckedResult, Destination, Ports, analyse_study
 from sij_node.store.reading import read_checked, read_header
 from sij_node.store.spool import Spool
 
@@ -69,26 +67,26 @@ def _fulfil(analyser: Analyser, spool: Spool, config: Config, order: Order) -> O
         header=partial(read_header, spool),
         dataset=partial(read_checked, spool),
         analyse=analyser.analyse,
+        ae_title=config.node.ae_title,
     )
     destination = Destination(config.profile_for(order.destination), order.history)
     study = analyse_study(order.instances, order.conflicts, ports, destination)
-    kept = tuple(_kept(spool, made, config.node.ae_title) for made in study.objects)
+    kept = tuple(_kept(spool, made) for made in study.objects)
     note = "; ".join(f"series {uid}: {reason}" for uid, reason in study.series.items())
     return Outcome(kept, study.weights, note, study.rejected)
 
 
-def _kept(spool: Spool, made: ResultObject, ae_title: str) -> Result:
+def _kept(spool: Spool, made: CheckedResult) -> Result:
     """Put a result on the disk, under a name that says nothing but its content."""
-    content = to_part10(made.dataset, ae_title)
-    sha256 = hashlib.sha256(content).hexdigest()
+    sha256 = hashlib.sha256(made.content).hexdigest()
     return Result(
         sop_instance_uid=str(made.dataset.SOPInstanceUID),
         sop_class_uid=str(made.dataset.SOPClassUID),
         kind=made.kind,
         series_uid=str(made.dataset.SeriesInstanceUID),
-        file_name=spool.keep_result(content, f"{sha256}.dcm"),
+        file_name=spool.keep_result(made.content, f"{sha256}.dcm"),
         sha256=sha256,
-        size_bytes=len(content),
+        size_bytes=len(made.content),
         transfer_syntax_uid="1.2.840.10008.1.2.1",
     )
 

@@ -4,7 +4,7 @@ Nothing here touches a socket, a file or a database: how instances are read and 
 are comes in as plain callables.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydicom import Dataset
@@ -15,10 +15,11 @@ from models.volume import Volume
 from sij_node import __version__
 from sij_node.dicom.analysed import AnalysedSeries
 from sij_node.dicom.headers import text
-from sij_node.dicom.origin import Network, ResultContext, inputs_digest
+from sij_node.dicom.origin import Network, ResultContext, inputs_digest, to_part10
 from sij_node.dicom.report import not_analysed_report
 from sij_node.dicom.results import AnalysedStudy, ResultObject, result_objects
 from sij_node.dicom.revisions import Revision, in_history
+from sij_node.dicom.self_check import Evidence, check_results
 from sij_node.dicom.sequences import SequenceChoice, acquisition_facts, choose_pair
 from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
 from sij_node.errors import (
@@ -50,12 +51,15 @@ class Ports:
         The networks.
     progress
         Told the name of each stage as it begins.
+    ae_title
+        The node's own; every result names it.
     """
 
     header: Read
     dataset: Read
     analyse: Analyse
     progress: Progress = lambda stage: None
+    ae_title: str = "SIJ_NODE"
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,23 @@ class Destination:
 
 
 @dataclass(frozen=True, eq=False)
+class CheckedResult:
+    """A result whose file was read back and agrees with what was found.
+
+    Parameters
+    ----------
+    kind
+        As in `sij_node.jobs.Result`.
+    content
+        The DICOM file to be sent, byte for byte.
+    """
+
+    kind: str
+    dataset: Dataset
+    content: bytes
+
+
+@dataclass(frozen=True, eq=False)
 class StudyResults:
     """What goes back to the archive.
 
@@ -88,7 +109,7 @@ class StudyResults:
         Why the study was not analysed, if it was not; then the only object says so.
     """
 
-    objects: tuple[ResultObject, ...]
+    objects: tuple[CheckedResult, ...]
     weights: str = ""
     series: Mapping[str, str] = field(default_factory=dict)
     rejected: InputRejected | None = None
@@ -108,6 +129,11 @@ def analyse_study(
         Every instance of the study that was stored.
     conflicts
         Copies that were quarantined because the same instance had come with other content.
+
+    Raises
+    ------
+    ResultsInconsistent
+        If a result, read back, says something else than was found.
     """
     images = image_series(received)
     try:
@@ -141,7 +167,22 @@ def _results_of(images: SeriesMap, ports: Ports, destination: Destination) -> St
     )
     study = _analysed(t1, stir, analysis, list(datasets.values()), choice, context)
     weights = ", ".join(f"{one.name} {one.version}" for one in analysis.networks)
-    return StudyResults(result_objects(study, context), weights, choice.reasons)
+    evidence = Evidence(tuple(study.headers), study.series, tuple(study.findings))
+    objects = _checked(result_objects(study, context), evidence, ports)
+    return StudyResults(objects, weights, choice.reasons)
+
+
+def _checked(
+    objects: Iterable[ResultObject], evidence: Evidence, ports: Ports
+) -> tuple[CheckedResult, ...]:
+    """Write every result and read it back; nothing leaves this page unchecked."""
+    written = tuple(
+        CheckedResult(one.kind, one.dataset, to_part10(one.dataset, ports.ae_title))
+        for one in objects
+    )
+    ports.progress("checking")
+    check_results([one.content for one in written], evidence)
+    return written
 
 
 def _chosen(images: SeriesMap, read_header: Read) -> SequenceChoice:
@@ -196,7 +237,7 @@ def _context(
 
 def _not_analysed(
     images: SeriesMap, error: InputRejected, ports: Ports, destination: Destination
-) -> tuple[ResultObject, ...]:
+) -> tuple[CheckedResult, ...]:
     """The notice; none where no image can be read, for then there is no study to file it in."""
     received = [one for series in images.values() for one in series]
     headers = []
@@ -214,7 +255,8 @@ def _not_analysed(
         error.reason_code,
     )
     report = not_analysed_report(error.reason_code, str(error), headers, context)
-    return (ResultObject("not analysed", report),)
+    notice = ResultObject("not analysed", report)
+    return _checked([notice], Evidence(tuple(headers)), ports)
 
 
 def _check_one_patient(images: SeriesMap) -> None:

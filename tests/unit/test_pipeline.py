@@ -9,17 +9,20 @@ import pytest
 from pydicom import Dataset
 
 from models.analyser import Analysis, NetworkIdentity, NoJointSeen
-from models.delineation import Delineation
-from models.findings import POSITIONS, Finding
+from models.delineation import Contour, Delineation
+from models.findings import POSITIONS, Finding, Side
 from models.regions import REGION_LABELS
 from models.volume import Volume
+from sij_node import pipeline
 from sij_node.config import PriorityRule
+from sij_node.dicom.origin import to_part10
 from sij_node.errors import (
     ConflictingCopies,
     GeometryUnusable,
     JointNotFound,
     MixedPatients,
     PairMissing,
+    ResultsInconsistent,
 )
 from sij_node.pipeline import Ports, StudyResults, analyse_study
 from sij_node.readiness import readiness_of
@@ -194,6 +197,39 @@ def test_a_study_without_images_gives_no_notice_because_there_is_nothing_to_file
 
     assert results.objects == ()
     assert isinstance(results.rejected, PairMissing)
+
+
+def seeing_left_on_the_right(t1: Volume, stir: Volume) -> Analysis:
+    contours = tuple(
+        Contour(2, side, np.array([[1.0, column], [4.0, column]]), 1.0)
+        for side, column in ((Side.LEFT, 0.0), (Side.RIGHT, 4.0))
+    )
+    return replace(seeing_both_joints(t1, stir), t1=Delineation(contours))
+
+
+def test_results_that_would_be_on_the_wrong_side_are_not_given_out():
+    with pytest.raises(ResultsInconsistent, match="is called left and lies"):
+        Stored(t1_series(), stir_series()).analysed(seeing_left_on_the_right)
+
+
+def test_a_result_that_was_changed_on_its_way_is_not_given_out(monkeypatch):
+    def another_patient(dataset: Dataset, source_ae: str) -> bytes:
+        dataset.PatientID = "4712"
+        return to_part10(dataset, source_ae)
+
+    monkeypatch.setattr(pipeline, "to_part10", another_patient)
+    with pytest.raises(ResultsInconsistent, match="PatientID"):
+        Stored(t1_series(), stir_series()).analysed()
+    with pytest.raises(ResultsInconsistent, match="PatientID"):
+        Stored(t1_series()).analysed()
+
+
+def test_what_was_checked_is_what_is_given_out():
+    results = Stored(t1_series(), stir_series()).analysed()
+
+    assert [made.content for made in results.objects] == [
+        to_part10(made.dataset, "SIJ_NODE") for made in results.objects
+    ]
 
 
 def test_no_patient_is_named_in_a_reason():
