@@ -20,6 +20,7 @@ from sij_node.dicom.self_check.identity import (
     existing,
 )
 from sij_node.dicom.self_check.masks import check_masks
+from sij_node.dicom.self_check.presentation import check_presentation
 from sij_node.dicom.self_check.reading import Attributes, read_result
 from sij_node.dicom.self_check.reports import check_report
 from sij_node.errors import ResultsInconsistent
@@ -64,6 +65,8 @@ def _check_result(result: Attributes, known: Mapping[str, Existing], evidence: E
     check_references(result, known, evidence)
     if result.text("SOPClassUID") == SegmentationStorage:
         check_masks(result, evidence)
+    elif result.text("Modality") == "PR":
+        check_presentation(result, evidence)
     elif result.text("Modality") == "SR":
         check_report(result, evidence)
 

@@ -4,13 +4,13 @@ Source: DICOM PS3.3 C.18.6.1.2 and C.10.5.1.2: pixel coordinates are (column, ro
 the corner of the first pixel, not at its centre.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.delineation import Contour
-from models.findings import Sight
+from models.findings import Side, Sight
 from sij_node.dicom.self_check.evidence import SourceSlice, in_patient, sight_in_patient
 from sij_node.errors import ResultsInconsistent
 
@@ -57,8 +57,45 @@ def check_point(point: _Points, sight: Sight, source: SourceSlice, what: str) ->
     _check_near(float(apart), source, what)
 
 
+def contour_at(source: SourceSlice, side: Side) -> Contour:
+    """The contour that was found on a slice.
+
+    Raises
+    ------
+    ResultsInconsistent
+        If there is none.
+    """
+    contour = source.series.delineation.on(source.index, side)
+    if contour is None:
+        raise ResultsInconsistent(
+            f"A contour of the {side} joint is drawn on slice {source.index}, where none was found."
+        )
+    return contour
+
+
+def check_all(told: Sequence[Hashable], found: Sequence[Hashable], what: str) -> None:
+    """Check that everything that was found is told once, and nothing else.
+
+    Raises
+    ------
+    ResultsInconsistent
+        If it is not.
+    """
+    if len(told) != len(set(told)) or set(told) != set(found):
+        raise ResultsInconsistent(f"It shows {len(told)} {what}; {len(found)} were found.")
+
+
+def is_near(one: _Points, other: _Points, source: SourceSlice) -> bool:
+    """Whether two points are the same but for rounding."""
+    return _in_pixels(float(np.linalg.norm(one - other)), source) <= SAME_POINT_PX
+
+
+def _in_pixels(apart_mm: float, source: SourceSlice) -> float:
+    return apart_mm / min(source.series.source.volume.spacing_mm[1:])
+
+
 def _check_near(apart_mm: float, source: SourceSlice, what: str) -> None:
-    apart_px = apart_mm / min(source.series.source.volume.spacing_mm[1:])
+    apart_px = _in_pixels(apart_mm, source)
     if apart_px > SAME_POINT_PX:
         raise ResultsInconsistent(
             f"{what} is drawn {apart_px:.2f} pixels from where it was found, on slice "

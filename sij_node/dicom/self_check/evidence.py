@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydicom.dataset import Dataset
 
 from models.delineation import Contour
-from models.findings import Finding, Position, Side, Sight
+from models.findings import Finding, Position, Presence, Side, Sight
 from models.regions import REGION_LABELS
 from sij_node.dicom.analysed import AnalysedSeries
 from sij_node.dicom.volumes import SeriesVolume
@@ -104,6 +104,16 @@ class Evidence:
     def finding_at(self) -> Mapping[Position, Finding]:
         """Findings by position."""
         return {finding.position: finding for finding in self.findings}
+
+    def seen_on(self, series: AnalysedSeries) -> tuple[Finding, ...]:
+        """Findings that are present and seen best on a series."""
+        return tuple(
+            finding
+            for finding in self.findings
+            if finding.presence is Presence.PRESENT
+            and finding.sight
+            and finding.sight.sequence is series.sequence
+        )
 
     @cached_property
     def slices(self) -> Mapping[tuple[str, int | None], SourceSlice]:

@@ -5,11 +5,16 @@ Source: DICOM PS3.16 TID 1501 (lesions), TID 1410 (contours).
 
 from collections.abc import Iterator, Sequence
 
-from models.delineation import Contour
-from models.findings import Position, Presence, Side
+from models.findings import Position, Side
 from sij_node.dicom.analysed import AnalysedSeries
 from sij_node.dicom.self_check.content import Item
-from sij_node.dicom.self_check.drawings import check_line, check_point, drawn_mm
+from sij_node.dicom.self_check.drawings import (
+    check_all,
+    check_line,
+    check_point,
+    contour_at,
+    drawn_mm,
+)
 from sij_node.dicom.self_check.evidence import Evidence, SourceSlice, check_side
 from sij_node.dicom.self_check.reading import Attributes
 from sij_node.dicom.self_check.scores import (
@@ -19,7 +24,7 @@ from sij_node.dicom.self_check.scores import (
     position_of,
     site_of,
 )
-from sij_node.dicom.self_check.sources import check_description, named_slice
+from sij_node.dicom.self_check.sources import check_description, named_slice, only_series
 from sij_node.errors import ResultsInconsistent
 
 
@@ -35,10 +40,11 @@ def check_image_findings(report: Attributes, groups: Sequence[Item], evidence: E
     check_description(report, series)
     lesions = [group for group in groups if is_of_lesion(group)]
     told = [_check_lesion(group, series, evidence) for group in lesions]
-    _check_all(told, _seen_on(series, evidence), f"lesions on {series.sequence}")
+    seen = [finding.position for finding in evidence.seen_on(series)]
+    check_all(told, seen, f"lesions on {series.sequence}")
     drawn = [_check_contour(group, evidence) for group in groups if group not in lesions]
     found = [(one.slice_index, one.side) for one in series.delineation.contours]
-    _check_all(drawn, found, f"contours on {series.sequence}")
+    check_all(drawn, found, f"contours on {series.sequence}")
 
 
 def graphics(group: Item) -> Iterator[Item]:
@@ -60,25 +66,9 @@ def _graphic(group: Item, kind: str, evidence: Evidence) -> tuple[Item, SourceSl
 
 def _only_series(groups: Sequence[Item], evidence: Evidence) -> AnalysedSeries:
     kinds = ("POINT" if is_of_lesion(group) else "POLYLINE" for group in groups)
-    drawn_on = {
-        source.series.source.series_uid: source.series
-        for _, source in (
-            _graphic(group, kind, evidence) for group, kind in zip(groups, kinds, strict=True)
-        )
-    }
-    if len(drawn_on) != 1:
-        raise ResultsInconsistent(f"It draws on {len(drawn_on)} series; viewers show one.")
-    return next(iter(drawn_on.values()))
-
-
-def _seen_on(series: AnalysedSeries, evidence: Evidence) -> list[Position]:
-    return [
-        finding.position
-        for finding in evidence.findings
-        if finding.presence is Presence.PRESENT
-        and finding.sight
-        and finding.sight.sequence is series.sequence
-    ]
+    return only_series(
+        _graphic(group, kind, evidence)[1].series for group, kind in zip(groups, kinds, strict=True)
+    )
 
 
 def _check_lesion(group: Item, series: AnalysedSeries, evidence: Evidence) -> Position:
@@ -99,22 +89,8 @@ def _check_contour(group: Item, evidence: Evidence) -> tuple[int, Side]:
     drawn, source = _graphic(group, "POLYLINE", evidence)
     what = f"The contour of the {side} joint"
     check_words(group, side, what)
-    contour = _contour_at(source, side)
+    contour = contour_at(source, side)
     line = drawn_mm(drawn.attributes.numbers("GraphicData"), source)
     check_line(line, contour, source, what)
     check_side(evidence, side, line, what)
     return source.index, side
-
-
-def _contour_at(source: SourceSlice, side: Side) -> Contour:
-    contour = source.series.delineation.on(source.index, side)
-    if contour is None:
-        raise ResultsInconsistent(
-            f"A contour of the {side} joint is drawn on slice {source.index}, where none was found."
-        )
-    return contour
-
-
-def _check_all(told: Sequence[object], found: Sequence[object], what: str) -> None:
-    if len(told) != len(set(told)) or set(told) != set(found):
-        raise ResultsInconsistent(f"It shows {len(told)} {what}; {len(found)} were found.")

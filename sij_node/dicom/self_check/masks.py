@@ -22,7 +22,7 @@ from sij_node.dicom.self_check.evidence import (
     plane,
 )
 from sij_node.dicom.self_check.reading import Attributes
-from sij_node.dicom.self_check.sources import check_description, named_slice
+from sij_node.dicom.self_check.sources import check_description, named_slice, only_series
 from sij_node.dicom.self_check.vocabulary import REGIONS, SIDES, names_only
 from sij_node.errors import ResultsInconsistent
 
@@ -164,13 +164,12 @@ def _check_place(number: int, place: Plane, source: SourceSlice) -> None:
 
 def _only_series(segmentation: Attributes, frames: Sequence[Frame]) -> AnalysedSeries:
     """The series of all frames, which must be the one that the object refers to."""
-    drawn_on = {frame.source.series.source.series_uid: frame.source.series for frame in frames}
+    series = only_series(frame.source.series for frame in frames)
     named = segmentation.item("ReferencedSeriesSequence").text("SeriesInstanceUID")
-    if list(drawn_on) != [named]:
+    if series.source.series_uid != named:
         raise ResultsInconsistent(
-            f"Its frames are drawn on series {', '.join(drawn_on)}; it names {named}."
+            f"Its frames are drawn on series {series.source.series_uid}; it names {named}."
         )
-    series = drawn_on[named]
     if segmentation.text("FrameOfReferenceUID") != series.source.frame_of_reference_uid:
         raise ResultsInconsistent("The frame of reference is not that of the source series.")
     return series

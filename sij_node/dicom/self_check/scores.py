@@ -5,11 +5,13 @@ Source: DICOM PS3.16 TID 1501 (Measurement and Qualitative Evaluation Group).
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from models.findings import HEADS, POSITIONS, Finding, Head, Position, Presence, Region, Side
 from sij_node.dicom.self_check.content import Item
 from sij_node.dicom.self_check.evidence import Evidence
 from sij_node.dicom.self_check.vocabulary import (
+    COMMENT,
     FINDING,
     FINDING_SITE,
     LATERALITY,
@@ -24,14 +26,16 @@ from sij_node.dicom.self_check.vocabulary import (
     TOPOGRAPHICAL_MODIFIER,
     TRACKING_IDENTIFIER,
     names_only,
+    percents_in,
     sides_named,
 )
 from sij_node.errors import ResultsInconsistent
 
+K = TypeVar("K")
+V = TypeVar("V")
 SAME_PERCENT = 1e-4
 """Written percentages may be off by this, from rounding to decimal strings."""
 _CELL = re.compile(r"\|\s*([RL])\b([^|]*)")
-_PERCENT = re.compile(r"(\d+[.,]\d)\s*%")
 
 
 def check_scores(root: Item, groups: Sequence[Item], evidence: Evidence) -> None:
@@ -62,7 +66,8 @@ def is_of_lesion(group: Item) -> bool:
 def position_of(group: Item) -> Position:
     """Lesion, region and side by the codes of a group."""
     region, side = site_of(group)
-    return Position(side, Head(LESIONS[group.only(FINDING).code], region))
+    lesion = _known(LESIONS, group.only(FINDING).code, "lesion")
+    return Position(side, Head(lesion, region))
 
 
 def site_of(group: Item) -> tuple[Region, Side]:
@@ -70,7 +75,14 @@ def site_of(group: Item) -> tuple[Region, Side]:
     site = group.only(FINDING_SITE)
     parts = site.called(TOPOGRAPHICAL_MODIFIER)
     place = (site.code, parts[0].code if parts else None)
-    return REGIONS[place], SIDES[site.only(LATERALITY).code]
+    side = _known(SIDES, site.only(LATERALITY).code, "side")
+    return _known(REGIONS, place, "region"), side
+
+
+def _known(meanings: Mapping[K, V], code: K, what: str) -> V:
+    if code not in meanings:
+        raise ResultsInconsistent(f"A group has no {what} by its code: {code}.")
+    return meanings[code]
 
 
 def check_finding(group: Item, position: Position, evidence: Evidence) -> None:
@@ -84,13 +96,16 @@ def check_finding(group: Item, position: Position, evidence: Evidence) -> None:
     check_words(group, position.side, str(position))
     finding = evidence.finding_at.get(position)
     expected = finding.presence if finding else Presence.UNDETERMINED
-    presence = PRESENCES[group.only(PRESENCE).code]
+    presence = _known(PRESENCES, group.only(PRESENCE).code, "presence")
     if presence is not expected:
         raise ResultsInconsistent(f"{position} is told as {presence}, found {expected}.")
     if finding is None:
         if group.called(PROBABILITY):
             raise ResultsInconsistent(f"{position} was not analysed and has a probability.")
         return
+    for comment in group.called(COMMENT):
+        if not set(percents_in(comment.text)) <= {shown_percent(finding)}:
+            raise ResultsInconsistent(f"The comment on {position} tells another probability.")
     _check_number(position, "probability", group.only(PROBABILITY), finding.probability)
     for threshold in group.called(THRESHOLD):
         _check_number(position, "threshold", threshold, finding.threshold)
@@ -134,8 +149,8 @@ def _check_table(root: Item, found: Mapping[Position, Finding]) -> None:
     ]
     expected = [
         [
-            ("R", _shown(found[Position(Side.RIGHT, head)])),
-            ("L", _shown(found[Position(Side.LEFT, head)])),
+            ("R", shown_percent(found[Position(Side.RIGHT, head)])),
+            ("L", shown_percent(found[Position(Side.LEFT, head)])),
         ]
         for head in HEADS
     ]
@@ -144,13 +159,13 @@ def _check_table(root: Item, found: Mapping[Position, Finding]) -> None:
         raise ResultsInconsistent("The table shows other scores than were found.")
 
 
-def _shown(finding: Finding) -> str | None:
+def shown_percent(finding: Finding) -> str | None:
+    """A probability as people read it; None where there is none."""
     return None if finding.probability is None else f"{100 * finding.probability:.1f}"
 
 
 def _percent_in(cell: str) -> str | None:
-    found = _PERCENT.search(cell)
-    return found[1].replace(",", ".") if found else None
+    return next(iter(percents_in(cell)), None)
 
 
 def _check_summary(root: Item, found: Mapping[Position, Finding]) -> None:

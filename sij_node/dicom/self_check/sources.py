@@ -1,5 +1,7 @@
 """Which analysed slice and series a result is about, by what it refers to."""
 
+from collections.abc import Iterable
+
 from models.findings import Sequence as Kind
 from sij_node.dicom.analysed import AnalysedSeries
 from sij_node.dicom.self_check.evidence import Evidence, SourceSlice
@@ -25,6 +27,20 @@ def named_slice(reference: Attributes, evidence: Evidence, what: str) -> SourceS
             f"{what} names image {uid}, frames {frames}, which was not analysed."
         )
     return found
+
+
+def only_series(drawn_on: Iterable[AnalysedSeries]) -> AnalysedSeries:
+    """The series that everything is drawn on.
+
+    Raises
+    ------
+    ResultsInconsistent
+        If there are none or several.
+    """
+    series = {one.source.series_uid: one for one in drawn_on}
+    if len(series) != 1:
+        raise ResultsInconsistent(f"It draws on {len(series)} series, not on one.")
+    return next(iter(series.values()))
 
 
 def check_description(result: Attributes, series: AnalysedSeries) -> None:

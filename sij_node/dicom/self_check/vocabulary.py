@@ -55,6 +55,7 @@ TOPOGRAPHICAL_MODIFIER: Code = ("SCT", "106233006")
 PROBABILITY: Code = ("DCM", "122157")
 THRESHOLD: Code = ("99SIJNODE", "threshold")
 PRESENCE: Code = ("DCM", "121052")
+COMMENT: Code = ("DCM", "121106")
 SUMMARY: Code = ("LN", "55112-7")
 PERCENT: Code = ("UCUM", "%")
 
@@ -62,11 +63,17 @@ _SIDE = re.compile(
     r"\b(?:(left|links|linke[rsnm]?)|(?:right|rechts|rechte[rsnm]?))\b", re.IGNORECASE
 )
 """English and German."""
+_PERCENT = re.compile(r"(\d+[.,]\d)\s*%")
 
 
 def sides_named(text: str) -> list[Side]:
     """The sides that a text names, in its order."""
     return [Side.LEFT if found[1] else Side.RIGHT for found in _SIDE.finditer(text)]
+
+
+def percents_in(text: str) -> list[str]:
+    """The percentages with one decimal that a text tells, with a point."""
+    return [found.replace(",", ".") for found in _PERCENT.findall(text)]
 
 
 def names_only(text: str, side: Side) -> bool:
