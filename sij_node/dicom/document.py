@@ -84,14 +84,27 @@ def _replaced(context: ResultContext, kind: str, study_uid: str) -> list[Instanc
     ]
 
 
+def referenced_images(headers: Iterable[Dataset]) -> list[Dataset]:
+    """Every image, in the order of their UIDs."""
+    return [
+        _reference(sop_class, instance)
+        for _, _, sop_class, instance in sorted(map(_named_in, headers), key=lambda one: one[3])
+    ]
+
+
+def _reference(sop_class: str, instance: str) -> Dataset:
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = sop_class
+    reference.ReferencedSOPInstanceUID = instance
+    return reference
+
+
 def referenced(instances: Iterable[Instance]) -> list[Dataset]:
     """Instances by study and series, in the order of their UIDs."""
     tree: dict[str, dict[str, list[Dataset]]] = {}
     for study, series, sop_class, instance in sorted(instances, key=lambda one: one[3]):
-        reference = Dataset()
-        reference.ReferencedSOPClassUID = sop_class
-        reference.ReferencedSOPInstanceUID = instance
-        tree.setdefault(study, {}).setdefault(series, []).append(reference)
+        of_study = tree.setdefault(study, {})
+        of_study.setdefault(series, []).append(_reference(sop_class, instance))
     return [_study(uid, of_series) for uid, of_series in sorted(tree.items())]
 
 

@@ -9,8 +9,11 @@ from models.findings import Finding
 from sij_node.dicom.analysed import AnalysedSeries
 from sij_node.dicom.image_findings import image_findings_report
 from sij_node.dicom.origin import ResultContext
+from sij_node.dicom.page import page_report
+from sij_node.dicom.presentation import presentation_state
 from sij_node.dicom.report import scores_report
 from sij_node.dicom.segmentation import joint_segmentation
+from sij_node.dicom.summary import summary
 from sij_node.profiles import ObjectName
 
 
@@ -48,8 +51,7 @@ class AnalysedStudy:
 
 def result_objects(study: AnalysedStudy, context: ResultContext) -> tuple[ResultObject, ...]:
     """What the context's profile asks for, in its order."""
-    wanted = [name for name in context.profile.objects if name in _MAKERS]
-    return tuple(made for name in wanted for made in _MAKERS[name](study, context))
+    return tuple(made for name in context.profile.objects for made in _MAKERS[name](study, context))
 
 
 def _segmentations(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
@@ -71,8 +73,28 @@ def _scores(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObje
     yield ResultObject("scores", made)
 
 
+def _presentations(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
+    for one in study.series:
+        if one.contours or one.seen(study.findings):
+            made = presentation_state(one, study.findings, context)
+            yield ResultObject(one.kind("presentation"), made)
+
+
+def _summary(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
+    for number, made in enumerate(summary(study.series, study.findings, context), 1):
+        yield ResultObject("summary" if number == 1 else f"summary {number}", made)
+
+
+def _page(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
+    made = page_report(study.series, study.findings, study.remarks, context)
+    yield ResultObject("pdf", made)
+
+
 _MAKERS: Mapping[ObjectName, Callable[[AnalysedStudy, ResultContext], Iterator[ResultObject]]] = {
     "seg": _segmentations,
     "findings": _findings,
     "scores": _scores,
+    "presentation": _presentations,
+    "summary": _summary,
+    "pdf": _page,
 }

@@ -29,6 +29,7 @@ class Wording:
     places: Mapping[Region, str]
     joint: str
     lesions: Mapping[Lesion, str]
+    letters: Mapping[Lesion, str]
     regions: Mapping[Region, str]
     lesion_at: str
     contour: str
@@ -48,6 +49,7 @@ class Wording:
     key_images: str
     side_of_patient: str
     limits: str
+    limits_in_full: str
     weights: str
     software: str
     patient: str
@@ -103,6 +105,7 @@ ENGLISH = Wording(
     places={region: f"{{side}} {region}" for region in Region},
     joint="{side} sacroiliac joint",
     lesions={lesion: str(lesion) for lesion in Lesion},
+    letters=dict(zip(Lesion, "OEFSA", strict=True)),
     regions={region: str(region) for region in Region},
     lesion_at="{place} {lesion}",
     contour="{joint}, {sequence} image {image}",
@@ -122,6 +125,11 @@ ENGLISH = Wording(
     key_images="Key images",
     side_of_patient="right and left are the patient's",
     limits="Limits",
+    limits_in_full=(
+        "Made by software from the T1 and STIR series alone, and not checked by a person. A lesion "
+        "counts as present from its threshold, the tick in each bar. A ring shows where a lesion "
+        "is seen best, not how large it is."
+    ),
     weights="Networks",
     software="Software",
     patient="Patient",
@@ -159,6 +167,7 @@ GERMAN = Wording(
         Lesion.SCLEROSIS: "Sklerose",
         Lesion.ANKYLOSIS: "Ankylose",
     },
+    letters=dict(zip(Lesion, "ÖEFSA", strict=True)),
     regions={
         Region.UPPER_ILIUM: "Ilium kranial",
         Region.LOWER_ILIUM: "Ilium kaudal",
@@ -184,6 +193,11 @@ GERMAN = Wording(
     key_images="Schlüsselbilder",
     side_of_patient="rechts und links sind die Seiten des Patienten",
     limits="Grenzen",
+    limits_in_full=(
+        "Von Software allein aus der T1- und der STIR-Serie erstellt und von niemandem geprüft. "
+        "Eine Läsion gilt ab ihrem Schwellenwert, dem Strich in jedem Balken, als vorhanden. Ein "
+        "Ring zeigt, wo eine Läsion am besten zu sehen ist, nicht wie groß sie ist."
+    ),
     weights="Netze",
     software="Software",
     patient="Patient",
