@@ -1,5 +1,6 @@
 """Results are read back before they are sent: whatever was changed on the way is noticed."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -50,7 +51,8 @@ def evidence_of(study: AnalysedStudy) -> Evidence:
 
 
 def made(study: AnalysedStudy, **profile) -> Made:
-    wanted = preset("everything").model_copy(update=profile)
+    drawn = {"objects": ("seg", "findings", "scores", "presentation"), **profile}
+    wanted = preset("everything").model_copy(update=drawn)
     objects = result_objects(study, replace(context(), profile=wanted))
     return Made(evidence_of(study), {one.kind: to_part10(one.dataset, "NODE") for one in objects})
 
@@ -210,6 +212,15 @@ def swap_words_of(*keywords: str) -> Change:
     return swap
 
 
+def everything_called_by_the_other_side(dataset: Dataset) -> None:
+    """All of it consistent: codes and words."""
+    swap_codes_of_sides(dataset)
+    for item in every_item(dataset):
+        for keyword in ("SegmentLabel", "TrackingID", "TextValue"):
+            if keyword in item:
+                setattr(item, keyword, other_side(item.get(keyword)))
+
+
 def upper_for_lower(seg: Dataset) -> None:
     parts = {"264217000": "261089000", "261089000": "264217000"}
     for item in every_item(seg):
@@ -255,6 +266,7 @@ WRONG_MASKS = [
     with_one_empty_frame,
 ]
 WRONG_NAMES = [
+    everything_called_by_the_other_side,
     swap_codes_of_sides,
     swap_words_of("SegmentLabel"),
     swap_words_of("TrackingID"),
@@ -397,6 +409,7 @@ WRONG_SCORES = [
     other_threshold,
     other_presence,
     one_side_coded_otherwise,
+    everything_called_by_the_other_side,
     swap_codes_of_sides,
     without_a_group,
     one_tracking_for_two,
@@ -494,6 +507,7 @@ WRONG_DRAWINGS = [
     lesion_left_out,
 ]
 OTHERWISE_TOLD = [
+    everything_called_by_the_other_side,
     drawn_on_the_other_series,
     another_probability,
     swap_codes_of_sides,
@@ -520,14 +534,101 @@ def test_findings_on_images_that_are_told_otherwise_are_noticed(classic, change)
 
 
 @pytest.mark.parametrize("step", [-1, 1])
-def test_drawings_on_frames_counted_from_another_number_are_noticed(many_frames, step):
-    def count_otherwise(report: Dataset) -> None:
-        for item in every_item(report):
-            if "ReferencedFrameNumber" in item:
-                item.ReferencedFrameNumber += step
+@pytest.mark.parametrize("kind", ["findings t1", "presentation t1"])
+def test_drawings_on_frames_counted_from_another_number_are_noticed(many_frames, kind, step):
+    def count_otherwise(drawn: Dataset) -> None:
+        for item in every_item(drawn):
+            frame = item.get("ReferencedFrameNumber")
+            if isinstance(frame, int):
+                item.ReferencedFrameNumber = frame + step
 
     with pytest.raises(ResultsInconsistent):
-        check_results(many_frames.changed("findings t1", count_otherwise), many_frames.evidence)
+        check_results(many_frames.changed(kind, count_otherwise), many_frames.evidence)
+
+
+# ---- presentation states -------------------------------------------------------------------------
+
+
+def annotations(state: Dataset) -> list[Dataset]:
+    return list(state.GraphicAnnotationSequence)
+
+
+def graphic(annotation: Dataset) -> Dataset:
+    return annotation.GraphicObjectSequence[0]
+
+
+def lines_from_the_centre(state: Dataset) -> None:
+    """As if pixel coordinates began at the centre of the first pixel."""
+    for one in annotations(state):
+        graphic(one).GraphicData = [float(x) - 0.5 for x in graphic(one).GraphicData]
+
+
+def a_ring_beside_its_lesion(state: Dataset) -> None:
+    last = graphic(annotations(state)[-1])
+    last.GraphicData = [last.GraphicData[0] + 0.2, *list(last.GraphicData)[1:]]
+
+
+def images_of_two_exchanged(state: Dataset) -> None:
+    one, other = annotations(state)[0], annotations(state)[2]
+    one.ReferencedImageSequence, other.ReferencedImageSequence = (
+        other.ReferencedImageSequence,
+        one.ReferencedImageSequence,
+    )
+
+
+def graphics_of_two_sides_exchanged(state: Dataset) -> None:
+    one, other = annotations(state)[:2]
+    one.GraphicObjectSequence, other.GraphicObjectSequence = (
+        other.GraphicObjectSequence,
+        one.GraphicObjectSequence,
+    )
+
+
+def without_the_first(state: Dataset) -> None:
+    del state.GraphicAnnotationSequence[0]
+
+
+def without_the_last(state: Dataset) -> None:
+    del state.GraphicAnnotationSequence[-1]
+
+
+def the_last_twice(state: Dataset) -> None:
+    state.GraphicAnnotationSequence.append(annotations(state)[-1])
+
+
+def label_on_the_other_side(state: Dataset) -> None:
+    label = annotations(state)[0].TextObjectSequence[0]
+    label.AnchorPoint = annotations(state)[1].TextObjectSequence[0].AnchorPoint
+
+
+def percentage_of_another_lesion(state: Dataset) -> None:
+    label = annotations(state)[-1].TextObjectSequence[0]
+    label.UnformattedTextValue = re.sub(r"[\d.]+ %", "12.3 %", label.UnformattedTextValue)
+
+
+WRONG_PRESENTATIONS = [
+    lines_from_the_centre,
+    a_ring_beside_its_lesion,
+    images_of_two_exchanged,
+    graphics_of_two_sides_exchanged,
+    without_the_first,
+    without_the_last,
+    the_last_twice,
+    label_on_the_other_side,
+    percentage_of_another_lesion,
+    swap_words_of("UnformattedTextValue"),
+    drawn_on_the_other_series,
+    other_series_named,
+    other_description,
+]
+
+
+@pytest.mark.parametrize("change", WRONG_PRESENTATIONS, ids=lambda change: change.__name__)
+def test_a_changed_presentation_state_is_noticed(results, change):
+    with pytest.raises(ResultsInconsistent, match="PR") as caught:
+        check_results(results.changed("presentation t1", change), results.evidence)
+
+    assert_names_no_patient(caught.value)
 
 
 # ---- whose it is, and what it names --------------------------------------------------------------

@@ -82,10 +82,10 @@ class Attributes:
             raise ResultsInconsistent(f"{keyword} has {len(found)} values, not one.")
         return int(found[0])
 
-    def octets(self, keyword: str) -> memoryview:
+    def octets(self, keyword: str) -> bytes:
         """A value as it is stored; empty where it is absent."""
         element = self.by_tag.get(_tag(keyword))
-        return element.octets if element else memoryview(b"")
+        return element.octets if element else b""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -93,13 +93,13 @@ class Element:
     """One attribute: its value representation, and its octets or its items."""
 
     vr: bytes
-    octets: memoryview
+    octets: bytes
     items: tuple[Attributes, ...] = ()
 
     @property
     def text(self) -> str:
         """As a text; results are written in Unicode."""
-        return bytes(self.octets).decode("utf-8").strip(" \0")
+        return self.octets.decode("utf-8").strip(" \0")
 
     @property
     def numbers(self) -> tuple[float, ...]:
@@ -120,7 +120,7 @@ def read_result(file: bytes) -> Attributes:
     """
     if file[_PREAMBLE - 4 : _PREAMBLE] != b"DICM":
         raise ResultsInconsistent("It is no DICOM file.")
-    found, _ = _elements(memoryview(file), _PREAMBLE, len(file))
+    found, _ = _elements(file, _PREAMBLE, len(file))
     if found.text("TransferSyntaxUID") in _OTHERWISE_ENCODED:
         raise ResultsInconsistent("It is not written in Explicit VR Little Endian.")
     return found
@@ -134,9 +134,9 @@ def _tag(keyword: str) -> int:
     return int(tag)
 
 
-def _elements(octets: memoryview, at: int, end: int) -> tuple[Attributes, int]:
+def _elements(octets: bytes, at: int, end: int) -> tuple[Attributes, int]:
     """The elements up to `end`, or up to the delimiter of their item; and where they end."""
-    _check_there(octets, end)
+    _check_there(len(octets), end)
     found: dict[int, Element] = {}
     while at < end:
         group, number, vr, length = _ELEMENT.unpack_from(octets, at)
@@ -148,19 +148,19 @@ def _elements(octets: memoryview, at: int, end: int) -> tuple[Attributes, int]:
             at += _LENGTH.size
         if vr == b"SQ":
             items, at = _items(octets, at, length)
-            found[group << 16 | number] = Element(vr, octets[:0], items)
+            found[group << 16 | number] = Element(vr, b"", items)
             continue
         beginning, at = at, _after_value(octets, at, length)
-        _check_there(octets[:end], at)
+        _check_there(end, at)
         found[group << 16 | number] = Element(vr, octets[beginning:at])
     return Attributes(found), at
 
 
-def _items(octets: memoryview, at: int, length: int) -> tuple[tuple[Attributes, ...], int]:
+def _items(octets: bytes, at: int, length: int) -> tuple[tuple[Attributes, ...], int]:
     """The items of a sequence of defined or undefined length; and where it ends."""
     items = []
     end = len(octets) if length == _UNDEFINED else at + length
-    _check_there(octets, end)
+    _check_there(len(octets), end)
     while at < end:
         group, number, size = _ITEM.unpack_from(octets, at)
         at += _ITEM.size
@@ -171,7 +171,7 @@ def _items(octets: memoryview, at: int, length: int) -> tuple[tuple[Attributes, 
     return tuple(items), at
 
 
-def _after_value(octets: memoryview, at: int, length: int) -> int:
+def _after_value(octets: bytes, at: int, length: int) -> int:
     """Where a value ends; encapsulated pixels end with a delimiter."""
     if length != _UNDEFINED:
         return at + length
@@ -182,6 +182,6 @@ def _after_value(octets: memoryview, at: int, length: int) -> int:
             return at
 
 
-def _check_there(octets: memoryview, end: int) -> None:
-    if end > len(octets):
+def _check_there(length: int, end: int) -> None:
+    if end > length:
         raise ResultsInconsistent("It ends before its last attribute does.")
