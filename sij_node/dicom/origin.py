@@ -136,7 +136,9 @@ class ResultContext:
     def description(self, kind: SeriesKind) -> str:
         """Series Description of a result."""
         own = self.profile.series_descriptions.get(kind, self.wording.series[kind])
-        return own if self.revision == 1 else f"{own} ({self.revision})"
+        if self.revision == 1:
+            return own
+        return self.wording.revision.format(series=own, number=self.revision)
 
 
 def derived_uid(*parts: str) -> str:

@@ -7,6 +7,7 @@ Source: DICOM PS3.3 A.33.1 (Grayscale Softcopy Presentation State), C.10.5 (grap
 whose pixel coordinates start at the corner of the first pixel), C.10.7 (layers), C.11.8 (window).
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -28,8 +29,8 @@ COLOURS = {CONTOURS: (255, 221, 51), LESIONS: (255, 80, 60)}
 DARKEST_PERCENT, BRIGHTEST_PERCENT = 1.0, 99.5
 RING_MM = 4.0
 LABEL_ABOVE_MM = 6.0
-LABEL_BESIDE_MM = 5.0
-LABEL_HEIGHT_MM = 7.0
+LIST_EDGE, LIST_LINE = 0.02, 0.03
+"""Margin of the lists of lesions, and height of a line, as parts of the image."""
 
 
 def presentation_state(
@@ -99,25 +100,32 @@ def _contour(contour: Contour, analysed: AnalysedSeries, context: ResultContext)
 def _lesions(
     seen: Sequence[tuple[Finding, Sight]], analysed: AnalysedSeries, context: ResultContext
 ) -> Iterator[Dataset]:
-    """A ring around each lesion, its name beside it and clear of the other names."""
+    """A ring around each lesion; its name in a list above the joints, with a line to the ring."""
+    _, rows, columns = analysed.source.volume.voxels.shape
     _, row_mm, column_mm = analysed.source.volume.spacing_mm
-    free: dict[int, float] = {}
-    for finding, sight in sorted(seen, key=lambda one: one[1].row):
-        row = max(sight.row, free.get(sight.slice_index, sight.row))
-        free[sight.slice_index] = row + LABEL_HEIGHT_MM / row_mm
-        ring = [
-            (sight.row, column) for column in (sight.column, sight.column + RING_MM / column_mm)
-        ]
-        yield _annotation(
-            LESIONS,
-            analysed,
-            sight.slice_index,
-            _graphic("CIRCLE", in_pixels(ring)),
-            _label(
-                context.wording.comment(finding),
-                in_pixels((row, sight.column + LABEL_BESIDE_MM / column_mm)),
-            ),
-        )
+    listed: Counter[tuple[int, bool]] = Counter()
+    for finding, at in sorted(seen, key=lambda one: one[1].row):
+        place = (at.slice_index, at.column < columns / 2)
+        above = in_pixels((at.row - RING_MM / row_mm, at.column))
+        label = _label(context.wording.comment(finding), above)
+        _put_in_list(label, listed[place], place[1], (rows, columns))
+        listed[place] += 1
+        ring = in_pixels([(at.row, at.column), (at.row, at.column + RING_MM / column_mm)])
+        yield _annotation(LESIONS, analysed, at.slice_index, _graphic("CIRCLE", ring), label)
+
+
+def _put_in_list(label: Dataset, line: int, on_the_left: bool, shape: tuple[int, int]) -> None:
+    rows, columns = shape
+    left = LIST_EDGE if on_the_left else 0.5 + LIST_EDGE
+    top = LIST_EDGE + line * LIST_LINE
+    label.BoundingBoxAnnotationUnits = "PIXEL"
+    label.BoundingBoxTopLeftHandCorner = [left * columns, top * rows]
+    label.BoundingBoxBottomRightHandCorner = [
+        (left + 0.5 - 2 * LIST_EDGE) * columns,
+        (top + LIST_LINE) * rows,
+    ]
+    label.BoundingBoxTextHorizontalJustification = "LEFT"
+    label.AnchorPointVisibility = "Y"
 
 
 def _annotation(

@@ -56,6 +56,7 @@ class Wording:
     born: str
     study: str
     nothing_here: str
+    revision: str
     series: Mapping[SeriesKind, str]
 
     def place(self, side: Side, region: Region) -> str:
@@ -136,6 +137,7 @@ ENGLISH = Wording(
     born="born",
     study="Study",
     nothing_here="No lesion is seen best on this image.",
+    revision="{series}, revision {number}",
     series={
         "scores": "SIJ lesion scores",
         "seg t1": "SIJ regions on T1",
@@ -204,6 +206,7 @@ GERMAN = Wording(
     born="geb.",
     study="Untersuchung",
     nothing_here="Auf diesem Bild ist keine Läsion am besten zu sehen.",
+    revision="{series}, Revision {number}",
     series={
         "scores": "ISG Läsionen, alle Werte",
         "seg t1": "ISG Regionen auf T1",

@@ -97,13 +97,27 @@ def test_the_label_of_a_joint_stands_above_it_in_any_orientation():
 
 def test_labels_of_lesions_on_one_slice_do_not_cover_each_other():
     _, state = state_on(classic_series(VALUES))
-    rows = {}
+    boxes = {}
     for label, image, _ in drawn(state, "LESIONS"):
-        rows.setdefault(image.ReferencedSOPInstanceUID, []).append(label.AnchorPoint[1])
+        left, top = label.BoundingBoxTopLeftHandCorner
+        right, bottom = label.BoundingBoxBottomRightHandCorner
+        assert 0 <= left < right <= 12
+        assert 0 <= top < bottom <= 16
+        boxes.setdefault((image.ReferencedSOPInstanceUID, left), []).append((top, bottom))
 
-    assert max(map(len, rows.values())) > 1
-    for of_image in rows.values():
-        assert (np.diff(sorted(of_image)) > 5).all()
+    assert max(map(len, boxes.values())) > 1
+    for stack in boxes.values():
+        tops, bottoms = np.array(sorted(stack)).T
+        assert (tops[1:] > bottoms[:-1] - 1e-5).all()
+
+
+def test_the_name_of_a_lesion_is_tied_to_its_ring():
+    one, state = state_on(classic_series(VALUES))
+
+    for label, image, graphic in drawn(state, "LESIONS"):
+        centre, anchor = in_patient(one, image, [*graphic.GraphicData[:2], *label.AnchorPoint])
+        assert np.linalg.norm(anchor - centre) == pytest.approx(RING_MM, abs=0.01)
+        assert label.AnchorPointVisibility == "Y"
 
 
 def test_all_images_of_the_series_are_shown_in_one_window_of_their_stored_values():

@@ -60,7 +60,7 @@ def test_other_inputs_make_a_report_that_names_the_one_before():
     assert replaced_by(second) == [first.SOPInstanceUID]
     assert second.SOPInstanceUID != first.SOPInstanceUID
     assert second.SeriesInstanceUID != first.SeriesInstanceUID
-    assert second.SeriesDescription == "SIJ lesion scores (2)"
+    assert second.SeriesDescription == "SIJ lesion scores, revision 2"
 
 
 def test_when_nothing_changed_the_same_bytes_are_made_again():
@@ -79,7 +79,7 @@ def test_a_revision_given_by_several_jobs_counts_once():
     third = scored(THIRD, (given(first), given(first), given(second), given(second)))
 
     assert replaced_by(third) == [second.SOPInstanceUID]
-    assert third.SeriesDescription == "SIJ lesion scores (3)"
+    assert third.SeriesDescription == "SIJ lesion scores, revision 3"
 
 
 def test_the_same_analysis_after_another_history_is_another_document():
