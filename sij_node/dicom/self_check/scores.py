@@ -177,7 +177,7 @@ def _check_summary(root: Item, found: Mapping[Position, Finding]) -> None:
     told = sides_named(first)
     if told != present:
         raise ResultsInconsistent(
-            f"The summary names {told.count(Side.LEFT)} lesions left, {told.count(Side.RIGHT)} "
-            f"right; {present.count(Side.LEFT)} and {present.count(Side.RIGHT)} are present, "
-            "perhaps in another order."
+            f"The summary names the sides of other lesions: {told.count(Side.LEFT)} left and "
+            f"{told.count(Side.RIGHT)} right; {present.count(Side.LEFT)} and "
+            f"{present.count(Side.RIGHT)} are present."
         )
