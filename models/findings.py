@@ -8,6 +8,7 @@ Source: paper, "The SIJ lesions"; positive means a Berlin score of 1 or more.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isfinite
 
 
 class Side(StrEnum):
@@ -84,6 +85,37 @@ class Presence(StrEnum):
     UNDETERMINED = "undetermined"
 
 
+class Sequence(StrEnum):
+    """The two images of every slice that the networks look at."""
+
+    T1 = "T1"
+    STIR = "STIR"
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The point at which a lesion is seen best.
+
+    Parameters
+    ----------
+    sequence
+        On which of the two series.
+    slice_index
+        Index along the first axis of that series' volume as it was given.
+    row, column
+        Native indices of that slice, index-centred: (0, 0) is the centre of the first pixel.
+    """
+
+    sequence: Sequence
+    slice_index: int
+    row: float
+    column: float
+
+    def __post_init__(self) -> None:
+        if self.slice_index < 0 or not (isfinite(self.row) and isfinite(self.column)):
+            raise ValueError(f"slice {self.slice_index}, ({self.row}, {self.column}) is no point")
+
+
 @dataclass(frozen=True)
 class Finding:
     """What the networks say of one position.
@@ -96,11 +128,14 @@ class Finding:
         Between 0 and 1; None where the position was not evaluable.
     threshold
         At or above this probability the lesion counts as present.
+    sight
+        Where it is seen best; None where that is not known.
     """
 
     position: Position
     probability: float | None
     threshold: float
+    sight: Sight | None = None
 
     def __post_init__(self) -> None:
         if self.probability is not None and not 0 <= self.probability <= 1:

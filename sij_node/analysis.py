@@ -18,11 +18,10 @@ from models.analyser import Analyser
 from models.weights import WeightsInvalid
 from sij_node.analysis_process import Order, Outcome, answer_orders
 from sij_node.config import Config, WorkerConfig
-from sij_node.dicom.origin import to_part10
 from sij_node.errors import WeightsRefused
 from sij_node.jobs import Result
 from sij_node.logs import configure_logging
-from sij_node.pipeline import Ports, ResultObject, analyse_study
+from sij_node.pipeline import CheckedResult, Destination, Ports, analyse_study
 from sij_node.store.reading import read_checked, read_header
 from sij_node.store.spool import Spool
 
@@ -49,33 +48,46 @@ def serve(pipe: Connection, config: Config) -> None:
     _limit_memory(config.worker, analyser)
     log.info("networks ready", model=_named(analyser), device=str(analyser.device))
     spool = Spool(config.node.data_folder / "spool")
-    answer_orders(pipe, partial(_fulfil, analyser, spool, config.node.ae_title))
+    answer_orders(pipe, partial(_fulfil, analyser, spool, config))
 
 
+<<<<<<< HEAD
 def _fulfil(analyser: Analyser, spool: Spool, ae_title: str, order: Order) -> Outcome:
+=======
+def _end_with_the_worker() -> None:
+    """An orphan would compute what nobody takes any more, beside its successor."""
+    worker = multiprocessing.parent_process()
+    if worker is not None:
+        worker.join()
+        os._exit(os.EX_TEMPFAIL)
+
+
+def _fulfil(analyser: Analyser, spool: Spool, config: Config, order: Order) -> Outcome:
+>>>>>>> five
     ports = Ports(
         header=partial(read_header, spool),
         dataset=partial(read_checked, spool),
         analyse=analyser.analyse,
+        ae_title=config.node.ae_title,
     )
-    study = analyse_study(order.instances, order.conflicts, ports)
-    kept = tuple(_kept(spool, made, ae_title) for made in study.objects)
+    destination = Destination(config.profile_for(order.destination), order.history)
+    study = analyse_study(order.instances, order.conflicts, ports, destination)
+    kept = tuple(_kept(spool, made) for made in study.objects)
     note = "; ".join(f"series {uid}: {reason}" for uid, reason in study.series.items())
     return Outcome(kept, study.weights, note, study.rejected)
 
 
-def _kept(spool: Spool, made: ResultObject, ae_title: str) -> Result:
+def _kept(spool: Spool, made: CheckedResult) -> Result:
     """Put a result on the disk, under a name that says nothing but its content."""
-    content = to_part10(made.dataset, ae_title)
-    sha256 = hashlib.sha256(content).hexdigest()
+    sha256 = hashlib.sha256(made.content).hexdigest()
     return Result(
         sop_instance_uid=str(made.dataset.SOPInstanceUID),
         sop_class_uid=str(made.dataset.SOPClassUID),
         kind=made.kind,
         series_uid=str(made.dataset.SeriesInstanceUID),
-        file_name=spool.keep_result(content, f"{sha256}.dcm"),
+        file_name=spool.keep_result(made.content, f"{sha256}.dcm"),
         sha256=sha256,
-        size_bytes=len(content),
+        size_bytes=len(made.content),
         transfer_syntax_uid="1.2.840.10008.1.2.1",
     )
 

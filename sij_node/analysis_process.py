@@ -27,10 +27,20 @@ START_LIMIT_S = 120.0
 
 @dataclass(frozen=True)
 class Order:
-    """What the child is asked to analyse."""
+    """What the child is asked to analyse.
+
+    Parameters
+    ----------
+    destination
+        AE title of who gets the results.
+    history
+        The results it was given for this study before, the oldest first.
+    """
 
     instances: tuple[ReceivedInstance, ...]
     conflicts: tuple[Refusal, ...]
+    destination: str = ""
+    history: tuple[tuple[Result, ...], ...] = ()
 
 
 @dataclass(frozen=True)

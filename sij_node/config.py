@@ -20,6 +20,7 @@ from pydantic import (
 from pydicom.datadict import tag_for_keyword
 
 from sij_node.errors import ConfigurationInvalid
+from sij_node.profiles import MINIMAL, PRESETS, Profile, preset
 
 
 def _printable_ascii(title: str) -> str:
@@ -115,6 +116,8 @@ class PeerConfig(Section):
     """Studies of a peer with a higher number are analysed first."""
     tls: bool = False
     """Send results over TLS, with the certificates of [listener.tls]."""
+    profile: str = "minimal"
+    """What is sent: minimal, ohif, orthanc, everything, or the name of a [[profile]]."""
 
 
 class PriorityRule(Section):
@@ -200,6 +203,7 @@ class Config(Section):
     node: NodeConfig
     listener: ListenerConfig = ListenerConfig()
     peer: Annotated[tuple[PeerConfig, ...], AfterValidator(_somebody)]
+    profile: tuple[Profile, ...] = ()
     priority_rule: tuple[PriorityRule, ...] = ()
     study: StudyConfig = StudyConfig()
     database: DatabaseConfig = DatabaseConfig()
@@ -226,6 +230,19 @@ class Config(Section):
             raise ValueError("peer: tls = true needs the certificates of [listener.tls]")
         return self
 
+    @model_validator(mode="after")
+    def _profiles_are_known(self) -> Self:
+        names = [*PRESETS, *(profile.name for profile in self.profile)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"profile: {', '.join(twice)} is there more than once")
+        unknown = sorted({peer.profile for peer in self.peer} - set(names))
+        if unknown:
+            raise ValueError(
+                f"peer: there is no profile {', '.join(unknown)}; there are {', '.join(names)}"
+            )
+        return self
+
     @property
     def database_url(self) -> str:
         """SQLAlchemy URL of the job table."""
@@ -234,6 +251,12 @@ class Config(Section):
     def peer_titled(self, ae_title: str) -> PeerConfig | None:
         """The peer with this AE title, or None when it is not configured."""
         return next((peer for peer in self.peer if peer.ae_title == ae_title), None)
+
+    def profile_for(self, ae_title: str) -> Profile:
+        """What a peer gets; the smallest profile for one that is not configured any more."""
+        peer = self.peer_titled(ae_title)
+        known = {name: preset(name) for name in PRESETS} | {own.name: own for own in self.profile}
+        return known[peer.profile] if peer else MINIMAL
 
 
 def load_config(path: Path) -> Config:

@@ -10,6 +10,7 @@ from sij_node.config import PeerConfig
 from sij_node.errors import DestinationUnavailable, SpoolUnavailable
 from sij_node.jobs import Delivery, DeliveryState, Job, RetryPolicy
 from sij_node.network.sender import OutgoingObject, Sent
+from sij_node.profiles import Profile
 from sij_node.store.job_table import JobTable
 from sij_node.store.lease import held, one_after_the_other
 from sij_node.store.spool import Spool
@@ -29,6 +30,7 @@ class Courier:
         spool: Spool,
         send: Send,
         peer_titled: Callable[[str], PeerConfig | None],
+        profile_for: Callable[[str], Profile],
         policy: RetryPolicy,
         lease_s: float,
         stop: threading.Event,
@@ -38,6 +40,7 @@ class Courier:
         self._spool = spool
         self._send = send
         self._peer_titled = peer_titled
+        self._profile_for = profile_for
         self._policy = policy
         self._lease_s = lease_s
         self._stop = stop
@@ -93,7 +96,10 @@ class Courier:
                 raise DestinationUnavailable(
                     f"{destination} is not a [[peer]] of config.toml any more; add it again."
                 )
-            objects = [self._outgoing(d) for d in pending if d.destination == destination]
+            profile = self._profile_for(destination)
+            its_own = [each for each in pending if each.destination == destination]
+            its_own.sort(key=lambda each: (profile.place_of(each.result.kind), each.result.kind))
+            objects = [self._outgoing(each) for each in its_own]
             for sent in self._send(peer, objects):
                 self._table.record_delivery(
                     job,

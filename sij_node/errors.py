@@ -144,6 +144,10 @@ class StoredCopyDamaged(InternalFault):
     """The disk gives back other bytes than were stored."""
 
 
+class ResultsInconsistent(InternalFault):
+    """A result, read back, says something else than was found; nothing of it may be sent."""
+
+
 class IllegalStep(InternalFault):
     """A step that the job's state does not allow."""
 

@@ -298,12 +298,12 @@ def family_of(error: NodeError) -> str:
 
 @dataclass(frozen=True)
 class Result:
-    """A stored object that the node has made: a segmentation, the scores or a notice.
+    """A stored object that the node has made, for instance a segmentation or a report.
 
     Parameters
     ----------
     kind
-        ``"seg t1"``, ``"seg stir"``, ``"scores"`` or ``"not analysed"``.
+        As in `sij_node.profiles.SeriesKind`; with a number where one series holds several.
     file_name
         Name within the spool; empty once its file was cleared away.
     sha256

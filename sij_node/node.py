@@ -189,6 +189,7 @@ def _courier(config: Config, store: Store, name: str, stop: threading.Event) -> 
         store.spool,
         sender.send,
         config.peer_titled,
+        config.profile_for,
         _policy(config.retry, config.retry.delivery_attempts),
         config.worker.lease_s,
         stop,

@@ -4,17 +4,22 @@ Nothing here touches a socket, a file or a database: how instances are read and 
 are comes in as plain callables.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydicom import Dataset
 
 from models.analyser import Analysis, NetworkIdentity, NoJointSeen
+from models.findings import Sequence as Kind
 from models.volume import Volume
 from sij_node import __version__
-from sij_node.dicom.origin import Network, ResultContext, inputs_digest
-from sij_node.dicom.report import not_analysed_report, scores_report
-from sij_node.dicom.segmentation import joint_segmentation
+from sij_node.dicom.analysed import AnalysedSeries
+from sij_node.dicom.headers import text
+from sij_node.dicom.origin import Network, ResultContext, inputs_digest, to_part10
+from sij_node.dicom.report import not_analysed_report
+from sij_node.dicom.results import AnalysedStudy, ResultObject, result_objects
+from sij_node.dicom.revisions import Revision, in_history
+from sij_node.dicom.self_check import Evidence, check_results
 from sij_node.dicom.sequences import SequenceChoice, acquisition_facts, choose_pair
 from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
 from sij_node.errors import (
@@ -24,13 +29,12 @@ from sij_node.errors import (
     MixedPatients,
     PairMissing,
 )
+from sij_node.profiles import MINIMAL, Profile
 from sij_node.readiness import Read, SeriesMap, image_series
 from sij_node.study import ReceivedInstance, Refusal
 
 Analyse = Callable[[Volume, Volume], Analysis]
 Progress = Callable[[str], None]
-
-STAND_IN_REMARK = "A fat-saturated T2 series stood in for the STIR."
 
 
 @dataclass(frozen=True)
@@ -47,20 +51,48 @@ class Ports:
         The networks.
     progress
         Told the name of each stage as it begins.
+    ae_title
+        The node's own; every result names it.
     """
 
     header: Read
     dataset: Read
     analyse: Analyse
     progress: Progress = lambda stage: None
+    ae_title: str = "SIJ_NODE"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Who the results are for.
+
+    Parameters
+    ----------
+    profile
+        What it gets.
+    history
+        What it was given for this study before, the oldest first.
+    """
+
+    profile: Profile = MINIMAL
+    history: Sequence[Revision] = ()
 
 
 @dataclass(frozen=True, eq=False)
-class ResultObject:
-    """A result, complete; `kind` as in `sij_node.jobs.Result`."""
+class CheckedResult:
+    """A result whose file was read back and agrees with what was found.
+
+    Parameters
+    ----------
+    kind
+        As in `sij_node.jobs.Result`.
+    content
+        The DICOM file to be sent, byte for byte.
+    """
 
     kind: str
     dataset: Dataset
+    content: bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +109,17 @@ class StudyResults:
         Why the study was not analysed, if it was not; then the only object says so.
     """
 
-    objects: tuple[ResultObject, ...]
+    objects: tuple[CheckedResult, ...]
     weights: str = ""
     series: Mapping[str, str] = field(default_factory=dict)
     rejected: InputRejected | None = None
 
 
 def analyse_study(
-    received: Sequence[ReceivedInstance], conflicts: Sequence[Refusal], ports: Ports
+    received: Sequence[ReceivedInstance],
+    conflicts: Sequence[Refusal],
+    ports: Ports,
+    destination: Destination = Destination(),
 ) -> StudyResults:
     """Images to results; a study that cannot be analysed is answered with the reason.
 
@@ -94,17 +129,22 @@ def analyse_study(
         Every instance of the study that was stored.
     conflicts
         Copies that were quarantined because the same instance had come with other content.
+
+    Raises
+    ------
+    ResultsInconsistent
+        If a result, read back, says something else than was found.
     """
     images = image_series(received)
     try:
         _check_one_patient(images)
         _check_no_conflict(conflicts)
-        return _results_of(images, ports)
+        return _results_of(images, ports, destination)
     except InputRejected as error:
-        return StudyResults(_not_analysed(images, error, ports), rejected=error)
+        return StudyResults(_not_analysed(images, error, ports, destination), rejected=error)
 
 
-def _results_of(images: SeriesMap, ports: Ports) -> StudyResults:
+def _results_of(images: SeriesMap, ports: Ports, destination: Destination) -> StudyResults:
     ports.progress("reading")
     choice = _chosen(images, ports.header)
     used = [*images[choice.t1_series_uid], *images[choice.stir_series_uid]]
@@ -122,10 +162,27 @@ def _results_of(images: SeriesMap, ports: Ports) -> StudyResults:
             "Was another region sent?"
         ) from error
     ports.progress("writing")
-    context = _context(used, analysis.networks)
-    objects = _objects(t1, stir, analysis, list(datasets.values()), context, choice)
+    context = in_history(
+        _context(used, analysis.networks, destination.profile), t1.study_uid, destination.history
+    )
+    study = _analysed(t1, stir, analysis, list(datasets.values()), choice, context)
     weights = ", ".join(f"{one.name} {one.version}" for one in analysis.networks)
+    evidence = Evidence(tuple(study.headers), study.series, tuple(study.findings))
+    objects = _checked(result_objects(study, context), evidence, ports)
     return StudyResults(objects, weights, choice.reasons)
+
+
+def _checked(
+    objects: Iterable[ResultObject], evidence: Evidence, ports: Ports
+) -> tuple[CheckedResult, ...]:
+    """Write every result and read it back; nothing leaves this page unchecked."""
+    written = tuple(
+        CheckedResult(one.kind, one.dataset, to_part10(one.dataset, ports.ae_title))
+        for one in objects
+    )
+    ports.progress("checking")
+    check_results([one.content for one in written], evidence)
+    return written
 
 
 def _chosen(images: SeriesMap, read_header: Read) -> SequenceChoice:
@@ -139,32 +196,25 @@ def _chosen(images: SeriesMap, read_header: Read) -> SequenceChoice:
     )
 
 
-def _objects(
+def _analysed(
     t1: SeriesVolume,
     stir: SeriesVolume,
     analysis: Analysis,
     headers: Sequence[Dataset],
-    context: ResultContext,
     choice: SequenceChoice,
-) -> tuple[ResultObject, ...]:
-    segmented = [
-        ("T1", t1, analysis.t1_regions),
-        ("STIR", stir, analysis.stir_regions),
-    ]
-    segmentations = [
-        ResultObject(
-            f"seg {name.lower()}",
-            joint_segmentation(series, _of(series, headers), regions, context, name),
-        )
-        for name, series, regions in segmented
-        if regions.any()
-    ]
-    remarks = [STAND_IN_REMARK] if choice.stand_in else []
+    context: ResultContext,
+) -> AnalysedStudy:
+    series = (
+        AnalysedSeries(Kind.T1, t1, _of(t1, headers), analysis.t1, analysis.t1_regions),
+        AnalysedSeries(Kind.STIR, stir, _of(stir, headers), analysis.stir, analysis.stir_regions),
+    )
+    remarks = [context.wording.stand_in] if choice.stand_in else []
     remarks += [
-        f"No joint was seen on {name}." for name, _, regions in segmented if not regions.any()
+        context.wording.no_joint_on.format(sequence=one.sequence)
+        for one in series
+        if not one.regions.any()
     ]
-    scores = scores_report(analysis.findings, headers, context, remarks)
-    return (*segmentations, ResultObject("scores", scores))
+    return AnalysedStudy(series, analysis.findings, remarks)
 
 
 def _of(series: SeriesVolume, headers: Sequence[Dataset]) -> list[Dataset]:
@@ -172,7 +222,7 @@ def _of(series: SeriesVolume, headers: Sequence[Dataset]) -> list[Dataset]:
 
 
 def _context(
-    used: Sequence[ReceivedInstance], networks: Sequence[NetworkIdentity]
+    used: Sequence[ReceivedInstance], networks: Sequence[NetworkIdentity], profile: Profile
 ) -> ResultContext:
     return ResultContext(
         inputs_sha256=inputs_digest((one.sop_instance_uid, one.sha256) for one in used),
@@ -181,12 +231,13 @@ def _context(
         ),
         software_version=__version__,
         moment=max(one.received_at for one in used),
+        profile=profile,
     )
 
 
 def _not_analysed(
-    images: SeriesMap, error: InputRejected, ports: Ports
-) -> tuple[ResultObject, ...]:
+    images: SeriesMap, error: InputRejected, ports: Ports, destination: Destination
+) -> tuple[CheckedResult, ...]:
     """The notice; none where no image can be read, for then there is no study to file it in."""
     received = [one for series in images.values() for one in series]
     headers = []
@@ -197,8 +248,15 @@ def _not_analysed(
             continue
     if not headers:
         return ()
-    report = not_analysed_report(error.reason_code, str(error), headers, _context(received, ()))
-    return (ResultObject("not analysed", report),)
+    context = in_history(
+        _context(received, (), destination.profile),
+        text(headers[0], "StudyInstanceUID"),
+        destination.history,
+        error.reason_code,
+    )
+    report = not_analysed_report(error.reason_code, str(error), headers, context)
+    notice = ResultObject("not analysed", report)
+    return _checked([notice], Evidence(tuple(headers)), ports)
 
 
 def _check_one_patient(images: SeriesMap) -> None:

@@ -63,7 +63,12 @@ class Worker:
         try:
             with held(self._table, job, self._lease_s) as lease:
                 uid = job.study_uid
-                order = Order(self._table.instances(uid), self._table.conflicts(uid))
+                order = Order(
+                    self._table.instances(uid),
+                    self._table.conflicts(uid),
+                    job.source_ae,
+                    self._table.earlier_results(job),
+                )
                 answer = self._analysis.analyse(order, lambda: self._may_go_on(lease))
             after = self._settle(job, answer)
         except Stopping:

@@ -22,6 +22,7 @@ def _own(value: str, meaning: str) -> Code:
 # Root titles and headings
 SCORES_TITLE = _own("sij-scores", "Sacroiliac joint lesion scores")
 NOT_ANALYSED_TITLE = _own("sij-not-analysed", "Sacroiliac joints not analysed")
+IMAGING_MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
 SUMMARY = Code("55112-7", "LN", "Summary")
 IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")
 MEASUREMENT_GROUP = Code("125007", "DCM", "Measurement Group")
@@ -30,7 +31,6 @@ REASON = _own("reason", "Reason for not analysing")
 
 # Language, procedure and observer: TID 1204, 1001, 1004
 LANGUAGE = Code("121049", "DCM", "Language of Content Item and Descendants")
-BRITISH_ENGLISH = Code("en-GB", "RFC5646", "English (United Kingdom)")
 PROCEDURE_REPORTED = Code("121058", "DCM", "Procedure reported")
 IMAGING_PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
 OBSERVER_TYPE = Code("121005", "DCM", "Observer Type")
@@ -63,6 +63,13 @@ PRESENCES: Mapping[Presence, Code] = {
     Presence.ABSENT: Code("121054", "DCM", "Absent"),
     Presence.UNDETERMINED: Code("121059", "DCM", "Presence Undetermined"),
 }
+
+# Where it is drawn: TID 320, 1410, CID 219
+SOURCE_OF_MEASUREMENT = Code("121112", "DCM", "Source of Measurement")
+SOURCE_IMAGE = Code("121324", "DCM", "Source image")
+IMAGE_REGION = Code("111030", "DCM", "Image Region")
+GEOMETRIC_PURPOSE = Code("130400", "DCM", "Geometric purpose of region")
+CENTERLINE = Code("130490", "DCM", "Centerline")
 
 # Why a number is missing: CID 42
 INDETERMINATE = Code("114011", "DCM", "Value indeterminate")

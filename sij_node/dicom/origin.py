@@ -21,12 +21,16 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
 from sij_node.dicom import codes
+from sij_node.dicom.headers import text
 from sij_node.dicom.part10 import part10_header
+from sij_node.dicom.wording import WORDINGS, Wording
+from sij_node.jobs import Result
+from sij_node.profiles import MINIMAL, Profile, SeriesKind
 
 MANUFACTURER = "sij_node"
 MODEL = "sij_node sacroiliac joint analysis"
 NOT_CLINICAL = "Trained on phantoms, not for clinical use."
-OUTPUT_VERSION = "1"
+OUTPUT_VERSION = "2"
 """Changes whenever the same findings are written in another way."""
 
 EMPTY_WHERE_UNKNOWN = (
@@ -87,15 +91,26 @@ class ResultContext:
     moment
         Written as the time of creation. Must follow from the inputs, for instance the time the
         last one was received, so that a repeat writes the same bytes.
-    series_number
-        Of the first result; the others follow.
+    profile
+        What the destination gets, and in which words.
+    predecessors
+        The results that these replace, if the destination has any.
+    revision
+        Of the results, from 1.
     """
 
     inputs_sha256: str
     networks: tuple[Network, ...]
     software_version: str
     moment: datetime
-    series_number: int = 9900
+    profile: Profile = MINIMAL
+    predecessors: tuple[Result, ...] = ()
+    revision: int = 1
+
+    @property
+    def wording(self) -> Wording:
+        """The destination's language."""
+        return WORDINGS[self.profile.language]
 
     @property
     def device_uid(self) -> str:
@@ -110,8 +125,20 @@ class ResultContext:
         return " ".join(stated) or NOT_CLINICAL
 
     def uid(self, study_uid: str, *kind: str) -> str:
-        """UID of a result or its series, the same for the same study, inputs and networks."""
-        return derived_uid(study_uid, self.inputs_sha256, self.device_uid, OUTPUT_VERSION, *kind)
+        """UID of a result or its series.
+
+        The same for the same study, inputs, networks, way of writing and predecessors.
+        """
+        made_by = (self.inputs_sha256, self.device_uid, OUTPUT_VERSION, self.profile.digest)
+        replaced = (result.sop_instance_uid for result in self.predecessors)
+        return derived_uid(study_uid, *made_by, *replaced, "kind", *kind)
+
+    def description(self, kind: SeriesKind) -> str:
+        """Series Description of a result."""
+        own = self.profile.series_descriptions.get(kind, self.wording.series[kind])
+        if self.revision == 1:
+            return own
+        return self.wording.revision.format(series=own, number=self.revision)
 
 
 def derived_uid(*parts: str) -> str:
@@ -133,7 +160,13 @@ def inputs_digest(used: Iterable[tuple[str, str]]) -> str:
     ).hexdigest()
 
 
-def stamp(result: Dataset, source: Dataset, context: ResultContext, description: str) -> None:
+def stamp(
+    result: Dataset,
+    source: Dataset,
+    context: ResultContext,
+    kind: SeriesKind,
+    *instance: str,
+) -> None:
     """Make a result part of the source's patient and study, and say who made it and when.
 
     Parameters
@@ -142,18 +175,24 @@ def stamp(result: Dataset, source: Dataset, context: ResultContext, description:
         A new object, changed in place.
     source
         Header of one of the images.
-    description
-        Series Description.
+    kind
+        Decides its UIDs, and the number and description of its series.
+    instance
+        What tells it, and its series, apart from others of its kind.
     """
     result.SpecificCharacterSet = "ISO_IR 192"
     _copy_patient_and_study(source, result)
-    result.SeriesDescription = description
+    study_uid = result.StudyInstanceUID = text(source, "StudyInstanceUID")
+    result.SOPInstanceUID = context.uid(study_uid, kind, *instance)
+    result.SeriesInstanceUID = context.uid(study_uid, kind, *instance, "series")
+    result.SeriesNumber = context.profile.number_of(kind)
+    result.SeriesDescription = context.description(kind)
     result.Manufacturer, result.ManufacturerModelName = MANUFACTURER, MODEL
     result.SoftwareVersions = context.software_version
     result.DeviceSerialNumber = context.device_uid
-    for kind in ("InstanceCreation", "Content", "Series"):
-        setattr(result, f"{kind}Date", context.moment.strftime("%Y%m%d"))
-        setattr(result, f"{kind}Time", context.moment.strftime("%H%M%S"))
+    for event in ("InstanceCreation", "Content", "Series"):
+        setattr(result, f"{event}Date", context.moment.strftime("%Y%m%d"))
+        setattr(result, f"{event}Time", context.moment.strftime("%H%M%S"))
     offset = context.moment.strftime("%z")
     if offset:
         result.TimezoneOffsetFromUTC = offset

@@ -19,6 +19,7 @@ from sij_node.dicom import codes
 from sij_node.dicom.headers import attribute, text
 from sij_node.dicom.origin import MANUFACTURER, MODEL, ResultContext, code_item, derived_uid, stamp
 from sij_node.dicom.volumes import SeriesVolume, SliceSource
+from sij_node.profiles import SeriesKind
 
 COLOURS: Mapping[tuple[Side, Region], tuple[int, int, int]] = {
     (Side.RIGHT, Region.UPPER_ILIUM): (31, 119, 180),
@@ -60,7 +61,7 @@ def joint_segmentation(
     Returns
     -------
     Dataset
-        Segmentation Storage. Frames without a region are left out.
+        Segmentation Storage. Frames without a region are left out unless the profile wants them.
 
     Raises
     ------
@@ -70,15 +71,16 @@ def joint_segmentation(
     _check_regions(series, regions)
     by_uid = {text(header, "SOPInstanceUID"): header for header in headers}
     sources = _source_images(series, by_uid)
-    kind = ("segmentation", series.series_uid)
+    kind: SeriesKind = "seg stir" if name == "STIR" else "seg t1"
     segmentation = hd.seg.Segmentation(
         source_images=sources,
         pixel_array=_in_order_of(sources, series, regions),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=_segments(series.study_uid, context),
-        series_instance_uid=context.uid(series.study_uid, *kind, "series"),
-        series_number=context.series_number + (2 if name == "STIR" else 1),
-        sop_instance_uid=context.uid(series.study_uid, *kind),
+        omit_empty_frames=not context.profile.empty_frames,
+        series_instance_uid=context.uid(series.study_uid, kind, "series"),
+        series_number=context.profile.number_of(kind),
+        sop_instance_uid=context.uid(series.study_uid, kind),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MODEL,
@@ -88,10 +90,8 @@ def joint_segmentation(
         content_description=f"Sacroiliac joints and quadrants on {name}",
         content_creator_name="sij_node^",
     )
-    _derive_dimension_uid(segmentation, context.uid(series.study_uid, *kind, "dimensions"))
-    stamp(
-        segmentation, by_uid[series.sources[0].sop_instance_uid], context, f"SIJ regions on {name}"
-    )
+    _derive_dimension_uid(segmentation, context.uid(series.study_uid, kind, "dimensions"))
+    stamp(segmentation, by_uid[series.sources[0].sop_instance_uid], context, kind)
     return segmentation
 
 
@@ -195,7 +195,7 @@ def _segment(
     number: int, side: Side, region: Region, study_uid: str, context: ResultContext
 ) -> hd.seg.SegmentDescription:
     site, part = codes.SITES[region]
-    label = region_label(side, region)
+    label = context.wording.place(side, region)
     delineating = context.networks[0]
     segment = hd.seg.SegmentDescription(
         segment_number=number,
@@ -219,12 +219,6 @@ def _segment(
         code_item(modifier) for modifier in modifiers
     ]
     return segment
-
-
-def region_label(side: Side, region: Region) -> str:
-    """As a person reads it, for instance ``Left lower ilium``."""
-    where = "sacroiliac joint" if region is Region.JOINT else str(region)
-    return f"{side} {where}".capitalize()
 
 
 def _derive_dimension_uid(segmentation: Dataset, uid: str) -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, exists, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sij_node.jobs import Delivery, DeliveryState, Result
-from sij_node.store.tables import deliveries, delivery_from, results
+from sij_node.jobs import Delivery, DeliveryState, Job, Result
+from sij_node.store.tables import deliveries, delivery_from, jobs, result_from, results
 
 PENDING = DeliveryState.PENDING.value
 ACKNOWLEDGED = DeliveryState.ACKNOWLEDGED.value
@@ -113,6 +114,27 @@ def deliveries_of(connection: Connection, job_id: int) -> tuple[Delivery, ...]:
         .order_by(results.c.kind, deliveries.c.result_uid, deliveries.c.destination)
     )
     return tuple(delivery_from(row) for row in rows)
+
+
+def given_before(connection: Connection, job: Job) -> tuple[tuple[Result, ...], ...]:
+    """What a job and those before it gave to its source; a notice apart from what follows it."""
+    is_result = results.c.kind != "not analysed"
+    rows = connection.execute(
+        select(deliveries.c.job_id, is_result.label("is_result"), results)
+        .join(results, results.c.sop_instance_uid == deliveries.c.result_uid)
+        .join(jobs, jobs.c.job_id == deliveries.c.job_id)
+        .where(
+            jobs.c.study_uid == job.study_uid,
+            jobs.c.job_id <= job.job_id,
+            deliveries.c.destination == job.source_ae,
+            deliveries.c.state != GIVEN_UP,
+        )
+        .order_by(deliveries.c.job_id, is_result, results.c.kind, results.c.sop_instance_uid)
+    )
+    return tuple(
+        tuple(result_from(row) for row in one)
+        for _, one in groupby(rows, key=lambda row: (row[0], row.is_result))
+    )
 
 
 def _of(job_id: int) -> ColumnElement[bool]:

@@ -175,6 +175,11 @@ class JobTable:
         with self._database.reading() as connection:
             return outbox.deliveries_of(connection, job_id)
 
+    def earlier_results(self, job: Job) -> tuple[tuple[Result, ...], ...]:
+        """What this job's source was given for the study up to now, the oldest first."""
+        with self._database.reading() as connection:
+            return outbox.given_before(connection, job)
+
     # ---- claiming and holding ------------------------------------------------------------
 
     def claim(self, worker: str) -> Job | None:

@@ -11,6 +11,7 @@ from sij_node.courier import Courier
 from sij_node.errors import DestinationUnavailable, PairMissing
 from sij_node.jobs import DeliveryState, Job, RetryPolicy, State
 from sij_node.network.sender import OutgoingObject, Sent
+from sij_node.profiles import MINIMAL, preset
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
 from tests.support.job_tables import analysing, delivering, made
@@ -46,11 +47,21 @@ def spool(tmp_path: Path) -> Spool:
     return spool
 
 
-def deliver(table: JobTable, spool: Spool, pacs: FakePacs, job: Job, peer=PACS) -> Job:
+def deliver(
+    table: JobTable, spool: Spool, pacs: FakePacs, job: Job, peer=PACS, profile=MINIMAL
+) -> Job:
     """One round of the courier."""
     stop = threading.Event()
     courier = Courier(
-        "courier 1", table, spool, pacs.send, lambda title: peer, POLICY, lease_s=20, stop=stop
+        "courier 1",
+        table,
+        spool,
+        pacs.send,
+        lambda title: peer,
+        lambda title: profile,
+        POLICY,
+        lease_s=20,
+        stop=stop,
     )
     courier.deliver_next()
     return table.get(job.job_id)
@@ -58,6 +69,19 @@ def deliver(table: JobTable, spool: Spool, pacs: FakePacs, job: Job, peer=PACS) 
 
 def states(table: JobTable, job: Job) -> list[DeliveryState]:
     return [delivery.state for delivery in table.deliveries(job.job_id)]
+
+
+def test_results_are_sent_in_the_order_of_the_profile(table: JobTable, spool: Spool):
+    summary = made("summary")
+    spool.keep_result(b"a result", summary.file_name)
+
+    for profile, expected in (
+        (MINIMAL.model_copy(update={"objects": ("scores", "seg")}), [SCORES, SEG]),
+        (preset("orthanc"), [summary, SEG, SCORES]),
+    ):
+        pacs, job = FakePacs(), delivering(table, *reversed(expected), source_ae=profile.name)
+        deliver(table, spool, pacs, job, profile=profile)
+        assert pacs.got == [result.sop_instance_uid for result in expected]
 
 
 def test_what_is_acknowledged_is_delivered(table: JobTable, spool: Spool):

@@ -636,6 +636,36 @@ def test_a_study_whose_results_the_archive_has_is_delivered_at_once(table):
     assert table.claim_delivery("courier") is None
 
 
+def test_a_later_job_knows_what_its_source_was_given_before(table):
+    delivering(table, made("scores"), made("seg t1"))
+    delivering(table, made("summary"), source_ae="OTHER")
+    table.register(received(2), 5, opens_job=True)
+    late = table.settle(table.receiving()[0], "quiet")
+
+    (before,) = table.earlier_results(late)
+
+    assert [result.kind for result in before] == ["scores", "seg t1"]
+    assert before[0] == made("scores")
+
+
+def test_what_was_given_up_was_not_given(table):
+    job = delivering(table, made("scores"))
+    table.cancel(job, "admin")
+
+    assert table.earlier_results(job) == ()
+
+
+def test_a_notice_comes_before_the_results_of_the_same_job(table):
+    table.reject(analysing(table), PairMissing("No T1."), [made("not analysed")], "PACS", "w")
+    job = table.claim_delivery("courier")
+    table.record_delivery(job, made("not analysed").sop_instance_uid, "PACS", 0, True)
+    table.retry(table.delivered(job, "courier"), "admin")
+    table.store_results(table.claim("worker 1"), [made("scores")], "PACS", "worker 1")
+
+    kinds = [[r.kind for r in one] for one in table.earlier_results(table.get(job.job_id))]
+    assert kinds == [["not analysed"], ["scores"]]
+
+
 def test_the_same_results_still_go_to_another_destination(table):
     delivering(table)
     job = table.claim_delivery("courier")

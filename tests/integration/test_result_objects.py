@@ -1,10 +1,13 @@
 """Results as files, judged by programs that are not ours: dicom3tools, DCMTK and highdicom."""
 
+import re
 import subprocess
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import highdicom as hd
 import numpy as np
@@ -12,16 +15,24 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from models.findings import POSITIONS, Side
+from models.findings import POSITIONS, Finding, Presence, Side, Sight
+from models.findings import Sequence as Kind
 from models.regions import REGION_LABELS, region_label_map
 from sij_node.dicom import codes
+from sij_node.dicom.analysed import AnalysedSeries
+from sij_node.dicom.key_images import key_places
 from sij_node.dicom.origin import to_part10
+from sij_node.dicom.page import PLACES, page_report
 from sij_node.dicom.report import not_analysed_report, scores_report
+from sij_node.dicom.results import AnalysedStudy, result_objects
 from sij_node.dicom.segmentation import joint_segmentation
 from sij_node.dicom.sequences import choose_pair, series_facts
 from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
-from tests.support.mr import classic_series, with_attributes
-from tests.support.results import context, findings
+from sij_node.dicom.wording import WORDINGS
+from sij_node.profiles import Profile, preset
+from tests.support.mr import STIR_TIMES, classic_series, with_attributes
+from tests.support.results import analysed_study, context, findings
+from tests.support.templates import violations_of_report
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
 from trainer.phantom.dicom import write_study
 
@@ -70,10 +81,43 @@ class Study:
             not_analysed_report("joint-not-found", "No sacroiliac joint is seen.", used, CONTEXT),
         ]
 
+    @property
+    def analysed(self) -> AnalysedStudy:
+        """As an analysis that saw everything as it was drawn."""
+        series = (
+            self._series(Kind.T1, self.t1, self.t1_images, self.case.t1_truth),
+            self._series(Kind.STIR, self.stir, self.stir_images, self.case.stir_truth),
+        )
+        seen = [found_on(one) for one in series]
+        return AnalysedStudy(series, [seen[n % 2][n] for n in range(len(POSITIONS))])
+
+    def _series(self, kind, source, images, truth) -> AnalysedSeries:
+        return AnalysedSeries(kind, source, images, truth, region_label_map(source.volume, truth))
+
+    def results_for(self, profile: Profile) -> dict[str, Path]:
+        """Every result that a destination gets, by its kind."""
+        made = result_objects(self.analysed, context(profile=profile))
+        return {one.kind: self._written(one.dataset) for one in made}
+
     def _written(self, dataset: Dataset) -> Path:
         path = self.folder / f"{dataset.Modality}{dataset.SOPInstanceUID[-6:]}.dcm"
         path.write_bytes(to_part10(dataset, "NODE"))
         return path
+
+
+def found_on(one: AnalysedSeries) -> list[Finding]:
+    """Each positive finding in the middle of its region, on the slice that shows most of it."""
+    return [
+        replace(f, sight=_sight(one, f)) if f.presence is Presence.PRESENT else f
+        for f in findings()
+    ]
+
+
+def _sight(one: AnalysedSeries, finding: Finding) -> Sight:
+    inside = one.regions == REGION_LABELS[finding.position.side, finding.position.head.region]
+    index = int(inside.sum(axis=(1, 2)).argmax())
+    row, column = np.argwhere(inside[index]).mean(axis=0)
+    return Sight(one.sequence, index, float(row), float(column))
 
 
 @pytest.fixture(
@@ -82,6 +126,23 @@ class Study:
 def study(request, case, tmp_path_factory) -> Study:
     vendor, enhanced = request.param
     return Study(case, tmp_path_factory.mktemp("study"), vendor, enhanced)
+
+
+EVERYTHING = preset("everything")
+OTHERWISE = Profile(
+    name="otherwise",
+    like="everything",
+    language="de",
+    report_class="comprehensive",
+    summary_class="single-frame",
+    scores_title="imaging measurement report",
+    empty_frames=True,
+)
+
+
+@pytest.fixture(scope="module", params=[EVERYTHING, OTHERWISE], ids=["everything", "otherwise"])
+def delivered(request, study) -> dict[str, Path]:
+    return study.results_for(request.param)
 
 
 def run(*command: object) -> str:
@@ -112,12 +173,10 @@ def test_dciodvfy_finds_no_error(study):
 
 
 def test_dcentvfy_finds_results_and_sources_to_be_one_study(study):
+    # It files the accession number of images under the series and that of reports under the study.
     said = run("dcentvfy", *study.sources, *study.results).splitlines()
 
-    # It files the accession number of images under the series and that of reports under the study.
-    assert [
-        line for line in said if "<AccessionNumber> IE <Series> versus <Study>" not in line
-    ] == []
+    assert [line for line in said if "<AccessionNumber> IE <" not in line] == []
 
 
 def test_dsrdump_reads_every_finding(study):
@@ -151,6 +210,69 @@ def test_masks_called_left_lie_on_the_left_of_the_phantom(study):
         across_mm = volume.map_indices_to_reference(np.argwhere(volume.array == number))[:, 0]
         assert (across_mm.mean() > 0) == (side is Side.LEFT)
         assert side in read.get_segment_description(number).segment_label.lower(), region
+
+
+def test_dciodvfy_finds_no_error_in_anything_a_destination_gets(delivered):
+    wrong = {kind: errors_of(path) for kind, path in delivered.items() if errors_of(path)}
+
+    assert wrong == {}
+
+
+def test_dcentvfy_finds_all_that_a_destination_gets_to_be_one_study(study, delivered):
+    said = run("dcentvfy", *study.sources, *delivered.values()).splitlines()
+
+    assert [line for line in said if "<AccessionNumber> IE <" not in line] == []
+
+
+def test_dcmpschk_passes_every_presentation_state(delivered):
+    for kind in ("presentation t1", "presentation stir"):
+        assert "Test passed" in run("dcmpschk", "-v", delivered[kind])
+
+
+def test_dsrdump_and_dsr2html_read_the_findings_on_the_images(delivered):
+    for kind in ("findings t1", "findings stir"):
+        read = dcmread(delivered[kind])
+        (heading,) = [i for i in read.ContentSequence if i.ValueType == "CONTAINER"]
+        groups = len(heading.ContentSequence)
+        assert run("dsrdump", delivered[kind]).count("Tracking Identifier") == groups
+        page = run("dsr2html", "+Ra", delivered[kind])
+        assert page.count("Tracking Identifier") == groups
+        assert "<html" in page
+
+
+def test_highdicom_reads_points_and_contours_back(study, delivered):
+    for one in study.analysed.series:
+        read = hd.sr.srread(delivered[one.kind("findings")])
+        (root,) = read.content
+        heading = root.ContentSequence[-1]
+        points, lines = [], []
+        for group in heading.ContentSequence:
+            for item in group.ContentSequence:
+                if item.value_type.value == "NUM":
+                    points.append(item.ContentSequence[0].value[0])
+                if item.value_type.value == "SCOORD":
+                    lines.append(item.value)
+        seen = [sight for _, sight in one.seen(study.analysed.findings)]
+        assert np.allclose(points, [(s.column + 0.5, s.row + 0.5) for s in seen], atol=1e-3)
+        for line, contour in zip(lines, one.contours, strict=True):
+            assert np.allclose(line, contour.points[:, ::-1] + 0.5, atol=1e-3)
+
+
+def test_findings_on_the_images_follow_their_templates(delivered):
+    for kind in ("findings t1", "findings stir"):
+        assert violations_of_report(dcmread(delivered[kind])) == []
+
+
+def test_the_page_says_in_words_what_was_found_and_on_which_side(study, delivered):
+    document = dcmread(delivered["pdf"])
+    text = words_of_pdf(document.EncapsulatedDocument)
+
+    assert text.count("%") >= len(POSITIONS) - 1
+    wording = WORDINGS["de" if "ISG" in document.SeriesDescription else "en"]
+    places = key_places(study.analysed.series, study.analysed.findings, PLACES)
+    for place in places:
+        for one in place.seen:
+            assert wording.comment(one.finding) in text
 
 
 def test_highdicom_reads_the_refusal_back(study):
@@ -200,7 +322,7 @@ def named_in(charset: str | Sequence[str], name: str) -> list[Dataset]:
         Dataset(), CodeValue="1", CodingSchemeDesignator="99X", CodeMeaning=name.rsplit("=", 1)[-1]
     )
     images = classic_series(
-        np.zeros((5, 4, 4), np.uint16),
+        np.zeros((5, 16, 12), np.uint16),
         SpecificCharacterSet=charset,
         PatientName=name,
         ProcedureCodeSequence=[code],
@@ -221,6 +343,46 @@ def test_a_name_in_any_script_survives(charset, name, tmp_path):
     assert report.SpecificCharacterSet == "ISO_IR 192"
     assert errors_of(path) == []
     assert name.rsplit("=", 1)[-1].split("^")[0] in run("dsrdump", path)
+
+
+@pytest.mark.parametrize(("charset", "name"), NAMES.values(), ids=NAMES)
+def test_a_name_in_any_script_can_be_read_on_the_page(charset, name):
+    images = named_in(charset, name)
+    study = analysed_study(images, [read_back(i) for i in stir_images()])
+
+    document = dcmread(BytesIO(to_part10(_page(study), "NODE")))
+
+    text = words_of_pdf(document.EncapsulatedDocument)
+    for part in re.split(r"[=^]+", name):
+        assert part in text
+
+
+def test_an_arabic_name_is_written_from_right_to_left_and_markup_is_text():
+    images = named_in("ISO_IR 192", "قباني^لنزار")
+    for image in images:
+        image.StudyDescription = "<b>&amp;"
+    study = analysed_study(images, stir_images())
+
+    text = words_of_pdf(_page(study).EncapsulatedDocument)
+
+    assert all(part in text for part in ("قباني", "لنزار", "<b>&amp;"))
+
+
+def _page(study: AnalysedStudy) -> Dataset:
+    return page_report(study.series, study.findings, (), CONTEXT)
+
+
+def stir_images() -> list[Dataset]:
+    return classic_series(np.zeros((5, 16, 12), np.uint16), "1.2.3.5", **STIR_TIMES)
+
+
+def words_of_pdf(pdf: bytes) -> str:
+    """The text that can be selected in a PDF, without marks of direction."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "page.pdf"
+        file.write_bytes(pdf)
+        said = run("pdftotext", "-raw", file, "-")
+    return re.sub("[\u202a-\u202e\u2066-\u2069]", "", said)
 
 
 @pytest.mark.parametrize("script", ["Japanese", "umlauts"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sij_node.analysis_process import AnalysisProcess, Order
+from sij_node.analysis_process import AnalysisProcess, Order, Outcome
 from sij_node.errors import InternalFault, WeightsRefused, WorkerLost
 from sij_node.jobs import Job, RetryPolicy, State, Step
 from sij_node.store.job_table import JobTable
@@ -83,6 +83,33 @@ def test_a_study_is_analysed_and_its_results_wait_for_delivery(table: JobTable):
 
     assert after.weights == "contour 1.0"
     assert [delivery.result for delivery in table.deliveries(job.job_id)] == list(RESULTS)
+
+
+def test_an_order_says_who_the_results_are_for_and_what_it_has(table: JobTable):
+    first = queue(table, "PACS", "1.2.3")
+    with working(table):
+        wait_for(table, first, State.DELIVERING)
+    orders = []
+
+    class Noting(AnalysisProcess):
+        def start(self):
+            return None
+
+        def analyse(self, order, check):
+            orders.append(order)
+            return Outcome(RESULTS)
+
+    table.register(received(2, "1.2.3"), 5, opens_job=True)
+    late = table.settle(table.latest_for("1.2.3", "PACS"), "quiet")
+    stop = threading.Event()
+    worker = Worker("w", table, Noting(children.child, (), 60), POLICY, 20, stop)
+    thread = threading.Thread(target=worker.run, args=(0.05,))
+    thread.start()
+    wait_for(table, late, State.DELIVERING)
+    stop.set()
+    thread.join(PATIENCE_S)
+
+    assert [(order.destination, order.history) for order in orders] == [("PACS", (RESULTS,))]
 
 
 def test_a_study_that_kills_its_process_fails_and_the_next_one_is_analysed(table: JobTable):

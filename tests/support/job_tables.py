@@ -12,7 +12,7 @@ MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 JPEG_LS = "1.2.840.10008.1.2.4.80"
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
-KINDS = ("scores", "seg t1", "seg stir", "not analysed")
+KINDS = ("scores", "seg t1", "seg stir", "not analysed", "summary")
 POLICY = RetryPolicy(max_attempts=3, first_wait_s=5, max_wait_s=300)
 
 
@@ -64,16 +64,20 @@ def queued(
     return table.settle(job, "quiet")
 
 
-def analysing(table: JobTable, study_uid: str = "1.2.3", worker: str = "worker 1") -> Job:
+def analysing(
+    table: JobTable, study_uid: str = "1.2.3", worker: str = "worker 1", source_ae: str = "PACS"
+) -> Job:
     """A job that a worker has claimed; it must be the only one in the queue."""
-    queued(table, study_uid)
+    queued(table, study_uid, source_ae=source_ae)
     job = table.claim(worker)
     if job is None:
         raise LookupError("nothing was queued")
     return job
 
 
-def delivering(table: JobTable, *results: Result, study_uid: str = "1.2.3") -> Job:
+def delivering(
+    table: JobTable, *results: Result, study_uid: str = "1.2.3", source_ae: str = "PACS"
+) -> Job:
     """A job whose results wait to be delivered to the source."""
-    job = analysing(table, study_uid)
-    return table.store_results(job, results or [made(study_uid=study_uid)], "PACS", "worker 1")
+    job = analysing(table, study_uid, source_ae=source_ae)
+    return table.store_results(job, results or [made(study_uid=study_uid)], source_ae, "worker 1")

@@ -3,12 +3,16 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from sij_node.config import Config, load_config
 from sij_node.errors import ConfigurationInvalid
+from sij_node.profiles import MINIMAL, Profile, SeriesKind, preset
 
+PROFILE = re.compile(r"^# \[\[profile\]\].*?^$", re.MULTILINE | re.DOTALL)
+"""The example of a profile within the shipped file."""
 SHIPPED = Path(__file__).parents[2] / "config.toml"
 SMALLEST = """
 [node]
@@ -39,7 +43,7 @@ def test_the_shipped_file_is_usable_as_it_is():
 
 def test_every_default_that_the_shipped_file_states_in_a_comment_is_the_default():
     text = SHIPPED.read_text(encoding="utf-8")
-    stated = re.sub(r"^# (?=[a-z_]+ += )", "", text, flags=re.MULTILINE)
+    stated = re.sub(r"^# (?=[a-z_]+ += )", "", re.sub(PROFILE, "", text), flags=re.MULTILINE)
     stated = re.sub(
         r"^(weights_folder|certificate|private_key|client_ca).*\n", "", stated, flags=re.M
     )
@@ -61,6 +65,56 @@ def _keys(section: object) -> set[str]:
     if isinstance(section, tuple):
         return {key for part in section for key in _keys(part)}
     return set(type(section).model_fields) - {"tls"}
+
+
+def test_the_profile_in_the_shipped_file_states_the_defaults_of_the_smallest():
+    block = re.search(PROFILE, SHIPPED.read_text(encoding="utf-8"))[0]
+    stated = tomllib.loads(re.sub(r"^# ", "", block, flags=re.MULTILINE))["profile"][0]
+    example = {"name", "series_numbers", "series_descriptions"}
+    defaults = {key: value for key, value in stated.items() if key not in example}
+
+    profile = Profile.model_validate({"name": "x", **defaults})
+
+    assert profile.model_dump(exclude=example) == MINIMAL.model_dump(exclude=example)
+    assert set(stated) == set(Profile.model_fields)
+    assert Profile.model_validate(stated).number_of("pdf") == 9800
+
+
+def test_a_profile_gives_what_it_says_and_the_rest_of_what_it_is_like():
+    config = config_from(
+        SMALLEST + 'profile = "ward"\n[[profile]]\nname = "ward"\nlike = "ohif"\nlanguage = "de"\n'
+    )
+
+    profile = config.profile_for(config.peer[0].ae_title)
+
+    assert (profile.language, profile.objects) == ("de", preset("ohif").objects)
+    assert config.profile_for("NOBODY") == MINIMAL
+
+
+@pytest.mark.parametrize(
+    ("added", "problem"),
+    [
+        ('profile = "ward"\n', "there is no profile ward"),
+        ('[[profile]]\nname = "ohif"\n', "ohif is there more than once"),
+        ('[[profile]]\nname = "w"\nobjects = ["seg", "seg"]\n', "each once"),
+        ('[[profile]]\nname = "w"\nobjects = []\n', "at least 1 item"),
+        ('[[profile]]\nname = "w"\nlike = "ward"\n', "profile.0.like"),
+    ],
+)
+def test_a_profile_that_cannot_be_used_is_refused(added: str, problem: str, tmp_path: Path):
+    with pytest.raises(ConfigurationInvalid, match=problem):
+        load_config(written(tmp_path, SMALLEST + added))
+
+
+def test_every_result_has_a_series_number_of_its_own():
+    kinds = [kind for kind in get_args(SeriesKind) if kind != "not analysed"]
+
+    assert len({MINIMAL.number_of(kind) for kind in kinds}) == len(kinds)
+
+
+def test_what_is_sent_changes_no_uid_and_how_it_is_written_does():
+    assert preset("everything").digest == MINIMAL.digest
+    assert MINIMAL.model_copy(update={"language": "de"}).digest != MINIMAL.digest
 
 
 def test_every_problem_is_named_at_once(tmp_path: Path):

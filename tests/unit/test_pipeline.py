@@ -9,23 +9,29 @@ import pytest
 from pydicom import Dataset
 
 from models.analyser import Analysis, NetworkIdentity, NoJointSeen
-from models.delineation import Delineation
-from models.findings import POSITIONS, Finding
+from models.delineation import Contour, Delineation
+from models.findings import POSITIONS, Finding, Side
 from models.regions import REGION_LABELS
 from models.volume import Volume
+from sij_node import pipeline
 from sij_node.config import PriorityRule
+from sij_node.dicom.origin import to_part10
 from sij_node.errors import (
     ConflictingCopies,
     GeometryUnusable,
     JointNotFound,
     MixedPatients,
     PairMissing,
+    ResultsInconsistent,
 )
-from sij_node.pipeline import Ports, StudyResults, analyse_study
+from sij_node.jobs import Result
+from sij_node.pipeline import Destination, Ports, StudyResults, analyse_study
+from sij_node.profiles import Profile
 from sij_node.readiness import readiness_of
 from sij_node.study import ReceivedInstance, Refusal
 from tests.support.mr import STIR_TIMES, T1_TIMES, classic_series
 
+FIRST_TIME = Destination()
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 VALUES = np.arange(8 * 6 * 5, dtype=np.uint16).reshape(8, 6, 5)
 NETWORKS = (NetworkIdentity("contour", "1.0", "a" * 64, "Phantoms only.", "cpu"),)
@@ -47,9 +53,11 @@ class Stored:
         self.datasets = {str(one.SOPInstanceUID): one for images in series for one in images}
         self.received = [received(one) for one in self.datasets.values()]
 
-    def analysed(self, analyse=None, conflicts: Sequence[Refusal] = ()) -> StudyResults:
+    def analysed(
+        self, analyse=None, conflicts: Sequence[Refusal] = (), destination: Destination = FIRST_TIME
+    ) -> StudyResults:
         ports = Ports(self.read, self.read, analyse or seeing_both_joints)
-        return analyse_study(self.received, conflicts, ports)
+        return analyse_study(self.received, conflicts, ports, destination)
 
     def read(self, instance: ReceivedInstance) -> Dataset:
         return self.datasets[instance.sop_instance_uid]
@@ -130,6 +138,67 @@ def test_other_content_gets_other_uids():
     assert first.isdisjoint(second)
 
 
+def given(results: StudyResults) -> tuple[Result, ...]:
+    """What the job table remembers of results."""
+    return tuple(
+        Result(
+            sop_instance_uid=str(made.dataset.SOPInstanceUID),
+            sop_class_uid=str(made.dataset.SOPClassUID),
+            kind=made.kind,
+            series_uid=str(made.dataset.SeriesInstanceUID),
+            file_name="",
+            sha256="",
+            size_bytes=1,
+            transfer_syntax_uid="",
+        )
+        for made in results.objects
+    )
+
+
+def test_the_destination_decides_what_is_made_and_in_which_words():
+    profile = Profile(name="ward", objects=("scores", "seg", "pdf"), language="de")
+    results = Stored(t1_series(), stir_series()).analysed(destination=Destination(profile))
+
+    assert kinds(results) == ["scores", "seg t1", "seg stir", "pdf"]
+    assert results.objects[0].dataset.SeriesDescription == "ISG Läsionen, alle Werte"
+
+
+def test_an_analysis_with_nothing_new_makes_the_same_files_again():
+    study = Stored(t1_series(), stir_series())
+    first = study.analysed()
+
+    again = study.analysed(destination=Destination(history=(given(first),)))
+
+    assert [one.content for one in again.objects] == [one.content for one in first.objects]
+
+
+def test_a_late_image_makes_a_revision_that_names_the_report_before():
+    study = Stored(t1_series(), stir_series())
+    first = study.analysed()
+    study.received[0] = replace(study.received[0], sha256="other")
+
+    second = study.analysed(destination=Destination(history=(given(first),)))
+
+    report = second.objects[-1].dataset
+    (series,) = report.PredecessorDocumentsSequence[0].ReferencedSeriesSequence
+    before = first.objects[-1].dataset
+    assert series.SeriesInstanceUID == before.SeriesInstanceUID
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == before.SOPInstanceUID
+    assert all(one.dataset.SeriesDescription.endswith("revision 2") for one in second.objects)
+
+
+def test_scores_follow_a_notice_that_something_was_missing():
+    notice = Stored(t1_series()).analysed()
+
+    results = Stored(t1_series(), stir_series()).analysed(
+        destination=Destination(history=(given(notice),))
+    )
+
+    report = results.objects[-1].dataset
+    (series,) = report.PredecessorDocumentsSequence[0].ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == notice.objects[0].dataset.SeriesInstanceUID
+
+
 @pytest.mark.parametrize("missing", ["T1", "STIR"])
 def test_a_missing_series_is_answered_with_the_reason(missing: str):
     study = Stored(stir_series() if missing == "T1" else t1_series())
@@ -194,6 +263,39 @@ def test_a_study_without_images_gives_no_notice_because_there_is_nothing_to_file
 
     assert results.objects == ()
     assert isinstance(results.rejected, PairMissing)
+
+
+def seeing_left_on_the_right(t1: Volume, stir: Volume) -> Analysis:
+    contours = tuple(
+        Contour(2, side, np.array([[1.0, column], [4.0, column]]), 1.0)
+        for side, column in ((Side.LEFT, 0.0), (Side.RIGHT, 4.0))
+    )
+    return replace(seeing_both_joints(t1, stir), t1=Delineation(contours))
+
+
+def test_results_that_would_be_on_the_wrong_side_are_not_given_out():
+    with pytest.raises(ResultsInconsistent, match="is called left and lies"):
+        Stored(t1_series(), stir_series()).analysed(seeing_left_on_the_right)
+
+
+def test_a_result_that_was_changed_on_its_way_is_not_given_out(monkeypatch):
+    def another_patient(dataset: Dataset, source_ae: str) -> bytes:
+        dataset.PatientID = "4712"
+        return to_part10(dataset, source_ae)
+
+    monkeypatch.setattr(pipeline, "to_part10", another_patient)
+    with pytest.raises(ResultsInconsistent, match="PatientID"):
+        Stored(t1_series(), stir_series()).analysed()
+    with pytest.raises(ResultsInconsistent, match="PatientID"):
+        Stored(t1_series()).analysed()
+
+
+def test_what_was_checked_is_what_is_given_out():
+    results = Stored(t1_series(), stir_series()).analysed()
+
+    assert [made.content for made in results.objects] == [
+        to_part10(made.dataset, "SIJ_NODE") for made in results.objects
+    ]
 
 
 def test_no_patient_is_named_in_a_reason():

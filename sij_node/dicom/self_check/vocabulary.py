@@ -1,0 +1,81 @@
+"""The codes and words of sides, places and lesions, as a reader knows them.
+
+Written down a second time on purpose: a wrong code in `sij_node.dicom.codes` is noticed here.
+
+Source: DICOM PS3.16, as in `sij_node.dicom.codes`.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from models.findings import Lesion, Presence, Region, Side
+
+Code = tuple[str, str]
+"""Coding scheme designator and code value."""
+
+SIDES: Mapping[Code, Side] = MappingProxyType(
+    {("SCT", "7771000"): Side.LEFT, ("SCT", "24028007"): Side.RIGHT}
+)
+REGIONS: Mapping[tuple[Code, Code | None], Region] = MappingProxyType(
+    {
+        (("SCT", "22356005"), ("SCT", "264217000")): Region.UPPER_ILIUM,
+        (("SCT", "22356005"), ("SCT", "261089000")): Region.LOWER_ILIUM,
+        (("SCT", "54735007"), ("SCT", "264217000")): Region.UPPER_SACRUM,
+        (("SCT", "54735007"), ("SCT", "261089000")): Region.LOWER_SACRUM,
+        (("SCT", "39723000"), None): Region.JOINT,
+    }
+)
+"""Bone or joint, and which part of it."""
+LESIONS: Mapping[Code, Lesion] = MappingProxyType(
+    {
+        ("99SIJNODE", "oedema"): Lesion.OEDEMA,
+        ("99SIJNODE", "erosion"): Lesion.EROSION,
+        ("99SIJNODE", "fatty-lesion"): Lesion.FATTY_LESION,
+        ("99SIJNODE", "sclerosis"): Lesion.SCLEROSIS,
+        ("99SIJNODE", "ankylosis"): Lesion.ANKYLOSIS,
+    }
+)
+PRESENCES: Mapping[Code, Presence] = MappingProxyType(
+    {
+        ("DCM", "121053"): Presence.PRESENT,
+        ("DCM", "121054"): Presence.ABSENT,
+        ("DCM", "121059"): Presence.UNDETERMINED,
+    }
+)
+
+IMAGING_MEASUREMENTS: Code = ("DCM", "126010")
+MEASUREMENT_GROUP: Code = ("DCM", "125007")
+TRACKING_IDENTIFIER: Code = ("DCM", "112039")
+TRACKING_UID: Code = ("DCM", "112040")
+FINDING: Code = ("DCM", "121071")
+FINDING_SITE: Code = ("SCT", "363698007")
+LATERALITY: Code = ("SCT", "272741003")
+TOPOGRAPHICAL_MODIFIER: Code = ("SCT", "106233006")
+PROBABILITY: Code = ("DCM", "122157")
+THRESHOLD: Code = ("99SIJNODE", "threshold")
+PRESENCE: Code = ("DCM", "121052")
+COMMENT: Code = ("DCM", "121106")
+SUMMARY: Code = ("LN", "55112-7")
+PERCENT: Code = ("UCUM", "%")
+
+_SIDE = re.compile(
+    r"\b(?:(left|links|linke[rsnm]?)|(?:right|rechts|rechte[rsnm]?))\b", re.IGNORECASE
+)
+"""English and German."""
+_PERCENT = re.compile(r"(\d+[.,]\d)\s*%")
+
+
+def sides_named(text: str) -> list[Side]:
+    """The sides that a text names, in its order."""
+    return [Side.LEFT if found[1] else Side.RIGHT for found in _SIDE.finditer(text)]
+
+
+def percents_in(text: str) -> list[str]:
+    """The percentages with one decimal that a text tells, with a point."""
+    return [found.replace(",", ".") for found in _PERCENT.findall(text)]
+
+
+def names_only(text: str, side: Side) -> bool:
+    """Whether a text names this side and not the other."""
+    return set(sides_named(text)) == {side}

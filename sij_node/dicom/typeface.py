@@ -1,0 +1,24 @@
+"""The letters of pictures and pages: FiraGO, whatever fonts a machine has.
+
+Latin, Greek, Cyrillic, Arabic, Hebrew, Thai, Georgian and Devanagari.
+"""
+
+from functools import cache
+from io import BytesIO
+
+import pymupdf_fonts
+from PIL import ImageFont
+
+_NAMES = {"regular": "figo", "bold": "figbo"}
+
+
+@cache
+def font_file(style: str) -> bytes:
+    """A TrueType font; `style` is regular or bold."""
+    return bytes(pymupdf_fonts.myfont(_NAMES[style]))
+
+
+@cache
+def pixel_font(size_px: int, style: str = "regular") -> ImageFont.FreeTypeFont:
+    """For pictures."""
+    return ImageFont.truetype(BytesIO(font_file(style)), size_px)

@@ -1,0 +1,223 @@
+"""The words that people read, in the language of the destination; codes stay as they are.
+
+The side is always the patient's, and always in words.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydicom.sr.coding import Code
+
+from models.findings import Finding, Head, Lesion, Position, Presence, Region, Side
+from sij_node.profiles import Language, SeriesKind
+
+
+@dataclass(frozen=True)
+class Wording:
+    """One language.
+
+    Parameters
+    ----------
+    places
+        Of each region, with ``{side}`` in it.
+    lesion_at
+        A lesion at a place.
+    """
+
+    language: Code
+    sides: Mapping[Side, str]
+    places: Mapping[Region, str]
+    joint: str
+    lesions: Mapping[Lesion, str]
+    letters: Mapping[Lesion, str]
+    regions: Mapping[Region, str]
+    lesion_at: str
+    contour: str
+    present: str
+    absent: str
+    undetermined: str
+    not_evaluable: str
+    present_from: str
+    present_at: str
+    missing_at: str
+    not_analysed: str
+    stand_in: str
+    no_joint_on: str
+    heading: str
+    scores: str
+    image: str
+    key_images: str
+    side_of_patient: str
+    limits: str
+    limits_in_full: str
+    weights: str
+    software: str
+    patient: str
+    born: str
+    study: str
+    nothing_here: str
+    revision: str
+    series: Mapping[SeriesKind, str]
+
+    def place(self, side: Side, region: Region) -> str:
+        """A region of one joint, for instance ``Left lower ilium``."""
+        template = self.joint if region is Region.JOINT else self.places[region]
+        return _capital(template.format(side=self.sides[side]))
+
+    def position(self, position: Position) -> str:
+        """A lesion at its place, for instance ``Left lower ilium oedema``."""
+        return _capital(self.named(position))
+
+    def named(self, position: Position) -> str:
+        """A lesion at its place, within a sentence."""
+        place = self.places[position.head.region].format(side=self.sides[position.side])
+        return self.lesion_at.format(place=place, lesion=self.lesions[position.head.lesion])
+
+    def head(self, head: Head) -> str:
+        """A lesion and its place, without a side."""
+        return _capital(f"{self.lesions[head.lesion]}, {self.regions[head.region]}")
+
+    def presence(self, finding: Finding) -> str:
+        """Whether the lesion is there."""
+        return {
+            Presence.PRESENT: self.present,
+            Presence.ABSENT: self.absent,
+            Presence.UNDETERMINED: self.undetermined,
+        }[finding.presence]
+
+    def comment(self, finding: Finding) -> str:
+        """A finding in one line."""
+        sure = "" if finding.probability is None else f", {percent(finding.probability)}"
+        return f"{self.position(finding.position)}: {self.presence(finding)}{sure}"
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def percent(part: float) -> str:
+    """A probability as a person reads it."""
+    return f"{100 * part:.1f} %"
+
+
+ENGLISH = Wording(
+    language=Code("en-GB", "RFC5646", "English (United Kingdom)"),
+    sides={side: str(side) for side in Side},
+    places={region: f"{{side}} {region}" for region in Region},
+    joint="{side} sacroiliac joint",
+    lesions={lesion: str(lesion) for lesion in Lesion},
+    letters=dict(zip(Lesion, "OEFSA", strict=True)),
+    regions={region: str(region) for region in Region},
+    lesion_at="{place} {lesion}",
+    contour="{joint}, {sequence} image {image}",
+    present="present",
+    absent="absent",
+    undetermined="undetermined",
+    not_evaluable="not evaluable",
+    present_from="present from",
+    present_at="Lesions present at {present} of {all} places",
+    missing_at="Not evaluable: {missing} of {all} places.",
+    not_analysed="The sacroiliac joints were not analysed.",
+    stand_in="A fat-saturated T2 series stood in for the STIR.",
+    no_joint_on="No joint was seen on {sequence}.",
+    heading="Sacroiliac joints: findings of the networks",
+    scores="Probability of each lesion",
+    image="image {image}",
+    key_images="Key images",
+    side_of_patient="right and left are the patient's",
+    limits="Limits",
+    limits_in_full=(
+        "Made by software from the T1 and STIR series alone, and not checked by a person. A lesion "
+        "counts as present from its threshold, the tick in each bar. A ring shows where a lesion "
+        "is seen best, not how large it is."
+    ),
+    weights="Networks",
+    software="Software",
+    patient="Patient",
+    born="born",
+    study="Study",
+    nothing_here="No lesion is seen best on this image.",
+    revision="{series}, revision {number}",
+    series={
+        "scores": "SIJ lesion scores",
+        "seg t1": "SIJ regions on T1",
+        "seg stir": "SIJ regions on STIR",
+        "findings t1": "SIJ findings on T1",
+        "findings stir": "SIJ findings on STIR",
+        "presentation t1": "SIJ contours shown on T1",
+        "presentation stir": "SIJ contours shown on STIR",
+        "summary": "SIJ summary",
+        "pdf": "SIJ report",
+        "not analysed": "SIJ not analysed",
+    },
+)
+GERMAN = Wording(
+    language=Code("de-DE", "RFC5646", "German (Germany)"),
+    sides={Side.RIGHT: "rechts", Side.LEFT: "links"},
+    places={
+        Region.UPPER_ILIUM: "ISG {side}, Os ilium kranial",
+        Region.LOWER_ILIUM: "ISG {side}, Os ilium kaudal",
+        Region.UPPER_SACRUM: "ISG {side}, Os sacrum kranial",
+        Region.LOWER_SACRUM: "ISG {side}, Os sacrum kaudal",
+        Region.JOINT: "ISG {side}",
+    },
+    joint="ISG {side}",
+    lesions={
+        Lesion.OEDEMA: "Knochenmarködem",
+        Lesion.EROSION: "Erosion",
+        Lesion.FATTY_LESION: "Fettläsion",
+        Lesion.SCLEROSIS: "Sklerose",
+        Lesion.ANKYLOSIS: "Ankylose",
+    },
+    letters=dict(zip(Lesion, "ÖEFSA", strict=True)),
+    regions={
+        Region.UPPER_ILIUM: "Ilium kranial",
+        Region.LOWER_ILIUM: "Ilium kaudal",
+        Region.UPPER_SACRUM: "Sacrum kranial",
+        Region.LOWER_SACRUM: "Sacrum kaudal",
+        Region.JOINT: "Gelenk",
+    },
+    lesion_at="{place}: {lesion}",
+    contour="{joint}, {sequence} Bild {image}",
+    present="vorhanden",
+    absent="nicht vorhanden",
+    undetermined="nicht beurteilbar",
+    not_evaluable="nicht beurteilbar",
+    present_from="vorhanden ab",
+    present_at="Läsionen an {present} von {all} Orten vorhanden",
+    missing_at="Nicht beurteilbar: {missing} von {all} Orten.",
+    not_analysed="Die Sakroiliakalgelenke wurden nicht analysiert.",
+    stand_in="Eine fettgesättigte T2-Serie wurde anstelle der STIR verwendet.",
+    no_joint_on="Auf {sequence} ist kein Gelenk zu sehen.",
+    heading="Sakroiliakalgelenke: Befunde der Netze",
+    scores="Wahrscheinlichkeit jeder Läsion",
+    image="Bild {image}",
+    key_images="Schlüsselbilder",
+    side_of_patient="rechts und links sind die Seiten des Patienten",
+    limits="Grenzen",
+    limits_in_full=(
+        "Von Software allein aus der T1- und der STIR-Serie erstellt und von niemandem geprüft. "
+        "Eine Läsion gilt ab ihrem Schwellenwert, dem Strich in jedem Balken, als vorhanden. Ein "
+        "Ring zeigt, wo eine Läsion am besten zu sehen ist, nicht wie groß sie ist."
+    ),
+    weights="Netze",
+    software="Software",
+    patient="Patient",
+    born="geb.",
+    study="Untersuchung",
+    nothing_here="Auf diesem Bild ist keine Läsion am besten zu sehen.",
+    revision="{series}, Revision {number}",
+    series={
+        "scores": "ISG Läsionen, alle Werte",
+        "seg t1": "ISG Regionen auf T1",
+        "seg stir": "ISG Regionen auf STIR",
+        "findings t1": "ISG Befunde auf T1",
+        "findings stir": "ISG Befunde auf STIR",
+        "presentation t1": "ISG Konturen, Anzeige auf T1",
+        "presentation stir": "ISG Konturen, Anzeige auf STIR",
+        "summary": "ISG Zusammenfassung",
+        "pdf": "ISG Bericht",
+        "not analysed": "ISG nicht analysiert",
+    },
+)
+WORDINGS: Mapping[Language, Wording] = {"en": ENGLISH, "de": GERMAN}

@@ -1,0 +1,133 @@
+"""The rules of the SR templates that the node uses, as data, and a check of a report by them.
+
+No validator checks templates, so the rows that our reports use are written down here by hand.
+
+Source: DICOM PS3.16 TID 1500, 1501, 1410, 300, 320, 1204, 1001, 1004, 4019.
+"""
+
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+
+HAS_OBS, HAS_MOD = "HAS OBS CONTEXT", "HAS CONCEPT MOD"
+CONTAINS, INFERRED, SELECTED = "CONTAINS", "INFERRED FROM", "SELECTED FROM"
+MANY = 10_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """A content item that may or must be there, `least` to `most` times.
+
+    Its children are not looked at where they are None.
+    """
+
+    relationship: str
+    value_type: str
+    concept: str
+    least: int
+    most: int
+    children: tuple["Row", ...] | None = ()
+    value: str | None = None
+
+
+def one(relationship, value_type, concept, *children, value=None) -> Row:
+    return Row(relationship, value_type, concept, 1, 1, children, value)
+
+
+def optional(relationship, value_type, concept, *children, value=None) -> Row:
+    return Row(relationship, value_type, concept, 0, 1, children, value)
+
+
+def many(relationship, value_type, concept, *children, least=0) -> Row:
+    return Row(relationship, value_type, concept, least, MANY, children)
+
+
+IMAGE = one(SELECTED, "IMAGE", "121324")
+SITE = one(
+    HAS_MOD, "CODE", "363698007", one(HAS_MOD, "CODE", "272741003"),
+    optional(HAS_MOD, "CODE", "106233006"),
+)  # fmt: skip
+TRACKING = (one(HAS_OBS, "TEXT", "112039"), one(HAS_OBS, "UIDREF", "112040"))
+ALGORITHM = (
+    one(HAS_MOD, "TEXT", "111001"),
+    one(HAS_MOD, "TEXT", "111003"),
+    many(HAS_MOD, "TEXT", "111002"),
+    optional(HAS_MOD, "TEXT", "122405"),
+)
+OBSERVER = (
+    one(HAS_MOD, "CODE", "121049"),
+    one(HAS_OBS, "CODE", "121005", value="121007"),
+    one(HAS_OBS, "UIDREF", "121012"),
+    *(optional(HAS_OBS, "TEXT", f"1210{number}") for number in (13, 14, 15, 16)),
+    many(HAS_MOD, "CODE", "121058", least=1),
+)
+LESION_GROUP = (
+    *TRACKING,
+    one(CONTAINS, "CODE", "276214006"),
+    one(CONTAINS, "CODE", "121071"),
+    SITE,
+    *ALGORITHM,
+    one(CONTAINS, "NUM", "122157", one(INFERRED, "SCOORD", "121112", IMAGE)),
+    one(CONTAINS, "CODE", "121052"),
+    one(CONTAINS, "TEXT", "121106"),
+)
+"""TID 1501, with a measurement by TID 300 and its source by TID 320."""
+CONTOUR_GROUP = (
+    *TRACKING,
+    one(CONTAINS, "CODE", "276214006"),
+    one(CONTAINS, "CODE", "121071"),
+    SITE,
+    one(HAS_MOD, "CODE", "130400", value="130490"),
+    *ALGORITHM,
+    one(CONTAINS, "SCOORD", "111030", IMAGE),
+)
+"""TID 1410."""
+GROUP = (CONTAINS, "CONTAINER", "125007")
+GROUPS = {"1501": LESION_GROUP, "1410": CONTOUR_GROUP}
+
+
+MEASUREMENTS = Row(CONTAINS, "CONTAINER", "126010", 1, 1, None)
+REPORT = (*OBSERVER, optional(CONTAINS, "TEXT", "121106"), MEASUREMENTS)
+"""TID 1500 without its groups; it is extensible, and the comment is ours."""
+
+
+def violations_of_report(report: Dataset) -> list[str]:
+    """What a report breaks of TID 1500 and of the templates of its groups."""
+    found = violations(report, REPORT)
+    (heading,) = [item for item in report.ContentSequence if _is(item, MEASUREMENTS)]
+    for number, group in enumerate(heading.ContentSequence):
+        template = group.ContentTemplateSequence[0].TemplateIdentifier
+        if (group.RelationshipType, group.ValueType, _name(group)) != GROUP:
+            found.append(f"{number} is no measurement group")
+        found += violations(group, GROUPS[template], f"group {number} (TID {template})")
+    return found
+
+
+def violations(parent: Dataset, rows: tuple[Row, ...], where: str = "") -> list[str]:
+    """What an item's children break of the rows of its template."""
+    rest = list(parent.get("ContentSequence", ()))
+    found: list[str] = []
+    for row in rows:
+        mine = [item for item in rest if _is(item, row)]
+        rest = [item for item in rest if not _is(item, row)]
+        place = f"{where}/{row.concept}"
+        if not row.least <= len(mine) <= row.most:
+            found.append(f"{place}: {len(mine)} times")
+        for item in mine:
+            if row.children is not None:
+                found += violations(item, row.children, place)
+            if row.value and item.ConceptCodeSequence[0].CodeValue != row.value:
+                found.append(f"{place}: another value")
+    return found + [f"{where}: {item.ValueType} {_name(item)} has no row" for item in rest]
+
+
+def _is(item: Dataset, row: Row) -> bool:
+    return (item.RelationshipType, item.ValueType, _name(item)) == (
+        row.relationship,
+        row.value_type,
+        row.concept,
+    )
+
+
+def _name(item: Dataset) -> str:
+    return item.ConceptNameCodeSequence[0].CodeValue
