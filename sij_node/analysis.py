@@ -51,19 +51,7 @@ def serve(pipe: Connection, config: Config) -> None:
     answer_orders(pipe, partial(_fulfil, analyser, spool, config))
 
 
-<<<<<<< HEAD
-def _fulfil(analyser: Analyser, spool: Spool, ae_title: str, order: Order) -> Outcome:
-=======
-def _end_with_the_worker() -> None:
-    """An orphan would compute what nobody takes any more, beside its successor."""
-    worker = multiprocessing.parent_process()
-    if worker is not None:
-        worker.join()
-        os._exit(os.EX_TEMPFAIL)
-
-
 def _fulfil(analyser: Analyser, spool: Spool, config: Config, order: Order) -> Outcome:
->>>>>>> five
     ports = Ports(
         header=partial(read_header, spool),
         dataset=partial(read_checked, spool),
