@@ -4,7 +4,7 @@ Source: DICOM PS3.3 C.7.1.1, C.7.2.1 (patient, study), C.12.1 (SOP Common), PS3.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
@@ -25,6 +25,7 @@ EARLIER_RESULTS = ("PredecessorDocumentsSequence",)
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 _LONGEST_UID = 64
+_IMAGE_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
 _PADDING = "^= "
 """Empty components of a name at its end, and blanks, mean nothing."""
 
@@ -57,12 +58,16 @@ def check_belongs(result: Attributes, evidence: Evidence) -> None:
 def _stated(header: Dataset, keyword: str) -> str:
     """What an image says; a text with backslashes comes as several values."""
     value = header.get(keyword)
+    if isinstance(value, bytes):  # sent under an unknown VR
+        value = value.decode("utf-8", "replace")
     values = value if isinstance(value, MultiValue) else [value or ""]
     return "\\".join(map(str, values)).strip(" \0").rstrip(_PADDING)
 
 
 def check_uids(results: Sequence[Attributes], evidence: Evidence) -> None:
     """Every result has UIDs of its own, validly written, and as its file header says.
+
+    UIDs of the images are repeated as they were received, also where a sender wrote them badly.
 
     Raises
     ------
@@ -73,8 +78,9 @@ def check_uids(results: Sequence[Attributes], evidence: Evidence) -> None:
     if len({*own, *evidence.header_of}) != len(own) + len(evidence.header_of):
         raise ResultsInconsistent("Two objects have the same SOP Instance UID.")
     image_series = {str(header.get("SeriesInstanceUID", "")) for header in evidence.headers}
+    received = {str(header.get(key, "")) for header in evidence.headers for key in _IMAGE_UIDS}
     for result in results:
-        _check_all_uids(result)
+        _check_all_uids(result, received)
         if result.text("SeriesInstanceUID") in image_series:
             raise ResultsInconsistent("A result is filed in a series of the images.")
         for keyword in ("SOPClassUID", "SOPInstanceUID"):
@@ -82,14 +88,14 @@ def check_uids(results: Sequence[Attributes], evidence: Evidence) -> None:
                 raise ResultsInconsistent(f"File header and data set differ in {keyword}.")
 
 
-def _check_all_uids(attributes: Attributes) -> None:
+def _check_all_uids(attributes: Attributes, received: Collection[str]) -> None:
     for element in attributes:
         if element.vr == b"UI":
-            for uid in filter(None, element.text.split("\\")):
+            for uid in {*element.text.split("\\")} - {"", *received}:
                 if not _UID.fullmatch(uid) or len(uid) > _LONGEST_UID:
                     raise ResultsInconsistent(f"{uid!r} is no valid UID.")
         for item in element.items:
-            _check_all_uids(item)
+            _check_all_uids(item, received)
 
 
 def existing(results: Sequence[Attributes], evidence: Evidence) -> Mapping[str, Existing]:

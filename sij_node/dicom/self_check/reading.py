@@ -99,7 +99,7 @@ class Element:
     @property
     def text(self) -> str:
         """As a text; results are written in Unicode."""
-        return self.octets.decode("utf-8").strip(" \0")
+        return self.octets.decode("utf-8", "replace").strip(" \0")
 
     @property
     def numbers(self) -> tuple[float, ...]:
