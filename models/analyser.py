@@ -18,11 +18,20 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.contour_unet import ContourUNet
 from models.delineation import Contour, Delineation
-from models.findings import HEADS, POSITIONS, Finding, Position, Side
+from models.evidence import SequenceFeatures, SquarePoint, head_evidence, seen_best
+from models.findings import HEADS, POSITIONS, Finding, Position, Sequence, Side, Sight
 from models.lesion_resnet34 import BasicBlock, LesionResNet34
 from models.preprocess import canonical, carried, frame_of, network_slices, normalised
 from models.regions import joint_zones, region_label_map
-from models.roi import RoiBox, RoiRules, Sighting, cut, joint_boxes
+from models.roi import (
+    RoiBox,
+    RoiRules,
+    Sighting,
+    cut,
+    joint_boxes,
+    on_slices,
+    slices_within,
+)
 from models.volume import Volume
 from models.walk import WalkRules, contours_from_maps
 from models.weights import LoadedNetwork, WeightsInvalid, check_known_case, load_network
@@ -59,7 +68,7 @@ class Analysis:
     t1_regions, stir_regions
         Label maps of those volumes, values of REGION_LABELS.
     findings
-        28, in the order of POSITIONS.
+        28, in the order of POSITIONS; those that are present say where they are seen best.
     networks
         Contour, then lesion.
     seconds
@@ -73,6 +82,22 @@ class Analysis:
     findings: tuple[Finding, ...]
     networks: tuple[NetworkIdentity, ...]
     seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class _ScoredJoint:
+    """What the lesion network says of a joint.
+
+    Parameters
+    ----------
+    probabilities
+        14, in the order of HEADS.
+    points
+        Where the heads that are at or above their threshold see the lesion, by their number.
+    """
+
+    probabilities: NDArray[np.float64]
+    points: Mapping[int, SquarePoint | None]
 
 
 def _unheard(_: str) -> None:
@@ -177,14 +202,20 @@ class Analyser:
         stages.begin("lesions")
         labels = [_upright_labels(t1, t1_regions), _upright_labels(stir, stir_regions)]
         boxes = joint_boxes(seen, self.roi_rules)
-        probabilities = {side: self._score(seen, labels, box) for side, box in boxes.items()}
+        joints = {side: self._score(seen, labels, box) for side, box in boxes.items()}
+        sights = {
+            Position(side, HEADS[number]): self._sight(point, boxes[side], upright, (t1, stir))
+            for side, joint in joints.items()
+            for number, point in joint.points.items()
+            if point is not None
+        }
         stages.begin("")
         return Analysis(
             t1_contours,
             stir_contours,
             t1_regions,
             stir_regions,
-            tuple(self._finding(position, probabilities) for position in POSITIONS),
+            tuple(self._finding(position, joints, sights) for position in POSITIONS),
             self.identities,
             stages.seconds,
         )
@@ -212,30 +243,58 @@ class Analyser:
 
     def _score(
         self, seen: list[Sighting], labels: list[NDArray[np.uint8]], box: RoiBox
-    ) -> NDArray[np.float64]:
-        """The 14 probabilities of one joint."""
-        described = [
-            self._describe(s.volume, label, box) for s, label in zip(seen, labels, strict=True)
-        ]
+    ) -> _ScoredJoint:
+        """The 14 probabilities of one joint, and where its lesions are seen."""
         with torch.inference_mode():
+            looked = [
+                self._look(s.volume, label, box) for s, label in zip(seen, labels, strict=True)
+            ]
+            described = [self.lesion.pooled(one.features, one.zones, one.present) for one in looked]
             logits: Tensor = self.lesion(*described)
-        return logits[0].double().sigmoid().cpu().numpy()
+            probabilities = logits[0].double().sigmoid().cpu().numpy()
+            return _ScoredJoint(
+                probabilities,
+                {
+                    int(number): seen_best(head_evidence(self.lesion, int(number), looked))
+                    for number in np.flatnonzero(probabilities >= np.array(self.thresholds))
+                },
+            )
 
-    def _describe(self, volume: Volume, labels: NDArray[np.uint8], box: RoiBox) -> Tensor:
+    def _look(self, volume: Volume, labels: NDArray[np.uint8], box: RoiBox) -> SequenceFeatures:
         size = self.roi_rules.size_px
         squares = cut(volume, normalised(volume.voxels), box, size)[None].to(self.device)
-        zones = cut(volume, joint_zones(labels, box.side), box, size, nearest=True)[None]
+        nearest = cut(volume, joint_zones(labels, box.side), box, size, nearest=True)[None]
+        zones = nearest.to(self.device, torch.uint8)
         present = torch.ones(squares.shape[:2], dtype=torch.bool, device=self.device)
-        with torch.inference_mode():
-            return self.lesion.encode(squares, zones.to(self.device, torch.uint8), present)
+        features = self.lesion.feature_maps(squares, zones, present)
+        return SequenceFeatures(features, zones, present)
+
+    def _sight(
+        self,
+        point: SquarePoint,
+        box: RoiBox,
+        upright: tuple[Volume, Volume],
+        given: tuple[Volume, Volume],
+    ) -> Sight:
+        """A point of a joint's square in the indices of the volume that was given."""
+        volume = upright[point.sequence]
+        chosen = slices_within(volume, box)[[point.slice_number]]
+        pixel = np.array([point.row, point.column])
+        at = on_slices(volume, chosen, box, pixel, self.roi_rules.size_px)
+        place = volume.to_patient(np.insert(at[0], 0, chosen[0]))
+        slice_index, row, column = given[point.sequence].to_indices(place).tolist()
+        return Sight(tuple(Sequence)[point.sequence], round(slice_index), row, column)
 
     def _finding(
-        self, position: Position, probabilities: Mapping[Side, NDArray[np.float64]]
+        self,
+        position: Position,
+        joints: Mapping[Side, _ScoredJoint],
+        sights: Mapping[Position, Sight],
     ) -> Finding:
         number = HEADS.index(position.head)
-        joint = probabilities.get(position.side)
-        probability = None if joint is None else float(joint[number])
-        return Finding(position, probability, self.thresholds[number])
+        joint = joints.get(position.side)
+        probability = None if joint is None else float(joint.probabilities[number])
+        return Finding(position, probability, self.thresholds[number], sights.get(position))
 
 
 def _upright_labels(volume: Volume, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -70,7 +70,8 @@ WHOLE_ZONE = len(REGIONS_PER_JOINT)
 """The zone that is all five regions together, after them in order."""
 
 
-def _zone_of_head(number: int) -> int:
+def zone_of_head(number: int) -> int:
+    """The zone that a head looks at where the pooling is over zones."""
     head = HEADS[number]
     if head.lesion is Lesion.SCLEROSIS:
         return WHOLE_ZONE
@@ -149,6 +150,21 @@ class LesionResNet34(nn.Module):
         Tensor
             ``(joints, zones, embedding)``; one zone where the pooling is global.
         """
+        return self.pooled(self.feature_maps(squares, zones, present), zones, present)
+
+    def feature_maps(self, squares: Tensor, zones: Tensor, present: Tensor) -> Tensor:
+        """What the last stage sees, before anything is averaged.
+
+        Parameters
+        ----------
+        squares, zones, present
+            As for `encode`.
+
+        Returns
+        -------
+        Tensor
+            float32, ``(joints, channels, slices, rows, columns)``, never negative.
+        """
         mixes_slices = self.architecture.kernel_depth > 1 and not bool(present.all())
         keep = present[:, None, :, None, None] if mixes_slices else None
         if self.architecture.pooling is Pooling.ZONES:
@@ -159,9 +175,13 @@ class LesionResNet34(nn.Module):
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in stage:
                 features = block(features, keep)
+        return features.float()
+
+    def pooled(self, features: Tensor, zones: Tensor, present: Tensor) -> Tensor:
+        """The description that `encode` gives, from the maps of `feature_maps`."""
         if self.architecture.pooling is Pooling.GLOBAL:
-            return global_mean(features.float(), present).unsqueeze(1)
-        return zone_summary(features.float(), zones, present)
+            return global_mean(features, present).unsqueeze(1)
+        return zone_summary(features, zones, present)
 
     def forward(self, t1: Tensor, stir: Tensor) -> Tensor:
         """Logits from the descriptions of T1 and STIR.
@@ -179,7 +199,7 @@ class LesionResNet34(nn.Module):
         both = torch.cat([t1, stir], dim=2)
         if both.shape[1] == 1:
             both = both.expand(-1, WHOLE_ZONE + 1, -1)
-        each = both[:, [_zone_of_head(number) for number in range(len(HEADS))]]
+        each = both[:, [zone_of_head(number) for number in range(len(HEADS))]]
         return (each * self.heads.weight).sum(dim=2) + self.heads.bias
 
 
@@ -203,8 +223,37 @@ def global_mean(features: Tensor, present: Tensor) -> Tensor:
     return per_slice.sum(dim=2) / keep.sum(dim=2).clamp(min=1)
 
 
-def zone_summary(features: Tensor, zones: Tensor, present: Tensor) -> Tensor:
-    """Mean and largest value over the slices of each zone's average.
+@dataclass(frozen=True, eq=False)
+class ZoneAverages:
+    """What each zone of each slice holds on average.
+
+    Parameters
+    ----------
+    weights
+        Share of each cell that a zone covers, ``(n, 6, slices, h, w)``; 0 on absent slices.
+    area
+        Their sum on each slice, ``(n, 6, slices)``.
+    per_slice
+        The averages, ``(n, 6, slices, c)``.
+    """
+
+    weights: Tensor
+    area: Tensor
+    per_slice: Tensor
+
+    @property
+    def seen(self) -> Tensor:
+        """Whether a slice shows a zone, ``(n, 6, slices)``."""
+        return self.area > 0
+
+    @property
+    def largest(self) -> Tensor:
+        """The largest average over the slices that show a zone, ``(n, 6, c)``; 0 if none does."""
+        return self.per_slice.masked_fill(~self.seen.unsqueeze(-1), 0).amax(dim=2)
+
+
+def zone_averages(features: Tensor, zones: Tensor, present: Tensor) -> ZoneAverages:
+    """The average of each zone on each slice.
 
     Parameters
     ----------
@@ -214,11 +263,6 @@ def zone_summary(features: Tensor, zones: Tensor, present: Tensor) -> Tensor:
         Labels 0 to 5 at the input's resolution, ``(n, slices, H, W)``.
     present
         ``(n, slices)``.
-
-    Returns
-    -------
-    Tensor
-        ``(n, 6, 2c)``; zeros for a zone seen on no slice.
     """
     labels = torch.arange(1, WHOLE_ZONE + 1, device=zones.device)[:, None, None, None]
     masks = (zones[:, None] == labels).to(features.dtype)
@@ -228,10 +272,25 @@ def zone_summary(features: Tensor, zones: Tensor, present: Tensor) -> Tensor:
     per_slice = (
         torch.einsum("ncshw,nzshw->nzsc", features, weights) / area.clamp(min=1e-6)[..., None]
     )
-    seen = (area > 0).unsqueeze(-1)
-    mean = per_slice.sum(dim=2) / seen.sum(dim=2).clamp(min=1)
-    largest = per_slice.masked_fill(~seen, 0).amax(dim=2)
-    return torch.cat([mean, largest], dim=2)
+    return ZoneAverages(weights, area, per_slice)
+
+
+def zone_summary(features: Tensor, zones: Tensor, present: Tensor) -> Tensor:
+    """Mean and largest value over the slices of each zone's average.
+
+    Parameters
+    ----------
+    features, zones, present
+        As for `zone_averages`.
+
+    Returns
+    -------
+    Tensor
+        ``(n, 6, 2c)``; zeros for a zone seen on no slice.
+    """
+    averages = zone_averages(features, zones, present)
+    slices = averages.seen.sum(dim=2, keepdim=True).clamp(min=1)
+    return torch.cat([averages.per_slice.sum(dim=2) / slices, averages.largest], dim=2)
 
 
 def _averaged(masks: Tensor, features: Tensor) -> Tensor:

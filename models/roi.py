@@ -232,13 +232,36 @@ def cut(
 
 def _sampling_grid(volume: Volume, chosen: NDArray[np.intp], box: RoiBox, size_px: int) -> _Floats:
     """Where each pixel of the square lies on each slice, as grid_sample counts (column, row)."""
-    offsets = ((np.arange(size_px) + 0.5) / size_px * 2 - 1) * box.half_mm
-    down, across = np.meshgrid(
-        box.centre_mm[1] + offsets, box.centre_mm[0] + offsets, indexing="ij"
-    )
-    plane = np.stack([box.across, box.down])
-    per_slice = (volume.affine[:3, 3] + chosen[:, None] * volume.affine[:3, 0]) @ plane.T
-    wanted = np.stack([across, down], axis=-1)[None] - per_slice[:, None, None]
-    pixel = wanted @ np.linalg.inv(plane @ volume.affine[:3, 1:3]).T
+    pixels = np.stack(np.meshgrid(np.arange(size_px), np.arange(size_px), indexing="ij"), axis=-1)
+    at = on_slices(volume, chosen, box, pixels.astype(np.float64), size_px)
     last = np.array(volume.voxels.shape[1:]) - 1
-    return np.asarray((2 * pixel / np.maximum(last, 1) - 1)[..., ::-1].copy())
+    return np.asarray((2 * at / np.maximum(last, 1) - 1)[..., ::-1].copy())
+
+
+def on_slices(
+    volume: Volume, chosen: NDArray[np.intp], box: RoiBox, pixels: _Floats, size_px: int
+) -> _Floats:
+    """Where points of a box's square lie on slices of a volume.
+
+    Parameters
+    ----------
+    volume
+        Gives the geometry, in any orientation.
+    chosen
+        Indices of the slices, ``(n,)``.
+    pixels
+        (row, column) in the square, index-centred, fractions allowed, ``(…, 2)``.
+    size_px
+        Side of the square.
+
+    Returns
+    -------
+    NDArray
+        (row, column) on each slice, index-centred, ``(n, …, 2)``.
+    """
+    down, across = np.moveaxis(((pixels + 0.5) / size_px * 2 - 1) * box.half_mm, -1, 0)
+    wanted = np.stack([box.centre_mm[0] + across, box.centre_mm[1] + down], axis=-1)
+    plane = np.stack([box.across, box.down])
+    origins = (volume.affine[:3, 3] + chosen[:, None] * volume.affine[:3, 0]) @ plane.T
+    apart = wanted[None] - origins.reshape(-1, *(1,) * (wanted.ndim - 1), 2)
+    return np.asarray(apart @ np.linalg.inv(plane @ volume.affine[:3, 1:3]).T)

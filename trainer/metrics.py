@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from models.findings import Lesion
 from models.walk import Points, evenly_spaced
 
 _DENSE = 96
@@ -94,6 +95,52 @@ def contour_scores(errors: Sequence[ContourError], false: int) -> ContourScores:
         percentile(symmetric, 95),
         percentile(ends, 50),
     )
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """How well one lesion was pointed at.
+
+    Parameters
+    ----------
+    slices_off
+        From the slice pointed at to the nearest that shows the lesion; 0 if it does itself.
+    distance_mm
+        From the point to the lesion.
+    by_chance
+        Share of the joint's slices that show it: how often any of them would be right.
+    """
+
+    lesion: Lesion
+    slices_off: float
+    distance_mm: float
+    by_chance: float
+
+
+def pointing_scores(pointings: Sequence[Pointing]) -> dict[str, dict[str, float]]:
+    """How often the right slice was pointed at, and how far off the point is.
+
+    Returns
+    -------
+    dict
+        Of each lesion that was pointed at, and of all of them; lengths in millimetres.
+    """
+    groups = {str(one): [p for p in pointings if p.lesion is one] for one in Lesion}
+    groups["all"] = list(pointings)
+    return {name: _pointing_scores(group) for name, group in groups.items() if group}
+
+
+def _pointing_scores(group: Sequence[Pointing]) -> dict[str, float]:
+    off = np.array([one.slices_off for one in group])
+    distance_mm = np.array([one.distance_mm for one in group])
+    return {
+        "pointed at": len(group),
+        "slice shows it": float((off == 0).mean()),
+        "any slice of the joint would": float(np.mean([one.by_chance for one in group])),
+        "within one slice": float((off <= 1).mean()),
+        "distance median mm": percentile(distance_mm, 50),
+        "distance p90 mm": percentile(distance_mm, 90),
+    }
 
 
 def percentile(values: NDArray[np.float64], percent: float) -> float:

@@ -45,6 +45,7 @@ from trainer.lesion_training import (
     lesion_scores,
     read_joints,
 )
+from trainer.metrics import pointing_scores
 
 WEIGHTS_FOLDER = Path("models/weights")
 
@@ -169,7 +170,7 @@ def _code_version() -> str:
 
 def _written(value: float) -> float | str:
     """A score as JSON can hold it."""
-    return "beyond: a missed contour" if math.isinf(value) else round(value, 3)
+    return "beyond: too many were missed" if math.isinf(value) else round(value, 3)
 
 
 def evaluate(
@@ -180,7 +181,8 @@ def evaluate(
 ) -> None:
     """Measure the shipped network on the experiment's test cases and write that on its card.
 
-    The lesion network is measured behind the shipped contour network, from the images alone.
+    The lesion network is measured behind the shipped contour network, from the images alone;
+    where it points is held against where the lesion was drawn.
     """
     plan = read_experiment(experiment)
     folder = weights / network
@@ -193,7 +195,11 @@ def evaluate(
         scores: dict[str, Any] = {name: _written(value) for name, value in found.items()}
     else:
         said = cascade_answers(Analyser.load(weights), seeds)
-        scores = dict(lesion_scores(said, loaded.card.settings["thresholds"]))
+        scores = dict(lesion_scores(said.answers, loaded.card.settings["thresholds"]))
+        scores["lesions found, pointed at"] = {
+            lesion: {name: _written(value) for name, value in found.items()}
+            for lesion, found in pointing_scores(said.pointings).items()
+        }
     metrics = {
         "measured on": f"{len(seeds)} phantom cases that training never saw",
         "command": f"python -m trainer evaluate {network} --experiment {experiment}",

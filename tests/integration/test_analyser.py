@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from models.analyser import Analyser, NoJointSeen
-from models.findings import HEADS, POSITIONS, Presence, Side
+from models.findings import HEADS, POSITIONS, Presence, Sequence, Side
 from models.preprocess import carried
 from models.regions import REGION_LABELS
 from models.volume import Volume
 from models.weights import INTENDED_USE, WeightsInvalid
 from tests.support.volumes import reordered
-from trainer.cascade import cascade_answers
+from trainer.cascade import cascade_answers, pointings_of
 from trainer.metrics import contour_error
 from trainer.phantom.case import PhantomOptions, make_case
 
@@ -31,6 +31,16 @@ def case():
 @pytest.fixture(scope="module")
 def analysis(analyser, case):
     return analyser.analyse(case.t1, case.stir)
+
+
+@pytest.fixture(scope="module")
+def ill():
+    return make_case(20000, PhantomOptions(slices=15, matrix=256, disease="advanced"))
+
+
+@pytest.fixture(scope="module")
+def ill_analysis(analyser, ill):
+    return analyser.analyse(ill.t1, ill.stir)
 
 
 def test_a_phantom_study_gets_28_findings_and_both_joints_on_both_sequences(analysis):
@@ -79,6 +89,64 @@ def test_the_order_of_voxels_changes_no_finding(analyser, case, analysis, lying,
         np.testing.assert_allclose(after.points, before.points, atol=1e-2)
 
 
+def test_a_finding_says_where_it_is_seen_if_and_only_if_it_is_present(ill_analysis):
+    present = [finding for finding in ill_analysis.findings if finding.presence == "present"]
+
+    assert len(present) >= 5
+    for finding in ill_analysis.findings:
+        assert (finding.sight is not None) == (finding in present)
+
+
+def test_a_lesion_is_seen_within_its_own_region(ill_analysis):
+    for finding in ill_analysis.findings:
+        if finding.sight is None:
+            continue
+        sight, (side, region) = finding.sight, (finding.position.side, finding.position.head.region)
+        first = sight.sequence is Sequence.T1
+        labels = ill_analysis.t1_regions if first else ill_analysis.stir_regions
+        allowed = [
+            label
+            for (there, part), label in REGION_LABELS.items()
+            if there is side and (part is region or finding.position.head.lesion == "sclerosis")
+        ]
+        places = np.argwhere(np.isin(labels[sight.slice_index], allowed))
+        assert np.abs(places - (sight.row, sight.column)).max(axis=1).min() <= 1.5
+
+
+@pytest.mark.parametrize(
+    ("lying", "flips"), [(True, ()), (False, (0,)), (False, (1, 2)), (True, (0, 1, 2))]
+)
+def test_the_order_of_voxels_moves_no_point_in_the_patient(
+    analyser, ill, ill_analysis, lying, flips
+):
+    t1, stir = (reordered(volume, lying, flips) for volume in (ill.t1, ill.stir))
+
+    again = analyser.analyse(t1, stir)
+
+    for before, after in zip(ill_analysis.findings, again.findings, strict=True):
+        assert (before.sight is None) == (after.sight is None)
+        if before.sight is not None:
+            assert after.sight.sequence is before.sight.sequence
+            np.testing.assert_allclose(
+                in_patient(after.sight, t1, stir),
+                in_patient(before.sight, ill.t1, ill.stir),
+                atol=0.1,
+            )
+
+
+def in_patient(sight, t1, stir):
+    volume = t1 if sight.sequence is Sequence.T1 else stir
+    return volume.to_patient((sight.slice_index, sight.row, sight.column))
+
+
+def test_lesions_that_are_there_are_pointed_at_on_slices_that_show_them(ill, ill_analysis):
+    pointings = pointings_of(ill, ill_analysis.findings)
+
+    assert len(pointings) >= 5
+    assert np.mean([one.slices_off == 0 for one in pointings]) >= 0.8
+    assert np.median([one.distance_mm for one in pointings]) < 3
+
+
 def _sorted(contours):
     return sorted(contours, key=lambda c: (c.slice_index, c.side))
 
@@ -125,8 +193,9 @@ def test_the_cascade_answers_for_both_joints_of_every_subject(analyser, case):
     said = cascade_answers(analyser, [case.seed])
 
     truth = [severity >= 1 for severity in case.severity.values()]
-    assert said.positive.ravel().tolist() == truth
-    assert said.probability.shape == (2, len(HEADS))
+    assert said.answers.positive.ravel().tolist() == truth
+    assert said.answers.probability.shape == (2, len(HEADS))
+    assert len(said.pointings) <= sum(truth)
 
 
 def test_exchanged_weights_are_refused(tmp_path):

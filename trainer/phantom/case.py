@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.delineation import Delineation
-from models.findings import Position
+from models.findings import Position, Side
 from models.volume import Volume
 from trainer.phantom.anatomy import Joint, Pelvis, sample_pelvis
 from trainer.phantom.lesions import (
     D_MM,
     V_MM,
+    JointLesions,
     Quadrants,
     place_lesions,
     sample_severity,
@@ -59,6 +60,35 @@ class PhantomOptions:
 
 
 @dataclass(frozen=True, eq=False)
+class View:
+    """Where a sequence's slices lay, and how the patient lay meanwhile."""
+
+    slab: Slab
+    pose: Pose
+
+
+@dataclass(frozen=True, eq=False)
+class Patient:
+    """What is there before any image is made of it.
+
+    Parameters
+    ----------
+    lesions
+        Of both joints, as they were painted.
+    quadrants
+        The halves of both joints' surfaces that the lesions were drawn in.
+    t1, stir
+        How each sequence saw him.
+    """
+
+    pelvis: Pelvis
+    lesions: dict[Side, JointLesions]
+    quadrants: dict[Side, Quadrants]
+    t1: View
+    stir: View
+
+
+@dataclass(frozen=True, eq=False)
 class PhantomCase:
     """A patient and what is true of him; contour points are pixels of their own volume."""
 
@@ -69,6 +99,7 @@ class PhantomCase:
     stir_truth: Delineation
     severity: dict[Position, int]
     parameters: dict[str, object]
+    patient: Patient
 
 
 def make_case(seed: int, options: PhantomOptions = PhantomOptions()) -> PhantomCase:
@@ -85,17 +116,21 @@ def make_case(seed: int, options: PhantomOptions = PhantomOptions()) -> PhantomC
         severity = dict.fromkeys(severity, 0)
     pelvis = sample_pelvis(rng)
     t1_slab, stir_slab, pose, shift = _geometry(rng, pelvis, options)
+    quadrants = {side: quadrants_on(joint, t1_slab, pose) for side, joint in pelvis.joints.items()}
     lesions = {
-        side: place_lesions(rng, joint, quadrants_on(joint, t1_slab, pose), severity)
+        side: place_lesions(rng, joint, quadrants[side], severity)
         for side, joint in pelvis.joints.items()
     }
     texture = sample_texture(rng)
     moved = Pose(pose.rotation, pose.origin_mm + shift)
+    views = {"t1": View(t1_slab, pose), "stir": View(stir_slab, moved)}
+    patient = Patient(pelvis, lesions, quadrants, **views)
     field_t = float(rng.choice([1.5, 3.0]))
     seen: dict[str, tuple[Volume, Delineation]] = {}
     parameters: dict[str, object] = {"disease": options.disease, "pelvis": _plain(pelvis)}
     joints = {} if options.without_joints else pelvis.joints
-    for name, slab, at in (("t1", t1_slab, pose), ("stir", stir_slab, moved)):
+    for name, view in views.items():
+        slab, at = view.slab, view.pose
         sequence = sample_sequence(rng, name, field_t)
         flaws = _flaws(rng, name, slab)
         shine = _shine(rng, sequence, pelvis.marrow_dimming)
@@ -108,7 +143,7 @@ def make_case(seed: int, options: PhantomOptions = PhantomOptions()) -> PhantomC
         parameters[name] = _plain(sequence) | _plain(slab) | {"flaws": _plain(flaws)}
     parameters["shift_mm"] = [float(s) for s in shift]
     return PhantomCase(seed, seen["t1"][0], seen["stir"][0], seen["t1"][1], seen["stir"][1],
-                       severity, parameters)  # fmt: skip
+                       severity, parameters, patient)  # fmt: skip
 
 
 def sample_sequence(rng: np.random.Generator, name: str, field_t: float) -> Sequence:

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.evidence import Evidence, SequenceFeatures, head_evidence, seen_best
+from models.findings import HEADS, Side
+from models.lesion_resnet34 import LesionArchitecture, LesionResNet34, Pooling, zone_of_head
+from models.preprocess import canonical
+from models.roi import RoiRules, Sighting, cut, joint_boxes, on_slices, slices_within
+from models.volume import Volume
+from tests.support.volumes import coronal_affine, reordered, two_joints
+
+SIZE = 48
+
+
+def network(pooling, seed=0):
+    torch.manual_seed(seed)
+    made = LesionResNet34(LesionArchitecture(2, 1, pooling)).eval().requires_grad_(False)
+    made.heads.weight.normal_()
+    made.heads.bias.normal_()
+    return made
+
+
+def looked(seed, slices, absent=0):
+    """Features that are often zero and often equal, zones that are not on every slice."""
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randint(-2, 4, (1, 16, slices, 3, 3), generator=generator).clamp(min=0)
+    zones = torch.randint(0, 6, (1, slices, SIZE, SIZE), generator=generator).to(torch.uint8)
+    empty = torch.rand(1, slices, 1, 1, generator=generator) < 0.3
+    present = torch.arange(slices)[None] < slices - absent
+    return SequenceFeatures(features.float() / 3, zones.masked_fill(empty, 0), present)
+
+
+def logits(of, seen):
+    return of(*(of.pooled(one.features, one.zones, one.present) for one in seen))[0]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    pooling=st.sampled_from(Pooling),
+    seed=st.integers(0, 10_000),
+    slices=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    absent=st.integers(0, 1),
+)
+def test_what_the_slices_add_is_the_logit_without_its_bias(pooling, seed, slices, absent):
+    net = network(pooling, seed)
+    seen = [looked(seed + n, count + absent, absent) for n, count in enumerate(slices)]
+
+    expected = logits(net, seen) - net.heads.bias
+
+    for number in range(len(HEADS)):
+        added = sum(one.of_slices.sum() for one in head_evidence(net, number, seen))
+        torch.testing.assert_close(added, expected[number], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("pooling", list(Pooling))
+def test_slices_that_are_absent_add_nothing(pooling):
+    seen = [looked(3, 5, absent=2)] * 2
+
+    for one in head_evidence(network(pooling), 0, seen):
+        assert not one.of_slices[3:].any()
+        assert one.of_slices[:3].any()
+
+
+@pytest.mark.parametrize("number", range(len(HEADS)))
+def test_the_slice_where_a_zone_lights_up_is_the_one_that_is_pointed_at(number):
+    net = network(Pooling.ZONES)
+    net.heads.weight.abs_()
+    t1, stir = looked(1, 4), looked(2, 5)
+    for one in (t1, stir):
+        one.features.fill_(0.1)
+    stir.zones[:, :, 16:32] = zone_of_head(number) % 5 + 1
+    stir.features[:, :, 3, 1, 1] = 9
+
+    point = seen_best(head_evidence(net, number, [t1, stir]))
+
+    assert (point.sequence, point.slice_number) == (1, 3)
+    assert 16 <= point.row < 32
+    assert point.column == pytest.approx(23.5, abs=2)
+
+
+def evidence(activation, inside):
+    activation, inside = torch.tensor(activation)[None], torch.tensor(inside)[None]
+    return Evidence(activation, torch.full_like(activation, 0.1), inside)
+
+
+def test_nothing_is_pointed_at_where_no_slice_speaks_for_the_lesion():
+    against = evidence([[-1.0, -2.0], [0.0, 0.0]], np.ones((8, 8), bool))
+
+    assert seen_best([against, against]) is None
+
+
+def test_a_point_lies_within_its_zone_even_where_the_zone_bends():
+    ring = np.ones((32, 32), bool)
+    ring[4:28, 4:28] = False
+
+    point = seen_best([evidence(np.ones((4, 4)), ring)])
+
+    assert ring[round(point.row), round(point.column)]
+
+
+def test_a_point_is_drawn_to_the_strongest_part_of_its_zone():
+    activation = np.zeros((4, 4))
+    activation[1, 2] = 1
+    zone = np.ones((32, 32), bool)
+
+    free = seen_best([evidence(activation, zone)])
+    zone[:, 16:] = False
+    fenced = seen_best([evidence(activation, zone)])
+
+    assert (free.row, free.column) == pytest.approx((11.5, 19.5), abs=1e-6)
+    assert fenced.row == pytest.approx(11.5, abs=1e-6)
+    assert 12 <= fenced.column <= 15
+
+
+@pytest.mark.parametrize(("lying", "flips"), [(False, ()), (True, (0,)), (False, (0, 1, 2))])
+@pytest.mark.parametrize("side", list(Side))
+def test_a_spot_seen_in_the_square_is_found_again_in_the_patient(lying, flips, side):
+    upright = Volume(np.zeros((7, 140, 170), np.float32), coronal_affine(tilt_deg=15, turn_deg=6))
+    spot = (3, 71, 120 if side is Side.LEFT else 45)
+    upright.voxels[spot] = 1
+    given = reordered(upright, lying, flips)
+    volume = canonical(given)
+    seen = Sighting(volume, two_joints(volume, range(2, 5)))
+    box = joint_boxes([seen, seen], RoiRules())[side]
+
+    squares = cut(volume, volume.voxels, box, 200).numpy()
+    number, *pixel = np.argwhere(squares == squares.max())[0]
+
+    chosen = slices_within(volume, box)[[number]]
+    at = on_slices(volume, chosen, box, np.array(pixel, float), 200)[0]
+    found = volume.to_patient([chosen[0], *at])
+    assert np.linalg.norm(found - upright.to_patient(spot)) < 0.5
+    assert np.linalg.norm(given.to_patient(given.to_indices(found)) - found) < 1e-9

@@ -1,0 +1,132 @@
+"""Where in the patient each lesion was drawn, to hold against where a network sees it.
+
+A lesion is a map of depths over the joint's surface; here it becomes points in the patient.
+The speckle that roughens its border when it is painted, about 1 mm, is left out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.findings import QUADRANTS, Head, Lesion, Position, Region, Sequence
+from trainer.phantom.anatomy import Joint
+from trainer.phantom.case import Patient, View
+from trainer.phantom.lesions import D_MM, V_MM, BoneLesions, JointLesions, Map, is_iliac
+
+STEP_MM = 1.0
+"""Points lie about this far apart."""
+LEAST_POINTS = 10
+"""A slice that holds fewer, each a cubic millimetre, does not show the lesion."""
+LEAST_DEPTH_MM = 0.3
+"""Nothing shallower is painted."""
+LEAST_BRIDGE = 0.5
+"""Opacity above which bone that bridges the joint counts as drawn."""
+BRIDGE_MM = 0.6
+"""How far such bone reaches beyond the cortex."""
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnLesion:
+    """A lesion as one sequence met it.
+
+    Parameters
+    ----------
+    points_mm
+        LPS, about a millimetre apart, ``(n, 3)``.
+    slices
+        Indices of the slices whose thickness holds more than a sliver of it.
+    """
+
+    points_mm: _Floats
+    slices: frozenset[int]
+
+    def distance_mm(self, place_mm: _Floats) -> float:
+        """From a place, LPS ``(3,)``, to the nearest point; infinite if nothing was drawn."""
+        return float(np.linalg.norm(self.points_mm - place_mm, axis=1).min(initial=np.inf))
+
+    def slices_off(self, slice_index: int) -> float:
+        """From a slice to the nearest one that shows the lesion; infinite if none does."""
+        return float(min((abs(slice_index - one) for one in self.slices), default=np.inf))
+
+
+def drawn_lesion(patient: Patient, position: Position, sequence: Sequence) -> DrawnLesion:
+    """Where a lesion of a position was drawn, those too small to be scored included.
+
+    Parameters
+    ----------
+    position
+        Of the lesion.
+    sequence
+        Whose slices, and whose pose of the patient, are meant.
+
+    Returns
+    -------
+    DrawnLesion
+        Without points where nothing was drawn.
+    """
+    view = patient.t1 if sequence is Sequence.T1 else patient.stir
+    joint, ill = patient.pelvis.joints[position.side], patient.lesions[position.side]
+    inside = patient.quadrants[position.side].of(position.head.region)
+    if position.head.lesion is Lesion.ANKYLOSIS:
+        points = _bridges(joint, ill)
+    else:
+        banks = QUADRANTS[::2] if position.head.region is Region.JOINT else (position.head.region,)
+        points = np.concatenate(
+            [
+                _in_bone(joint, ill.bank(bank), inside, Head(position.head.lesion, bank))
+                for bank in banks
+            ]
+        )
+    places = view.pose.to_patient(points)
+    return DrawnLesion(places, _slices_of(places, view))
+
+
+def _depth(bone: BoneLesions, lesion: Lesion) -> Map:
+    return {
+        Lesion.OEDEMA: bone.oedema_mm,
+        Lesion.EROSION: bone.erosion_mm,
+        Lesion.FATTY_LESION: bone.fatty_mm,
+        Lesion.SCLEROSIS: bone.sclerosis_mm,
+    }[lesion]
+
+
+def _in_bone(joint: Joint, bone: BoneLesions, inside: NDArray[np.bool_], head: Head) -> _Floats:
+    """Points of the pelvis frame from a bone's surface, or its cortex, down to a lesion's depth.
+
+    Only erosions show within the cortex; other lesions begin at its middle and show beneath it.
+    """
+    depth_mm = _depth(bone, head.lesion) * inside
+    hidden_mm = 0.0 if head.lesion is Lesion.EROSION else joint.cortex_mm
+    layers = np.arange(hidden_mm, depth_mm.max() + hidden_mm + STEP_MM, STEP_MM)
+    reach_mm = np.where(depth_mm > LEAST_DEPTH_MM, depth_mm + hidden_mm / 2, -1.0)
+    row, column, layer = np.nonzero(reach_mm[..., None] >= layers)
+    across = joint.space_mm / 2 + layers[layer]
+    return _at(joint, D_MM[row], V_MM[column], across if is_iliac(head.region) else -across)
+
+
+def _bridges(joint: Joint, ill: JointLesions) -> _Floats:
+    """Points of the pelvis frame between both bones where bone bridges their cartilage."""
+    half = joint.space_mm / 2 + joint.cortex_mm + BRIDGE_MM
+    layers = np.linspace(-half, half, 2 * int(np.ceil(half / STEP_MM)) + 1)
+    cartilage = joint.outside_cartilage(*np.meshgrid(D_MM, V_MM, indexing="ij")) < 0
+    row, column = np.nonzero((ill.ankylosis > LEAST_BRIDGE) & cartilage)
+    across = np.repeat(layers, len(row))
+    row, column = np.tile(row, len(layers)), np.tile(column, len(layers))
+    return _at(joint, D_MM[row], V_MM[column], across)
+
+
+def _at(joint: Joint, d: Map, v: Map, across_mm: _Floats) -> _Floats:
+    """Points so far across the midsurface, positive towards the ilium."""
+    depth, height = d.astype(np.float64), v.astype(np.float64)
+    lateral = joint.distance_from_midline(depth, height) + across_mm / joint.steepness
+    return np.stack([joint.sign * lateral, depth, height], axis=-1)
+
+
+def _slices_of(places_mm: _Floats, view: View) -> frozenset[int]:
+    depth = (places_mm - view.slab.centre_mm) @ view.slab.axes[:, 0]
+    away = np.abs(depth[:, None] - view.slab.offsets_mm())
+    held = (away <= view.slab.thickness_mm / 2).sum(axis=0)
+    return frozenset(np.flatnonzero(held >= LEAST_POINTS).tolist())
