@@ -6,16 +6,16 @@ machine could do the same number of operations as plain convolutions in single p
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, cast
 
 import torch
-from pydicom import Dataset, dcmread
+from pydicom import dcmread
 from torch.nn.functional import conv2d
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -23,14 +23,9 @@ from deploy.bench.ingest import Tell
 from models.analyser import Analyser, Analysis
 from models.contour_unet import ContourUNet
 from models.lesion_resnet34 import LesionResNet34
-from sij_node import __version__
-from sij_node.dicom.origin import Network, ResultContext, inputs_digest, to_part10
+from models.volume import Volume
 from sij_node.dicom.part10 import dataset_offset
-from sij_node.dicom.report import scores_report
-from sij_node.dicom.segmentation import joint_segmentation
-from sij_node.dicom.sequences import acquisition_facts, choose_pair
-from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
-from sij_node.readiness import image_series
+from sij_node.pipeline import Ports, analyse_study
 from sij_node.store.reading import read_checked, read_header
 from sij_node.store.spool import Spool, instance_file_name
 from sij_node.study import ReceivedInstance
@@ -145,14 +140,18 @@ class _Watch:
 
     def __init__(self) -> None:
         self.seconds: Seconds = {}
+        self._stage, self._since = "", 0.0
 
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0) + time.perf_counter() - began
+    def begin(self, stage: str) -> None:
+        """End the stage before and begin the next; an empty name only ends."""
+        now = time.perf_counter()
+        if self._stage:
+            self.add(self._stage, now - self._since)
+        self._stage, self._since = stage, now
+
+    def add(self, stage: str, amount: float) -> None:
+        """Add to a stage."""
+        self.seconds[stage] = self.seconds.get(stage, 0) + amount
 
 
 class _Timed:
@@ -164,14 +163,26 @@ class _Timed:
     def __call__(self, *inputs: torch.Tensor) -> Any:
         return self._clocked(self._network, inputs)
 
-    def encode(self, *inputs: torch.Tensor) -> Any:
-        return self._clocked(self._network.encode, inputs)
+    def feature_maps(self, *inputs: torch.Tensor) -> Any:
+        return self._clocked(self._network.feature_maps, inputs)
+
+    def pooled(self, *inputs: torch.Tensor) -> Any:
+        return self._clocked(self._network.pooled, inputs)
+
+    @property
+    def heads(self) -> Any:
+        return self._network.heads
+
+    @property
+    def architecture(self) -> Any:
+        return self._network.architecture
 
     def _clocked(self, function: Any, inputs: Sequence[torch.Tensor]) -> Any:
-        with self._watch(self._stage):
-            answer = function(*inputs)
-            if answer.is_cuda:
-                torch.cuda.synchronize()
+        began = time.perf_counter()
+        answer = function(*inputs)
+        if answer.is_cuda:
+            torch.cuda.synchronize()
+        self._watch.add(self._stage, time.perf_counter() - began)
         return answer
 
 
@@ -184,70 +195,30 @@ def _timed(analyser: Analyser, watch: _Watch) -> Analyser:
 
 
 def _run(analyser: Analyser, spool: Spool, received: Sequence[ReceivedInstance]) -> Seconds:
-    """The steps of `sij_node.pipeline`, each under a watch of its own."""
-    watch = _Watch()
-    with watch("choose the pair"):
-        pair = _pair(spool, received)
-    with watch("read and check against digests"):
-        series = [[read_checked(spool, one) for one in instances] for instances in pair]
-    with watch("decode, volumes"):
-        t1, stir = volumes = [volume_from(datasets) for datasets in series]
-        check_pair(t1, stir)
-    analysis = _analysed(analyser, watch, t1, stir)
-    used = [one for instances in pair for one in instances]
-    context = _context(used, analysis)
-    with watch("SEG, two objects"):
-        regions = (analysis.t1_regions, analysis.stir_regions)
-        objects = [
-            joint_segmentation(volume, datasets, label_map, context, name)
-            for name, volume, datasets, label_map in zip(
-                ("T1", "STIR"), volumes, series, regions, strict=True
-            )
-        ]
-    with watch("SR"):
-        headers: list[Dataset] = [header for datasets in series for header in datasets]
-        objects.append(scores_report(analysis.findings, headers, context))
-    with watch("to Part 10"):
-        for made in objects:
-            to_part10(made, "BENCH")
-    return watch.seconds
+    """The pipeline as the node runs it, its stages and the two networks under a watch."""
+    watch, networks = _Watch(), _Watch()
+    within: Seconds = {}
 
+    def analyse(t1: Volume, stir: Volume) -> Analysis:
+        watch.begin("")
+        analysis = _timed(analyser, networks).analyse(t1, stir)
+        within.update(analysis.seconds)
+        return analysis
 
-def _pair(
-    spool: Spool, received: Sequence[ReceivedInstance]
-) -> tuple[Sequence[ReceivedInstance], Sequence[ReceivedInstance]]:
-    series = image_series(received)
-    choice = choose_pair(
-        {
-            uid: acquisition_facts(read_header(spool, instances[0]), slices=len(instances))
-            for uid, instances in series.items()
-        }
-    )
-    return series[choice.t1_series_uid], series[choice.stir_series_uid]
-
-
-def _analysed(analyser: Analyser, watch: _Watch, t1: SeriesVolume, stir: SeriesVolume) -> Analysis:
-    """Analyse, and tell the networks from what is done around them."""
-    seconds = watch.seconds
-    seconds.update(dict.fromkeys((DELINEATION, "prepare slices, walk", "regions", LESIONS), 0.0))
-    analysis = _timed(analyser, watch).analyse(t1.volume, stir.volume)
-    stages = analysis.seconds
-    seconds["prepare slices, walk"] = stages["delineation"] - seconds[DELINEATION]
-    seconds["regions"] = stages["regions"]
-    seconds["squares around the joints"] = stages["lesions"] - seconds[LESIONS]
-    return analysis
-
-
-def _context(used: Sequence[ReceivedInstance], analysis: Analysis) -> ResultContext:
-    return ResultContext(
-        inputs_digest((one.sop_instance_uid, one.sha256) for one in used),
-        tuple(
-            Network(one.name, one.version, one.sha256, one.intended_use)
-            for one in analysis.networks
-        ),
-        __version__,
-        max(one.received_at for one in used),
-    )
+    header, dataset = partial(read_header, spool), partial(read_checked, spool)
+    analyse_study(received, (), Ports(header, dataset, analyse, watch.begin, "BENCH"))
+    watch.begin("")
+    of_pipeline, of_networks = watch.seconds, networks.seconds
+    return {
+        "read, check digests, decode": of_pipeline["reading"],
+        DELINEATION: of_networks[DELINEATION],
+        "prepare slices, walk": within["delineation"] - of_networks[DELINEATION],
+        "regions": within["regions"],
+        LESIONS: of_networks[LESIONS],
+        "squares, where lesions are seen": within["lesions"] - of_networks[LESIONS],
+        "two SEG and the SR, as files": of_pipeline["writing"],
+        "read back and check": of_pipeline["checking"],
+    }
 
 
 class _Counted(_Timed):
@@ -256,8 +227,7 @@ class _Counted(_Timed):
     def _clocked(self, function: Any, inputs: Sequence[torch.Tensor]) -> Any:
         with FlopCounterMode(display=False) as counter:
             answer = function(*inputs)
-        total = self._watch.seconds.get(self._stage, 0)
-        self._watch.seconds[self._stage] = total + counter.get_total_flops()
+        self._watch.add(self._stage, counter.get_total_flops())
         return answer
 
 
@@ -265,16 +235,14 @@ def _operations(
     analyser: Analyser, spool: Spool, received: Sequence[ReceivedInstance]
 ) -> dict[str, float]:
     """Floating point operations of each network for this study."""
-    t1, stir = (
-        volume_from([read_checked(spool, one) for one in instances])
-        for instances in _pair(spool, received)
-    )
     tally = _Watch()
-    replace(
+    counting = replace(
         analyser,
         contour=cast(ContourUNet, _Counted(analyser.contour, tally, DELINEATION)),
         lesion=cast(LesionResNet34, _Counted(analyser.lesion, tally, LESIONS)),
-    ).analyse(t1.volume, stir.volume)
+    )
+    header, dataset = partial(read_header, spool), partial(read_checked, spool)
+    analyse_study(received, (), Ports(header, dataset, counting.analyse, ae_title="BENCH"))
     return tally.seconds
 
 
