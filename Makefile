@@ -26,7 +26,7 @@ check: $(READY)       ## style, types and import contracts; no test
 unit integration acceptance: $(READY)   ## one kind of test
 	$(BIN)/pytest tests/$@
 
-bench: $(READY) servers   ## measure beside peers; writes bench/results.md
+bench: $(READY) servers   ## measure beside peers; writes docs/benchmarks.md
 	$(BIN)/python -m deploy.bench
 
 servers:              ## the real servers that the tests run against, from Debian's packages

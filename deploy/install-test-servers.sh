@@ -13,7 +13,7 @@ want() { # want PACKAGE COMMAND...: add the package unless one of the commands i
     packages="$packages $package"
 }
 want orthanc Orthanc /usr/sbin/Orthanc
-want dcmtk storescp
+want dcmtk dcmdump # pynetdicom has a storescp of its own
 want dicom3tools dciodvfy
 want poppler-utils pdftotext
 want postgresql-15 /usr/lib/postgresql/15/bin/postgres initdb

@@ -97,34 +97,49 @@ def joint_boxes(sightings: Iterable[Sighting], rules: RoiRules) -> Mapping[Side,
     """
     seen = tuple(sightings)
     plane = seen[0].volume
-    across, down, normal = _axes(plane)
-    lines = {
-        side: [_in_patient(s.volume, c) for s in seen for c in s.delineation.of(side)]
-        for side in Side
+    lines = {side: _lines(seen, side) for side in Side}
+    axes = _levelled_axes(plane, lines, rules.most_rotation_deg)
+    reach_mm = rules.spare_slices * plane.spacing_mm[0]
+    return {
+        side: _box(side, mine, axes, rules.margin_mm, reach_mm)
+        for side, mine in lines.items()
+        if mine
     }
-    angle = _levelling_angle(lines, across, down, rules.most_rotation_deg)
+
+
+def _levelled_axes(
+    plane: Volume, lines: Mapping[Side, list[_Floats]], most_deg: float
+) -> tuple[_Floats, _Floats, _Floats]:
+    """The plane's (across, down, normal), turned in the plane until the joints are level."""
+    across, down, normal = _axes(plane)
+    angle = _levelling_angle(lines, across, down, most_deg)
     turned_across = np.cos(angle) * across + np.sin(angle) * down
     turned_down = np.cos(angle) * down - np.sin(angle) * across
-    reach_mm = rules.spare_slices * plane.spacing_mm[0]
-    boxes = {}
-    for side, mine in lines.items():
-        if not mine:
-            continue
-        outwards_first = turned_across if side is Side.RIGHT else -turned_across
-        places = [line @ np.stack([outwards_first, turned_down, normal], axis=1) for line in mine]
-        low, high = _robust_envelope(places)
-        half = (high - low)[:2].max() / 2 + rules.margin_mm
-        centre = (low + high) / 2
-        boxes[side] = RoiBox(
-            side,
-            outwards_first,
-            turned_down,
-            normal,
-            (float(centre[0]), float(centre[1])),
-            float(half),
-            (float(low[2] - reach_mm), float(high[2] + reach_mm)),
-        )
-    return boxes
+    return turned_across, turned_down, normal
+
+
+def _box(
+    side: Side,
+    lines: list[_Floats],
+    axes: tuple[_Floats, _Floats, _Floats],
+    margin_mm: float,
+    reach_mm: float,
+) -> RoiBox:
+    across, down, normal = axes
+    ilium_first = across if side is Side.RIGHT else -across
+    low, high = _robust_envelope(
+        [line @ np.stack([ilium_first, down, normal], axis=1) for line in lines]
+    )
+    centre = (low + high) / 2
+    return RoiBox(
+        side,
+        ilium_first,
+        down,
+        normal,
+        (float(centre[0]), float(centre[1])),
+        float((high - low)[:2].max() / 2 + margin_mm),
+        (float(low[2] - reach_mm), float(high[2] + reach_mm)),
+    )
 
 
 def _lines(seen: tuple[Sighting, ...], side: Side) -> list[_Floats]:

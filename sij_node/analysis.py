@@ -4,11 +4,9 @@ This is the only module of the hospital side that loads the networks.
 """
 
 import hashlib
-import multiprocessing
 import os
 import resource
 import signal
-import threading
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -39,7 +37,6 @@ def serve(pipe: Connection, config: Config) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(LOWEST_PRIORITY)
-    threading.Thread(target=_end_with_the_worker, name="orphan guard", daemon=True).start()
     configure_logging(config.node.log_format)
     try:
         analyser = Analyser.load(
@@ -52,14 +49,6 @@ def serve(pipe: Connection, config: Config) -> None:
     log.info("networks ready", model=_named(analyser), device=str(analyser.device))
     spool = Spool(config.node.data_folder / "spool")
     answer_orders(pipe, partial(_fulfil, analyser, spool, config))
-
-
-def _end_with_the_worker() -> None:
-    """An orphan would compute what nobody takes any more, beside its successor."""
-    worker = multiprocessing.parent_process()
-    if worker is not None:
-        worker.join()
-        os._exit(os.EX_TEMPFAIL)
 
 
 def _fulfil(analyser: Analyser, spool: Spool, config: Config, order: Order) -> Outcome:

@@ -5,6 +5,8 @@ memory ends the child and counts as one failed attempt; the worker and the next 
 """
 
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -169,6 +171,7 @@ class AnalysisProcess:
 
 def answer_orders(pipe: Connection, analyse: Callable[[Order], Outcome]) -> None:
     """The child's loop: analyse each order until the parent goes away."""
+    threading.Thread(target=_end_with_the_parent, name="orphan guard", daemon=True).start()
     pipe.send(None)
     while True:
         try:
@@ -176,6 +179,14 @@ def answer_orders(pipe: Connection, analyse: Callable[[Order], Outcome]) -> None
         except EOFError:
             return
         pipe.send(_answered(order, analyse))
+
+
+def _end_with_the_parent() -> None:
+    """An orphan would compute what nobody takes any more, beside its successor."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(os.EX_TEMPFAIL)
 
 
 def _answered(order: Order, analyse: Callable[[Order], Outcome]) -> Answer:

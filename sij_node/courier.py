@@ -7,17 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 import structlog
 
 from sij_node.config import PeerConfig
-from sij_node.errors import (
-    DatabaseUnavailable,
-    DestinationUnavailable,
-    LeaseLost,
-    SpoolUnavailable,
-)
+from sij_node.errors import DestinationUnavailable, SpoolUnavailable
 from sij_node.jobs import Delivery, DeliveryState, Job, RetryPolicy
 from sij_node.network.sender import OutgoingObject, Sent
 from sij_node.profiles import Profile
 from sij_node.store.job_table import JobTable
-from sij_node.store.lease import held
+from sij_node.store.lease import held, one_after_the_other
 from sij_node.store.spool import Spool
 
 log = structlog.get_logger()
@@ -52,23 +47,14 @@ class Courier:
 
     def run(self, idle_s: float = 1.0) -> None:
         """Deliver until `stop` is set."""
-        while not self._stop.is_set():
-            if not self.deliver_next():
-                self._stop.wait(idle_s)
+        one_after_the_other(self.deliver_next, self._name, self._stop, idle_s)
 
     def deliver_next(self) -> bool:
-        """Deliver what one job has pending; False when there is nothing to do."""
-        try:
-            job = self._table.claim_delivery(self._name)
-            if job is not None:
-                self._deliver(job)
-            return job is not None
-        except LeaseLost as error:
-            log.warning("job was taken over", worker=self._name, reason=str(error))
-            return True
-        except DatabaseUnavailable as error:
-            log.warning("database unavailable", worker=self._name, reason=str(error))
-            return False
+        """Deliver what one job has pending; False when there is none."""
+        job = self._table.claim_delivery(self._name)
+        if job is not None:
+            self._deliver(job)
+        return job is not None
 
     def _deliver(self, job: Job) -> None:
         began = time.monotonic()

@@ -149,6 +149,8 @@ def work(config: Config, stop: threading.Event) -> None:
     """
     # Idle threads of the networks must not spin while the listener needs the processor.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Nor share out numpy's small products, which takes longer than doing them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     name = f"{socket.gethostname()}:{os.getpid()}"
     with open_store(config) as store, ThreadPoolExecutor(1, "courier") as threads:
         delivering = threads.submit(_courier(config, store, name, stop).run)

@@ -4,6 +4,8 @@ They are separate processes that meet only in the store, so a crash of one canno
 object or lose a job of another.
 """
 
+import ctypes
+import signal
 import subprocess
 import threading
 import time
@@ -22,6 +24,7 @@ STEADY_S = 60.0
 GIVES_UP = range(64, 80)
 """Exit statuses (BSD sysexits) that say: starting me again will not help; but 75 is temporary."""
 TEMPORARY = 75
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -42,7 +45,7 @@ def keep_running(commands: Sequence[Sequence[str]], stop: threading.Event) -> in
         0 after a stop; else the exit status of the process that can never work, for instance
         because of its configuration. The others are ended with it.
     """
-    kept = [_Kept(command, subprocess.Popen(command)) for command in commands]  # noqa: S603
+    kept = [_Kept(command, _started(command)) for command in commands]
     try:
         while not stop.wait(0.2):
             for one in kept:
@@ -57,6 +60,15 @@ def keep_running(commands: Sequence[Sequence[str]], stop: threading.Event) -> in
         _end([one.process for one in kept])
 
 
+def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, preexec_fn=_end_with_parent)  # noqa: PLW1509, S603
+
+
+def _end_with_parent() -> None:
+    """Have the kernel send SIGTERM when the supervisor dies, in whatever way (prctl(2))."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _start_again(one: _Kept, status: int) -> None:
     now = time.monotonic()
     if one.due is None:
@@ -65,7 +77,7 @@ def _start_again(one: _Kept, status: int) -> None:
         log.error("process died", process=one.command[-1], exit_status=status, seconds=one.wait_s)
         one.due = now + one.wait_s
     if now >= one.due:
-        one.process = subprocess.Popen(one.command)  # noqa: S603
+        one.process = _started(one.command)
         one.started, one.due = now, None
         one.wait_s = min(one.wait_s * 2, LONGEST_WAIT_S)
 

@@ -6,10 +6,10 @@ import time
 import structlog
 
 from sij_node.analysis_process import AnalysisProcess, Answer, Order, Stopping
-from sij_node.errors import DatabaseUnavailable, LeaseLost, NodeError, WorkerLost
+from sij_node.errors import LeaseLost, NodeError, WorkerLost
 from sij_node.jobs import Job, RetryPolicy
 from sij_node.store.job_table import JobTable
-from sij_node.store.lease import Lease, held
+from sij_node.store.lease import Lease, held, one_after_the_other
 
 log = structlog.get_logger()
 
@@ -47,24 +47,16 @@ class Worker:
         try:
             self._analysis.start()
             log.info("worker ready", worker=self._name)
-            while not self._stop.is_set():
-                if not self._work():
-                    self._stop.wait(idle_s)
+            one_after_the_other(self.analyse_next, self._name, self._stop, idle_s)
         finally:
             self._analysis.stop()
 
-    def _work(self) -> bool:
-        try:
-            job = self._table.claim(self._name)
-            if job is not None:
-                self._analyse(job)
-            return job is not None
-        except LeaseLost as error:
-            log.warning("job was taken over", worker=self._name, reason=str(error))
-            return True
-        except DatabaseUnavailable as error:
-            log.warning("database unavailable", worker=self._name, reason=str(error))
-            return False
+    def analyse_next(self) -> bool:
+        """Analyse one queued study; False when there is none."""
+        job = self._table.claim(self._name)
+        if job is not None:
+            self._analyse(job)
+        return job is not None
 
     def _analyse(self, job: Job) -> None:
         began = time.monotonic()

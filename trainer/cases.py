@@ -192,6 +192,8 @@ def prepare_cases(seeds: Iterable[int], folder: Path, rules: RoiRules, processes
     folder.mkdir(parents=True, exist_ok=True)
     there = {int(path.stem) for path in folder.glob(f"*{STORED_SUFFIX}")}
     missing = [(seed, folder, rules) for seed in seeds if seed not in there]
+    if not missing:
+        return 0
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         for _ in pool.imap_unordered(_prepare_one, missing):
             pass

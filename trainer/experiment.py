@@ -15,8 +15,9 @@ from models.lesion_resnet34 import LesionArchitecture, Pooling
 from models.roi import RoiRules
 from trainer.fields import Field
 
-CASES_FOLDER = Path("runs/cases")
 RUNS_FOLDER = Path("runs")
+CASES = "cases"
+"""The folder of prepared cases within the folder of runs."""
 
 
 class ExperimentInvalid(ValueError):
@@ -63,6 +64,10 @@ class Experiment:
         SHA-256 of the file's text.
     field
         Which field the contour network is taught; no other network uses it.
+    notes
+        What a reader of the card should know, such as where the network leaves the paper.
+    start
+        Folder of the weights from which training goes on; empty for a fresh beginning.
     """
 
     name: str
@@ -76,6 +81,8 @@ class Experiment:
     roi: RoiRules
     digest: str
     field: Field = Field.BLENDED
+    notes: str = ""
+    start: str = ""
 
 
 def read_experiment(path: Path) -> Experiment:

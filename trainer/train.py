@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.analyser import Analyser
 from models.contour_unet import ContourArchitecture, ContourUNet
 from models.lesion_resnet34 import LesionArchitecture, LesionResNet34
 from models.preprocess import PREPROCESSING_VERSION
 from models.walk import WalkRules
-from models.weights import INTENDED_USE, Card, load_network, save_network
+from models.weights import INTENDED_USE, Card, load_network, read_card, save_network
 from trainer.augment import Movement
 from trainer.cascade import cascade_answers
 from trainer.cases import prepare_cases
@@ -29,7 +29,7 @@ from trainer.contour_training import (
     targets,
 )
 from trainer.experiment import (
-    CASES_FOLDER,
+    CASES,
     RUNS_FOLDER,
     Experiment,
     ExperimentInvalid,
@@ -57,19 +57,26 @@ class Network(StrEnum):
 
 
 ExperimentFile = Annotated[Path, typer.Option("--experiment", help="A TOML file.")]
+WeightsFolder = Annotated[Path, typer.Option(help="Holds a folder for each network.")]
+RunsFolder = Annotated[Path, typer.Option(help="Where cases and checkpoints are kept.")]
 
 
-def train(network: Network, experiment: ExperimentFile) -> None:
+def train(
+    network: Network,
+    experiment: ExperimentFile,
+    weights: WeightsFolder = WEIGHTS_FOLDER,
+    runs: RunsFolder = RUNS_FOLDER,
+) -> None:
     """Train a network on phantoms, choose its thresholds, and write its weights and card.
 
     A run that was stopped goes on where it was.
     """
     plan = read_experiment(experiment)
     for seeds in (plan.cases.training, plan.cases.validation):
-        prepare_cases(range(*seeds), CASES_FOLDER, plan.roi)
+        prepare_cases(range(*seeds), runs / CASES, plan.roi)
     torch.manual_seed(plan.seed)
     learn = _trained_contour if network is Network.CONTOUR else _trained_lesion
-    trained, settings = learn(plan)
+    trained, settings = learn(plan, runs)
     card = Card(
         plan.name,
         plan.version,
@@ -80,17 +87,18 @@ def train(network: Network, experiment: ExperimentFile) -> None:
         {},
         settings,
     )
-    written = save_network(trained.eval(), card, WEIGHTS_FOLDER / network)
+    written = save_network(trained.eval(), card, weights / network)
     print(f"{network} {written.version} written, SHA-256 {written.sha256}")
 
 
-def _trained_contour(plan: Experiment) -> tuple[ContourUNet, dict[str, Any]]:
+def _trained_contour(plan: Experiment, runs: Path) -> tuple[ContourUNet, dict[str, Any]]:
     if not isinstance(plan.architecture, ContourArchitecture):
         raise ExperimentInvalid(f"{plan.name} is no experiment of the contour network")
     network = ContourUNet(plan.architecture)
+    _continue_from(plan.start, network)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(plan.seed)
-    stock = read_slices(CASES_FOLDER, range(*plan.cases.training))
+    stock = read_slices(runs / CASES, range(*plan.cases.training))
     drawn = batches(stock, plan.batch, Movement(), generator)
 
     def loss_of_step(_: int) -> Tensor:
@@ -100,20 +108,21 @@ def _trained_contour(plan: Experiment) -> tuple[ContourUNet, dict[str, Any]]:
             maps = network(images)
         return contour_loss(maps.float(), wanted)
 
-    fit(network, loss_of_step, plan, generator, RUNS_FOLDER / plan.name)
+    fit(network, loss_of_step, plan, generator, runs / f"{plan.name}-{plan.version}")
     validation = range(*plan.cases.validation)
     return network, {
-        "presence_threshold": best_presence_threshold(network, CASES_FOLDER, validation)
+        "presence_threshold": best_presence_threshold(network, runs / CASES, validation)
     }
 
 
-def _trained_lesion(plan: Experiment) -> tuple[LesionResNet34, dict[str, Any]]:
+def _trained_lesion(plan: Experiment, runs: Path) -> tuple[LesionResNet34, dict[str, Any]]:
     if not isinstance(plan.architecture, LesionArchitecture):
         raise ExperimentInvalid(f"{plan.name} is no experiment of the lesion network")
     network = LesionResNet34(plan.architecture)
+    _continue_from(plan.start, network)
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(plan.seed)
-    joints = read_joints(CASES_FOLDER, range(*plan.cases.training))
+    joints = read_joints(runs / CASES, range(*plan.cases.training))
     drawn = lesion_batches(joints, plan.batch, generator)
 
     def loss_of_step(_: int) -> Tensor:
@@ -122,9 +131,14 @@ def _trained_lesion(plan: Experiment) -> tuple[LesionResNet34, dict[str, Any]]:
             logits = lesion_logits(network, squares, zones)
         return lesion_loss(logits.float(), positive)
 
-    fit(network, loss_of_step, plan, generator, RUNS_FOLDER / plan.name)
-    validation = answers(network, read_joints(CASES_FOLDER, range(*plan.cases.validation)))
+    fit(network, loss_of_step, plan, generator, runs / f"{plan.name}-{plan.version}")
+    validation = answers(network, read_joints(runs / CASES, range(*plan.cases.validation)))
     return network, {"roi": asdict(plan.roi), "thresholds": head_thresholds(validation)}
+
+
+def _continue_from(start: str, network: nn.Module) -> None:
+    if start:
+        network.load_state_dict(load_network(Path(start)).network.state_dict())
 
 
 def _training_record(plan: Experiment) -> dict[str, Any]:
@@ -138,6 +152,8 @@ def _training_record(plan: Experiment) -> dict[str, Any]:
         "experiment_sha256": plan.digest,
         "code": _code_version(),
         "torch": torch.__version__,
+        "start": read_card(Path(plan.start)).sha256 if plan.start else "",
+        "notes": plan.notes,
     }
 
 
@@ -156,22 +172,27 @@ def _written(value: float) -> float | str:
     return "beyond: a missed contour" if math.isinf(value) else round(value, 3)
 
 
-def evaluate(network: Network, experiment: ExperimentFile) -> None:
+def evaluate(
+    network: Network,
+    experiment: ExperimentFile,
+    weights: WeightsFolder = WEIGHTS_FOLDER,
+    runs: RunsFolder = RUNS_FOLDER,
+) -> None:
     """Measure the shipped network on the experiment's test cases and write that on its card.
 
     The lesion network is measured behind the shipped contour network, from the images alone.
     """
     plan = read_experiment(experiment)
-    folder = WEIGHTS_FOLDER / network
+    folder = weights / network
     loaded = load_network(folder)
     seeds = range(*plan.cases.test)
     if isinstance(loaded.network, ContourUNet):
-        prepare_cases(seeds, CASES_FOLDER, plan.roi)
+        prepare_cases(seeds, runs / CASES, plan.roi)
         rules = replace(WalkRules(), presence_threshold=loaded.card.settings["presence_threshold"])
-        found = asdict(evaluate_contours(loaded.network, CASES_FOLDER, seeds, rules))
+        found = asdict(evaluate_contours(loaded.network, runs / CASES, seeds, rules))
         scores: dict[str, Any] = {name: _written(value) for name, value in found.items()}
     else:
-        said = cascade_answers(Analyser.load(WEIGHTS_FOLDER), seeds)
+        said = cascade_answers(Analyser.load(weights), seeds)
         scores = dict(lesion_scores(said, loaded.card.settings["thresholds"]))
     metrics = {
         "measured on": f"{len(seeds)} phantom cases that training never saw",

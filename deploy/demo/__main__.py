@@ -7,7 +7,6 @@ analysed, and the results that come back are shown beside the phantom's truth.
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -37,6 +36,7 @@ from deploy.demo.reading import (
     segmentations_among,
     words_of,
 )
+from deploy.trial import set_up
 from sij_node.config import DeliveryConfig, PeerConfig
 from sij_node.errors import DestinationUnavailable
 from sij_node.jobs import State
@@ -45,34 +45,11 @@ from sij_node.network.sender import Sender
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
 
-NODE, ARCHIVE = "SIJNODE", "DEMO_ARCHIVE"
+ARCHIVE = "DEMO_ARCHIVE"
 RESULTS = 3
 LIMIT_S = 240.0
 HEADINGS = ("score", "present from", "node says", "true grade", "")
 ENDED = {State.DELIVERED, State.REJECTED, State.FAILED, State.CANCELLED}
-CONFIG = """\
-[node]
-ae_title = "{node}"
-data_folder = "data"
-log_format = "json"
-
-[listener]
-port = {port}
-
-[[peer]]
-ae_title = "{archive}"
-networks = ["127.0.0.1"]
-host = "127.0.0.1"
-port = {archive_port}
-
-[study]
-pair_quiet_s = 2
-quiet_s = 10
-
-[spool]
-min_free_mb = 100
-"""
-
 console = Console()
 
 
@@ -90,10 +67,7 @@ def main(
     console.print("[bold]sij_node demo.[/bold] Trained on phantoms, not for clinical use.")
     with _progress() as progress, Archive(out / "archive", ARCHIVE) as archive:
         step = progress.add_task("starting the node")
-        node = PeerConfig(
-            ae_title=NODE, networks=("127.0.0.1",), host="127.0.0.1", port=_free_port()
-        )
-        with _running_node(out, node, archive.port):
+        with _running_node(out, archive.port) as node:
             progress.update(step, description="making a phantom study")
             _make_phantom(out, seed, disease, vendor)
             _wait_for_echo(node)
@@ -127,18 +101,20 @@ def _make_phantom(out: Path, seed: int, disease: str, vendor: str) -> None:
 
 
 @contextmanager
-def _running_node(out: Path, node: PeerConfig, archive_port: int) -> Iterator[None]:
-    config = out / "config.toml"
-    config.write_text(
-        CONFIG.format(node=NODE, port=node.port, archive=ARCHIVE, archive_port=archive_port),
-        encoding="utf-8",
+def _running_node(out: Path, archive_port: int) -> Iterator[PeerConfig]:
+    trial = set_up(
+        out,
+        ARCHIVE,
+        archive_port,
+        study={"pair_quiet_s": 2, "quiet_s": 10},
+        spool={"min_free_mb": 100},
     )
     with (out / "node.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "sij_node", "run", "--config", str(config)], stderr=log
+            [sys.executable, "-m", "sij_node", "run", "--config", str(trial.config)], stderr=log
         )
         try:
-            yield
+            yield trial.peer
             if process.poll() is not None:
                 _fail(out, f"the node ended with status {process.returncode}")
         finally:
@@ -269,12 +245,6 @@ def _distance_mm(image: Dataset, points: NDArray[np.float64]) -> float:
 
 def _progress() -> Progress:
     return Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 if __name__ == "__main__":

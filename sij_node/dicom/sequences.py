@@ -15,6 +15,7 @@ from enum import StrEnum
 from itertools import product
 
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from sij_node.dicom.headers import frame_count, number, numbers, text, texts
 from sij_node.errors import PairMissing
@@ -242,8 +243,10 @@ def _reason_to_exclude(facts: AcquisitionFacts) -> str:
 
 
 def _not_an_mr_image(facts: AcquisitionFacts) -> str:
-    if facts.modality != "MR" or facts.sop_class_uid not in MR_IMAGES:
+    if facts.modality != "MR":
         return f"not an MR image (modality {facts.modality or 'not stated'})"
+    if facts.sop_class_uid not in MR_IMAGES:
+        return f"not stored as an MR image but as {UID(facts.sop_class_uid).name or 'nothing'}"
     if facts.body_part in ELSEWHERE:
         return f"images of another body part ({facts.body_part})"
     return ""

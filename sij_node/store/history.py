@@ -3,11 +3,30 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from sij_node.errors import LeaseLost
 from sij_node.jobs import OPEN, Job, State, Step
 from sij_node.store.tables import job_from, job_row, job_steps, jobs
+
+# Built once: composing a statement costs more than running it, and these run for every image.
+_WAITING = (
+    select(jobs)
+    .where(
+        jobs.c.study_uid == bindparam("study_uid"),
+        jobs.c.source_ae == bindparam("source_ae"),
+        jobs.c.state.in_(bindparam("states", expanding=True)),
+    )
+    .with_for_update()
+)
+_CHANGE = (
+    update(jobs)
+    .where(
+        jobs.c.job_id == bindparam("of_job"),
+        jobs.c.revision == bindparam("since_revision"),
+    )
+    .returning(jobs)
+)
 
 
 def write_step(
@@ -27,12 +46,9 @@ def write_step(
 
 def write_job(connection: Connection, before: Job, after: Job) -> Job:
     """Store a changed job without a line of history; raises `LeaseLost` as `write_step` does."""
-    stored = connection.execute(
-        update(jobs)
-        .where(jobs.c.job_id == before.job_id, jobs.c.revision == before.revision)
-        .values({**job_row(after), "changed_at": datetime.now(UTC)})
-        .returning(jobs)
-    ).one_or_none()
+    changed = {**job_row(after), "changed_at": datetime.now(UTC)}
+    which = {"of_job": before.job_id, "since_revision": before.revision}
+    stored = connection.execute(_CHANGE, {**changed, **which}).one_or_none()
     if stored is None:
         raise lease_lost(before)
     return job_from(stored)
@@ -96,15 +112,12 @@ def waiting_job(
     connection: Connection, study_uid: str, source_ae: str, states: Sequence[State] = OPEN
 ) -> Job | None:
     """The job of a study and source that is receiving or queued, locked; there is one at most."""
-    row = connection.execute(
-        select(jobs)
-        .where(
-            jobs.c.study_uid == study_uid,
-            jobs.c.source_ae == source_ae,
-            jobs.c.state.in_([state.value for state in states]),
-        )
-        .with_for_update()
-    ).one_or_none()
+    wanted = {
+        "study_uid": study_uid,
+        "source_ae": source_ae,
+        "states": [state.value for state in states],
+    }
+    row = connection.execute(_WAITING, wanted).one_or_none()
     return None if row is None else job_from(row)
 
 

@@ -1,12 +1,16 @@
-"""Keeping a job while working on it: a heartbeat that tells the others this process lives."""
+"""Working on jobs: one after the other, each kept by a heartbeat while it is worked on."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sij_node.errors import DatabaseUnavailable
+import structlog
+
+from sij_node.errors import DatabaseUnavailable, LeaseLost
 from sij_node.jobs import Job
 from sij_node.store.job_table import JobTable
+
+log = structlog.get_logger()
 
 BEATS_PER_LEASE = 4
 
@@ -50,3 +54,32 @@ def held(table: JobTable, job: Job, lease_s: float) -> Iterator[Lease]:
     finally:
         done.set()
         thread.join()
+
+
+def one_after_the_other(
+    do_next: Callable[[], bool], who: str, stop: threading.Event, idle_s: float
+) -> None:
+    """Claim and do jobs until `stop` is set, through lost leases and outages of the database.
+
+    Parameters
+    ----------
+    do_next
+        Claims a job and does it; False when there is none.
+    who
+        The worker, for the log.
+    idle_s
+        How long to wait when there is nothing to do.
+    """
+    outage = ""
+    while not stop.is_set():
+        try:
+            did_something, outage = do_next(), ""
+        except LeaseLost as error:
+            log.warning("job was taken over", worker=who, reason=str(error))
+            did_something = True
+        except DatabaseUnavailable as error:
+            if str(error) != outage:
+                log.warning("database unavailable", worker=who, reason=str(error))
+            did_something, outage = False, str(error)
+        if not did_something:
+            stop.wait(idle_s)

@@ -6,10 +6,10 @@ the others find theirs done. No thread of its own is needed.
 """
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from sij_node.errors import DatabaseUnavailable, NodeError
 from sij_node.jobs import Job, State, Step, advance
@@ -18,6 +18,15 @@ from sij_node.store.history import last_job, open_job, waiting_job, write_job, w
 from sij_node.store.refusals import note_conflict
 from sij_node.store.tables import instance_from, instances, results
 from sij_node.study import ReceivedInstance, Registration
+
+# Built once: composing a statement costs more than running it, and these run for every image.
+_STORED = select(instances).where(
+    instances.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
+)
+_OWN = select(results.c.sop_instance_uid).where(
+    results.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
+)
+_NEW = insert(instances)
 
 
 @dataclass(frozen=True)
@@ -160,14 +169,13 @@ def _register(connection: Connection, offers: Sequence[Offer]) -> list[Registrat
     return answers
 
 
-def _stored(connection: Connection, uids: Iterable[str]) -> dict[str, ReceivedInstance]:
-    rows = connection.execute(select(instances).where(instances.c.sop_instance_uid.in_(uids)))
+def _stored(connection: Connection, uids: Collection[str]) -> dict[str, ReceivedInstance]:
+    rows = connection.execute(_STORED, {"uids": list(uids)})
     return {row.sop_instance_uid: instance_from(row) for row in rows}
 
 
-def _own_results(connection: Connection, uids: Iterable[str]) -> set[str]:
-    column = results.c.sop_instance_uid
-    return set(connection.execute(select(column).where(column.in_(uids))).scalars())
+def _own_results(connection: Connection, uids: Collection[str]) -> set[str]:
+    return set(connection.execute(_OWN, {"uids": list(uids)}).scalars())
 
 
 def _insert_new(
@@ -179,7 +187,7 @@ def _insert_new(
         if answer is Registration.NEW
     ]
     if new:
-        connection.execute(insert(instances), new)
+        connection.execute(_NEW, new)
 
 
 StudyAndSource = tuple[str, str]

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from models.analyser import Analyser, NoJointSeen
-from models.findings import POSITIONS, Presence, Side
+from models.findings import HEADS, POSITIONS, Presence, Side
 from models.preprocess import carried
 from models.regions import REGION_LABELS
 from models.volume import Volume
 from models.weights import INTENDED_USE, WeightsInvalid
 from tests.support.volumes import reordered
+from trainer.cascade import cascade_answers
 from trainer.metrics import contour_error
 from trainer.phantom.case import PhantomOptions, make_case
 
@@ -118,6 +119,14 @@ def test_with_one_side_out_of_view_the_other_side_is_not_evaluable(analyser, cas
 def test_both_networks_say_that_they_are_not_for_clinical_use(analysis):
     assert [network.name for network in analysis.networks] == ["contour", "lesion"]
     assert {network.intended_use for network in analysis.networks} == {INTENDED_USE}
+
+
+def test_the_cascade_answers_for_both_joints_of_every_subject(analyser, case):
+    said = cascade_answers(analyser, [case.seed])
+
+    truth = [severity >= 1 for severity in case.severity.values()]
+    assert said.positive.ravel().tolist() == truth
+    assert said.probability.shape == (2, len(HEADS))
 
 
 def test_exchanged_weights_are_refused(tmp_path):

@@ -8,31 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from deploy.trial import free_port, set_up
 from sij_node.config import load_config
 from sij_node.jobs import State
 from sij_node.node import open_store
 from sij_node.study import Refusal
 from tests.support.job_tables import NOON, queued, received
-
-CONFIG = """
-[node]
-ae_title = "SIJNODE"
-data_folder = "data"
-[listener]
-port = {port}
-[[peer]]
-ae_title = "PACS"
-networks = ["127.0.0.1"]
-host = "127.0.0.1"
-port = 104
-{more}
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture
@@ -40,10 +21,9 @@ def config(tmp_path: Path) -> Path:
     return configured(tmp_path)
 
 
-def configured(folder: Path, more: str = "", port: int = 0) -> Path:
-    file = folder / "config.toml"
-    file.write_text(CONFIG.format(port=port or free_port(), more=more), encoding="utf-8")
-    return file
+def configured(folder: Path, port: int = 0, **sections: dict[str, object]) -> Path:
+    """The configuration of a node whose archive is nowhere."""
+    return set_up(folder, "PACS", 104, port, **sections).config
 
 
 def sij_node(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -123,7 +103,7 @@ def test_what_was_not_accepted_is_listed_with_the_reason(config: Path):
 def test_a_usable_configuration_is_exit_0_and_a_wrong_one_78(tmp_path: Path, config: Path):
     assert sij_node("check-config", "--config", config).returncode == 0
 
-    done = sij_node("check-config", "--config", configured(tmp_path, more="[listner]\n"))
+    done = sij_node("check-config", "--config", configured(tmp_path, listner={}))
 
     assert done.returncode == 78
     assert "listner" in done.stderr
@@ -135,7 +115,7 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path, command: str):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = sij_node(command, "--config", configured(tmp_path, "[worker]\nprocesses = 0", port))
+        done = sij_node(command, "--config", configured(tmp_path, port, worker={"processes": 0}))
 
     assert done.returncode == 78
     assert str(port) in only_line(done)
@@ -143,7 +123,7 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path, command: str):
 
 def test_an_unreachable_database_is_one_clear_line_without_its_password(tmp_path: Path):
     url = f"postgresql+psycopg://sij:secret@127.0.0.1:{free_port()}/sij"
-    done = sij_node("listen", "--config", configured(tmp_path, f'[database]\nurl = "{url}"'))
+    done = sij_node("listen", "--config", configured(tmp_path, database={"url": url}))
 
     assert done.returncode == 75
     assert "127.0.0.1" in only_line(done)
@@ -152,9 +132,7 @@ def test_an_unreachable_database_is_one_clear_line_without_its_password(tmp_path
 
 @pytest.mark.parametrize("command", ["work", "run"])
 def test_missing_weights_end_the_node_with_one_clear_line(tmp_path: Path, command: str):
-    done = sij_node(
-        command, "--config", configured(tmp_path, '[worker]\nweights_folder = "nowhere"')
-    )
+    done = sij_node(command, "--config", configured(tmp_path, worker={"weights_folder": "nowhere"}))
 
     assert done.returncode == 78
     assert "networks cannot be used" in only_line(done)

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from models.findings import POSITIONS, Side
+from models.preprocess import PREPROCESSING_VERSION
 from models.roi import RoiRules
+from models.weights import INTENDED_USE, Card, build, load_network, save_network
 from trainer.augment import Movement
 from trainer.cases import read_case, stored_case, write_case
 from trainer.contour_training import SliceStock, batches
@@ -15,6 +17,7 @@ from trainer.experiment import read_experiment
 from trainer.fit import STEPS_PER_CHECKPOINT, fit
 from trainer.lesion_training import joint_samples, lesion_batches
 from trainer.phantom.case import PhantomOptions, make_case
+from trainer.train import Network, evaluate, train
 
 RULES = RoiRules(size_px=48)
 STEPS = 2 * STEPS_PER_CHECKPOINT
@@ -103,3 +106,74 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(tmp_path):
 
     for name, tensor in whole.items():
         torch.testing.assert_close(resumed[name], tensor)
+
+
+SMALL_CONTOUR = """
+kind = "contour"
+name = "contour"
+version = "9.9.9"
+steps = 2
+batch = 2
+learning_rate = 1e-3
+seed = 1
+architecture = { width = 2, levels = 3, fold = 2 }
+cases = { training = [0, 1], validation = [1, 2], test = [2, 3] }
+"""
+SMALL_LESION = """
+kind = "lesion"
+name = "lesion"
+version = "9.9.9"
+steps = 2
+batch = 2
+learning_rate = 1e-3
+seed = 1
+architecture = { width = 2, kernel_depth = 1, pooling = "zones" }
+roi = { size_px = 48 }
+cases = { training = [0, 1], validation = [1, 2], test = [2, 3] }
+"""
+
+
+@pytest.mark.parametrize("text", [SMALL_CONTOUR, SMALL_LESION])
+def test_a_training_hands_over_weights_with_a_card(stored, tmp_path, text):
+    runs, weights = tmp_path / "runs", tmp_path / "weights"
+    (runs / "cases").mkdir(parents=True)
+    for seed in range(3):
+        write_case(replace(stored, seed=seed), runs / "cases")
+    experiment = tmp_path / "small.toml"
+    experiment.write_text(text)
+    network = Network(read_experiment(experiment).name)
+
+    train(network, experiment, weights, runs)
+
+    card = load_network(weights / network).card
+    assert card.version == "9.9.9"
+    assert card.training["cases"]["test"] == [2, 3]
+
+
+def test_a_contour_network_is_measured_on_its_test_cases_and_the_card_says_so(stored, tmp_path):
+    (tmp_path / "cases").mkdir()
+    write_case(replace(stored, seed=2), tmp_path / "cases")
+    experiment = tmp_path / "small.toml"
+    experiment.write_text(SMALL_CONTOUR)
+    save_untrained(read_experiment(experiment), tmp_path / "contour")
+
+    evaluate(Network.CONTOUR, experiment, tmp_path, tmp_path)
+
+    metrics = load_network(tmp_path / "contour").card.metrics
+    assert metrics["contours"] == (~np.isnan(stored.contours[:, :, 0, 0])).sum()
+    assert "python -m trainer evaluate contour" in metrics["command"]
+
+
+def save_untrained(plan, folder):
+    card = Card(
+        plan.name,
+        plan.version,
+        plan.architecture,
+        PREPROCESSING_VERSION,
+        INTENDED_USE,
+        {},
+        {},
+        {"presence_threshold": 0.5},
+    )
+    torch.manual_seed(0)
+    save_network(build(plan.architecture).eval(), card, folder)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -90,3 +91,20 @@ def test_a_temporary_failure_is_tried_again(tmp_path: Path, monkeypatch: pytest.
         stop.set()
         thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+def test_when_the_supervisor_is_killed_its_processes_end_too(tmp_path: Path):
+    notes = tmp_path / "pids"
+    command = python(NOTE_AND_SLEEP.format(notes=str(notes)))
+    supervise = (
+        "import threading; from sij_node.supervisor import keep_running; "
+        f"keep_running([{command!r}], threading.Event())"
+    )
+    supervisor = subprocess.Popen(python(supervise))
+    try:
+        wait_until(lambda: len(pids(notes)) == 1)
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+
+    wait_until(lambda: not is_running(pids(notes)[0]))

@@ -1,9 +1,12 @@
 """The worker and its analysis process: whatever a study does, the worker goes on."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +21,12 @@ from tests.support.job_tables import made, received
 POLICY = RetryPolicy(max_attempts=2, first_wait_s=0.01, max_wait_s=0.01)
 RESULTS = (made("scores"),)
 PATIENCE_S = 120
+BUSY_WORKER = """
+from tests.integration.test_worker import analysis, order, children
+if __name__ == "__main__":
+    with analysis() as process:
+        process.analyse(order(children.SLEEPY), lambda: print("busy", flush=True))
+"""
 
 
 @contextmanager
@@ -219,3 +228,17 @@ def test_the_process_is_warm_between_studies_and_replaced_after_a_crash():
             process.analyse(order(children.DEADLY), lambda: None)
 
         assert process.analyse(order("PACS"), lambda: None).results == RESULTS
+
+
+def test_an_analysis_ends_with_the_worker_that_was_killed():
+    with subprocess.Popen(
+        [sys.executable, "-c", BUSY_WORKER],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    ) as worker:
+        assert worker.stdout.readline() == "busy\n"
+
+        worker.kill()
+
+        worker.communicate(timeout=PATIENCE_S)  # the end comes when nobody is left to write

@@ -44,7 +44,7 @@ def joints(count=2, slices=4, size=48):
 def test_the_contour_network_answers_with_eight_maps_of_the_image_s_size(fold):
     network = ContourUNet(ContourArchitecture(4, 3, fold)).eval()
 
-    assert network(torch.rand(2, 1, 64, 64)).shape == (2, 8, 64, 64)
+    assert network(torch.zeros(2, 1, 64, 64)).shape == (2, 8, 64, 64)
 
 
 @pytest.mark.parametrize("pooling", list(Pooling))
@@ -138,7 +138,7 @@ def test_sclerosis_looks_at_the_whole_joint_and_quadrant_heads_at_their_own():
 
 def test_folding_batch_norm_changes_no_answer_of_the_contour_network():
     network = settled(ContourUNet(SMALL_CONTOUR))
-    images = torch.rand(2, 1, 64, 64)
+    images = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     before = network(images)
 
     fold_batch_norm(network)

@@ -155,6 +155,13 @@ def test_another_plane_is_refused_by_name(cosines, word):
     assert word in found.reason
 
 
+def test_an_image_of_another_class_is_refused_by_the_name_of_its_class():
+    found = role_of(replace(T1, sop_class_uid="1.2.840.10008.5.1.4.1.1.7"))
+
+    assert found.role is Role.OTHER
+    assert "Secondary Capture Image" in found.reason
+
+
 def test_the_side_from_which_a_plane_is_seen_does_not_matter():
     row, column = oblique(40)
     seen_from_behind = (tuple(-x for x in row), column)

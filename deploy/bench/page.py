@@ -1,0 +1,250 @@
+"""What was measured as a page of Markdown tables: ratios first, absolute values beside them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from deploy.bench.ingest import IDLE_ASSOCIATIONS, IDLE_S, INSTANCES, Ingest, Row
+from deploy.bench.jobs import Operation
+from deploy.bench.machine import NOT_INSTALLED, Circumstances
+from deploy.bench.study import NETWORKS, StudyTimes
+from deploy.bench.whole_node import QUIET_S, WholeNode
+
+PARTS = ("ingest", "study", "node", "jobs")
+PHANTOM = "The weights are trained on phantoms. Not for clinical use."
+
+
+@dataclass(frozen=True)
+class Results:
+    """What has been measured, and for every part that has not, why."""
+
+    circumstances: Circumstances
+    ingest: Ingest | None
+    study: StudyTimes | None
+    node: WholeNode | None
+    jobs: tuple[Operation, ...] | None
+    missing: Mapping[str, str]
+
+
+def page(results: Results) -> str:
+    """The whole page."""
+    sections = [
+        _head(results.circumstances),
+        *([ingest_section(results.ingest)] if results.ingest else []),
+        *([_study(results.study)] if results.study else []),
+        *([_node(results.node)] if results.node else []),
+        *([_jobs(results.jobs)] if results.jobs else []),
+        *([_missing(results.missing)] if results.missing else []),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; the first column is text, the others are numbers."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _head(of: Circumstances) -> str:
+    quiet = (
+        ""
+        if of.is_quiet
+        else (f"\n\n**The machine was busy (load {of.load:.1f}): do not trust these numbers.**")
+    )
+    versions = ", ".join(f"{name} {number}" for name, number in of.versions.items())
+    return f"""# Benchmarks
+
+{PHANTOM} Everything ran on one machine over loopback.
+Absolute values differ between machines and days; the ratios are within one run, in which all that
+is compared took turns.{quiet}
+
+- Measured {of.at:%Y-%m-%d %H:%M} UTC with `{of.command}` at revision {of.revision}
+- {of.processor}, {of.cores} cores, {of.memory_gb} GB, {of.system}, {of.disk}
+- {versions}"""
+
+
+def ingest_section(of: Ingest) -> str:
+    """The node and its peers, taking images in."""
+    return f"""## Taking images in
+
+MR images of 512 × 512 pixels of 16 bits ({of.size_bytes / 1e3:.0f} kB, about 120 elements) sent by
+DCMTK storescu, one process for each association, {INSTANCES} images a run, medians of
+{of.repeats} runs. TCP_NODELAY is set on both sides. CPU is user and system time of the server's
+processes. **storescp neither syncs its files nor keeps an index**; Orthanc syncs and indexes; the
+node syncs file and folder and commits a row before each answer. Images a second include the start
+of storescu.
+
+{_ingest_table(of.rows, of.not_installed)}
+
+One association of a storescu that is left as it is: nobody sets TCP_NODELAY, except the node on its
+own side.
+
+{_ingest_table(of.untouched, of.not_installed)}
+
+{IDLE_ASSOCIATIONS} associations that wait, over {IDLE_S:g} s, in per cent of one core:
+
+{_idle_table(of)}
+
+Resident memory after the first run of each kind and after the last:
+
+{_memory_table(of)}"""
+
+
+def _ingest_table(rows: Sequence[Row], not_installed: Sequence[str]) -> str:
+    return table(
+        ["server, associations", "CPU ratio", "speed ratio", "CPU ms each", "each s", "peak MB"],
+        [
+            *map(_ingest_row, rows),
+            *([f"**{name}**", *[f"**{NOT_INSTALLED}**"] * 5] for name in not_installed),
+        ],
+    )
+
+
+def _ingest_row(row: Row) -> list[str]:
+    sample = row.sample
+    return [
+        f"{sample.server}, {sample.associations}",
+        _ratio(row.cpu_ratio),
+        _ratio(row.speed_ratio),
+        f"{sample.cpu_ms:.2f}",
+        f"{sample.per_s:.0f}",
+        f"{sample.peak_mb:.0f}",
+    ]
+
+
+def _ratio(ratio: float | None) -> str:
+    return "no storescp" if ratio is None else f"{ratio:.2f}"
+
+
+def _idle_table(of: Ingest) -> str:
+    return table(
+        ["server", "each association %", "all together %", "none %", "accepted"],
+        [
+            [
+                one.server,
+                f"{(one.with_percent - one.without_percent) / max(one.held, 1):.3f}",
+                f"{one.with_percent:.1f}",
+                f"{one.without_percent:.1f}",
+                f"{one.held} of {IDLE_ASSOCIATIONS}",
+            ]
+            for one in of.idle
+        ],
+    )
+
+
+def _memory_table(of: Ingest) -> str:
+    return table(
+        ["server", "growth", "first MB", "last MB", "images between"],
+        [
+            [
+                one.server,
+                f"{100 * (one.last_mb / one.first_mb - 1):+.1f} %",
+                f"{one.first_mb:.0f}",
+                f"{one.last_mb:.0f}",
+                str(one.instances_between),
+            ]
+            for one in of.memory
+        ],
+    )
+
+
+def _study(of: StudyTimes) -> str:
+    return f"""## One study, stage by stage
+
+A phantom of {of.t1_shape[0]} T1 slices of {_size(of.t1_shape)} and {of.stir_shape[0]} STIR slices
+of {_size(of.stir_shape)} in one process, {of.threads} threads on {of.device}, medians of
+{of.repeats} runs after a warm-up. Networks: {of.networks}.
+{PHANTOM}
+
+{_stage_table(of)}
+
+The floor of a network is the time for the same number of operations as plain convolutions in
+single precision on this machine, which does {of.gigaflops:.0f} GFLOP/s.
+
+{_floor_table(of)}"""
+
+
+def _size(shape: Sequence[int]) -> str:
+    return f"{shape[1]} × {shape[2]}"
+
+
+def _stage_table(of: StudyTimes) -> str:
+    total = sum(of.seconds.values())
+    sums = {"**everything that is not a network**": of.rest_s, "**all**": total}
+    return table(
+        ["stage", "share", "ms"],
+        [
+            [name, f"{100 * seconds / total:.0f} %", f"{1000 * seconds:.0f}"]
+            for name, seconds in {**of.seconds, **sums}.items()
+        ],
+    )
+
+
+def _floor_table(of: StudyTimes) -> str:
+    rows = [(name, of.seconds[name], of.floor_s[name]) for name in NETWORKS]
+    rows.append(("both", of.network_s, sum(of.floor_s.values())))
+    return table(
+        ["network", "ratio to its floor", "ms", "floor ms"],
+        [
+            [name, f"{taken / floor:.2f}", f"{1000 * taken:.0f}", f"{1000 * floor:.0f}"]
+            for name, taken, floor in rows
+        ],
+    )
+
+
+def _node(of: WholeNode) -> str:
+    passage = of.passage
+    steps = {
+        "claimed → results stored by the archive": passage.stored_s,
+        "claimed → results in the outbox": passage.analysed_s,
+        f"last image sent → stored, {QUIET_S} s of quiet included": passage.sent_to_stored_s,
+        "processor time of the whole node": passage.cpu_s,
+    }
+    starts = {"worker": of.start_s, "torch alone": of.import_s}
+    return f"""## One study through the whole node
+
+The same study sent to `sij-node run` on SQLite, results returned to a small archive (pynetdicom);
+medians of {of.repeats} studies after a warm-up. Peak memory of listener, worker and analysis
+together: {of.peak_mb:.0f} MB.
+{PHANTOM}
+
+{_seconds_table(steps, passage.stored_s, "ratio to claimed → stored")}
+
+Starting a worker until its networks are ready, beside starting Python and importing torch:
+
+{_seconds_table(starts, of.import_s, "ratio to torch alone")}"""
+
+
+def _seconds_table(seconds: Mapping[str, float], unit_s: float, ratio: str) -> str:
+    return table(
+        ["", ratio, "s"],
+        [[name, f"{value / unit_s:.2f}", f"{value:.2f}"] for name, value in seconds.items()],
+    )
+
+
+def _jobs(operations: Sequence[Operation]) -> str:
+    return f"""## Job table on SQLite
+
+WAL, synchronous=FULL. The ratio is to a bare commit of one row on the same disk in the same round.
+
+{_jobs_table(operations)}"""
+
+
+def _jobs_table(operations: Sequence[Operation]) -> str:
+    return table(
+        ["operation", "ratio", "ms each", "CPU ms each", "each s"],
+        [
+            [
+                one.name,
+                f"{one.ratio:.2f}",
+                f"{one.wall_ms:.2f}",
+                f"{one.cpu_ms:.2f}",
+                f"{1000 / one.wall_ms:.0f}",
+            ]
+            for one in operations
+        ],
+    )
+
+
+def _missing(missing: Mapping[str, str]) -> str:
+    lines = [f"- **{part}: NOT MEASURED.** {reason}" for part, reason in missing.items()]
+    return "\n".join(["## What is not here", "", *lines])

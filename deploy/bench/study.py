@@ -1,0 +1,296 @@
+"""How long one study takes, stage by stage, in one process, with the weights that are shipped.
+
+The networks are timed apart from what surrounds them, and compared with the time in which this
+machine could do the same number of operations as plain convolutions in single precision.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any, cast
+
+import torch
+from pydicom import Dataset, dcmread
+from torch.nn.functional import conv2d
+from torch.utils.flop_counter import FlopCounterMode
+
+from deploy.bench.ingest import Tell
+from models.analyser import Analyser, Analysis
+from models.contour_unet import ContourUNet
+from models.lesion_resnet34 import LesionResNet34
+from sij_node import __version__
+from sij_node.dicom.origin import Network, ResultContext, inputs_digest, to_part10
+from sij_node.dicom.part10 import dataset_offset
+from sij_node.dicom.report import scores_report
+from sij_node.dicom.segmentation import joint_segmentation
+from sij_node.dicom.sequences import acquisition_facts, choose_pair
+from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
+from sij_node.readiness import image_series
+from sij_node.store.reading import read_checked, read_header
+from sij_node.store.spool import Spool, instance_file_name
+from sij_node.study import ReceivedInstance
+from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
+from trainer.phantom.dicom import write_study
+
+SEED = 1
+SLICES = 20
+DELINEATION, LESIONS = "delineation (network)", "lesions (network)"
+NETWORKS = (DELINEATION, LESIONS)
+_FLOOR_CHANNELS, _FLOOR_SIZE_PX, _FLOOR_IMAGES = 128, 64, 8
+_FLOOR_ROUNDS = 12
+
+Seconds = dict[str, float]
+
+
+@dataclass(frozen=True)
+class StudyTimes:
+    """Medians of several runs.
+
+    Parameters
+    ----------
+    seconds
+        By stage, in the order in which they follow each other.
+    floor_s
+        For each network, the operations it does at the speed of a plain convolution.
+    gigaflops
+        That speed, in 10^9 floating point operations a second.
+    """
+
+    seconds: Seconds
+    floor_s: Seconds
+    gigaflops: float
+    t1_shape: tuple[int, ...]
+    stir_shape: tuple[int, ...]
+    networks: str
+    device: str
+    threads: int
+    repeats: int
+
+    @property
+    def network_s(self) -> float:
+        """In the networks."""
+        return sum(self.seconds[name] for name in NETWORKS)
+
+    @property
+    def rest_s(self) -> float:
+        """In everything else."""
+        return sum(self.seconds.values()) - self.network_s
+
+
+def phantom_case() -> PhantomCase:
+    """The same patient in every measurement."""
+    return make_case(SEED, PhantomOptions(slices=SLICES))
+
+
+def measure_study(
+    folder: Path, weights: Path, case: PhantomCase, repeats: int, tell: Tell
+) -> StudyTimes:
+    """Analyse one study several times, after a warm-up."""
+    tell("study: loading the networks")
+    analyser = Analyser.load(weights)
+    spool = Spool(folder / "spool")
+    received = [_receive(spool, file) for file in write_study(case, folder / "images")]
+    tell("study: warming up, counting operations")
+    operations = _operations(analyser, spool, received)
+    runs = []
+    for repeat in range(repeats):
+        tell(f"study: stage by stage, {repeat + 1} of {repeats}")
+        runs.append(_run(analyser, spool, received))
+    per_s = _operations_per_s(analyser.device)
+    return StudyTimes(
+        {stage: median(run[stage] for run in runs) for stage in runs[0]},
+        {name: count / per_s for name, count in operations.items()},
+        per_s / 1e9,
+        case.t1.voxels.shape,
+        case.stir.voxels.shape,
+        ", ".join(f"{one.name} {one.version}" for one in analyser.identities),
+        str(analyser.device),
+        torch.get_num_threads(),
+        repeats,
+    )
+
+
+def _receive(spool: Spool, file: Path) -> ReceivedInstance:
+    """Put a file into the spool, as the listener would."""
+    content = file.read_bytes()
+    header = dcmread(file, stop_before_pixels=True)
+    name = instance_file_name(header.SOPInstanceUID)
+    with spool.stage() as staged:
+        staged.write(content)
+        staged.keep(name)
+    dataset = content[dataset_offset(content[:256]) :]
+    return ReceivedInstance(
+        sop_instance_uid=str(header.SOPInstanceUID),
+        sop_class_uid=str(header.SOPClassUID),
+        transfer_syntax_uid=str(header.file_meta.TransferSyntaxUID),
+        study_uid=str(header.StudyInstanceUID),
+        series_uid=str(header.SeriesInstanceUID),
+        patient_id=str(header.PatientID),
+        issuer_of_patient_id="",
+        source_ae="BENCH",
+        file_name=name,
+        size_bytes=len(dataset),
+        sha256=hashlib.sha256(dataset).hexdigest(),
+        received_at=datetime.now(UTC),
+    )
+
+
+class _Watch:
+    """Adds up how long each stage took, by its name."""
+
+    def __init__(self) -> None:
+        self.seconds: Seconds = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0) + time.perf_counter() - began
+
+
+class _Timed:
+    """A network whose every call is timed; the rest of it is as it was."""
+
+    def __init__(self, network: Any, watch: _Watch, stage: str) -> None:
+        self._network, self._watch, self._stage = network, watch, stage
+
+    def __call__(self, *inputs: torch.Tensor) -> Any:
+        return self._clocked(self._network, inputs)
+
+    def encode(self, *inputs: torch.Tensor) -> Any:
+        return self._clocked(self._network.encode, inputs)
+
+    def _clocked(self, function: Any, inputs: Sequence[torch.Tensor]) -> Any:
+        with self._watch(self._stage):
+            answer = function(*inputs)
+            if answer.is_cuda:
+                torch.cuda.synchronize()
+        return answer
+
+
+def _timed(analyser: Analyser, watch: _Watch) -> Analyser:
+    return replace(
+        analyser,
+        contour=cast(ContourUNet, _Timed(analyser.contour, watch, DELINEATION)),
+        lesion=cast(LesionResNet34, _Timed(analyser.lesion, watch, LESIONS)),
+    )
+
+
+def _run(analyser: Analyser, spool: Spool, received: Sequence[ReceivedInstance]) -> Seconds:
+    """The steps of `sij_node.pipeline`, each under a watch of its own."""
+    watch = _Watch()
+    with watch("choose the pair"):
+        pair = _pair(spool, received)
+    with watch("read and check against digests"):
+        series = [[read_checked(spool, one) for one in instances] for instances in pair]
+    with watch("decode, volumes"):
+        t1, stir = volumes = [volume_from(datasets) for datasets in series]
+        check_pair(t1, stir)
+    analysis = _analysed(analyser, watch, t1, stir)
+    used = [one for instances in pair for one in instances]
+    context = _context(used, analysis)
+    with watch("SEG, two objects"):
+        regions = (analysis.t1_regions, analysis.stir_regions)
+        objects = [
+            joint_segmentation(volume, datasets, label_map, context, name)
+            for name, volume, datasets, label_map in zip(
+                ("T1", "STIR"), volumes, series, regions, strict=True
+            )
+        ]
+    with watch("SR"):
+        headers: list[Dataset] = [header for datasets in series for header in datasets]
+        objects.append(scores_report(analysis.findings, headers, context))
+    with watch("to Part 10"):
+        for made in objects:
+            to_part10(made, "BENCH")
+    return watch.seconds
+
+
+def _pair(
+    spool: Spool, received: Sequence[ReceivedInstance]
+) -> tuple[Sequence[ReceivedInstance], Sequence[ReceivedInstance]]:
+    series = image_series(received)
+    choice = choose_pair(
+        {
+            uid: acquisition_facts(read_header(spool, instances[0]), slices=len(instances))
+            for uid, instances in series.items()
+        }
+    )
+    return series[choice.t1_series_uid], series[choice.stir_series_uid]
+
+
+def _analysed(analyser: Analyser, watch: _Watch, t1: SeriesVolume, stir: SeriesVolume) -> Analysis:
+    """Analyse, and tell the networks from what is done around them."""
+    seconds = watch.seconds
+    seconds.update(dict.fromkeys((DELINEATION, "prepare slices, walk", "regions", LESIONS), 0.0))
+    analysis = _timed(analyser, watch).analyse(t1.volume, stir.volume)
+    stages = analysis.seconds
+    seconds["prepare slices, walk"] = stages["delineation"] - seconds[DELINEATION]
+    seconds["regions"] = stages["regions"]
+    seconds["squares around the joints"] = stages["lesions"] - seconds[LESIONS]
+    return analysis
+
+
+def _context(used: Sequence[ReceivedInstance], analysis: Analysis) -> ResultContext:
+    return ResultContext(
+        inputs_digest((one.sop_instance_uid, one.sha256) for one in used),
+        tuple(
+            Network(one.name, one.version, one.sha256, one.intended_use)
+            for one in analysis.networks
+        ),
+        __version__,
+        max(one.received_at for one in used),
+    )
+
+
+class _Counted(_Timed):
+    """A network whose operations are counted instead."""
+
+    def _clocked(self, function: Any, inputs: Sequence[torch.Tensor]) -> Any:
+        with FlopCounterMode(display=False) as counter:
+            answer = function(*inputs)
+        total = self._watch.seconds.get(self._stage, 0)
+        self._watch.seconds[self._stage] = total + counter.get_total_flops()
+        return answer
+
+
+def _operations(
+    analyser: Analyser, spool: Spool, received: Sequence[ReceivedInstance]
+) -> dict[str, float]:
+    """Floating point operations of each network for this study."""
+    t1, stir = (
+        volume_from([read_checked(spool, one) for one in instances])
+        for instances in _pair(spool, received)
+    )
+    tally = _Watch()
+    replace(
+        analyser,
+        contour=cast(ContourUNet, _Counted(analyser.contour, tally, DELINEATION)),
+        lesion=cast(LesionResNet34, _Counted(analyser.lesion, tally, LESIONS)),
+    ).analyse(t1.volume, stir.volume)
+    return tally.seconds
+
+
+def _operations_per_s(device: torch.device) -> float:
+    """The fastest of some plain 3 x 3 convolutions in single precision."""
+    channels, size = _FLOOR_CHANNELS, _FLOOR_SIZE_PX
+    layout = torch.channels_last
+    images = torch.rand(_FLOOR_IMAGES, channels, size, size, device=device).to(memory_format=layout)
+    weights = torch.rand(channels, channels, 3, 3, device=device).to(memory_format=layout)
+    operations = 2 * 9 * channels**2 * _FLOOR_IMAGES * size**2
+    fastest_s = float("inf")
+    with torch.inference_mode():
+        for _ in range(_FLOOR_ROUNDS):
+            began = time.perf_counter()
+            conv2d(images, weights, padding=1)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            fastest_s = min(fastest_s, time.perf_counter() - began)
+    return operations / fastest_s

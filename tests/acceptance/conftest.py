@@ -1,0 +1,11 @@
+"""What all acceptance tests send: one phantom patient."""
+
+import pytest
+
+from tests.support.phantoms import small_case
+from trainer.phantom.case import PhantomCase
+
+
+@pytest.fixture(scope="session")
+def case() -> PhantomCase:
+    return small_case()

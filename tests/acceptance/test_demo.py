@@ -1,0 +1,55 @@
+"""The demonstration, as a newcomer runs it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+pytestmark = pytest.mark.acceptance
+
+
+def run_demo(out: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.demo", "--out", str(out)],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_study_goes_in_and_findings_come_back_again_and_again_and_nothing_is_left_running(
+    tmp_path: Path,
+):
+    out = tmp_path / "demo"
+
+    first = run_demo(out)
+    names = {file.name for file in (out / "archive").iterdir()}
+    second = run_demo(out)
+
+    for said in (first, second):
+        assert said.count("absent") + said.count("present ") >= 28
+        assert "not for clinical use" in said
+    assert processes_of(out) == []
+    assert len(names) == 3
+    assert {dcmread(out / "archive" / name).Modality for name in names} == {"SEG", "SR"}
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 8
+    assert "Trained on phantoms, not for clinical use" in page
+
+
+def processes_of(out: Path) -> list[str]:
+    """What still runs with that folder among its arguments."""
+    running = (process for process in Path("/proc").iterdir() if process.name.isdigit())
+    return [process.name for process in running if str(out) in _command_line(process)]
+
+
+def _command_line(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,150 @@
+"""The node's processes are killed where it hurts, and its results arrive all the same, once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.demo.archive import Archive
+from deploy.trial import NODE
+from sij_node.config import DeliveryConfig
+from sij_node.jobs import DeliveryState, Job, State, Step
+from sij_node.network.folder import contents_of
+from sij_node.network.sender import Sender
+from tests.support.dimse import P_DATA, RawPeer, associate_request, fragment
+from tests.support.part10 import part10
+from tests.support.patience import wait_for
+from tests.support.phantoms import PhantomStudy, written
+from tests.support.running_node import (
+    ANALYSIS,
+    ARCHIVE,
+    LISTENER,
+    WORKER,
+    RunningNode,
+    running_node,
+)
+from trainer.phantom.case import PhantomCase
+
+pytestmark = pytest.mark.acceptance
+
+ANALYSED_ONCE = [Step.CLAIMED, Step.RESULTS_STORED, Step.DELIVERY_CLAIMED, Step.ACKNOWLEDGED]
+ANALYSED_AGAIN = [Step.CLAIMED, Step.TRY_AGAIN, Step.RELEASED, *ANALYSED_ONCE]
+
+
+@dataclass
+class Site:
+    """An archive, the node, and a study that the archive wants to have analysed."""
+
+    archive: Archive
+    node: RunningNode
+    study: PhantomStudy
+
+    def send(self) -> None:
+        """Send the whole study; every image must be acknowledged."""
+        objects = contents_of(self.study.files[0].parent).objects
+        sent = list(Sender(ARCHIVE, DeliveryConfig()).send(self.node.peer, objects))
+        assert [one.status for one in sent] == [0x0000] * len(self.study.files)
+
+    def wait_for(self, state: State) -> Job:
+        return self.node.wait_for_state(self.study.study_uid, state)
+
+    def steps(self) -> list[Step]:
+        """The history of the study's one job since it was queued."""
+        jobs = self.node.table.jobs()
+        (job,) = (job for job in jobs if job.study_uid == self.study.study_uid)
+        steps = [step.step for step in self.node.table.steps(job.job_id)]
+        return steps[steps.index(Step.SETTLED) + 1 :]
+
+    def check_delivered_once(self) -> None:
+        """One report and two segmentations are at the archive, and the node knows it."""
+        job = self.wait_for(State.DELIVERED)
+        assert job.instances == len(self.study.files)
+        held = [
+            dataset
+            for dataset in self.archive.objects()
+            if dataset.StudyInstanceUID == self.study.study_uid
+        ]
+        assert sorted(dataset.Modality for dataset in held) == ["SEG", "SEG", "SR"]
+        deliveries = self.node.table.deliveries(job.job_id)
+        assert {one.result.sop_instance_uid for one in deliveries} == {
+            dataset.SOPInstanceUID for dataset in held
+        }
+        assert {one.state for one in deliveries} == {DeliveryState.ACKNOWLEDGED}
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    with Archive(tmp_path_factory.mktemp("archive"), ARCHIVE) as archive:
+        yield archive
+
+
+@pytest.fixture(scope="module")
+def node(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
+    """One for all tests: it survives them."""
+    with running_node(tmp_path_factory.mktemp("node"), archive.port, quiet_s=60) as node:
+        yield node
+
+
+@pytest.fixture
+def site(archive: Archive, node: RunningNode, case: PhantomCase, tmp_path: Path) -> Site:
+    return Site(archive, node, written(case, tmp_path / "study"))
+
+
+def test_a_listener_killed_within_an_image_has_all_that_it_acknowledged(site):
+    images = [part10(file.read_bytes()) for file in site.study.files[:8]]
+    *whole, last = images
+    with RawPeer(site.node.peer.port) as pacs:
+        pacs.associate(associate_request(NODE.encode(), ARCHIVE.encode()))
+        answers = [pacs.store(image.sop_instance_uid, image.dataset) for image in whole]
+        pacs.begin_store(last.sop_instance_uid)
+        pacs.send(P_DATA, fragment(1, 0, last.dataset[: len(last.dataset) // 2]))
+        site.node.kill(LISTENER)
+        assert pacs.is_closed_within(10)
+
+    site.node.wait_until_it_listens()
+
+    kept = {one.sop_instance_uid for one in site.node.table.instances(site.study.study_uid)}
+    assert answers == [0x0000] * len(whole)
+    assert kept == {image.sop_instance_uid for image in whole}
+    site.send()
+    site.check_delivered_once()
+    assert site.steps() == ANALYSED_ONCE
+
+
+@pytest.mark.parametrize("role", [WORKER, ANALYSIS], ids=["worker", "analysing child"])
+def test_a_study_is_analysed_again_when_its_process_is_killed(site, role):
+    site.send()
+    site.wait_for(State.ANALYSING)
+
+    site.node.kill(role)
+
+    site.check_delivered_once()
+    assert site.steps() == ANALYSED_AGAIN
+    assert sum(ANALYSIS in command for command in site.node.processes().values()) == 1
+
+
+def test_a_worker_killed_while_it_delivers_sends_nothing_twice_that_counts(site):
+    before = site.archive.stores
+    site.send()
+    wait_for(lambda: site.archive.stores > before, "result at the archive")
+
+    site.node.kill(WORKER)
+
+    site.check_delivered_once()
+    assert site.steps().count(Step.RESULTS_STORED) == 1
+
+
+def test_a_node_that_is_told_to_stop_ends_cleanly_and_goes_on_later(site):
+    site.send()
+    site.wait_for(State.ANALYSING)
+
+    status = site.node.stop()
+
+    job = site.node.job_of(site.study.study_uid)
+    assert status == 0
+    assert site.node.processes() == {}
+    assert job.state in {State.QUEUED, State.DELIVERING, State.DELIVERED}
+    assert job.leased_by == ""
+    site.node.start()
+    site.check_delivered_once()

@@ -1,0 +1,158 @@
+"""The node beside a real PACS: Orthanc routes studies to it and gets the results back."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+
+from sij_node.jobs import State
+from tests.support.orthanc import Orthanc, running_orthanc, two_ports
+from tests.support.patience import wait_for
+from tests.support.phantoms import (
+    PATIENT_ID,
+    PATIENT_NAME,
+    STIR,
+    T1,
+    PhantomStudy,
+    axial,
+    written,
+)
+from tests.support.programs import said_by
+from tests.support.running_node import RunningNode, running_node
+
+pytestmark = pytest.mark.acceptance
+
+COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+
+
+@dataclass
+class Hospital:
+    """A PACS and the node beside it."""
+
+    orthanc: Orthanc
+    node: RunningNode
+
+    def scan(self, study: PhantomStudy) -> None:
+        """A scanner sends a study to the PACS; wait until the node has done its part."""
+        self.orthanc.receive(study.files)
+        self.node.wait_for_state(study.study_uid, State.DELIVERED, State.REJECTED)
+        wait_for(lambda: self.orthanc.results_of(study.study_uid), "result in Orthanc")
+
+    def digests_of(self, study: PhantomStudy) -> list[str]:
+        """What the PACS holds of a study."""
+        files = self.orthanc.files_of(study.study_uid)
+        return sorted(sha256(file).hexdigest() for file in files)
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+    ports = two_ports()
+    with (
+        running_node(tmp_path_factory.mktemp("node"), archive_port=ports[0]) as node,
+        running_orthanc(tmp_path_factory.mktemp("orthanc"), node.peer, ports) as orthanc,
+    ):
+        yield Hospital(orthanc, node)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[{"vendor": "siemens"}, {"vendor": "philips", "enhanced": True}],
+    ids=["classic Siemens", "enhanced Philips"],
+)
+def study(request, case, hospital, tmp_path_factory) -> PhantomStudy:
+    """A study that has been through scanner, PACS, node and PACS."""
+    study = written(case, tmp_path_factory.mktemp("study"), **request.param)
+    hospital.scan(study)
+    return study
+
+
+def results_on_disk(hospital: Hospital, study: PhantomStudy, folder: Path) -> list[Path]:
+    files = []
+    for number, content in enumerate(hospital.orthanc.result_files_of(study.study_uid)):
+        files.append(folder / f"result{number}.dcm")
+        files[-1].write_bytes(content)
+    return files
+
+
+def text_of(report: Dataset) -> str:
+    return "\n".join(item.TextValue for item in report.ContentSequence if "TextValue" in item)
+
+
+def test_one_report_and_two_segmentations_come_back_to_the_same_study_of_the_same_patient(
+    hospital, study
+):
+    results = hospital.orthanc.results_of(study.study_uid)
+
+    assert sorted(str(result.SOPClassUID) for result in results) == sorted(
+        [COMPREHENSIVE_3D_SR, SEGMENTATION, SEGMENTATION]
+    )
+    assert {result.StudyInstanceUID for result in results} == {study.study_uid}
+    assert {str(result.PatientID) for result in results} == {PATIENT_ID}
+    assert {str(result.PatientName) for result in results} == {PATIENT_NAME}
+    segmented = {
+        result.ReferencedSeriesSequence[0].SeriesInstanceUID
+        for result in results
+        if result.SOPClassUID == SEGMENTATION
+    }
+    assert segmented == {study.series_uid(T1), study.series_uid(STIR)}
+
+
+def test_dciodvfy_finds_no_error_in_what_came_back(hospital, study, tmp_path):
+    files = results_on_disk(hospital, study, tmp_path)
+
+    said = [line for file in files for line in said_by("dciodvfy", "dicom3tools", file)]
+
+    assert len(files) == 3
+    assert said
+    assert [line for line in said if line.startswith("Error")] == []
+
+
+def test_dcentvfy_finds_what_came_back_to_be_of_one_study_with_what_was_sent(
+    hospital, study, tmp_path
+):
+    files = results_on_disk(hospital, study, tmp_path)
+
+    said = said_by("dcentvfy", "dicom3tools", *study.files, *files)
+
+    # It files the accession number of images under the series and that of reports under the study.
+    assert [
+        line for line in said if "<AccessionNumber> IE <Series> versus <Study>" not in line
+    ] == []
+
+
+def test_sending_a_study_again_with_its_results_changes_nothing(hospital, study):
+    job, before = hospital.node.job_of(study.study_uid), hospital.digests_of(study)
+
+    hospital.orthanc.receive(study.files)
+    hospital.orthanc.send_study(study.study_uid)
+
+    assert hospital.node.job_of(study.study_uid) == job
+    assert hospital.digests_of(study) == before
+    assert hospital.node.table.refusals() == ()
+
+
+@pytest.mark.parametrize(
+    ("study_as", "missing"),
+    [
+        (lambda case, folder: written(axial(case), folder), "coronal"),
+        (lambda case, folder: written(case, folder).without_stir(), "STIR"),
+    ],
+    ids=["wrong plane", "T1 only"],
+)
+def test_a_study_without_a_usable_pair_comes_back_as_not_analysed(
+    hospital, case, tmp_path, study_as, missing
+):
+    study = study_as(case, tmp_path)
+
+    hospital.scan(study)
+
+    (notice,) = hospital.orthanc.results_of(study.study_uid)
+    assert notice.SOPClassUID == COMPREHENSIVE_3D_SR
+    assert notice.PatientID == PATIENT_ID
+    assert "not analysed" in text_of(notice)
+    assert missing in text_of(notice)
+    assert hospital.node.job_of(study.study_uid).state is State.REJECTED

@@ -1,0 +1,174 @@
+"""Orthanc, Debian's real one, as the PACS that a study comes from and its results go back to.
+
+It takes studies from a scanner and routes each MR series to the node once it is stable. It cannot
+be told an address to bind to, so the configuration keeps everybody else out: HTTP answers this
+machine only, and DICOM only systems that are named here and call from loopback.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+from pydicom import Dataset, dcmread
+
+from deploy.trial import free_port
+from sij_node.config import PeerConfig
+from tests.support.patience import PATIENCE_S, wait_for
+from tests.support.programs import program, said_by
+
+ORTHANC, SCANNER = "ARCHIVE", "SCANNER"
+STABLE_S = 2
+ROUTING = """\
+function OnStableSeries(series, tags, metadata)
+    local first = ParseJson(RestApiGet('/series/' .. series))['Instances'][1]
+    local sender = RestApiGet('/instances/' .. first .. '/metadata/RemoteAET')
+    if tags['Modality'] == 'MR' and sender ~= '{node}' then
+        RestApiPost('/modalities/node/store', series)
+    end
+end
+"""
+
+
+class Orthanc:
+    """An Orthanc with a folder and ports of its own, that routes to one node.
+
+    Parameters
+    ----------
+    ports
+        For DICOM and for HTTP.
+    """
+
+    def __init__(self, folder: Path, node: PeerConfig, ports: tuple[int, int]) -> None:
+        self.port, self._http_port = ports
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self._configuration = folder / "orthanc.json"
+        routing = folder / "routing.lua"
+        routing.write_text(ROUTING.format(node=node.ae_title), encoding="utf-8")
+        self._configuration.write_text(
+            json.dumps(self._settings(node, routing), indent=2), encoding="utf-8"
+        )
+
+    def _settings(self, node: PeerConfig, routing: Path) -> dict[str, Any]:
+        storage = str(self._folder / "storage")
+        return {
+            "Name": "PACS",
+            "StorageDirectory": storage,
+            "IndexDirectory": storage,
+            "Plugins": [],
+            "LuaScripts": [str(routing)],
+            "HttpPort": self._http_port,
+            "RemoteAccessAllowed": False,
+            "AuthenticationEnabled": False,
+            "DicomAet": ORTHANC,
+            "DicomPort": self.port,
+            "DicomCheckCalledAet": True,
+            "DicomCheckModalityHost": True,
+            "DicomAlwaysAllowEcho": False,
+            "DicomAlwaysAllowStore": False,
+            "DicomModalities": {
+                "node": {"AET": node.ae_title, "Host": node.host, "Port": node.port},
+                "scanner": {"AET": SCANNER, "Host": "127.0.0.1", "Port": 104},
+            },
+            "OverwriteInstances": False,
+            "StableAge": STABLE_S,
+            "HttpVerbose": False,
+        }
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        with (self._folder / "orthanc.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [program("Orthanc", "orthanc"), str(self._configuration)], stdout=log, stderr=log
+            )
+        wait_for(self._answers, "answer of Orthanc")
+
+    def stop(self) -> None:
+        """End it and wait until it has."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def receive(self, files: list[Path]) -> None:
+        """Have a scanner push files into it, with DCMTK's storescu."""
+        to = ["-R", "-aet", SCANNER, "-aec", ORTHANC, "127.0.0.1", str(self.port)]
+        said = said_by("storescu", "dcmtk", *to, *files)
+        if any(line.startswith(("E:", "F:")) for line in said):
+            raise RuntimeError("storescu: " + "; ".join(said))
+
+    def send_study(self, study_uid: str) -> None:
+        """Send everything it holds of a study to the node; returns when all was acknowledged."""
+        self.ask("/modalities/node/store", self._study(study_uid))
+
+    def files_of(self, study_uid: str) -> list[bytes]:
+        """Every instance of a study, as a file."""
+        instances = self.ask(f"/studies/{self._study(study_uid)}/instances")
+        return [self._fetch(f"/instances/{instance['ID']}/file") for instance in instances]
+
+    def result_files_of(self, study_uid: str) -> list[bytes]:
+        """The instances of a study that are no MR images, as files."""
+        return [file for file in self.files_of(study_uid) if _read(file).Modality != "MR"]
+
+    def results_of(self, study_uid: str) -> list[Dataset]:
+        """The instances of a study that are no MR images."""
+        return [_read(file) for file in self.result_files_of(study_uid)]
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        """A question to its REST interface, or with a body an order."""
+        return json.loads(self._fetch(path, body))
+
+    def _study(self, study_uid: str) -> str:
+        """Its own name for a study."""
+        (found,) = self.ask(
+            "/tools/find", {"Level": "Study", "Query": {"StudyInstanceUID": study_uid}}
+        )
+        return str(found)
+
+    def _fetch(self, path: str, body: Any = None) -> bytes:
+        """Text is sent as it is, everything else as JSON."""
+        sent = body if isinstance(body, str) or body is None else json.dumps(body)
+        request = Request(
+            f"http://127.0.0.1:{self._http_port}{path}", sent.encode() if sent else None
+        )
+        with urlopen(request, timeout=PATIENCE_S) as answer:
+            return bytes(answer.read())
+
+    def _answers(self) -> bool:
+        if self._process.poll() is not None:
+            log = (self._folder / "orthanc.log").read_text(encoding="utf-8")
+            raise RuntimeError(f"Orthanc did not start: {log[-2000:]}")
+        try:
+            return bool(self.ask("/system"))
+        except (URLError, ConnectionError):
+            return False
+
+
+def _read(file: bytes) -> Dataset:
+    return dcmread(BytesIO(file))
+
+
+@contextmanager
+def running_orthanc(folder: Path, node: PeerConfig, ports: tuple[int, int]) -> Iterator[Orthanc]:
+    """An Orthanc that runs while the block does."""
+    orthanc = Orthanc(folder, node, ports)
+    try:
+        orthanc.start()
+        yield orthanc
+    finally:
+        orthanc.stop()
+
+
+def two_ports() -> tuple[int, int]:
+    """For DICOM and for HTTP."""
+    return free_port(), free_port()

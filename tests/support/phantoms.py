@@ -1,0 +1,72 @@
+"""Phantom studies on disk, small enough to be sent and analysed often."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.uid import generate_uid
+
+from models.volume import Volume
+from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
+from trainer.phantom.dicom import write_study
+
+PATIENT_ID, PATIENT_NAME = "PHANTOM-7", "Phantom^Seven"
+T1, STIR = 2, 3
+"""Series numbers of a phantom study; 1 is the localiser."""
+
+
+@dataclass(frozen=True)
+class PhantomStudy:
+    """The files of one study, in the order in which a scanner would send them."""
+
+    study_uid: str
+    files: Sequence[Path]
+
+    def series_uid(self, number: int) -> str:
+        """Series Instance UID of a series number."""
+        return str(dcmread(self.files_of(number)[0], stop_before_pixels=True).SeriesInstanceUID)
+
+    def files_of(self, *numbers: int) -> list[Path]:
+        """The files of some series."""
+        return [
+            file
+            for file in self.files
+            if dcmread(file, specific_tags=["SeriesNumber"]).SeriesNumber in numbers
+        ]
+
+    def without_stir(self) -> "PhantomStudy":
+        """The same study, of which the STIR was never sent."""
+        return replace(self, files=[f for f in self.files if f not in self.files_of(STIR)])
+
+
+def small_case() -> PhantomCase:
+    """A patient with much to see, on few and small images."""
+    return make_case(7, PhantomOptions(slices=16, matrix=256, disease="advanced"))
+
+
+def written(case: PhantomCase, folder: Path, **how: object) -> PhantomStudy:
+    """Write a case as a study of its own; `how` as for `write_study`."""
+    study_uid = str(generate_uid(prefix=None))
+    files = write_study(
+        case,
+        folder,
+        study_uid=study_uid,
+        patient_id=PATIENT_ID,
+        patient_name=PATIENT_NAME,
+        **how,
+    )
+    return PhantomStudy(study_uid, files)
+
+
+def axial(case: PhantomCase) -> PhantomCase:
+    """The same images, said to be axial."""
+    return replace(case, t1=_axial(case.t1), stir=_axial(case.stir))
+
+
+def _axial(volume: Volume) -> Volume:
+    slice_mm, row_mm, column_mm = volume.spacing_mm
+    affine = np.eye(4)
+    affine[:3, :3] = [[0, 0, column_mm], [0, row_mm, 0], [slice_mm, 0, 0]]
+    return Volume(volume.voxels, affine)
