@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -227,14 +228,17 @@ class Viewer:
         images = self._page.evaluate(f"{VIEWPORT}.getImageIds()")
         (index,) = [at for at, image in enumerate(images) if sop_instance_uid in image]
         # A stack counts its images from one end, a volume its slices from the other.
-        for place in (index, len(images) - 1 - index):
+        places = cycle((index, len(images) - 1 - index))
+
+        def go() -> bool:
             self._page.evaluate(
-                f"cornerstone.utilities.jumpToSlice({VIEWPORT}.element, {{imageIndex: {place}}})"
+                f"cornerstone.utilities.jumpToSlice({VIEWPORT}.element, "
+                f"{{imageIndex: {next(places)}}})"
             )
             self._page.wait_for_timeout(SETTLED_MS)
-            if self._page.evaluate(shown):
-                return
-        raise AssertionError(f"The viewport does not go to image {sop_instance_uid}.")
+            return bool(self._page.evaluate(shown))
+
+        wait_for(go, f"image {sop_instance_uid} in the viewport", VIEWER_PATIENCE_S)
 
     def drawn(self, count: int) -> list[dict[str, Any]]:
         """What is drawn of the report in the viewport, once there is so much of it."""
