@@ -29,8 +29,9 @@ unit integration acceptance: $(READY)   ## one kind of test
 bench: $(READY) servers   ## measure beside peers; writes docs/benchmarks.md
 	$(BIN)/python -m deploy.bench
 
-servers:              ## the real servers that the tests run against, from Debian's packages
+servers:              ## the real servers and the viewer that the tests run against
 	sh deploy/install-test-servers.sh
+	sh deploy/install-test-viewer.sh
 
 clean:
 	rm -rf .venv demo-output test-artefacts

@@ -35,7 +35,12 @@ class TrialNode:
 
 
 def set_up(
-    folder: Path, archive: str, archive_port: int, port: int = 0, **sections: Settings
+    folder: Path,
+    archive: str,
+    archive_port: int,
+    port: int = 0,
+    profile: str = "minimal",
+    **sections: Settings,
 ) -> TrialNode:
     """Write the configuration of a node that knows one archive on this machine.
 
@@ -47,6 +52,8 @@ def set_up(
         AE title of the one system that may send and gets the results.
     port
         Where the node listens; 0 takes a free port.
+    profile
+        What the archive gets.
     sections
         Further sections of config.toml, for instance ``study={"quiet_s": 5}``.
     """
@@ -60,6 +67,7 @@ def set_up(
             "networks": [LOOPBACK],
             "host": LOOPBACK,
             "port": archive_port,
+            "profile": profile,
         },
         **{f"[{name}]": content for name, content in sections.items()},
     }

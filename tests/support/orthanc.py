@@ -24,6 +24,7 @@ from tests.support.programs import program, said_by
 
 ORTHANC, SCANNER = "ARCHIVE", "SCANNER"
 STABLE_S = 2
+DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 ROUTING = """\
 function OnStableSeries(series, tags, metadata)
     local first = ParseJson(RestApiGet('/series/' .. series))['Instances'][1]
@@ -61,7 +62,8 @@ class Orthanc:
             "Name": "PACS",
             "StorageDirectory": storage,
             "IndexDirectory": storage,
-            "Plugins": [],
+            "Plugins": [str(DICOMWEB)],
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
             "LuaScripts": [str(routing)],
             "HttpPort": self._http_port,
             "RemoteAccessAllowed": False,
@@ -81,8 +83,15 @@ class Orthanc:
             "HttpVerbose": False,
         }
 
+    @property
+    def http_port(self) -> int:
+        """Where its REST interface and DICOMweb answer."""
+        return self._http_port
+
     def start(self) -> None:
         """Start, and wait until it answers."""
+        if not DICOMWEB.exists():
+            raise RuntimeError(f"No {DICOMWEB}. Install it with: sh deploy/install-test-servers.sh")
         with (self._folder / "orthanc.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [program("Orthanc", "orthanc"), str(self._configuration)], stdout=log, stderr=log

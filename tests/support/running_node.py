@@ -30,15 +30,20 @@ class RunningNode:
     ----------
     quiet_s
         After how long an incomplete study counts as complete.
+    profile
+        What the archive gets.
     """
 
-    def __init__(self, folder: Path, archive_port: int, quiet_s: float = 6) -> None:
+    def __init__(
+        self, folder: Path, archive_port: int, quiet_s: float = 6, profile: str = "minimal"
+    ) -> None:
         self.folder = folder
         self._run: subprocess.Popen[bytes] | None = None
         trial = set_up(
             folder,
             ARCHIVE,
             archive_port,
+            profile=profile,
             study={"pair_quiet_s": 3, "quiet_s": quiet_s},
             worker={"lease_s": 8},
             retry={"first_wait_s": 1, "max_wait_s": 2},
@@ -139,9 +144,11 @@ def _process(folder: Path) -> tuple[int, int, str]:
 
 
 @contextmanager
-def running_node(folder: Path, archive_port: int, quiet_s: float = 6) -> Iterator[RunningNode]:
+def running_node(
+    folder: Path, archive_port: int, quiet_s: float = 6, profile: str = "minimal"
+) -> Iterator[RunningNode]:
     """A node that runs while the block does; its results go to `ARCHIVE` on that port."""
-    node = RunningNode(folder, archive_port, quiet_s)
+    node = RunningNode(folder, archive_port, quiet_s, profile)
     try:
         node.start()
         yield node
