@@ -429,18 +429,8 @@ def _pulse_sequence(ds: Dataset, contrast: Contrast, protocol: Protocol) -> None
 def _shared(common: _Common, contrast: Contrast, volume: Volume) -> Dataset:
     """Functional groups that all frames share."""
     timing, protocol = common.timing(contrast), common.maker.protocols[contrast]
-    slice_mm, row_mm, column_mm = volume.spacing_mm
-    rows, columns = volume.voxels.shape[1:]
     group = Dataset()
-    group.PixelMeasuresSequence = Items(
-        [
-            _item(
-                SliceThickness=format_number_as_ds(timing["thickness_mm"]),
-                SpacingBetweenSlices=format_number_as_ds(slice_mm),
-                PixelSpacing=_ds([row_mm, column_mm]),
-            )
-        ]
-    )
+    group.PixelMeasuresSequence = Items([_pixel_measures(timing, volume)])
     group.PlaneOrientationSequence = Items(
         [_item(ImageOrientationPatient=_orientation(volume.affine))]
     )
@@ -453,47 +443,57 @@ def _shared(common: _Common, contrast: Contrast, volume: Volume) -> Dataset:
     group.PixelValueTransformationSequence = Items(
         [_item(RescaleIntercept="0", RescaleSlope="1", RescaleType="US")]
     )
-    group.MRImageFrameTypeSequence = Items(
-        [
-            _item(
-                FrameType=["ORIGINAL", "PRIMARY", contrast.upper(), "NONE"],
-                PixelPresentation="MONOCHROME",
-                VolumetricProperties="VOLUME",
-                VolumeBasedCalculationTechnique="NONE",
-                ComplexImageComponent="MAGNITUDE",
-                AcquisitionContrast=contrast.upper(),
-            )
-        ]
-    )
+    group.MRImageFrameTypeSequence = Items([_frame_type(contrast)])
     group.MRTimingAndRelatedParametersSequence = Items([_timing_item(timing, protocol)])
     group.MREchoSequence = Items([_item(EffectiveEchoTime=float(round(timing["echo_ms"])))])
     group.MRModifierSequence = Items([_modifier(timing)])
-    group.MRImagingModifierSequence = Items(
-        [
-            _item(
-                MagnetizationTransfer="NONE",
-                BloodSignalNulling="NO",
-                Tagging="NONE",
-                TransmitterFrequency=42.577 * timing["field_t"],
-                PixelBandwidth=200.0,
-            )
-        ]
-    )
-    group.MRFOVGeometrySequence = Items(
-        [
-            _item(
-                InPlanePhaseEncodingDirection="ROW",
-                MRAcquisitionFrequencyEncodingSteps=columns,
-                MRAcquisitionPhaseEncodingStepsInPlane=rows,
-                MRAcquisitionPhaseEncodingStepsOutOfPlane=1,
-                PercentSampling="100",
-                PercentPhaseFieldOfView="100",
-            )
-        ]
-    )
+    group.MRImagingModifierSequence = Items([_imaging_modifier(timing)])
+    group.MRFOVGeometrySequence = Items([_field_of_view(volume)])
     group.MRAveragesSequence = Items([_item(NumberOfAverages="1")])
     _coils(group, common.maker)
     return group
+
+
+def _pixel_measures(timing: dict[str, float], volume: Volume) -> Dataset:
+    slice_mm, row_mm, column_mm = volume.spacing_mm
+    return _item(
+        SliceThickness=format_number_as_ds(timing["thickness_mm"]),
+        SpacingBetweenSlices=format_number_as_ds(slice_mm),
+        PixelSpacing=_ds([row_mm, column_mm]),
+    )
+
+
+def _frame_type(contrast: Contrast) -> Dataset:
+    return _item(
+        FrameType=["ORIGINAL", "PRIMARY", contrast.upper(), "NONE"],
+        PixelPresentation="MONOCHROME",
+        VolumetricProperties="VOLUME",
+        VolumeBasedCalculationTechnique="NONE",
+        ComplexImageComponent="MAGNITUDE",
+        AcquisitionContrast=contrast.upper(),
+    )
+
+
+def _imaging_modifier(timing: dict[str, float]) -> Dataset:
+    return _item(
+        MagnetizationTransfer="NONE",
+        BloodSignalNulling="NO",
+        Tagging="NONE",
+        TransmitterFrequency=42.577 * timing["field_t"],
+        PixelBandwidth=200.0,
+    )
+
+
+def _field_of_view(volume: Volume) -> Dataset:
+    _, rows, columns = volume.voxels.shape
+    return _item(
+        InPlanePhaseEncodingDirection="ROW",
+        MRAcquisitionFrequencyEncodingSteps=columns,
+        MRAcquisitionPhaseEncodingStepsInPlane=rows,
+        MRAcquisitionPhaseEncodingStepsOutOfPlane=1,
+        PercentSampling="100",
+        PercentPhaseFieldOfView="100",
+    )
 
 
 def _timing_item(timing: dict[str, float], protocol: Protocol) -> Dataset:
