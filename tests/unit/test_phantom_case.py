@@ -292,3 +292,14 @@ def test_elsewhere_nothing_is_delineated_and_no_lesion_can_be_learnt():
 def test_an_unknown_style_is_named():
     with pytest.raises(ValueError, match="'baroque' is unknown"):
         make_case(1, PhantomOptions(style="baroque"))
+
+
+def test_two_visits_of_a_patient_share_his_shape_and_have_the_grades_they_are_given():
+    grades = tuple(position % 4 for position in range(len(POSITIONS)))
+    visits = [
+        make_case(seed, replace(SMALL, pelvis_seed=70, severity=grades)) for seed in (701, 702)
+    ]
+
+    assert visits[0].parameters["pelvis"] == visits[1].parameters["pelvis"]
+    assert tuple(visits[0].severity[position] for position in POSITIONS) == grades
+    assert not np.array_equal(visits[0].t1.voxels, visits[1].t1.voxels)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from models.delineation import Delineation
-from models.findings import Position, Side
+from models.findings import POSITIONS, Position, Side
 from models.volume import Volume
 from trainer.phantom.anatomy import Joint, Pelvis, restyled, sample_pelvis
 from trainer.phantom.contrast import plain_shine, shine_of
@@ -68,6 +68,10 @@ class PhantomOptions:
     without_joints
         True gives images without the joints: no contour, every severity 0. In plain style these
         are soft tissue without a pelvis, in others mostly other parts of the body.
+    pelvis_seed
+        Of the patient's shape, which his visits share; None draws it from the case's seed.
+    severity
+        Berlin grades in the order of POSITIONS; None draws them.
     style
         "plain" (schematic and always alike in kind), "plausible" (with anatomical variants and
         fat displaced as scanners displace it), "randomised" (far beyond the plausible), or
@@ -78,6 +82,8 @@ class PhantomOptions:
     matrix: int | None = None
     disease: str = "mixed"
     without_joints: bool = False
+    pelvis_seed: int | None = None
+    severity: tuple[int, ...] | None = None
     style: str = "plain"
 
 
@@ -139,14 +145,19 @@ def make_case(seed: int, options: PhantomOptions = PhantomOptions()) -> PhantomC
         If an option is not among those known.
     """
     rng = np.random.default_rng(seed)
-    style = sample_style(np.random.default_rng([seed, 7]), options.style)
+    person = seed if options.pelvis_seed is None else options.pelvis_seed
+    style = sample_style(np.random.default_rng([person, 7]), options.style)
     severity = sample_severity(rng, options.disease)
+    if options.severity is not None:
+        severity = dict(zip(POSITIONS, options.severity, strict=True))
     if options.without_joints:
         severity = dict.fromkeys(severity, 0)
-    pelvis = sample_pelvis(rng)
+    shaping = rng if options.pelvis_seed is None else np.random.default_rng(person)
+    pelvis = sample_pelvis(shaping)
     plain = style.name == "plain"
     if not plain:
-        pelvis = restyled(pelvis, style.shape, style.look, rng)
+        bending = np.random.default_rng([person, 19])
+        pelvis = restyled(pelvis, style.shape, style.look, bending)
     plan = (free_plan if style.name == "randomised" else plausible_plan)(
         rng, pelvis, options.slices, options.matrix
     )
