@@ -89,10 +89,16 @@ class Worker:
             return self._table.fail(job, answer, self._policy, self._name)
         if answer.rejected is not None:
             return self._table.reject(
-                job, answer.rejected, answer.results, job.source_ae, self._name
+                job, answer.rejected, answer.results, job.source_ae, self._name, answer.record
             )
         return self._table.store_results(
-            job, answer.results, job.source_ae, self._name, answer.weights, answer.note
+            job,
+            answer.results,
+            job.source_ae,
+            self._name,
+            answer.weights,
+            answer.note,
+            answer.record,
         )
 
     def _may_go_on(self, lease: Lease) -> None:
