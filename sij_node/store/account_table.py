@@ -5,7 +5,7 @@ Each method is one transaction. Secrets arrive here as hashes only.
 
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from sij_node.accounts import Change, Role, Session, Token, User
 from sij_node.errors import AccountUnusable, UnknownUser
@@ -29,8 +29,8 @@ class AccountTable:
     does not answer.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._database = Database(engine)
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     # ---- users ---------------------------------------------------------------------------
 

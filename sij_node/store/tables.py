@@ -28,7 +28,9 @@ from sqlalchemy import (
     text,
 )
 
-from sij_node.accounts import Change, Role, Session, Token, User
+from sij_node.accounts import Change, Session, Token, User
+from sij_node.accounts import Role as UserRole
+from sij_node.health import Process, Role
 from sij_node.jobs import Delivery, DeliveryState, Job, JobStep, Result, State, Step
 from sij_node.study import ReceivedInstance, Refusal
 
@@ -172,6 +174,15 @@ deliveries = Table(
     Index("ix_deliveries_result_uid_destination", "result_uid", "destination"),
 )
 
+_is_pending = text("state = 'pending'")
+Index(
+    "ix_deliveries_pending",
+    deliveries.c.destination,
+    deliveries.c.job_id,
+    sqlite_where=_is_pending,
+    postgresql_where=_is_pending,
+)
+
 analyses = Table(
     "analyses",
     metadata,
@@ -301,6 +312,46 @@ changes = Table(
     sqlite_autoincrement=True,
 )
 
+processes = Table(
+    "processes",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("started_at", Utc, nullable=False),
+    Column("beaten_at", Utc, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("gpu_used_mb", Float),
+    Column("gpu_total_mb", Float),
+    Column("job_id", Integer),
+    Column("weights", Text, nullable=False),
+    Column("weights_sha256", Text, nullable=False),
+)
+
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("peer", TITLE, primary_key=True),
+    Column("address", Foreign, nullable=False),
+    Column("accepted_at", Utc),
+    Column("refused_at", Utc),
+    Column("refused_because", Foreign, nullable=False),
+    Column("echo_in_at", Utc),
+    Column("echo_out_at", Utc),
+    Column("echo_out_error", Foreign, nullable=False),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("counted", String(32), primary_key=True),
+    Column("peer", TITLE, primary_key=True),
+    Column("outcome", String(64), primary_key=True),
+    Column("total", BigInteger, nullable=False),
+)
+
 
 def instance_from(row: Row[Any]) -> ReceivedInstance:
     """The received instance that a row of `instances` holds."""
@@ -352,7 +403,7 @@ def refusal_from(row: Row[Any]) -> Refusal:
 
 def user_from(row: Row[Any]) -> User:
     """The user that a row of `users` holds."""
-    return User(**{**row._mapping, "role": Role(row.role)})
+    return User(**{**row._mapping, "role": UserRole(row.role)})
 
 
 def session_from(row: Row[Any]) -> Session:
@@ -363,9 +414,15 @@ def session_from(row: Row[Any]) -> Session:
 def token_from(row: Row[Any]) -> Token:
     """The token that a row of `tokens` holds; its hash stays in the database."""
     kept = {name: getattr(row, name) for name in Token.__dataclass_fields__}
-    return Token(**{**kept, "role": Role(row.role)})
+    return Token(**{**kept, "role": UserRole(row.role)})
 
 
 def change_from(row: Row[Any]) -> Change:
     """The change that a row of `changes` holds."""
     return Change(**{name: getattr(row, name) for name in Change.__dataclass_fields__})
+
+
+def process_from(row: Row[Any]) -> Process:
+    """The process that a row of `processes` holds."""
+    fields = {name: getattr(row, name) for name in Process.__dataclass_fields__}
+    return Process(**{**fields, "role": Role(row.role)})
