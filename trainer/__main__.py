@@ -3,12 +3,16 @@
 import typer
 
 from trainer.benchmark import benchmark
+from trainer.detectability import detectability
 from trainer.phantom.export import phantom
+from trainer.phantom.sheet import contact_sheet
 from trainer.readers.run import readers, trials
 from trainer.train import calibrate, evaluate, train
 
 app = typer.Typer(help="Phantoms, training and evaluation.", no_args_is_help=True)
 app.command()(phantom)
+app.command()(contact_sheet)
+app.command()(detectability)
 app.command()(train)
 app.command()(calibrate)
 app.command()(evaluate)
