@@ -7,6 +7,7 @@ import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -204,6 +205,35 @@ class HealthConfig(Section):
     """Less free disk than this is told, before [spool] min_free_mb closes the door."""
 
 
+def _syslog_address(url: str) -> str:
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("udp", "tcp", "tls") or not parts.hostname or not parts.port):
+        raise ValueError("write it as udp://host:514, tcp://host:601 or tls://host:6514")
+    return url
+
+
+class AuditConfig(Section):
+    """[audit] Who did what to which patient's images, as PS3.15 A.5 writes it."""
+
+    file: bool = True
+    """Into the folder audit of the data folder, one file for each day and machine."""
+    keep_days: Annotated[int, Field(ge=0)] = 0
+    """Files older than this are removed; 0 keeps them for ever."""
+    patient_ids: Literal["plain", "hashed"] = "plain"
+    """plain: as the standard has it. hashed: a pseudonym that needs the site's own key."""
+    site: str = ""
+    """AuditEnterpriseSiteID, the hospital or department."""
+    accepted_associations: bool = False
+    """Whether associations that were let in are recorded too, and not only those refused."""
+    syslog: Annotated[str, AfterValidator(_syslog_address)] = ""
+    """Audit repository: udp://host:514, tcp://host:601 or tls://host:6514; empty for none."""
+    syslog_ca: Path | None = None
+    """PEM. Who signed the repository's certificate; without it, whom the system trusts."""
+    syslog_certificate: Path | None = None
+    """PEM. The node's own, where the repository asks for one."""
+    syslog_private_key: Path | None = None
+
+
 def _somebody(peers: tuple[PeerConfig, ...]) -> tuple[PeerConfig, ...]:
     if not peers:
         raise ValueError("name at least one [[peer]]; there is no 'anybody'")
@@ -225,6 +255,7 @@ class Config(Section):
     delivery: DeliveryConfig = DeliveryConfig()
     spool: SpoolConfig = SpoolConfig()
     health: HealthConfig = HealthConfig()
+    audit: AuditConfig = AuditConfig()
 
     @model_validator(mode="after")
     def _peers_are_distinct(self) -> Self:
@@ -315,6 +346,13 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
             "weights_folder": config.worker.weights_folder and base / config.worker.weights_folder
         }
     )
+    audit = config.audit.model_copy(
+        update={
+            name: path and base / path
+            for name in ("syslog_ca", "syslog_certificate", "syslog_private_key")
+            for path in (getattr(config.audit, name),)
+        }
+    )
     listener, tls = config.listener, config.listener.tls
     if tls is not None:
         tls = tls.model_copy(
@@ -325,4 +363,6 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
             }
         )
         listener = listener.model_copy(update={"tls": tls})
-    return config.model_copy(update={"node": node, "listener": listener, "worker": worker})
+    return config.model_copy(
+        update={"node": node, "listener": listener, "worker": worker, "audit": audit}
+    )
