@@ -6,9 +6,7 @@ disturbs nothing: a study is never refused because of its audit.
 Source: DICOM PS3.15 A.6 (syslog), RFC 5424 (its form), 5425 (over TLS), 5426 (over UDP).
 """
 
-import hashlib
 import os
-import secrets
 import socket
 import ssl
 import threading
@@ -25,6 +23,7 @@ import structlog
 from sij_node.audit import Application, Message, Outcome, Reporter, as_xml
 from sij_node.config import AuditConfig, Config
 from sij_node.errors import ConfigurationInvalid
+from sij_node.store.secret_key import keyed_hash, secret_key
 
 log = structlog.get_logger()
 
@@ -95,51 +94,27 @@ def open_trail(config: Config) -> AuditTrail:
     ------
     ConfigurationInvalid
         If the certificates for syslog cannot be used.
+    SpoolUnavailable
+        If patients are to be hidden and the node's key cannot be read.
     """
     audit = config.audit
-    folder = config.node.data_folder / "audit"
     sinks: list[Sink] = []
     if audit.file:
-        sinks.append(DayFiles(folder, audit.keep_days))
+        sinks.append(DayFiles(config.node.data_folder / "audit", audit.keep_days))
     if audit.syslog:
         sinks.append(Syslog(audit))
     return AuditTrail(
         Application(config.node.ae_title, socket.gethostname()),
         Reporter(config.node.ae_title, audit.site),
         sinks,
-        _pseudonyms(folder) if audit.patient_ids == "hashed" else str,
+        _pseudonyms(config) if audit.patient_ids == "hashed" else str,
     )
 
 
-def _pseudonyms(folder: Path) -> Callable[[str], str]:
-    """The same patient is the same pseudonym, which only who has the key can search for."""
-    key: list[bytes] = []
-
-    def pseudonym(identifier: str) -> str:
-        if not key:
-            key.append(_key_in(folder / "pseudonym.key"))
-        return hashlib.blake2b(identifier.encode(), digest_size=16, key=key[0]).hexdigest()
-
-    return pseudonym
-
-
-def _key_in(file: Path) -> bytes:
-    """The site's key, made by whichever process needs it first."""
-    try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
-        made.write_bytes(secrets.token_bytes(32))
-        made.chmod(0o400)
-        try:
-            os.link(made, file)
-        except FileExistsError:
-            pass
-        finally:
-            made.unlink()
-        return file.read_bytes()
-    except OSError as error:
-        log.error("audit key not kept", reason=str(error.strerror))
-        return secrets.token_bytes(32)  # pseudonyms of this process alone, but nobody's name
+def _pseudonyms(config: Config) -> Callable[[str], str]:
+    """The same patient is the same pseudonym, which only who has the node's key can search for."""
+    key = secret_key(config.node.data_folder)
+    return lambda identifier: keyed_hash(key, "audited patient", identifier)[:32]
 
 
 class DayFiles:
