@@ -8,6 +8,7 @@ truth, as a contour network would give them).
 import multiprocessing
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,9 @@ CONTOUR_POINTS = 16
 GREY_PER_UNIT = 127.5
 """Normalised intensities 0 to 2 are kept as bytes."""
 
-SHIFT_MM, ENDS_MM = 1.0, 1.5
-"""Spread of what a contour network gets wrong: the whole line, and each end along the line."""
+SHIFT_MM, ENDS_MM, MISSED = 1.0, 1.5, 0.08
+"""What a contour network gets wrong: the spread of the whole line and of each end along it, and
+the share of contours that it misses."""
 
 STORED_SUFFIX = ".npz"
 _SEQUENCES = ("t1", "stir")
@@ -116,10 +118,12 @@ def _rois(
 
 
 def _misdrawn(sighting: Sighting, rng: np.random.Generator) -> Delineation:
-    """The truth, a little shifted and with its ends a little too short or too long."""
+    """The truth, a little shifted, its ends a little too short or too long, some of it missed."""
     per_mm = 1 / np.array(sighting.volume.spacing_mm[1:])
+    truth = sighting.delineation.contours
+    seen = rng.random(len(truth)) >= MISSED
     contours = []
-    for contour in sighting.delineation.contours:
+    for contour in compress(truth, seen):
         points = contour.points + rng.normal(0, SHIFT_MM, 2) * per_mm
         along = points[-1] - points[0]
         along = along / np.linalg.norm(along)
