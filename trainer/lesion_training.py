@@ -48,7 +48,9 @@ class JointSample:
 
 
 def joint_samples(case: StoredCase) -> tuple[JointSample, ...]:
-    """The joints of a case that both sequences show."""
+    """The joints of a case that both sequences show; none where no lesion looks like itself."""
+    if not case.lesions_readable:
+        return ()
     labels = torch.from_numpy(case.severity >= 1)
     samples = []
     for side in Side:
