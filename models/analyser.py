@@ -21,7 +21,13 @@ from models.contour_unet import ContourUNet
 from models.delineation import Contour, Delineation
 from models.evidence import SequenceFeatures, SquarePoint, head_evidence, seen_best
 from models.findings import HEADS, POSITIONS, Finding, Position, Sequence, Side, Sight
-from models.image_quality import ImageQuality, Reference, image_quality, reference_from
+from models.image_quality import (
+    ImageQuality,
+    Reference,
+    image_quality,
+    reference_from,
+    whole_joint,
+)
 from models.lesion_resnet34 import WHOLE_ZONE, BasicBlock, LesionResNet34, zone_of_head
 from models.preprocess import canonical, carried, frame_of, network_slices, normalised
 from models.regions import joint_zones, region_label_map
@@ -113,17 +119,6 @@ def _shown(looked: list[SequenceFeatures], head: int) -> bool:
         bool((one.zones > 0 if zone == WHOLE_ZONE else one.zones == zone + 1).any())
         for one in looked
     )
-
-
-def whole_joint(described: list[Tensor]) -> Tensor:
-    """T1's and STIR's description of a joint's regions together, ``(2 · embedding,)``.
-
-    Parameters
-    ----------
-    described
-        As `LesionResNet34.encode` gives them for one joint.
-    """
-    return torch.cat([one[0, -1] for one in described]).cpu()
 
 
 def _unheard(_: str) -> None:

@@ -179,6 +179,17 @@ class Reference:
         return _distance(description, self.centre, self.spread) / self.limit
 
 
+def whole_joint(described: Sequence[Tensor]) -> Tensor:
+    """T1's and STIR's description of a joint's regions together, ``(2 · embedding,)``.
+
+    Parameters
+    ----------
+    described
+        As `LesionResNet34.encode` gives them for one joint.
+    """
+    return torch.cat([one[0, -1] for one in described]).cpu()
+
+
 def reference_of(descriptions: Tensor) -> Reference:
     """The reference that descriptions ``(joints, n)`` of cases that training did not see make."""
     centre = descriptions.mean(dim=0)
