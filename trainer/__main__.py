@@ -4,6 +4,8 @@ import typer
 
 from trainer.benchmark import benchmark
 from trainer.detectability import detectability
+from trainer.nifti import import_nifti
+from trainer.own_cases import import_cases
 from trainer.phantom.export import phantom
 from trainer.phantom.sheet import contact_sheet
 from trainer.readers.run import readers, trials
@@ -17,6 +19,8 @@ app.command()(train)
 app.command()(calibrate)
 app.command()(evaluate)
 app.command()(benchmark)
+app.command()(import_nifti)
+app.command()(import_cases)
 app.command()(trials)
 app.command()(readers)
 
