@@ -3,6 +3,7 @@
 import typer
 
 from trainer.benchmark import benchmark
+from trainer.encoder_import import import_encoder
 from trainer.phantom.export import phantom
 from trainer.readers.run import readers, trials
 from trainer.train import calibrate, evaluate, train
@@ -13,6 +14,7 @@ app.command()(train)
 app.command()(calibrate)
 app.command()(evaluate)
 app.command()(benchmark)
+app.command()(import_encoder)
 app.command()(trials)
 app.command()(readers)
 
