@@ -4,6 +4,8 @@ import typer
 
 from trainer.benchmark import benchmark
 from trainer.encoder_import import import_encoder
+from trainer.nifti import import_nifti
+from trainer.own_cases import import_cases
 from trainer.phantom.export import phantom
 from trainer.readers.run import readers, trials
 from trainer.train import calibrate, evaluate, train
@@ -15,6 +17,8 @@ app.command()(calibrate)
 app.command()(evaluate)
 app.command()(benchmark)
 app.command()(import_encoder)
+app.command()(import_nifti)
+app.command()(import_cases)
 app.command()(trials)
 app.command()(readers)
 
