@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contour_unet import CHANNELS_PER_JOINT, FIELD_ROW, SIDES, SINK, SOURCE
+from models.field import Grid
 from models.findings import Side
 from models.walk import WalkRules, contours_from_maps, peaks
 from trainer.augment import (
@@ -24,7 +25,7 @@ from trainer.augment import (
     spoilt,
 )
 from trainer.cases import GREY_PER_UNIT, StoredCase, read_case
-from trainer.fields import Field, Grid, area_between, heatmaps, spread_px, taught_field
+from trainer.fields import Field, area_between, heatmaps, spread_px, taught_field
 from trainer.metrics import ContourError, ContourScores, contour_error, contour_scores
 
 SHARE_WITH_JOINT = 0.8
