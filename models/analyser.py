@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.acceptance import RULE, shows_joints
 from models.contour_maps import contour_maps
 from models.contour_unet import ContourUNet
 from models.delineation import Contour, Delineation
@@ -42,7 +43,7 @@ Progress = Callable[[str], None]
 
 
 class NoJointSeen(ValueError):
-    """Neither sequence shows a sacroiliac joint on any slice."""
+    """Neither sequence shows the sacroiliac joints."""
 
 
 @dataclass(frozen=True)
@@ -185,14 +186,14 @@ class Analyser:
         Raises
         ------
         NoJointSeen
-            If no slice of either volume shows a joint.
+            If neither volume shows the joints as a study of them would.
         """
         stages = _Stages(progress)
         stages.begin("delineation")
         upright = (canonical(t1), canonical(stir))
         seen = [self.delineate(volume) for volume in upright]
-        if not any(sighting.delineation.contours for sighting in seen):
-            raise NoJointSeen("no sacroiliac joint was seen on any T1 or STIR slice")
+        if not shows_joints([sighting.delineation for sighting in seen]):
+            raise NoJointSeen(f"no sacroiliac joint was seen for certain: {RULE}")
         stages.begin("regions")
         t1_contours = carried(seen[0].delineation, upright[0], t1)
         stir_contours = carried(seen[1].delineation, upright[1], stir)

@@ -39,13 +39,14 @@ def contour_maps(
             maps = network(there).float()
             if mirrored:
                 maps = (maps + mirrored_maps(network(there.flip(-1)).float())) / 2
-            seen.append(maps.cpu())
+            seen.append(maps.cpu().contiguous())
     return torch.cat(seen)
 
 
 def mirrored_maps(maps: Tensor) -> Tensor:
     """The maps ``(n, 8, size, size)`` of mirrored slices, as those of the slices themselves."""
-    joints = maps.unflatten(1, (len(SIDES), -1)).flip(-1).flip(1)
+    joints = maps.view(len(maps), len(SIDES), -1, *maps.shape[2:]).flip(-1, 1)
     turned = torch.ones(joints.shape[2], device=maps.device)
     turned[FIELD_COLUMN] = -1
-    return (joints * turned[:, None, None]).flatten(1, 2)
+    seen: Tensor = (joints * turned[:, None, None]).flatten(1, 2)
+    return seen

@@ -63,7 +63,8 @@ def _refined(
         )
         bend = np.minimum(before - 2 * here + after, -1e-3)
         offsets.append(np.clip(0.5 * (before - after) / bend, -0.5, 0.5) * _PARABOLA_PX)
-    return np.stack([row, column], axis=1) + np.stack(offsets, axis=1)
+    refined: Points = np.stack([row, column], axis=1) + np.stack(offsets, axis=1)
+    return refined
 
 
 def clear_peaks(heatmaps: Maps, most: int) -> list[tuple[Points, Heights]]:
@@ -106,7 +107,7 @@ def _in_blocks(heatmaps: Maps) -> Maps:
     down, right = rows // _BLOCK_PX, columns // _BLOCK_PX
     whole = heatmaps[:, : down * _BLOCK_PX, : right * _BLOCK_PX]
     parted = whole.reshape(count, down, _BLOCK_PX, right, _BLOCK_PX)
-    return parted.transpose(0, 1, 3, 2, 4).reshape(count, down, right, -1)
+    return parted.transpose(0, 1, 3, 2, 4).reshape(count, down, right, _BLOCK_PX**2)
 
 
 def _around(heights: Maps) -> Maps:

@@ -134,6 +134,8 @@ def contours_from_maps(maps: Maps, rules: WalkRules) -> tuple[WalkedContour, ...
     joints = maps.reshape(slices * len(SIDES), CHANNELS_PER_JOINT, size, size)
     certainty = presence_certainty(joints)
     present = np.flatnonzero(_present(certainty, rules))
+    if not len(present):
+        return ()
     routes = _routes(joints, present, rules)
     paths = walk(
         joints,
@@ -145,23 +147,27 @@ def contours_from_maps(maps: Maps, rules: WalkRules) -> tuple[WalkedContour, ...
     contours = []
     for joint, tried in groupby(zip(routes, paths, strict=True), key=lambda one: one[0].joint):
         field = joints[joint, [FIELD_ROW, FIELD_COLUMN]]
-        line, walked = _best(field, list(tried), rules)
-        if walked or rules.fallback:
-            quality = float(np.sqrt(certainty[joint])) * (1.0 if walked else 0.5)
-            slice_index, side = divmod(joint, len(SIDES))
-            contours.append(WalkedContour(slice_index, SIDES[side], line, quality, walked))
+        ways = list(tried)
+        if not rules.fallback and all(path is None for _, path in ways):
+            continue
+        line, walked = _best(field, ways, rules)
+        quality = float(np.sqrt(certainty[joint])) * (1.0 if walked else 0.5)
+        slice_index, side = divmod(joint, len(SIDES))
+        contours.append(WalkedContour(slice_index, SIDES[side], line, quality, walked))
     return tuple(contours)
 
 
-def presence_certainty(joints: Maps) -> NDArray[np.float64]:
-    """How surely each joint is there: the product of its heatmaps' peaks, 0 to 1.
+def presence_certainty(joints: Maps, last: int = SINK) -> NDArray[np.float64]:
+    """How surely each joint is there: the product of its ends' highest heat, 0 to 1.
 
     Parameters
     ----------
     joints
-        ``(n, 4, size, size)``.
+        ``(n, channels, size, size)``, the heatmap of the superior end first.
+    last
+        The channel of the inferior end's heatmap.
     """
-    heights = [peaks(joints[:, channel])[1].clip(0, 1) for channel in (SOURCE, SINK)]
+    heights = [peaks(joints[:, channel])[1].clip(0, 1) for channel in (SOURCE, last)]
     return np.asarray(heights[0] * heights[1])
 
 
@@ -191,20 +197,23 @@ def _routes(joints: Maps, present: NDArray[np.intp], rules: WalkRules) -> list[R
 def _best(
     field: Maps, tried: Sequence[tuple[Route, Points | None]], rules: WalkRules
 ) -> tuple[Points, bool]:
-    """The line of the best of a joint's routes, and whether it was walked."""
-    lines = [
-        evenly_spaced(
-            geodesic(field, route.source, route.sink) if path is None else path, rules.points
-        )
-        for route, path in tried
+    """The line of the best of a joint's routes that were walked, and whether there is one.
+
+    Where no walk arrived, the ridge between the highest peaks is taken.
+    """
+    walked = [
+        (route, evenly_spaced(path, rules.points)) for route, path in tried if path is not None
     ]
+    if not walked:
+        surest = max((route for route, _ in tried), key=lambda route: route.heat)
+        return evenly_spaced(geodesic(field, surest.source, surest.sink), rules.points), False
+    lines = np.array([line for _, line in walked])
     if len(lines) == 1:
-        return lines[0], tried[0][1] is not None
-    heats = np.array([route.heat for route, _ in tried])
+        return lines[0], True
+    heats = np.array([route.heat for route, _ in walked])
     lengths = np.linalg.norm(np.diff(lines, axis=1), axis=2).sum(axis=1)
     score = np.log(np.maximum(heats, 1e-4)) + rules.length_bonus * lengths
-    best = int(np.argmax(score - rules.agreement * disagreement(field, np.array(lines))))
-    return lines[best], tried[best][1] is not None
+    return lines[int(np.argmax(score - rules.agreement * disagreement(field, lines)))], True
 
 
 def disagreement(field: Maps, lines: Points) -> NDArray[np.float64]:

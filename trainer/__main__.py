@@ -3,14 +3,20 @@
 import typer
 
 from trainer.benchmark import benchmark
+from trainer.evaluation.contours import evaluate_contour
+from trainer.evaluation.lesions import evaluate_lesion
 from trainer.phantom.export import phantom
-from trainer.train import evaluate, train
+from trainer.train import train
 
 app = typer.Typer(help="Phantoms, training and evaluation.", no_args_is_help=True)
 app.command()(phantom)
 app.command()(train)
-app.command()(evaluate)
 app.command()(benchmark)
+
+evaluate = typer.Typer(help="Measure a network on its test cases.", no_args_is_help=True)
+evaluate.command("contour")(evaluate_contour)
+evaluate.command("lesion")(evaluate_lesion)
+app.add_typer(evaluate, name="evaluate")
 
 
 @app.callback()

@@ -7,24 +7,40 @@ Source: paper, "Performance evaluation & results".
 """
 
 import numpy as np
-import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
 from models.contour_unet import SIDES
 from models.ends import peaks, shown
 from models.walk import Maps, WalkedContour, WalkRules
-from trainer.fields import heatmaps
+from trainer.contour_training import Shown, heat_loss
 
 LANDMARKS = 21
 """The largest number of points that one contour of the paper's data has."""
 
 
 def landmarks(contours: Tensor) -> Tensor:
-    """Contours ``(n, points, 2)`` resampled to 21 points by linear interpolation of the index."""
-    return nnf.interpolate(
+    """Contours ``(n, points, 2)`` resampled to ``(n, 21, 2)`` by linear interpolation."""
+    resampled = nnf.interpolate(
         contours.transpose(1, 2), LANDMARKS, mode="linear", align_corners=True
-    ).transpose(1, 2)
+    )
+    return resampled.transpose(1, 2)
+
+
+def landmark_loss(maps: Tensor, contours: Tensor) -> Tensor:
+    """Weighted L2 of the heatmaps of all 21 points.
+
+    Parameters
+    ----------
+    maps
+        ``(n, 42, size, size)``.
+    contours
+        ``(n, 2, points, 2)``, NaN where there is no joint.
+    """
+    size_px = maps.shape[-1]
+    there = Shown.of(contours, size_px)
+    wanted = there.heat_of(landmarks(there.lines), size_px)
+    return heat_loss(maps.view_as(wanted), wanted, there.judged)
 
 
 def contours_from_landmarks(maps: Maps, rules: WalkRules) -> tuple[WalkedContour, ...]:
@@ -35,7 +51,7 @@ def contours_from_landmarks(maps: Maps, rules: WalkRules) -> tuple[WalkedContour
     maps
         ``(slices, 42, size, size)``: 21 heatmaps of the right joint, then of the left.
     rules
-        Of them, the threshold on presence, here of the first peak's height times the last's.
+        Of them, those on presence, here of the first peak's height times the last's.
 
     Returns
     -------
@@ -60,10 +76,3 @@ def contours_from_landmarks(maps: Maps, rules: WalkRules) -> tuple[WalkedContour
         )
         for number, joint in np.argwhere(there).tolist()
     )
-
-
-def landmark_heat(contours: Tensor, spread: Tensor, size_px: int) -> Tensor:
-    """Heatmaps of 21 points of each contour, ``(n, 21, size_px, size_px)``."""
-    points = landmarks(contours).reshape(-1, 2)
-    heat = heatmaps(points, spread.repeat_interleave(LANDMARKS), size_px)
-    return heat.view(len(contours), LANDMARKS, size_px, size_px)

@@ -45,8 +45,12 @@ class StoredCase:
         uint8, ``(slices, 224, 224)``: T1 from front to back, then STIR.
     contours
         float32, ``(slices, 2, 16, 2)`` in network pixels (right, left); NaN where not seen.
-    pixel_mm
-        Side of a network pixel for each slice, ``(slices,)``.
+    pixel_mm, native_mm
+        Side of a pixel of the network's square and of the image itself, ``(slices,)``.
+    stir_from
+        Number of the first STIR slice.
+    style
+        Of the scanner and site that the phantom imitates.
     rois
         uint8 squares and zones by (sequence, side), each ``(2, slices, size, size)``.
     severity
@@ -57,23 +61,41 @@ class StoredCase:
     images: NDArray[np.uint8]
     contours: NDArray[np.float32]
     pixel_mm: NDArray[np.float32]
+    native_mm: NDArray[np.float32]
+    stir_from: int
+    style: str
     rois: dict[tuple[str, Side], NDArray[np.uint8]]
     severity: NDArray[np.int8]
+
+    @property
+    def network_images(self) -> torch.Tensor:
+        """Every slice as the contour network sees it, float32, ``(slices, 1, 224, 224)``."""
+        return torch.from_numpy(self.images).unsqueeze(1).float() / GREY_PER_UNIT
 
 
 def stored_case(case: PhantomCase, rules: RoiRules) -> StoredCase:
     """A phantom case cut and scaled as the networks will see it."""
     sightings = _sightings(case)
     squares = [network_slices(sighting.volume) for sighting in sightings]
-    scales = [s.volume.spacing_mm[1] / frame_of(s.volume).scale for s in sightings]
+    native = [s.volume.spacing_mm[1] for s in sightings]
+    scales = [mm / frame_of(s.volume).scale for mm, s in zip(native, sightings, strict=True)]
+    counts = [len(part) for part in squares]
     return StoredCase(
         case.seed,
         _as_bytes(torch.cat(squares)[:, 0]),
         np.concatenate([_network_contours(sighting) for sighting in sightings]),
-        np.repeat(scales, [len(part) for part in squares]).astype(np.float32),
+        np.repeat(scales, counts).astype(np.float32),
+        np.repeat(native, counts).astype(np.float32),
+        counts[0],
+        _style_name(case),
         _rois(sightings, rules, np.random.default_rng(case.seed)),
         np.array([case.severity[position] for position in POSITIONS], dtype=np.int8),
     )
+
+
+def _style_name(case: PhantomCase) -> str:
+    style = case.parameters.get("style", {})
+    return str(style.get("name", "plain")) if isinstance(style, dict) else str(style)
 
 
 def joint_squares(case: PhantomCase, rules: RoiRules) -> dict[tuple[str, Side], NDArray[np.uint8]]:
@@ -149,6 +171,9 @@ def write_case(stored: StoredCase, folder: Path) -> Path:
         "images": stored.images,
         "contours": stored.contours,
         "pixel_mm": stored.pixel_mm,
+        "native_mm": stored.native_mm,
+        "stir_from": np.array(stored.stir_from),
+        "style": np.array(stored.style),
         "severity": stored.severity,
     }
     with partial.open("wb") as file:
@@ -157,7 +182,7 @@ def write_case(stored: StoredCase, folder: Path) -> Path:
 
 
 def read_case(folder: Path, seed: int) -> StoredCase:
-    """A case kept by `write_case`.
+    """A case kept by `write_case`, also by one that kept neither style nor native pixels.
 
     Raises
     ------
@@ -172,7 +197,15 @@ def read_case(folder: Path, seed: int) -> StoredCase:
             if f"roi_{sequence}_{side}" in kept
         }
         return StoredCase(
-            seed, kept["images"], kept["contours"], kept["pixel_mm"], rois, kept["severity"]
+            seed,
+            kept["images"],
+            kept["contours"],
+            kept["pixel_mm"],
+            kept.get("native_mm", np.full_like(kept["pixel_mm"], np.nan)),
+            int(kept.get("stir_from", len(kept["images"]) // 2)),
+            str(kept.get("style", "not kept")),
+            rois,
+            kept["severity"],
         )
 
 

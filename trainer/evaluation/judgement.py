@@ -1,4 +1,4 @@
-"""One joint on one slice, judged: was it found, and how far is the contour from the truth?
+"""One joint on one slice, judged: whether it was found, and how far the contour is off.
 
 A contour that was missed is infinitely far off; it is never left out.
 

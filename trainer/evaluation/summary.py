@@ -210,5 +210,5 @@ def quality_use(judgements: Sequence[Judgement]) -> QualityUse:
         float(spearmanr(quality, error).statistic) if len(found) > 2 else float("nan"),
         tuple(percentile(part, 90) if len(part) else float("nan") for part in quarters),
         float(np.median(false)) if false else float("nan"),
-        float(np.median(quality)) if len(found) else float("nan"),
+        float(np.median(quality)) if found else float("nan"),
     )
