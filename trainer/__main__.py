@@ -6,12 +6,16 @@ from trainer.benchmark import benchmark
 from trainer.evaluation.contours import evaluate_contour
 from trainer.evaluation.lesions import evaluate_lesion
 from trainer.phantom.export import phantom
-from trainer.train import train
+from trainer.readers.run import readers, trials
+from trainer.train import calibrate, train
 
 app = typer.Typer(help="Phantoms, training and evaluation.", no_args_is_help=True)
 app.command()(phantom)
 app.command()(train)
+app.command()(calibrate)
 app.command()(benchmark)
+app.command()(trials)
+app.command()(readers)
 
 evaluate = typer.Typer(help="Measure a network on its test cases.", no_args_is_help=True)
 evaluate.command("contour")(evaluate_contour)

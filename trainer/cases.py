@@ -8,6 +8,7 @@ truth, as a contour network would give them).
 import multiprocessing
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,15 @@ from models.regions import joint_zones, region_label_map
 from models.roi import RoiRules, Sighting, cut, joint_boxes
 from models.volume import Volume
 from models.walk import evenly_spaced
-from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
+from trainer.phantom.case import PhantomCase, make_case, training_options
 
 CONTOUR_POINTS = 16
 GREY_PER_UNIT = 127.5
 """Normalised intensities 0 to 2 are kept as bytes."""
 
-SHIFT_MM, ENDS_MM = 1.0, 1.5
-"""Spread of what a contour network gets wrong: the whole line, and each end along the line."""
+SHIFT_MM, ENDS_MM, MISSED = 1.0, 1.5, 0.08
+"""What a contour network gets wrong: the spread of the whole line and of each end along it, and
+the share of contours that it misses."""
 
 STORED_SUFFIX = ".npz"
 _SEQUENCES = ("t1", "stir")
@@ -55,6 +57,8 @@ class StoredCase:
         uint8 squares and zones by (sequence, side), each ``(2, slices, size, size)``.
     severity
         int8, ``(28,)`` in the order of POSITIONS.
+    lesions_readable
+        False for a case that teaches contours only.
     """
 
     seed: int
@@ -66,6 +70,7 @@ class StoredCase:
     style: str
     rois: dict[tuple[str, Side], NDArray[np.uint8]]
     severity: NDArray[np.int8]
+    lesions_readable: bool
 
     @property
     def network_images(self) -> torch.Tensor:
@@ -90,6 +95,7 @@ def stored_case(case: PhantomCase, rules: RoiRules) -> StoredCase:
         _style_name(case),
         _rois(sightings, rules, np.random.default_rng(case.seed)),
         np.array([case.severity[position] for position in POSITIONS], dtype=np.int8),
+        case.lesions_readable,
     )
 
 
@@ -147,10 +153,12 @@ def _rois(
 
 
 def _misdrawn(sighting: Sighting, rng: np.random.Generator) -> Delineation:
-    """The truth, a little shifted and with its ends a little too short or too long."""
+    """The truth, a little shifted, its ends a little too short or too long, some of it missed."""
     per_mm = 1 / np.array(sighting.volume.spacing_mm[1:])
+    truth = sighting.delineation.contours
+    seen = rng.random(len(truth)) >= MISSED
     contours = []
-    for contour in sighting.delineation.contours:
+    for contour in compress(truth, seen):
         points = contour.points + rng.normal(0, SHIFT_MM, 2) * per_mm
         along = points[-1] - points[0]
         along = along / np.linalg.norm(along)
@@ -175,6 +183,7 @@ def write_case(stored: StoredCase, folder: Path) -> Path:
         "stir_from": np.array(stored.stir_from),
         "style": np.array(stored.style),
         "severity": stored.severity,
+        "lesions_readable": np.array(stored.lesions_readable),
     }
     with partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
@@ -206,13 +215,14 @@ def read_case(folder: Path, seed: int) -> StoredCase:
             str(kept.get("style", "not kept")),
             rois,
             kept["severity"],
+            bool(kept.get("lesions_readable", True)),
         )
 
 
 def _prepare_one(task: tuple[int, Path, RoiRules]) -> int:
     seed, folder, rules = task
     torch.set_num_threads(1)
-    write_case(stored_case(make_case(seed, PhantomOptions()), rules), folder)
+    write_case(stored_case(make_case(seed, training_options(seed)), rules), folder)
     return seed
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.lesion_resnet34 import LesionArchitecture, LesionResNet34
 from models.preprocess import PREPROCESSING_VERSION
-from models.weights import INTENDED_USE, Card, save_network
+from models.weights import INTENDED_USE, Card, load_network, save_network
 from trainer.cases import prepare_cases
 from trainer.contour_run import continue_from, trained_contour
 from trainer.experiment import (
@@ -24,7 +24,7 @@ from trainer.experiment import (
 from trainer.fit import fit
 from trainer.lesion_training import (
     answers,
-    head_thresholds,
+    chosen_settings,
     lesion_batches,
     lesion_logits,
     lesion_loss,
@@ -107,5 +107,31 @@ def _trained_lesion(
         return lesion_loss(logits.float(), positive)
 
     fit(network, loss_of_step, plan, generator, runs / plan.folder, team)
-    validation = answers(network.cpu(), read_joints(runs / CASES, range(*plan.cases.validation)))
-    return network, {"roi": asdict(plan.roi), "thresholds": head_thresholds(validation)}
+    return network, {"roi": asdict(plan.roi)} | _chosen_settings(network.cpu(), plan, runs)
+
+
+def _chosen_settings(network: LesionResNet34, plan: Experiment, runs: Path) -> dict[str, Any]:
+    first, last = plan.cases.validation
+    validation = answers(network, read_joints(runs / CASES, range(first, last)))
+    return chosen_settings(validation, f"phantom cases {first} to {last - 1}")
+
+
+def calibrate(
+    experiment: ExperimentFile,
+    weights: WeightsFolder = WEIGHTS_FOLDER,
+    runs: RunsFolder = RUNS_FOLDER,
+) -> None:
+    """Fit the shipped lesion network's probabilities and thresholds on the validation cases.
+
+    The weights stay as they are; what was measured before is taken off the card.
+    """
+    plan = read_experiment(experiment)
+    folder = weights / Network.LESION
+    loaded = load_network(folder)
+    if not isinstance(loaded.network, LesionResNet34):
+        raise ExperimentInvalid(f"{folder} holds no lesion network")
+    prepare_cases(range(*plan.cases.validation), runs / CASES, plan.roi)
+    settings = dict(loaded.card.settings) | _chosen_settings(loaded.network, plan, runs)
+    save_network(loaded.network, replace(loaded.card, settings=settings, metrics={}), folder)
+    for name in ("calibration", "thresholds", "thresholds_chosen"):
+        print(f"{name}: {settings[name]}")

@@ -30,7 +30,7 @@ def refusal_rates(weights: Path, studies: int) -> dict[str, Any]:
     refused: Counter[str] = Counter()
     for number in range(2 * studies):
         elsewhere = number >= studies
-        options = PhantomOptions(without_joints=elsewhere)
+        options = PhantomOptions(style="any", without_joints=elsewhere)
         case = make_case(FIRST_SEED + number, options)
         shown = str(case.parameters.get("place", "soft tissue")) if elsewhere else JOINTS
         seen[shown] += 1
