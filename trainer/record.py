@@ -14,12 +14,13 @@ from trainer.experiment import Experiment
 from trainer.team import Team
 
 RUN_RECORD = "run.json"
+PHANTOMS = "phantom cases drawn by trainer.phantom; no patient was involved"
 
 
 def training_record(plan: Experiment) -> dict[str, Any]:
     """What the card of a trained network says of its training."""
     return {
-        "data": "phantom cases drawn by trainer.phantom; no patient was involved",
+        "data": PHANTOMS if plan.cases.are_phantoms else f"a site's own: {plan.cases.folder}",
         "cases": asdict(plan.cases),
         "seed": plan.seed,
         "steps": plan.steps,
