@@ -7,7 +7,7 @@ import hashlib
 import os
 import resource
 import signal
-from functools import partial
+from functools import lru_cache, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -39,16 +39,54 @@ def serve(pipe: Connection, config: Config) -> None:
     os.nice(LOWEST_PRIORITY)
     configure_logging(config.node.log_format)
     try:
-        analyser = Analyser.load(
-            config.worker.weights_folder or WEIGHTS, config.worker.device, config.worker.threads
-        )
-    except WeightsInvalid as error:
-        pipe.send(WeightsRefused(f"The networks cannot be used: {error}"))
+        analyser = load_networks(config, "")
+    except WeightsRefused as error:
+        pipe.send(error)
         return
     _limit_memory(config.worker, analyser)
     log.info("networks ready", model=_named(analyser), device=str(analyser.device))
+    others = lru_cache(maxsize=1)(partial(load_networks, config))
     spool = Spool(config.node.data_folder / "spool")
-    answer_orders(pipe, partial(_fulfil, analyser, spool, config))
+
+    def fulfil(order: Order) -> Outcome:
+        wanted = others(order.weights) if order.weights else analyser
+        return _fulfil(wanted, spool, config, order)
+
+    answer_orders(pipe, fulfil)
+
+
+def load_networks(config: Config, name: str) -> Analyser:
+    """The networks of [worker], or of the [[weights]] with a name.
+
+    Raises
+    ------
+    WeightsRefused
+        If they cannot be used, or there are none of that name.
+    """
+    worker = config.worker
+    try:
+        return Analyser.load(weights_folder(config, name), worker.device, worker.threads)
+    except WeightsInvalid as error:
+        raise WeightsRefused(f"The networks cannot be used: {error}") from error
+
+
+def weights_folder(config: Config, name: str) -> Path:
+    """Where the networks of [worker] lie, or those of the [[weights]] with a name.
+
+    Raises
+    ------
+    WeightsRefused
+        If there are none of that name.
+    """
+    if not name:
+        return config.worker.weights_folder or WEIGHTS
+    found = next((one.folder for one in config.weights if one.name == name), None)
+    if found is None:
+        raise WeightsRefused(
+            f"There are no [[weights]] named {name} in config.toml any more; add them again, "
+            "or ask for an analysis with others."
+        )
+    return found
 
 
 def _fulfil(analyser: Analyser, spool: Spool, config: Config, order: Order) -> Outcome:

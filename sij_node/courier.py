@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import structlog
 
@@ -34,6 +34,7 @@ class Courier:
         policy: RetryPolicy,
         lease_s: float,
         stop: threading.Event,
+        shadow: Collection[str] = (),
     ) -> None:
         self._name = name
         self._table = table
@@ -44,6 +45,7 @@ class Courier:
         self._policy = policy
         self._lease_s = lease_s
         self._stop = stop
+        self._shadow = shadow
 
     def run(self, idle_s: float = 1.0) -> None:
         """Deliver until `stop` is set."""
@@ -51,20 +53,19 @@ class Courier:
 
     def deliver_next(self) -> bool:
         """Deliver what one job has pending; False when there is none."""
-        job = self._table.claim_delivery(self._name)
+        job = self._table.claim_delivery(self._name, self._shadow)
         if job is not None:
             self._deliver(job)
         return job is not None
 
     def _deliver(self, job: Job) -> None:
         began = time.monotonic()
-        pending = [
-            d for d in self._table.deliveries(job.job_id) if d.state is DeliveryState.PENDING
-        ]
+        pending, waiting = self._to_send(job)
         try:
             with held(self._table, job, self._lease_s):
                 self._send_all(job, pending)
-            after = self._table.delivered(job, self._name)
+            close = self._table.hand_back if waiting else self._table.delivered
+            after = close(job, self._name)
         except (DestinationUnavailable, SpoolUnavailable) as error:
             after = self._table.fail(job, error, self._policy, self._name)
         log.info(
@@ -76,6 +77,15 @@ class Courier:
             attempt=after.delivery_attempts,
             reason=after.reason,
             seconds=round(time.monotonic() - began, 2),
+        )
+
+    def _to_send(self, job: Job) -> tuple[list[Delivery], list[Delivery]]:
+        """What can be sent now, and what waits because its destination is held or in shadow."""
+        closed = {*self._shadow, *(hold.destination for hold in self._table.holds())}
+        left = [d for d in self._table.deliveries(job.job_id) if d.state is DeliveryState.PENDING]
+        return (
+            [delivery for delivery in left if delivery.destination not in closed],
+            [delivery for delivery in left if delivery.destination in closed],
         )
 
     def _send_all(self, job: Job, pending: Sequence[Delivery]) -> None:

@@ -171,6 +171,7 @@ def _worker(config: Config, store: Store, name: str, stop: threading.Event) -> W
         _policy(config.retry, config.retry.analysis_attempts),
         config.worker.lease_s,
         stop,
+        config.shadow_titles,
     )
 
 
@@ -193,6 +194,7 @@ def _courier(config: Config, store: Store, name: str, stop: threading.Event) -> 
         _policy(config.retry, config.retry.delivery_attempts),
         config.worker.lease_s,
         stop,
+        config.shadow_titles,
     )
 
 

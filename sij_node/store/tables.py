@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 
-from sij_node.jobs import Delivery, DeliveryState, Job, JobStep, Result, State, Step
+from sij_node.jobs import Delivery, DeliveryState, Hold, Job, JobStep, Result, State, Step
 from sij_node.study import ReceivedInstance, Refusal
 
 
@@ -112,6 +112,8 @@ jobs = Table(
     Column("created_at", Utc, nullable=False),
     Column("changed_at", Utc, nullable=False),
     Column("instances", Integer, nullable=False),
+    Column("priority_by", Text, nullable=False, server_default=""),
+    Column("weights_wanted", Text, nullable=False, server_default=""),
     CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
     Index("ix_jobs_study_uid_source_ae", "study_uid", "source_ae"),
     Index("ix_jobs_queue", "state", "priority", "job_id"),
@@ -168,6 +170,22 @@ deliveries = Table(
     Column("acknowledged_at", Utc),
     Index("ix_deliveries_result_uid_destination", "result_uid", "destination"),
 )
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("hold_id", Integer, primary_key=True),
+    Column("destination", TITLE, nullable=False),
+    Column("reason", Foreign, nullable=False),
+    Column("held_by", Text, nullable=False),
+    Column("held_at", Utc, nullable=False),
+    Column("released_by", Text, nullable=False),
+    Column("released_at", Utc),
+    sqlite_autoincrement=True,
+)
+
+_lasts = text("released_at IS NULL")
+Index("one_hold", holds.c.destination, unique=True, sqlite_where=_lasts, postgresql_where=_lasts)
 
 refusals = Table(
     "refusals",
@@ -227,6 +245,11 @@ def delivery_from(row: Row[Any]) -> Delivery:
         note=row.note,
         acknowledged_at=row.acknowledged_at,
     )
+
+
+def hold_from(row: Row[Any]) -> Hold:
+    """The hold that a row of `holds` holds."""
+    return Hold(**{name: getattr(row, name) for name in Hold.__dataclass_fields__})
 
 
 def refusal_from(row: Row[Any]) -> Refusal:
