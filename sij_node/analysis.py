@@ -7,7 +7,8 @@ import hashlib
 import os
 import resource
 import signal
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -18,10 +19,13 @@ from models.analyser import Analyser
 from models.weights import WeightsInvalid
 from sij_node.analysis_process import Order, Outcome, answer_orders
 from sij_node.config import Config, WorkerConfig
+from sij_node.dicom.key_pictures import drawn, key_pictures
+from sij_node.dicom.results import AnalysedStudy
 from sij_node.errors import WeightsRefused
 from sij_node.jobs import Result
 from sij_node.logs import configure_logging
-from sij_node.pipeline import CheckedResult, Destination, Ports, analyse_study
+from sij_node.pipeline import CheckedResult, Destination, Ports, StudyResults, analyse_study
+from sij_node.record import AnalysisRecord, KeyPicture
 from sij_node.store.reading import read_checked, read_header
 from sij_node.store.spool import Spool
 
@@ -45,14 +49,9 @@ def serve(pipe: Connection, config: Config) -> None:
         return
     _limit_memory(config.worker, analyser)
     log.info("networks ready", model=_named(analyser), device=str(analyser.device))
-    others = lru_cache(maxsize=1)(partial(load_networks, config))
     spool = Spool(config.node.data_folder / "spool")
-
-    def fulfil(order: Order) -> Outcome:
-        wanted = others(order.weights) if order.weights else analyser
-        return _fulfil(wanted, spool, config, order)
-
-    answer_orders(pipe, fulfil)
+    desk = _Desk({"": analyser}, spool, config)
+    answer_orders(pipe, desk.fulfil, desk.draw)
 
 
 def load_networks(config: Config, name: str) -> Analyser:
@@ -89,18 +88,62 @@ def weights_folder(config: Config, name: str) -> Path:
     return found
 
 
-def _fulfil(analyser: Analyser, spool: Spool, config: Config, order: Order) -> Outcome:
-    ports = Ports(
-        header=partial(read_header, spool),
-        dataset=partial(read_checked, spool),
-        analyse=analyser.analyse,
-        ae_title=config.node.ae_title,
-    )
-    destination = Destination(config.profile_for(order.destination), order.history)
-    study = analyse_study(order.instances, order.conflicts, ports, destination)
-    kept = tuple(_kept(spool, made) for made in study.objects)
-    note = "; ".join(f"series {uid}: {reason}" for uid, reason in study.series.items())
-    return Outcome(kept, study.weights, note, study.rejected)
+@dataclass
+class _Desk:
+    """Where one order after the other is done.
+
+    Parameters
+    ----------
+    analysers
+        By the names of their [[weights]]; those of [worker], which have none, are always there,
+        and beside them the last others that a person has asked for.
+    undrawn
+        The study that was answered last and its pictures, until they are drawn.
+    """
+
+    analysers: dict[str, Analyser]
+    spool: Spool
+    config: Config
+    undrawn: tuple[AnalysedStudy, tuple[KeyPicture, ...]] | None = None
+
+    def fulfil(self, order: Order) -> Outcome:
+        """Analyse a study and keep its results."""
+        ports = Ports(
+            header=partial(read_header, self.spool),
+            dataset=partial(read_checked, self.spool),
+            analyse=self._analyser_of(order.weights).analyse,
+            ae_title=self.config.node.ae_title,
+        )
+        destination = Destination(self.config.profile_for(order.destination), order.history)
+        study = analyse_study(order.instances, order.conflicts, ports, destination)
+        kept = tuple(_kept(self.spool, made) for made in study.objects)
+        record = self._with_pictures(study, kept)
+        return Outcome(kept, study.weights, _in_short(record), study.rejected, record)
+
+    def _analyser_of(self, weights: str) -> Analyser:
+        if weights not in self.analysers:
+            self.analysers = {"": self.analysers[""], weights: load_networks(self.config, weights)}
+        return self.analysers[weights]
+
+    def _with_pictures(self, study: StudyResults, kept: tuple[Result, ...]) -> AnalysisRecord:
+        if study.study is None or not kept:
+            return study.record
+        pictures = key_pictures(study.study, kept[0].sha256)
+        self.undrawn = study.study, pictures
+        return replace(study.record, pictures=pictures)
+
+    def draw(self) -> None:
+        """Draw the pictures of the study that was answered last; its results do not wait."""
+        if self.undrawn is not None:
+            (study, pictures), self.undrawn = self.undrawn, None
+            for picture, content in zip(pictures, drawn(study), strict=True):
+                self.spool.keep_result(content, picture.file_name)
+
+
+def _in_short(record: AnalysisRecord) -> str:
+    """Which series were used, for the job's history."""
+    used = [f"{one.role} from series {one.number or '?'}" for one in record.series if one.used]
+    return f"{', '.join(used)}; {len(record.series)} series in all" if used else ""
 
 
 def _kept(spool: Spool, made: CheckedResult) -> Result:

@@ -17,6 +17,7 @@ import structlog
 
 from sij_node.errors import InputRejected, InternalFault, NodeError, WorkerLost
 from sij_node.jobs import Result
+from sij_node.record import NOTHING_KEPT, AnalysisRecord
 from sij_node.study import ReceivedInstance, Refusal
 
 log = structlog.get_logger()
@@ -55,13 +56,16 @@ class Outcome:
     weights
         The networks that took part.
     note
-        Which series were used and why the others were not, for the job's history.
+        Which series were used, for the job's history.
+    record
+        What people can look at besides the results.
     """
 
     results: tuple[Result, ...]
     weights: str = ""
     note: str = ""
     rejected: InputRejected | None = None
+    record: AnalysisRecord = NOTHING_KEPT
 
 
 Answer = Outcome | NodeError
@@ -172,8 +176,18 @@ class AnalysisProcess:
                 self.stop()
 
 
-def answer_orders(pipe: Connection, analyse: Callable[[Order], Outcome]) -> None:
-    """The child's loop: analyse each order until the parent goes away."""
+def answer_orders(
+    pipe: Connection,
+    analyse: Callable[[Order], Outcome],
+    finish: Callable[[], None] = lambda: None,
+) -> None:
+    """The child's loop: analyse each order until the parent goes away.
+
+    Parameters
+    ----------
+    finish
+        Called after each answer, for what nobody waits for.
+    """
     threading.Thread(target=_end_with_the_parent, name="orphan guard", daemon=True).start()
     pipe.send(None)
     while True:
@@ -182,6 +196,14 @@ def answer_orders(pipe: Connection, analyse: Callable[[Order], Outcome]) -> None
         except EOFError:
             return
         pipe.send(_answered(order, analyse))
+        _finish(finish)
+
+
+def _finish(finish: Callable[[], None]) -> None:
+    try:
+        finish()
+    except NodeError as error:
+        log.warning("pictures not kept", reason=str(error))
 
 
 def _end_with_the_parent() -> None:

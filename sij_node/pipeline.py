@@ -4,8 +4,8 @@ Nothing here touches a socket, a file or a database: how instances are read and 
 are comes in as plain callables.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from pydicom import Dataset
 
@@ -30,7 +30,8 @@ from sij_node.errors import (
     PairMissing,
 )
 from sij_node.profiles import MINIMAL, Profile
-from sij_node.readiness import Read, SeriesMap, image_series
+from sij_node.readiness import Read, SeriesMap, image_series, series_uses
+from sij_node.record import NOTHING_KEPT, AnalysisRecord, UsedNetwork
 from sij_node.study import ReceivedInstance, Refusal
 
 Analyse = Callable[[Volume, Volume], Analysis]
@@ -103,15 +104,18 @@ class StudyResults:
     ----------
     weights
         The networks that took part, as one line for people.
-    series
-        For every series why it was used or not, by its UID.
+    record
+        What people can look at besides; still without pictures.
+    study
+        What pictures can be drawn from.
     rejected
         Why the study was not analysed, if it was not; then the only object says so.
     """
 
     objects: tuple[CheckedResult, ...]
     weights: str = ""
-    series: Mapping[str, str] = field(default_factory=dict)
+    record: AnalysisRecord = NOTHING_KEPT
+    study: AnalysedStudy | None = None
     rejected: InputRejected | None = None
 
 
@@ -141,7 +145,9 @@ def analyse_study(
         _check_no_conflict(conflicts)
         return _results_of(images, ports, destination)
     except InputRejected as error:
-        return StudyResults(_not_analysed(images, error, ports, destination), rejected=error)
+        notice = _not_analysed(images, error, ports, destination)
+        record = AnalysisRecord(series_uses(images, ports.header))
+        return StudyResults(notice, record=record, rejected=error)
 
 
 def _results_of(images: SeriesMap, ports: Ports, destination: Destination) -> StudyResults:
@@ -169,7 +175,21 @@ def _results_of(images: SeriesMap, ports: Ports, destination: Destination) -> St
     weights = ", ".join(f"{one.name} {one.version}" for one in analysis.networks)
     evidence = Evidence(tuple(study.headers), study.series, tuple(study.findings))
     objects = _checked(result_objects(study, context), evidence, ports)
-    return StudyResults(objects, weights, choice.reasons)
+    return StudyResults(objects, weights, _record(images, study, context, ports), study)
+
+
+def _record(
+    images: SeriesMap, study: AnalysedStudy, context: ResultContext, ports: Ports
+) -> AnalysisRecord:
+    return AnalysisRecord(
+        series=series_uses(images, ports.header),
+        findings=tuple(study.findings),
+        networks=tuple(
+            UsedNetwork(one.name, one.version, one.weights_sha256, one.intended_use)
+            for one in context.networks
+        ),
+        remarks=tuple(study.remarks),
+    )
 
 
 def _checked(

@@ -95,10 +95,17 @@ class Worker:
         keep_back = to in self._shadow
         if answer.rejected is not None:
             return self._table.reject(
-                job, answer.rejected, made, to, self._name, keep_back=keep_back
+                job, answer.rejected, made, to, self._name, answer.record, keep_back=keep_back
             )
         return self._table.store_results(
-            job, made, to, self._name, answer.weights, answer.note, keep_back=keep_back
+            job,
+            made,
+            to,
+            self._name,
+            answer.weights,
+            answer.note,
+            answer.record,
+            keep_back=keep_back,
         )
 
     def _may_go_on(self, lease: Lease) -> None:

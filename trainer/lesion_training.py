@@ -17,7 +17,7 @@ from torch import Tensor
 
 from models.findings import HEADS, POSITIONS, Lesion, Side
 from models.lesion_resnet34 import LesionResNet34
-from trainer.augment import Movement, moved_images, random_moves, worsened
+from trainer.augment import LIKELY, Movement, moved_images, random_moves, spoilt
 from trainer.cases import GREY_PER_UNIT, StoredCase, read_case
 from trainer.metrics import auc, balanced_accuracy, best_threshold
 
@@ -85,13 +85,12 @@ def _spread_slices(roi: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _moved(stacks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Both sequences of a joint moved alike; every slice with its own noise."""
-    half, slices, size = len(stacks) // 2, stacks.shape[2], stacks.shape[-1]
+    """Both sequences of a joint moved alike; each spoilt in its own way."""
+    half = len(stacks) // 2
     moves = random_moves(half, GENTLE, generator)[0].repeat(2, 1, 1)
     grey = moved_images(stacks[:, 0].float() / GREY_PER_UNIT, moves)
     zones = moved_images(stacks[:, 1].float(), moves, mode="nearest")
-    noisy = worsened(grey.reshape(-1, 1, size, size), generator)
-    return noisy.view(-1, slices, size, size), zones.to(torch.uint8)
+    return spoilt(grey, LIKELY, generator), zones.to(torch.uint8)
 
 
 def lesion_logits(network: LesionResNet34, squares: Tensor, zones: Tensor) -> Tensor:

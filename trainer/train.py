@@ -17,7 +17,7 @@ from models.lesion_resnet34 import LesionArchitecture, LesionResNet34
 from models.preprocess import PREPROCESSING_VERSION
 from models.walk import WalkRules
 from models.weights import INTENDED_USE, Card, load_network, read_card, save_network
-from trainer.augment import Movement
+from trainer.augment import BEYOND, Movement
 from trainer.cascade import cascade_answers
 from trainer.cases import prepare_cases
 from trainer.contour_training import (
@@ -48,6 +48,8 @@ from trainer.lesion_training import (
 from trainer.metrics import pointing_scores
 
 WEIGHTS_FOLDER = Path("models/weights")
+
+WIDE = Movement(translation=0.2, scale=0.3, rotation_deg=20.0, bending_px=4.0)
 
 
 class Network(StrEnum):
@@ -100,7 +102,7 @@ def _trained_contour(plan: Experiment, runs: Path) -> tuple[ContourUNet, dict[st
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(plan.seed)
     stock = read_slices(runs / CASES, range(*plan.cases.training))
-    drawn = batches(stock, plan.batch, Movement(), generator)
+    drawn = batches(stock, plan.batch, WIDE, BEYOND, generator)
 
     def loss_of_step(_: int) -> Tensor:
         images, contours = next(drawn)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -140,7 +141,7 @@ job_steps = Table(
     Column("to_state", String(16), nullable=False),
     Column("who", Text, nullable=False),
     Column("note", Text, nullable=False),
-    Column("at", Utc, nullable=False),
+    Column("at", Utc, nullable=False, index=True),
 )
 
 results = Table(
@@ -186,6 +187,51 @@ holds = Table(
 
 _lasts = text("released_at IS NULL")
 Index("one_hold", holds.c.destination, unique=True, sqlite_where=_lasts, postgresql_where=_lasts)
+
+analyses = Table(
+    "analyses",
+    metadata,
+    Column("job_id", Integer, ForeignKey("jobs.job_id"), primary_key=True),
+    Column("networks", JSON, nullable=False),
+    Column("remarks", JSON, nullable=False),
+)
+
+analysis_series = Table(
+    "analysis_series",
+    metadata,
+    Column("job_id", Integer, ForeignKey("jobs.job_id"), primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("series_uid", UID, nullable=False),
+    Column("number", Foreign, nullable=False),
+    Column("description", Foreign, nullable=False),
+    Column("images", Integer, nullable=False),
+    Column("role", String(32), nullable=False),
+    Column("used", Boolean, nullable=False),
+    Column("reason", Foreign, nullable=False),
+)
+
+analysis_findings = Table(
+    "analysis_findings",
+    metadata,
+    Column("job_id", Integer, ForeignKey("jobs.job_id"), primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("side", String(8), nullable=False),
+    Column("lesion", String(16), nullable=False),
+    Column("region", String(16), nullable=False),
+    Column("probability", Float),
+    Column("threshold", Float, nullable=False),
+)
+
+analysis_pictures = Table(
+    "analysis_pictures",
+    metadata,
+    Column("job_id", Integer, ForeignKey("jobs.job_id"), primary_key=True),
+    Column("file_name", String(96), primary_key=True),
+    Column("place", Integer, nullable=False),
+    Column("sequence", String(8), nullable=False),
+    Column("image", Foreign, nullable=False),
+    Column("seen", JSON, nullable=False),
+)
 
 refusals = Table(
     "refusals",

@@ -10,7 +10,7 @@ from models.findings import POSITIONS, Side
 from models.preprocess import PREPROCESSING_VERSION
 from models.roi import RoiRules
 from models.weights import INTENDED_USE, Card, build, load_network, save_network
-from trainer.augment import Movement
+from trainer.augment import PAPER, Movement
 from trainer.cases import read_case, stored_case, write_case
 from trainer.contour_training import SliceStock, batches
 from trainer.experiment import read_experiment
@@ -69,7 +69,7 @@ def test_training_batches_of_both_networks_have_the_promised_shapes(stored):
     generator = torch.Generator().manual_seed(0)
     stock = SliceStock(torch.from_numpy(stored.images), torch.from_numpy(stored.contours))
 
-    images, contours = next(batches(stock, 5, Movement(), generator))
+    images, contours = next(batches(stock, 5, Movement(), PAPER, generator))
     squares, zones, positive = next(lesion_batches(joint_samples(stored), 2, generator))
 
     assert images.shape == (5, 1, 224, 224)

@@ -191,3 +191,14 @@ def test_voxels_are_twelve_bit_integers(case):
 
 def test_the_patient_moves_at_most_three_millimetres_between_sequences(case):
     assert np.linalg.norm(case.parameters["shift_mm"]) <= 3
+
+
+def test_two_visits_of_a_patient_share_his_shape_and_have_the_grades_they_are_given():
+    grades = tuple(position % 4 for position in range(len(POSITIONS)))
+    visits = [
+        make_case(seed, replace(SMALL, pelvis_seed=70, severity=grades)) for seed in (701, 702)
+    ]
+
+    assert visits[0].parameters["pelvis"] == visits[1].parameters["pelvis"]
+    assert tuple(visits[0].severity[position] for position in POSITIONS) == grades
+    assert not np.array_equal(visits[0].t1.voxels, visits[1].t1.voxels)

@@ -28,6 +28,7 @@ from sij_node.jobs import Result
 from sij_node.pipeline import Destination, Ports, StudyResults, analyse_study
 from sij_node.profiles import Profile
 from sij_node.readiness import readiness_of
+from sij_node.record import UsedNetwork
 from sij_node.study import ReceivedInstance, Refusal
 from tests.support.mr import STIR_TIMES, T1_TIMES, classic_series
 
@@ -296,6 +297,44 @@ def test_what_was_checked_is_what_is_given_out():
     assert [made.content for made in results.objects] == [
         to_part10(made.dataset, "SIJ_NODE") for made in results.objects
     ]
+
+
+def test_the_record_says_of_every_series_what_it_was_and_why():
+    axial = classic_series(VALUES, "1.2.3.9", **T1_TIMES)
+    for number, series in enumerate((stir := stir_series(), t1 := t1_series(), axial), 2):
+        for image in series:
+            image.SeriesNumber, image.SeriesDescription = number, f"series {number}"
+    for image in axial:
+        image.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+
+    record = Stored(axial, t1, stir).analysed().record
+
+    assert [(one.number, one.role, one.used) for one in record.series] == [
+        ("2", "STIR", True),
+        ("3", "T1", True),
+        ("4", "other", False),
+    ]
+    assert record.series[2].reason == "not used: axial: 90° from coronal"
+    assert record.series[0].description == "series 2"
+    assert record.series[0].images == len(stir)
+
+
+def test_the_record_holds_all_findings_the_networks_and_what_a_reader_must_know():
+    record = Stored(t1_series(), stir_series()).analysed().record
+
+    assert [finding.position for finding in record.findings] == list(POSITIONS)
+    assert record.networks == (UsedNetwork("contour", "1.0", "a" * 64, "Phantoms only."),)
+    assert record.remarks == ()
+
+
+def test_the_record_of_a_rejected_study_still_says_what_each_series_is():
+    results = Stored(t1_series()).analysed()
+
+    (series,) = results.record.series
+    assert series.role == "T1"
+    assert not series.used
+    assert "no series to pair it with" in series.reason
+    assert results.record.findings == ()
 
 
 def test_no_patient_is_named_in_a_reason():

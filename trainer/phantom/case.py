@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.delineation import Delineation
-from models.findings import Position, Side
+from models.findings import POSITIONS, Position, Side
 from models.volume import Volume
 from trainer.phantom.anatomy import Joint, Pelvis, sample_pelvis
 from trainer.phantom.lesions import (
@@ -51,12 +51,18 @@ class PhantomOptions:
         "early", "mixed" or "advanced".
     without_joints
         True gives soft tissue without a pelvis: no contour, every severity 0.
+    pelvis_seed
+        Of the patient's shape, which his visits share; None draws it from the case's seed.
+    severity
+        Berlin grades in the order of POSITIONS; None draws them.
     """
 
     slices: int | None = None
     matrix: int | None = None
     disease: str = "mixed"
     without_joints: bool = False
+    pelvis_seed: int | None = None
+    severity: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +118,12 @@ def make_case(seed: int, options: PhantomOptions = PhantomOptions()) -> PhantomC
     """
     rng = np.random.default_rng(seed)
     severity = sample_severity(rng, options.disease)
+    if options.severity is not None:
+        severity = dict(zip(POSITIONS, options.severity, strict=True))
     if options.without_joints:
         severity = dict.fromkeys(severity, 0)
-    pelvis = sample_pelvis(rng)
+    shape = options.pelvis_seed
+    pelvis = sample_pelvis(rng if shape is None else np.random.default_rng(shape))
     t1_slab, stir_slab, pose, shift = _geometry(rng, pelvis, options)
     quadrants = {side: quadrants_on(joint, t1_slab, pose) for side, joint in pelvis.joints.items()}
     lesions = {
