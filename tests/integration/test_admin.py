@@ -51,7 +51,7 @@ def deliver(table: JobTable, spool: Spool, pacs: FakePacs, shadow: tuple[str, ..
         POLICY,
         20,
         threading.Event(),
-        shadow,
+        shadow=shadow,
     )
     return courier.deliver_next()
 

@@ -92,8 +92,10 @@ def test_a_held_destination_is_listed_with_the_reason_until_it_is_released(confi
     (pacs,) = json.loads(listed.stdout)
     assert (pacs["ae_title"], pacs["hold"]["reason"]) == ("PACS", "migration")
     assert "not held any more" in released.stdout
-    assert (again.returncode, only_line(again)) == (70, "sij-node: PACS is not held; there is "
-        "nothing to release.")
+    assert (again.returncode, only_line(again)) == (
+        70,
+        "sij-node: PACS is not held; there is nothing to release.",
+    )
 
 
 def test_a_study_is_prioritised_and_analysed_again_by_command(config: Path):
