@@ -30,8 +30,18 @@ def training_record(plan: Experiment) -> dict[str, Any]:
         "code": code_version(),
         "torch": torch.__version__,
         "start": read_card(Path(plan.start)).sha256 if plan.start else "",
+        "pre_training": pre_training(plan.start),
         "notes": plan.notes,
     }
+
+
+def pre_training(start: str) -> dict[str, Any]:
+    """What the network that training went on from had learnt before; empty for a fresh one."""
+    if not start:
+        return {}
+    before = read_card(Path(start))
+    said = {key: before.training[key] for key in ("data", "notes") if key in before.training}
+    return {"name": before.name, "version": before.version} | said
 
 
 def code_version() -> str:
