@@ -34,6 +34,8 @@ from sij_node.errors import (
 from sij_node.store.account_table import AccountTable
 
 FIRST_USER = "admin"
+_PROVIDER = "identity provider"
+"""Recorded as who added somebody or gave them another role."""
 AT_ONCE = 2
 """Passwords checked at one time: each takes 64 MB and a good part of a processor."""
 LONGEST_TOKEN = timedelta(days=366)
@@ -179,6 +181,28 @@ class Access:
         self.throttle.succeeded(origin)
         return self.open_session(user, address)
 
+    def sign_in_by_provider(self, subject: str, name: str, role: Role, address: str) -> str:
+        """Open a session for somebody whom an identity provider has vouched for.
+
+        Who comes for the first time is added; role and standing at the provider hold here.
+
+        Parameters
+        ----------
+        subject
+            Issuer and subject, which never change.
+
+        Raises
+        ------
+        SignInFailed
+            If they were shut out here, or their name is somebody else's.
+        """
+        user = self.table.user_of_subject(subject) or self._add_by_subject(subject, name, role)
+        if user.disabled:
+            raise SignInFailed(f"User {user.name} is disabled here. Ask an administrator.")
+        if user.role is not role:
+            self.set_role(user.name, role, _PROVIDER)
+        return self.open_session(user, address)
+
     # ---- sessions ------------------------------------------------------------------------
 
     def open_session(self, user: User, address: str) -> str:
@@ -263,6 +287,17 @@ class Access:
     def _add(self, name: str, role: Role, who: str) -> User:
         user = User(name, role, "", "", disabled=False, created_at=self.clock())
         self.table.add_user(user, self._change(who, "add user", f"user {name}", role.value))
+        return user
+
+    def _add_by_subject(self, subject: str, name: str, role: Role) -> User:
+        try:
+            user = User(checked_name(name), role, "", subject, False, self.clock())
+            change = self._change(_PROVIDER, "add user", f"user {user.name}", role.value)
+            self.table.add_user(user, change)
+        except AccountUnusable as error:
+            raise SignInFailed(
+                f"You cannot be added under the name that the identity provider gives: {error}"
+            ) from error
         return user
 
     def _invite(self, name: str, change: Change | None) -> str:

@@ -41,11 +41,11 @@ def sign_in(
     try:
         secret = parts.access.sign_in(name, password, address_of(request), device)
     except (SignInFailed, SignInThrottled) as error:
-        headers = {"retry-after": "60"} if isinstance(error, SignInThrottled) else None
         shown = page(
             request, "login.html", status_of(error), problem=str(error), onward=own_path(onward)
         )
-        shown.headers.update(headers or {})
+        if isinstance(error, SignInThrottled):
+            shown.headers["retry-after"] = str(int(error.wait_s) + 1)
         return shown
     response = signed_in(request, parts, secret, own_path(onward))
     remember_device(request, parts, response, checked_name(name))

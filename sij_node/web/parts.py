@@ -9,8 +9,10 @@ from fastapi import APIRouter, Depends
 from starlette.requests import HTTPConnection
 
 from sij_node.access import Access
+from sij_node.accounts import Person, Role, needed
 from sij_node.admin import Admin
 from sij_node.config import Config, PeerConfig
+from sij_node.jobs import Job
 from sij_node.store.secret_key import keyed_hash
 from sij_node.store.spool import Spool
 
@@ -45,6 +47,15 @@ class Parts:
     def pseudonym(self, patient_id: str, issuer: str) -> str:
         """What stands for a patient on lists: the same for the same patient on this node."""
         return keyed_hash(self.key, "patient", patient_id, issuer)[:12]
+
+    def reveal(self, person: Person, job: Job) -> str:
+        """The identifier of a job's patient, for somebody; it is noted under their name.
+
+        Raises
+        ------
+        RoleTooLow, ImagesCleared
+        """
+        return self.admin(needed(person, Role.OPERATOR).name).patient(job.job_id)
 
 
 def parts(connection: HTTPConnection) -> Parts:

@@ -15,9 +15,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
-from sij_node.accounts import Person, Role, new_secret
+from sij_node.accounts import Person, Role, needed, new_secret
 from sij_node.admin import Admin
-from sij_node.errors import FormForged, RoleTooLow, SignInNeeded
+from sij_node.errors import FormForged, SignInNeeded
 from sij_node.store.secret_key import keyed_hash
 from sij_node.web.cookies import SESSION, VISIT, cookie
 from sij_node.web.parts import TheParts, parts
@@ -49,23 +49,6 @@ def bearer(connection: HTTPConnection) -> str:
     """The token in the Authorization header, or empty (RFC 6750 2.1)."""
     given = connection.headers.get("authorization", "")
     return given[len(_BEARER) :].strip() if given.lower().startswith(_BEARER) else ""
-
-
-def needed(person: Person | None, role: Role) -> Person:
-    """Whoever asks, if they may do what `role` may.
-
-    Raises
-    ------
-    SignInNeeded, RoleTooLow
-    """
-    if person is None:
-        raise SignInNeeded("Nobody is signed in, or the session has ended. Sign in and try again.")
-    if not person.role.includes(role):
-        raise RoleTooLow(
-            f"This needs the role {role.value}; {person.name} is {person.role.value} here. "
-            "Ask an administrator."
-        )
-    return person
 
 
 Asking = Annotated[Person | None, Depends(asking)]
