@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from sij_node import audit
 from sij_node.accounts import (
     INVITATION_LASTS,
     TOKEN_PREFIX,
@@ -49,12 +50,15 @@ class Access:
     ----------
     monotonic
         Seconds; measures the waits after failed attempts.
+    record
+        Takes messages of the audit trail.
     """
 
     table: AccountTable
     limits: SessionLimits
     clock: Callable[[], datetime]
     monotonic: Callable[[], float]
+    record: Callable[[audit.Message], None]
     hasher: PasswordHasher = field(default_factory=PasswordHasher)
     throttle: Throttle = field(default_factory=Throttle)
     by_address: Throttle = field(default_factory=lambda: Throttle(free=30))
@@ -72,8 +76,8 @@ class Access:
         try:
             self.table.user(FIRST_USER)
         except UnknownUser:
-            self._add(FIRST_USER, Role.ADMINISTRATOR, "first start")
-        return self._invite(FIRST_USER, None)
+            return self.add(FIRST_USER, Role.ADMINISTRATOR, "first start")
+        return self._invite(FIRST_USER)
 
     def users(self) -> tuple[User, ...]:
         """Everybody, by name."""
@@ -87,8 +91,9 @@ class Access:
         AccountUnusable
             If the name is taken or cannot be one.
         """
-        user = self._add(checked_name(name), role, who)
-        return self._invite(user.name, None)
+        user = User(checked_name(name), role, "", "", disabled=False, created_at=self.clock())
+        self.table.add_user(user, self._change(who, "add user", f"user {user.name}", role.value))
+        return self._invite(user.name)
 
     def invite_again(self, name: str, who: str) -> str:
         """A new invitation; the former password holds until another is set.
@@ -177,6 +182,7 @@ class Access:
             self.throttle.failed(origin, now_s)
             self.by_address.failed(address, now_s)
             self.by_name.failed(given, now_s)
+            self.record(audit.user_authentication(given, address, failure="wrong password"))
             raise SignInFailed("Name or password is wrong. Try again, or ask for a new invitation.")
         self.throttle.succeeded(origin)
         return self.open_session(user, address)
@@ -210,6 +216,7 @@ class Access:
         secret, now = new_secret(), self.clock()
         session = Session(hash_of(secret), user.name, address, now, now)
         self.table.open_session(session, now - self.limits.longest)
+        self.record(audit.user_authentication(user.name, address))
         return secret
 
     def person_of_session(self, secret: str, noticed: bool = True) -> Person | None:
@@ -232,9 +239,12 @@ class Access:
             self.table.note_use(session, now)
         return Person(user.name, user.role)
 
-    def sign_out(self, secret: str) -> None:
-        """End a session."""
-        self.table.close_session(hash_of(secret))
+    def sign_out(self, secret: str, address: str) -> None:
+        """End a session, if it has not ended already."""
+        found = self.table.session(hash_of(secret))
+        if found is not None:
+            self.table.close_session(hash_of(secret))
+            self.record(audit.user_authentication(found[1].name, address, login=False))
 
     # ---- tokens --------------------------------------------------------------------------
 
@@ -284,11 +294,6 @@ class Access:
 
     # ---- within --------------------------------------------------------------------------
 
-    def _add(self, name: str, role: Role, who: str) -> User:
-        user = User(name, role, "", "", disabled=False, created_at=self.clock())
-        self.table.add_user(user, self._change(who, "add user", f"user {name}", role.value))
-        return user
-
     def _add_by_subject(self, subject: str, name: str, role: Role) -> User:
         try:
             user = User(checked_name(name), role, "", subject, False, self.clock())
@@ -300,12 +305,15 @@ class Access:
             ) from error
         return user
 
-    def _invite(self, name: str, change: Change | None) -> str:
+    def _invite(self, name: str, change: Change | None = None) -> str:
         secret = new_secret()
         self.table.invite(name, hash_of(secret), self.clock() + INVITATION_LASTS, change)
         return secret
 
     def _change(self, who: str, action: str, subject: str, note: str = "") -> Change:
+        """A change that is about to be made, which the audit trail gets to know."""
+        what = f"{action} {subject} {note}".strip()
+        self.record(audit.security_alert(audit.Alert.USER_CHANGED, what, audit.Person(who)))
         return Change(self.clock(), who, action, subject, note)
 
     def _user_or_none(self, name: str) -> User | None:

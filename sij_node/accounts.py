@@ -103,11 +103,14 @@ class Person:
     ----------
     token_id
         The token they came with; None for a session.
+    address
+        Where they are, as far as it is known.
     """
 
     name: str
     role: Role
     token_id: int | None = None
+    address: str = ""
 
 
 def needed(person: Person | None, role: Role) -> Person:

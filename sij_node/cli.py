@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -290,11 +290,8 @@ def enable_user(name: UserName, config: ConfigFile = DEFAULT_CONFIG) -> None:
         access.enable(name, getpass.getuser())
 
 
-@contextmanager
-def _access(config: Path) -> Iterator[Access]:
-    settings = load_config(config)
-    with node.open_store(settings) as store:
-        yield node.access_to(settings, store)
+def _access(config: Path) -> AbstractContextManager[Access]:
+    return node.open_access(load_config(config))
 
 
 def _print_invitation(config: Path, secret: str) -> None:

@@ -31,8 +31,9 @@ from sij_node.accounts import Role, new_secret
 from sij_node.config import OpenIdConfig
 from sij_node.errors import ConfigurationInvalid, ProviderUnavailable, SignInFailed
 from sij_node.web.cookies import OPENID, cookie, drop_cookie, set_cookie
-from sij_node.web.login import address_of, own_path, signed_in
+from sij_node.web.login import own_path, signed_in
 from sij_node.web.parts import Parts, TheParts
+from sij_node.web.visitor import address_of
 
 router = APIRouter(include_in_schema=False)
 

@@ -10,6 +10,7 @@ Forms and scripts of the page that change something carry a mark that no other s
 """
 
 import hmac
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -38,11 +39,17 @@ def watching(request: Request, parts: TheParts) -> Person | None:
 
 
 def _asking(request: Request, parts: TheParts, noticed: bool) -> Person | None:
-    secret = bearer(request)
-    if secret:
-        return parts.access.person_of_token(secret)
-    secret = cookie(request, SESSION)
-    return parts.access.person_of_session(secret, noticed) if secret else None
+    token, session = bearer(request), cookie(request, SESSION)
+    if token:
+        person = parts.access.person_of_token(token)
+    else:
+        person = parts.access.person_of_session(session, noticed) if session else None
+    return person and replace(person, address=address_of(request))
+
+
+def address_of(request: HTTPConnection) -> str:
+    """Where a request comes from, as far as it is known."""
+    return request.client.host if request.client else ""
 
 
 def bearer(connection: HTTPConnection) -> str:
