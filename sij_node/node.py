@@ -320,8 +320,11 @@ def _access(config: Config, store: Store, trail: AuditTrail) -> Access:
 
 def web_parts(config: Config, store: Store, trail: AuditTrail) -> "Parts":
     """What the page and the API are put together from."""
-    from sij_node.web.parts import Parts  # noqa: PLC0415 - only this process needs it
+    from sij_node.metrics import Metrics  # noqa: PLC0415 - only this process needs these
+    from sij_node.web.metrics import metrics_router  # noqa: PLC0415
+    from sij_node.web.parts import Parts  # noqa: PLC0415
 
+    metrics = Metrics(config, store.table, store.contacts, store.spool)
     return Parts(
         config=config,
         admin=partial(Admin, store.table),
@@ -331,6 +334,7 @@ def web_parts(config: Config, store: Store, trail: AuditTrail) -> "Parts":
         clock=_now,
         key=secret_key(config.node.data_folder),
         record=trail.record,
+        routers=(metrics_router(metrics.text, config.metrics),),
     )
 
 
