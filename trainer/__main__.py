@@ -3,6 +3,7 @@
 import typer
 
 from trainer.benchmark import benchmark
+from trainer.encoder_import import import_encoder
 from trainer.evaluation.contours import evaluate_contour
 from trainer.evaluation.lesions import evaluate_lesion
 from trainer.nifti import import_nifti
@@ -16,6 +17,7 @@ app.command()(phantom)
 app.command()(train)
 app.command()(calibrate)
 app.command()(benchmark)
+app.command()(import_encoder)
 app.command()(import_nifti)
 app.command()(import_cases)
 app.command()(trials)

@@ -42,11 +42,24 @@ class ExperimentInvalid(ValueError):
 
 @dataclass(frozen=True)
 class CaseSplit:
-    """Which phantom subjects serve for what: half-open ranges of seeds that never overlap."""
+    """Which cases serve for what: half-open ranges of numbers that never overlap.
+
+    Parameters
+    ----------
+    folder
+        Of prepared cases within the folder of runs; phantoms are drawn where it is left out, and
+        a case's number is then its seed.
+    """
 
     training: tuple[int, int]
     validation: tuple[int, int]
     test: tuple[int, int]
+    folder: str = CASES
+
+    @property
+    def are_phantoms(self) -> bool:
+        """Whether missing cases can be drawn."""
+        return self.folder == CASES
 
     def __post_init__(self) -> None:
         ranges = sorted((self.training, self.validation, self.test))
@@ -151,8 +164,8 @@ def read_experiment(path: Path) -> Experiment:
         raise ExperimentInvalid(f"{path}: {error}; it needs kind, {wanted}") from error
 
 
-def _tuples(table: dict[str, list[int]]) -> dict[str, Any]:
-    return {key: tuple(value) for key, value in table.items()}
+def _tuples(table: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(value) if isinstance(value, list) else value for k, value in table.items()}
 
 
 def _architecture(kind: str, shape: dict[str, Any]) -> ContourArchitecture | LesionArchitecture:
