@@ -5,6 +5,8 @@ import typer
 from trainer.benchmark import benchmark
 from trainer.evaluation.contours import evaluate_contour
 from trainer.evaluation.lesions import evaluate_lesion
+from trainer.nifti import import_nifti
+from trainer.own_cases import import_cases
 from trainer.phantom.export import phantom
 from trainer.readers.run import readers, trials
 from trainer.train import calibrate, train
@@ -14,6 +16,8 @@ app.command()(phantom)
 app.command()(train)
 app.command()(calibrate)
 app.command()(benchmark)
+app.command()(import_nifti)
+app.command()(import_cases)
 app.command()(trials)
 app.command()(readers)
 

@@ -29,6 +29,7 @@ from trainer.lesion_training import (
     lesion_logits,
     lesion_loss,
     read_joints,
+    reference_on,
 )
 from trainer.record import record_run, training_record
 from trainer.team import Team, joined_team, source_of_chance
@@ -112,8 +113,9 @@ def _trained_lesion(
 
 def _chosen_settings(network: LesionResNet34, plan: Experiment, runs: Path) -> dict[str, Any]:
     first, last = plan.cases.validation
-    validation = answers(network, read_joints(runs / CASES, range(first, last)))
-    return chosen_settings(validation, f"phantom cases {first} to {last - 1}")
+    joints = read_joints(runs / CASES, range(first, last))
+    chosen = chosen_settings(answers(network, joints), f"phantom cases {first} to {last - 1}")
+    return chosen | {"reference": asdict(reference_on(network, joints))}
 
 
 def calibrate(
