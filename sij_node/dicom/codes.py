@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pydicom.sr.coding import Code
 
 from models.findings import Lesion, Presence, Region, Side
+from sij_node.dicom.comparison import Change
 
 SCHEME = "99SIJNODE"
 SCHEME_NAME = "sij_node codes for sacroiliac joint MRI"
@@ -62,6 +63,24 @@ PRESENCES: Mapping[Presence, Code] = {
     Presence.PRESENT: Code("121053", "DCM", "Present"),
     Presence.ABSENT: Code("121054", "DCM", "Absent"),
     Presence.UNDETERMINED: Code("121059", "DCM", "Presence Undetermined"),
+}
+
+# Since the prior: CID 7001, 3407, 3235
+PREVIOUS_FINDINGS = Code("18834-2", "LN", "Previous Findings")
+PRIOR_REPORT = Code("122075", "DCM", "Prior report for current patient")
+STUDY_DATE = Code("111060", "DCM", "Study Date")
+CHANGE_TABLE = _own("change-table", "Changes since the prior study")
+CHANGE = _own("change", "Change since the prior study")
+PRIOR_PROBABILITY = _own("prior-probability", "Probability in the prior study")
+PRIOR_THRESHOLD = _own("prior-threshold", "Threshold in the prior study")
+PRIOR_WEIGHTS = _own("prior-weights", "Weights of the prior scores")
+SAME_WEIGHTS = _own("same-weights", "Same weights")
+OTHER_WEIGHTS = _own("other-weights", "Other weights")
+CHANGES: Mapping[Change, Code] = {
+    Change.NEW: _own("new", "New since the prior study"),
+    Change.GONE: _own("gone", "No longer present"),
+    Change.UNCHANGED: Code("260388006", "SCT", "No status change"),
+    Change.NOT_COMPARABLE: _own("not-comparable", "Not comparable"),
 }
 
 # Where it is drawn: TID 320, 1410, CID 219

@@ -8,9 +8,10 @@ Source: DICOM PS3.3 C.7.1.1 and C.7.2.1 (patient and study), C.12.1 (SOP Common)
 """
 
 import hashlib
+import hmac
 from collections.abc import Iterable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydicom.dataelem import DataElement
@@ -21,16 +22,18 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
 from sij_node.dicom import codes
+from sij_node.dicom.comparison import NOTHING_EARLIER, SincePrior
 from sij_node.dicom.headers import text
 from sij_node.dicom.part10 import part10_header
 from sij_node.dicom.wording import WORDINGS, Wording
 from sij_node.jobs import Result
 from sij_node.profiles import MINIMAL, Profile, SeriesKind
+from sij_node.study import Patient
 
 MANUFACTURER = "sij_node"
 MODEL = "sij_node sacroiliac joint analysis"
 NOT_CLINICAL = "Trained on phantoms, not for clinical use."
-OUTPUT_VERSION = "2"
+OUTPUT_VERSION = "3"
 """Changes whenever the same findings are written in another way."""
 
 EMPTY_WHERE_UNKNOWN = (
@@ -97,6 +100,11 @@ class ResultContext:
         The results that these replace, if the destination has any.
     revision
         Of the results, from 1.
+    since
+        What the study is compared with.
+    tracked
+        What tracking UIDs follow from: `tracked_as` of the patient, or empty where only the
+        study can be told.
     """
 
     inputs_sha256: str
@@ -106,6 +114,8 @@ class ResultContext:
     profile: Profile = MINIMAL
     predecessors: tuple[Result, ...] = ()
     revision: int = 1
+    since: SincePrior = NOTHING_EARLIER
+    tracked: str = field(default="", repr=False)
 
     @property
     def wording(self) -> Wording:
@@ -127,11 +137,16 @@ class ResultContext:
     def uid(self, study_uid: str, *kind: str) -> str:
         """UID of a result or its series.
 
-        The same for the same study, inputs, networks, way of writing and predecessors.
+        The same for the same study, inputs, networks, way of writing, priors and predecessors.
         """
         made_by = (self.inputs_sha256, self.device_uid, OUTPUT_VERSION, self.profile.digest)
+        made_by += (self.since.digest, self.tracked)
         replaced = (result.sop_instance_uid for result in self.predecessors)
         return derived_uid(study_uid, *made_by, *replaced, "kind", *kind)
+
+    def tracking_uid(self, study_uid: str, *what: str) -> str:
+        """UID of something at a place of the patient, the same in every report about it."""
+        return derived_uid(self.tracked or study_uid, *what)
 
     def description(self, kind: SeriesKind) -> str:
         """Series Description of a result."""
@@ -145,6 +160,22 @@ def derived_uid(*parts: str) -> str:
     """A UID that follows from texts, under the root for UUIDs (PS3.5 B.2)."""
     digest = hashlib.sha256(b"".join(_framed(part) for part in parts)).digest()
     return f"2.25.{int.from_bytes(digest[:16])}"
+
+
+def tracked_as(patient: Patient, key: bytes) -> str:
+    """What stands for a patient where something is tracked over time.
+
+    Without the key nobody can find out the identifier by trying all that there are.
+
+    Parameters
+    ----------
+    key
+        The node's own secret; without one, patients are not tracked.
+    """
+    if not (key and patient.is_named):
+        return ""
+    said = _framed(patient.identifier) + _framed(patient.issuer)
+    return hmac.new(key, said, hashlib.sha256).hexdigest()
 
 
 def _framed(part: str) -> bytes:

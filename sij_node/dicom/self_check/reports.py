@@ -41,10 +41,11 @@ def _check_tracking(groups: Sequence[Item]) -> None:
 
 
 def _check_evidence(root: Item) -> None:
-    """Every image that the content refers to is listed as evidence (PS3.3 C.17.2)."""
+    """Every object that the content refers to is listed as evidence (PS3.3 C.17.2)."""
     listed = {
         reference.text("ReferencedSOPInstanceUID")
-        for study in root.attributes.items("CurrentRequestedProcedureEvidenceSequence")
+        for which in ("CurrentRequestedProcedure", "PertinentOther")
+        for study in root.attributes.items(f"{which}EvidenceSequence")
         for series in study.items("ReferencedSeriesSequence")
         for reference in series.items("ReferencedSOPSequence")
     }

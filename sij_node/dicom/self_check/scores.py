@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from models.findings import HEADS, POSITIONS, Finding, Head, Position, Presence, Region, Side
+from sij_node.dicom.self_check.changes import check_changes
 from sij_node.dicom.self_check.content import Item
 from sij_node.dicom.self_check.evidence import Evidence
 from sij_node.dicom.self_check.vocabulary import (
@@ -56,6 +57,7 @@ def check_scores(root: Item, groups: Sequence[Item], evidence: Evidence) -> None
     if evidence.findings:
         _check_table(root, evidence.finding_at)
         _check_summary(root, evidence.finding_at)
+    check_changes(root, groups, told, evidence)
 
 
 def is_of_lesion(group: Item) -> bool:
