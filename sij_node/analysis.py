@@ -23,6 +23,7 @@ from sij_node.jobs import Result
 from sij_node.logs import configure_logging
 from sij_node.pipeline import CheckedResult, Destination, Ports, analyse_study
 from sij_node.store.reading import read_checked, read_header
+from sij_node.store.secret import tracking_key
 from sij_node.store.spool import Spool
 
 log = structlog.get_logger()
@@ -57,8 +58,10 @@ def _fulfil(analyser: Analyser, spool: Spool, config: Config, order: Order) -> O
         dataset=partial(read_checked, spool),
         analyse=analyser.analyse,
         ae_title=config.node.ae_title,
+        tracking_key=tracking_key(config.node.data_folder),
     )
-    destination = Destination(config.profile_for(order.destination), order.history)
+    profile = config.profile_for(order.destination)
+    destination = Destination(profile, order.history, order.priors)
     study = analyse_study(order.instances, order.conflicts, ports, destination)
     kept = tuple(_kept(spool, made) for made in study.objects)
     note = "; ".join(f"series {uid}: {reason}" for uid, reason in study.series.items())

@@ -98,6 +98,10 @@ class DestinationUnavailable(TemporarilyUnavailable):
     """A destination refused, aborted or did not answer."""
 
 
+class DestinationRefused(DestinationUnavailable):
+    """A destination rejected the association."""
+
+
 class LeaseLost(TemporarilyUnavailable):
     """Another process took the job over; nothing of this attempt may be written."""
 

@@ -71,7 +71,7 @@ PRIOR_REPORT = Code("122075", "DCM", "Prior report for current patient")
 STUDY_DATE = Code("111060", "DCM", "Study Date")
 CHANGE_TABLE = _own("change-table", "Changes since the prior study")
 CHANGE = _own("change", "Change since the prior study")
-PRIOR_PROBABILITY = _own("prior-probability", "Probability in the prior study")
+PRIOR_PROBABILITY = _own("prior-score", "Probability in the prior study")
 PRIOR_THRESHOLD = _own("prior-threshold", "Threshold in the prior study")
 PRIOR_WEIGHTS = _own("prior-weights", "Weights of the prior scores")
 SAME_WEIGHTS = _own("same-weights", "Same weights")
@@ -117,6 +117,8 @@ SITES: Mapping[Region, tuple[Code, Code | None]] = {
     Region.JOINT: (SACROILIAC_JOINT, None),
 }
 """Bone or joint, and which part of it."""
+SIDED_JOINTS: Mapping[Side, str] = {side: f"{side}-sij" for side in Side}
+"""Private code values of a joint with its side: viewers show a site, and not its laterality."""
 SIDES: Mapping[Side, Code] = {
     Side.LEFT: Code("7771000", "SCT", "Left"),
     Side.RIGHT: Code("24028007", "SCT", "Right"),
@@ -137,6 +139,11 @@ REASONS: Mapping[str, str] = {
     "joint-not-found": "No sacroiliac joint seen",
 }
 """Meanings of the reason codes of `sij_node.errors`; a test keeps the two together."""
+
+
+def sided_joint(side: Side, meaning: str) -> Code:
+    """A joint and its side in one code, with words that a viewer shows."""
+    return _own(SIDED_JOINTS[side], meaning)
 
 
 def reason_for(reason_code: str) -> Code:

@@ -17,10 +17,10 @@ from models.findings import POSITIONS, Finding
 from sij_node.dicom.comparison import EarlierScores, Moment
 from sij_node.dicom.headers import Instance
 from sij_node.dicom.origin import to_part10
-from sij_node.dicom.self_check.content import Item
-from sij_node.dicom.self_check.reading import Attributes, read_result
-from sij_node.dicom.self_check.scores import position_of
-from sij_node.dicom.self_check.vocabulary import (
+from sij_node.dicom.read_back.content import Item
+from sij_node.dicom.read_back.positions import position_of
+from sij_node.dicom.read_back.reading import Attributes, read_result
+from sij_node.dicom.read_back.vocabulary import (
     IMAGING_MEASUREMENTS,
     MEASUREMENT_GROUP,
     PROBABILITY,

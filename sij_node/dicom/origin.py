@@ -140,9 +140,9 @@ class ResultContext:
         The same for the same study, inputs, networks, way of writing, priors and predecessors.
         """
         made_by = (self.inputs_sha256, self.device_uid, OUTPUT_VERSION, self.profile.digest)
-        made_by += (self.since.digest, self.tracked)
+        told = (self.since.digest, self.tracked)
         replaced = (result.sop_instance_uid for result in self.predecessors)
-        return derived_uid(study_uid, *made_by, *replaced, "kind", *kind)
+        return derived_uid(study_uid, *made_by, *told, *replaced, "kind", *kind)
 
     def tracking_uid(self, study_uid: str, *what: str) -> str:
         """UID of something at a place of the patient, the same in every report about it."""

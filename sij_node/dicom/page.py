@@ -247,7 +247,7 @@ class Page:
         self._font(3.1 / PT_MM, self.palette.ink, False, words)
         self._pdf.set_xy(MARGIN_MM, top)
         self._pdf.multi_cell(INNER_MM, 4.0, words, align="L")
-        return float(self._pdf.get_y()) + 3
+        return float(self._pdf.get_y()) + 5
 
     def key_images(
         self,

@@ -192,7 +192,10 @@ def _group(
 
 def _numbers(finding: Finding, context: ResultContext) -> list[sr.ContentItem]:
     """Now, and in the prior study if there is one."""
-    now = [probability(finding.probability), probability(finding.threshold, codes.THRESHOLD)]
+    now: list[sr.ContentItem] = [
+        probability(finding.probability),
+        probability(finding.threshold, codes.THRESHOLD),
+    ]
     before, change = context.since.before(finding.position), context.since.change(finding)
     if before is None or change is None:
         return now

@@ -72,11 +72,15 @@ LESION_GROUP = (
     one(CONTAINS, "TEXT", "121106"),
 )
 """TID 1501, with a measurement by TID 300 and its source by TID 320."""
+SITES = many(
+    HAS_MOD, "CODE", "363698007", optional(HAS_MOD, "CODE", "272741003"),
+    optional(HAS_MOD, "CODE", "106233006"), least=1,
+)  # fmt: skip
 CONTOUR_GROUP = (
     *TRACKING,
     one(CONTAINS, "CODE", "276214006"),
     one(CONTAINS, "CODE", "121071"),
-    SITE,
+    SITES,
     one(HAS_MOD, "CODE", "130400", value="130490"),
     *ALGORITHM,
     one(CONTAINS, "SCOORD", "111030", IMAGE),

@@ -15,6 +15,7 @@ from pydicom.pixels.utils import pack_bits
 
 from models.delineation import Delineation
 from models.findings import Side
+from sij_node.dicom.comparison import NOTHING_EARLIER, SincePrior
 from sij_node.dicom.origin import to_part10
 from sij_node.dicom.report import not_analysed_report
 from sij_node.dicom.results import AnalysedStudy, result_objects
@@ -23,6 +24,7 @@ from sij_node.errors import InternalFault, ResultsInconsistent
 from sij_node.profiles import preset
 from tests.support.drawn import drawn_study, headers_of, turned
 from tests.support.mr import oblique
+from tests.support.priors import earlier
 from tests.support.results import context
 
 FLIPPED = ((-1.0, 0.0, 0.0), (0.0, 0.0, -1.0))
@@ -46,15 +48,17 @@ class Made:
         return [to_part10(dataset, "NODE")]
 
 
-def evidence_of(study: AnalysedStudy) -> Evidence:
-    return Evidence(tuple(headers_of(study)), study.series, tuple(study.findings))
+def evidence_of(study: AnalysedStudy, since: SincePrior = NOTHING_EARLIER) -> Evidence:
+    return Evidence(tuple(headers_of(study)), study.series, tuple(study.findings), since)
 
 
-def made(study: AnalysedStudy, **profile) -> Made:
+def made(study: AnalysedStudy, since: SincePrior = NOTHING_EARLIER, **profile) -> Made:
     drawn = {"objects": ("seg", "findings", "scores", "presentation"), **profile}
     wanted = preset("everything").model_copy(update=drawn)
-    objects = result_objects(study, replace(context(), profile=wanted))
-    return Made(evidence_of(study), {one.kind: to_part10(one.dataset, "NODE") for one in objects})
+    objects = result_objects(study, replace(context(), profile=wanted, since=since))
+    return Made(
+        evidence_of(study, since), {one.kind: to_part10(one.dataset, "NODE") for one in objects}
+    )
 
 
 SOURCES = {"classic oblique": (oblique(35, 12), False), "enhanced flipped": (FLIPPED, True)}
@@ -439,6 +443,90 @@ def test_scores_in_german_pass_and_their_swapped_words_are_noticed():
     for kind, code in (("scores", "55112-7"), ("scores", "121106"), ("findings t1", "112039")):
         with pytest.raises(ResultsInconsistent, match="side"):
             check_results(german.changed(kind, changed_text(code, swapped)), german.evidence)
+
+
+# ---- since the prior -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["en", "de"])
+def compared(request) -> Made:
+    since = SincePrior(earlier(), (earlier("20190101"),), True, ("late",))
+    return made(drawn_study(), since, objects=("scores",), language=request.param)
+
+
+def test_a_report_with_a_comparison_passes(compared):
+    check_results(compared.files.values(), compared.evidence)
+
+
+def other_change(report: Dataset) -> None:
+    code = items(report, "change")[0].ConceptCodeSequence[0]
+    code.CodeValue, code.CodingSchemeDesignator = "new", "99SIJNODE"
+
+
+def prior_probabilities_of_neighbours_exchanged(report: Dataset) -> None:
+    one, other = (i.MeasuredValueSequence[0] for i in items(report, "prior-score")[:2])
+    one.NumericValue, other.NumericValue = other.NumericValue, one.NumericValue
+
+
+def a_prior_probability_where_there_was_none(report: Dataset) -> None:
+    ninth = items(report, "prior-score")
+    ninth[9].MeasuredValueSequence = ninth[8].MeasuredValueSequence
+
+
+def other_prior_threshold(report: Dataset) -> None:
+    items(report, "prior-threshold")[2].MeasuredValueSequence[0].NumericValue = "50"
+
+
+def another_prior_report(report: Dataset) -> None:
+    items(report, "122075")[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID = "2.25.1"
+
+
+def another_date(report: Dataset) -> None:
+    items(report, "111060")[0].Date = "20230302"
+
+
+def called_the_same_weights(report: Dataset) -> None:
+    items(report, "prior-weights")[0].ConceptCodeSequence[0].CodeValue = "same-weights"
+
+
+def without_the_prior(report: Dataset) -> None:
+    report.ContentSequence = [
+        i for i in report.ContentSequence if i is not items(report, "18834-2")[0]
+    ]
+
+
+def without_evidence_of_the_prior(report: Dataset) -> None:
+    del report.PertinentOtherEvidenceSequence
+
+
+WRONG_CHANGES = [
+    other_change,
+    prior_probabilities_of_neighbours_exchanged,
+    a_prior_probability_where_there_was_none,
+    other_prior_threshold,
+    another_prior_report,
+    another_date,
+    called_the_same_weights,
+    without_the_prior,
+    without_evidence_of_the_prior,
+    changed_text("change-table", cells_swapped),
+    changed_text("change-table", lambda table: table.replace(" → ", " ← ").replace("0 %", "1 %")),
+]
+
+
+@pytest.mark.parametrize("change", WRONG_CHANGES, ids=lambda change: change.__name__)
+def test_a_changed_comparison_is_noticed(compared, change):
+    with pytest.raises(ResultsInconsistent, match="SR") as caught:
+        check_results(compared.changed("scores", change), compared.evidence)
+
+    assert_names_no_patient(caught.value)
+
+
+def test_a_comparison_without_a_prior_is_noticed(compared):
+    alone = replace(compared.evidence, since=NOTHING_EARLIER)
+
+    with pytest.raises(ResultsInconsistent):
+        check_results(compared.files.values(), alone)
 
 
 # ---- findings on the images ----------------------------------------------------------------------

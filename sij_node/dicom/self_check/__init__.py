@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from pydicom.uid import SegmentationStorage
 
+from sij_node.dicom.read_back.reading import Attributes, read_result
 from sij_node.dicom.self_check.evidence import Evidence, check_found_on_their_sides
 from sij_node.dicom.self_check.identity import (
     Existing,
@@ -21,7 +22,6 @@ from sij_node.dicom.self_check.identity import (
 )
 from sij_node.dicom.self_check.masks import check_masks
 from sij_node.dicom.self_check.presentation import check_presentation
-from sij_node.dicom.self_check.reading import Attributes, read_result
 from sij_node.dicom.self_check.reports import check_report
 from sij_node.errors import ResultsInconsistent
 

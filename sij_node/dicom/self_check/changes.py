@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 from models.findings import HEADS, Finding, Position, Presence, Side
 from sij_node.dicom.comparison import Change, SincePrior
-from sij_node.dicom.self_check.content import Item
-from sij_node.dicom.self_check.evidence import Evidence
-from sij_node.dicom.self_check.vocabulary import (
+from sij_node.dicom.read_back.content import Item
+from sij_node.dicom.read_back.vocabulary import (
     CHANGE,
     CHANGE_TABLE,
     CHANGES,
@@ -20,6 +19,7 @@ from sij_node.dicom.self_check.vocabulary import (
     STUDY_DATE,
     percents_in,
 )
+from sij_node.dicom.self_check.evidence import Evidence
 from sij_node.errors import ResultsInconsistent
 
 SAME_PERCENT = 1e-4

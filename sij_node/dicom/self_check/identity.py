@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from sij_node.dicom.read_back.reading import Attributes
 from sij_node.dicom.self_check.evidence import Evidence
-from sij_node.dicom.self_check.reading import Attributes
 from sij_node.errors import ResultsInconsistent
 
 SAME_AS_IMAGES = (

@@ -28,6 +28,13 @@ REGIONS: Mapping[tuple[Code, Code | None], Region] = MappingProxyType(
     }
 )
 """Bone or joint, and which part of it."""
+SIDED_JOINTS: Mapping[Code, Side] = MappingProxyType(
+    {
+        ("99SIJNODE", "left-sij"): Side.LEFT,
+        ("99SIJNODE", "right-sij"): Side.RIGHT,
+    }
+)
+"""A joint and its side in one code."""
 LESIONS: Mapping[Code, Lesion] = MappingProxyType(
     {
         ("99SIJNODE", "oedema"): Lesion.OEDEMA,
@@ -60,7 +67,7 @@ PRIOR_REPORT: Code = ("DCM", "122075")
 STUDY_DATE: Code = ("DCM", "111060")
 CHANGE_TABLE: Code = ("99SIJNODE", "change-table")
 CHANGE: Code = ("99SIJNODE", "change")
-PRIOR_PROBABILITY: Code = ("99SIJNODE", "prior-probability")
+PRIOR_PROBABILITY: Code = ("99SIJNODE", "prior-score")
 PRIOR_THRESHOLD: Code = ("99SIJNODE", "prior-threshold")
 PRIOR_WEIGHTS: Code = ("99SIJNODE", "prior-weights")
 OTHER_WEIGHTS: Code = ("99SIJNODE", "other-weights")
