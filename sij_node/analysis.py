@@ -7,24 +7,30 @@ import hashlib
 import os
 import resource
 import signal
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import structlog
+import torch
 
 import models
 from models.analyser import Analyser
 from models.weights import WeightsInvalid
-from sij_node.analysis_process import Order, Outcome, answer_orders
+from sij_node.analysis_process import Equipment, Order, Outcome, answer_orders
 from sij_node.config import Config, WorkerConfig
+from sij_node.dicom.key_pictures import drawn, key_pictures
+from sij_node.dicom.results import AnalysedStudy
 from sij_node.errors import WeightsRefused
 from sij_node.jobs import Result
 from sij_node.logs import configure_logging
-from sij_node.pipeline import CheckedResult, Destination, Ports, analyse_study
+from sij_node.pipeline import CheckedResult, Destination, Ports, StudyResults, analyse_study
+from sij_node.record import AnalysisRecord, KeyPicture
 from sij_node.store.reading import read_checked, read_header
-from sij_node.store.secret import tracking_key
+from sij_node.store.secret_key import keyed_hash, secret_key
 from sij_node.store.spool import Spool
+from sij_node.study import Patient
 
 log = structlog.get_logger()
 
@@ -48,24 +54,65 @@ def serve(pipe: Connection, config: Config) -> None:
         return
     _limit_memory(config.worker, analyser)
     log.info("networks ready", model=_named(analyser), device=str(analyser.device))
-    spool = Spool(config.node.data_folder / "spool")
-    answer_orders(pipe, partial(_fulfil, analyser, spool, config))
+    desk = _Desk(analyser, Spool(config.node.data_folder / "spool"), config)
+    answer_orders(pipe, desk.fulfil, desk.draw, partial(_equipment, analyser))
 
 
-def _fulfil(analyser: Analyser, spool: Spool, config: Config, order: Order) -> Outcome:
-    ports = Ports(
-        header=partial(read_header, spool),
-        dataset=partial(read_checked, spool),
-        analyse=analyser.analyse,
-        ae_title=config.node.ae_title,
-        tracking_key=tracking_key(config.node.data_folder),
-    )
-    profile = config.profile_for(order.destination)
-    destination = Destination(profile, order.history, order.priors)
-    study = analyse_study(order.instances, order.conflicts, ports, destination)
-    kept = tuple(_kept(spool, made) for made in study.objects)
-    note = "; ".join(f"series {uid}: {reason}" for uid, reason in study.series.items())
-    return Outcome(kept, study.weights, note, study.rejected)
+@dataclass
+class _Desk:
+    """Where one order after the other is done.
+
+    Parameters
+    ----------
+    undrawn
+        The study that was answered last and its pictures, until they are drawn.
+    """
+
+    analyser: Analyser
+    spool: Spool
+    config: Config
+    undrawn: tuple[AnalysedStudy, tuple[KeyPicture, ...]] | None = None
+
+    def fulfil(self, order: Order) -> Outcome:
+        """Analyse a study and keep its results."""
+        ports = Ports(
+            header=partial(read_header, self.spool),
+            dataset=partial(read_checked, self.spool),
+            analyse=self.analyser.analyse,
+            ae_title=self.config.node.ae_title,
+            pseudonym=self.pseudonym,
+        )
+        profile = self.config.profile_for(order.destination)
+        destination = Destination(profile, order.history, order.priors)
+        study = analyse_study(order.instances, order.conflicts, ports, destination)
+        kept = tuple(_kept(self.spool, made) for made in study.objects)
+        record = self._with_pictures(study, kept)
+        return Outcome(kept, study.weights, _in_short(record), study.rejected, record)
+
+    def pseudonym(self, patient: Patient) -> str:
+        """The same for a patient in every study."""
+        key = secret_key(self.config.node.data_folder)
+        return keyed_hash(key, "tracking", patient.identifier, patient.issuer)
+
+    def _with_pictures(self, study: StudyResults, kept: tuple[Result, ...]) -> AnalysisRecord:
+        if study.study is None or not kept:
+            return study.record
+        pictures = key_pictures(study.study, kept[0].sha256)
+        self.undrawn = study.study, pictures
+        return replace(study.record, pictures=pictures)
+
+    def draw(self) -> None:
+        """Draw the pictures of the study that was answered last; its results do not wait."""
+        if self.undrawn is not None:
+            (study, pictures), self.undrawn = self.undrawn, None
+            for picture, content in zip(pictures, drawn(study), strict=True):
+                self.spool.keep_result(content, picture.file_name)
+
+
+def _in_short(record: AnalysisRecord) -> str:
+    """Which series were used, for the job's history."""
+    used = [f"{one.role} from series {one.number or '?'}" for one in record.series if one.used]
+    return f"{', '.join(used)}; {len(record.series)} series in all" if used else ""
 
 
 def _kept(spool: Spool, made: CheckedResult) -> Result:
@@ -87,6 +134,16 @@ def _limit_memory(worker: WorkerConfig, analyser: Analyser) -> None:
     if analyser.device.type == "cpu":
         limit = worker.memory_limit_mb << 20
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _equipment(analyser: Analyser) -> Equipment:
+    device = analyser.device
+    digests = ", ".join(one.sha256 for one in analyser.identities)
+    if device.type != "cuda":
+        return Equipment(str(device), weights=_named(analyser), weights_sha256=digests)
+    free, total = torch.cuda.mem_get_info(device)
+    name = f"{device} {torch.cuda.get_device_name(device)}"
+    return Equipment(name, (total - free) / 1e6, total / 1e6, _named(analyser), digests)
 
 
 def _named(analyser: Analyser) -> str:

@@ -1,9 +1,9 @@
 """The node: the one place where configuration and parts are put together."""
 
 import os
-import socket
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,29 +11,53 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
+from sij_node.access import Access
+from sij_node.accounts import SessionLimits
+from sij_node.admin import Admin
 from sij_node.analysis_process import AnalysisProcess
+from sij_node.audit import application_activity
+from sij_node.audit_trail import AuditTrail, open_trail
+from sij_node.checkup import Checkup, check_up
 from sij_node.config import Config, DeliveryConfig, PeerConfig, RetryConfig
 from sij_node.courier import Courier
 from sij_node.dicom.scanner import IMAGE_CLASSES
 from sij_node.errors import ConfigurationInvalid
+from sij_node.health import Process, Role
 from sij_node.jobs import RetryPolicy
 from sij_node.network.calling import Caller
 from sij_node.network.folder import contents_of
 from sij_node.network.listener import Listener
 from sij_node.network.reception import Reception
 from sij_node.network.sender import Sender, Sent
+from sij_node.network.witness import Witness
 from sij_node.priors import PriorSearch
 from sij_node.readiness import Readiness, readiness_of
-from sij_node.schedule import Schedule
+from sij_node.schedule import Errand, Schedule
+from sij_node.store.account_table import AccountTable
+from sij_node.store.contacts import ContactBook, ContactTable
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
+from sij_node.store.processes import (
+    BEAT_S,
+    ProcessTable,
+    beating,
+    lives_here,
+    take_leave,
+    this_process,
+)
 from sij_node.store.reading import read_header
+from sij_node.store.secret_key import secret_key
 from sij_node.store.spool import Spool, instance_file_name
 from sij_node.study import ReceivedInstance, Registration
+from sij_node.visitors import Arrivals, Departures
 from sij_node.worker import Worker
+
+if TYPE_CHECKING:
+    from sij_node.web.parts import Parts
 
 log = structlog.get_logger()
 
@@ -42,10 +66,21 @@ DRAIN_S = 20.0
 
 @dataclass(frozen=True)
 class Store:
-    """The job table and the spool of one configuration."""
+    """The job table, the accounts and the spool of one configuration."""
 
     table: JobTable
+    accounts: AccountTable
     spool: Spool
+    processes: ProcessTable
+    contacts: ContactTable
+
+    def check_up(self, config: Config) -> Checkup:
+        """The node's health now, in words."""
+        return check_up(config, self.table.database, self.spool)
+
+    def patient_of(self, study_uid: str) -> str:
+        """The patient identifier of a study, for the audit trail; never to be logged."""
+        return next((one.patient_id for one in self.table.instances(study_uid)), "")
 
 
 @contextmanager
@@ -59,7 +94,14 @@ def open_store(config: Config) -> Iterator[Store]:
     spool = Spool(config.node.data_folder / "spool")
     engine = open_database(config.database_url)
     try:
-        yield Store(JobTable(engine), spool)
+        table = JobTable(engine)
+        yield Store(
+            table,
+            AccountTable(table.database),
+            spool,
+            ProcessTable(table.database),
+            ContactTable(table.database),
+        )
     finally:
         engine.dispose()
 
@@ -78,21 +120,57 @@ def listen(config: Config, stop: threading.Event) -> None:
     """
     with open_store(config) as store:
         store.spool.clear_incoming()
-        listener = Listener(
-            config.listener, config.node.ae_title, config.peer, _reception(config, store)
-        )
-        schedule = _schedule(config, store)
-        listener.start()
-        schedule.start()
-        try:
-            stop.wait()
-        finally:
-            listener.stop(DRAIN_S)
-            schedule.stop()
+        book = ContactBook(store.contacts)
+        with audited(config, Role.LISTENER) as trail:
+            arrivals = Arrivals(
+                book,
+                trail,
+                [peer.ae_title for peer in config.peer],
+                config.audit.accepted_associations,
+            )
+            reception = _reception(config, store, arrivals)
+            listener = Listener(config.listener, config.node.ae_title, config.peer, reception)
+            me = this_process(Role.LISTENER)
+            schedule = _schedule(config, store, _signs_of_life(store, me, book))
+            listener.start()
+            schedule.start()
+            try:
+                stop.wait()
+            finally:
+                listener.stop(DRAIN_S)
+                schedule.stop()
+                take_leave(store.processes, me, book.write)
     log.info("listener stopped")
 
 
-def _reception(config: Config, store: Store) -> Reception:
+@contextmanager
+def audited(config: Config, role: Role) -> Iterator[AuditTrail]:
+    """Open the audit trail of a process, and record that the process starts and stops.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If the certificates of [audit] cannot be used.
+    """
+    trail = open_trail(config)
+    trail.record(application_activity(trail.node, role, started=True))
+    try:
+        yield trail
+    finally:
+        trail.record(application_activity(trail.node, role, started=False))
+        trail.close()
+
+
+def _signs_of_life(store: Store, me: Process, book: ContactBook) -> tuple[Errand, ...]:
+    """What the listener's clock writes down: as long as it does, the clock is alive too."""
+    return (
+        Errand("report this process", BEAT_S, lambda: store.processes.beat(me)),
+        Errand("forget processes", 60.0, lambda: store.processes.succeed(me, lives_here)),
+        Errand("note contacts", BEAT_S, book.write),
+    )
+
+
+def _reception(config: Config, store: Store, witness: Witness) -> Reception:
     priorities = {peer.ae_title: peer.priority for peer in config.peer}
 
     def register(instance: ReceivedInstance) -> Registration:
@@ -106,10 +184,11 @@ def _reception(config: Config, store: Store) -> Reception:
         refuse=store.table.refuse,
         room=lambda: store.spool.free_mb() >= config.spool.min_free_mb,
         max_nesting=config.listener.max_nesting,
+        witness=witness,
     )
 
 
-def _schedule(config: Config, store: Store) -> Schedule:
+def _schedule(config: Config, store: Store, errands: Sequence[Errand]) -> Schedule:
     def look_at(received: Sequence[ReceivedInstance]) -> Readiness:
         return readiness_of(received, partial(read_header, store.spool), config.priority_rule)
 
@@ -121,6 +200,7 @@ def _schedule(config: Config, store: Store) -> Schedule:
         lease_s=config.worker.lease_s,
         look_at=look_at,
         clear_spool=lambda: clear_spool(store, config.spool.keep_days, datetime.now(UTC)),
+        errands=errands,
     )
 
 
@@ -153,16 +233,24 @@ def work(config: Config, stop: threading.Event) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Nor share out numpy's small products, which takes longer than doing them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    name = f"{socket.gethostname()}:{os.getpid()}"
-    with open_store(config) as store, ThreadPoolExecutor(1, "courier") as threads:
-        delivering = threads.submit(_courier(config, store, name, stop).run)
+    me = this_process(Role.WORKER)
+    with (
+        open_store(config) as store,
+        audited(config, Role.WORKER) as trail,
+        ThreadPoolExecutor(1, "courier") as threads,
+    ):
+        book = ContactBook(store.contacts)
+        worker = _worker(config, store, me.name, stop)
+        departures = Departures(book, trail, store.patient_of)
+        delivering = threads.submit(_courier(config, store, me.name, stop, departures).run)
         delivering.add_done_callback(lambda _: stop.set())
-        try:
-            _worker(config, store, name, stop).run()
-        finally:
-            stop.set()
-        delivering.result()  # had it failed, this process ends with its error
-    log.info("worker stopped", worker=name)
+        with beating(store.processes, lambda: worker.described(me), book.write):
+            try:
+                worker.run()
+            finally:
+                stop.set()
+            delivering.result()  # had it failed, this process ends with its error
+    log.info("worker stopped", worker=me.name)
 
 
 def _worker(config: Config, store: Store, name: str, stop: threading.Event) -> Worker:
@@ -189,7 +277,9 @@ def analyse_in_child(pipe: Connection, config: Config) -> None:
     serve(pipe, config)
 
 
-def _courier(config: Config, store: Store, name: str, stop: threading.Event) -> Courier:
+def _courier(
+    config: Config, store: Store, name: str, stop: threading.Event, departures: Departures
+) -> Courier:
     sender = Sender(config.node.ae_title, config.delivery, config.listener.tls)
     return Courier(
         name,
@@ -201,11 +291,75 @@ def _courier(config: Config, store: Store, name: str, stop: threading.Event) -> 
         _policy(config.retry, config.retry.delivery_attempts),
         config.worker.lease_s,
         stop,
+        departures,
     )
 
 
 def _policy(retry: RetryConfig, attempts: int) -> RetryPolicy:
     return RetryPolicy(attempts, retry.first_wait_s, retry.max_wait_s)
+
+
+# ---- the page and the API -----------------------------------------------------------------------
+
+
+def access_to(config: Config, store: Store) -> Access:
+    """Who may use the page and the API of a node."""
+    limits = SessionLimits(
+        idle=timedelta(minutes=config.web.idle_minutes),
+        longest=timedelta(hours=config.web.session_hours),
+    )
+    return Access(store.accounts, limits, _now, time.monotonic)
+
+
+def web_parts(config: Config, store: Store) -> "Parts":
+    """What the page and the API are put together from."""
+    from sij_node.web.parts import Parts  # noqa: PLC0415 - only this process needs it
+
+    return Parts(
+        config=config,
+        admin=partial(Admin, store.table),
+        access=access_to(config, store),
+        spool=store.spool,
+        echo=Sender(config.node.ae_title, config.delivery, config.listener.tls).echo,
+        clock=_now,
+        key=secret_key(config.node.data_folder),
+    )
+
+
+def serve_page(config: Config, stop: threading.Event, announce: Callable[[str], None]) -> None:
+    """Serve the page and the API until `stop` is set.
+
+    Parameters
+    ----------
+    announce
+        Told how to set the first administrator's password, as long as there is none.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If the address cannot be listened on, or the certificate cannot be used.
+    DatabaseUnavailable, SpoolUnavailable
+    """
+    from sij_node.web.app import create_app, serve  # noqa: PLC0415 - only this process needs it
+
+    with open_store(config) as store:
+        parts = web_parts(config, store)
+        secret = parts.access.first_invitation()
+        if secret is not None:
+            link = invitation_link(config, secret)
+            announce(f"Set the administrator's password within 24 hours: {link}")
+        me = this_process(Role.WEB)
+        with beating(store.processes, lambda: me):
+            serve(create_app(parts), config.web, stop)
+
+
+def invitation_link(config: Config, secret: str) -> str:
+    """Where somebody who was invited sets their password."""
+    return f"{config.web.url}/welcome/{secret}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 # ---- trying things out -------------------------------------------------------------------------

@@ -4,8 +4,8 @@ Nothing here touches a socket, a file or a database: how instances are read and 
 are comes in as plain callables.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from pydicom import Dataset
 
@@ -17,7 +17,7 @@ from sij_node.dicom.analysed import AnalysedSeries
 from sij_node.dicom.comparison import NO_PRIORS, Moment, Priors, SincePrior, since_prior
 from sij_node.dicom.document import first_header
 from sij_node.dicom.headers import patient_of, text
-from sij_node.dicom.origin import Network, ResultContext, inputs_digest, to_part10, tracked_as
+from sij_node.dicom.origin import Network, ResultContext, inputs_digest, to_part10
 from sij_node.dicom.report import not_analysed_report
 from sij_node.dicom.results import AnalysedStudy, ResultObject, result_objects
 from sij_node.dicom.revisions import Revision, in_history
@@ -31,8 +31,9 @@ from sij_node.errors import (
     PairMissing,
 )
 from sij_node.profiles import MINIMAL, Profile
-from sij_node.readiness import Read, SeriesMap, image_series
-from sij_node.study import ReceivedInstance, Refusal, only_patient
+from sij_node.readiness import Read, SeriesMap, image_series, series_uses
+from sij_node.record import NOTHING_KEPT, AnalysisRecord, UsedNetwork
+from sij_node.study import Patient, ReceivedInstance, Refusal, only_patient
 
 Analyse = Callable[[Volume, Volume], Analysis]
 Progress = Callable[[str], None]
@@ -54,8 +55,9 @@ class Ports:
         Told the name of each stage as it begins.
     ae_title
         The node's own; every result names it.
-    tracking_key
-        The node's secret, as in `sij_node.dicom.origin.tracked_as`.
+    pseudonym
+        What stands for a patient wherever a lesion is tracked from study to study, so that
+        nobody without the node's secret can find out who it is.
     """
 
     header: Read
@@ -63,7 +65,7 @@ class Ports:
     analyse: Analyse
     progress: Progress = lambda stage: None
     ae_title: str = "SIJ_NODE"
-    tracking_key: bytes = field(default=b"", repr=False)
+    pseudonym: Callable[[Patient], str] = lambda patient: ""
 
 
 @dataclass(frozen=True)
@@ -110,15 +112,18 @@ class StudyResults:
     ----------
     weights
         The networks that took part, as one line for people.
-    series
-        For every series why it was used or not, by its UID.
+    record
+        What people can look at besides; still without pictures.
+    study
+        What pictures can be drawn from.
     rejected
         Why the study was not analysed, if it was not; then the only object says so.
     """
 
     objects: tuple[CheckedResult, ...]
     weights: str = ""
-    series: Mapping[str, str] = field(default_factory=dict)
+    record: AnalysisRecord = NOTHING_KEPT
+    study: AnalysedStudy | None = None
     rejected: InputRejected | None = None
 
 
@@ -149,7 +154,9 @@ def analyse_study(
         _check_no_conflict(conflicts)
         return _results_of(images, ports, destination)
     except InputRejected as error:
-        return StudyResults(_not_analysed(images, error, ports, destination), rejected=error)
+        notice = _not_analysed(images, error, ports, destination)
+        record = AnalysisRecord(series_uses(images, ports.header))
+        return StudyResults(notice, record=record, rejected=error)
 
 
 def _results_of(images: SeriesMap, ports: Ports, destination: Destination) -> StudyResults:
@@ -177,7 +184,21 @@ def _results_of(images: SeriesMap, ports: Ports, destination: Destination) -> St
     weights = ", ".join(f"{one.name} {one.version}" for one in analysis.networks)
     evidence = Evidence(tuple(study.headers), study.series, tuple(study.findings), context.since)
     objects = _checked(result_objects(study, context), evidence, ports)
-    return StudyResults(objects, weights, choice.reasons)
+    return StudyResults(objects, weights, _record(images, study, context, ports), study)
+
+
+def _record(
+    images: SeriesMap, study: AnalysedStudy, context: ResultContext, ports: Ports
+) -> AnalysisRecord:
+    return AnalysisRecord(
+        series=series_uses(images, ports.header),
+        findings=tuple(study.findings),
+        networks=tuple(
+            UsedNetwork(one.name, one.version, one.weights_sha256, one.intended_use)
+            for one in context.networks
+        ),
+        remarks=tuple(study.remarks),
+    )
 
 
 def _checked(
@@ -246,6 +267,7 @@ def _context(
     ports: Ports,
     destination: Destination,
 ) -> ResultContext:
+    patient = used[0].patient
     return ResultContext(
         inputs_sha256=inputs_digest((one.sop_instance_uid, one.sha256) for one in used),
         networks=tuple(
@@ -254,7 +276,7 @@ def _context(
         software_version=__version__,
         moment=max(one.received_at for one in used),
         profile=destination.profile,
-        tracked=tracked_as(used[0].patient, ports.tracking_key),
+        tracked=ports.pseudonym(patient) if patient.is_named else "",
     )
 
 

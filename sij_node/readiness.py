@@ -1,4 +1,7 @@
-"""Whether a study that is still arriving is ready to be analysed, and how urgent it is."""
+"""Whether a study that is still arriving is ready to be analysed, and how urgent it is.
+
+And what each of its series is to the node, for those who want to know why.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,9 +9,18 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 from sij_node.config import PriorityRule
-from sij_node.dicom.headers import texts
+from sij_node.dicom.headers import text, texts
 from sij_node.dicom.scanner import IMAGE_CLASSES
-from sij_node.dicom.sequences import acquisition_facts, is_pair_complete
+from sij_node.dicom.sequences import (
+    AcquisitionFacts,
+    Role,
+    acquisition_facts,
+    choose_pair,
+    is_pair_complete,
+    role_of,
+)
+from sij_node.errors import InputRejected, PairMissing
+from sij_node.record import SeriesUse
 from sij_node.study import ReceivedInstance
 
 Read = Callable[[ReceivedInstance], Dataset]
@@ -59,3 +71,50 @@ def _priority(headers: Iterable[Dataset], rules: Sequence[PriorityRule]) -> int 
         if any(rule.contains.lower() in value.lower() for value in texts(header, rule.keyword))
     ]
     return max(applying, default=None)
+
+
+def series_uses(images: SeriesMap, read_header: Read) -> tuple[SeriesUse, ...]:
+    """What each series of a study is or was to the analysis, in the order of their numbers."""
+    headers = {uid: _header(series[0], read_header) for uid, series in images.items()}
+    facts = {
+        uid: acquisition_facts(header, slices=len(images[uid]))
+        for uid, header in headers.items()
+        if header is not None
+    }
+    chosen, reasons = _choice(facts)
+    uses = [
+        SeriesUse(
+            series_uid=uid,
+            number=text(header, "SeriesNumber") if header else "",
+            description=text(header, "SeriesDescription") if header else "",
+            images=facts[uid].slices if header else len(images[uid]),
+            role=str(role_of(facts[uid]).role) if header else str(Role.OTHER),
+            used=uid in chosen,
+            reason=reasons.get(uid, "not used: its first image cannot be read"),
+        )
+        for uid, header in headers.items()
+    ]
+    return tuple(sorted(uses, key=lambda use: (len(use.number), use.number, use.series_uid)))
+
+
+def _header(instance: ReceivedInstance, read_header: Read) -> Dataset | None:
+    try:
+        return read_header(instance)
+    except InputRejected:
+        return None
+
+
+def _choice(facts: Mapping[str, AcquisitionFacts]) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """The series that make the pair, and the reason for and against each."""
+    try:
+        choice = choose_pair(facts)
+    except PairMissing:
+        return (), {uid: _why_no_pair(one) for uid, one in facts.items()}
+    return (choice.t1_series_uid, choice.stir_series_uid), choice.reasons
+
+
+def _why_no_pair(facts: AcquisitionFacts) -> str:
+    found = role_of(facts)
+    if found.role is Role.OTHER:
+        return f"not used: {found.reason}"
+    return f"not used: a {found.role}, but there is no series to pair it with ({found.reason})"

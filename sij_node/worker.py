@@ -3,12 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
 from sij_node.analysis_process import AnalysisProcess, Answer, Order, Stopping
 from sij_node.dicom.comparison import NO_PRIORS, Priors
 from sij_node.errors import LeaseLost, NodeError, WorkerLost
+from sij_node.health import Process
 from sij_node.jobs import Job, RetryPolicy
 from sij_node.store.job_table import JobTable
 from sij_node.store.lease import Lease, held, one_after_the_other
@@ -51,6 +53,11 @@ class Worker:
         self._stop = stop
         self._priors_for = priors_for
         self._drain_until = float("inf")
+        self._in_hand: int | None = None
+
+    def described(self, process: Process) -> Process:
+        """What this process can say of itself now."""
+        return replace(process, job_id=self._in_hand, **vars(self._analysis.equipment))
 
     def run(self, idle_s: float = 1.0) -> None:
         """Work until `stop` is set; a study in hand is finished first, within `DRAIN_S`.
@@ -70,9 +77,14 @@ class Worker:
     def analyse_next(self) -> bool:
         """Analyse one queued study; False when there is none."""
         job = self._table.claim(self._name)
-        if job is not None:
+        if job is None:
+            return False
+        self._in_hand = job.job_id
+        try:
             self._analyse(job)
-        return job is not None
+        finally:
+            self._in_hand = None
+        return True
 
     def _analyse(self, job: Job) -> None:
         began = time.monotonic()
@@ -109,10 +121,16 @@ class Worker:
             return self._table.fail(job, answer, self._policy, self._name)
         if answer.rejected is not None:
             return self._table.reject(
-                job, answer.rejected, answer.results, job.source_ae, self._name
+                job, answer.rejected, answer.results, job.source_ae, self._name, answer.record
             )
         return self._table.store_results(
-            job, answer.results, job.source_ae, self._name, answer.weights, answer.note
+            job,
+            answer.results,
+            job.source_ae,
+            self._name,
+            answer.weights,
+            answer.note,
+            answer.record,
         )
 
     def _may_go_on(self, lease: Lease) -> None:

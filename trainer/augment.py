@@ -1,7 +1,8 @@
-"""Training images moved, turned, scaled, mirrored and blurred, and their contours with them.
+"""Training images moved, bent, mirrored and spoilt, and their contours with them.
 
 Source: paper, "Implementation details": translation ±20 %, scale ±20 %, rotation ±15°, left-right
-flip, Gaussian noise, Gaussian blur.
+flip, Gaussian noise, Gaussian blur. Beyond the paper: bending, other grey curves, an uneven coil,
+coarse pixels and empty borders, so that a network relies on shape more than on a scanner's looks.
 """
 
 from dataclasses import dataclass
@@ -10,15 +11,21 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
+BRIGHTEST = 2.0
+"""Normalised intensities lie between 0 and this."""
+
+KNOTS = 8
+
 
 @dataclass(frozen=True)
 class Movement:
-    """How far an image may be moved; a share of its side, a share, degrees, a chance."""
+    """How far an image may be moved: a share of its side, a share, degrees, a chance, pixels."""
 
     translation: float = 0.2
     scale: float = 0.2
     rotation_deg: float = 15.0
     flip: float = 0.5
+    bending_px: float = 0.0
 
 
 def random_moves(
@@ -61,20 +68,199 @@ def moved_images(images: Tensor, moves: Tensor, mode: str = "bilinear") -> Tenso
     return nnf.grid_sample(images, grid, mode=mode, align_corners=False)
 
 
-def worsened(images: Tensor, generator: torch.Generator, noise: float = 0.06) -> Tensor:
-    """Images ``(n, 1, size, size)`` with another gain, some of them blurred, all of them noisy."""
+@dataclass(frozen=True)
+class Spoiling:
+    """How an image's looks may be changed; each is 0 for never.
+
+    Parameters
+    ----------
+    gain
+        Intensities are multiplied by up to 1 ± this.
+    curve
+        How far the grey curve may leave the straight line; 0.5 doubles or halves a contrast.
+    reversal
+        Chance that a part of the grey curve falls instead of rising.
+    bias
+        Unevenness of the coil, as the exponent at the image's border.
+    blur, coarse
+        Chances of a blur, and of pixels up to three times as large along one direction.
+    noise
+        Highest standard deviation.
+    border
+        Chance that strips at two opposite sides are empty, as beside an image padded to a square.
+    """
+
+    gain: float = 0.2
+    curve: float = 0.0
+    reversal: float = 0.0
+    bias: float = 0.0
+    blur: float = 0.3
+    coarse: float = 0.0
+    noise: float = 0.06
+    border: float = 0.0
+
+
+PAPER = Spoiling()
+"""Blur and noise only."""
+
+BEYOND = Spoiling(
+    gain=0.3, curve=0.5, reversal=0.15, bias=0.5, blur=0.35, coarse=0.3, noise=0.2, border=0.2
+)
+"""For contours: looks that no scanner gives."""
+
+LIKELY = Spoiling(gain=0.2, curve=0.2, bias=0.3, blur=0.3, coarse=0.2, noise=0.12)
+"""For lesions: what tells them apart must survive."""
+
+
+def spoilt(images: Tensor, spoiling: Spoiling, generator: torch.Generator) -> Tensor:
+    """Images with other looks, all channels of an image alike but for their noise.
+
+    Parameters
+    ----------
+    images
+        ``(n, channels, size, size)``, 0 to 2.
+    """
+    images = _through_grey_curves(images, spoiling, generator)
+    images = _unevenly_lit(images, spoiling.bias, generator)
+    images = images * (1 + spoiling.gain * _signed(len(images), generator))
+    images = _coarsened(images, spoiling.coarse, generator)
+    images = _some_blurred(images, spoiling.blur, generator)
+    level = spoiling.noise * torch.rand(len(images), 1, 1, 1, generator=generator).square()
+    images = (images + level * torch.randn(images.shape, generator=generator)).clamp(min=0)
+    return _bordered(images, spoiling.border, generator)
+
+
+def _signed(count: int, generator: torch.Generator) -> Tensor:
+    return 2 * torch.rand(count, 1, 1, 1, generator=generator) - 1
+
+
+def _through_grey_curves(images: Tensor, spoiling: Spoiling, generator: torch.Generator) -> Tensor:
+    """Each image through its own curve of straight pieces; as bright as before at its brightest."""
+    if not spoiling.curve:
+        return images
     count = len(images)
-    gain = 1 + 0.2 * (2 * torch.rand(count, 1, 1, 1, generator=generator) - 1)
-    blurred = torch.rand(count, generator=generator) < 0.3
-    images = images * gain
-    images[blurred] = _blurred(images[blurred], float(torch.rand(1, generator=generator)) + 0.3)
-    level = noise * torch.rand(count, 1, 1, 1, generator=generator)
-    return images + level * torch.randn(images.shape, generator=generator)
+    rises = torch.exp(spoiling.curve * torch.randn(count, KNOTS, generator=generator))
+    falls = torch.rand(count, generator=generator) < spoiling.reversal
+    start = torch.randint(1, KNOTS // 2, (count, 1), generator=generator)
+    at = torch.arange(KNOTS)[None]
+    falling = falls[:, None] & (at >= start) & (at < start + KNOTS // 4)
+    rises = torch.where(falling, -rises, rises)
+    heights = nnf.pad(rises.cumsum(dim=1), (1, 0)) * (BRIGHTEST / KNOTS)
+    place = (images * (KNOTS / BRIGHTEST)).clamp(0, KNOTS - 1e-4)
+    low = place.long()
+    flat = low.flatten(1)
+    below = heights.gather(1, flat).view_as(images)
+    above = heights.gather(1, flat + 1).view_as(images)
+    curved = (below + (above - below) * (place - low)).clamp(min=0)
+    return curved * (_brightest(images) / _brightest(curved).clamp(min=1e-3))
+
+
+def _brightest(images: Tensor) -> Tensor:
+    """The 99th percentile of each image, ``(n, 1, 1, 1)``, from every third pixel."""
+    return images[:, :, ::3, ::3].flatten(1).quantile(0.99, dim=1)[:, None, None, None]
+
+
+def _unevenly_lit(images: Tensor, bias: float, generator: torch.Generator) -> Tensor:
+    if not bias:
+        return images
+    line = torch.linspace(-1, 1, images.shape[-1])
+    down, across = line[:, None], line[None, :]
+    shapes = torch.stack(
+        [
+            down + 0 * across,
+            across + 0 * down,
+            down * across,
+            down**2 - across**2,
+            down**2 + across**2,
+        ]
+    )
+    weights = bias * (2 * torch.rand(len(images), len(shapes), generator=generator) - 1) / 2
+    return images * torch.exp(torch.einsum("nk,krc->nrc", weights, shapes))[:, None]
+
+
+def _coarsened(images: Tensor, chance: float, generator: torch.Generator) -> Tensor:
+    """Some images as if measured with fewer rows or columns, then interpolated."""
+    chosen = torch.rand(len(images), generator=generator) < chance
+    if not bool(chosen.any()):
+        return images
+    size = images.shape[-1]
+    drawn = torch.rand(2, generator=generator)
+    few = int(size / (1.2 + 1.8 * float(drawn[0])))
+    shape = (few, size) if drawn[1] < 0.5 else (size, few)
+    small = nnf.interpolate(images[chosen], size=shape, mode="area")
+    images = images.clone()
+    images[chosen] = nnf.interpolate(small, size=(size, size), mode="bilinear", align_corners=False)
+    return images
+
+
+def _bordered(images: Tensor, chance: float, generator: torch.Generator) -> Tensor:
+    """Some images with empty strips of up to an eighth at two opposite sides."""
+    chosen = torch.rand(len(images), generator=generator) < chance
+    width = int(images.shape[-1] / 8 * float(torch.rand(1, generator=generator)))
+    if not width or not bool(chosen.any()):
+        return images
+    inner = torch.zeros(images.shape[-2:])
+    inner[width:-width] = 1
+    if torch.rand(1, generator=generator) < 0.5:
+        inner = inner.T
+    return torch.where(chosen[:, None, None, None], images * inner, images)
+
+
+def _some_blurred(images: Tensor, chance: float, generator: torch.Generator) -> Tensor:
+    chosen = torch.rand(len(images), generator=generator) < chance
+    spread_px = float(torch.rand(1, generator=generator)) + 0.3
+    if not bool(chosen.any()):
+        return images
+    images = images.clone()
+    images[chosen] = _blurred(images[chosen], spread_px)
+    return images
+
+
+def bent(
+    images: Tensor, points: Tensor, reach_px: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Images and their points bent like rubber, each in its own way.
+
+    Parameters
+    ----------
+    images
+        ``(n, channels, size, size)``.
+    points
+        (row, column) pixel indices, ``(n, …, 2)``; NaN stays NaN.
+    reach_px
+        About how far the furthest pixel moves.
+
+    Returns
+    -------
+    tuple
+        Images and points; a point stays on what it lay on to about a hundredth of `reach_px`.
+    """
+    if not reach_px:
+        return images, points
+    count, size = len(images), images.shape[-1]
+    coarse = (2 * torch.rand(count, 2, 5, 5, generator=generator) - 1) * reach_px
+    drift = nnf.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=True)
+    index = torch.arange(size, dtype=torch.float32)
+    here = torch.stack(torch.meshgrid(index, index, indexing="ij"))
+    from_where = (here + drift).permute(0, 2, 3, 1)
+    seen = nnf.grid_sample(images, _grid(from_where, size), align_corners=True)
+    flat = points.reshape(count, -1, 1, 2)
+    there = flat
+    for _ in range(4):  # where p + drift(p) is the point
+        at = nnf.grid_sample(drift, _grid(there.nan_to_num(), size), align_corners=True)
+        there = flat - at.permute(0, 2, 3, 1)
+    return seen, there.reshape(points.shape)
+
+
+def _grid(rows_columns: Tensor, size: int) -> Tensor:
+    """Pixel indices as grid_sample counts with aligned corners: (column, row), -1 to 1."""
+    return (2 * rows_columns / (size - 1) - 1).flip(-1)
 
 
 def _blurred(images: Tensor, spread_px: float) -> Tensor:
     line = torch.arange(-3, 4, dtype=torch.float32)
     kernel = torch.exp(-(line**2) / (2 * spread_px**2))
     kernel = kernel / kernel.sum()
-    rows = nnf.conv2d(images, kernel.view(1, 1, -1, 1), padding=(3, 0))
-    return nnf.conv2d(rows, kernel.view(1, 1, 1, -1), padding=(0, 3))
+    flat = images.flatten(0, 1).unsqueeze(1)
+    rows = nnf.conv2d(flat, kernel.view(1, 1, -1, 1), padding=(3, 0))
+    return nnf.conv2d(rows, kernel.view(1, 1, 1, -1), padding=(0, 3)).view_as(images)

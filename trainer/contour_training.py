@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from models.contour_unet import CHANNELS_PER_JOINT, FIELD_ROW, SIDES, SINK, SOURCE
 from models.findings import Side
 from models.walk import WalkRules, contours_from_maps, peaks
-from trainer.augment import Movement, moved_images, moved_points, random_moves, worsened
+from trainer.augment import (
+    Movement,
+    Spoiling,
+    bent,
+    moved_images,
+    moved_points,
+    random_moves,
+    spoilt,
+)
 from trainer.cases import GREY_PER_UNIT, StoredCase, read_case
 from trainer.fields import Field, Grid, area_between, heatmaps, spread_px, taught_field
 from trainer.metrics import ContourError, ContourScores, contour_error, contour_scores
@@ -58,7 +66,11 @@ def read_slices(folder: Path, seeds: range) -> SliceStock:
 
 
 def batches(
-    stock: SliceStock, size: int, movement: Movement, generator: torch.Generator
+    stock: SliceStock,
+    size: int,
+    movement: Movement,
+    spoiling: Spoiling,
+    generator: torch.Generator,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Augmented images ``(n, 1, 224, 224)`` and contours ``(n, 2, 16, 2)``, without end."""
     with_joint = stock.shows_joint.nonzero()[:, 0]
@@ -72,7 +84,10 @@ def batches(
         moves, flipped = random_moves(size, movement, generator)
         contours = moved_points(stock.contours[chosen], moves, images.shape[-1])
         contours[flipped] = contours[flipped].flip(1)
-        yield worsened(moved_images(images, moves), generator), contours
+        images, contours = bent(
+            moved_images(images, moves), contours, movement.bending_px, generator
+        )
+        yield spoilt(images, spoiling, generator), contours
 
 
 def _some(pool: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -81,10 +96,14 @@ def _some(pool: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What the network should have said; fields only of the joints that are there."""
+    """What the network should have said; fields only of the joints that are there.
+
+    A joint that the image's border cuts is not judged, for what is left of it is no rule of ours.
+    """
 
     heat: Tensor
     there: Tensor
+    judged: Tensor
     field: Tensor
     field_weight: Tensor
     field_first: tuple[int, int]
@@ -99,7 +118,10 @@ def targets(
     Heatmaps are ``(n, 2, 2, size, size)``; the field of each joint that is seen is given on every
     second row and column, from a random first one, which saves most of the time.
     """
-    there = ~contours[:, :, 0, 0].isnan()
+    outside = ((contours < 0) | (contours > size_px - 1)).any(dim=3)
+    seen = ~contours[:, :, 0, 0].isnan()
+    there = seen & ~outside.any(dim=2)
+    judged = there | ~seen | outside.all(dim=2)
     lines = contours[there]
     both = there.all(dim=1, keepdim=True).expand(-1, 2)[there]
     filled = contours.nan_to_num()
@@ -111,14 +133,17 @@ def targets(
     row, column = torch.randint(FIELD_STRIDE, (2,), generator=generator).tolist()
     field, distance = taught_field(kind, lines, Grid.of(size_px, FIELD_STRIDE, (row, column)))
     near = torch.exp(-(distance**2) / (2 * FIELD_REACH_PX**2))
-    return Targets(heat, there, field, FIELD_FLOOR + (1 - FIELD_FLOOR) * near, (row, column))
+    return Targets(
+        heat, there, judged, field, FIELD_FLOOR + (1 - FIELD_FLOOR) * near, (row, column)
+    )
 
 
 def contour_loss(maps: Tensor, wanted: Targets) -> Tensor:
     """Weighted L2 of the heatmaps, and of the field where there is a joint."""
     joints = maps.view(len(maps), len(SIDES), -1, *maps.shape[2:])
     miss = (joints[:, :, :FIELD_ROW] - wanted.heat).square()
-    heat = ((1 + HEAT_PEAK_WEIGHT * wanted.heat) * miss).mean()
+    judged = wanted.judged[:, :, None, None, None]
+    heat = (judged * (1 + HEAT_PEAK_WEIGHT * wanted.heat) * miss).mean()
     row, column = wanted.field_first
     field = joints[:, :, FIELD_ROW:, row::FIELD_STRIDE, column::FIELD_STRIDE][wanted.there]
     astray = (field - wanted.field).square().sum(dim=1)

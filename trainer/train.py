@@ -17,7 +17,7 @@ from models.lesion_resnet34 import LesionArchitecture, LesionResNet34
 from models.preprocess import PREPROCESSING_VERSION
 from models.walk import WalkRules
 from models.weights import INTENDED_USE, Card, load_network, read_card, save_network
-from trainer.augment import Movement
+from trainer.augment import BEYOND, Movement
 from trainer.cascade import cascade_answers
 from trainer.cases import prepare_cases
 from trainer.contour_training import (
@@ -38,7 +38,7 @@ from trainer.experiment import (
 from trainer.fit import fit
 from trainer.lesion_training import (
     answers,
-    head_thresholds,
+    chosen_settings,
     lesion_batches,
     lesion_logits,
     lesion_loss,
@@ -48,6 +48,8 @@ from trainer.lesion_training import (
 from trainer.metrics import pointing_scores
 
 WEIGHTS_FOLDER = Path("models/weights")
+
+WIDE = Movement(translation=0.2, scale=0.3, rotation_deg=20.0, bending_px=4.0)
 
 
 class Network(StrEnum):
@@ -100,7 +102,7 @@ def _trained_contour(plan: Experiment, runs: Path) -> tuple[ContourUNet, dict[st
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(plan.seed)
     stock = read_slices(runs / CASES, range(*plan.cases.training))
-    drawn = batches(stock, plan.batch, Movement(), generator)
+    drawn = batches(stock, plan.batch, WIDE, BEYOND, generator)
 
     def loss_of_step(_: int) -> Tensor:
         images, contours = next(drawn)
@@ -133,8 +135,13 @@ def _trained_lesion(plan: Experiment, runs: Path) -> tuple[LesionResNet34, dict[
         return lesion_loss(logits.float(), positive)
 
     fit(network, loss_of_step, plan, generator, runs / f"{plan.name}-{plan.version}")
-    validation = answers(network, read_joints(runs / CASES, range(*plan.cases.validation)))
-    return network, {"roi": asdict(plan.roi), "thresholds": head_thresholds(validation)}
+    return network, {"roi": asdict(plan.roi)} | _chosen_settings(network, plan, runs)
+
+
+def _chosen_settings(network: LesionResNet34, plan: Experiment, runs: Path) -> dict[str, Any]:
+    first, last = plan.cases.validation
+    validation = answers(network, read_joints(runs / CASES, range(first, last)))
+    return chosen_settings(validation, f"phantom cases {first} to {last - 1}")
 
 
 def _continue_from(start: str, network: nn.Module) -> None:
@@ -171,6 +178,27 @@ def _code_version() -> str:
 def _written(value: float) -> float | str:
     """A score as JSON can hold it."""
     return "beyond: too many were missed" if math.isinf(value) else round(value, 3)
+
+
+def calibrate(
+    experiment: ExperimentFile,
+    weights: WeightsFolder = WEIGHTS_FOLDER,
+    runs: RunsFolder = RUNS_FOLDER,
+) -> None:
+    """Fit the shipped lesion network's probabilities and thresholds on the validation cases.
+
+    The weights stay as they are; what was measured before is taken off the card.
+    """
+    plan = read_experiment(experiment)
+    folder = weights / Network.LESION
+    loaded = load_network(folder)
+    if not isinstance(loaded.network, LesionResNet34):
+        raise ExperimentInvalid(f"{folder} holds no lesion network")
+    prepare_cases(range(*plan.cases.validation), runs / CASES, plan.roi)
+    settings = dict(loaded.card.settings) | _chosen_settings(loaded.network, plan, runs)
+    save_network(loaded.network, replace(loaded.card, settings=settings, metrics={}), folder)
+    for name in ("calibration", "thresholds", "thresholds_chosen"):
+        print(f"{name}: {settings[name]}")
 
 
 def evaluate(

@@ -8,7 +8,6 @@ Source: DICOM PS3.3 C.7.1.1 and C.7.2.1 (patient and study), C.12.1 (SOP Common)
 """
 
 import hashlib
-import hmac
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -28,7 +27,6 @@ from sij_node.dicom.part10 import part10_header
 from sij_node.dicom.wording import WORDINGS, Wording
 from sij_node.jobs import Result
 from sij_node.profiles import MINIMAL, Profile, SeriesKind
-from sij_node.study import Patient
 
 MANUFACTURER = "sij_node"
 MODEL = "sij_node sacroiliac joint analysis"
@@ -103,8 +101,8 @@ class ResultContext:
     since
         What the study is compared with.
     tracked
-        What tracking UIDs follow from: `tracked_as` of the patient, or empty where only the
-        study can be told.
+        What tracking UIDs follow from: a pseudonym of the patient, or empty where only the
+        study is known.
     """
 
     inputs_sha256: str
@@ -160,22 +158,6 @@ def derived_uid(*parts: str) -> str:
     """A UID that follows from texts, under the root for UUIDs (PS3.5 B.2)."""
     digest = hashlib.sha256(b"".join(_framed(part) for part in parts)).digest()
     return f"2.25.{int.from_bytes(digest[:16])}"
-
-
-def tracked_as(patient: Patient, key: bytes) -> str:
-    """What stands for a patient where something is tracked over time.
-
-    Without the key nobody can find out the identifier by trying all that there are.
-
-    Parameters
-    ----------
-    key
-        The node's own secret; without one, patients are not tracked.
-    """
-    if not (key and patient.is_named):
-        return ""
-    said = _framed(patient.identifier) + _framed(patient.issuer)
-    return hmac.new(key, said, hashlib.sha256).hexdigest()
 
 
 def _framed(part: str) -> bytes:

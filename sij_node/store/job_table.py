@@ -37,7 +37,9 @@ from sij_node.jobs import (
     family_of,
     step_after_failure,
 )
+from sij_node.record import NOTHING_KEPT, AnalysisRecord
 from sij_node.store import deliveries as outbox
+from sij_node.store import records
 from sij_node.store import refusals as refused
 from sij_node.store.database import Database, lock_openings
 from sij_node.store.history import last_job, lease_lost, waiting_job, write_step
@@ -71,6 +73,11 @@ class JobTable:
     def __init__(self, engine: Engine) -> None:
         self._database = Database(engine)
         self._commits = GroupCommit(self._database)
+
+    @property
+    def database(self) -> Database:
+        """For the other tables of this process: writers take turns at it."""
+        return self._database
 
     # ---- what comes in -------------------------------------------------------------------
 
@@ -175,6 +182,11 @@ class JobTable:
         with self._database.reading() as connection:
             return outbox.deliveries_of(connection, job_id)
 
+    def record(self, job_id: int) -> AnalysisRecord | None:
+        """What a job's last analysis leaves for people to look at; None where it has none."""
+        with self._database.reading() as connection:
+            return records.record_of(connection, job_id)
+
     def earlier_results(self, job: Job) -> tuple[tuple[Result, ...], ...]:
         """What this job's source was given for the study up to now, the oldest first."""
         with self._database.reading() as connection:
@@ -244,6 +256,7 @@ class JobTable:
         who: str,
         weights: str = "",
         note: str = "",
+        record: AnalysisRecord = NOTHING_KEPT,
     ) -> Job:
         """Note the results of an analysis and have them delivered.
 
@@ -262,6 +275,7 @@ class JobTable:
             )
             outbox.add_results(connection, job.job_id, made)
             outbox.add_deliveries(connection, job.job_id, made, destination)
+            records.put_record(connection, job.job_id, record)
             if outbox.any_pending(connection, job.job_id):
                 return after
             done = advance(after, Step.ACKNOWLEDGED)
@@ -270,7 +284,13 @@ class JobTable:
             )
 
     def reject(
-        self, job: Job, error: NodeError, made: Sequence[Result], destination: str, who: str
+        self,
+        job: Job,
+        error: NodeError,
+        made: Sequence[Result],
+        destination: str,
+        who: str,
+        record: AnalysisRecord = NOTHING_KEPT,
     ) -> Job:
         """Note that a study cannot be analysed, and have the notice that says so delivered."""
         after = advance(job, Step.REJECT, reason=str(error), error_family=family_of(error))
@@ -278,6 +298,7 @@ class JobTable:
             after = write_step(connection, job, after, Step.REJECT, who, note=str(error))
             outbox.add_results(connection, job.job_id, made)
             outbox.add_deliveries(connection, job.job_id, made, destination)
+            records.put_record(connection, job.job_id, record)
             return after
 
     def fail(self, job: Job, error: NodeError, policy: RetryPolicy, who: str) -> Job:
@@ -434,6 +455,8 @@ class JobTable:
                 remove_instance(file_name)
             for file_name in _result_files(connection, study_uid):
                 remove_result(file_name)
+            for file_name in records.picture_files(connection, _jobs_of(study_uid)):
+                remove_result(file_name)
             _remove_rows(connection, study_uid)
             return True
 
@@ -555,6 +578,7 @@ def _remove_rows(connection: Connection, study_uid: str) -> None:
     connection.execute(
         update(results).where(results.c.job_id.in_(_jobs_of(study_uid))).values(file_name="")
     )
+    records.forget_pictures(connection, _jobs_of(study_uid))
 
 
 def _jobs_of(study_uid: str) -> Select[int]:

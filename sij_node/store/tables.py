@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -27,6 +28,9 @@ from sqlalchemy import (
     text,
 )
 
+from sij_node.accounts import Change, Session, Token, User
+from sij_node.accounts import Role as UserRole
+from sij_node.health import Process, Role
 from sij_node.jobs import Delivery, DeliveryState, Job, JobStep, Result, State, Step
 from sij_node.study import ReceivedInstance, Refusal
 
@@ -68,6 +72,7 @@ metadata = MetaData(
         "ck": "ck_%(table_name)s_%(constraint_name)s",
         "fk": "fk_%(table_name)s_%(column_0_name)s",
         "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
     }
 )
 
@@ -138,7 +143,7 @@ job_steps = Table(
     Column("to_state", String(16), nullable=False),
     Column("who", Text, nullable=False),
     Column("note", Text, nullable=False),
-    Column("at", Utc, nullable=False),
+    Column("at", Utc, nullable=False, index=True),
 )
 
 results = Table(
@@ -169,6 +174,60 @@ deliveries = Table(
     Index("ix_deliveries_result_uid_destination", "result_uid", "destination"),
 )
 
+_is_pending = text("state = 'pending'")
+Index(
+    "ix_deliveries_pending",
+    deliveries.c.destination,
+    deliveries.c.job_id,
+    sqlite_where=_is_pending,
+    postgresql_where=_is_pending,
+)
+
+analyses = Table(
+    "analyses",
+    metadata,
+    Column("job_id", Integer, ForeignKey("jobs.job_id"), primary_key=True),
+    Column("networks", JSON, nullable=False),
+    Column("remarks", JSON, nullable=False),
+)
+
+analysis_series = Table(
+    "analysis_series",
+    metadata,
+    Column("job_id", Integer, ForeignKey("jobs.job_id"), primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("series_uid", UID, nullable=False),
+    Column("number", Foreign, nullable=False),
+    Column("description", Foreign, nullable=False),
+    Column("images", Integer, nullable=False),
+    Column("role", String(32), nullable=False),
+    Column("used", Boolean, nullable=False),
+    Column("reason", Foreign, nullable=False),
+)
+
+analysis_findings = Table(
+    "analysis_findings",
+    metadata,
+    Column("job_id", Integer, ForeignKey("jobs.job_id"), primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("side", String(8), nullable=False),
+    Column("lesion", String(16), nullable=False),
+    Column("region", String(16), nullable=False),
+    Column("probability", Float),
+    Column("threshold", Float, nullable=False),
+)
+
+analysis_pictures = Table(
+    "analysis_pictures",
+    metadata,
+    Column("job_id", Integer, ForeignKey("jobs.job_id"), primary_key=True),
+    Column("file_name", String(96), primary_key=True),
+    Column("place", Integer, nullable=False),
+    Column("sequence", String(8), nullable=False),
+    Column("image", Foreign, nullable=False),
+    Column("seen", JSON, nullable=False),
+)
+
 refusals = Table(
     "refusals",
     metadata,
@@ -183,6 +242,114 @@ refusals = Table(
     Column("quarantined_as", Foreign, nullable=False),
     Column("conflict", Boolean, nullable=False),
     sqlite_autoincrement=True,
+)
+
+NAME = String(64)
+HASH = String(64)
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", NAME, primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("openid_subject", Text, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("created_at", Utc, nullable=False),
+)
+
+_has_subject = text("openid_subject <> ''")
+Index(
+    "one_openid_subject",
+    users.c.openid_subject,
+    unique=True,
+    sqlite_where=_has_subject,
+    postgresql_where=_has_subject,
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("secret_hash", HASH, primary_key=True),
+    Column("user_name", NAME, ForeignKey("users.name"), nullable=False, index=True),
+    Column("address", Foreign, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("seen_at", Utc, nullable=False),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("user_name", NAME, ForeignKey("users.name"), primary_key=True),
+    Column("secret_hash", HASH, nullable=False),
+    Column("expires_at", Utc, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("token_id", Integer, primary_key=True),
+    Column("secret_hash", HASH, nullable=False, unique=True),
+    Column("user_name", NAME, ForeignKey("users.name"), nullable=False, index=True),
+    Column("label", Foreign, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("expires_at", Utc, nullable=False),
+    Column("used_at", Utc),
+    Column("revoked_at", Utc),
+    sqlite_autoincrement=True,
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("change_id", Integer, primary_key=True),
+    Column("at", Utc, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("started_at", Utc, nullable=False),
+    Column("beaten_at", Utc, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("gpu_used_mb", Float),
+    Column("gpu_total_mb", Float),
+    Column("job_id", Integer),
+    Column("weights", Text, nullable=False),
+    Column("weights_sha256", Text, nullable=False),
+)
+
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("peer", TITLE, primary_key=True),
+    Column("address", Foreign, nullable=False),
+    Column("accepted_at", Utc),
+    Column("refused_at", Utc),
+    Column("refused_because", Foreign, nullable=False),
+    Column("echo_in_at", Utc),
+    Column("echo_out_at", Utc),
+    Column("echo_out_error", Foreign, nullable=False),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("counted", String(32), primary_key=True),
+    Column("peer", TITLE, primary_key=True),
+    Column("outcome", String(64), primary_key=True),
+    Column("total", BigInteger, nullable=False),
 )
 
 
@@ -232,3 +399,30 @@ def delivery_from(row: Row[Any]) -> Delivery:
 def refusal_from(row: Row[Any]) -> Refusal:
     """The refusal that a row of `refusals` holds."""
     return Refusal(**{name: getattr(row, name) for name in Refusal.__dataclass_fields__})
+
+
+def user_from(row: Row[Any]) -> User:
+    """The user that a row of `users` holds."""
+    return User(**{**row._mapping, "role": UserRole(row.role)})
+
+
+def session_from(row: Row[Any]) -> Session:
+    """The session that a row of `sessions` holds."""
+    return Session(**row._mapping)
+
+
+def token_from(row: Row[Any]) -> Token:
+    """The token that a row of `tokens` holds; its hash stays in the database."""
+    kept = {name: getattr(row, name) for name in Token.__dataclass_fields__}
+    return Token(**{**kept, "role": UserRole(row.role)})
+
+
+def change_from(row: Row[Any]) -> Change:
+    """The change that a row of `changes` holds."""
+    return Change(**{name: getattr(row, name) for name in Change.__dataclass_fields__})
+
+
+def process_from(row: Row[Any]) -> Process:
+    """The process that a row of `processes` holds."""
+    fields = {name: getattr(row, name) for name in Process.__dataclass_fields__}
+    return Process(**{**fields, "role": Role(row.role)})

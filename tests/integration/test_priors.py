@@ -23,7 +23,6 @@ from sij_node.network.calling import Caller
 from sij_node.node import Store, open_store
 from sij_node.priors import PriorSearch
 from sij_node.store.job_table import JobTable
-from sij_node.store.secret import tracking_key
 from sij_node.store.spool import instance_file_name
 from sij_node.study import Patient, ReceivedInstance
 from tests.support.job_tables import NOON, analysing, delivering, made, received
@@ -374,12 +373,3 @@ def test_a_silent_archive_keeps_nobody_waiting(tmp_path, silent_on, way):
     assert asked(tmp_path, silent_on=silent_on, way=way, limit_s=1.5) == Priors((), ("late",))
 
     assert time.monotonic() - began < 10
-
-
-def test_the_secret_of_tracking_is_made_once_and_is_nobody_elses(tmp_path):
-    keys = {tracking_key(tmp_path / "data") for _ in range(3)}
-
-    assert len(keys) == 1
-    assert keys.isdisjoint({tracking_key(tmp_path / "other")})
-    assert (tmp_path / "data" / "tracking.key").stat().st_mode & 0o077 == 0
-    assert [file.name for file in (tmp_path / "data").iterdir()] == ["tracking.key"]

@@ -29,6 +29,7 @@ from sij_node.jobs import Result
 from sij_node.pipeline import Destination, Ports, StudyResults, analyse_study
 from sij_node.profiles import Profile
 from sij_node.readiness import readiness_of
+from sij_node.record import UsedNetwork
 from sij_node.study import ReceivedInstance, Refusal
 from tests.support.mr import STIR_TIMES, T1_TIMES, classic_series
 from tests.support.priors import earlier
@@ -261,26 +262,31 @@ def test_priors_that_could_not_be_fetched_are_said():
 
 
 def test_tracking_uids_stay_with_the_patient_and_tell_nothing_without_the_key():
-    def of(study_uid: str, patient: str, key: bytes) -> list[str]:
+    def of(study_uid: str, patient: str, key: str) -> list[str]:
         images = [*t1_series(), *stir_series()]
         for image in images:
             image.StudyInstanceUID, image.PatientID = study_uid, patient
         study = Stored(images)
-        ports = Ports(study.read, study.read, seeing_both_joints, tracking_key=key)
+        ports = Ports(
+            study.read,
+            study.read,
+            seeing_both_joints,
+            pseudonym=lambda patient: key and f"{key} {patient.identifier}",
+        )
         return tracking_uids(scores_of(analyse_study(study.received, (), ports)))
 
-    one = of("1.2.3", "4711", b"secret")
+    one = of("1.2.3", "4711", "secret")
 
     assert len(set(one)) == len(POSITIONS)
-    assert of("1.2.4", "4711", b"secret") == one
+    assert of("1.2.4", "4711", "secret") == one
     for study_uid, patient, key in (
-        ("1.2.3", "4712", b"secret"),
-        ("1.2.3", "4711", b"another"),
-        ("1.2.3", "4711", b""),
-        ("1.2.3", "", b"secret"),
+        ("1.2.3", "4712", "secret"),
+        ("1.2.3", "4711", "another"),
+        ("1.2.3", "4711", ""),
+        ("1.2.3", "", "secret"),
     ):
         assert set(of(study_uid, patient, key)).isdisjoint(one)
-    assert of("1.2.4", "", b"secret") != of("1.2.3", "", b"secret")
+    assert of("1.2.4", "", "secret") != of("1.2.3", "", "secret")
 
 
 @pytest.mark.parametrize("missing", ["T1", "STIR"])
@@ -380,6 +386,44 @@ def test_what_was_checked_is_what_is_given_out():
     assert [made.content for made in results.objects] == [
         to_part10(made.dataset, "SIJ_NODE") for made in results.objects
     ]
+
+
+def test_the_record_says_of_every_series_what_it_was_and_why():
+    axial = classic_series(VALUES, "1.2.3.9", **T1_TIMES)
+    for number, series in enumerate((stir := stir_series(), t1 := t1_series(), axial), 2):
+        for image in series:
+            image.SeriesNumber, image.SeriesDescription = number, f"series {number}"
+    for image in axial:
+        image.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+
+    record = Stored(axial, t1, stir).analysed().record
+
+    assert [(one.number, one.role, one.used) for one in record.series] == [
+        ("2", "STIR", True),
+        ("3", "T1", True),
+        ("4", "other", False),
+    ]
+    assert record.series[2].reason == "not used: axial: 90° from coronal"
+    assert record.series[0].description == "series 2"
+    assert record.series[0].images == len(stir)
+
+
+def test_the_record_holds_all_findings_the_networks_and_what_a_reader_must_know():
+    record = Stored(t1_series(), stir_series()).analysed().record
+
+    assert [finding.position for finding in record.findings] == list(POSITIONS)
+    assert record.networks == (UsedNetwork("contour", "1.0", "a" * 64, "Phantoms only."),)
+    assert record.remarks == ()
+
+
+def test_the_record_of_a_rejected_study_still_says_what_each_series_is():
+    results = Stored(t1_series()).analysed()
+
+    (series,) = results.record.series
+    assert series.role == "T1"
+    assert not series.used
+    assert "no series to pair it with" in series.reason
+    assert results.record.findings == ()
 
 
 def test_no_patient_is_named_in_a_reason():

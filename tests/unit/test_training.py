@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,18 @@ import pytest
 import torch
 
 from models.walk import evenly_spaced
-from trainer.augment import Movement, moved_images, moved_points, random_moves, worsened
+from trainer.augment import (
+    BEYOND,
+    LIKELY,
+    PAPER,
+    Movement,
+    Spoiling,
+    bent,
+    moved_images,
+    moved_points,
+    random_moves,
+    spoilt,
+)
 from trainer.contour_training import contour_loss, targets
 from trainer.experiment import CaseSplit, ExperimentInvalid, read_experiment
 from trainer.fields import Grid, area_between, blended_field, heatmaps, literal_field, spread_px
@@ -106,14 +118,71 @@ def test_a_mirrored_image_is_marked_as_mirrored():
     torch.testing.assert_close(torch.linalg.det(moves[:, :, :2]) < 0, flipped)
 
 
-def test_worsening_keeps_the_shape_and_the_order_of_brightness():
+@pytest.mark.parametrize("spoiling", [PAPER, LIKELY])
+def test_spoiling_keeps_the_shape_and_the_order_of_brightness(spoiling):
     images = torch.linspace(0, 1, 32).expand(8, 1, 32, 32)
 
-    worse = worsened(images, torch.Generator().manual_seed(0))
+    spoiled = spoilt(images, spoiling, torch.Generator().manual_seed(0))
 
-    correlation = torch.corrcoef(torch.stack([images.ravel(), worse.ravel()]))[0, 1]
-    assert worse.shape == images.shape
+    correlation = torch.corrcoef(torch.stack([images.ravel(), spoiled.ravel()]))[0, 1]
+    assert spoiled.shape == images.shape
     assert correlation > 0.8
+
+
+def test_all_slices_of_a_joint_go_through_the_same_grey_curve():
+    images = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(1)).expand(
+        4, 5, 16, 16
+    )
+
+    spoiled = spoilt(images, replace(BEYOND, noise=0.0), torch.Generator().manual_seed(0))
+
+    torch.testing.assert_close(spoiled, spoiled[:, :1].expand_as(spoiled))
+    assert (spoiled - images).abs().mean() > 0.05
+
+
+def test_without_any_spoiling_an_image_stays_as_it_is():
+    images = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+
+    spoiled = spoilt(images, Spoiling(gain=0, blur=0, noise=0), torch.Generator().manual_seed(0))
+
+    torch.testing.assert_close(spoiled, images)
+
+
+def test_points_bend_with_their_images():
+    generator = torch.Generator().manual_seed(2)
+    spots = torch.full((6, 2, 2), float("nan"))
+    spots[:, 0] = torch.tensor([28.0, 40.0])
+    images = heatmaps(spots[:, 0], torch.full((6,), 1.5), SIZE).unsqueeze(1)
+
+    seen, points = bent(images, spots, 4.0, generator)
+
+    assert (points[:, 0] - spots[:, 0]).norm(dim=1).max() > 1
+    assert points[:, 1].isnan().all()
+    for image, place in zip(seen[:, 0], points[:, 0], strict=True):
+        weights = image / image.sum()
+        rows, columns = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+        centre = torch.stack([(weights * rows).sum(), (weights * columns).sum()])
+        torch.testing.assert_close(centre, place, atol=0.4, rtol=0)
+
+
+def test_a_joint_cut_by_the_image_s_border_is_not_judged():
+    contours = LINE[0].expand(1, 2, -1, -1).clone()
+    contours[0, 1, -1, 0] = SIZE + 5.0
+
+    wanted = targets(contours, SIZE, torch.Generator().manual_seed(0))
+
+    assert wanted.there.tolist() == [[True, False]]
+    assert wanted.judged.tolist() == [[True, False]]
+
+
+def test_a_joint_wholly_beyond_the_border_is_not_there():
+    contours = LINE[0].expand(1, 2, -1, -1).clone()
+    contours[0, 1] += 2 * SIZE
+
+    wanted = targets(contours, SIZE, torch.Generator().manual_seed(0))
+
+    assert wanted.there.tolist() == [[True, False]]
+    assert wanted.judged.tolist() == [[True, True]]
 
 
 def test_a_joint_that_is_not_there_has_no_field_and_no_heat():
