@@ -313,8 +313,11 @@ def access_to(config: Config, store: Store) -> Access:
 
 def web_parts(config: Config, store: Store) -> "Parts":
     """What the page and the API are put together from."""
-    from sij_node.web.parts import Parts  # noqa: PLC0415 - only this process needs it
+    from sij_node.metrics import Metrics  # noqa: PLC0415 - only this process needs these
+    from sij_node.web.metrics import metrics_router  # noqa: PLC0415
+    from sij_node.web.parts import Parts  # noqa: PLC0415
 
+    metrics = Metrics(config, store.table, store.contacts, store.spool)
     return Parts(
         config=config,
         admin=partial(Admin, store.table),
@@ -323,6 +326,7 @@ def web_parts(config: Config, store: Store) -> "Parts":
         echo=Sender(config.node.ae_title, config.delivery, config.listener.tls).echo,
         clock=_now,
         key=secret_key(config.node.data_folder),
+        routers=(metrics_router(metrics.text, config.metrics),),
     )
 
 

@@ -24,6 +24,7 @@ from sij_node.dicom.revisions import Revision, in_history
 from sij_node.dicom.self_check import Evidence, check_results
 from sij_node.dicom.sequences import SequenceChoice, acquisition_facts, choose_pair
 from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
+from sij_node.drift import input_figures
 from sij_node.errors import (
     ConflictingCopies,
     InputRejected,
@@ -198,6 +199,9 @@ def _record(
             for one in context.networks
         ),
         remarks=tuple(study.remarks),
+        figures=input_figures(
+            {one.sequence: (one.source.volume, one.delineation) for one in study.series}
+        ),
     )
 
 

@@ -3,6 +3,8 @@
 import typer
 
 from trainer.benchmark import benchmark
+from trainer.nifti import import_nifti
+from trainer.own_cases import import_cases
 from trainer.phantom.export import phantom
 from trainer.readers.run import readers, trials
 from trainer.train import calibrate, evaluate, train
@@ -13,6 +15,8 @@ app.command()(train)
 app.command()(calibrate)
 app.command()(evaluate)
 app.command()(benchmark)
+app.command()(import_nifti)
+app.command()(import_cases)
 app.command()(trials)
 app.command()(readers)
 

@@ -254,7 +254,7 @@ def test_the_best_threshold_separates_what_can_be_separated():
 def test_head_thresholds_are_shared_by_a_lesion_s_places():
     rng = np.random.default_rng(0)
     positive = rng.random((40, 14)) < 0.3
-    of = Answers(positive, np.clip(positive * 0.4 + rng.random((40, 14)) * 0.3, 0, 1))
+    of = Answers(positive.astype(float), np.clip(positive * 0.4 + rng.random((40, 14)) * 0.3, 0, 1))
 
     thresholds = head_thresholds(of)
 
