@@ -21,6 +21,7 @@ from models.weights import WeightsInvalid
 from sij_node.analysis_process import Equipment, Order, Outcome, answer_orders
 from sij_node.config import Config, WorkerConfig
 from sij_node.dicom.key_pictures import drawn, key_pictures
+from sij_node.dicom.part10 import transfer_syntax_of
 from sij_node.dicom.results import AnalysedStudy
 from sij_node.errors import WeightsRefused
 from sij_node.jobs import Result
@@ -126,7 +127,7 @@ def _kept(spool: Spool, made: CheckedResult) -> Result:
         file_name=spool.keep_result(made.content, f"{sha256}.dcm"),
         sha256=sha256,
         size_bytes=len(made.content),
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        transfer_syntax_uid=transfer_syntax_of(made.content[:1024]),
     )
 
 

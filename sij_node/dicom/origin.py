@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sr.coding import Code
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
 from sij_node.dicom import codes
 from sij_node.dicom.comparison import NOTHING_EARLIER, SincePrior
@@ -265,7 +265,7 @@ def code_item(code: Code) -> Dataset:
 
 
 def to_part10(result: Dataset, source_ae: str) -> bytes:
-    """A result as a DICOM file in Explicit VR Little Endian, always the same bytes.
+    """A result as a DICOM file in Explicit VR, always the same bytes; its pixels stay as they are.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def to_part10(result: Dataset, source_ae: str) -> bytes:
     body = DicomBytesIO()
     body.is_little_endian, body.is_implicit_VR = True, False
     write_dataset(body, result)
-    header = part10_header(
-        result.SOPClassUID, result.SOPInstanceUID, ExplicitVRLittleEndian, source_ae
-    )
+    is_compressed = "PixelData" in result and result["PixelData"].is_undefined_length
+    syntax = JPEGLSLossless if is_compressed else ExplicitVRLittleEndian
+    header = part10_header(result.SOPClassUID, result.SOPInstanceUID, syntax, source_ae)
     return header + body.getvalue()

@@ -8,10 +8,12 @@ Source: DICOM PS3.3 A.8.5 (Multi-frame True Color Secondary Capture), A.8.1 (sin
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage as MultiFrame
 from pydicom.uid import SecondaryCaptureImageStorage as SingleFrame
 
@@ -82,7 +84,8 @@ def _capture(
     capture.DerivationDescription = context.intended_use
     capture.ImageComments = context.intended_use
     capture.SourceImageSequence = referenced_images(headers)
-    _put_pixels(capture, np.stack([np.asarray(picture) for picture in pictures]))
+    put = _put_compressed if context.profile.summary_compression == "jpeg-ls" else _put_pixels
+    put(capture, np.stack([np.asarray(picture) for picture in pictures]))
     if context.profile.summary_class == "multi-frame":
         capture.SOPClassUID = MultiFrame
         capture.NumberOfFrames = len(pictures)
@@ -91,13 +94,25 @@ def _capture(
     return capture
 
 
+def _put_compressed(capture: Dataset, values: NDArray[np.uint8]) -> None:
+    """JPEG-LS, lossless: a fragment for each picture (PS3.5 A.4.3)."""
+    _describe(capture, values)
+    capture.PixelData = encapsulate([imagecodecs.jpegls_encode(each) for each in values])
+    capture["PixelData"].VR = "OB"
+    capture["PixelData"].is_undefined_length = True
+
+
 def _put_pixels(capture: Dataset, values: NDArray[np.uint8]) -> None:
+    _describe(capture, values)
+    capture.PixelData = values.tobytes() + b"\0" * (values.nbytes % 2)
+    capture["PixelData"].VR = "OB"
+
+
+def _describe(capture: Dataset, values: NDArray[np.uint8]) -> None:
     capture.SamplesPerPixel, capture.PhotometricInterpretation = 3, "RGB"
     capture.PlanarConfiguration, capture.PixelRepresentation = 0, 0
     capture.Rows, capture.Columns = values.shape[1:3]
     capture.BitsAllocated, capture.BitsStored, capture.HighBit = 8, 8, 7
-    capture.PixelData = values.tobytes() + b"\0" * (values.nbytes % 2)
-    capture["PixelData"].VR = "OB"
     capture.LossyImageCompression = "00"
 
 

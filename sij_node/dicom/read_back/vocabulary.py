@@ -72,6 +72,15 @@ PRIOR_THRESHOLD: Code = ("99SIJNODE", "prior-threshold")
 PRIOR_WEIGHTS: Code = ("99SIJNODE", "prior-weights")
 OTHER_WEIGHTS: Code = ("99SIJNODE", "other-weights")
 
+PRESENCE_IN_WORDS: Mapping[str, Presence] = MappingProxyType(
+    {
+        **dict.fromkeys(("present", "new", "vorhanden", "neu"), Presence.PRESENT),
+        **dict.fromkeys(("absent", "gone", "nicht vorhanden", "verschwunden"), Presence.ABSENT),
+        **dict.fromkeys(("not evaluable", "nicht beurteilbar"), Presence.UNDETERMINED),
+    }
+)
+"""English and German; new and gone say it too."""
+
 IMAGING_MEASUREMENTS: Code = ("DCM", "126010")
 MEASUREMENT_GROUP: Code = ("DCM", "125007")
 TRACKING_IDENTIFIER: Code = ("DCM", "112039")

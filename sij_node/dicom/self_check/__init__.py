@@ -21,6 +21,8 @@ from sij_node.dicom.self_check.identity import (
     existing,
 )
 from sij_node.dicom.self_check.masks import check_masks
+from sij_node.dicom.self_check.page import check_page
+from sij_node.dicom.self_check.pictures import check_pictures
 from sij_node.dicom.self_check.presentation import check_presentation
 from sij_node.dicom.self_check.reports import check_report
 from sij_node.errors import ResultsInconsistent
@@ -69,6 +71,10 @@ def _check_result(result: Attributes, known: Mapping[str, Existing], evidence: E
         check_presentation(result, evidence)
     elif result.text("Modality") == "SR":
         check_report(result, evidence)
+    elif result.text("Modality") == "DOC":
+        check_page(result, evidence)
+    elif result.text("Modality") == "OT":
+        check_pictures(result)
 
 
 def _name_of(result: Attributes) -> str:
