@@ -47,16 +47,49 @@ def serve(pipe: Connection, config: Config) -> None:
     os.nice(LOWEST_PRIORITY)
     configure_logging(config.node.log_format)
     try:
-        analyser = Analyser.load(
-            config.worker.weights_folder or WEIGHTS, config.worker.device, config.worker.threads
-        )
-    except WeightsInvalid as error:
-        pipe.send(WeightsRefused(f"The networks cannot be used: {error}"))
+        analyser = load_networks(config, "")
+    except WeightsRefused as error:
+        pipe.send(error)
         return
     _limit_memory(config.worker, analyser)
     log.info("networks ready", model=_named(analyser), device=str(analyser.device))
-    desk = _Desk(analyser, Spool(config.node.data_folder / "spool"), config)
+    spool = Spool(config.node.data_folder / "spool")
+    desk = _Desk({"": analyser}, spool, config)
     answer_orders(pipe, desk.fulfil, desk.draw, partial(_equipment, analyser))
+
+
+def load_networks(config: Config, name: str) -> Analyser:
+    """The networks of [worker], or of the [[weights]] with a name.
+
+    Raises
+    ------
+    WeightsRefused
+        If they cannot be used, or there are none of that name.
+    """
+    worker = config.worker
+    try:
+        return Analyser.load(weights_folder(config, name), worker.device, worker.threads)
+    except WeightsInvalid as error:
+        raise WeightsRefused(f"The networks cannot be used: {error}") from error
+
+
+def weights_folder(config: Config, name: str) -> Path:
+    """Where the networks of [worker] lie, or those of the [[weights]] with a name.
+
+    Raises
+    ------
+    WeightsRefused
+        If there are none of that name.
+    """
+    if not name:
+        return config.worker.weights_folder or WEIGHTS
+    found = next((one.folder for one in config.weights if one.name == name), None)
+    if found is None:
+        raise WeightsRefused(
+            f"There are no [[weights]] named {name} in config.toml any more; add them again, "
+            "or ask for an analysis with others."
+        )
+    return found
 
 
 @dataclass
@@ -65,11 +98,14 @@ class _Desk:
 
     Parameters
     ----------
+    analysers
+        By the names of their [[weights]]; those of [worker], which have none, are always there,
+        and beside them the last others that a person has asked for.
     undrawn
         The study that was answered last and its pictures, until they are drawn.
     """
 
-    analyser: Analyser
+    analysers: dict[str, Analyser]
     spool: Spool
     config: Config
     undrawn: tuple[AnalysedStudy, tuple[KeyPicture, ...]] | None = None
@@ -79,7 +115,7 @@ class _Desk:
         ports = Ports(
             header=partial(read_header, self.spool),
             dataset=partial(read_checked, self.spool),
-            analyse=self.analyser.analyse,
+            analyse=self._analyser_of(order.weights).analyse,
             ae_title=self.config.node.ae_title,
             pseudonym=self.pseudonym,
         )
@@ -94,6 +130,11 @@ class _Desk:
         """The same for a patient in every study."""
         key = secret_key(self.config.node.data_folder)
         return keyed_hash(key, "tracking", patient.identifier, patient.issuer)
+
+    def _analyser_of(self, weights: str) -> Analyser:
+        if weights not in self.analysers:
+            self.analysers = {"": self.analysers[""], weights: load_networks(self.config, weights)}
+        return self.analysers[weights]
 
     def _with_pictures(self, study: StudyResults, kept: tuple[Result, ...]) -> AnalysisRecord:
         if study.study is None or not kept:

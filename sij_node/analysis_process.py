@@ -37,6 +37,8 @@ class Order:
         AE title of who gets the results.
     history
         The results it was given for this study before, the oldest first.
+    weights
+        The [[weights]] to use, by name; empty for those of [worker].
     priors
         Earlier results of the patient.
     """
@@ -45,6 +47,7 @@ class Order:
     conflicts: tuple[Refusal, ...]
     destination: str = ""
     history: tuple[tuple[Result, ...], ...] = ()
+    weights: str = ""
     priors: Priors = NO_PRIORS
 
 

@@ -102,6 +102,10 @@ class DestinationRefused(DestinationUnavailable):
     """A destination rejected the association."""
 
 
+class ProviderUnavailable(TemporarilyUnavailable):
+    """The hospital's identity provider does not answer."""
+
+
 class LeaseLost(TemporarilyUnavailable):
     """Another process took the job over; nothing of this attempt may be written."""
 
@@ -202,6 +206,12 @@ class UnknownJob(NodeError):
     exit_code: ClassVar[int] = 66
 
 
+class UnknownName(NodeError):
+    """A peer, or a set of weights, that config.toml does not name."""
+
+    exit_code: ClassVar[int] = 66
+
+
 class AccessRefused(NodeError):
     """Somebody may not do what they ask for."""
 
@@ -248,6 +258,12 @@ class UnknownUser(NodeError):
     """A user's name that is not in the table."""
 
     exit_code: ClassVar[int] = 67
+
+
+class ImagesCleared(NodeError):
+    """What is asked for was cleared from the spool when its time was over."""
+
+    exit_code: ClassVar[int] = 66
 
 
 class TeachingUnusable(NodeError):

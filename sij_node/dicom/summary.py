@@ -97,7 +97,7 @@ def _capture(
 def _put_compressed(capture: Dataset, values: NDArray[np.uint8]) -> None:
     """JPEG-LS, lossless: a fragment for each picture (PS3.5 A.4.3)."""
     _describe(capture, values)
-    capture.PixelData = encapsulate([imagecodecs.jpegls_encode(each) for each in values])
+    capture.PixelData = encapsulate([bytes(imagecodecs.jpegls_encode(each)) for each in values])
     capture["PixelData"].VR = "OB"
     capture["PixelData"].is_undefined_length = True
 

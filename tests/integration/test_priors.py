@@ -211,6 +211,14 @@ def test_only_scores_of_other_studies_that_are_still_there_are_found(table: JobT
     assert table.earlier_scores(job, Patient("P2")) == ()
 
 
+def test_scores_that_were_never_sent_are_no_prior(table: JobTable):
+    before = analysing(table, BEFORE)
+    table.store_results(before, [made("scores", BEFORE)], "PACS", "worker 1")
+    table.cancel(table.get(before.job_id), "a person")
+
+    assert table.earlier_scores(analysing(table), Patient("P1")) == ()
+
+
 # ---- an archive ----------------------------------------------------------------------------------
 
 
