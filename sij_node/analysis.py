@@ -13,11 +13,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import structlog
+import torch
 
 import models
 from models.analyser import Analyser
 from models.weights import WeightsInvalid
-from sij_node.analysis_process import Order, Outcome, answer_orders
+from sij_node.analysis_process import Equipment, Order, Outcome, answer_orders
 from sij_node.config import Config, WorkerConfig
 from sij_node.dicom.key_pictures import drawn, key_pictures
 from sij_node.dicom.results import AnalysedStudy
@@ -52,7 +53,7 @@ def serve(pipe: Connection, config: Config) -> None:
     _limit_memory(config.worker, analyser)
     log.info("networks ready", model=_named(analyser), device=str(analyser.device))
     desk = _Desk(analyser, Spool(config.node.data_folder / "spool"), config)
-    answer_orders(pipe, desk.fulfil, desk.draw)
+    answer_orders(pipe, desk.fulfil, desk.draw, partial(_equipment, analyser))
 
 
 @dataclass
@@ -124,6 +125,16 @@ def _limit_memory(worker: WorkerConfig, analyser: Analyser) -> None:
     if analyser.device.type == "cpu":
         limit = worker.memory_limit_mb << 20
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _equipment(analyser: Analyser) -> Equipment:
+    device = analyser.device
+    digests = ", ".join(one.sha256 for one in analyser.identities)
+    if device.type != "cuda":
+        return Equipment(str(device), weights=_named(analyser), weights_sha256=digests)
+    free, total = torch.cuda.mem_get_info(device)
+    name = f"{device} {torch.cuda.get_device_name(device)}"
+    return Equipment(name, (total - free) / 1e6, total / 1e6, _named(analyser), digests)
 
 
 def _named(analyser: Analyser) -> str:

@@ -68,6 +68,27 @@ class Outcome:
 Answer = Outcome | NodeError
 
 
+@dataclass(frozen=True)
+class Equipment:
+    """What the child works with; it says so when it is ready and after each study.
+
+    Parameters
+    ----------
+    device
+        Where the networks run, with the name of the GPU.
+    gpu_used_mb, gpu_total_mb
+        Memory of that GPU, whoever uses it; None without one.
+    weights, weights_sha256
+        Names and versions of the networks, and the digests of their files, in the same order.
+    """
+
+    device: str = ""
+    gpu_used_mb: float | None = None
+    gpu_total_mb: float | None = None
+    weights: str = ""
+    weights_sha256: str = ""
+
+
 class Stopping(Exception):
     """The study in hand cannot be finished before this worker must end."""
 
@@ -78,8 +99,9 @@ class AnalysisProcess:
     Parameters
     ----------
     target
-        Runs in the child: called with its end of the pipe and `arguments`. It sends None once it
-        is ready, or a `NodeError` if it never will be; then an `Answer` for each `Order`.
+        Runs in the child: called with its end of the pipe and `arguments`. It sends its `Equipment`
+        once it is ready, or a `NodeError` if it never will be; then for each `Order` its
+        `Equipment` and an `Answer`, as a pair.
     study_limit_s
         An analysis that takes longer ends the child.
     """
@@ -93,6 +115,7 @@ class AnalysisProcess:
         self._target = target
         self._arguments = arguments
         self._study_limit_s = study_limit_s
+        self.equipment = Equipment()
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
 
@@ -116,10 +139,11 @@ class AnalysisProcess:
         )
         self._process.start()
         theirs.close()
-        problem = self._receive(START_LIMIT_S, lambda: None)
-        if isinstance(problem, NodeError):
+        ready = self._receive(START_LIMIT_S, lambda: None)
+        if isinstance(ready, NodeError):
             self.stop()
-            raise problem
+            raise ready
+        self.equipment = ready
         return self._pipe
 
     def analyse(self, order: Order, check: Callable[[], None]) -> Answer:
@@ -136,7 +160,8 @@ class AnalysisProcess:
             If the child died or took too long.
         """
         self.start().send(order)
-        answer: Answer = self._receive(self._study_limit_s, check)
+        answer: Answer
+        self.equipment, answer = self._receive(self._study_limit_s, check)
         return answer
 
     def stop(self) -> None:
@@ -177,6 +202,7 @@ def answer_orders(
     pipe: Connection,
     analyse: Callable[[Order], Outcome],
     finish: Callable[[], None] = lambda: None,
+    equipment: Callable[[], Equipment] = Equipment,
 ) -> None:
     """The child's loop: analyse each order until the parent goes away.
 
@@ -184,15 +210,18 @@ def answer_orders(
     ----------
     finish
         Called after each answer, for what nobody waits for.
+    equipment
+        What the child works with.
     """
     threading.Thread(target=_end_with_the_parent, name="orphan guard", daemon=True).start()
-    pipe.send(None)
+    pipe.send(equipment())
     while True:
         try:
             order = pipe.recv()
         except EOFError:
             return
-        pipe.send(_answered(order, analyse))
+        answer = _answered(order, analyse)
+        pipe.send((equipment(), answer))
         _finish(finish)
 
 

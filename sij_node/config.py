@@ -191,6 +191,19 @@ class SpoolConfig(Section):
     """Below this much free disk new associations are refused."""
 
 
+class HealthConfig(Section):
+    """[health] From when on something counts as wrong, on the page and for alarms alike."""
+
+    silent_s: Seconds = 30
+    """A process that gives no sign of life for this long; they beat every 5 s."""
+    queue_minutes: Annotated[float, Field(gt=0)] = 30
+    """A queued study may wait this long for a worker."""
+    destination_minutes: Annotated[float, Field(gt=0)] = 10
+    """A destination that takes nothing for this long is down."""
+    free_mb: Annotated[int, Field(ge=0)] = 5120
+    """Less free disk than this is told, before [spool] min_free_mb closes the door."""
+
+
 def _somebody(peers: tuple[PeerConfig, ...]) -> tuple[PeerConfig, ...]:
     if not peers:
         raise ValueError("name at least one [[peer]]; there is no 'anybody'")
@@ -211,6 +224,7 @@ class Config(Section):
     retry: RetryConfig = RetryConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     spool: SpoolConfig = SpoolConfig()
+    health: HealthConfig = HealthConfig()
 
     @model_validator(mode="after")
     def _peers_are_distinct(self) -> Self:

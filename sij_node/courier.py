@@ -21,7 +21,13 @@ Send = Callable[[PeerConfig, Sequence[OutgoingObject]], Iterator[Sent]]
 
 
 class Courier:
-    """Claims jobs with results to deliver, one at a time, until it is told to stop."""
+    """Claims jobs with results to deliver, one at a time, until it is told to stop.
+
+    Parameters
+    ----------
+    answered
+        Told of each answer: the destination, and the status or None.
+    """
 
     def __init__(
         self,
@@ -34,7 +40,9 @@ class Courier:
         policy: RetryPolicy,
         lease_s: float,
         stop: threading.Event,
+        answered: Callable[[str, int | None], None] = lambda destination, status: None,
     ) -> None:
+        self._answered = answered
         self._name = name
         self._table = table
         self._spool = spool
@@ -101,6 +109,7 @@ class Courier:
             its_own.sort(key=lambda each: (profile.place_of(each.result.kind), each.result.kind))
             objects = [self._outgoing(each) for each in its_own]
             for sent in self._send(peer, objects):
+                self._answered(destination, sent.status)
                 self._table.record_delivery(
                     job,
                     sent.sop_instance_uid,

@@ -1,7 +1,6 @@
 """The node: the one place where configuration and parts are put together."""
 
 import os
-import socket
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,22 +14,34 @@ from pathlib import Path
 import structlog
 
 from sij_node.analysis_process import AnalysisProcess
+from sij_node.checkup import Checkup, check_up
 from sij_node.config import Config, DeliveryConfig, PeerConfig, RetryConfig
 from sij_node.courier import Courier
 from sij_node.dicom.scanner import IMAGE_CLASSES
 from sij_node.errors import ConfigurationInvalid
+from sij_node.health import Process, Role
 from sij_node.jobs import RetryPolicy
 from sij_node.network.folder import contents_of
 from sij_node.network.listener import Listener
 from sij_node.network.reception import Reception
 from sij_node.network.sender import Sender, Sent
 from sij_node.readiness import Readiness, readiness_of
-from sij_node.schedule import Schedule
+from sij_node.schedule import Errand, Schedule
+from sij_node.store.contacts import ContactBook, ContactTable, Counted
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
+from sij_node.store.processes import (
+    BEAT_S,
+    ProcessTable,
+    beating,
+    lives_here,
+    take_leave,
+    this_process,
+)
 from sij_node.store.reading import read_header
 from sij_node.store.spool import Spool, instance_file_name
 from sij_node.study import ReceivedInstance, Registration
+from sij_node.visitors import VisitorsBook
 from sij_node.worker import Worker
 
 log = structlog.get_logger()
@@ -44,6 +55,12 @@ class Store:
 
     table: JobTable
     spool: Spool
+    processes: ProcessTable
+    contacts: ContactTable
+
+    def check_up(self, config: Config) -> Checkup:
+        """The node's health now, in words."""
+        return check_up(config, self.table.database, self.spool)
 
 
 @contextmanager
@@ -57,7 +74,8 @@ def open_store(config: Config) -> Iterator[Store]:
     spool = Spool(config.node.data_folder / "spool")
     engine = open_database(config.database_url)
     try:
-        yield Store(JobTable(engine), spool)
+        table = JobTable(engine)
+        yield Store(table, spool, ProcessTable(table.database), ContactTable(table.database))
     finally:
         engine.dispose()
 
@@ -76,10 +94,12 @@ def listen(config: Config, stop: threading.Event) -> None:
     """
     with open_store(config) as store:
         store.spool.clear_incoming()
+        book = ContactBook(store.contacts)
         listener = Listener(
-            config.listener, config.node.ae_title, config.peer, _reception(config, store)
+            config.listener, config.node.ae_title, config.peer, _reception(config, store, book)
         )
-        schedule = _schedule(config, store)
+        me = this_process(Role.LISTENER)
+        schedule = _schedule(config, store, _signs_of_life(store, me, book))
         listener.start()
         schedule.start()
         try:
@@ -87,10 +107,20 @@ def listen(config: Config, stop: threading.Event) -> None:
         finally:
             listener.stop(DRAIN_S)
             schedule.stop()
+            take_leave(store.processes, me, book.write)
     log.info("listener stopped")
 
 
-def _reception(config: Config, store: Store) -> Reception:
+def _signs_of_life(store: Store, me: Process, book: ContactBook) -> tuple[Errand, ...]:
+    """What the listener's clock writes down: as long as it does, the clock is alive too."""
+    return (
+        Errand("report this process", BEAT_S, lambda: store.processes.beat(me)),
+        Errand("forget processes", 60.0, lambda: store.processes.succeed(me, lives_here)),
+        Errand("note contacts", BEAT_S, book.write),
+    )
+
+
+def _reception(config: Config, store: Store, book: ContactBook) -> Reception:
     priorities = {peer.ae_title: peer.priority for peer in config.peer}
 
     def register(instance: ReceivedInstance) -> Registration:
@@ -104,10 +134,11 @@ def _reception(config: Config, store: Store) -> Reception:
         refuse=store.table.refuse,
         room=lambda: store.spool.free_mb() >= config.spool.min_free_mb,
         max_nesting=config.listener.max_nesting,
+        witness=VisitorsBook(book, tuple(priorities)),
     )
 
 
-def _schedule(config: Config, store: Store) -> Schedule:
+def _schedule(config: Config, store: Store, errands: Sequence[Errand]) -> Schedule:
     def look_at(received: Sequence[ReceivedInstance]) -> Readiness:
         return readiness_of(received, partial(read_header, store.spool), config.priority_rule)
 
@@ -119,6 +150,7 @@ def _schedule(config: Config, store: Store) -> Schedule:
         lease_s=config.worker.lease_s,
         look_at=look_at,
         clear_spool=lambda: clear_spool(store, config.spool.keep_days, datetime.now(UTC)),
+        errands=errands,
     )
 
 
@@ -151,16 +183,19 @@ def work(config: Config, stop: threading.Event) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Nor share out numpy's small products, which takes longer than doing them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    name = f"{socket.gethostname()}:{os.getpid()}"
+    me = this_process(Role.WORKER)
     with open_store(config) as store, ThreadPoolExecutor(1, "courier") as threads:
-        delivering = threads.submit(_courier(config, store, name, stop).run)
+        book = ContactBook(store.contacts)
+        worker = _worker(config, store, me.name, stop)
+        delivering = threads.submit(_courier(config, store, me.name, stop, book).run)
         delivering.add_done_callback(lambda _: stop.set())
-        try:
-            _worker(config, store, name, stop).run()
-        finally:
-            stop.set()
-        delivering.result()  # had it failed, this process ends with its error
-    log.info("worker stopped", worker=name)
+        with beating(store.processes, lambda: worker.described(me), book.write):
+            try:
+                worker.run()
+            finally:
+                stop.set()
+            delivering.result()  # had it failed, this process ends with its error
+    log.info("worker stopped", worker=me.name)
 
 
 def _worker(config: Config, store: Store, name: str, stop: threading.Event) -> Worker:
@@ -181,7 +216,13 @@ def analyse_in_child(pipe: Connection, config: Config) -> None:
     serve(pipe, config)
 
 
-def _courier(config: Config, store: Store, name: str, stop: threading.Event) -> Courier:
+def _courier(
+    config: Config, store: Store, name: str, stop: threading.Event, book: ContactBook
+) -> Courier:
+    def answered(destination: str, status: int | None) -> None:
+        outcome = "no answer" if status is None else f"0x{status:04X}"
+        book.count(Counted.SENT, destination, outcome)
+
     sender = Sender(config.node.ae_title, config.delivery, config.listener.tls)
     return Courier(
         name,
@@ -193,6 +234,7 @@ def _courier(config: Config, store: Store, name: str, stop: threading.Event) -> 
         _policy(config.retry, config.retry.delivery_attempts),
         config.worker.lease_s,
         stop,
+        answered,
     )
 
 

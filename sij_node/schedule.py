@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -30,6 +31,25 @@ TICK_S = 1.0
 CLEARING_S = 3600.0
 SHIFT_S = 2.0
 """A wall clock that moves this much against the monotonic one has jumped."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """Something else that is done again and again.
+
+    Parameters
+    ----------
+    name
+        What the log calls it.
+    every_s
+        From one time to the next.
+    """
+
+    name: str
+    every_s: float
+    do: Callable[[], object]
+
+
 _NOTHING_SEEN = Readiness(has_pair=False, priority=None)
 
 
@@ -42,6 +62,8 @@ class Schedule:
         What the instances of a study that is arriving tell: are T1 and STIR there, is it urgent?
     clear_spool
         Removes what has been kept long enough; called once an hour.
+    errands
+        What else time brings about.
     clock
         Monotonic seconds.
     """
@@ -56,6 +78,7 @@ class Schedule:
         lease_s: float,
         look_at: Callable[[Sequence[ReceivedInstance]], Readiness],
         clear_spool: Callable[[], object],
+        errands: Sequence[Errand] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._table = table
@@ -64,7 +87,7 @@ class Schedule:
         self._delivery_policy = delivery_policy
         self._lease_s = lease_s
         self._look_at = look_at
-        self._clear_spool = clear_spool
+        self._errands = (Errand("clear the spool", CLEARING_S, clear_spool), *errands)
         self._clock = clock
         self._arrivals, self._leases, self._waits = (StillnessWatch() for _ in range(3))
         self._seen: dict[int, tuple[int, Readiness]] = {}
@@ -77,16 +100,13 @@ class Schedule:
             timezone=UTC,
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        for name, tick in self._ticks().items():
+        for errand in (*self._ticks(), *self._errands):
             scheduler.add_job(
-                self._complaining, _Every(TICK_S), args=(name, tick), next_run_time=_now()
+                self._complaining,
+                _Every(errand.every_s),
+                args=(errand.name, errand.do),
+                next_run_time=_now(),
             )
-        scheduler.add_job(
-            self._complaining,
-            _Every(CLEARING_S),
-            args=("clear the spool", self._clear_spool),
-            next_run_time=_now(),
-        )
         scheduler.add_listener(_log_fault, EVENT_JOB_ERROR)
         scheduler.start()
         guard = ClockGuard(lambda: _run_all_now(scheduler))
@@ -101,12 +121,15 @@ class Schedule:
             scheduler.shutdown(wait=True)
             self._running = None
 
-    def _ticks(self) -> dict[str, Callable[[], object]]:
-        return {
-            "settle quiet studies": lambda: self.settle_quiet_studies(self._clock()),
-            "expire leases": lambda: self.expire_leases(self._clock()),
-            "release waiting jobs": lambda: self.release_waiting(self._clock()),
-        }
+    def _ticks(self) -> tuple[Errand, ...]:
+        def each_tick(name: str, look: Callable[[float], None]) -> Errand:
+            return Errand(name, TICK_S, lambda: look(self._clock()))
+
+        return (
+            each_tick("settle quiet studies", self.settle_quiet_studies),
+            each_tick("expire leases", self.expire_leases),
+            each_tick("release waiting jobs", self.release_waiting),
+        )
 
     def settle_quiet_studies(self, now: float) -> None:
         """Queue each study that is complete or has been quiet for long enough."""

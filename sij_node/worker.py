@@ -2,11 +2,13 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import structlog
 
 from sij_node.analysis_process import AnalysisProcess, Answer, Order, Stopping
 from sij_node.errors import LeaseLost, NodeError, WorkerLost
+from sij_node.health import Process
 from sij_node.jobs import Job, RetryPolicy
 from sij_node.store.job_table import JobTable
 from sij_node.store.lease import Lease, held, one_after_the_other
@@ -35,6 +37,11 @@ class Worker:
         self._lease_s = lease_s
         self._stop = stop
         self._drain_until = float("inf")
+        self._in_hand: int | None = None
+
+    def described(self, process: Process) -> Process:
+        """What this process can say of itself now."""
+        return replace(process, job_id=self._in_hand, **vars(self._analysis.equipment))
 
     def run(self, idle_s: float = 1.0) -> None:
         """Work until `stop` is set; a study in hand is finished first, within `DRAIN_S`.
@@ -54,9 +61,14 @@ class Worker:
     def analyse_next(self) -> bool:
         """Analyse one queued study; False when there is none."""
         job = self._table.claim(self._name)
-        if job is not None:
+        if job is None:
+            return False
+        self._in_hand = job.job_id
+        try:
             self._analyse(job)
-        return job is not None
+        finally:
+            self._in_hand = None
+        return True
 
     def _analyse(self, job: Job) -> None:
         began = time.monotonic()

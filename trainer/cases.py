@@ -63,10 +63,7 @@ class StoredCase:
 
 def stored_case(case: PhantomCase, rules: RoiRules) -> StoredCase:
     """A phantom case cut and scaled as the networks will see it."""
-    sightings = [
-        _canonical_sighting(case.t1, case.t1_truth),
-        _canonical_sighting(case.stir, case.stir_truth),
-    ]
+    sightings = _sightings(case)
     squares = [network_slices(sighting.volume) for sighting in sightings]
     scales = [s.volume.spacing_mm[1] / frame_of(s.volume).scale for s in sightings]
     return StoredCase(
@@ -77,6 +74,18 @@ def stored_case(case: PhantomCase, rules: RoiRules) -> StoredCase:
         _rois(sightings, rules, np.random.default_rng(case.seed)),
         np.array([case.severity[position] for position in POSITIONS], dtype=np.int8),
     )
+
+
+def joint_squares(case: PhantomCase, rules: RoiRules) -> dict[tuple[str, Side], NDArray[np.uint8]]:
+    """The joints of a case as the lesion network will see them; as `StoredCase.rois`."""
+    return _rois(_sightings(case), rules, np.random.default_rng(case.seed))
+
+
+def _sightings(case: PhantomCase) -> list[Sighting]:
+    return [
+        _canonical_sighting(case.t1, case.t1_truth),
+        _canonical_sighting(case.stir, case.stir_truth),
+    ]
 
 
 def _canonical_sighting(volume: Volume, truth: Delineation) -> Sighting:

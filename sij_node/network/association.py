@@ -50,8 +50,9 @@ from sij_node.network.pdu import (
     encode_release_response,
     fragments,
 )
-from sij_node.network.reception import IMPLICIT_VR_LITTLE_ENDIAN, Intake, Origin, Reception
+from sij_node.network.reception import IMPLICIT_VR_LITTLE_ENDIAN, Intake, Reception
 from sij_node.network.wire import Wire
+from sij_node.network.witness import Luggage, Origin
 
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_CLASSES = frozenset(str(c.abstract_syntax) for c in AllStoragePresentationContexts)
@@ -92,7 +93,7 @@ class Policy:
 
 @dataclass
 class Tally:
-    """What one association has brought so far, for its line in the log."""
+    """What one association has brought so far, for its line in the log and for the audit."""
 
     peer: str = ""
     instances: int = 0
@@ -101,6 +102,7 @@ class Tally:
     status: str = "crashed"
     reason: str = ""
     began: float = field(default_factory=monotonic)
+    luggage: Luggage = field(default_factory=Luggage)
 
 
 def rejection_of(request: AssociateRequest, address: str, policy: Policy) -> Rejection | None:
@@ -169,6 +171,7 @@ class Association:
         self._policy = policy
         self._limits = policy.limits
         self._reception = reception
+        self._witness = reception.witness
         self._admit = admit
         self._leave = leave
         self._is_stopping = is_stopping
@@ -193,14 +196,23 @@ class Association:
         finally:
             self._wire.close()
             self._log()
+            self._witness.ended(
+                self._origin, self._tally.status.split()[0], self._tally.luggage.studies
+            )
+
+    @property
+    def _origin(self) -> Origin:
+        return Origin(self._tally.peer, self._address)
 
     def _converse(self) -> None:
         request = self._read_request()
         self._tally.peer = request.calling_ae
         rejection = rejection_of(request, self._address, self._policy) or self._admit()
         if rejection is not None:
+            self._witness.rejected(self._origin, rejection)
             self._reject(rejection)
             return
+        self._witness.accepted(self._origin)
         answers = tuple(answer(proposed) for proposed in request.contexts)
         limit = self._limits.max_pdu_bytes
         self._wire.expect(limit)
@@ -215,9 +227,12 @@ class Association:
 
     def _receive(self, accepted: Mapping[int, AnsweredContext]) -> None:
         """Message after message, until the peer releases or the node stops."""
-        origin = Origin(self._tally.peer, self._address)
         messages = self._messages = Messages(
-            accepted, self._reception.intake(origin), self._limits.max_instance_mb, self._tally
+            accepted,
+            self._reception.intake(self._origin),
+            self._limits.max_instance_mb,
+            self._tally,
+            self._seen,
         )
         try:
             while messages.is_amid_one or not self._is_stopping():
@@ -237,6 +252,13 @@ class Association:
         finally:
             messages.abandon()
         self._abort("the node is stopping")
+
+    def _seen(self, status: Status | None) -> None:
+        """Tell of an answer: to a C-STORE, or without a status to a C-ECHO."""
+        if status is None:
+            self._witness.echoed(self._origin)
+        else:
+            self._witness.answered(self._origin, status)
 
     def _reject(self, rejection: Rejection) -> None:
         self._tally.status = f"rejected {rejection}"
@@ -264,9 +286,8 @@ class Association:
         self._wire.say_farewell(pdu)
 
     def _report(self) -> None:
-        origin = Origin(self._tally.peer, self._address)
         self._reception.report_refusal(
-            origin, f"association {self._tally.status}: {self._tally.reason}"
+            self._origin, f"association {self._tally.status}: {self._tally.reason}"
         )
 
     def _log(self) -> None:
@@ -292,6 +313,8 @@ class Messages:
     ----------
     accepted
         The presentation contexts that may be used, by ID.
+    seen
+        Told of each answer: the status of a C-STORE, or None for a C-ECHO.
     """
 
     def __init__(
@@ -300,7 +323,9 @@ class Messages:
         intake: Intake,
         max_instance_mb: int,
         tally: Tally,
+        seen: Callable[[Status | None], None],
     ) -> None:
+        self._seen = seen
         self._accepted = accepted
         self._intake = intake
         self._max_instance_bytes = max_instance_mb * 1_000_000
@@ -350,6 +375,7 @@ class Messages:
         request = decode_request(bytes(self._command))
         self._command.clear()
         if isinstance(request, EchoRequest):
+            self._seen(None)
             return encode_command(context.context_id, encode_echo_response(request))
         if context.abstract_syntax == VERIFICATION:
             raise ProtocolViolated("a C-STORE in the presentation context of Verification")
@@ -375,6 +401,9 @@ class Messages:
         """Finish the instance and say what became of it."""
         size_bytes = self._intake.size_bytes
         outcome = self._intake.finish()
+        self._seen(outcome.status)
+        if outcome.instance is not None:
+            self._tally.luggage.add(outcome.instance)
         if outcome.status is Status.SUCCESS:
             self._tally.instances += 1
             self._tally.size_bytes += size_bytes

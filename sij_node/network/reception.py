@@ -37,6 +37,7 @@ from sij_node.errors import (
 )
 from sij_node.network.dimse import Status, StoreRequest
 from sij_node.network.pdu import AnsweredContext
+from sij_node.network.witness import Origin, Witness
 from sij_node.study import ReceivedInstance, Refusal, Registration
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
@@ -89,19 +90,12 @@ class Shelf(Protocol):
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Who sends: a configured AE title, and the address it calls from."""
-
-    ae_title: str
-    address: str
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What is answered to a C-STORE."""
+    """What is answered to a C-STORE, and the instance if it was taken."""
 
     status: Status
     reason: str = ""
+    instance: ReceivedInstance | None = None
 
 
 SUCCESS = Outcome(Status.SUCCESS)
@@ -130,6 +124,8 @@ class Reception:
         Whether there is enough free disk space to accept anything.
     max_nesting
         How deep sequences may be nested.
+    witness
+        Told of every association and every answer.
     """
 
     def __init__(
@@ -141,7 +137,9 @@ class Reception:
         refuse: Callable[[Refusal], None],
         room: Callable[[], bool],
         max_nesting: int = 16,
+        witness: Witness | None = None,
     ) -> None:
+        self.witness = witness or Witness()
         self.spool = spool
         self.file_name_of = file_name_of
         self.register = register
@@ -325,7 +323,7 @@ class Intake:
             name = f"{instance.file_name[:64]}-{instance.sha256[:16]}.dcm"
             staged.quarantine(name)
             return _CONFLICT, name
-        return SUCCESS, ""
+        return Outcome(Status.SUCCESS, instance=instance), ""
 
     def _described(self, scanned: Scan, size_bytes: int) -> ReceivedInstance:
         return ReceivedInstance(

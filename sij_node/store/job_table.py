@@ -74,6 +74,11 @@ class JobTable:
         self._database = Database(engine)
         self._commits = GroupCommit(self._database)
 
+    @property
+    def database(self) -> Database:
+        """For the other tables of this process: writers take turns at it."""
+        return self._database
+
     # ---- what comes in -------------------------------------------------------------------
 
     def register(self, instance: ReceivedInstance, priority: int, opens_job: bool) -> Registration:

@@ -11,6 +11,7 @@ An instance gets its name in one step, after its bytes are on the disk, and only
 free. Every name is a hash, so no text from an object becomes part of a path.
 """
 
+import errno
 import hashlib
 import mmap
 import os
@@ -152,6 +153,13 @@ class Spool:
             for path in leftovers:
                 path.unlink(missing_ok=True)
         return len(leftovers)
+
+    def check_writable(self) -> None:
+        """Raise `SpoolUnavailable` when the folders are gone, read-only or somebody else's."""
+        with _spool_errors():
+            for room in (self._incoming, self._instances, self._results):
+                if not os.access(room, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, f"{room.name}/ cannot be written")
 
     def free_mb(self) -> float:
         """Room that is left for this user on the disk of the spool, in MB (10^6 bytes)."""

@@ -28,6 +28,7 @@ from sqlalchemy import (
     text,
 )
 
+from sij_node.health import Process, Role
 from sij_node.jobs import Delivery, DeliveryState, Job, JobStep, Result, State, Step
 from sij_node.study import ReceivedInstance, Refusal
 
@@ -170,6 +171,15 @@ deliveries = Table(
     Index("ix_deliveries_result_uid_destination", "result_uid", "destination"),
 )
 
+_is_pending = text("state = 'pending'")
+Index(
+    "ix_deliveries_pending",
+    deliveries.c.destination,
+    deliveries.c.job_id,
+    sqlite_where=_is_pending,
+    postgresql_where=_is_pending,
+)
+
 analyses = Table(
     "analyses",
     metadata,
@@ -231,6 +241,46 @@ refusals = Table(
     sqlite_autoincrement=True,
 )
 
+processes = Table(
+    "processes",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("started_at", Utc, nullable=False),
+    Column("beaten_at", Utc, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("gpu_used_mb", Float),
+    Column("gpu_total_mb", Float),
+    Column("job_id", Integer),
+    Column("weights", Text, nullable=False),
+    Column("weights_sha256", Text, nullable=False),
+)
+
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("peer", TITLE, primary_key=True),
+    Column("address", Foreign, nullable=False),
+    Column("accepted_at", Utc),
+    Column("refused_at", Utc),
+    Column("refused_because", Foreign, nullable=False),
+    Column("echo_in_at", Utc),
+    Column("echo_out_at", Utc),
+    Column("echo_out_error", Foreign, nullable=False),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("counted", String(32), primary_key=True),
+    Column("peer", TITLE, primary_key=True),
+    Column("outcome", String(64), primary_key=True),
+    Column("total", BigInteger, nullable=False),
+)
+
 
 def instance_from(row: Row[Any]) -> ReceivedInstance:
     """The received instance that a row of `instances` holds."""
@@ -278,3 +328,9 @@ def delivery_from(row: Row[Any]) -> Delivery:
 def refusal_from(row: Row[Any]) -> Refusal:
     """The refusal that a row of `refusals` holds."""
     return Refusal(**{name: getattr(row, name) for name in Refusal.__dataclass_fields__})
+
+
+def process_from(row: Row[Any]) -> Process:
+    """The process that a row of `processes` holds."""
+    fields = {name: getattr(row, name) for name in Process.__dataclass_fields__}
+    return Process(**{**fields, "role": Role(row.role)})

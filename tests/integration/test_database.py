@@ -82,7 +82,7 @@ def test_a_database_of_a_newer_version_is_refused_by_name(database_url):
         connection.execute(text("UPDATE alembic_version SET version_num = 'v9999'"))
     engine.dispose()
 
-    with pytest.raises(ConfigurationInvalid, match=r"schema v9999; .* knows v0002 at most"):
+    with pytest.raises(ConfigurationInvalid, match=r"schema v9999; .* knows v\d{4} at most"):
         open_database(database_url)
 
 

@@ -13,6 +13,7 @@ from pydicom.uid import generate_uid
 from sij_node.config import ListenerConfig, PeerConfig
 from sij_node.network.listener import Listener
 from sij_node.network.reception import Reception, Shelf
+from sij_node.network.witness import Witness
 from sij_node.store.spool import Spool, instance_file_name
 from sij_node.study import ReceivedInstance, Refusal, Registration
 from tests.support.dimse import MR, RawPeer
@@ -80,6 +81,7 @@ def listening(
     spool: Shelf | None = None,
     register: Callable[[ReceivedInstance], Registration] | None = None,
     room: Callable[[], bool] = lambda: True,
+    witness: Witness | None = None,
 ) -> Iterator[Node]:
     """A node that takes associations from MODALITY as long as the block lasts."""
     limits = limits or ListenerConfig(max_connections_per_address=32)
@@ -93,6 +95,7 @@ def listening(
         refuse=refusals.append,
         room=room,
         max_nesting=limits.max_nesting,
+        witness=witness,
     )
     bound = socket.create_server(("127.0.0.1", 0))
     listener = Listener(limits, "SIJ", PEERS, reception, bound=bound)

@@ -1,0 +1,166 @@
+"""When a peer was last heard of, and how many of what it sent was taken.
+
+The listener and the couriers keep both in memory and write what is new every few seconds, so that
+an image costs no write more. A crash forgets the last of these seconds.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, and_, insert, select, update
+
+from sij_node.store.database import Database
+from sij_node.store.tables import contacts, tallies
+
+
+class Counted(StrEnum):
+    """What is counted."""
+
+    RECEIVED = "c-store received"
+    """By the status that was answered."""
+    SENT = "c-store sent"
+    """By the status that came back."""
+    ASSOCIATIONS = "associations"
+    """By how they ended: released, rejected, aborted, lost."""
+    REFUSALS = "associations refused"
+    """By the reason."""
+
+
+@dataclass(frozen=True)
+class Contact:
+    """When a peer was last heard of; None for never.
+
+    Parameters
+    ----------
+    echo_out_error
+        Why its last answer to our C-ECHO was none; empty when it was good.
+    """
+
+    peer: str
+    address: str = ""
+    accepted_at: datetime | None = None
+    refused_at: datetime | None = None
+    refused_because: str = ""
+    echo_in_at: datetime | None = None
+    echo_out_at: datetime | None = None
+    echo_out_error: str = ""
+
+
+Tally = tuple[Counted, str, str]
+"""What was counted, the peer, and the outcome."""
+
+
+class ContactTable:
+    """Contacts and counts of all processes.
+
+    Every method raises `DatabaseUnavailable` if the database does not answer.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def contacts(self) -> tuple[Contact, ...]:
+        """Every peer that was ever heard of, by its title."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(contacts).order_by(contacts.c.peer))
+            return tuple(_contact_from(row) for row in rows)
+
+    def tallies(self) -> Mapping[Tally, int]:
+        """What was counted since the node was set up."""
+        with self._database.reading() as connection:
+            return {
+                (Counted(row.counted), row.peer, row.outcome): row.total
+                for row in connection.execute(select(tallies))
+            }
+
+    def write(self, news: Mapping[str, Mapping[str, Any]], counts: Mapping[Tally, int]) -> None:
+        """Note what is new of some peers, and add to the counts."""
+        with self._database.writing() as connection:
+            for peer, said in sorted(news.items()):
+                _note(connection, contacts, {"peer": peer}, said)
+            for (counted, peer, outcome), count in sorted(counts.items()):
+                key = {"counted": counted.value, "peer": peer, "outcome": outcome}
+                _add(connection, key, count)
+
+
+class ContactBook:
+    """What one process has seen of the peers since it last wrote it down. Thread-safe."""
+
+    def __init__(self, table: ContactTable) -> None:
+        self._table = table
+        self._lock = threading.Lock()
+        self._news: dict[str, dict[str, Any]] = {}
+        self._counts: Counter[Tally] = Counter()
+
+    def count(self, counted: Counted, peer: str, outcome: str) -> None:
+        """Count one more."""
+        with self._lock:
+            self._counts[counted, peer, outcome] += 1
+
+    def accepted(self, peer: str, address: str) -> None:
+        """Note an association that was accepted."""
+        self._note(peer, address=address, accepted_at=datetime.now(UTC))
+
+    def refused(self, peer: str, address: str, reason: str) -> None:
+        """Note an association that was refused."""
+        self._note(peer, address=address, refused_at=datetime.now(UTC), refused_because=reason)
+
+    def echo_received(self, peer: str) -> None:
+        """Note a C-ECHO of a peer."""
+        self._note(peer, echo_in_at=datetime.now(UTC))
+
+    def echo_sent(self, peer: str, error: str = "") -> None:
+        """Note our own C-ECHO to a peer; `error` is empty when it was answered."""
+        self._note(peer, echo_out_at=datetime.now(UTC), echo_out_error=error)
+
+    def write(self) -> None:
+        """Write what is new; if the database does not answer, it is kept for the next time."""
+        with self._lock:
+            news, self._news = self._news, {}
+            counts, self._counts = self._counts, Counter()
+        if not news and not counts:
+            return
+        try:
+            self._table.write(news, counts)
+        except BaseException:
+            self._take_back(news, counts)
+            raise
+
+    def _note(self, peer: str, **said: object) -> None:
+        with self._lock:
+            self._news.setdefault(peer, {}).update(said)
+
+    def _take_back(self, news: Mapping[str, dict[str, Any]], counts: Counter[Tally]) -> None:
+        with self._lock:
+            self._counts.update(counts)
+            for peer, said in news.items():
+                self._news[peer] = said | self._news.get(peer, {})
+
+
+def _note(
+    connection: Connection, table: Table, key: Mapping[str, Any], said: Mapping[str, Any]
+) -> None:
+    known = connection.execute(update(table).where(_is(table, key)).values(**said))
+    if not known.rowcount:
+        blank = {"address": "", "refused_because": "", "echo_out_error": ""}
+        connection.execute(insert(table).values(**{**blank, **key, **said}))
+
+
+def _add(connection: Connection, key: Mapping[str, Any], count: int) -> None:
+    more = {"total": tallies.c.total + count}
+    known = connection.execute(update(tallies).where(_is(tallies, key)).values(more))
+    if not known.rowcount:
+        connection.execute(insert(tallies).values(**key, total=count))
+
+
+def _is(table: Table, key: Mapping[str, Any]) -> Any:
+    return and_(*(table.c[name] == value for name, value in key.items()))
+
+
+def _contact_from(row: Row[Any]) -> Contact:
+    return Contact(**row._mapping)

@@ -1,0 +1,1 @@
+"""Learning lesions from many readers: trials, the readers' model, its rivals, their evaluation."""

@@ -1,0 +1,163 @@
+"""Fourteen linear heads taught on what a frozen encoder sees, together with the readers.
+
+The encoder is the lesion network's, as it is; only its last layer is learnt anew. That takes
+seconds, so that models of the readers can be compared fold by fold on an ordinary computer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.findings import HEADS
+from models.lesion_resnet34 import WHOLE_ZONE, zone_of_head
+from trainer.readers.models import Readers
+from trainer.readers.visits import SEQUENCES
+
+Floats = NDArray[np.float64]
+
+READERS_RATE = 0.1
+"""Learning rate of the readers' matrices; the heads' own is in the rules. No decay on them."""
+
+
+@dataclass(frozen=True)
+class HeadRules:
+    """How the heads are taught.
+
+    Parameters
+    ----------
+    decays
+        Weights of the squared weights that are tried; the validation fold chooses.
+    steps
+        Of Adam, over all joints at once.
+    rate
+        Its learning rate, which falls to nothing along half a cosine.
+    sequences
+        What the heads see: "t1", "stir", or both.
+    by_zone
+        True lets each head see its own quadrant, False the whole joint.
+    seed
+        Of the readings and of the folds.
+    folds
+        Of the patients.
+    """
+
+    decays: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
+    steps: int = 200
+    rate: float = 0.02
+    sequences: tuple[str, ...] = SEQUENCES
+    by_zone: bool = True
+    seed: int = 1
+    folds: int = 8
+
+    def __post_init__(self) -> None:
+        if not self.decays or self.steps < 1 or self.folds < 3:
+            raise ValueError(f"decays, steps and at least three folds are needed: {self}")
+        if not self.sequences or not set(self.sequences) <= set(SEQUENCES):
+            raise ValueError(f"sequences are some of {SEQUENCES}, not {self.sequences}")
+
+
+def head_inputs(features: NDArray[np.float32], rules: HeadRules) -> Tensor:
+    """What each head sees of each joint.
+
+    Parameters
+    ----------
+    features
+        ``(joints, 2, zones, n)``, T1 before STIR.
+
+    Returns
+    -------
+    Tensor
+        float32, ``(joints, 14, n · sequences)``.
+    """
+    numbers = range(len(HEADS))
+    zones = [zone_of_head(number) if rules.by_zone else WHOLE_ZONE for number in numbers]
+    seen = features[:, [SEQUENCES.index(name) for name in rules.sequences]][:, :, zones]
+    return torch.from_numpy(np.moveaxis(seen, 1, 2).reshape(len(seen), len(HEADS), -1))
+
+
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """Linear heads: their inputs' mean and scale, their weights and bias, by head."""
+
+    mean: Tensor
+    scale: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """``(joints, 14, n)`` to ``(joints, 14)``."""
+        return self._of_scaled((inputs - self.mean) / self.scale)
+
+    def _of_scaled(self, scaled: Tensor) -> Tensor:
+        return (scaled * self.weight).sum(dim=2) + self.bias
+
+
+def taught_heads(
+    inputs: Tensor, targets: Tensor, readers: Readers, decay: float, rules: HeadRules
+) -> Heads:
+    """Teach heads and readers together, from nothing; the readers in place.
+
+    Parameters
+    ----------
+    inputs
+        As `head_inputs` gives them.
+    targets
+        Of the same joints, as the model of the readers makes them.
+    readers
+        Untrained.
+    decay
+        Weight of the mean squared weight.
+    """
+    mean, scale = inputs.mean(dim=0), inputs.std(dim=0) + 1e-3
+    weight = torch.zeros(inputs.shape[1:], requires_grad=True)
+    bias = torch.full((len(HEADS),), -1.0, requires_grad=True)
+    heads, scaled = Heads(mean, scale, weight, bias), (inputs - mean) / scale
+    groups = [{"params": [weight, bias], "lr": rules.rate}]
+    matrices = list(readers.parameters())
+    if matrices:
+        groups.append({"params": matrices, "lr": READERS_RATE})
+    optimiser = torch.optim.Adam(groups)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, rules.steps)
+    for step in range(rules.steps):
+        optimiser.zero_grad(set_to_none=True)
+        loss = readers.loss(heads._of_scaled(scaled), targets, step / rules.steps)
+        penalty = decay * weight.square().sum(dim=1).mean()
+        (loss + penalty).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    return Heads(mean, scale, weight.detach(), bias.detach())
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The network's own probability, and that of the consensus, ``(joints, 14)`` each."""
+
+    own: Floats
+    consensus: Floats
+
+
+def answer(heads: Heads, readers: Readers, inputs: Tensor) -> Answer:
+    """Ask taught heads."""
+    with torch.no_grad():
+        logits = heads.logits(inputs)
+        said = readers.answer(logits)
+    return Answer(logits.double().sigmoid().numpy(), said.double().numpy())
+
+
+def folds_of(patients: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold of each joint; all visits of a patient are in one fold."""
+    each = np.unique(patients)
+    shuffled = np.random.default_rng(seed).permutation(len(each)) % folds
+    return np.asarray(shuffled[np.searchsorted(each, patients)])
+
+
+def mean_answer(answers: Sequence[Answer]) -> Answer:
+    """What the heads of several folds say together."""
+    return Answer(
+        np.mean([one.own for one in answers], axis=0),
+        np.mean([one.consensus for one in answers], axis=0),
+    )

@@ -1,0 +1,149 @@
+"""The visits of a trial, drawn once and kept: squares, true grades, and what a network sees there.
+
+Whatever is there already is left as it is, so that work which was stopped goes on where it was.
+"""
+
+import multiprocessing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.findings import HEADS, POSITIONS, Side
+from models.lesion_resnet34 import LesionResNet34
+from models.roi import RoiRules
+from models.weights import LoadedNetwork
+from trainer.cases import GREY_PER_UNIT, joint_squares
+from trainer.phantom.case import make_case
+from trainer.phantom.readers import contrasts
+from trainer.phantom.trials import Trial, Visit, visits_of
+
+SEQUENCES = ("t1", "stir")
+
+
+@dataclass(frozen=True, eq=False)
+class TrialJoints:
+    """The joints of a trial, two for each visit, right before left.
+
+    Parameters
+    ----------
+    features
+        What the encoder sees of T1 and STIR in each zone, float32, ``(joints, 2, zones, n)``.
+    severity
+        True Berlin grades, int8, ``(joints, 14)``.
+    contrast
+        How clearly each lesion shows, ``(joints, 14)``.
+    patient, week
+        ``(joints,)``.
+    """
+
+    features: NDArray[np.float32]
+    severity: NDArray[np.int8]
+    contrast: NDArray[np.float64]
+    patient: NDArray[np.int64]
+    week: NDArray[np.int64]
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """The latent truth: a Berlin grade of 1 or more."""
+        return self.severity >= 1
+
+
+def draw_visits(trial: Trial, folder: Path, rules: RoiRules, processes: int = 1) -> int:
+    """Draw every visit that is not kept yet; how many were drawn.
+
+    Parameters
+    ----------
+    folder
+        Of all trials; each has a folder of its own in it.
+    """
+    home = folder / trial.name
+    home.mkdir(parents=True, exist_ok=True)
+    tasks = [(v, home, rules) for v in visits_of(trial) if not _path(home, v).exists()]
+    if not tasks:
+        return 0
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for number, _ in enumerate(pool.imap_unordered(_draw, tasks), 1):
+            if number % 20 == 0:
+                print(f"{trial.name}: {number} of {len(tasks)} visits drawn", flush=True)
+    return len(tasks)
+
+
+def _path(home: Path, visit: Visit) -> Path:
+    return home / f"{visit.seed:07d}.npz"
+
+
+def _draw(task: tuple[Visit, Path, RoiRules]) -> None:
+    visit, home, rules = task
+    torch.set_num_threads(1)
+    case = make_case(visit.seed, visit.options)
+    squares = {f"{s}_{side}": roi for (s, side), roi in joint_squares(case, rules).items()}
+    severity = np.array([case.severity[position] for position in POSITIONS], np.int8)
+    _write(_path(home, visit), squares | {"severity": severity, "contrast": contrasts(case)})
+
+
+def _write(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
+    """A half-written file never carries its name."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    partial.rename(path)
+
+
+def seen_joints(trial: Trial, folder: Path, encoder: LoadedNetwork) -> TrialJoints:
+    """What a network's encoder sees of the visits that `draw_visits` kept.
+
+    Parameters
+    ----------
+    encoder
+        A lesion network; what it sees is kept under the digest of its weights.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a visit was not drawn.
+    TypeError
+        If `encoder` is no lesion network.
+    """
+    if not isinstance(encoder.network, LesionResNet34):
+        raise TypeError(f"{encoder.card.name} is no lesion network")
+    home, visits = folder / trial.name, visits_of(trial)
+    cache = home / encoder.card.sha256[:12]
+    cache.mkdir(exist_ok=True)
+    seen = [_seen(encoder.network, _path(home, v), _path(cache, v)) for v in visits]
+    return TrialJoints(np.concatenate(seen), *_truth(home, visits))
+
+
+def _truth(
+    home: Path, visits: Sequence[Visit]
+) -> tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    severity, contrast = [], []
+    for visit in visits:
+        with np.load(_path(home, visit)) as kept:
+            severity.append(kept["severity"].reshape(-1, len(HEADS)))
+            contrast.append(kept["contrast"].reshape(-1, len(HEADS)))
+    patient = np.repeat([visit.patient for visit in visits], len(Side))
+    week = np.repeat([visit.week for visit in visits], len(Side))
+    return np.concatenate(severity), np.concatenate(contrast), patient, week
+
+
+def _seen(network: LesionResNet34, visit: Path, cached: Path) -> NDArray[np.float32]:
+    """Both joints of a visit, ``(2, 2, zones, n)``."""
+    if not cached.exists():
+        with np.load(visit) as kept:
+            described = [[_described(network, kept[f"{s}_{side}"]) for s in SEQUENCES]
+                         for side in Side]  # fmt: skip
+        _write(cached, {"features": np.array(described, np.float32)})
+    with np.load(cached) as kept:
+        return np.asarray(kept["features"])
+
+
+def _described(network: LesionResNet34, roi: NDArray[np.uint8]) -> NDArray[np.float32]:
+    stack = torch.from_numpy(roi)
+    present = torch.ones(1, stack.shape[1], dtype=torch.bool)
+    with torch.inference_mode():
+        seen = network.encode(stack[:1].float() / GREY_PER_UNIT, stack[1:], present)
+    return np.asarray(seen[0].numpy(), np.float32)
