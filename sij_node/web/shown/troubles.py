@@ -1,0 +1,50 @@
+"""What is wrong with the node, for the top of the queue: in words, the worst first."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sij_node.health import Condition, Part, Verdict, troubles
+from sij_node.jobs import State
+from sij_node.web.shown.words import Tone, count
+
+_TONES = {Verdict.OK: Tone.GOOD, Verdict.WARNING: Tone.WARN, Verdict.FAILED: Tone.BAD}
+_PAGES = {Part.DESTINATION: "/peers", Part.QUEUE: "/?state=queued"}
+
+
+@dataclass(frozen=True)
+class NodeTrouble:
+    """One thing that is wrong, what to do, and the page where more is to be seen."""
+
+    tone: Tone
+    words: str
+    advice: str
+    where: str
+
+
+def tone_of(verdict: Verdict) -> Tone:
+    """How a verdict is coloured."""
+    return _TONES[verdict]
+
+
+def node_troubles(
+    conditions: Iterable[Condition], counts: Mapping[State, int]
+) -> tuple[NodeTrouble, ...]:
+    """The conditions that are not in order, and the jobs that need somebody."""
+    found = [
+        NodeTrouble(
+            tone_of(one.verdict), one.words, one.advice, _PAGES.get(one.part, "/health")
+        )
+        for one in troubles(conditions)
+    ]
+    if counts[State.FAILED]:
+        failed = count(counts[State.FAILED], "job")
+        found.append(
+            NodeTrouble(
+                Tone.WARN,
+                f"{failed} failed and {'waits' if counts[State.FAILED] == 1 else 'wait'} "
+                "for somebody.",
+                "Open each, read what is wrong, and queue it again or leave it.",
+                "/?state=failed",
+            )
+        )
+    return tuple(found)
