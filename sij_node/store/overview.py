@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select, true
 
-from sij_node.jobs import Job, State, Step
+from sij_node.jobs import FINISHED, Job, State, Step
 from sij_node.store.database import Database
 from sij_node.store.tables import deliveries, instances, job_from, job_steps, jobs
 
@@ -185,19 +185,12 @@ class Overview:
             )
             return tuple(rows.scalars())
 
-    def newest_of(self, source_ae: str) -> Job | None:
-        """The newest job of a source."""
-        page = self.jobs(Wanted(source_ae=source_ae), 1)
-        return page.jobs[0] if page.jobs else None
-
-    def oldest_in(self, state: State) -> Job | None:
-        """The job that has been in a state longest."""
+    def oldest_unfinished(self) -> Job | None:
+        """The job that was opened first of those that are not over."""
+        under_way = [state.value for state in State if state not in FINISHED]
         with self._database.reading() as connection:
             row = connection.execute(
-                select(jobs)
-                .where(jobs.c.state == state.value)
-                .order_by(jobs.c.changed_at)
-                .limit(1)
+                select(jobs).where(jobs.c.state.in_(under_way)).order_by(jobs.c.job_id).limit(1)
             ).one_or_none()
             return None if row is None else job_from(row)
 

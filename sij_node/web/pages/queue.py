@@ -1,12 +1,14 @@
 """The queue, which is also the first page."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from sij_node.accounts import Person
+from sij_node.accounts import Person, Role
 from sij_node.checkup import check_up
-from sij_node.store.overview import JobPage, Overview, Wanted
+from sij_node.jobs import Job
+from sij_node.store.overview import JobPage, Overview, Patient, Wanted
 from sij_node.web.pages.following import again, whole
 from sij_node.web.parts import Parts, TheParts
 from sij_node.web.shown.queue import (
@@ -17,7 +19,7 @@ from sij_node.web.shown.queue import (
     queue_page,
     wanted_from,
 )
-from sij_node.web.shown.troubles import node_troubles
+from sij_node.web.shown.troubles import lively_workers, node_troubles
 from sij_node.web.templating import page as show
 from sij_node.web.visitor import Operator, Viewer, Watcher
 
@@ -67,8 +69,14 @@ def jobs_of_patient(
     """Jobs of the patient with an identifier, which is never part of an address."""
     overview = Overview(parts.admin(person.name).table.database)
     found = overview.jobs_of_patient(patient_id.strip(), ROWS)
-    rows = _rows(parts, overview, found, 0)
-    return show(request, "patient_jobs.html", person=person, rows=rows)
+    rows = _rows(parts, overview, found, None)
+    return show(
+        request,
+        "patient_jobs.html",
+        person=person,
+        shown={"rows": rows},
+        empty="No study of this patient is here. Its images may have been cleared away.",
+    )
 
 
 def _content(parts: Parts, person: Person, wanted: Wanted, page: int) -> dict[str, Any]:
@@ -77,11 +85,12 @@ def _content(parts: Parts, person: Person, wanted: Wanted, page: int) -> dict[st
     checkup = check_up(parts.config, admin.table.database, parts.spool)
     counts = admin.counts()
     found = overview.jobs(wanted, ROWS, (page - 1) * ROWS)
-    rows = _rows(parts, overview, found, checkup.workers)
+    rows = _rows(parts, overview, found, lively_workers(checkup, parts.config.health))
     return {
         "shown": queue_page(wanted, page, found, counts, overview.sources(), rows),
         "troubles": node_troubles(checkup.conditions, counts),
         "ae_title": parts.config.node.ae_title,
+        "empty": "No job fits.",
         "may_act": person.role.includes(Role.OPERATOR),
     }
 
@@ -96,3 +105,9 @@ def _rows(
         job_row(job, pseudonym_of(parts, patients, job), now, pace, parts.config.study)
         for job in found.jobs
     )
+
+
+def pseudonym_of(parts: Parts, patients: Mapping[str, Patient], job: Job) -> str:
+    """What stands for a job's patient; empty where the images are no longer here."""
+    patient = patients.get(job.study_uid)
+    return parts.pseudonym(patient.patient_id, patient.issuer) if patient else ""

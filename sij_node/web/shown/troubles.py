@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sij_node.health import Condition, Part, Verdict, troubles
+from sij_node.checkup import Checkup
+from sij_node.config import HealthConfig
+from sij_node.health import Condition, Part, Role, Verdict, troubles
 from sij_node.jobs import State
 from sij_node.web.shown.words import Tone, count
 
@@ -48,3 +50,13 @@ def node_troubles(
             )
         )
     return tuple(found)
+
+
+def lively_workers(checkup: Checkup, limits: HealthConfig) -> int | None:
+    """How many workers give signs of life; None where the database does not say."""
+    if checkup.facts.database_error:
+        return None
+    return sum(
+        one.process.role is Role.WORKER and one.silent_s < limits.silent_s
+        for one in checkup.facts.processes
+    )
