@@ -69,6 +69,7 @@ def set_up(
             "port": archive_port,
             "profile": profile,
         },
+        "[web]": {"enabled": False},
         **{f"[{name}]": content for name, content in sections.items()},
     }
     config = folder / "config.toml"

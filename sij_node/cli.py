@@ -54,7 +54,7 @@ def main() -> None:
 
 @app.command()
 def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Run everything on this machine: listener, clock and workers."""
+    """Run everything on this machine: listener, clock, workers and the page."""
     settings = _started(config)
     with node.open_store(settings):
         pass  # a database that cannot be opened is told before anything is started
@@ -63,6 +63,8 @@ def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
         [*program, "listen", "--config", str(config)],
         *[[*program, "work", "--config", str(config)] for _ in range(settings.worker.processes)],
     ]
+    if settings.web.enabled:
+        commands.append([*program, "web", "--config", str(config)])
     with _stopped_by_signals() as stop:
         sys.exit(supervisor.keep_running(commands, stop))
 
@@ -81,6 +83,14 @@ def work(config: ConfigFile = DEFAULT_CONFIG) -> None:
     settings = _started(config)
     with _stopped_by_signals() as stop:
         node.work(settings, stop)
+
+
+@app.command()
+def web(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Serve the page and the HTTP API."""
+    settings = _started(config)
+    with _stopped_by_signals() as stop:
+        node.serve_page(settings, stop, announce=lambda text: print(text, flush=True))  # noqa: T201
 
 
 @app.command()

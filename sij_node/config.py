@@ -6,7 +6,8 @@ Unknown keys are errors, units end the name, and what a site must decide has no 
 import ipaddress
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -15,10 +16,12 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydicom.datadict import tag_for_keyword
 
+from sij_node.accounts import Role
 from sij_node.errors import ConfigurationInvalid
 from sij_node.profiles import MINIMAL, PRESETS, Profile, preset
 
@@ -59,6 +62,9 @@ class Section(BaseModel):
     """A part of config.toml: frozen, and a key that is not known is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 class NodeConfig(Section):
@@ -191,6 +197,82 @@ class SpoolConfig(Section):
     """Below this much free disk new associations are refused."""
 
 
+class WebTlsConfig(Section):
+    """[web.tls] The page over https by a certificate of its own."""
+
+    certificate: Path
+    """PEM, the certificate and its chain."""
+    private_key: Path
+
+
+class OpenIdConfig(Section):
+    """[web.openid] Signing in at an identity provider of the hospital (OpenID Connect)."""
+
+    issuer: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
+    """As in the provider's discovery document; http on loopback only."""
+    client_id: Annotated[str, StringConstraints(min_length=1)]
+    client_secret_file: Path | None = None
+    """Holds the secret alone; without it the node is a public client with PKCE."""
+    label: str = "Sign in with the hospital's account"
+    name_claim: str = "preferred_username"
+    """The claim that names the user here."""
+    role_claim: str = "groups"
+    """The claim that holds a text or a list of texts, each of which may give a role."""
+    roles: dict[str, Role] = Field(min_length=1)
+    """Which text gives which role; who has none of them is not let in."""
+
+    @field_validator("issuer")
+    @classmethod
+    def _encrypted_or_local(cls, issuer: str) -> str:
+        host = urlsplit(issuer).hostname
+        if issuer.startswith("http:") and host not in LOOPBACK:
+            raise ValueError("the provider must be reached by https; http is for loopback only")
+        return issuer.rstrip("/")
+
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class WebConfig(Section):
+    """[web] The page and the HTTP API."""
+
+    enabled: bool = True
+    """Whether `sij-node run` starts it."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Others than loopback need [web.tls] or trusted_proxies."""
+    port: Port = 8570
+    names: tuple[str, ...] = ()
+    """Host names under which browsers call it, besides localhost and the address itself."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Whose X-Forwarded-For and X-Forwarded-Proto are believed, as CIDR or single addresses."""
+    tls: WebTlsConfig | None = None
+    openid: OpenIdConfig | None = None
+    idle_minutes: Annotated[float, Field(gt=0)] = 30
+    """A session that is not used for this long ends."""
+    session_hours: Annotated[float, Field(gt=0)] = 12
+    """A session ends after this time in any case."""
+    max_upload_mb: Annotated[int, Field(ge=1, le=1024)] = 64
+    """The largest DICOM file that may be dropped on the page."""
+
+    @model_validator(mode="after")
+    def _passwords_are_encrypted(self) -> Self:
+        if self.host not in LOOPBACK and self.tls is None and not self.trusted_proxies:
+            raise ValueError(
+                "passwords must not cross the network in the clear: set [web.tls], or "
+                "trusted_proxies to the address of the proxy that encrypts"
+            )
+        return self
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine or behind the first of `names` finds the page."""
+        if self.trusted_proxies and self.names:
+            return f"https://{self.names[0]}"
+        name = self.names[0] if self.names and self.host not in LOOPBACK else self.host
+        host = f"[{name}]" if ":" in name else name
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+
 class HealthConfig(Section):
     """[health] From when on something counts as wrong, on the page and for alarms alike."""
 
@@ -224,6 +306,7 @@ class Config(Section):
     retry: RetryConfig = RetryConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     spool: SpoolConfig = SpoolConfig()
+    web: WebConfig = WebConfig()
     health: HealthConfig = HealthConfig()
 
     @model_validator(mode="after")
@@ -315,14 +398,21 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
             "weights_folder": config.worker.weights_folder and base / config.worker.weights_folder
         }
     )
+    web = config.web.model_copy(
+        update={
+            "tls": config.web.tls and _below(base, config.web.tls),
+            "openid": config.web.openid and _below(base, config.web.openid),
+        }
+    )
     listener, tls = config.listener, config.listener.tls
     if tls is not None:
-        tls = tls.model_copy(
-            update={
-                "certificate": base / tls.certificate,
-                "private_key": base / tls.private_key,
-                "client_ca": tls.client_ca and base / tls.client_ca,
-            }
-        )
-        listener = listener.model_copy(update={"tls": tls})
-    return config.model_copy(update={"node": node, "listener": listener, "worker": worker})
+        listener = listener.model_copy(update={"tls": _below(base, tls)})
+    return config.model_copy(
+        update={"node": node, "listener": listener, "worker": worker, "web": web}
+    )
+
+
+def _below(base: Path, section: AnySection) -> AnySection:
+    """The section with its files taken from a folder."""
+    files = {name: base / value for name, value in section if isinstance(value, Path)}
+    return section.model_copy(update=files)

@@ -158,6 +158,54 @@ class UnknownJob(NodeError):
     exit_code: ClassVar[int] = 66
 
 
+class AccessRefused(NodeError):
+    """Somebody may not do what they ask for."""
+
+    exit_code: ClassVar[int] = 77
+
+
+class SignInNeeded(AccessRefused):
+    """Nobody is signed in, or the session or token has ended."""
+
+
+class SignInFailed(AccessRefused):
+    """Name and password, or what an identity provider says, do not let anybody in."""
+
+
+class SignInThrottled(AccessRefused):
+    """Too many attempts failed; the next may be made after a while.
+
+    Parameters
+    ----------
+    wait_s
+        Until then.
+    """
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+class RoleTooLow(AccessRefused):
+    """The person is known, but their role does not allow this."""
+
+
+class FormForged(AccessRefused):
+    """A request that changes something does not come from the node's own page."""
+
+
+class AccountUnusable(NodeError):
+    """A name, a password or an invitation that cannot be used."""
+
+    exit_code: ClassVar[int] = 65
+
+
+class UnknownUser(NodeError):
+    """A user's name that is not in the table."""
+
+    exit_code: ClassVar[int] = 67
+
+
 class WeightsRefused(NodeError):
     """A weights file or its card is missing, damaged or does not fit."""
 

@@ -2,7 +2,8 @@
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
+from sij_node.access import Access
+from sij_node.accounts import SessionLimits
+from sij_node.admin import Admin
 from sij_node.analysis_process import AnalysisProcess
 from sij_node.checkup import Checkup, check_up
 from sij_node.config import Config, DeliveryConfig, PeerConfig, RetryConfig
@@ -27,6 +32,7 @@ from sij_node.network.reception import Reception
 from sij_node.network.sender import Sender, Sent
 from sij_node.readiness import Readiness, readiness_of
 from sij_node.schedule import Errand, Schedule
+from sij_node.store.account_table import AccountTable
 from sij_node.store.contacts import ContactBook, ContactTable, Counted
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
@@ -39,10 +45,14 @@ from sij_node.store.processes import (
     this_process,
 )
 from sij_node.store.reading import read_header
+from sij_node.store.secret_key import secret_key
 from sij_node.store.spool import Spool, instance_file_name
 from sij_node.study import ReceivedInstance, Registration
 from sij_node.visitors import VisitorsBook
 from sij_node.worker import Worker
+
+if TYPE_CHECKING:
+    from sij_node.web.parts import Parts
 
 log = structlog.get_logger()
 
@@ -51,9 +61,10 @@ DRAIN_S = 20.0
 
 @dataclass(frozen=True)
 class Store:
-    """The job table and the spool of one configuration."""
+    """The job table, the accounts and the spool of one configuration."""
 
     table: JobTable
+    accounts: AccountTable
     spool: Spool
     processes: ProcessTable
     contacts: ContactTable
@@ -75,7 +86,13 @@ def open_store(config: Config) -> Iterator[Store]:
     engine = open_database(config.database_url)
     try:
         table = JobTable(engine)
-        yield Store(table, spool, ProcessTable(table.database), ContactTable(table.database))
+        yield Store(
+            table,
+            AccountTable(table.database),
+            spool,
+            ProcessTable(table.database),
+            ContactTable(table.database),
+        )
     finally:
         engine.dispose()
 
@@ -240,6 +257,69 @@ def _courier(
 
 def _policy(retry: RetryConfig, attempts: int) -> RetryPolicy:
     return RetryPolicy(attempts, retry.first_wait_s, retry.max_wait_s)
+
+
+# ---- the page and the API -----------------------------------------------------------------------
+
+
+def access_to(config: Config, store: Store) -> Access:
+    """Who may use the page and the API of a node."""
+    limits = SessionLimits(
+        idle=timedelta(minutes=config.web.idle_minutes),
+        longest=timedelta(hours=config.web.session_hours),
+    )
+    return Access(store.accounts, limits, _now, time.monotonic)
+
+
+def web_parts(config: Config, store: Store) -> "Parts":
+    """What the page and the API are put together from."""
+    from sij_node.web.parts import Parts  # noqa: PLC0415 - only this process needs it
+
+    return Parts(
+        config=config,
+        admin=partial(Admin, store.table),
+        access=access_to(config, store),
+        spool=store.spool,
+        echo=Sender(config.node.ae_title, config.delivery, config.listener.tls).echo,
+        clock=_now,
+        key=secret_key(config.node.data_folder),
+    )
+
+
+def serve_page(config: Config, stop: threading.Event, announce: Callable[[str], None]) -> None:
+    """Serve the page and the API until `stop` is set.
+
+    Parameters
+    ----------
+    announce
+        Told how to set the first administrator's password, as long as there is none.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If the address cannot be listened on, or the certificate cannot be used.
+    DatabaseUnavailable, SpoolUnavailable
+    """
+    from sij_node.web.app import create_app, serve  # noqa: PLC0415 - only this process needs it
+
+    with open_store(config) as store:
+        parts = web_parts(config, store)
+        secret = parts.access.first_invitation()
+        if secret is not None:
+            link = invitation_link(config, secret)
+            announce(f"Set the administrator's password within 24 hours: {link}")
+        me = this_process(Role.WEB)
+        with beating(store.processes, lambda: me):
+            serve(create_app(parts), config.web, stop)
+
+
+def invitation_link(config: Config, secret: str) -> str:
+    """Where somebody who was invited sets their password."""
+    return f"{config.web.url}/welcome/{secret}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 # ---- trying things out -------------------------------------------------------------------------

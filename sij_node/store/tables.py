@@ -28,6 +28,8 @@ from sqlalchemy import (
     text,
 )
 
+from sij_node.accounts import Change, Session, Token, User
+from sij_node.accounts import Role as UserRole
 from sij_node.health import Process, Role
 from sij_node.jobs import Delivery, DeliveryState, Job, JobStep, Result, State, Step
 from sij_node.study import ReceivedInstance, Refusal
@@ -70,6 +72,7 @@ metadata = MetaData(
         "ck": "ck_%(table_name)s_%(constraint_name)s",
         "fk": "fk_%(table_name)s_%(column_0_name)s",
         "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
     }
 )
 
@@ -241,6 +244,74 @@ refusals = Table(
     sqlite_autoincrement=True,
 )
 
+NAME = String(64)
+HASH = String(64)
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", NAME, primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("openid_subject", Text, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("created_at", Utc, nullable=False),
+)
+
+_has_subject = text("openid_subject <> ''")
+Index(
+    "one_openid_subject",
+    users.c.openid_subject,
+    unique=True,
+    sqlite_where=_has_subject,
+    postgresql_where=_has_subject,
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("secret_hash", HASH, primary_key=True),
+    Column("user_name", NAME, ForeignKey("users.name"), nullable=False, index=True),
+    Column("address", Foreign, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("seen_at", Utc, nullable=False),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("user_name", NAME, ForeignKey("users.name"), primary_key=True),
+    Column("secret_hash", HASH, nullable=False),
+    Column("expires_at", Utc, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("token_id", Integer, primary_key=True),
+    Column("secret_hash", HASH, nullable=False, unique=True),
+    Column("user_name", NAME, ForeignKey("users.name"), nullable=False, index=True),
+    Column("label", Foreign, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("expires_at", Utc, nullable=False),
+    Column("used_at", Utc),
+    Column("revoked_at", Utc),
+    sqlite_autoincrement=True,
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("change_id", Integer, primary_key=True),
+    Column("at", Utc, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 processes = Table(
     "processes",
     metadata,
@@ -328,6 +399,27 @@ def delivery_from(row: Row[Any]) -> Delivery:
 def refusal_from(row: Row[Any]) -> Refusal:
     """The refusal that a row of `refusals` holds."""
     return Refusal(**{name: getattr(row, name) for name in Refusal.__dataclass_fields__})
+
+
+def user_from(row: Row[Any]) -> User:
+    """The user that a row of `users` holds."""
+    return User(**{**row._mapping, "role": UserRole(row.role)})
+
+
+def session_from(row: Row[Any]) -> Session:
+    """The session that a row of `sessions` holds."""
+    return Session(**row._mapping)
+
+
+def token_from(row: Row[Any]) -> Token:
+    """The token that a row of `tokens` holds; its hash stays in the database."""
+    kept = {name: getattr(row, name) for name in Token.__dataclass_fields__}
+    return Token(**{**kept, "role": UserRole(row.role)})
+
+
+def change_from(row: Row[Any]) -> Change:
+    """The change that a row of `changes` holds."""
+    return Change(**{name: getattr(row, name) for name in Change.__dataclass_fields__})
 
 
 def process_from(row: Row[Any]) -> Process:

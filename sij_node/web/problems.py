@@ -1,0 +1,148 @@
+"""Errors of the node as answers: a page for people, problem details for programs.
+
+Source: RFC 9457, Problem Details for HTTP APIs.
+"""
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from sij_node.errors import (
+    AccountUnusable,
+    ConfigurationInvalid,
+    FormForged,
+    IllegalStep,
+    InputRejected,
+    LeaseLost,
+    NodeError,
+    RoleTooLow,
+    SignInFailed,
+    SignInNeeded,
+    SignInThrottled,
+    TemporarilyUnavailable,
+    UnknownJob,
+    UnknownUser,
+)
+from sij_node.web.security import protect
+from sij_node.web.templating import page
+
+log = structlog.get_logger()
+
+API = "/api/"
+STATUSES: Mapping[type[NodeError], int] = {
+    SignInNeeded: 401,
+    SignInFailed: 401,
+    FormForged: 403,
+    RoleTooLow: 403,
+    UnknownJob: 404,
+    UnknownUser: 404,
+    IllegalStep: 409,
+    LeaseLost: 409,
+    AccountUnusable: 422,
+    InputRejected: 422,
+    ConfigurationInvalid: 422,
+    SignInThrottled: 429,
+    TemporarilyUnavailable: 503,
+    NodeError: 500,
+}
+"""The first that fits; more special errors stand before their families."""
+
+
+class Problem(BaseModel):
+    """What went wrong: what, which, what was needed and what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+
+
+def status_of(error: NodeError) -> int:
+    """The HTTP status of an error."""
+    return next(status for kind, status in STATUSES.items() if isinstance(error, kind))
+
+
+def explain_errors(app: FastAPI) -> None:
+    """Have every error of an application answered in words."""
+    app.add_exception_handler(NodeError, _node_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _fault)
+
+
+def _node_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, NodeError):
+        return _fault(request, error)
+    status = status_of(error)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("request failed", status=status, exc_info=error)
+    headers = {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
+    if isinstance(error, SignInThrottled):
+        headers["retry-after"] = str(int(error.wait_s) + 1)
+    if request.headers.get("hx-request") and isinstance(error, SignInNeeded):
+        headers["hx-redirect"] = "/login"
+    return answer(request, status, type(error).__name__, str(error), headers)
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    found = error.errors() if isinstance(error, RequestValidationError) else ()
+    told = "; ".join(f"{_place(problem['loc'])}: {problem['msg']}" for problem in found)
+    return answer(request, 422, "RequestInvalid", f"The request cannot be used. {told}.", {})
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return " ".join(str(part) for part in location[:3])[:80]
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        return _fault(request, error)
+    name = HTTPStatus(error.status_code).phrase.title().replace(" ", "")
+    detail = _DETAILS.get(error.status_code, str(error.detail))
+    return answer(request, error.status_code, name, detail, error.headers)
+
+
+_DETAILS = {
+    404: "There is nothing at this address. Check it, or begin at the first page.",
+    405: "This address does not take requests of this method.",
+}
+
+
+def _fault(request: Request, error: Exception) -> Response:
+    """For what nobody foresaw; made outside the guard, so it is protected here."""
+    log.error("request failed", status=500, exc_info=error)
+    detail = "The node made a mistake; its log says where. Report it with the log around this time."
+    response = answer(request, 500, "InternalFault", detail, {})
+    request.scope.setdefault("state", {}).setdefault("nonce", "none")
+    protect(MutableHeaders(raw=response.raw_headers), request.scope)
+    return response
+
+
+def answer(
+    request: Request, status: int, name: str, detail: str, headers: Mapping[str, str] | None
+) -> Response:
+    """An error as a page, or as problem details below ``/api/``."""
+    title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
+    kind = f"urn:sij-node:{title.lower().replace(' ', '-')}"
+    problem = Problem(
+        type=kind, title=title, status=status, detail=detail, instance=request.url.path
+    )
+    if request.url.path.startswith(API):
+        return JSONResponse(
+            problem.model_dump(), status, headers, media_type="application/problem+json"
+        )
+    template = "login.html" if status == HTTPStatus.UNAUTHORIZED else "error.html"
+    shown = page(request, template, status, title=title, problem=detail, onward=request.url.path)
+    shown.headers.update(headers or {})
+    return shown

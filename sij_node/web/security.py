@@ -1,0 +1,159 @@
+"""What every answer carries and every request must keep to, whichever route it is for."""
+
+import ipaddress
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sij_node.config import LOOPBACK, WebConfig
+
+PROBES = frozenset({"/live", "/ready", "/metrics"})
+"""Asked for by machines that call an address instead of a name, often unencrypted."""
+SMALL_BODY_BYTES = 64 * 1024
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=()",
+}
+_ONE_YEAR_S = 31_536_000
+_UNKNOWN_HOST = "The node is not called by this host name. Use one of [web] names, or add it there."
+
+
+def content_policy(nonce: str) -> str:
+    """Content-Security-Policy: only what the node itself serves; nothing inline without nonce."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src 'self' 'nonce-{nonce}'",
+            f"style-src 'self' 'nonce-{nonce}'",
+            "img-src 'self'",
+            "font-src 'self'",
+            "connect-src 'self'",
+            "form-action 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+def protect(headers: MutableHeaders, scope: Scope) -> None:
+    """Add to an answer what protects it; what a route has set for itself stays."""
+    for name, value in _HEADERS.items():
+        headers.setdefault(name, value)
+    headers.setdefault("content-security-policy", content_policy(scope["state"]["nonce"]))
+    headers.setdefault("cache-control", "no-store")
+    if scope["scheme"] == "https":
+        headers.setdefault("strict-transport-security", f"max-age={_ONE_YEAR_S}")
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Refuses what no route should see, and protects every answer.
+
+    Parameters
+    ----------
+    large
+        Largest body in bytes for paths that take files; all others take `SMALL_BODY_BYTES`.
+    """
+
+    app: ASGIApp
+    web: WebConfig
+    large: Mapping[str, int]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        scope.setdefault("state", {})["nonce"] = secrets.token_urlsafe(16)
+
+        async def send_protected(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                protect(MutableHeaders(scope=message), scope)
+            await send(message)
+
+        problem = self._problem(scope)
+        if problem is not None:
+            await _refuse(send_protected, *problem)
+            return
+        body = _BoundedBody(receive, send_protected, self._most_bytes(scope))
+        try:
+            await self.app(scope, body.receive, body.send)
+        except _BodyTooLarge:
+            if not body.answered:
+                await _refuse(send_protected, *_too_large(self._most_bytes(scope)))
+
+    def _problem(self, scope: Scope) -> tuple[int, str, str] | None:
+        headers = Headers(scope=scope)
+        if scope["path"] not in PROBES:
+            if not self._is_our_name(headers.get("host", "")):
+                return 421, "Unknown host", _UNKNOWN_HOST
+            if scope["scheme"] != "https" and not _is_local(scope):
+                return 403, "Not encrypted", "Call the page by https, through the proxy if any."
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self._most_bytes(scope):
+            return _too_large(self._most_bytes(scope))
+        return None
+
+    def _is_our_name(self, host: str) -> bool:
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        name = name.strip("[]").lower()
+        return name in (*LOOPBACK, self.web.host.lower(), *map(str.lower, self.web.names))
+
+    def _most_bytes(self, scope: Scope) -> int:
+        return self.large.get(scope["path"], SMALL_BODY_BYTES)
+
+
+class _BodyTooLarge(Exception):
+    """More bytes came than were announced or allowed."""
+
+
+class _BoundedBody:
+    """Counts a body as it comes, for those that are sent in pieces of unknown number."""
+
+    def __init__(self, receive: Receive, send: Send, most_bytes: int) -> None:
+        self._receive, self._send, self._left = receive, send, most_bytes
+        self.answered = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                raise _BodyTooLarge
+        return message
+
+    async def send(self, message: Message) -> None:
+        self.answered = True
+        await self._send(message)
+
+
+def _too_large(most_bytes: int) -> tuple[int, str, str]:
+    return 413, "Too large", f"A request to this address may have {most_bytes} bytes at most."
+
+
+async def _refuse(send: Send, status: int, title: str, detail: str) -> None:
+    content = json.dumps({"title": title, "status": status, "detail": detail}).encode()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(content)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+def _is_local(scope: Scope) -> bool:
+    """Whether the browser runs on this machine."""
+    client = scope.get("client")
+    try:
+        return client is not None and ipaddress.ip_address(client[0]).is_loopback
+    except ValueError:
+        return False

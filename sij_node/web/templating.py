@@ -1,0 +1,51 @@
+"""Pages from templates, in which every text from elsewhere is shown as text."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from sij_node import __version__
+from sij_node.accounts import Person
+from sij_node.web.cookies import VISIT, set_cookie
+from sij_node.web.visitor import form_mark
+
+FOLDER = Path(__file__).parent
+ENVIRONMENT = Environment(
+    loader=FileSystemLoader(FOLDER / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def page(
+    request: Request,
+    template: str,
+    status: int = 200,
+    person: Person | None = None,
+    **content: Any,
+) -> HTMLResponse:
+    """A page, with what every page has.
+
+    A template finds there, besides `content`: ``person`` (or None), ``form_mark`` for the hidden
+    field ``form_mark`` of forms (or the header ``X-Form-Mark`` of scripts), ``nonce`` for script
+    and style elements, ``path`` and ``version``.
+    """
+    given = {
+        "person": person,
+        "form_mark": form_mark(request),
+        "nonce": getattr(request.state, "nonce", ""),
+        "path": request.url.path,
+        "version": __version__,
+        **content,
+    }
+    response = HTMLResponse(ENVIRONMENT.get_template(template).render(given), status)
+    new_visit = getattr(request.state, "new_visit", "")
+    if new_visit:
+        set_cookie(request, response, VISIT, new_visit, timedelta(hours=12))
+    return response

@@ -1,0 +1,134 @@
+"""The page and the API on a port of this machine, over a real job table and spool."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+from argon2 import PasswordHasher
+
+from deploy.trial import set_up
+from sij_node.access import Access
+from sij_node.accounts import Role
+from sij_node.config import Config, load_config
+from sij_node.node import Store, open_store, web_parts
+from sij_node.store.job_table import JobTable
+from sij_node.web.app import create_app, listening, serving
+from sij_node.web.parts import Parts
+
+PASSWORD = "correct horse battery"
+QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+"""The same way as in earnest, but weak, so that tests do not take long."""
+
+
+class TestClock:
+    """The time of the page's sessions: now, or later."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def monotonic(self) -> float:
+        return self().timestamp()
+
+
+@dataclass(frozen=True)
+class RunningWeb:
+    """A page that answers at `url`, and what lies behind it."""
+
+    url: str
+    config: Config
+    parts: Parts
+    store: Store
+    clock: TestClock
+
+    @property
+    def table(self) -> JobTable:
+        return self.store.table
+
+    @property
+    def access(self) -> Access:
+        return self.parts.access
+
+    def add_user(self, name: str, role: Role) -> None:
+        """Somebody with `PASSWORD`."""
+        secret = self.access.add(name, role, "test")
+        self.access.accept_invitation(secret, PASSWORD, "127.0.0.1")
+
+    def visitor(self) -> httpx.Client:
+        """A browser in which nobody is signed in; the caller closes it."""
+        return httpx.Client(base_url=self.url, timeout=30)
+
+    @contextmanager
+    def browser(self, role: Role = Role.VIEWER) -> Iterator[httpx.Client]:
+        """A browser in which a new user of this role is signed in; its changes are marked."""
+        name = f"{role.value}{len(self.access.users())}"
+        self.add_user(name, role)
+        with self.visitor() as client:
+            sign_in(client, name)
+            client.headers["x-form-mark"] = mark_in(client.get("/").text)
+            yield client
+
+    @contextmanager
+    def program(self, role: Role = Role.VIEWER) -> Iterator[httpx.Client]:
+        """A program with a token of this role."""
+        name = f"{role.value}{len(self.access.users())}"
+        self.add_user(name, role)
+        session = self.access.sign_in(name, PASSWORD, "127.0.0.1")
+        person = self.access.person_of_session(session)
+        _, secret = self.access.add_token(person, "test", role, timedelta(days=1))
+        with self.visitor() as client:
+            client.headers["authorization"] = f"Bearer {secret}"
+            yield client
+
+
+def sign_in(client: httpx.Client, name: str, password: str = PASSWORD) -> httpx.Response:
+    """Fill in the form and send it."""
+    form = {
+        "form_mark": mark_in(client.get("/login").text),
+        "name": name,
+        "password": password,
+    }
+    return client.post("/login", data=form)
+
+
+def mark_in(text: str) -> str:
+    """The mark of the first form of a page."""
+    return text.split('name="form_mark" value="', 1)[1].split('"', 1)[0]
+
+
+@contextmanager
+def running_web(
+    folder: Path,
+    change: Callable[[Parts], Parts] = lambda parts: parts,
+    **sections: dict[str, object],
+) -> Iterator[RunningWeb]:
+    """A page that runs while the block does, on a free port.
+
+    Parameters
+    ----------
+    change
+        What a test needs otherwise, for instance another `echo`.
+    sections
+        Of config.toml, for instance ``web={"idle_minutes": 5}``.
+    """
+    trial = set_up(folder, "PACS", 104, **sections)
+    config = load_config(trial.config)
+    clock = TestClock()
+    with open_store(config) as store:
+        parts = web_parts(config, store)
+        access = replace(parts.access, clock=clock, monotonic=clock.monotonic, hasher=QUICK_HASHER)
+        parts = change(replace(parts, clock=clock, access=access))
+        scheme = "https" if config.web.tls else "http"
+        with (
+            listening("127.0.0.1", 0) as door,
+            serving(create_app(parts), config.web, door),
+        ):
+            url = f"{scheme}://127.0.0.1:{door.getsockname()[1]}"
+            yield RunningWeb(url, config, parts, store, clock)
