@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse
 from sij_node import __version__
 from sij_node.accounts import Person
 from sij_node.web.cookies import VISIT, set_cookie
+from sij_node.web.shown.words import count, moment
 from sij_node.web.visitor import form_mark
 
 FOLDER = Path(__file__).parent
@@ -21,6 +22,10 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+ENVIRONMENT.filters |= {"moment": moment, "count": count}
+ENVIRONMENT.globals["parts"] = ENVIRONMENT.get_template("parts.html").module
 
 
 def page(
@@ -36,6 +41,15 @@ def page(
     field ``form_mark`` of forms (or the header ``X-Form-Mark`` of scripts), ``nonce`` for script
     and style elements, ``path`` and ``version``.
     """
+    response = HTMLResponse(rendered(request, template, person, **content), status)
+    new_visit = getattr(request.state, "new_visit", "")
+    if new_visit:
+        set_cookie(request, response, VISIT, new_visit, timedelta(hours=12))
+    return response
+
+
+def rendered(request: Request, template: str, person: Person | None, **content: Any) -> str:
+    """A template filled with `content`, and with what every page has."""
     given = {
         "person": person,
         "form_mark": form_mark(request),
@@ -44,8 +58,4 @@ def page(
         "version": __version__,
         **content,
     }
-    response = HTMLResponse(ENVIRONMENT.get_template(template).render(given), status)
-    new_visit = getattr(request.state, "new_visit", "")
-    if new_visit:
-        set_cookie(request, response, VISIT, new_visit, timedelta(hours=12))
-    return response
+    return ENVIRONMENT.get_template(template).render(given)
