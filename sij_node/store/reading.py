@@ -1,18 +1,14 @@
 """Reading stored instances again, and noticing when the disk has changed them."""
 
 import hashlib
+from collections.abc import Container
 from io import BytesIO
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ImplicitVRLittleEndian,
-)
+from pydicom.uid import UID, ImplicitVRLittleEndian
 
-from sij_node.dicom.part10 import dataset_offset, transfer_syntax_of
+from sij_node.dicom.part10 import beginning_of, dataset_offset
 from sij_node.dicom.scanner import scan
 from sij_node.errors import DatasetUnreadable, StoredCopyDamaged
 from sij_node.store.spool import Spool
@@ -50,25 +46,29 @@ def read_header(spool: Spool, instance: ReceivedInstance) -> Dataset:
             raise _unreadable(instance, error) from error
 
 
-def read_dropped(content: bytes, max_nesting: int) -> Dataset:
+def read_dropped(content: bytes, accepted: Container[str], max_nesting: int) -> Dataset:
     """The header of a file that somebody wants to know about; it is kept nowhere.
 
     It is walked over first, as by the listener, so that what is hostile about it is found
     before anything is built from it.
+
+    Parameters
+    ----------
+    accepted
+        Transfer syntaxes that are taken.
 
     Raises
     ------
     DatasetUnreadable
         If it is no DICOM file, or would not be taken from a sender either.
     """
-    syntax = transfer_syntax_of(content)
-    if syntax in (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
+    syntax, offset = beginning_of(content)
+    if syntax not in accepted:
         raise DatasetUnreadable(
             f"The file is encoded as {UID(syntax).name}, which the node does not take. "
-            "Save it uncompressed in little endian."
+            "Save it uncompressed, in little endian."
         )
-    body = memoryview(content)[dataset_offset(content[:256]) :]
-    scan(body, syntax != ImplicitVRLittleEndian, max_nesting)
+    scan(memoryview(content)[offset:], syntax != ImplicitVRLittleEndian, max_nesting)
     try:
         return dcmread(BytesIO(content), stop_before_pixels=True)
     except _READING_ERRORS as error:

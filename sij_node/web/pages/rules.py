@@ -8,6 +8,7 @@ from starlette.formparsers import MultiPartParser
 from sij_node.accounts import Person
 from sij_node.config import PeerConfig
 from sij_node.errors import DatasetUnreadable
+from sij_node.network.association import TRANSFER_SYNTAXES
 from sij_node.store.reading import read_dropped
 from sij_node.web.parts import Parts, TheParts
 from sij_node.web.shown.rules import Ruling, ruling
@@ -37,7 +38,9 @@ def try_rules(
     """What the node would make of a file; nothing of it is kept."""
     sender = parts.config.peer_titled(peer) or parts.config.peer[0]
     try:
-        header = read_dropped(file.file.read(), parts.config.listener.max_nesting)
+        header = read_dropped(
+            file.file.read(), TRANSFER_SYNTAXES, parts.config.listener.max_nesting
+        )
     except DatasetUnreadable as error:
         return _shown(request, person, parts, sender, problem=str(error))
     return _shown(request, person, parts, sender, ruling(header, sender, parts.config))

@@ -55,6 +55,7 @@ class QueuePage:
     """Everything that the page of the queue shows."""
 
     tabs: tuple[Tab, ...]
+    state: str
     sources: tuple[str, ...]
     wanted: Wanted
     rows: tuple[JobRow, ...]
@@ -113,6 +114,7 @@ def queue_page(
     page = min(page, pages)
     return QueuePage(
         tabs=tabs(wanted, counts),
+        state=named(wanted.states),
         sources=tuple(sources),
         wanted=wanted,
         rows=tuple(rows),
@@ -149,11 +151,15 @@ def tabs(wanted: Wanted, counts: Mapping[State, int]) -> tuple[Tab, ...]:
 
 def query_of(wanted: Wanted, page: int = 1) -> str:
     """What an address must say to ask for the same again."""
-    named = {TROUBLED: "troubled", UNDER_WAY: "under way"}
-    states = named.get(wanted.states, wanted.states[0].value if wanted.states else "")
-    said = {"state": states, "source": wanted.source_ae, "find": wanted.words}
+    said = {"state": named(wanted.states), "source": wanted.source_ae, "find": wanted.words}
     paged = {**said, "page": str(page) if page > 1 else ""}
     return urlencode({name: value for name, value in paged.items() if value})
+
+
+def named(states: Sequence[State]) -> str:
+    """Some states as an address names them."""
+    groups = {TROUBLED: "troubled", UNDER_WAY: "under way"}
+    return groups.get(tuple(states), states[0].value if states else "")
 
 
 def job_row(job: Job, patient: str, now: datetime, pace: Pace, study: StudyConfig) -> JobRow:
