@@ -63,8 +63,8 @@ def delivery(
 ) -> Delivery:
     """A result on its way."""
     done = state is DeliveryState.ACKNOWLEDGED
-    one = Delivery(made(kind), destination, state, 1, 0 if done else None, "", NOW if done else None)
-    return replace(one, **changes)
+    status, at = (0, NOW) if done else (None, None)
+    return replace(Delivery(made(kind), destination, state, 1, status, "", at), **changes)
 
 
 def history(of: Job, *deliveries: Delivery, **changes: object) -> JobHistory:

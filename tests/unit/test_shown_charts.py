@@ -25,7 +25,9 @@ def delivered(hours_ago: float, took_s: float = 60, job_id: int = 1) -> Happenin
     return happened(Step.ACKNOWLEDGED, State.DELIVERED, hours_ago, job_id, took_s)
 
 
-@pytest.mark.parametrize(("chosen", "count"), [(Range.DAY, 24), (Range.WEEK, 28), (Range.MONTH, 30)])
+@pytest.mark.parametrize(
+    ("chosen", "count"), [(Range.DAY, 24), (Range.WEEK, 28), (Range.MONTH, 30)]
+)
 def test_the_last_slot_holds_the_present(chosen: Range, count: int):
     slots = Slots.until(NOW, chosen)
 

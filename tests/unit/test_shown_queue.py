@@ -25,10 +25,10 @@ from sij_node.web.shown.words import STATE_MEANS, STATE_TONES, Tone
 from tests.support.shown import NOW, job
 
 COUNTS = {state: number for number, state in enumerate(State)}
-STUDY = StudyConfig()
+STUDY, NO_PACE = StudyConfig(), Pace()
 
 
-def said(state: State, pace: Pace = Pace(), **changes: object) -> str:
+def said(state: State, pace: Pace = NO_PACE, **changes: object) -> str:
     return expected(job(state, **changes), NOW, pace, STUDY)
 
 

@@ -1,6 +1,5 @@
 """One study: everything about it, its pictures, and what can be done."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 

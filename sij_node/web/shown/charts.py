@@ -169,8 +169,8 @@ def failures(happenings: Sequence[Happening], slots: Slots) -> Chart:
 
 
 def _is_delivered(one: Happening) -> bool:
-    return one.to_state is State.DELIVERED and one.step is Step.ACKNOWLEDGED or (
-        one.step is Step.KEPT_BACK
+    return one.step is Step.KEPT_BACK or (
+        one.step is Step.ACKNOWLEDGED and one.to_state is State.DELIVERED
     )
 
 

@@ -127,19 +127,22 @@ def _card(
 def _state(
     destination: Destination, contact: Contact, wrong: Condition | None
 ) -> tuple[Tone, str]:
-    if not destination.is_peer:
-        return Tone.WARN, "not configured any more"
-    if destination.hold:
-        return Tone.WARN, "held"
-    if wrong is not None:
-        return (Tone.BAD if wrong.verdict is Verdict.FAILED else Tone.WARN), "does not take results"
-    if contact.echo_out_error:
-        return Tone.WARN, "did not answer the last C-ECHO"
-    if destination.shadow:
-        return Tone.QUIET, "shadow mode"
-    if contact.accepted_at is None and contact.echo_out_at is None:
-        return Tone.QUIET, "not heard of yet"
-    return Tone.GOOD, "in order"
+    """The first that applies."""
+    is_down = wrong is not None and wrong.verdict is Verdict.FAILED
+    is_unknown = contact.accepted_at is None and contact.echo_out_at is None
+    judged = (
+        (not destination.is_peer, Tone.WARN, "not configured any more"),
+        (destination.hold, Tone.WARN, "held"),
+        (is_down, Tone.BAD, "takes no results"),
+        (wrong, Tone.WARN, "does not take all results"),
+        (contact.echo_out_error, Tone.WARN, "did not answer the last C-ECHO"),
+        (destination.shadow, Tone.QUIET, "shadow mode"),
+        (is_unknown, Tone.QUIET, "not heard of yet"),
+    )
+    return next(((tone, words) for applies, tone, words in judged if applies), _IN_ORDER)
+
+
+_IN_ORDER = (Tone.GOOD, "in order")
 
 
 def _ago(at: datetime | None, now: datetime, more: str = "") -> str:
