@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.findings import POSITIONS, Side
-from trainer.phantom.anatomy import sample_pelvis
-from trainer.phantom.case import PhantomOptions, coronal_axes, make_case
+from trainer.phantom.anatomy import restyled, sample_pelvis
+from trainer.phantom.case import PhantomOptions, make_case, training_options
 from trainer.phantom.paint import Painter, Plane
+from trainer.phantom.plan import coronal_axes, free_plan
 from trainer.phantom.scanner import Pose, Slab, trace, visible_line
+from trainer.phantom.style import sample_style
 
 SMALL = PhantomOptions(slices=15, matrix=256)
 SUMS_OF_SEED_3 = [36945553, 32060118, 29442337, 45969058, 41788274, 36222506]
@@ -191,6 +193,105 @@ def test_voxels_are_twelve_bit_integers(case):
 
 def test_the_patient_moves_at_most_three_millimetres_between_sequences(case):
     assert np.linalg.norm(case.parameters["shift_mm"]) <= 3
+
+
+STYLED = [(41, "plausible"), (42, "randomised"), (46, "randomised")]
+
+
+@pytest.fixture(scope="module", params=STYLED, ids=str)
+def styled(request):
+    seed, style = request.param
+    return make_case(seed, PhantomOptions(slices=10, matrix=160, disease="balanced", style=style))
+
+
+def test_contours_of_every_style_lie_on_the_joint_that_was_drawn(styled):
+    patient = styled.patient
+    for volume, truth, view in (
+        (styled.t1, styled.t1_truth, patient.t1),
+        (styled.stir, styled.stir_truth, patient.stir),
+    ):
+        for contour in truth.contours:
+            joint = patient.pelvis.joints[contour.side]
+            indices = np.insert(contour.points, 0, contour.slice_index, axis=1)
+            x, d, v = view.pose.to_pelvis(volume.to_patient(indices)).T
+            off = joint.sign * x - joint.distance_from_midline(d, v)
+            assert np.abs(off).max() < 0.3
+            assert np.all(np.diff(v) < 0)
+
+
+def test_styles_say_what_they_are_and_are_json(styled):
+    assert json.loads(json.dumps(styled.parameters)) == styled.parameters
+    assert styled.parameters["style"]["name"] in {"plausible", "randomised"}
+    assert set(styled.severity) == set(POSITIONS)
+
+
+def test_a_styled_patient_is_the_same_for_the_same_seed():
+    options = PhantomOptions(slices=4, matrix=160, style="randomised")
+
+    one, other = (make_case(11, options) for _ in range(2))
+
+    assert np.array_equal(one.stir.voxels, other.stir.voxels)
+    assert one.parameters == other.parameters
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 100_000),
+    flip=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    style=st.sampled_from(["plausible", "randomised"]),
+)
+def test_whatever_the_style_and_orientation_contours_lie_on_the_joint_of_their_side(
+    seed, flip, style
+):
+    rng = np.random.default_rng(seed)
+    chosen = sample_style(rng, style)
+    pelvis = restyled(sample_pelvis(rng), chosen.shape, chosen.look, rng)
+    view = free_plan(rng, pelvis, 12, 320).stir
+    slab = replace(view.slab, axes=view.slab.axes * np.where(flip, -1, 1))
+    for contour in trace(pelvis.joints, slab, view.pose).contours:
+        joint = pelvis.joints[contour.side]
+        x, d, v = view.pose.to_pelvis(_in_patient(slab, contour)).T
+        assert np.abs(joint.sign * x - joint.distance_from_midline(d, v)).max() < 0.3
+        assert np.all(joint.sign * x > 0)
+        assert v[0] > v[-1]
+
+
+def test_an_image_that_is_cut_keeps_its_contours_within_itself():
+    rng = np.random.default_rng(5)
+    pelvis = sample_pelvis(rng)
+    pose = Pose(turned(0.3), np.zeros(3))
+    slab = Slab(coronal_axes(0.3), np.zeros(3), 9, 4.0, 4.4, 260.0, 256, (120, 256))
+    whole = replace(slab, shape=None)
+
+    cut, uncut = (trace(pelvis.joints, one, pose) for one in (slab, whole))
+
+    assert all(c.points[:, 0].max() <= 119 and c.points[:, 0].min() >= 0 for c in cut.contours)
+    assert np.allclose(
+        _in_patient(slab, cut.contours[0])[0], _in_patient(whole, uncut.contours[0])[0], atol=1
+    )
+
+
+def test_training_meets_every_style_and_sometimes_no_joint_at_all():
+    options = [training_options(seed) for seed in range(300)]
+    names = [sample_style(np.random.default_rng([s, 7]), "any").name for s in range(300)]
+
+    assert 0.05 < np.mean([o.without_joints for o in options]) < 0.16
+    assert 0.32 < names.count("plausible") / 300 < 0.48
+
+
+def test_elsewhere_nothing_is_delineated_and_no_lesion_can_be_learnt():
+    case = make_case(
+        3, PhantomOptions(slices=4, matrix=160, style="randomised", without_joints=True)
+    )
+
+    assert case.t1_truth.contours == ()
+    assert not any(case.severity.values())
+    assert not case.lesions_readable
+
+
+def test_an_unknown_style_is_named():
+    with pytest.raises(ValueError, match="'baroque' is unknown"):
+        make_case(1, PhantomOptions(style="baroque"))
 
 
 def test_two_visits_of_a_patient_share_his_shape_and_have_the_grades_they_are_given():

@@ -7,10 +7,11 @@ from scipy.spatial import cKDTree
 from models.findings import POSITIONS, Head, Lesion, Position, Region, Sequence, Side
 from trainer.metrics import Pointing, pointing_scores
 from trainer.phantom.anatomy import sample_pelvis
-from trainer.phantom.case import Patient, View, coronal_axes, quadrants_on
+from trainer.phantom.case import Patient, quadrants_on
 from trainer.phantom.drawn import DrawnLesion, drawn_lesion
 from trainer.phantom.lesions import V_MM, place_lesions
 from trainer.phantom.paint import Painter, Plane
+from trainer.phantom.plan import View, coronal_axes
 from trainer.phantom.scanner import Pose, Slab
 from trainer.phantom.tissue import TISSUES
 

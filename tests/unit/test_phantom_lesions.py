@@ -4,7 +4,7 @@ from scipy.ndimage import label
 
 from models.findings import HEADS, POSITIONS, QUADRANTS, Head, Lesion, Position, Region, Side
 from trainer.phantom.anatomy import sample_pelvis
-from trainer.phantom.case import coronal_axes, quadrants_on
+from trainer.phantom.case import quadrants_on
 from trainer.phantom.lesions import (
     COUNTS,
     D_MM,
@@ -16,6 +16,7 @@ from trainer.phantom.lesions import (
     share_of_zone,
 )
 from trainer.phantom.paint import Painter, Plane
+from trainer.phantom.plan import coronal_axes
 from trainer.phantom.scanner import Pose, Slab
 
 NOTHING = dict.fromkeys(POSITIONS, 0)

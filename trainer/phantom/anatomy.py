@@ -8,13 +8,14 @@ Source: L-shaped auricular surface with limbs of about 44 and 56 mm, 20 mm wide;
 about 1.7 mm; joints converging downwards by 10 to 25 degrees.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.findings import Side
+from trainer.phantom.style import Look, Shape
 
 Grid = NDArray[np.floating[Any]]
 """Values on a piece of an image plane; float32 while painting."""
@@ -31,8 +32,32 @@ class Wave:
 
 
 @dataclass(frozen=True)
+class Bump:
+    """A round place on a joint surface: where a bone bulges, or where both bones meet."""
+
+    height_mm: float
+    d_mm: float
+    v_mm: float
+    radius_mm: float
+
+    def at(self, d: Grid, v: Grid) -> Grid:
+        """Height in mm: all of it in the middle, little at the radius."""
+        away2 = (d - self.d_mm) ** 2 + (v - self.v_mm) ** 2
+        height: Grid = self.height_mm * np.exp(-1.5 * away2 / self.radius_mm**2)
+        return height
+
+
+@dataclass(frozen=True)
 class Joint:
-    """One joint: its midsurface ``x = ±X(d, v)`` and the outline of its cartilage on it."""
+    """One joint: its midsurface ``x = ±X(d, v)`` and the outline of its cartilage on it.
+
+    Parameters
+    ----------
+    bulges
+        Of the ilium into a hollow of the sacrum, as in an iliosacral complex.
+    accessory
+        Where both bones meet once more behind the joint, between their ligaments.
+    """
 
     side: Side
     half_width_mm: float
@@ -46,6 +71,8 @@ class Joint:
     cranial_end: tuple[float, float]
     caudal_end: tuple[float, float]
     limb_radius_mm: float
+    bulges: tuple[Bump, ...] = ()
+    accessory: Bump | None = None
 
     @property
     def sign(self) -> int:
@@ -70,6 +97,8 @@ class Joint:
             for wave in self.waves
         )
         rippled: Grid = sum(waves, np.zeros_like(d))
+        for bulge in self.bulges:
+            rippled = rippled - bulge.at(d, v)
         return rippled
 
     @property
@@ -140,6 +169,9 @@ class Pelvis:
     lamella_mm: float
     notch_fat: float
     blobs: tuple[Blob, ...]
+    ilium_floor_mm: float = 0.0
+    sacrum_tip_mm: float | None = None
+    parting: float = 1.0
 
 
 def sample_joint(rng: np.random.Generator, side: Side, shared: dict[str, float]) -> Joint:
@@ -309,3 +341,97 @@ def sample_pelvis(rng: np.random.Generator) -> Pelvis:
         notch_fat=float(uniform(0.2, 0.85)),
         blobs=tuple(_bowel(rng) + _vessels(rng, joints) + _marrow_islands(rng, joints)),
     )
+
+
+def restyled(pelvis: Pelvis, shape: Shape, look: Look, rng: np.random.Generator) -> Pelvis:
+    """The same patient bent to a style's shape, without what the style leaves out."""
+    joints = {side: _bent(joint, shape, rng) for side, joint in pelvis.joints.items()}
+    wider = {side: joints[side].half_width_mm / pelvis.joints[side].half_width_mm for side in Side}
+    mean = (wider[Side.LEFT] + wider[Side.RIGHT]) / 2
+    blobs = (b for b in pelvis.blobs if b.tissue not in look.dropped)
+    bent = replace(
+        pelvis,
+        joints=joints,
+        skin_fat_mm=pelvis.skin_fat_mm if look.skin else 0.0,
+        ilium_thickness_mm=_or(shape.wing_mm, pelvis.ilium_thickness_mm),
+        crest_mm=_or(shape.crest_mm, pelvis.crest_mm),
+        sacrum_front_mm=_or(shape.sacrum_front_mm, pelvis.sacrum_front_mm),
+        sacrum_back_mm=_or(shape.sacrum_back_mm, pelvis.sacrum_back_mm),
+        endplate_mm=_or(shape.endplate_mm, pelvis.endplate_mm),
+        ilium_floor_mm=shape.floor_mm,
+        sacrum_tip_mm=shape.tip_mm,
+        parting=shape.parting,
+        marrow_unevenness=_or(shape.unevenness, pelvis.marrow_unevenness),
+        foramina=tuple(
+            replace(f, x_mm=f.x_mm * wider[f.side]) for f in pelvis.foramina if look.foramina
+        ),
+        blobs=tuple(
+            replace(b, centre=(b.centre[0] * mean, b.centre[1], b.centre[2])) for b in blobs
+        ),
+    )
+    return _enclosing(bent)
+
+
+def _enclosing(pelvis: Pelvis) -> Pelvis:
+    """The same pelvis with both bones reaching as far as the cartilage between them."""
+    joints = pelvis.joints.values()
+    top = max(j.cranial_end[1] + j.limb_radius_mm for j in joints)
+    bottom = min(j.caudal_end[1] - j.limb_radius_mm for j in joints)
+    front = min(j.apex[0] - j.limb_radius_mm for j in joints)
+    tip = pelvis.sacrum_tip_mm
+    return replace(
+        pelvis,
+        endplate_mm=max(pelvis.endplate_mm, top + 2),
+        crest_mm=max(pelvis.crest_mm, top + 4),
+        sacrum_front_mm=min(pelvis.sacrum_front_mm, front + 2),
+        sacrum_tip_mm=None if tip is None else min(tip, bottom - 2),
+        ilium_floor_mm=min(pelvis.ilium_floor_mm, bottom + 38),
+    )
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
+
+
+def _bent(joint: Joint, shape: Shape, rng: np.random.Generator) -> Joint:
+    uneven = shape.asymmetry
+    half_width = _or(shape.half_width_mm, joint.half_width_mm) + uneven * rng.normal(0, 5)
+    slope = _or(shape.slope, joint.slope) + uneven * rng.normal(0, 0.15)
+    waves = [replace(w, height_mm=w.height_mm * shape.ripple) for w in joint.waves]
+    if shape.curve_mm:
+        phase = rng.uniform(0, 2 * np.pi)
+        waves.append(Wave(shape.curve_mm, rng.normal(0, 0.02), shape.curve_per_mm, phase))
+    size = shape.size * float(np.exp(uneven * rng.normal(0, 0.1)))
+    return replace(
+        joint,
+        half_width_mm=half_width,
+        slope=float(np.clip(slope, -0.15, (half_width - 8) / 42)),
+        slope_depth=_or(shape.slope_depth, joint.slope_depth),
+        bow_mm=_or(shape.bow_mm, joint.bow_mm),
+        waves=tuple(waves),
+        space_mm=_or(shape.space_mm, joint.space_mm),
+        cortex_mm=_or(shape.cortex_mm, joint.cortex_mm),
+        cranial_end=_farther(joint.apex, joint.cranial_end, size),
+        caudal_end=_farther(joint.apex, joint.caudal_end, size),
+        limb_radius_mm=joint.limb_radius_mm * float(np.clip(size, 0.8, 1.15)),
+        bulges=_bulges(rng) if shape.iliosacral_complex[joint.sign > 0] else (),
+        accessory=_accessory(rng) if shape.accessory_joint[joint.sign > 0] else None,
+    )
+
+
+def _farther(
+    start: tuple[float, float], end: tuple[float, float], by: float
+) -> tuple[float, float]:
+    return start[0] + by * (end[0] - start[0]), start[1] + by * (end[1] - start[1])
+
+
+def _bulges(rng: np.random.Generator) -> tuple[Bump, ...]:
+    """An iliac convexity, a few millimetres high, at the middle of the joint's rear part."""
+    uniform = rng.uniform
+    return (Bump(uniform(2.5, 5), uniform(-2, 10), uniform(-4, 12), uniform(7, 12)),)
+
+
+def _accessory(rng: np.random.Generator) -> Bump:
+    """At the height of the first and second foramen, behind the cartilage."""
+    uniform = rng.uniform
+    return Bump(uniform(0.75, 0.95), uniform(16, 26), uniform(-8, 8), uniform(6, 10))

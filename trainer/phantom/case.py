@@ -4,37 +4,53 @@ Everything follows from a seed.  Left is the patient's left, which is +x in LPS.
 """
 
 from dataclasses import asdict, dataclass
-from math import cos, radians, sin
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.delineation import Delineation
 from models.findings import POSITIONS, Position, Side
 from models.volume import Volume
-from trainer.phantom.anatomy import Joint, Pelvis, sample_pelvis
+from trainer.phantom.anatomy import Joint, Pelvis, restyled, sample_pelvis
+from trainer.phantom.contrast import plain_shine, shine_of
+from trainer.phantom.elsewhere import PLACES, picture_elsewhere
 from trainer.phantom.lesions import (
     D_MM,
     V_MM,
     JointLesions,
     Quadrants,
+    earned,
     place_lesions,
     sample_severity,
 )
-from trainer.phantom.paint import Painter
+from trainer.phantom.paint import Painter, Picture, Shine
+from trainer.phantom.plan import (
+    Plan,
+    View,
+    free_flaws,
+    free_plan,
+    plausible_flaws,
+    plausible_plan,
+    step_mm,
+    with_fat_shift,
+)
 from trainer.phantom.scanner import (
+    STEP_MM,
     Flaws,
     Pose,
     Slab,
+    Texture,
     acquire,
+    ideal_slices,
     painted_size,
     sample_texture,
     trace,
     visible_line,
 )
-from trainer.phantom.tissue import TISSUES, Sequence, signal
+from trainer.phantom.style import Style, sample_style
+from trainer.phantom.tissue import Sequence
 
-MATRICES = (256, 288, 320, 320, 384, 384, 448, 512)
+SHARE_ELSEWHERE = 0.1
+"""Share of training cases that show no sacroiliac joint at all."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +64,18 @@ class PhantomOptions:
     matrix
         Rows and columns; None draws one for each sequence.
     disease
-        "early", "mixed" or "advanced".
+        "early", "mixed", "advanced" or "balanced".
     without_joints
-        True gives soft tissue without a pelvis: no contour, every severity 0.
+        True gives images without the joints: no contour, every severity 0. In plain style these
+        are soft tissue without a pelvis, in others mostly other parts of the body.
     pelvis_seed
         Of the patient's shape, which his visits share; None draws it from the case's seed.
     severity
         Berlin grades in the order of POSITIONS; None draws them.
+    style
+        "plain" (schematic and always alike in kind), "plausible" (with anatomical variants and
+        fat displaced as scanners displace it), "randomised" (far beyond the plausible), or
+        "any" of the last two.
     """
 
     slices: int | None = None
@@ -63,14 +84,13 @@ class PhantomOptions:
     without_joints: bool = False
     pelvis_seed: int | None = None
     severity: tuple[int, ...] | None = None
+    style: str = "plain"
 
 
-@dataclass(frozen=True, eq=False)
-class View:
-    """Where a sequence's slices lay, and how the patient lay meanwhile."""
-
-    slab: Slab
-    pose: Pose
+def training_options(seed: int) -> PhantomOptions:
+    """What a training case of this seed should be: any style, balanced, a tenth elsewhere."""
+    elsewhere = np.random.default_rng([seed, 11]).random() < SHARE_ELSEWHERE
+    return PhantomOptions(disease="balanced", style="any", without_joints=bool(elsewhere))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +116,14 @@ class Patient:
 
 @dataclass(frozen=True, eq=False)
 class PhantomCase:
-    """A patient and what is true of him; contour points are pixels of their own volume."""
+    """A patient and what is true of him; contour points are pixels of their own volume.
+
+    Parameters
+    ----------
+    lesions_readable
+        False where contrasts were invented so freely that no lesion looks like itself, or
+        where no joint is there: such a case teaches contours only.
+    """
 
     seed: int
     t1: Volume
@@ -106,6 +133,7 @@ class PhantomCase:
     severity: dict[Position, int]
     parameters: dict[str, object]
     patient: Patient
+    lesions_readable: bool = True
 
 
 def make_case(seed: int, options: PhantomOptions = PhantomOptions()) -> PhantomCase:
@@ -117,42 +145,113 @@ def make_case(seed: int, options: PhantomOptions = PhantomOptions()) -> PhantomC
         If an option is not among those known.
     """
     rng = np.random.default_rng(seed)
+    person = seed if options.pelvis_seed is None else options.pelvis_seed
+    style = sample_style(np.random.default_rng([person, 7]), options.style)
     severity = sample_severity(rng, options.disease)
     if options.severity is not None:
         severity = dict(zip(POSITIONS, options.severity, strict=True))
     if options.without_joints:
         severity = dict.fromkeys(severity, 0)
-    shape = options.pelvis_seed
-    pelvis = sample_pelvis(rng if shape is None else np.random.default_rng(shape))
-    t1_slab, stir_slab, pose, shift = _geometry(rng, pelvis, options)
-    quadrants = {side: quadrants_on(joint, t1_slab, pose) for side, joint in pelvis.joints.items()}
-    lesions = {
-        side: place_lesions(rng, joint, quadrants[side], severity)
+    shaping = rng if options.pelvis_seed is None else np.random.default_rng(person)
+    pelvis = sample_pelvis(shaping)
+    plain = style.name == "plain"
+    if not plain:
+        bending = np.random.default_rng([person, 19])
+        pelvis = restyled(pelvis, style.shape, style.look, bending)
+    plan = (free_plan if style.name == "randomised" else plausible_plan)(
+        rng, pelvis, options.slices, options.matrix
+    )
+    slab, pose = plan.t1.slab, plan.t1.pose
+    quadrants = {
+        side: quadrants_on(joint, slab, pose, only_covered=not plain)
         for side, joint in pelvis.joints.items()
     }
+    lesions = {
+        side: place_lesions(rng, joint, quadrants[side], severity, style.lesions)
+        for side, joint in pelvis.joints.items()
+    }
+    if not plain:
+        for side in Side:
+            severity |= earned(severity, side, lesions[side], quadrants[side])
+    if options.without_joints:
+        severity = dict.fromkeys(severity, 0)
+    patient = Patient(pelvis, lesions, quadrants, plan.t1, plan.stir)
+    return _imaged(rng, Drawn(seed, options, style, patient, plan, severity))
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """All that is decided before the scanner starts."""
+
+    seed: int
+    options: PhantomOptions
+    style: Style
+    patient: Patient
+    plan: Plan
+    severity: dict[Position, int]
+
+
+def _imaged(rng: np.random.Generator, drawn: Drawn) -> PhantomCase:
+    """Both sequences of what was drawn."""
+    options, style, patient = drawn.options, drawn.style, drawn.patient
     texture = sample_texture(rng)
-    moved = Pose(pose.rotation, pose.origin_mm + shift)
-    views = {"t1": View(t1_slab, pose), "stir": View(stir_slab, moved)}
-    patient = Patient(pelvis, lesions, quadrants, **views)
     field_t = float(rng.choice([1.5, 3.0]))
     seen: dict[str, tuple[Volume, Delineation]] = {}
-    parameters: dict[str, object] = {"disease": options.disease, "pelvis": _plain(pelvis)}
-    joints = {} if options.without_joints else pelvis.joints
-    for name, view in views.items():
+    parameters: dict[str, object] = {"disease": options.disease, "pelvis": _plain(patient.pelvis)}
+    joints = {} if options.without_joints else patient.pelvis.joints
+    for name, view in drawn.plan.views.items():
         slab, at = view.slab, view.pose
         sequence = sample_sequence(rng, name, field_t)
-        flaws = _flaws(rng, name, slab)
-        shine = _shine(rng, sequence, pelvis.marrow_dimming)
-        edge_mm = slab.field_of_view_mm / painted_size(slab.field_of_view_mm) * 1.1
-        painter = Painter(pelvis, lesions, shine, edge_mm, not options.without_joints)
-        volume = acquire(
-            painter, slab, at, texture, flaws=flaws, noise_seed=int(rng.integers(2**32))
-        )
+        flaws = _flaws(rng, style, name, slab)
+        shine = _shine(rng, drawn, name, sequence)
+        ideal = _ideal(drawn, view, shine, texture)
+        volume = acquire(ideal, slab, flaws=flaws, noise_seed=int(rng.integers(2**32)))
         seen[name] = (volume, trace(joints, slab, at))
         parameters[name] = _plain(sequence) | _plain(slab) | {"flaws": _plain(flaws)}
-    parameters["shift_mm"] = [float(s) for s in shift]
-    return PhantomCase(seed, seen["t1"][0], seen["stir"][0], seen["t1"][1], seen["stir"][1],
-                       severity, parameters, patient)  # fmt: skip
+    parameters["shift_mm"] = [float(s) for s in drawn.plan.shift_mm]
+    parameters["style"] = _plain(style)
+    if _elsewhere(drawn):
+        parameters["place"] = _elsewhere(drawn)
+    readable = style.lesions_readable and not options.without_joints
+    return PhantomCase(drawn.seed, seen["t1"][0], seen["stir"][0], seen["t1"][1],
+                       seen["stir"][1], drawn.severity, parameters, patient, readable)  # fmt: skip
+
+
+def _elsewhere(drawn: Drawn) -> str | None:
+    """Which other place is shown; None for a pelvis, or for its soft tissue alone."""
+    if not drawn.options.without_joints or drawn.style.name == "plain":
+        return None
+    rng = np.random.default_rng([drawn.seed, 13])
+    return None if rng.random() < 0.15 else str(rng.choice(list(PLACES)))
+
+
+def _ideal(drawn: Drawn, view: View, shine: Shine, texture: Texture) -> Picture:
+    slab, look = view.slab, drawn.style.look
+    step = step_mm(slab) if drawn.style.name == "randomised" else STEP_MM
+    place = _elsewhere(drawn)
+    if place is not None:
+        rng = np.random.default_rng([drawn.seed, 17])
+        return picture_elsewhere(rng, place, shine, slab, texture, step)
+    edge_mm = slab.field_of_view_mm / painted_size(slab.field_of_view_mm, step) * 1.1 * look.edge
+    with_joints = not drawn.options.without_joints
+    painter = Painter(
+        drawn.patient.pelvis, drawn.patient.lesions, shine, edge_mm, with_joints, look
+    )
+    return ideal_slices(painter, slab, view.pose, texture, step)
+
+
+def _flaws(rng: np.random.Generator, style: Style, name: str, slab: Slab) -> Flaws:
+    if style.name == "randomised":
+        return free_flaws(rng, name, slab)
+    flaws = plausible_flaws(rng, name, slab)
+    return flaws if style.name == "plain" else with_fat_shift(rng, flaws)
+
+
+def _shine(rng: np.random.Generator, drawn: Drawn, name: str, sequence: Sequence) -> Shine:
+    pelvis = drawn.patient.pelvis
+    if drawn.style.name == "plain":
+        return plain_shine(rng, sequence, pelvis.marrow_dimming)
+    return shine_of(rng, drawn.style, name, sequence, pelvis)
 
 
 def sample_sequence(rng: np.random.Generator, name: str, field_t: float) -> Sequence:
@@ -169,91 +268,14 @@ def sample_sequence(rng: np.random.Generator, name: str, field_t: float) -> Sequ
     )
 
 
-def _shine(rng: np.random.Generator, sequence: Sequence, dimming: float) -> dict[str, float]:
-    """Signals of all tissues, jittered; marrow and its lesions drift together.
+def quadrants_on(joint: Joint, slab: Slab, pose: Pose, only_covered: bool = False) -> Quadrants:
+    """Upper and lower half of a joint's surface, split at half the height each slice shows.
 
-    Trabeculae dephase marrow more on some scanners: `dimming` darkens it on STIR.
+    Parameters
+    ----------
+    only_covered
+        Whether what lies in front of the first slice or behind the last belongs to neither.
     """
-    drift = rng.normal(0, 0.05)
-    marrow_like = {"marrow", "red marrow", "yellow marrow", "fatty lesion", "oedema"}
-    shine = {
-        name: signal(tissue, sequence)
-        * float(np.exp(rng.normal(0, 0.05) + (drift if name in marrow_like else 0)))
-        for name, tissue in TISSUES.items()
-    }
-    if sequence.inversion_ms is not None:
-        for name in ("marrow", "red marrow", "yellow marrow", "fatty lesion"):
-            shine[name] *= dimming
-    return shine
-
-
-def _flaws(rng: np.random.Generator, name: str, slab: Slab) -> Flaws:
-    snr = rng.uniform(16, 45) if name == "t1" else rng.uniform(8, 24)
-    size = painted_size(slab.field_of_view_mm)
-    measured = (int(size * rng.uniform(0.68, 1.0)), int(size * rng.uniform(0.8, 1.0)))
-    strength = rng.uniform(0.05, 0.4)
-    bias = tuple(float(b) for b in strength * rng.normal(0, 0.5, 6))
-    ghost = float(rng.uniform(0.005, 0.03)) if rng.random() < 0.25 else 0.0
-    return Flaws(
-        measured,
-        float(1 / snr),
-        bias,
-        float(rng.uniform(0, 0.9)),
-        float(rng.uniform(0, 0.7)),
-        ghost,
-        float(rng.uniform(0.2, 0.8)),
-        float(rng.uniform(600, 3200)),
-    )
-
-
-def _turn(x_rad: float, y_rad: float, z_rad: float) -> NDArray[np.float64]:
-    """Rotation about x, then y, then z of the patient."""
-    cx, sx, cy, sy, cz, sz = (f(a) for a in (x_rad, y_rad, z_rad) for f in (cos, sin))
-    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return np.asarray(about_z @ about_y @ about_x)
-
-
-def coronal_axes(tilt_rad: float) -> NDArray[np.float64]:
-    """Unit vectors along (slice, row, column) of a coronal slab tilted forwards at the top."""
-    back = np.array([0, cos(tilt_rad), sin(tilt_rad)])
-    down = np.array([0, sin(tilt_rad), -cos(tilt_rad)])
-    return np.stack([back, down, np.array([1.0, 0, 0])], axis=1)
-
-
-def _geometry(
-    rng: np.random.Generator, pelvis: Pelvis, options: PhantomOptions
-) -> tuple[Slab, Slab, Pose, NDArray[np.float64]]:
-    """Both slabs, the patient's pose, and how far he moved before the STIR."""
-    tilt = pelvis.sacral_tilt_rad
-    upright = coronal_axes(tilt)
-    frame = np.stack([upright[:, 2], upright[:, 0], -upright[:, 1]], axis=1)
-    lying = _turn(*(radians(rng.normal(0, s)) for s in (0.5, 2.0, 2.0)))
-    pose = Pose(lying @ frame, rng.normal(0, [12, 25, 40]))
-    off = -rng.uniform(10, 22) if rng.random() < 0.12 else rng.normal(0, 4)
-    planned = float(np.clip(tilt + radians(off), 0, radians(40)))
-    axes = _turn(0, radians(rng.normal(0, 2)), radians(rng.normal(0, 2))) @ coronal_axes(planned)
-    slices = options.slices or int(rng.integers(15, 25))
-    thickness = float(rng.uniform(3, 5))
-    distance = thickness * float(rng.choice([1.0, 1.1, 1.2], p=[0.35, 0.5, 0.15]))
-    fov = float(np.round(rng.uniform(220, 300)))
-    slabs = []
-    aim = pose.to_patient(np.array([0.0, rng.normal(2, 3), rng.normal(-5, 8)]))
-    for _ in range(2):
-        matrix = options.matrix or int(rng.choice(MATRICES))
-        centre = aim + axes @ rng.normal(0, [2.0, 6, 5])
-        slabs.append(Slab(axes, centre, slices, thickness, distance, fov, matrix))
-    same = rng.random() < 0.7
-    if same:
-        slabs[1] = Slab(axes, slabs[0].centre_mm, slices, thickness, distance, fov, slabs[1].matrix)
-    way = rng.normal(size=3)
-    shift = way / np.linalg.norm(way) * abs(rng.uniform(0, 3)) * (rng.random() < 0.8)
-    return slabs[0], slabs[1], pose, shift
-
-
-def quadrants_on(joint: Joint, slab: Slab, pose: Pose) -> Quadrants:
-    """Upper and lower half of a joint's surface, split at half the height each slice shows."""
     d, v = np.meshgrid(D_MM.astype(np.float64), V_MM.astype(np.float64), indexing="ij")
     x = joint.sign * joint.distance_from_midline(d, v)
     at = (pose.to_patient(np.stack([x, d, v], -1)) - slab.centre_mm) @ slab.axes
@@ -267,11 +289,16 @@ def quadrants_on(joint: Joint, slab: Slab, pose: Pose) -> Quadrants:
             splits.append((rows.min() + rows.max()) / 2)
             tops.append(rows.min())
             bottoms.append(rows.max())
+    if only_covered:
+        reach = slab.offsets_mm()[-1] + slab.distance_mm / 2
+        offsets_seen = np.abs(depth) <= reach
+    else:
+        offsets_seen = np.ones(depth.shape, bool)
     if not offsets:
         nothing = np.zeros(d.shape, bool)
         return Quadrants(nothing, nothing)
     seen = (depth > offsets[0] - 0.8) & (depth < offsets[-1] + 0.8)
-    seen &= joint.outside_cartilage(d, v) < 0
+    seen &= offsets_seen & (joint.outside_cartilage(d, v) < 0)
     seen &= down >= np.interp(depth, offsets, tops) - 0.5
     seen &= down <= np.interp(depth, offsets, bottoms) + 0.5
     upper = down < np.interp(depth, offsets, splits)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from models.findings import QUADRANTS, Head, Lesion, Position, Region, Sequence
 from trainer.phantom.anatomy import Joint
-from trainer.phantom.case import Patient, View
+from trainer.phantom.case import Patient
 from trainer.phantom.lesions import D_MM, V_MM, BoneLesions, JointLesions, Map, is_iliac
+from trainer.phantom.plan import View
 
 STEP_MM = 1.0
 """Points lie about this far apart."""
@@ -84,12 +85,13 @@ def drawn_lesion(patient: Patient, position: Position, sequence: Sequence) -> Dr
     return DrawnLesion(places, _slices_of(places, view))
 
 
-def _depth(bone: BoneLesions, lesion: Lesion) -> Map:
+def _reach(bone: BoneLesions, lesion: Lesion) -> tuple[Map, Map]:
+    """Start and depth."""
     return {
-        Lesion.OEDEMA: bone.oedema_mm,
-        Lesion.EROSION: bone.erosion_mm,
-        Lesion.FATTY_LESION: bone.fatty_mm,
-        Lesion.SCLEROSIS: bone.sclerosis_mm,
+        Lesion.OEDEMA: (bone.oedema_start_mm, bone.oedema_mm),
+        Lesion.EROSION: (np.zeros_like(bone.erosion_mm), bone.erosion_mm),
+        Lesion.FATTY_LESION: (bone.fatty_start_mm, bone.fatty_mm),
+        Lesion.SCLEROSIS: (bone.sclerosis_start_mm, bone.sclerosis_mm),
     }[lesion]
 
 
@@ -98,11 +100,12 @@ def _in_bone(joint: Joint, bone: BoneLesions, inside: NDArray[np.bool_], head: H
 
     Only erosions show within the cortex; other lesions begin at its middle and show beneath it.
     """
-    depth_mm = _depth(bone, head.lesion) * inside
+    start_mm, depth_mm = (each * inside for each in _reach(bone, head.lesion))
     hidden_mm = 0.0 if head.lesion is Lesion.EROSION else joint.cortex_mm
     layers = np.arange(hidden_mm, depth_mm.max() + hidden_mm + STEP_MM, STEP_MM)
     reach_mm = np.where(depth_mm > LEAST_DEPTH_MM, depth_mm + hidden_mm / 2, -1.0)
-    row, column, layer = np.nonzero(reach_mm[..., None] >= layers)
+    shown = (reach_mm[..., None] >= layers) & (layers >= start_mm[..., None])
+    row, column, layer = np.nonzero(shown)
     across = joint.space_mm / 2 + layers[layer]
     return _at(joint, D_MM[row], V_MM[column], across if is_iliac(head.region) else -across)
 

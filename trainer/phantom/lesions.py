@@ -16,6 +16,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from models.findings import HEADS, POSITIONS, QUADRANTS, Head, Lesion, Position, Region, Side
 from trainer.phantom.anatomy import Joint
+from trainer.phantom.style import PLAIN, LesionStyle
 
 ZONE_MM = 12.0
 D_MM = np.arange(-50, 51, dtype=np.float32)
@@ -36,7 +37,10 @@ JOINT_FRACTIONS = {1: (0.10, 0.22), 2: (0.25, 0.45), 3: (0.5, 0.85)}
 Map = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-_LEVEL = {"early": -0.55, "mixed": 0.0, "advanced": 0.75}
+_LEVEL = {"early": -0.55, "mixed": 0.0, "advanced": 0.75, "balanced": 0.1}
+_HEALTHY = {"early": 0.3, "mixed": 0.12, "advanced": 0.0, "balanced": 0.1}
+_RAISED = {Lesion.EROSION: 0.2, Lesion.SCLEROSIS: 0.5, Lesion.ANKYLOSIS: 0.9}
+"""By how much balanced cases show what is rare in people."""
 _OFFSET = {
     Lesion.OEDEMA: -0.8,
     Lesion.EROSION: -0.9,
@@ -59,25 +63,29 @@ def sample_severity(rng: np.random.Generator, disease: str) -> dict[Position, in
     Parameters
     ----------
     disease
-        "early", "mixed" or "advanced": how far the disease has gone among such patients.
+        "early", "mixed" or "advanced": how far the disease has gone among such patients; or
+        "balanced", where rare lesions are frequent and lesions keep less company.
 
     Raises
     ------
     ValueError
-        If `disease` is none of the three.
+        If `disease` is none of the four.
     """
     if disease not in _LEVEL:
         raise ValueError(f"disease {disease!r} is unknown: one of {', '.join(_LEVEL)} is needed")
     patient = rng.normal(_LEVEL[disease], 0.75)
     sides = {side: rng.normal(0, 0.45) for side in Side}
-    lesions = {lesion: rng.normal(0, 0.5) for lesion in Lesion}
+    balanced = disease == "balanced"
+    lesions = {lesion: rng.normal(0, 0.8 if balanced else 0.5) for lesion in Lesion}
     both = {(side, lesion): rng.normal(0, 0.3) for side in Side for lesion in Lesion}
-    healthy = rng.random() < {"early": 0.3, "mixed": 0.12, "advanced": 0.0}[disease]
+    healthy = rng.random() < _HEALTHY[disease]
     grades = {}
     for position in POSITIONS:
         side, head = position.side, position.head
         strength = patient + sides[side] + lesions[head.lesion] + both[side, head.lesion]
         strength += _OFFSET[head.lesion] + _PLACE[head.region] + rng.normal(0, 0.55)
+        if balanced:
+            strength += _RAISED.get(head.lesion, 0.0)
         grades[position] = 0 if healthy else int(np.searchsorted([0.0, 0.65, 1.3], strength))
     return grades
 
@@ -117,14 +125,20 @@ def _flat() -> Map:
 
 @dataclass(eq=False)
 class BoneLesions:
-    """What lies on one bank of a joint: depths in mm, opacities from 0 to 1, per surface point."""
+    """What lies on one bank of a joint: depths in mm, opacities from 0 to 1, per surface point.
 
+    A lesion reaches from its start, 0 where it touches the joint, down to its depth.
+    """
+
+    oedema_start_mm: Map = field(default_factory=_flat)
     oedema_mm: Map = field(default_factory=_flat)
     oedema_opacity: Map = field(default_factory=_flat)
+    fatty_start_mm: Map = field(default_factory=_flat)
     fatty_mm: Map = field(default_factory=_flat)
     fatty_opacity: Map = field(default_factory=_flat)
     erosion_mm: Map = field(default_factory=_flat)
     erosion_fat: Map = field(default_factory=_flat)
+    sclerosis_start_mm: Map = field(default_factory=_flat)
     sclerosis_mm: Map = field(default_factory=_flat)
 
 
@@ -144,11 +158,14 @@ class JointLesions:
         return self.ilium if is_iliac(region) else self.sacrum
 
 
-def share_of_zone(depth_mm: Map, inside: Mask) -> float:
-    """Share of a quadrant, 12 mm deep, that a lesion of this depth fills."""
+def share_of_zone(depth_mm: Map, inside: Mask, start_mm: Map | None = None) -> float:
+    """Share of a quadrant, 12 mm deep, that a lesion between these depths fills."""
     if not inside.any():
         return 0.0
-    return float(np.clip(depth_mm[inside] / ZONE_MM, 0, 1).mean())
+    filled = np.clip(depth_mm[inside] / ZONE_MM, 0, 1)
+    if start_mm is not None:
+        filled = np.clip(filled - start_mm[inside] / ZONE_MM, 0, 1)
+    return float(filled.mean())
 
 
 def _taper(inside: Mask, reach_mm: float) -> Map:
@@ -191,23 +208,93 @@ def lesion_depth(rng: np.random.Generator, half: Half, share: float) -> Map:
     return depth.astype(np.float32)
 
 
-def _erosions(rng: np.random.Generator, inside: Mask, count: int) -> Map:
-    """Pits of at least 3 mm that nibble the cortex, set apart from one another."""
+def _in_form(
+    rng: np.random.Generator, half: Half, share: float, forms: tuple[str, ...]
+) -> tuple[Map, Map]:
+    """Start and depth of a lesion in one of some forms that fills `share` of its quadrant."""
+    form = forms[0] if len(forms) == 1 else str(rng.choice(forms))
+    if form == "band" and half.inside.any():
+        return _flat(), _band(rng, half.inside, share)
+    if form == "blob" and half.inside.any():
+        start, depth = _blob(rng, half.inside, share)
+        if abs(share_of_zone(depth, half.inside, start) - share) < 0.1 * share:
+            return start, depth
+    return _flat(), lesion_depth(rng, half, share)
+
+
+def _band(rng: np.random.Generator, inside: Mask, share: float) -> Map:
+    """Bone of one depth beside a connected part of the surface."""
+    deep = float(np.clip(rng.uniform(2.5, 12), share * ZONE_MM, ZONE_MM))
+    depth = _flat()
+    depth[_nearest(rng, inside, share * ZONE_MM / deep)] = deep
+    return depth
+
+
+def _nearest(rng: np.random.Generator, inside: Mask, share: float) -> Mask:
+    """The share of a surface that lies nearest to one of its points."""
+    d, v = np.argwhere(inside)[rng.integers(int(inside.sum()))]
+    away = np.hypot(D_MM[:, None] - D_MM[d], V_MM[None, :] - V_MM[v])
+    return np.asarray(inside & (away <= np.quantile(away[inside], min(share, 1.0))))
+
+
+def _blob(rng: np.random.Generator, inside: Mask, share: float) -> tuple[Map, Map]:
+    """Up to three ellipsoids, centred in the bone or on its surface."""
+    spots = np.argwhere(inside)
+    centres = spots[rng.integers(len(spots), size=int(rng.integers(1, 4)))]
+    below = rng.uniform(0, 8, len(centres))
+    stretch = rng.uniform(0.6, 1.6, (len(centres), 3))
+    low, high = 0.5, 40.0
+    start, depth = _flat(), _flat()
+    for _ in range(12):
+        radius = (low + high) / 2
+        start, depth = _ellipsoids(centres, below, radius * stretch)
+        start, depth = start * inside, depth * inside
+        if share_of_zone(depth, inside, start) < share:
+            low = radius
+        else:
+            high = radius
+    return start, depth
+
+
+def _ellipsoids(
+    centres: NDArray[np.int64], below_mm: NDArray[np.float64], radii_mm: NDArray[np.float64]
+) -> tuple[Map, Map]:
+    start, depth = np.full_like(_flat(), ZONE_MM), _flat()
+    for (d, v), deep, (wide, high, thick) in zip(centres, below_mm, radii_mm, strict=True):
+        off = ((D_MM - D_MM[d]) / wide)[:, None] ** 2 + ((V_MM - V_MM[v]) / high)[None, :] ** 2
+        half = thick * np.sqrt(np.clip(1 - off, 0, 1))
+        near, far = np.clip(deep - half, 0, None), np.clip(deep + half, 0, ZONE_MM)
+        start = np.where(half > 0, np.minimum(start, near), start)
+        depth = np.where(half > 0, np.maximum(depth, far), depth)
+    start = np.where((depth > 0) & (start > 0.5), start, 0)
+    return start.astype(np.float32), depth.astype(np.float32)
+
+
+def _erosions(
+    rng: np.random.Generator, inside: Mask, count: int, style: LesionStyle = PLAIN.lesions
+) -> Map:
+    """Pits of at least 3 mm that nibble the cortex, set apart from one another or confluent."""
     depth = _flat()
     inner = inside & (distance_transform_edt(inside) > 1.5)
     spots = np.argwhere(inner if inner.any() else inside)
     chosen: list[NDArray[np.int64]] = []
+    apart_mm = 3.0 if style.confluent else 5.5
     for _ in range(60):
         if len(chosen) == count or not len(spots):
             break
         spot = spots[rng.integers(len(spots))]
-        if all(np.hypot(*(spot - other)) > 5.5 for other in chosen):
+        if all(np.hypot(*(spot - other)) > apart_mm for other in chosen):
             chosen.append(spot)
     for d, v in chosen:
-        radii = rng.uniform(1.7, 3.4, 2)
+        radii = rng.uniform(1.7, style.widest_pit_mm, 2)
         ball = 1 - ((D_MM[:, None] - D_MM[d]) / (radii[0] + 1)) ** 2
         ball = ball - ((V_MM[None, :] - V_MM[v]) / radii[1]) ** 2
-        depth = np.maximum(depth, rng.uniform(3.0, 5.5) * np.sqrt(np.clip(ball, 0, 1)))
+        depth = np.maximum(
+            depth,
+            rng.uniform(3.0, 5.5)
+            * (style.widest_pit_mm / 3.4) ** 0.5
+            * np.sqrt(np.clip(ball, 0, 1)),
+        )
     return depth.astype(np.float32)
 
 
@@ -218,24 +305,34 @@ def _share(rng: np.random.Generator, grade: int, negative_odds: float) -> float:
 
 
 def _place_in_quadrant(
-    rng: np.random.Generator, bone: BoneLesions, head: Head, grade: int, half: Half
+    rng: np.random.Generator,
+    bone: BoneLesions,
+    head: Head,
+    grade: int,
+    half: Half,
+    style: LesionStyle,
 ) -> None:
     inside = half.inside
     if head.lesion is Lesion.EROSION:
         if grade:
-            pits = _erosions(rng, inside, int(rng.integers(COUNTS[grade][0], COUNTS[grade][1] + 1)))
+            count = int(rng.integers(COUNTS[grade][0], COUNTS[grade][1] + 1))
+            pits = _erosions(rng, inside, count, style)
             bone.erosion_mm = np.maximum(bone.erosion_mm, pits)
             bone.erosion_fat[inside] = rng.choice([0.0, 0.3, 1.0], p=[0.55, 0.25, 0.2])
         return
     share = _share(rng, grade, 0.3 if head.lesion is Lesion.OEDEMA else 0.15)
     if share == 0:
         return
-    depth = lesion_depth(rng, half, share)
+    start, depth = _in_form(rng, half, share, style.forms)
     opacity = rng.uniform(*OPACITIES[head.lesion][grade])
+    if grade:
+        opacity = max(opacity, style.least_opacity)
     if head.lesion is Lesion.OEDEMA:
+        bone.oedema_start_mm = np.maximum(bone.oedema_start_mm, start)
         bone.oedema_mm = np.maximum(bone.oedema_mm, depth)
         bone.oedema_opacity[inside] = opacity
     else:
+        bone.fatty_start_mm = np.maximum(bone.fatty_start_mm, start)
         bone.fatty_mm = np.maximum(bone.fatty_mm, depth)
         bone.fatty_opacity[inside] = opacity
 
@@ -253,6 +350,7 @@ def place_lesions(
     joint: Joint,
     quadrants: Quadrants,
     severity: dict[Position, int],
+    style: LesionStyle = PLAIN.lesions,
 ) -> JointLesions:
     """Lesions of one joint, drawn so that each quadrant earns the grade it was given.
 
@@ -260,6 +358,8 @@ def place_lesions(
     ----------
     severity
         Berlin grades; those of the other side are ignored.
+    style
+        How they are drawn.
     """
     whole = quadrants.of(Region.JOINT)
     found = JointLesions(
@@ -272,15 +372,79 @@ def place_lesions(
             beside = grades[Head(head.lesion, _BESIDE[head.region])]
             room = whole if beside else inside
             bone = found.bank(head.region)
-            _place_in_quadrant(rng, bone, head, grades[head], Half(inside, room))
-    _place_sclerosis(rng, found, whole, severity[_of_joint(joint, Lesion.SCLEROSIS)])
+            _place_in_quadrant(rng, bone, head, grades[head], Half(inside, room), style)
+    _place_sclerosis(rng, found, whole, severity[_of_joint(joint, Lesion.SCLEROSIS)], style)
+    if style.edge_mm is not None:
+        found.edge_mm = style.edge_mm
+    if style.mechanical:
+        _strain(rng, found, whole)
     fused = severity[_of_joint(joint, Lesion.ANKYLOSIS)]
     if fused:
         share = float(rng.uniform(*{1: (0.2, 0.33), 2: (0.34, 0.66), 3: (0.67, 1.0)}[fused]))
-        found.ankylosis = _patches(rng, whole, share)
+        found.ankylosis = _bridging(rng, whole, share, style)
     if rng.random() < 0.3:
         found.fluid = _patches(rng, whole, rng.uniform(0.1, 0.6)) * rng.uniform(0.3, 1)
     return found
+
+
+def _bridging(rng: np.random.Generator, whole: Mask, share: float, style: LesionStyle) -> Map:
+    if style.forms == ("lumpy",) or not whole.any() or rng.random() < 0.5:
+        return _patches(rng, whole, share)
+    return _nearest(rng, whole, share).astype(np.float32)
+
+
+def _strain(rng: np.random.Generator, found: JointLesions, whole: Mask) -> None:
+    """Mechanical oedema: small, in front, mostly in bone without other oedema."""
+    front = whole & (D_MM[:, None] < rng.uniform(-20, -8))
+    for bone in (found.ilium, found.sacrum):
+        if not front.any() or bone.oedema_mm.any() or rng.random() < 0.3:
+            continue
+        spread = _nearest(rng, front, rng.uniform(0.1, 0.5))
+        bone.oedema_mm = spread * np.float32(rng.uniform(1.5, 4.5))
+        bone.oedema_opacity[spread] = rng.uniform(0.2, 0.8)
+
+
+GRADED_FROM = 0.04
+"""A lesion that fills less of its quadrant earns no grade."""
+
+
+def earned(
+    severity: dict[Position, int], side: Side, lesions: JointLesions, quadrants: Quadrants
+) -> dict[Position, int]:
+    """Berlin grades of one joint as its drawn lesions earn them within what the slices show.
+
+    Parameters
+    ----------
+    severity
+        What was meant to be drawn.
+
+    Returns
+    -------
+    dict
+        Of the positions of this side only.
+    """
+    return {
+        Position(side, head): _earned(severity[Position(side, head)], head, lesions, quadrants)
+        for head in HEADS
+    }
+
+
+def _earned(meant: int, head: Head, lesions: JointLesions, quadrants: Quadrants) -> int:
+    inside = quadrants.of(head.region)
+    if not inside.any():
+        return 0
+    if head.region is Region.JOINT:
+        return meant
+    bone = lesions.bank(head.region)
+    if head.lesion is Lesion.EROSION:
+        return meant if bone.erosion_mm[inside].any() else 0
+    depth, start = (
+        (bone.oedema_mm, bone.oedema_start_mm)
+        if head.lesion is Lesion.OEDEMA
+        else (bone.fatty_mm, bone.fatty_start_mm)
+    )
+    share = share_of_zone(depth, inside, start)
+    return int(np.searchsorted([GRADED_FROM, 0.33, 0.66], share, side="right"))
 
 
 def _of_joint(joint: Joint, lesion: Lesion) -> Position:
@@ -288,13 +452,20 @@ def _of_joint(joint: Joint, lesion: Lesion) -> Position:
 
 
 def _place_sclerosis(
-    rng: np.random.Generator, found: JointLesions, whole: Mask, grade: int
+    rng: np.random.Generator, found: JointLesions, whole: Mask, grade: int, style: LesionStyle
 ) -> None:
     """Sclerosis favours the ilium; a rim of under 2 mm is normal and earns no grade."""
     found.ilium.sclerosis_mm = found.ilium.sclerosis_mm + np.float32(rng.uniform(0, 0.7))
-    if grade:
-        share = rng.uniform(*JOINT_FRACTIONS[grade])
-        found.ilium.sclerosis_mm = lesion_depth(rng, Half(whole, whole), share)
-        if rng.random() < 0.5:
-            other = lesion_depth(rng, Half(whole, whole), share * rng.uniform(0.2, 0.7))
-            found.sacrum.sclerosis_mm = other
+    if not grade:
+        return
+    both = Half(whole, whole)
+    share = rng.uniform(*JOINT_FRACTIONS[grade])
+    found.sclerosis_opacity = max(found.sclerosis_opacity, style.least_opacity)
+    found.ilium.sclerosis_start_mm, found.ilium.sclerosis_mm = _in_form(
+        rng, both, share, style.forms
+    )
+    if rng.random() < 0.5:
+        share = share * rng.uniform(0.2, 0.7)
+        found.sacrum.sclerosis_start_mm, found.sacrum.sclerosis_mm = _in_form(
+            rng, both, share, style.forms
+        )

@@ -4,8 +4,10 @@ Tissues are laid over one another like glazes, each with an opacity that rises o
 millimetre at its border.  Signals stay signed; the modulus belongs to the scanner.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,11 @@ from numpy.typing import NDArray
 from models.findings import Side
 from trainer.phantom.anatomy import Blob, Foramen, Grid, Joint, Pelvis
 from trainer.phantom.lesions import D_MM, V_MM, BoneLesions, JointLesions, Map
+from trainer.phantom.style import Look
+
+Picture = NDArray[np.inexact[Any]]
+Shine = Mapping[str, complex]
+"""Signed signal of every tissue; where fat is kept apart, water is real and fat imaginary."""
 
 _BEFORE_BONE = ("bowel", "gas", "fluid", "vessel")
 
@@ -42,9 +49,9 @@ def ramp(inside_mm: Grid, width_mm: float) -> Grid:
     return opacity
 
 
-def lay(image: Grid, value: Grid | float, opacity: Grid | float) -> None:
+def lay(image: Picture, value: Picture | complex, opacity: Grid | float) -> None:
     """Paint `value` over `image`, in place."""
-    image += opacity * (value - image)
+    np.add(image, opacity * (value - image), out=image)
 
 
 def _step(at: Grid) -> Grid:
@@ -74,6 +81,7 @@ class Layer:
     """A lesion of one tissue on one bone, as maps over the joint's surface."""
 
     tissue: str
+    start_mm: Map
     depth_mm: Map
     opacity: Map | float
     edge_mm: float
@@ -100,13 +108,16 @@ class Painter:
         Over how many millimetres a border is blurred, about one pixel.
     with_joints
         False paints the soft tissue alone.
+    look
+        What is left out, and which outline the body has.
     """
 
     pelvis: Pelvis
     lesions: dict[Side, JointLesions]
-    shine: dict[str, float]
+    shine: Shine
     edge_mm: float
     with_joints: bool = True
+    look: Look = field(default_factory=Look)
 
     @cached_property
     def _soft_blobs(self) -> tuple[Blob, ...]:
@@ -116,7 +127,7 @@ class Painter:
     def _marrow_blobs(self) -> tuple[Blob, ...]:
         return tuple(b for b in self.pelvis.blobs if b.tissue not in _BEFORE_BONE)
 
-    def paint(self, plane: Plane, side: Side) -> tuple[Grid, Banks]:
+    def paint(self, plane: Plane, side: Side) -> tuple[Picture, Banks]:
         """Signal on one half of an image plane, and the distances it was made from."""
         banks = self._banks(plane, self.pelvis.joints[side])
         body = self._body(plane)
@@ -131,30 +142,53 @@ class Painter:
         tilt = pelvis.sacral_tilt_rad
         y = np.float32(np.cos(tilt)) * plane.d - np.float32(np.sin(tilt)) * plane.v
         wide, deep = pelvis.body_half_width_mm, pelvis.body_half_depth_mm
+        outline = self.look.body
+        if outline == "none":
+            return np.full_like(plane.x, 1e3)
+        if outline == "ellipse":
+            flat: Grid = (1 - np.hypot(plane.x / wide, (plane.v + 10) / deep)) * np.float32(deep)
+            return flat
+        if outline == "box":
+            walls: Grid = np.minimum(0.85 * wide - np.abs(plane.x), deep - np.abs(plane.v + 10))
+            return walls
         centre = pelvis.back_mm - deep
         radius2 = (plane.x / wide) ** 2 + np.square(np.square((y - centre) / deep))
         inside: Grid = (1 - np.sqrt(radius2)) * np.float32(min(wide, deep))
         return inside
 
-    def _soft_tissue(self, plane: Plane, joint: Joint, front: Grid, body: Grid) -> Grid:
-        shine, pelvis = self.shine, self.pelvis
-        image = np.full_like(plane.x, shine["muscle"])
+    def _soft_tissue(self, plane: Plane, joint: Joint, front: Grid, body: Grid) -> Picture:
+        shine, look = self.shine, self.look
+        image = self._flat(plane, "muscle")
         image *= 1 + np.float32(0.08) * plane.fine
+        if look.seams:
+            self._seams(image, plane, joint)
+        if look.cavity_fat:
+            cavity = np.minimum(front - plane.d - 4, 62 - np.abs(plane.x) + 12 * plane.coarse)
+            pale = 0.62 + 0.3 * np.clip(plane.coarse + 0.12 * plane.fine, -1, 1)
+            lay(image, shine["fat"], pale * ramp(cavity, 3))
+        self._blobs(image, plane, self._soft_blobs)
+        if look.cavity_fat:
+            notch2 = ((joint.sign * plane.x - 44) / 17) ** 2 + ((plane.v + 54) / 21) ** 2
+            notch = np.minimum(14 * (1 - np.sqrt(notch2)), plane.d + 8) + 14 * plane.coarse
+            lay(image, shine["fat"], self.pelvis.notch_fat * ramp(notch, 5))
+        skin = ramp(self.pelvis.skin_fat_mm + 6 * plane.coarse - body, self.edge_mm)
+        lay(image, shine["fat"] * (1 - 0.05 * np.abs(plane.fine)), skin)
+        return image
+
+    def _flat(self, plane: Plane, tissue: str) -> Picture:
+        value = self.shine[tissue]
+        kind = np.complex64 if isinstance(value, complex) else plane.x.dtype
+        return np.full(plane.x.shape, value, kind)
+
+    def _seams(self, image: Picture, plane: Plane, joint: Joint) -> None:
+        """Fat between the muscles' layers."""
+        pelvis = self.pelvis
         lamella = 0.6 * plane.v + joint.sign * 0.8 * plane.x + 0.25 * plane.d + 14 * plane.coarse
         seam = 9 * np.abs(np.sin(lamella / pelvis.lamella_mm)) + 6 * np.abs(plane.coarse)
         seam = seam + 0.4 * plane.fine
         leanness = 0.35 + 0.5 * pelvis.muscle_fat
-        lay(image, shine["fat"], (0.35 + 0.5 * pelvis.muscle_fat) * ramp(leanness - seam, 1.6))
-        cavity = np.minimum(front - plane.d - 4, 62 - np.abs(plane.x) + 12 * plane.coarse)
-        pale = 0.62 + 0.3 * np.clip(plane.coarse + 0.12 * plane.fine, -1, 1)
-        lay(image, shine["fat"], pale * ramp(cavity, 3))
-        self._blobs(image, plane, self._soft_blobs)
-        notch2 = ((joint.sign * plane.x - 44) / 17) ** 2 + ((plane.v + 54) / 21) ** 2
-        notch = np.minimum(14 * (1 - np.sqrt(notch2)), plane.d + 8) + 14 * plane.coarse
-        lay(image, shine["fat"], pelvis.notch_fat * ramp(notch, 5))
-        skin = ramp(pelvis.skin_fat_mm + 6 * plane.coarse - body, self.edge_mm)
-        lay(image, shine["fat"] * (1 - 0.05 * np.abs(plane.fine)), skin)
-        return image
+        strength = 0.35 + 0.5 * pelvis.muscle_fat
+        lay(image, self.shine["fat"], strength * ramp(leanness - seam, 1.6))
 
     def _front(self, plane: Plane) -> Grid:
         """Depth of the sacrum's front, which recedes downwards."""
@@ -173,13 +207,14 @@ class Painter:
         outside = joint.outside_cartilage(d, v)
         beyond = np.maximum(outside, 0)
         half = joint.space_mm / 2
-        ilium_gap = half + np.minimum(0.55 * beyond, 30)
-        sacrum_gap = half + np.minimum(0.3 * beyond, 7)
+        met = pelvis.parting * (1 - (joint.accessory.at(d, v) if joint.accessory else 0.0))
+        ilium_gap = half + met * np.minimum(0.55 * beyond, 30)
+        sacrum_gap = half + met * np.minimum(0.3 * beyond, 7)
         thick = pelvis.ilium_thickness_mm * (1 - 0.45 * _step((v - 5) / 60))
         floor = -40 - 60 * _step((-16 - d) / 24)
         outer = ilium_gap * 0.9 + thick + 3 * plane.coarse - smooth
         ilium = np.minimum(across - ilium_gap, outer)
-        floor = floor + 5 * plane.coarse + 4 * ((across - 12) / 12) ** 2
+        floor = floor + pelvis.ilium_floor_mm + 5 * plane.coarse + 4 * ((across - 12) / 12) ** 2
         ilium = np.minimum(np.minimum(ilium, v - floor), pelvis.crest_mm + 5 * plane.coarse - v)
         ilium = np.minimum(ilium, 2.5 * (40 - d))
         back = pelvis.sacrum_back_mm - 12 * ((v + 20) / 45) ** 2
@@ -188,24 +223,30 @@ class Painter:
         sacrum = np.minimum(
             sacrum, pelvis.endplate_mm + 4 * (plane.x / 45) ** 2 - 3 - v - 3 * plane.coarse
         )
+        if pelvis.sacrum_tip_mm is not None:
+            sacrum = np.minimum(sacrum, v - pelvis.sacrum_tip_mm)
         return Banks(across, outside, ilium_gap, sacrum_gap, ilium, sacrum, front)
 
-    def _marrow(self, plane: Plane) -> Grid:
+    def _marrow(self, plane: Plane) -> Picture:
         """Marrow between its red and yellow extremes, cloudy and speckled."""
         uneven = self.pelvis.marrow_unevenness
         cloud = np.clip(
             self.pelvis.marrow_fattiness + uneven * (1.1 * plane.coarse + 0.28 * plane.fine), 0, 1
         )
         red, yellow = self.shine["red marrow"], self.shine["yellow marrow"]
-        return (red + (yellow - red) * cloud) * (1 + np.float32(0.05) * plane.fine)
+        marrow: Picture = (red + (yellow - red) * cloud) * (1 + np.float32(0.05) * plane.fine)
+        return marrow
 
-    def _bones(self, image: Grid, plane: Plane, side: Side, banks: Banks) -> None:
+    def _bones(self, image: Picture, plane: Plane, side: Side, banks: Banks) -> None:
         joint, edge = self.pelvis.joints[side], self.edge_mm
         marrow = self._marrow(plane)
         self._blobs(marrow, plane, self._marrow_blobs)
-        self._lumbar(image, marrow, plane)
-        self._hip(image, marrow, plane, joint)
-        self._between_bones(image, plane, banks)
+        if self.look.lumbar:
+            self._lumbar(image, marrow, plane)
+        if self.look.hip:
+            self._hip(image, marrow, plane, joint)
+        if self.look.ligaments:
+            self._between_bones(image, plane, banks)
         box = joint_box(banks)
         if box is not None:
             self._ill_marrow(marrow[box], banks.cut(box), plane.cut(box), joint)
@@ -218,7 +259,7 @@ class Painter:
         if box is not None:
             self._joint_space(image[box], marrow[box], banks.cut(box), plane.cut(box), joint)
 
-    def _lumbar(self, image: Grid, marrow: Grid, plane: Plane) -> None:
+    def _lumbar(self, image: Picture, marrow: Picture, plane: Plane) -> None:
         above = plane.v - self.pelvis.endplate_mm
         waist = 25 + 4 * ((above - 24) / 16) ** 2 + 2 * plane.coarse
         column = np.minimum(waist - np.abs(plane.x), 20 - np.abs(plane.d + 30))
@@ -228,7 +269,7 @@ class Painter:
         lay(image, self.shine["cortex"], ramp(body, self.edge_mm))
         lay(image, marrow, ramp(body - 1, self.edge_mm))
 
-    def _hip(self, image: Grid, marrow: Grid, plane: Plane, joint: Joint) -> None:
+    def _hip(self, image: Picture, marrow: Picture, plane: Plane, joint: Joint) -> None:
         x = joint.sign * plane.x - 88
         centre = np.sqrt(x**2 + (plane.d + 62) ** 2 + (plane.v + 84) ** 2)
         lay(image, marrow, ramp(34 - centre, 1.5))
@@ -236,7 +277,7 @@ class Painter:
         lay(image, self.shine["cartilage"], ramp(25.6 - centre, self.edge_mm))
         lay(image, self.shine["yellow marrow"], ramp(22.5 - centre, self.edge_mm))
 
-    def _between_bones(self, image: Grid, plane: Plane, banks: Banks) -> None:
+    def _between_bones(self, image: Picture, plane: Plane, banks: Banks) -> None:
         """Behind and above the cartilage the bones part; fat and ligaments lie between them."""
         between = np.minimum(banks.ilium_gap - banks.across, banks.across + banks.sacrum_gap)
         behind = _step((plane.d + 16) / 12) * _step((plane.v + 26) / 12)
@@ -245,25 +286,28 @@ class Painter:
         fat, ligament = self.shine["fat"], self.shine["ligament"]
         lay(image, ligament + (fat - ligament) * mixed, ramp(between, 1.5) * behind)
 
-    def _openings(self, image: Grid, plane: Plane, banks: Banks, side: Side) -> None:
+    def _openings(self, image: Picture, plane: Plane, banks: Banks, side: Side) -> None:
         """The sacral canal with its fluid, the foramina, and the remnant of a disc."""
         wide, deep, at = self.pelvis.canal_mm
         narrow = np.clip(1 - 0.008 * (30 - plane.v), 0.35, 1)
         canal = 1 - np.sqrt((plane.x / (wide * narrow)) ** 2 + ((plane.d - at) / deep) ** 2)
         canal = np.minimum(canal * deep, plane.v + 45)
-        lay(image, self.shine["fat"], ramp(canal, self.edge_mm))
-        inner = np.minimum(canal - 1.5, plane.v + 2)
-        lay(image, self.shine["fluid"] * (0.8 + 0.1 * plane.fine), ramp(inner, self.edge_mm))
+        if self.look.canal:
+            lay(image, self.shine["fat"], ramp(canal, self.edge_mm))
+            inner = np.minimum(canal - 1.5, plane.v + 2)
+            lay(image, self.shine["fluid"] * (0.8 + 0.1 * plane.fine), ramp(inner, self.edge_mm))
         within = banks.sacrum + 2.5
         for foramen in self.pelvis.foramina:
             if foramen.side is side:
                 self._foramen(image, plane, within, foramen)
+        if not self.look.remnant:
+            return
         remnant = 0.8 - np.abs(plane.v - 4 + 0.3 * plane.d - 2 * plane.coarse)
         remnant = np.minimum(remnant, 16 - np.abs(plane.x))
         remnant = np.minimum(remnant, np.minimum(8 - plane.d, plane.d - banks.front))
         lay(image, self.shine["disc"] * 0.8, 0.6 * ramp(remnant, 1.5))
 
-    def _foramen(self, image: Grid, plane: Plane, within: Grid, foramen: Foramen) -> None:
+    def _foramen(self, image: Picture, plane: Plane, within: Grid, foramen: Foramen) -> None:
         across = np.abs(plane.x) - foramen.x_mm + 3 * plane.coarse
         along = plane.v - foramen.v_mm - foramen.slant * plane.d
         away = np.sqrt(0.7 * across**2 + along**2) + 1.5 * plane.coarse
@@ -271,7 +315,7 @@ class Painter:
         lay(image, self.shine["fat"], ramp(tunnel, 1.5))
         lay(image, self.shine["muscle"] * 1.15, 0.8 * ramp(tunnel - 0.5 * foramen.radius_mm, 1.8))
 
-    def _ill_marrow(self, marrow: Grid, banks: Banks, plane: Plane, joint: Joint) -> None:
+    def _ill_marrow(self, marrow: Picture, banks: Banks, plane: Plane, joint: Joint) -> None:
         """Fatty lesion, oedema, then sclerosis, each as deep as its map says."""
         lesions = self.lesions[joint.side]
         at = _surface_index(plane)
@@ -284,29 +328,44 @@ class Painter:
             where = Surface(at, ragged, mine)
             edge = lesions.edge_mm
             for layer in (
-                Layer("fatty lesion", bone.fatty_mm, bone.fatty_opacity, edge),
-                Layer("oedema", bone.oedema_mm, 0.85 * bone.oedema_opacity, 1.5 * edge),
-                Layer("sclerosis", bone.sclerosis_mm, lesions.sclerosis_opacity, edge),
+                Layer("fatty lesion", bone.fatty_start_mm, bone.fatty_mm, bone.fatty_opacity, edge),
+                Layer(
+                    "oedema",
+                    bone.oedema_start_mm,
+                    bone.oedema_mm,
+                    0.85 * bone.oedema_opacity,
+                    1.5 * edge,
+                ),
+                Layer(
+                    "sclerosis",
+                    bone.sclerosis_start_mm,
+                    bone.sclerosis_mm,
+                    lesions.sclerosis_opacity,
+                    edge,
+                ),
             ):
                 self._glaze(marrow, layer, where)
 
-    def _glaze(self, marrow: Grid, lesion: Layer, where: Surface) -> None:
+    def _glaze(self, marrow: Picture, lesion: Layer, where: Surface) -> None:
         if not lesion.depth_mm.any():
             return
         reach = lesion.depth_mm[where.at]
         strength = lesion.opacity if isinstance(lesion.opacity, float) else lesion.opacity[where.at]
         there = ramp(reach - where.below, lesion.edge_mm) * (reach > 0.3) * where.mine
+        if lesion.start_mm.any():
+            start = lesion.start_mm[where.at]
+            there = there * np.where(start > 0, ramp(where.below - start, lesion.edge_mm), 1)
         lay(marrow, self.shine[lesion.tissue], there * strength)
 
     def _joint_space(
-        self, image: Grid, marrow: Grid, banks: Banks, plane: Plane, joint: Joint
+        self, image: Picture, marrow: Picture, banks: Banks, plane: Plane, joint: Joint
     ) -> None:
         """Cartilage, fluid, erosions that nibble the cortex, and bone that bridges the joint."""
         lesions, edge, shine = self.lesions[joint.side], self.edge_mm, self.shine
         at = _surface_index(plane)
         half = joint.space_mm / 2
         inside = ramp(-banks.outside_cartilage, 2)
-        content: Grid | float = shine["cartilage"]
+        content: Picture | complex = shine["cartilage"]
         if lesions.fluid.any():
             content = content + lesions.fluid[at] * (shine["fluid"] - content)
         lay(image, content, ramp(half - np.abs(banks.across), edge) * inside)
@@ -321,7 +380,7 @@ class Painter:
 
     def _erosions(
         self,
-        image: Grid,
+        image: Picture,
         bone: BoneLesions,
         below: Grid,
         at: tuple[NDArray[np.intp], NDArray[np.intp]],
@@ -337,7 +396,7 @@ class Painter:
         filling = inflamed + (fat - inflamed) * backfill
         lay(image, filling, ramp(depth - below, self.edge_mm) * pit)
 
-    def _blobs(self, image: Grid, plane: Plane, blobs: tuple[Blob, ...]) -> None:
+    def _blobs(self, image: Picture, plane: Plane, blobs: tuple[Blob, ...]) -> None:
         low = [float(axis.min()) for axis in (plane.x, plane.d, plane.v)]
         high = [float(axis.max()) for axis in (plane.x, plane.d, plane.v)]
         for blob in blobs:
@@ -348,7 +407,7 @@ class Painter:
                 continue
             self._blob(image, plane, blob)
 
-    def _blob(self, image: Grid, plane: Plane, blob: Blob) -> None:
+    def _blob(self, image: Picture, plane: Plane, blob: Blob) -> None:
         box = _blob_box(plane, blob)
         if box is None:
             return

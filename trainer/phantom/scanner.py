@@ -16,8 +16,10 @@ from models.delineation import Contour, Delineation
 from models.findings import Side
 from models.volume import Volume
 from trainer.phantom.anatomy import Grid, Joint
-from trainer.phantom.paint import Painter, Plane, joint_box
+from trainer.phantom.paint import Painter, Picture, Plane, joint_box
 
+STEP_MM = 0.9
+"""Distance between painted points."""
 TEXTURE_MM = (3.0, 2.0)
 TEXTURE_REACH_MM = 170.0
 LEAST_VISIBLE_MM = 7.0
@@ -44,7 +46,15 @@ class Pose:
 
 @dataclass(frozen=True, eq=False)
 class Slab:
-    """A stack of slices: axes are the unit vectors along (slice, row, column) as columns."""
+    """A stack of slices: axes are the unit vectors along (slice, row, column) as columns.
+
+    Parameters
+    ----------
+    field_of_view_mm, matrix
+        Of the square that is reconstructed.
+    shape
+        Rows and columns kept around its centre; None keeps the square.
+    """
 
     axes: Matrix
     centre_mm: Matrix
@@ -53,6 +63,12 @@ class Slab:
     distance_mm: float
     field_of_view_mm: float
     matrix: int
+    shape: tuple[int, int] | None = None
+
+    @property
+    def rows_columns(self) -> tuple[int, int]:
+        """Rows and columns of the delivered images."""
+        return self.shape or (self.matrix, self.matrix)
 
     @property
     def pixel_mm(self) -> float:
@@ -62,7 +78,7 @@ class Slab:
     def affine(self) -> Matrix:
         """Maps (slice, row, column, 1) to LPS, index-centred."""
         steps = self.axes * np.array([self.distance_mm, self.pixel_mm, self.pixel_mm])
-        middle = np.array([self.slices - 1, self.matrix - 1, self.matrix - 1]) / 2
+        middle = (np.array([self.slices, *self.rows_columns]) - 1) / 2
         affine = np.eye(4)
         affine[:3, :3] = steps
         affine[:3, 3] = self.centre_mm - steps @ middle
@@ -75,7 +91,31 @@ class Slab:
 
 @dataclass(frozen=True)
 class Flaws:
-    """How one acquisition spoils the picture."""
+    """How one acquisition spoils the picture.
+
+    Parameters
+    ----------
+    measured
+        Rows and columns of k-space that were measured.
+    noise
+        Standard deviation, as a share of bright tissue.
+    ghost, ghost_copies
+        Strength of the first copy of a moving body along the phase direction, and how many follow.
+    phase_rows
+        Whether phase is encoded along the rows; frequency is along the columns then.
+    chemical_shift_px
+        How far fat is displaced along the frequency direction, in delivered pixels.
+    blur
+        Further loss of fine detail in both directions.
+    spike, spike_at
+        Strength and place of one false point of k-space, which draws stripes.
+    zipper, zipper_at
+        Strength and place of one noisy line across the image.
+    wrap
+        How strongly what lies outside shows again at the opposite border.
+    most
+        Largest number the scanner stores.
+    """
 
     measured: tuple[int, int]
     noise: float
@@ -85,6 +125,21 @@ class Flaws:
     ghost: float
     ghost_shift: float
     full_scale: float
+    phase_rows: bool = True
+    ghost_copies: int = 1
+    chemical_shift_px: float = 0.0
+    blur: float = 0.0
+    spike: float = 0.0
+    spike_at: tuple[float, float] = (0.0, 0.0)
+    zipper: float = 0.0
+    zipper_at: float = 0.5
+    wrap: float = 0.0
+    most: int = 4095
+
+    @property
+    def phase_axis(self) -> int:
+        """Axis of a stack of slices along which phase is encoded."""
+        return 1 if self.phase_rows else 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,25 +187,42 @@ def _interpolated(
     return np.asarray(weights @ plane @ weights.T)
 
 
-def acquire(
-    painter: Painter, slab: Slab, pose: Pose, texture: Texture, *, flaws: Flaws, noise_seed: int
-) -> Volume:
-    """The images a scanner would deliver of this patient, 12 bit, float32 without fractions."""
-    rng = np.random.default_rng(noise_seed)
-    ideal = np.stack(
-        [_ideal_slice(painter, slab, pose, texture, index) for index in range(slab.slices)]
+def acquire(ideal: Picture, slab: Slab, *, flaws: Flaws, noise_seed: int) -> Volume:
+    """The images a scanner would deliver of ideal slices, float32 without fractions.
+
+    Parameters
+    ----------
+    ideal
+        Signed signal, ``(slices, points, points)``; complex where fat is kept apart.
+    """
+    voxels = _measured(ideal, slab, flaws, np.random.default_rng(noise_seed))
+    rows, columns = slab.rows_columns
+    top, left = (slab.matrix - rows) // 2, (slab.matrix - columns) // 2
+    return Volume(voxels[:, top : top + rows, left : left + columns].copy(), slab.affine())
+
+
+def ideal_slices(
+    painter: Painter, slab: Slab, pose: Pose, texture: Texture, step_mm: float = STEP_MM
+) -> Picture:
+    """What lies in each slice before a scanner spoils it, ``(slices, points, points)``."""
+    return np.stack(
+        [
+            _ideal_slice(painter, slab, pose, texture, (index, step_mm))
+            for index in range(slab.slices)
+        ]
     )
-    voxels = _measured(ideal, slab, flaws, rng)
-    return Volume(voxels, slab.affine())
 
 
-def painted_size(field_of_view_mm: float) -> int:
+def painted_size(field_of_view_mm: float, step_mm: float = STEP_MM) -> int:
     """Points per side of the painted plane: about 0.9 mm apart."""
-    return int(scipy.fft.next_fast_len(round(field_of_view_mm / 0.9)) // 2 * 2)
+    return int(scipy.fft.next_fast_len(round(field_of_view_mm / step_mm)) // 2 * 2)
 
 
-def _ideal_slice(painter: Painter, slab: Slab, pose: Pose, texture: Texture, index: int) -> Grid:
-    size = painted_size(slab.field_of_view_mm)
+def _ideal_slice(
+    painter: Painter, slab: Slab, pose: Pose, texture: Texture, which: tuple[int, float]
+) -> Picture:
+    index, step_mm = which
+    size = painted_size(slab.field_of_view_mm, step_mm)
     step = slab.field_of_view_mm / size
     along = ((np.arange(size) - (size - 1) / 2) * step).astype(np.float32)
     offset = slab.offsets_mm()[index]
@@ -162,8 +234,10 @@ def _ideal_slice(painter: Painter, slab: Slab, pose: Pose, texture: Texture, ind
         )
         for k in range(3)
     )
-    plane = Plane(x, d, v, *texture.at(offset, along))
-    split = int(np.clip(np.searchsorted(x[size // 2] * np.sign(turned[0, 2]), 0), 8, size - 8))
+    grain = np.float32(painter.look.texture)
+    plane = Plane(x, d, v, *(grain * noise for noise in texture.at(offset, along)))
+    level = int(np.abs(v[:, size // 2]).argmin())
+    split = int(np.clip(np.searchsorted(x[level] * np.sign(turned[0, 2]), 0), 8, size - 8))
     thick = (turned[:, 0] * slab.thickness_mm / 3).astype(np.float32)
     halves = [
         _painted_half(painter, plane.cut((slice(None), columns)), side, thick)
@@ -172,7 +246,9 @@ def _ideal_slice(painter: Painter, slab: Slab, pose: Pose, texture: Texture, ind
     return np.concatenate(halves, axis=1)
 
 
-def _painted_half(painter: Painter, plane: Plane, side: Side, thick: NDArray[np.float32]) -> Grid:
+def _painted_half(
+    painter: Painter, plane: Plane, side: Side, thick: NDArray[np.float32]
+) -> Picture:
     """Half a slice: its middle plane, and around the joint the mean over its thickness."""
     image, banks = painter.paint(plane, side)
     box = joint_box(banks)
@@ -185,11 +261,11 @@ def _painted_half(painter: Painter, plane: Plane, side: Side, thick: NDArray[np.
 
 
 def _measured(
-    ideal: NDArray[np.float32], slab: Slab, flaws: Flaws, rng: np.random.Generator
+    ideal: Picture, slab: Slab, flaws: Flaws, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     size, matrix = ideal.shape[1], slab.matrix
-    lit = ideal * _coil(flaws.bias, *ideal.shape)
-    bright = float(np.quantile(np.abs(ideal[:, ::4, ::4]), 0.9))
+    bright = float(np.quantile(np.abs(ideal[:, ::4, ::4]), 0.9)) or 1.0
+    lit = _with_shifted_fat(ideal, slab, flaws) * _coil(flaws.bias, *ideal.shape)
     spectrum = scipy.fft.fftshift(scipy.fft.fft2(lit, overwrite_x=True), axes=(1, 2))
     rows, columns = (min(n, size, matrix) // 2 * 2 for n in flaws.measured)
     kept = spectrum[
@@ -199,27 +275,63 @@ def _measured(
     ]
     grains = rng.standard_normal((*kept.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
     kept = kept + np.float32(flaws.noise * bright * size) * grains
+    if flaws.spike:
+        row, column = (int(at * n) for at, n in zip(flaws.spike_at, (rows, columns), strict=True))
+        kept[:, row, column] += np.float32(flaws.spike * bright * size**2)
     kept = kept * _window(rows, columns, slab, size, flaws)
     padded = np.zeros((len(ideal), matrix, matrix), np.complex64)
     top, left = (matrix - rows) // 2, (matrix - columns) // 2
     padded[:, top : top + rows, left : left + columns] = kept
     image = np.abs(scipy.fft.ifft2(scipy.fft.ifftshift(padded, axes=(1, 2)), overwrite_x=True))
     image = image.astype(np.float32) * np.float32((matrix / size) ** 2)
-    if flaws.ghost:
-        image += np.float32(flaws.ghost) * np.roll(image, int(flaws.ghost_shift * matrix), axis=1)
-    brightest = float(np.quantile(image[:, ::4, ::4], 0.995))
-    stored = np.clip(np.rint(image * (flaws.full_scale / brightest)), 0, 4095)
+    _haunt(image, flaws, rng)
+    brightest = float(np.quantile(image[:, ::4, ::4], 0.995)) or 1.0
+    stored = np.clip(np.rint(image * (flaws.full_scale / brightest)), 0, flaws.most)
     return np.asarray(stored, np.float32)
+
+
+def _with_shifted_fat(ideal: Picture, slab: Slab, flaws: Flaws) -> NDArray[np.float32]:
+    """Water and fat together, the fat displaced along the frequency direction."""
+    if not np.iscomplexobj(ideal):
+        return np.asarray(ideal, np.float32)
+    by = flaws.chemical_shift_px * ideal.shape[1] / slab.matrix
+    whole = int(np.floor(by))
+    part = np.float32(by - whole)
+    axis = 3 - flaws.phase_axis
+    fat = (1 - part) * np.roll(ideal.imag, whole, axis) + part * np.roll(
+        ideal.imag, whole + 1, axis
+    )
+    return np.asarray(ideal.real + fat, np.float32)
+
+
+def _haunt(image: NDArray[np.float32], flaws: Flaws, rng: np.random.Generator) -> None:
+    """Ghosts, fold-over and a zipper, in place."""
+    size, axis = image.shape[1], flaws.phase_axis
+    if flaws.ghost:
+        still = image.copy()
+        for copy in range(1, flaws.ghost_copies + 1):
+            away = int(copy * flaws.ghost_shift * size)
+            image += np.float32(flaws.ghost / copy) * np.roll(still, away, axis=axis)
+    if flaws.wrap:
+        along = np.moveaxis(image, axis, 1)
+        strip = size // 10
+        far = along[:, -2 * strip : -strip].copy()
+        along[:, :strip] += np.float32(flaws.wrap) * far
+    if flaws.zipper:
+        along = np.moveaxis(image, axis, 1)
+        line = along[:, int(flaws.zipper_at * size)]
+        line += np.float32(flaws.zipper * image.mean()) * rng.random(line.shape, dtype=np.float32)
 
 
 def _window(rows: int, columns: int, slab: Slab, size: int, flaws: Flaws) -> NDArray[np.complex64]:
     """Echo decay along the phase direction, apodisation, and the shift between both grids."""
     shift = 0.5 * (1 / slab.matrix - 1 / size)
     factors = []
-    for count, blur in ((rows, flaws.echo_blur), (columns, 0.0)):
+    for count, is_phase in ((rows, flaws.phase_rows), (columns, not flaws.phase_rows)):
         at = np.arange(count) - count // 2
         far = np.abs(at) / (count / 2)
-        weight = np.exp(-blur * far) * (1 - flaws.apodisation * far**2)
+        weight = np.exp(-(flaws.echo_blur if is_phase else 0.0) * far)
+        weight = weight * (1 - flaws.apodisation * far**2) * np.exp(-flaws.blur * far**2)
         factors.append(weight * np.exp(2j * np.pi * at * shift))
     return np.asarray(factors[0][:, None] * factors[1][None, :], np.complex64)
 
@@ -240,7 +352,7 @@ def trace(joints: dict[Side, Joint], slab: Slab, pose: Pose) -> Delineation:
     for side, joint in joints.items():
         for index, offset in enumerate(slab.offsets_mm()):
             line = visible_line(joint, slab, pose, float(offset))
-            points = _pixels(line, volume_affine, slab.matrix)
+            points = _pixels(line, volume_affine, slab.rows_columns)
             if points is not None:
                 contours.append(Contour(index, side, points, 1.0))
     return Delineation(tuple(contours))
@@ -283,12 +395,12 @@ def _length(points: Matrix) -> float:
     return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
 
 
-def _pixels(line_mm: Matrix, affine: Matrix, matrix: int) -> Matrix | None:
+def _pixels(line_mm: Matrix, affine: Matrix, size: tuple[int, int]) -> Matrix | None:
     """Row and column of points about a pixel apart, inside the image; None if too little is."""
     if len(line_mm) < 2:
         return None
     pixels = np.linalg.solve(affine[:3, :3], (line_mm - affine[:3, 3]).T).T[:, 1:]
-    seen = ((pixels >= 0) & (pixels <= matrix - 1)).all(axis=1)
+    seen = ((pixels >= 0) & (pixels <= np.array(size) - 1)).all(axis=1)
     if _length(line_mm[seen]) < LEAST_VISIBLE_MM:
         return None
     pixels = pixels[seen]

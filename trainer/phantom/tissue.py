@@ -64,6 +64,15 @@ def _pool(sequence: Sequence, t1_ms: float, t2_ms: float) -> float:
     return (1 - 2 * exp(-sequence.inversion_ms / t1_ms) + exp(-recovery_ms / t1_ms)) * decay
 
 
+def pools(tissue: Tissue, sequence: Sequence) -> complex:
+    """Signed signals of a tissue's water, the real part, and its fat, the imaginary part."""
+    at = int(sequence.field_t >= 2)
+    water = _pool(sequence, tissue.water_t1_ms[at], tissue.water_t2_ms[at])
+    fat = _pool(sequence, FAT_T1_MS[at], FAT_T2_MS[at])
+    share = tissue.fat_fraction
+    return tissue.proton_density * complex((1 - share) * water, share * fat)
+
+
 def signal(tissue: Tissue, sequence: Sequence) -> float:
     """Signed signal of a tissue; the modulus is taken after everything in a voxel has added up.
 
