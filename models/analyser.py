@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.calibration import Calibration
 from models.contour_unet import ContourUNet
 from models.delineation import Contour, Delineation
 from models.evidence import SequenceFeatures, SquarePoint, head_evidence, seen_best
@@ -130,6 +131,7 @@ class Analyser:
     lesion: LesionResNet34
     walk_rules: WalkRules
     roi_rules: RoiRules
+    calibration: Calibration
     thresholds: tuple[float, ...]
     identities: tuple[NetworkIdentity, NetworkIdentity]
     device: torch.device
@@ -168,6 +170,7 @@ class Analyser:
             lesion.network,
             _walk_rules(contour.card.settings),
             _roi_rules(lesion.card.settings),
+            _calibration(lesion.card.settings),
             _thresholds(lesion.card.settings),
             (_identity(contour, place), _identity(lesion, place)),
             place,
@@ -251,7 +254,7 @@ class Analyser:
             ]
             described = [self.lesion.pooled(one.features, one.zones, one.present) for one in looked]
             logits: Tensor = self.lesion(*described)
-            probabilities = logits[0].double().sigmoid().cpu().numpy()
+            probabilities = self.calibration.probabilities(logits[0].cpu().numpy())
             return _ScoredJoint(
                 probabilities,
                 {
@@ -362,6 +365,20 @@ def _roi_rules(settings: Mapping[str, Any]) -> RoiRules:
         return RoiRules(**settings["roi"])
     except (KeyError, TypeError) as error:
         raise WeightsInvalid(f"the lesion network's card has no usable roi: {error}") from error
+
+
+def _calibration(settings: Mapping[str, Any]) -> Calibration:
+    """The card's calibration; without one, logits are taken at their word."""
+    try:
+        kept: dict[str, Any] = dict(settings.get("calibration", {}))
+        pairs: dict[str, Any] = {
+            name: tuple(kept.pop(name)) for name in ("scale", "shift") if name in kept
+        }
+        return Calibration(**pairs, **kept)
+    except (TypeError, ValueError) as error:
+        raise WeightsInvalid(
+            f"the lesion network's card has no usable calibration: {error}"
+        ) from error
 
 
 def _thresholds(settings: Mapping[str, Any]) -> tuple[float, ...]:

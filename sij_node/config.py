@@ -286,6 +286,35 @@ class HealthConfig(Section):
     """Less free disk than this is told, before [spool] min_free_mb closes the door."""
 
 
+def _syslog_address(url: str) -> str:
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("udp", "tcp", "tls") or not parts.hostname or not parts.port):
+        raise ValueError("write it as udp://host:514, tcp://host:601 or tls://host:6514")
+    return url
+
+
+class AuditConfig(Section):
+    """[audit] Who did what to which patient's images, as PS3.15 A.5 writes it."""
+
+    file: bool = True
+    """Into the folder audit of the data folder, one file for each day and machine."""
+    keep_days: Annotated[int, Field(ge=0)] = 0
+    """Files older than this are removed; 0 keeps them for ever."""
+    patient_ids: Literal["plain", "hashed"] = "plain"
+    """plain: as the standard has it. hashed: a pseudonym, by the node's secret key."""
+    site: str = ""
+    """AuditEnterpriseSiteID, the hospital or department."""
+    accepted_associations: bool = False
+    """Whether associations that were let in are recorded too, and not only those refused."""
+    syslog: Annotated[str, AfterValidator(_syslog_address)] = ""
+    """Audit repository: udp://host:514, tcp://host:601 or tls://host:6514; empty for none."""
+    syslog_ca: Path | None = None
+    """PEM. Who signed the repository's certificate; without it, whom the system trusts."""
+    syslog_certificate: Path | None = None
+    """PEM. The node's own, where the repository asks for one."""
+    syslog_private_key: Path | None = None
+
+
 def _somebody(peers: tuple[PeerConfig, ...]) -> tuple[PeerConfig, ...]:
     if not peers:
         raise ValueError("name at least one [[peer]]; there is no 'anybody'")
@@ -308,6 +337,7 @@ class Config(Section):
     spool: SpoolConfig = SpoolConfig()
     web: WebConfig = WebConfig()
     health: HealthConfig = HealthConfig()
+    audit: AuditConfig = AuditConfig()
 
     @model_validator(mode="after")
     def _peers_are_distinct(self) -> Self:
@@ -408,7 +438,13 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
     if tls is not None:
         listener = listener.model_copy(update={"tls": _below(base, tls)})
     return config.model_copy(
-        update={"node": node, "listener": listener, "worker": worker, "web": web}
+        update={
+            "node": node,
+            "listener": listener,
+            "worker": worker,
+            "web": web,
+            "audit": _below(base, config.audit),
+        }
     )
 
 

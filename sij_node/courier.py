@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import structlog
@@ -10,6 +11,7 @@ from sij_node.config import PeerConfig
 from sij_node.errors import DestinationUnavailable, SpoolUnavailable
 from sij_node.jobs import Delivery, DeliveryState, Job, RetryPolicy
 from sij_node.network.sender import OutgoingObject, Sent
+from sij_node.network.witness import SendingWitness
 from sij_node.profiles import Profile
 from sij_node.store.job_table import JobTable
 from sij_node.store.lease import held, one_after_the_other
@@ -25,8 +27,8 @@ class Courier:
 
     Parameters
     ----------
-    answered
-        Told of each answer: the destination, and the status or None.
+    witness
+        Told of every answer.
     """
 
     def __init__(
@@ -40,9 +42,9 @@ class Courier:
         policy: RetryPolicy,
         lease_s: float,
         stop: threading.Event,
-        answered: Callable[[str, int | None], None] = lambda destination, status: None,
+        witness: SendingWitness | None = None,
     ) -> None:
-        self._answered = answered
+        self._witness = witness or SendingWitness()
         self._name = name
         self._table = table
         self._spool = spool
@@ -108,8 +110,7 @@ class Courier:
             its_own = [each for each in pending if each.destination == destination]
             its_own.sort(key=lambda each: (profile.place_of(each.result.kind), each.result.kind))
             objects = [self._outgoing(each) for each in its_own]
-            for sent in self._send(peer, objects):
-                self._answered(destination, sent.status)
+            for sent in self._witnessed(job, peer, objects):
                 self._table.record_delivery(
                     job,
                     sent.sop_instance_uid,
@@ -119,6 +120,21 @@ class Courier:
                     sent.note,
                 )
                 yield sent
+
+    def _witnessed(
+        self, job: Job, peer: PeerConfig, objects: Sequence[OutgoingObject]
+    ) -> Iterator[Sent]:
+        classes = {one.sop_instance_uid: one.sop_class_uid for one in objects}
+        taken, refused = Counter[str](), Counter[str]()
+        if job.delivery_attempts <= 1:
+            self._witness.begun(job.study_uid, peer)
+        try:
+            for sent in self._send(peer, objects):
+                self._witness.answered(peer, sent.status)
+                (taken if sent.acknowledged else refused)[classes[sent.sop_instance_uid]] += 1
+                yield sent
+        finally:
+            self._witness.ended(job.study_uid, peer, taken, refused)
 
     def _outgoing(self, delivery: Delivery) -> OutgoingObject:
         result = delivery.result

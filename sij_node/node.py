@@ -19,6 +19,8 @@ from sij_node.access import Access
 from sij_node.accounts import SessionLimits
 from sij_node.admin import Admin
 from sij_node.analysis_process import AnalysisProcess
+from sij_node.audit import application_activity
+from sij_node.audit_trail import AuditTrail, open_trail
 from sij_node.checkup import Checkup, check_up
 from sij_node.config import Config, DeliveryConfig, PeerConfig, RetryConfig
 from sij_node.courier import Courier
@@ -30,10 +32,11 @@ from sij_node.network.folder import contents_of
 from sij_node.network.listener import Listener
 from sij_node.network.reception import Reception
 from sij_node.network.sender import Sender, Sent
+from sij_node.network.witness import Witness
 from sij_node.readiness import Readiness, readiness_of
 from sij_node.schedule import Errand, Schedule
 from sij_node.store.account_table import AccountTable
-from sij_node.store.contacts import ContactBook, ContactTable, Counted
+from sij_node.store.contacts import ContactBook, ContactTable
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
 from sij_node.store.processes import (
@@ -48,7 +51,7 @@ from sij_node.store.reading import read_header
 from sij_node.store.secret_key import secret_key
 from sij_node.store.spool import Spool, instance_file_name
 from sij_node.study import ReceivedInstance, Registration
-from sij_node.visitors import VisitorsBook
+from sij_node.visitors import Arrivals, Departures
 from sij_node.worker import Worker
 
 if TYPE_CHECKING:
@@ -72,6 +75,10 @@ class Store:
     def check_up(self, config: Config) -> Checkup:
         """The node's health now, in words."""
         return check_up(config, self.table.database, self.spool)
+
+    def patient_of(self, study_uid: str) -> str:
+        """The patient identifier of a study, for the audit trail; never to be logged."""
+        return next((one.patient_id for one in self.table.instances(study_uid)), "")
 
 
 @contextmanager
@@ -112,20 +119,44 @@ def listen(config: Config, stop: threading.Event) -> None:
     with open_store(config) as store:
         store.spool.clear_incoming()
         book = ContactBook(store.contacts)
-        listener = Listener(
-            config.listener, config.node.ae_title, config.peer, _reception(config, store, book)
-        )
-        me = this_process(Role.LISTENER)
-        schedule = _schedule(config, store, _signs_of_life(store, me, book))
-        listener.start()
-        schedule.start()
-        try:
-            stop.wait()
-        finally:
-            listener.stop(DRAIN_S)
-            schedule.stop()
-            take_leave(store.processes, me, book.write)
+        with audited(config, Role.LISTENER) as trail:
+            arrivals = Arrivals(
+                book,
+                trail,
+                [peer.ae_title for peer in config.peer],
+                config.audit.accepted_associations,
+            )
+            reception = _reception(config, store, arrivals)
+            listener = Listener(config.listener, config.node.ae_title, config.peer, reception)
+            me = this_process(Role.LISTENER)
+            schedule = _schedule(config, store, _signs_of_life(store, me, book))
+            listener.start()
+            schedule.start()
+            try:
+                stop.wait()
+            finally:
+                listener.stop(DRAIN_S)
+                schedule.stop()
+                take_leave(store.processes, me, book.write)
     log.info("listener stopped")
+
+
+@contextmanager
+def audited(config: Config, role: Role) -> Iterator[AuditTrail]:
+    """Open the audit trail of a process, and record that the process starts and stops.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If the certificates of [audit] cannot be used.
+    """
+    trail = open_trail(config)
+    trail.record(application_activity(trail.node, role, started=True))
+    try:
+        yield trail
+    finally:
+        trail.record(application_activity(trail.node, role, started=False))
+        trail.close()
 
 
 def _signs_of_life(store: Store, me: Process, book: ContactBook) -> tuple[Errand, ...]:
@@ -137,7 +168,7 @@ def _signs_of_life(store: Store, me: Process, book: ContactBook) -> tuple[Errand
     )
 
 
-def _reception(config: Config, store: Store, book: ContactBook) -> Reception:
+def _reception(config: Config, store: Store, witness: Witness) -> Reception:
     priorities = {peer.ae_title: peer.priority for peer in config.peer}
 
     def register(instance: ReceivedInstance) -> Registration:
@@ -151,7 +182,7 @@ def _reception(config: Config, store: Store, book: ContactBook) -> Reception:
         refuse=store.table.refuse,
         room=lambda: store.spool.free_mb() >= config.spool.min_free_mb,
         max_nesting=config.listener.max_nesting,
-        witness=VisitorsBook(book, tuple(priorities)),
+        witness=witness,
     )
 
 
@@ -201,10 +232,15 @@ def work(config: Config, stop: threading.Event) -> None:
     # Nor share out numpy's small products, which takes longer than doing them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     me = this_process(Role.WORKER)
-    with open_store(config) as store, ThreadPoolExecutor(1, "courier") as threads:
+    with (
+        open_store(config) as store,
+        audited(config, Role.WORKER) as trail,
+        ThreadPoolExecutor(1, "courier") as threads,
+    ):
         book = ContactBook(store.contacts)
         worker = _worker(config, store, me.name, stop)
-        delivering = threads.submit(_courier(config, store, me.name, stop, book).run)
+        departures = Departures(book, trail, store.patient_of)
+        delivering = threads.submit(_courier(config, store, me.name, stop, departures).run)
         delivering.add_done_callback(lambda _: stop.set())
         with beating(store.processes, lambda: worker.described(me), book.write):
             try:
@@ -234,12 +270,8 @@ def analyse_in_child(pipe: Connection, config: Config) -> None:
 
 
 def _courier(
-    config: Config, store: Store, name: str, stop: threading.Event, book: ContactBook
+    config: Config, store: Store, name: str, stop: threading.Event, departures: Departures
 ) -> Courier:
-    def answered(destination: str, status: int | None) -> None:
-        outcome = "no answer" if status is None else f"0x{status:04X}"
-        book.count(Counted.SENT, destination, outcome)
-
     sender = Sender(config.node.ae_title, config.delivery, config.listener.tls)
     return Courier(
         name,
@@ -251,7 +283,7 @@ def _courier(
         _policy(config.retry, config.retry.delivery_attempts),
         config.worker.lease_s,
         stop,
-        answered,
+        departures,
     )
 
 

@@ -1,38 +1,65 @@
-"""The visitors' book: what the door sees of peers goes into contacts and counts."""
+"""The visitors' book: what is seen of peers goes into contacts, counts and the audit trail."""
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 
+from sij_node.audit import (
+    Alert,
+    Application,
+    Subject,
+    begin_transferring,
+    instances_transferred,
+    security_alert,
+)
+from sij_node.audit_trail import AuditTrail
+from sij_node.config import PeerConfig
 from sij_node.network.dimse import Status
 from sij_node.network.pdu import Rejection
-from sij_node.network.witness import Brought, Origin, Witness
+from sij_node.network.witness import Brought, Origin, SendingWitness, Witness
 from sij_node.store.contacts import ContactBook, Counted
 
 UNKNOWN = "unknown"
 """Whoever is not configured is counted under one name, however many they are."""
+_PERMANENT = 1
+"""Result of a rejection that is about who the caller is, and not about when it calls."""
 
 
-class VisitorsBook(Witness):
-    """Notes contacts of the configured peers, and counts.
+class Arrivals(Witness):
+    """What comes in through the door.
 
     Parameters
     ----------
     peers
-        Their AE titles.
+        The AE titles that are configured.
+    audit_accepted
+        Whether associations that were let in are audited too.
     """
 
-    def __init__(self, book: ContactBook, peers: Collection[str]) -> None:
+    def __init__(
+        self,
+        book: ContactBook,
+        trail: AuditTrail,
+        peers: Collection[str],
+        audit_accepted: bool = False,
+    ) -> None:
         self._book = book
+        self._trail = trail
         self._peers = frozenset(peers)
+        self._audit_accepted = audit_accepted
 
     def accepted(self, caller: Origin) -> None:
         """Note that a peer was let in."""
         self._book.accepted(caller.ae_title, caller.address)
+        if self._audit_accepted:
+            self._alert(caller, "association accepted", is_failure=False)
 
     def rejected(self, caller: Origin, rejection: Rejection) -> None:
         """Note that it was not, and why."""
         self._book.count(Counted.REFUSALS, self._counted_as(caller), rejection.words)
         if caller.ae_title in self._peers:
             self._book.refused(caller.ae_title, caller.address, rejection.words)
+        if rejection.result == _PERMANENT:
+            self._alert(caller, f"association refused: {rejection.words}", is_failure=True)
 
     def echoed(self, caller: Origin) -> None:
         """Note a C-ECHO."""
@@ -43,8 +70,62 @@ class VisitorsBook(Witness):
         self._book.count(Counted.RECEIVED, self._counted_as(caller), f"0x{status:04X}")
 
     def ended(self, caller: Origin, outcome: str, studies: Sequence[Brought]) -> None:
-        """Count how it ended."""
+        """Count how it ended, and audit what was taken."""
         self._book.count(Counted.ASSOCIATIONS, self._counted_as(caller), outcome)
+        for brought in studies:
+            study = Subject(brought.study_uid, brought.patient_id, brought.instances)
+            self._trail.record(instances_transferred(_party(caller), self._trail.node, study))
+
+    def _alert(self, caller: Origin, words: str, *, is_failure: bool) -> None:
+        alert = security_alert(
+            Alert.NODE_AUTHENTICATION, words, _party(caller), is_failure=is_failure
+        )
+        self._trail.record(alert)
 
     def _counted_as(self, caller: Origin) -> str:
         return caller.ae_title if caller.ae_title in self._peers else UNKNOWN
+
+
+class Departures(SendingWitness):
+    """What goes out to destinations.
+
+    Parameters
+    ----------
+    patient_of
+        The patient identifier of a study.
+    """
+
+    def __init__(
+        self, book: ContactBook, trail: AuditTrail, patient_of: Callable[[str], str]
+    ) -> None:
+        self._book = book
+        self._trail = trail
+        self._patient_of = patient_of
+
+    def begun(self, study_uid: str, peer: PeerConfig) -> None:
+        """Audit that results are about to be sent."""
+        study = Subject(study_uid, self._patient_of(study_uid))
+        self._trail.record(begin_transferring(self._trail.node, _destination(peer), study))
+
+    def answered(self, peer: PeerConfig, status: int | None) -> None:
+        """Count an answer by its status."""
+        outcome = "not accepted" if status is None else f"0x{status:04X}"
+        self._book.count(Counted.SENT, peer.ae_title, outcome)
+
+    def ended(
+        self, study_uid: str, peer: PeerConfig, taken: Counter[str], refused: Counter[str]
+    ) -> None:
+        """Audit what was taken, and apart from it what was refused."""
+        for objects, failure in ((taken, ""), (refused, "refused by the destination")):
+            if objects:
+                study = Subject(study_uid, self._patient_of(study_uid), objects)
+                ends = self._trail.node, _destination(peer)
+                self._trail.record(instances_transferred(*ends, study, failure))
+
+
+def _party(caller: Origin) -> Application:
+    return Application(caller.ae_title or UNKNOWN, caller.address)
+
+
+def _destination(peer: PeerConfig) -> Application:
+    return Application(peer.ae_title, peer.host)

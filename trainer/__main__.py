@@ -4,13 +4,17 @@ import typer
 
 from trainer.benchmark import benchmark
 from trainer.phantom.export import phantom
-from trainer.train import evaluate, train
+from trainer.readers.run import readers, trials
+from trainer.train import calibrate, evaluate, train
 
 app = typer.Typer(help="Phantoms, training and evaluation.", no_args_is_help=True)
 app.command()(phantom)
 app.command()(train)
+app.command()(calibrate)
 app.command()(evaluate)
 app.command()(benchmark)
+app.command()(trials)
+app.command()(readers)
 
 
 @app.callback()

@@ -8,6 +8,7 @@ truth, as a contour network would give them).
 import multiprocessing
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,15 @@ from models.regions import joint_zones, region_label_map
 from models.roi import RoiRules, Sighting, cut, joint_boxes
 from models.volume import Volume
 from models.walk import evenly_spaced
-from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
+from trainer.phantom.case import PhantomCase, make_case, training_options
 
 CONTOUR_POINTS = 16
 GREY_PER_UNIT = 127.5
 """Normalised intensities 0 to 2 are kept as bytes."""
 
-SHIFT_MM, ENDS_MM = 1.0, 1.5
-"""Spread of what a contour network gets wrong: the whole line, and each end along the line."""
+SHIFT_MM, ENDS_MM, MISSED = 1.0, 1.5, 0.08
+"""What a contour network gets wrong: the spread of the whole line and of each end along it, and
+the share of contours that it misses."""
 
 STORED_SUFFIX = ".npz"
 _SEQUENCES = ("t1", "stir")
@@ -45,35 +47,61 @@ class StoredCase:
         uint8, ``(slices, 224, 224)``: T1 from front to back, then STIR.
     contours
         float32, ``(slices, 2, 16, 2)`` in network pixels (right, left); NaN where not seen.
-    pixel_mm
-        Side of a network pixel for each slice, ``(slices,)``.
+    pixel_mm, native_mm
+        Side of a pixel of the network's square and of the image itself, ``(slices,)``.
+    stir_from
+        Number of the first STIR slice.
+    style
+        Of the scanner and site that the phantom imitates.
     rois
         uint8 squares and zones by (sequence, side), each ``(2, slices, size, size)``.
     severity
         int8, ``(28,)`` in the order of POSITIONS.
+    lesions_readable
+        False for a case that teaches contours only.
     """
 
     seed: int
     images: NDArray[np.uint8]
     contours: NDArray[np.float32]
     pixel_mm: NDArray[np.float32]
+    native_mm: NDArray[np.float32]
+    stir_from: int
+    style: str
     rois: dict[tuple[str, Side], NDArray[np.uint8]]
     severity: NDArray[np.int8]
+    lesions_readable: bool
+
+    @property
+    def network_images(self) -> torch.Tensor:
+        """Every slice as the contour network sees it, float32, ``(slices, 1, 224, 224)``."""
+        return torch.from_numpy(self.images).unsqueeze(1).float() / GREY_PER_UNIT
 
 
 def stored_case(case: PhantomCase, rules: RoiRules) -> StoredCase:
     """A phantom case cut and scaled as the networks will see it."""
     sightings = _sightings(case)
     squares = [network_slices(sighting.volume) for sighting in sightings]
-    scales = [s.volume.spacing_mm[1] / frame_of(s.volume).scale for s in sightings]
+    native = [s.volume.spacing_mm[1] for s in sightings]
+    scales = [mm / frame_of(s.volume).scale for mm, s in zip(native, sightings, strict=True)]
+    counts = [len(part) for part in squares]
     return StoredCase(
         case.seed,
         _as_bytes(torch.cat(squares)[:, 0]),
         np.concatenate([_network_contours(sighting) for sighting in sightings]),
-        np.repeat(scales, [len(part) for part in squares]).astype(np.float32),
+        np.repeat(scales, counts).astype(np.float32),
+        np.repeat(native, counts).astype(np.float32),
+        counts[0],
+        _style_name(case),
         _rois(sightings, rules, np.random.default_rng(case.seed)),
         np.array([case.severity[position] for position in POSITIONS], dtype=np.int8),
+        case.lesions_readable,
     )
+
+
+def _style_name(case: PhantomCase) -> str:
+    style = case.parameters.get("style", {})
+    return str(style.get("name", "plain")) if isinstance(style, dict) else str(style)
 
 
 def joint_squares(case: PhantomCase, rules: RoiRules) -> dict[tuple[str, Side], NDArray[np.uint8]]:
@@ -125,10 +153,12 @@ def _rois(
 
 
 def _misdrawn(sighting: Sighting, rng: np.random.Generator) -> Delineation:
-    """The truth, a little shifted and with its ends a little too short or too long."""
+    """The truth, a little shifted, its ends a little too short or too long, some of it missed."""
     per_mm = 1 / np.array(sighting.volume.spacing_mm[1:])
+    truth = sighting.delineation.contours
+    seen = rng.random(len(truth)) >= MISSED
     contours = []
-    for contour in sighting.delineation.contours:
+    for contour in compress(truth, seen):
         points = contour.points + rng.normal(0, SHIFT_MM, 2) * per_mm
         along = points[-1] - points[0]
         along = along / np.linalg.norm(along)
@@ -149,7 +179,11 @@ def write_case(stored: StoredCase, folder: Path) -> Path:
         "images": stored.images,
         "contours": stored.contours,
         "pixel_mm": stored.pixel_mm,
+        "native_mm": stored.native_mm,
+        "stir_from": np.array(stored.stir_from),
+        "style": np.array(stored.style),
         "severity": stored.severity,
+        "lesions_readable": np.array(stored.lesions_readable),
     }
     with partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
@@ -157,7 +191,7 @@ def write_case(stored: StoredCase, folder: Path) -> Path:
 
 
 def read_case(folder: Path, seed: int) -> StoredCase:
-    """A case kept by `write_case`.
+    """A case kept by `write_case`, also by one that kept neither style nor native pixels.
 
     Raises
     ------
@@ -172,14 +206,23 @@ def read_case(folder: Path, seed: int) -> StoredCase:
             if f"roi_{sequence}_{side}" in kept
         }
         return StoredCase(
-            seed, kept["images"], kept["contours"], kept["pixel_mm"], rois, kept["severity"]
+            seed,
+            kept["images"],
+            kept["contours"],
+            kept["pixel_mm"],
+            kept.get("native_mm", np.full_like(kept["pixel_mm"], np.nan)),
+            int(kept.get("stir_from", len(kept["images"]) // 2)),
+            str(kept.get("style", "not kept")),
+            rois,
+            kept["severity"],
+            bool(kept.get("lesions_readable", True)),
         )
 
 
 def _prepare_one(task: tuple[int, Path, RoiRules]) -> int:
     seed, folder, rules = task
     torch.set_num_threads(1)
-    write_case(stored_case(make_case(seed, PhantomOptions()), rules), folder)
+    write_case(stored_case(make_case(seed, training_options(seed)), rules), folder)
     return seed
 
 

@@ -6,8 +6,9 @@ Source: paper, "Detecting SIJ lesions" and "Implementation details".
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +16,12 @@ import torch.nn.functional as nnf
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.findings import HEADS, POSITIONS, Lesion, Side
+from models.findings import HEADS, POSITIONS, Side
 from models.lesion_resnet34 import LesionResNet34
 from trainer.augment import LIKELY, Movement, moved_images, random_moves, spoilt
 from trainer.cases import GREY_PER_UNIT, StoredCase, read_case
 from trainer.metrics import auc, balanced_accuracy, best_threshold
+from trainer.readers.calibrate import HEADS_OF_LESION, fitted_calibration, log_odds
 
 SLICES_PER_JOINT = 8
 """Slices of each sequence that a training step looks at, spread evenly over the joint."""
@@ -46,7 +48,9 @@ class JointSample:
 
 
 def joint_samples(case: StoredCase) -> tuple[JointSample, ...]:
-    """The joints of a case that both sequences show."""
+    """The joints of a case that both sequences show; none where no lesion looks like itself."""
+    if not case.lesions_readable:
+        return ()
     labels = torch.from_numpy(case.severity >= 1)
     samples = []
     for side in Side:
@@ -127,11 +131,36 @@ def answers(network: LesionResNet34, joints: tuple[JointSample, ...]) -> Answers
     return Answers(np.stack([joint.positive.numpy() > 0 for joint in joints]), probability)
 
 
+def chosen_settings(of: Answers, cases: str) -> dict[str, Any]:
+    """What a card keeps besides the weights: calibration, thresholds, and on what they were chosen.
+
+    Parameters
+    ----------
+    of
+        Answers on cases that training did not see.
+    cases
+        Which cases, in words.
+
+    Returns
+    -------
+    dict
+        The thresholds are for calibrated probabilities.
+    """
+    logits = log_odds(of.probability)
+    calibration = fitted_calibration(logits, of.positive.astype(np.float64), cases)
+    calibrated = Answers(of.positive, calibration.probabilities(logits))
+    return {
+        "calibration": asdict(calibration),
+        "thresholds": head_thresholds(calibrated),
+        "thresholds_chosen": f"highest balanced accuracy of each lesion on {cases}",
+    }
+
+
 def head_thresholds(of: Answers) -> tuple[float, ...]:
     """A threshold for each head: the best one of its lesion, over all its places together."""
     by_lesion = {
         lesion: best_threshold(of.positive[:, heads].ravel(), of.probability[:, heads].ravel())
-        for lesion, heads in _heads_of_lesions().items()
+        for lesion, heads in HEADS_OF_LESION.items()
     }
     return tuple(by_lesion[head.lesion] for head in HEADS)
 
@@ -140,7 +169,7 @@ def lesion_scores(of: Answers, thresholds: tuple[float, ...]) -> dict[str, dict[
     """AUC and balanced accuracy of each lesion, pooled over its places, and their mean."""
     called = of.probability >= np.array(thresholds)
     scores = {}
-    for lesion, heads in _heads_of_lesions().items():
+    for lesion, heads in HEADS_OF_LESION.items():
         truth = of.positive[:, heads].ravel()
         scores[str(lesion)] = {
             "auc": round(auc(truth, of.probability[:, heads].ravel()), 4),
@@ -149,13 +178,6 @@ def lesion_scores(of: Answers, thresholds: tuple[float, ...]) -> dict[str, dict[
             "of": len(truth),
         }
     return scores
-
-
-def _heads_of_lesions() -> dict[Lesion, list[int]]:
-    return {
-        lesion: [number for number, head in enumerate(HEADS) if head.lesion is lesion]
-        for lesion in Lesion
-    }
 
 
 def lesion_loss(logits: Tensor, positive: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ from trainer.experiment import (
 from trainer.fit import fit
 from trainer.lesion_training import (
     answers,
-    head_thresholds,
+    chosen_settings,
     lesion_batches,
     lesion_logits,
     lesion_loss,
@@ -135,8 +135,13 @@ def _trained_lesion(plan: Experiment, runs: Path) -> tuple[LesionResNet34, dict[
         return lesion_loss(logits.float(), positive)
 
     fit(network, loss_of_step, plan, generator, runs / f"{plan.name}-{plan.version}")
-    validation = answers(network, read_joints(runs / CASES, range(*plan.cases.validation)))
-    return network, {"roi": asdict(plan.roi), "thresholds": head_thresholds(validation)}
+    return network, {"roi": asdict(plan.roi)} | _chosen_settings(network, plan, runs)
+
+
+def _chosen_settings(network: LesionResNet34, plan: Experiment, runs: Path) -> dict[str, Any]:
+    first, last = plan.cases.validation
+    validation = answers(network, read_joints(runs / CASES, range(first, last)))
+    return chosen_settings(validation, f"phantom cases {first} to {last - 1}")
 
 
 def _continue_from(start: str, network: nn.Module) -> None:
@@ -173,6 +178,27 @@ def _code_version() -> str:
 def _written(value: float) -> float | str:
     """A score as JSON can hold it."""
     return "beyond: too many were missed" if math.isinf(value) else round(value, 3)
+
+
+def calibrate(
+    experiment: ExperimentFile,
+    weights: WeightsFolder = WEIGHTS_FOLDER,
+    runs: RunsFolder = RUNS_FOLDER,
+) -> None:
+    """Fit the shipped lesion network's probabilities and thresholds on the validation cases.
+
+    The weights stay as they are; what was measured before is taken off the card.
+    """
+    plan = read_experiment(experiment)
+    folder = weights / Network.LESION
+    loaded = load_network(folder)
+    if not isinstance(loaded.network, LesionResNet34):
+        raise ExperimentInvalid(f"{folder} holds no lesion network")
+    prepare_cases(range(*plan.cases.validation), runs / CASES, plan.roi)
+    settings = dict(loaded.card.settings) | _chosen_settings(loaded.network, plan, runs)
+    save_network(loaded.network, replace(loaded.card, settings=settings, metrics={}), folder)
+    for name in ("calibration", "thresholds", "thresholds_chosen"):
+        print(f"{name}: {settings[name]}")
 
 
 def evaluate(

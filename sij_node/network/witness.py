@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sij_node.config import PeerConfig
 from sij_node.network.dimse import Status
 from sij_node.network.pdu import Rejection
 from sij_node.study import ReceivedInstance
@@ -76,4 +77,25 @@ class Witness:
         ----------
         outcome
             released, rejected, aborted, lost or crashed.
+        """
+
+
+class SendingWitness:
+    """Sees what is sent to a destination; this one forgets it."""
+
+    def begun(self, study_uid: str, peer: PeerConfig) -> None:
+        """The first attempt to send a study's results begins."""
+
+    def answered(self, peer: PeerConfig, status: int | None) -> None:
+        """A destination answered to one object, or with None would not take its kind."""
+
+    def ended(
+        self, study_uid: str, peer: PeerConfig, taken: Counter[str], refused: Counter[str]
+    ) -> None:
+        """An attempt is over.
+
+        Parameters
+        ----------
+        taken, refused
+            How many objects were acknowledged and how many not, by SOP Class UID.
         """

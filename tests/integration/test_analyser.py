@@ -1,4 +1,5 @@
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,36 @@ def test_exchanged_weights_are_refused(tmp_path):
 
     with pytest.raises(WeightsInvalid, match="holds no contour network"):
         Analyser.load(tmp_path, "cpu")
+
+
+def with_calibration(folder, kept):
+    """The shipped networks, the lesion network with another calibration on its card."""
+    folder.mkdir(exist_ok=True)
+    (folder / "contour").symlink_to(WEIGHTS / "contour")
+    (folder / "lesion").mkdir()
+    (folder / "lesion" / "weights.safetensors").symlink_to(WEIGHTS / "lesion/weights.safetensors")
+    card = json.loads((WEIGHTS / "lesion/card.json").read_text())
+    card["settings"]["calibration"] = kept
+    (folder / "lesion" / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+def test_the_card_s_calibration_is_applied_to_every_probability(case, tmp_path):
+    shift = [2.0 + number for number in range(len(HEADS))]
+    plain = with_calibration(tmp_path / "plain", {})
+    shifted = with_calibration(tmp_path / "shifted", {"shift": shift, "fitted_on": "nothing"})
+
+    before, after = (
+        Analyser.load(folder, "cpu").analyse(case.t1, case.stir).findings
+        for folder in (plain, shifted)
+    )
+
+    for one, other, by in zip(before, after, shift * 2, strict=True):
+        odds = one.probability / (1 - one.probability) * np.exp(by)
+        assert other.probability == pytest.approx(odds / (1 + odds), rel=1e-3)
+
+
+@pytest.mark.parametrize("kept", [{"scale": [1.0]}, {"tilt": 1}, {"scale": [-1.0] * 14}, 5])
+def test_a_card_with_an_unusable_calibration_is_refused(kept, tmp_path):
+    with pytest.raises(WeightsInvalid, match="calibration"):
+        Analyser.load(with_calibration(tmp_path, kept), "cpu")

@@ -17,7 +17,7 @@ from trainer.experiment import read_experiment
 from trainer.fit import STEPS_PER_CHECKPOINT, fit
 from trainer.lesion_training import joint_samples, lesion_batches
 from trainer.phantom.case import PhantomOptions, make_case
-from trainer.train import Network, evaluate, train
+from trainer.train import Network, calibrate, evaluate, train
 
 RULES = RoiRules(size_px=48)
 STEPS = 2 * STEPS_PER_CHECKPOINT
@@ -150,6 +150,21 @@ def test_a_training_hands_over_weights_with_a_card(stored, tmp_path, text):
     assert card.training["cases"]["test"] == [2, 3]
 
 
+def test_probabilities_are_calibrated_on_the_validation_cases_alone(stored, tmp_path):
+    (tmp_path / "cases").mkdir()
+    write_case(replace(stored, seed=1), tmp_path / "cases")
+    experiment = tmp_path / "small.toml"
+    experiment.write_text(SMALL_LESION)
+    before = save_untrained(read_experiment(experiment), tmp_path / "lesion")
+
+    calibrate(experiment, tmp_path, tmp_path)
+
+    card = load_network(tmp_path / "lesion").card
+    assert card.sha256 == before.sha256
+    assert card.settings["calibration"]["fitted_on"] == "phantom cases 1 to 1"
+    assert len(card.settings["thresholds"]) == 14
+
+
 def test_a_contour_network_is_measured_on_its_test_cases_and_the_card_says_so(stored, tmp_path):
     (tmp_path / "cases").mkdir()
     write_case(replace(stored, seed=2), tmp_path / "cases")
@@ -176,4 +191,4 @@ def save_untrained(plan, folder):
         {"presence_threshold": 0.5},
     )
     torch.manual_seed(0)
-    save_network(build(plan.architecture).eval(), card, folder)
+    return save_network(build(plan.architecture).eval(), card, folder)

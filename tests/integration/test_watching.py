@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
+from sij_node.audit import Application, Reporter
+from sij_node.audit_trail import AuditTrail
 from sij_node.checkup import check_up
 from sij_node.config import Config, NodeConfig, PeerConfig
 from sij_node.errors import DatabaseUnavailable, DestinationUnavailable
@@ -25,13 +27,14 @@ from sij_node.store.processes import (
 from sij_node.store.spool import Spool
 from sij_node.store.standing import queue_now, stuck_destinations
 from sij_node.store.tables import processes
-from sij_node.visitors import VisitorsBook
+from sij_node.visitors import Arrivals
 from tests.support.dimse import associate_request, encoded
 from tests.support.job_tables import NOON, delivering, made, queued
 from tests.support.listening import listening, mr_image
 from tests.support.patience import wait_for
 
 POLICY = RetryPolicy(max_attempts=5, first_wait_s=5, max_wait_s=300)
+NO_TRAIL = AuditTrail(Application("SIJ"), Reporter("SIJ"), ())
 ME = this_process(Role.WORKER)
 UNREACHABLE = DestinationUnavailable("PACS at pacs:104 cannot be reached.")
 
@@ -161,7 +164,7 @@ def test_what_could_not_be_written_is_written_the_next_time(table):
 def test_the_door_notes_who_came_and_counts_what_was_answered(table, tmp_path):
     kept = ContactTable(table.database)
     book = ContactBook(kept)
-    with listening(tmp_path, witness=VisitorsBook(book, ("MODALITY", "ELSEWHERE"))) as node:
+    with listening(tmp_path, witness=Arrivals(book, NO_TRAIL, ("MODALITY", "ELSEWHERE"))) as node:
         with node.associated() as peer:
             assert peer.echo() == 0
             assert peer.store("1.2.3", encoded(mr_image("1.2.3"))) == 0

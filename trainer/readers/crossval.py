@@ -1,0 +1,289 @@
+"""Cross-validation by patient on the trial with many visits, and two trials held out.
+
+Each fold teaches heads and readers on six eighths of the patients, chooses decay, thresholds and
+calibration on one eighth, and answers for the last eighth and for both held-out trials. What a
+fold found is kept in one file, so a run that was stopped goes on where it was.
+
+Source: paper, "Datasets" (8-fold cross-validation of MEASURE 1; PREVENT and SURPASS held out).
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.findings import HEADS
+from trainer.experiment import ExperimentInvalid
+from trainer.metrics import best_threshold
+from trainer.phantom.readers import Reading, read_by
+from trainer.phantom.trials import Trial, read_sessions
+from trainer.readers.calibrate import HEADS_OF_LESION, fitted_calibration, log_odds
+from trainer.readers.heads import (
+    Answer,
+    Floats,
+    HeadRules,
+    Heads,
+    answer,
+    folds_of,
+    head_inputs,
+    mean_answer,
+    taught_heads,
+)
+from trainer.readers.matrices import Parametrisation
+from trainer.readers.models import Readers, readers_of
+from trainer.readers.plan import ReaderModel, ReaderPlan
+from trainer.readers.visits import TrialJoints
+from trainer.readings import MISSING, node_labels
+
+
+@dataclass(frozen=True)
+class ReaderExperiment:
+    """One model of the readers, and how heads are taught with it."""
+
+    name: str
+    readers: ReaderPlan
+    heads: HeadRules
+
+
+def read_reader_experiment(path: Path) -> ReaderExperiment:
+    """Read and check an experiment of the readers.
+
+    Raises
+    ------
+    ExperimentInvalid
+        If a key is unknown or a value impossible.
+    """
+    table = tomllib.loads(path.read_text())
+    try:
+        written: dict[str, Any] = table.pop("heads", {})
+        heads: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in written.items()
+        }
+        plan = reader_plan(table.pop("readers"))
+        return ReaderExperiment(**table, readers=plan, heads=HeadRules(**heads))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ExperimentInvalid(f"{path}: {error}; it needs name, readers and heads") from error
+
+
+def reader_plan(table: Mapping[str, Any]) -> ReaderPlan:
+    """A ``[readers]`` table as a plan; ValueError or TypeError if it is none."""
+    plan = ReaderPlan(**table)
+    return replace(
+        plan,
+        model=ReaderModel(plan.model),
+        parametrisation=Parametrisation(plan.parametrisation),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ReadTrial:
+    """A trial's joints, and what readers said of them."""
+
+    joints: TrialJoints
+    reading: Reading
+
+    def labels(self, min_sessions: int = 1) -> NDArray[np.int8]:
+        """Of every node of the hierarchy, ``(joints, 14, nodes)``."""
+        return node_labels(self.reading.readings, min_sessions)
+
+    @property
+    def consensus(self) -> Floats:
+        """1, 0, or NaN where the readers do not all agree, ``(joints, 14)``."""
+        agreed = self.labels()[..., 0]
+        return np.where(agreed == MISSING, np.nan, agreed.astype(np.float64))
+
+    @property
+    def truth(self) -> Floats:
+        """1 or 0: what was drawn, ``(joints, 14)``."""
+        return self.joints.present.astype(np.float64)
+
+
+def read_trial(trial: Trial, joints: TrialJoints, seed: int) -> ReadTrial:
+    """Let a trial's readers read its joints; the same seed gives the same readings."""
+    rng = np.random.default_rng([seed, trial.first_seed])
+    covered = read_sessions(trial, joints.week, rng)
+    return ReadTrial(joints, read_by(joints.severity, joints.contrast, trial.readers, covered, rng))
+
+
+@dataclass(frozen=True, eq=False)
+class FoldResult:
+    """What one fold found.
+
+    Parameters
+    ----------
+    tested
+        Numbers of the joints of its test fold.
+    test, held_out
+        What its heads say of them, and of each held-out trial's joints.
+    scale, shift, threshold
+        Chosen on its validation fold, ``(14,)`` each; the threshold is for calibrated answers.
+    decay
+        Likewise.
+    composed
+        How often each reading errs, as learnt: ``(14, 2)`` by the node's name.
+    """
+
+    tested: NDArray[np.int64]
+    test: Answer
+    held_out: tuple[Answer, ...]
+    scale: Floats
+    shift: Floats
+    threshold: Floats
+    decay: float
+    composed: Mapping[str, Floats]
+
+
+def run_fold(
+    experiment: ReaderExperiment, fold: int, trial: ReadTrial, held_out: Sequence[ReadTrial]
+) -> FoldResult:
+    """Teach, choose and answer for one fold."""
+    rules, joints = experiment.heads, trial.joints
+    folds = folds_of(joints.patient, rules.folds, rules.seed)
+    chosen_on = (fold + 1) % rules.folds
+    train = np.flatnonzero((folds != fold) & (folds != chosen_on))
+    validation, tested = np.flatnonzero(folds == chosen_on), np.flatnonzero(folds == fold)
+    inputs = head_inputs(joints.features, rules)
+    taught = [_taught(experiment, decay, trial, inputs, train) for decay in rules.decays]
+    wanted = trial.consensus[validation]
+    said = [answer(*pair, inputs[validation]).consensus for pair in taught]
+    best = int(np.argmin([surprise(one, wanted) for one in said]))
+    heads, readers = taught[best]
+    calibration = fitted_calibration(log_odds(said[best]), wanted, f"fold {chosen_on}")
+    calibrated = calibration.probabilities(log_odds(said[best]))
+    return FoldResult(
+        tested,
+        answer(heads, readers, inputs[tested]),
+        tuple(
+            answer(heads, readers, head_inputs(other.joints.features, rules)) for other in held_out
+        ),
+        np.array(calibration.scale),
+        np.array(calibration.shift),
+        own_thresholds(calibrated, wanted),
+        rules.decays[best],
+        {name: errors.double().numpy() for name, errors in readers.composed().items()},
+    )
+
+
+def _taught(
+    experiment: ReaderExperiment,
+    decay: float,
+    trial: ReadTrial,
+    inputs: torch.Tensor,
+    train: NDArray[np.intp],
+) -> tuple[Heads, Readers]:
+    torch.manual_seed(experiment.heads.seed)
+    said = trial.reading.readings
+    readers = readers_of(experiment.readers, *said.values.shape[2:])
+    targets = readers.targets(said.of(train))
+    return taught_heads(inputs[train], targets, readers, decay, experiment.heads), readers
+
+
+def surprise(probability: Floats, label: Floats) -> float:
+    """Mean cross-entropy over the places that have a label."""
+    known = ~np.isnan(label)
+    logits = log_odds(probability[known])
+    return float((np.logaddexp(0, logits) - label[known] * logits).mean())
+
+
+def own_thresholds(probability: Floats, label: Floats) -> Floats:
+    """The threshold of the highest balanced accuracy, one per lesion, for each head."""
+    thresholds = np.full(len(HEADS), 0.5)
+    for heads in HEADS_OF_LESION.values():
+        known = ~np.isnan(label[:, heads])
+        thresholds[heads] = best_threshold(
+            label[:, heads][known] == 1, probability[:, heads][known]
+        )
+    return thresholds
+
+
+def kept_fold(
+    experiment: ReaderExperiment,
+    fold: int,
+    trial: ReadTrial,
+    held_out: Sequence[ReadTrial],
+    folder: Path,
+) -> FoldResult:
+    """As `run_fold`, read from its file where it was done before."""
+    path = folder / f"fold{fold}.npz"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_fold(run_fold(experiment, fold, trial, held_out), path)
+    return _read_fold(path)
+
+
+def _write_fold(result: FoldResult, path: Path) -> None:
+    arrays: dict[str, Any] = {
+        "tested": result.tested,
+        "scale": result.scale,
+        "shift": result.shift,
+        "threshold": result.threshold,
+        "decay": np.array(result.decay),
+        "test": np.stack([result.test.own, result.test.consensus]),
+    }
+    arrays |= {
+        f"held_out_{n}": np.stack([one.own, one.consensus]) for n, one in enumerate(result.held_out)
+    }
+    arrays |= {f"composed_{name}": errors for name, errors in result.composed.items()}
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    partial.rename(path)
+
+
+def _read_fold(path: Path) -> FoldResult:
+    with np.load(path) as kept:
+        held_out = sorted(name for name in kept if name.startswith("held_out_"))
+        composed = [name for name in kept if name.startswith("composed_")]
+        return FoldResult(
+            kept["tested"],
+            Answer(*kept["test"]),
+            tuple(Answer(*kept[name]) for name in held_out),
+            kept["scale"],
+            kept["shift"],
+            kept["threshold"],
+            float(kept["decay"]),
+            {name.removeprefix("composed_"): kept[name] for name in composed},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TrialAnswers:
+    """What an experiment says of a trial: as learnt, calibrated, and called; ``(joints, 14)``."""
+
+    own: Floats
+    consensus: Floats
+    calibrated: Floats
+    called: NDArray[np.bool_]
+
+
+def out_of_fold(results: Sequence[FoldResult], joints: int) -> TrialAnswers:
+    """Every joint of the trial, each answered by the fold that did not see its patient."""
+    shape = (joints, len(HEADS))
+    own, consensus, calibrated = (np.full(shape, np.nan) for _ in range(3))
+    called = np.zeros(shape, bool)
+    for one in results:
+        own[one.tested], consensus[one.tested] = one.test.own, one.test.consensus
+        calibrated[one.tested] = _calibrated(one, one.test.consensus)
+        called[one.tested] = calibrated[one.tested] >= one.threshold
+    return TrialAnswers(own, consensus, calibrated, called)
+
+
+def held_out_answers(results: Sequence[FoldResult], number: int) -> TrialAnswers:
+    """A held-out trial, answered by all folds together."""
+    said = mean_answer([one.held_out[number] for one in results])
+    calibrated = np.mean(
+        [_calibrated(one, one.held_out[number].consensus) for one in results], axis=0
+    )
+    threshold = np.mean([one.threshold for one in results], axis=0)
+    return TrialAnswers(said.own, said.consensus, calibrated, calibrated >= threshold)
+
+
+def _calibrated(result: FoldResult, probability: Floats) -> Floats:
+    stretched = result.scale * log_odds(probability) + result.shift
+    return np.asarray(1 / (1 + np.exp(-stretched)))

@@ -1,0 +1,120 @@
+"""Pictures of the comparison: ROC curves, calibration, and what was learnt of the readers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from models.findings import Lesion
+from trainer.readers.crossval import ReadTrial, TrialAnswers
+from trainer.readers.evaluate import judged
+
+COLOURS = {
+    Lesion.OEDEMA: "#c0392b",
+    Lesion.EROSION: "#8e5a2b",
+    Lesion.FATTY_LESION: "#b8860b",
+    Lesion.SCLEROSIS: "#2c5f8a",
+    Lesion.ANKYLOSIS: "#3a7d44",
+}
+TITLE = "phantoms, not for clinical use"
+
+
+def roc_points(truth: NDArray[np.bool_], probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """False and true positive rates at every threshold, ``(n, 2)``, from (0, 0) to (1, 1)."""
+    order = np.argsort(-probability, kind="stable")
+    true, false = np.cumsum(truth[order]), np.cumsum(~truth[order])
+    last = np.r_[np.diff(probability[order]) != 0, True]
+    points = np.stack([false / max(1, false[-1]), true / max(1, true[-1])], axis=1)[last]
+    return np.concatenate([np.zeros((1, 2)), points])
+
+
+def roc_figure(
+    trials: Mapping[str, ReadTrial], answers: Mapping[str, TrialAnswers], path: Path
+) -> None:
+    """ROC curves of every lesion on consensus labels, a panel for each trial."""
+    figure, panels = _panels(1, len(trials))
+    for panel, (name, trial) in zip(panels[0], trials.items(), strict=True):
+        for lesion in Lesion:
+            truth, probability, _ = judged(trial, answers[name], lesion, "consensus").flat()
+            if truth.any():
+                panel.plot(*roc_points(truth, probability).T, color=COLOURS[lesion], label=lesion)
+        panel.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8)
+        panel.set(title=name, xlabel="1 - specificity", aspect="equal")
+    panels[0][0].set_ylabel("sensitivity")
+    panels[0][0].legend(loc="lower right", fontsize=8, frameon=False)
+    _save(figure, f"ROC on consensus labels ({TITLE})", path)
+
+
+def calibration_figure(evaluation: Mapping[str, Any], shown: Mapping[str, str], path: Path) -> None:
+    """Calibration curves of some experiments, on consensus labels and on the truth.
+
+    Parameters
+    ----------
+    evaluation
+        As `run.evaluation` makes it.
+    shown
+        Colours by the name of the experiment.
+    """
+    trials = list(next(iter(evaluation["experiments"].values()))["trials"])
+    figure, panels = _panels(2, len(trials))
+    for row, against in enumerate(("consensus", "truth")):
+        for column, trial in enumerate(trials):
+            panel = panels[row][column]
+            for name, colour in shown.items():
+                lesions = evaluation["experiments"][name]["trials"][trial][against]
+                said, share, count = pooled_curve(
+                    [one.get("curve", []) for one in lesions.values()]
+                )
+                panel.plot(said, share, color=colour, linewidth=1, label=name)
+                panel.scatter(said, share, color=colour, s=4 + np.sqrt(count))
+            panel.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8)
+            panel.set(title=f"{trial}, {against}", xlabel="probability", aspect="equal")
+        panels[row][0].set_ylabel("share that is present")
+    panels[0][0].legend(loc="upper left", fontsize=8, frameon=False)
+    _save(figure, f"Calibration, all lesions together ({TITLE})", path)
+
+
+def pooled_curve(
+    curves: list[list[tuple[float, float, int]]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Several calibration curves as one: mean probability, share present, number, by bin."""
+    bins: dict[int, NDArray[np.float64]] = {}
+    for curve in curves:
+        for said, share, count in curve:
+            sums = np.array([said * count, share * count, count])
+            bins[min(9, int(said * 10))] = bins.get(min(9, int(said * 10)), np.zeros(3)) + sums
+    table = np.array([bins[number] for number in sorted(bins)]).reshape(-1, 3)
+    return table[:, 0] / table[:, 2], table[:, 1] / table[:, 2], table[:, 2]
+
+
+def confusion_figure(evaluation: Mapping[str, Any], names: list[str], path: Path) -> None:
+    """Learnt against true errors of every reading, a panel for each experiment."""
+    figure, panels = _panels(1, len(names))
+    for panel, name in zip(panels[0], names, strict=True):
+        for lesions in evaluation["experiments"][name]["confusion"].values():
+            for lesion, pair in lesions.items():
+                for kind, marker in enumerate("ox"):
+                    panel.scatter(
+                        pair["true"][kind], pair["learnt"][kind], marker=marker,
+                        color=COLOURS[Lesion(lesion)], s=26,
+                    )  # fmt: skip
+        panel.plot([0, 0.5], [0, 0.5], color="#bbbbbb", linewidth=0.8)
+        panel.set(title=name, xlabel="true error of a reading", aspect="equal")
+    panels[0][0].set_ylabel("learnt")
+    _save(figure, f"Readers' errors: o added, x missed ({TITLE})", path)
+
+
+def _panels(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
+    figure = Figure(figsize=(4 * columns, 0.5 + 3.8 * rows))
+    return figure, figure.subplots(rows, columns, sharey=True, squeeze=False).tolist()
+
+
+def _save(figure: Figure, title: str, path: Path) -> None:
+    figure.suptitle(title, fontsize=10)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,218 @@
+"""The readers' laboratory: ``python -m trainer trials`` and ``python -m trainer readers``.
+
+Draws the three trials, lets the encoder look at them, lets the readers read, teaches every model
+of the readers fold by fold, and writes down what came out. Whatever was done before is not done
+again.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from models.roi import RoiRules
+from models.weights import INTENDED_USE, LoadedNetwork, load_network
+from trainer.experiment import RUNS_FOLDER
+from trainer.phantom.trials import TRIALS
+from trainer.readers.crossval import (
+    FoldResult,
+    ReaderExperiment,
+    ReadTrial,
+    TrialAnswers,
+    held_out_answers,
+    kept_fold,
+    out_of_fold,
+    read_reader_experiment,
+    read_trial,
+)
+from trainer.readers.evaluate import (
+    AGAINST,
+    agreement,
+    compared,
+    confusion_error,
+    confusions,
+    trial_scores,
+)
+from trainer.readers.figures import calibration_figure, confusion_figure, roc_figure
+from trainer.readers.report import lesions_page
+from trainer.readers.tables import trials_page
+from trainer.readers.visits import draw_visits, seen_joints
+
+TRIALS_FOLDER = "trials"
+SEED = 1
+OURS = "chain"
+"""The experiment that all others are held against."""
+
+LEARNT_ON = "measure-like"
+
+WeightsOption = Annotated[Path, typer.Option(help="Folder of the lesion network.")]
+DocsOption = Annotated[Path, typer.Option(help="Where pages, numbers and pictures go.")]
+RunsOption = Annotated[Path, typer.Option(help="Where drawn visits and folds are kept.")]
+ProcessesOption = Annotated[int, typer.Option(help="Visits drawn at a time.")]
+
+
+def trials(
+    weights: WeightsOption = Path("models/weights/lesion"),
+    docs: DocsOption = Path("docs"),
+    runs: RunsOption = RUNS_FOLDER,
+    processes: ProcessesOption = 1,
+) -> None:
+    """Draw the three phantom trials and write the tables of what was read."""
+    read = read_trials(load_network(weights), runs / TRIALS_FOLDER, processes)
+    page = trials_page(TRIALS, read, "python -m trainer trials")
+    docs.mkdir(parents=True, exist_ok=True)
+    (docs / "trials.md").write_text(page, encoding="utf-8")
+    print(page)
+
+
+def readers(
+    weights: WeightsOption = Path("models/weights/lesion"),
+    experiments: Annotated[Path, typer.Option(help="Folder of TOML files.")] = Path(
+        "trainer/experiments/readers"
+    ),
+    docs: DocsOption = Path("docs"),
+    runs: RunsOption = RUNS_FOLDER,
+    processes: ProcessesOption = 1,
+) -> None:
+    """Compare models of the readers by cross-validation and on two held-out trials."""
+    encoder = load_network(weights)
+    read = read_trials(encoder, runs / TRIALS_FOLDER, processes)
+    folder = runs / "readers" / _fingerprint(read)
+    found, answers = {}, {}
+    for path in sorted(experiments.glob("*.toml")):
+        experiment = read_reader_experiment(path)
+        results = _folds(experiment, path, read, folder)
+        answers[experiment.name] = _answers(results, read)
+        found[experiment.name] = _evaluated(experiment, path, results, read, answers)
+        print(f"{experiment.name}: evaluated", flush=True)
+    whole = evaluation(found, answers, read, encoder)
+    write_down(whole, answers[OURS], read, docs)
+
+
+def read_trials(encoder: LoadedNetwork, folder: Path, processes: int) -> dict[str, ReadTrial]:
+    """All trials drawn, seen and read."""
+    rules = RoiRules(**encoder.card.settings["roi"])
+    read = {}
+    for name, trial in TRIALS.items():
+        draw_visits(trial, folder, rules, processes)
+        read[name] = read_trial(trial, seen_joints(trial, folder, encoder), SEED)
+    return read
+
+
+def _folds(
+    experiment: ReaderExperiment, path: Path, read: Mapping[str, ReadTrial], folder: Path
+) -> list[FoldResult]:
+    home = folder / f"{path.stem}-{_digest(path)[:8]}"
+    held_out = [trial for name, trial in read.items() if name != LEARNT_ON]
+    results = []
+    for fold in range(experiment.heads.folds):
+        results.append(kept_fold(experiment, fold, read[LEARNT_ON], held_out, home))
+        print(f"{experiment.name}: fold {fold}, decay {results[-1].decay}", flush=True)
+    return results
+
+
+def _fingerprint(read: Mapping[str, ReadTrial]) -> str:
+    """Of everything that folds are made from: another encoder, drawing or reading, another name."""
+    digest = hashlib.sha256()
+    for trial in read.values():
+        digest.update(trial.joints.features.tobytes())
+        digest.update(trial.reading.readings.values.tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _answers(results: list[FoldResult], read: Mapping[str, ReadTrial]) -> dict[str, TrialAnswers]:
+    held_out = [name for name in read if name != LEARNT_ON]
+    mine = {LEARNT_ON: out_of_fold(results, len(read[LEARNT_ON].joints.week))}
+    return mine | {name: held_out_answers(results, n) for n, name in enumerate(held_out)}
+
+
+def _evaluated(
+    experiment: ReaderExperiment,
+    path: Path,
+    results: list[FoldResult],
+    read: Mapping[str, ReadTrial],
+    answers: Mapping[str, Mapping[str, TrialAnswers]],
+) -> dict[str, Any]:
+    mine = answers[experiment.name]
+    errors = confusions(
+        read[LEARNT_ON],
+        {name: [one.composed[name] for one in results] for name in results[0].composed},
+    )
+    return {
+        "file": str(path),
+        "sha256": _digest(path),
+        "seed": experiment.heads.seed,
+        "decays": [one.decay for one in results],
+        "trials": {name: trial_scores(trial, mine[name]) for name, trial in read.items()},
+        "agreement": {name: agreement(trial, mine[name]) for name, trial in read.items()},
+        "confusion": errors,
+        "confusion error": confusion_error(errors),
+    }
+
+
+def evaluation(
+    found: Mapping[str, Any],
+    answers: Mapping[str, Mapping[str, TrialAnswers]],
+    read: Mapping[str, ReadTrial],
+    encoder: LoadedNetwork,
+) -> dict[str, Any]:
+    """Everything that is written down, as JSON could hold it."""
+    ours = answers[OURS]
+    against = {
+        name: {
+            trial: {
+                kind: compared(read[trial], ours[trial], theirs[trial], kind) for kind in AGAINST
+            }
+            for trial in read
+        }
+        for name, theirs in answers.items()
+        if name != OURS
+    }
+    return {
+        "warning": INTENDED_USE,
+        "command": "python -m trainer readers",
+        "encoder": {
+            "name": encoder.card.name,
+            "version": encoder.card.version,
+            "sha256": encoder.card.sha256,
+        },
+        "seed of the readings": SEED,
+        "experiments": dict(found),
+        "chain less": against,
+    }
+
+
+def write_down(
+    whole: Mapping[str, Any],
+    ours: Mapping[str, TrialAnswers],
+    read: Mapping[str, ReadTrial],
+    docs: Path,
+) -> None:
+    """The page, its numbers and its pictures."""
+    pictures = docs / "images"
+    roc_figure(read, ours, pictures / "lesions_roc.png")
+    shown = {OURS: "#2c5f8a", "consensus only": "#c0392b", "soft labels": "#888888"}
+    there = {name: colour for name, colour in shown.items() if name in whole["experiments"]}
+    calibration_figure(whole, there, pictures / "lesions_calibration.png")
+    learnt = [name for name, one in whole["experiments"].items() if one["confusion"]]
+    confusion_figure(whole, learnt[:4], pictures / "lesions_confusion.png")
+    (docs / "lesions.json").write_text(json.dumps(_rounded(whole), indent=1) + "\n")
+    (docs / "lesions.md").write_text(lesions_page(whole), encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to four digits; what is not a number as null."""
+    if isinstance(value, Mapping):
+        return {key: _rounded(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(one) for one in value]
+    if isinstance(value, float):
+        return None if value != value else round(value, 4)  # noqa: PLR0124  NaN
+    return value

@@ -1,0 +1,158 @@
+"""How good scores of lesions are, and how sure that is.
+
+A patient's visits resemble each other, so intervals come from drawing whole patients anew.
+
+Source: paper, "Results" (AUC, balanced accuracy, sensitivity and specificity on consensus
+labels); Brier score; expected calibration error over ten bins.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.metrics import auc, balanced_accuracy
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+BINS = 10
+HALF = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Probabilities beside labels: places of one lesion in one trial, a row for each joint.
+
+    Parameters
+    ----------
+    probability
+        ``(joints, places)``.
+    called
+        Whether the folds' own threshold calls it present, same shape.
+    label
+        1, 0, or NaN where there is none, same shape.
+    patient
+        ``(joints,)``.
+    """
+
+    probability: Floats
+    called: Bools
+    label: Floats
+    patient: NDArray[np.int64]
+
+    def of(self, joints: NDArray[np.intp]) -> "Judged":
+        """Some of the joints, some perhaps more than once."""
+        return Judged(
+            self.probability[joints], self.called[joints], self.label[joints], self.patient[joints]
+        )
+
+    def flat(self) -> tuple[Bools, Floats, Bools]:
+        """Label, probability and call of every place that has a label."""
+        known = ~np.isnan(self.label)
+        return self.label[known] == 1, self.probability[known], self.called[known]
+
+
+def scores_of(judged: Judged) -> dict[str, float]:
+    """All scores of one lesion; NaN where only one class is there."""
+    truth, probability, called = judged.flat()
+    if not len(truth):
+        return {"places": 0, "present": 0}
+    at_half = probability >= HALF
+    return {
+        "places": len(truth),
+        "present": int(truth.sum()),
+        "auc": auc(truth, probability),
+        "balanced_accuracy": balanced_accuracy(truth, at_half),
+        "sensitivity": _share(at_half[truth]),
+        "specificity": _share(~at_half[~truth]),
+        "balanced_accuracy_own": balanced_accuracy(truth, called),
+        "sensitivity_own": _share(called[truth]),
+        "specificity_own": _share(~called[~truth]),
+        "brier": float(np.square(probability - truth).mean()),
+        "ece": calibration_error(truth, probability),
+    }
+
+
+def _share(right: Bools) -> float:
+    return float(right.mean()) if len(right) else float("nan")
+
+
+def macro_auc(judged: Judged) -> float:
+    """Mean AUC over the places that show both classes."""
+    each = []
+    for place in range(judged.label.shape[1]):
+        known = ~np.isnan(judged.label[:, place])
+        each.append(auc(judged.label[known, place] == 1, judged.probability[known, place]))
+    known_each = [value for value in each if not np.isnan(value)]
+    return float(np.mean(known_each)) if known_each else float("nan")
+
+
+def calibration_curve(truth: Bools, probability: Floats) -> list[tuple[float, float, int]]:
+    """Mean probability, share that is present, and number of places, bin by bin."""
+    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
+    return [
+        (float(probability[mine].mean()), float(truth[mine].mean()), int(mine.sum()))
+        for mine in (bins == number for number in range(BINS))
+        if mine.any()
+    ]
+
+
+def calibration_error(truth: Bools, probability: Floats) -> float:
+    """Mean distance of the calibration curve from the diagonal, weighted by its places."""
+    curve = calibration_curve(truth, probability)
+    return sum(abs(said - share) * count for said, share, count in curve) / len(truth)
+
+
+def resampled(patient: NDArray[np.int64], times: int, seed: int) -> Iterator[NDArray[np.intp]]:
+    """Joints of patients drawn anew, with replacement."""
+    rng = np.random.default_rng(seed)
+    joints = [np.flatnonzero(patient == one) for one in np.unique(patient)]
+    for _ in range(times):
+        drawn = rng.integers(len(joints), size=len(joints))
+        yield np.concatenate([joints[number] for number in drawn])
+
+
+INTERVALS_OF = ("auc", "balanced_accuracy", "balanced_accuracy_own", "brier", "ece")
+
+
+def intervals(judged: Judged, times: int, seed: int) -> dict[str, list[float]]:
+    """95 % intervals of the main scores."""
+    drawn = [scores_of(judged.of(joints)) for joints in resampled(judged.patient, times, seed)]
+    found = {}
+    for name in INTERVALS_OF:
+        values = np.array([one.get(name, np.nan) for one in drawn])
+        if np.isfinite(values).any():
+            found[name] = [float(v) for v in np.nanpercentile(values, (2.5, 97.5))]
+    return found
+
+
+def difference(
+    ours: list[Judged], theirs: list[Judged], name: str, times: int, seed: int
+) -> list[float]:
+    """Mean over lesions of our score less theirs on the same joints: middle and 95 % interval.
+
+    Parameters
+    ----------
+    ours, theirs
+        One for each lesion, in the same order and of the same joints.
+    name
+        A key of `scores_of`.
+    """
+    patient = ours[0].patient
+    drawn = resampled(patient, times, seed)
+    every = np.arange(len(patient))
+    values = [_mean_gap(ours, theirs, name, joints) for joints in drawn]
+    middle = _mean_gap(ours, theirs, name, every)
+    return [middle, *(float(v) for v in np.nanpercentile(values, (2.5, 97.5)))]
+
+
+def _mean_gap(
+    ours: list[Judged], theirs: list[Judged], name: str, joints: NDArray[np.intp]
+) -> float:
+    gaps = [
+        scores_of(one.of(joints))[name] - scores_of(other.of(joints))[name]
+        for one, other in zip(ours, theirs, strict=True)
+    ]
+    return float(np.nanmean(gaps))
