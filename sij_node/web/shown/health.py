@@ -87,11 +87,15 @@ def health_page(
         summary=_SUMMARIES[verdict],
         parts=tuple(map(_part_line, lines)),
         processes=process_lines(checkup.facts.processes, silent_limit_s),
-        oldest=oldest and OldestJob(oldest, span((now - oldest.created_at).total_seconds())),
+        oldest=None if oldest is None else _oldest(oldest, now),
         free="unknown" if free is None else _gigabytes(free),
         needed=_gigabytes(checkup.facts.min_free_mb),
         database=database,
     )
+
+
+def _oldest(job: Job, now: datetime) -> OldestJob:
+    return OldestJob(job, span((now - job.created_at).total_seconds()))
 
 
 def _part_line(one: Condition) -> PartLine:
