@@ -21,7 +21,14 @@ from models.contour_unet import ContourUNet
 from models.delineation import Contour, Delineation
 from models.evidence import SequenceFeatures, SquarePoint, head_evidence, seen_best
 from models.findings import HEADS, POSITIONS, Finding, Position, Sequence, Side, Sight
-from models.lesion_resnet34 import BasicBlock, LesionResNet34
+from models.image_quality import (
+    ImageQuality,
+    Reference,
+    image_quality,
+    reference_from,
+    whole_joint,
+)
+from models.lesion_resnet34 import WHOLE_ZONE, BasicBlock, LesionResNet34, zone_of_head
 from models.preprocess import canonical, carried, frame_of, network_slices, normalised
 from models.regions import joint_zones, region_label_map
 from models.roi import (
@@ -74,6 +81,8 @@ class Analysis:
         Contour, then lesion.
     seconds
         How long each stage took, by its name.
+    quality
+        Of each joint that was seen, on T1 and on STIR.
     """
 
     t1: Delineation
@@ -83,6 +92,7 @@ class Analysis:
     findings: tuple[Finding, ...]
     networks: tuple[NetworkIdentity, ...]
     seconds: Mapping[str, float]
+    quality: tuple[ImageQuality, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +102,23 @@ class _ScoredJoint:
     Parameters
     ----------
     probabilities
-        14, in the order of HEADS.
+        14, in the order of HEADS; None where neither sequence shows the region.
     points
         Where the heads that are at or above their threshold see the lesion, by their number.
     """
 
-    probabilities: NDArray[np.float64]
+    probabilities: tuple[float | None, ...]
     points: Mapping[int, SquarePoint | None]
+    quality: tuple[ImageQuality, ...]
+
+
+def _shown(looked: list[SequenceFeatures], head: int) -> bool:
+    """Whether either sequence shows a head's region on any slice."""
+    zone = zone_of_head(head)
+    return any(
+        bool((one.zones > 0 if zone == WHOLE_ZONE else one.zones == zone + 1).any())
+        for one in looked
+    )
 
 
 def _unheard(_: str) -> None:
@@ -135,6 +155,7 @@ class Analyser:
     thresholds: tuple[float, ...]
     identities: tuple[NetworkIdentity, NetworkIdentity]
     device: torch.device
+    reference: Reference | None = None
 
     @classmethod
     def load(
@@ -174,6 +195,7 @@ class Analyser:
             _thresholds(lesion.card.settings),
             (_identity(contour, place), _identity(lesion, place)),
             place,
+            reference_from(lesion.card.settings),
         )
 
     def analyse(self, t1: Volume, stir: Volume, progress: Progress = _unheard) -> Analysis:
@@ -221,6 +243,7 @@ class Analyser:
             tuple(self._finding(position, joints, sights) for position in POSITIONS),
             self.identities,
             stages.seconds,
+            tuple(quality for joint in joints.values() for quality in joint.quality),
         )
 
     def delineate(self, volume: Volume) -> Sighting:
@@ -249,28 +272,58 @@ class Analyser:
     ) -> _ScoredJoint:
         """The 14 probabilities of one joint, and where its lesions are seen."""
         with torch.inference_mode():
-            looked = [
+            views = [
                 self._look(s.volume, label, box) for s, label in zip(seen, labels, strict=True)
             ]
+            looked = [features for _, features in views]
             described = [self.lesion.pooled(one.features, one.zones, one.present) for one in looked]
             logits: Tensor = self.lesion(*described)
-            probabilities = self.calibration.probabilities(logits[0].cpu().numpy())
-            return _ScoredJoint(
-                probabilities,
-                {
-                    int(number): seen_best(head_evidence(self.lesion, int(number), looked))
-                    for number in np.flatnonzero(probabilities >= np.array(self.thresholds))
-                },
-            )
+        shown = np.array([_shown(looked, number) for number in range(len(HEADS))])
+        probabilities = self.calibration.probabilities(logits[0].cpu().numpy())
+        present = shown & (probabilities >= np.array(self.thresholds))
+        with torch.inference_mode():
+            points = {
+                int(number): seen_best(head_evidence(self.lesion, int(number), looked))
+                for number in np.flatnonzero(present)
+            }
+        return _ScoredJoint(
+            tuple(float(p) if seen else None for p, seen in zip(probabilities, shown, strict=True)),
+            points,
+            self._quality(seen, box, views, described),
+        )
 
-    def _look(self, volume: Volume, labels: NDArray[np.uint8], box: RoiBox) -> SequenceFeatures:
+    def _quality(
+        self,
+        seen: list[Sighting],
+        box: RoiBox,
+        views: list[tuple[Tensor, SequenceFeatures]],
+        described: list[Tensor],
+    ) -> tuple[ImageQuality, ...]:
+        reference = self.reference
+        strangeness = None if reference is None else reference.strangeness(whole_joint(described))
+        return tuple(
+            image_quality(
+                kind,
+                box.side,
+                sighting.volume,
+                sighting.delineation,
+                squares=squares,
+                zones=features.zones[0],
+                strangeness=strangeness,
+            )
+            for kind, sighting, (squares, features) in zip(Sequence, seen, views, strict=True)
+        )
+
+    def _look(
+        self, volume: Volume, labels: NDArray[np.uint8], box: RoiBox
+    ) -> tuple[Tensor, SequenceFeatures]:
         size = self.roi_rules.size_px
         squares = cut(volume, normalised(volume.voxels), box, size)[None].to(self.device)
         nearest = cut(volume, joint_zones(labels, box.side), box, size, nearest=True)[None]
         zones = nearest.to(self.device, torch.uint8)
         present = torch.ones(squares.shape[:2], dtype=torch.bool, device=self.device)
         features = self.lesion.feature_maps(squares, zones, present)
-        return SequenceFeatures(features, zones, present)
+        return squares[0], SequenceFeatures(features, zones, present)
 
     def _sight(
         self,
@@ -296,7 +349,7 @@ class Analyser:
     ) -> Finding:
         number = HEADS.index(position.head)
         joint = joints.get(position.side)
-        probability = None if joint is None else float(joint.probabilities[number])
+        probability = None if joint is None else joint.probabilities[number]
         return Finding(position, probability, self.thresholds[number], sights.get(position))
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.findings import HEADS, POSITIONS, Side
+from models.image_quality import Reference, reference_of, whole_joint
 from models.lesion_resnet34 import LesionResNet34
 from trainer.augment import LIKELY, Movement, moved_images, random_moves, spoilt
 from trainer.cases import GREY_PER_UNIT, StoredCase, read_case
@@ -108,12 +109,26 @@ def lesion_logits(network: LesionResNet34, squares: Tensor, zones: Tensor) -> Te
 def joint_probabilities(network: LesionResNet34, joint: JointSample) -> NDArray[np.float64]:
     """The 14 probabilities of one joint, from all its slices."""
     with torch.inference_mode():
-        described = []
-        for roi in (joint.t1, joint.stir):
-            present = torch.ones(1, roi.shape[1], dtype=torch.bool)
-            described.append(network.encode(roi[:1].float() / GREY_PER_UNIT, roi[1:], present))
-        logits: Tensor = network(described[0], described[1])
+        logits: Tensor = network(*_described(network, joint))
         return logits[0].double().sigmoid().numpy()
+
+
+def _described(network: LesionResNet34, joint: JointSample) -> list[Tensor]:
+    """T1's and STIR's description of one joint, from all its slices."""
+    described = []
+    for roi in (joint.t1, joint.stir):
+        present = torch.ones(1, roi.shape[1], dtype=torch.bool)
+        described.append(network.encode(roi[:1].float() / GREY_PER_UNIT, roi[1:], present))
+    return described
+
+
+def reference_on(network: LesionResNet34, joints: tuple[JointSample, ...]) -> Reference:
+    """Where the network's descriptions of some joints lie, for the analyser to compare with."""
+    network.eval()
+    with torch.inference_mode():
+        return reference_of(
+            torch.stack([whole_joint(_described(network, joint)) for joint in joints])
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,6 +44,7 @@ from trainer.lesion_training import (
     lesion_loss,
     lesion_scores,
     read_joints,
+    reference_on,
 )
 from trainer.metrics import pointing_scores
 
@@ -140,8 +141,9 @@ def _trained_lesion(plan: Experiment, runs: Path) -> tuple[LesionResNet34, dict[
 
 def _chosen_settings(network: LesionResNet34, plan: Experiment, runs: Path) -> dict[str, Any]:
     first, last = plan.cases.validation
-    validation = answers(network, read_joints(runs / CASES, range(first, last)))
-    return chosen_settings(validation, f"phantom cases {first} to {last - 1}")
+    joints = read_joints(runs / CASES, range(first, last))
+    chosen = chosen_settings(answers(network, joints), f"phantom cases {first} to {last - 1}")
+    return chosen | {"reference": asdict(reference_on(network, joints))}
 
 
 def _continue_from(start: str, network: nn.Module) -> None:

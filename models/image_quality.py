@@ -1,0 +1,212 @@
+"""Whether images are good enough, and like enough to those of training, to trust their scores.
+
+Nothing here changes a score. What it says travels with the scores, so that a reader knows when
+to doubt them.
+
+Source: protocol limits from the axial spondyloarthritis imaging recommendations (slices of 3 to
+5 mm, 8 to 13 of them through the joint); noise after Immerkær (CVIU 1996); the distance to the
+training cases is ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from models.delineation import Delineation
+from models.findings import Sequence as Kind
+from models.findings import Side
+from models.volume import Volume
+
+
+class Doubt(StrEnum):
+    """A reason to doubt the scores."""
+
+    COARSE_PIXELS = "coarse pixels"
+    THICK_SLICES = "thick slices"
+    FEW_SLICES = "few slices"
+    NOISY = "noisy"
+    UNSURE_CONTOURS = "unsure contours"
+    UNLIKE_TRAINING = "unlike training"
+
+
+@dataclass(frozen=True)
+class QualityLimits:
+    """From where on images are doubted.
+
+    Parameters
+    ----------
+    pixel_mm, slice_mm
+        Largest distance between pixels and between slices.
+    slices
+        Fewest slices that show a joint.
+    noise
+        Highest standard deviation of noise, as a share of the bone's mean intensity.
+    certainty
+        Lowest mean quality of a joint's contours.
+    """
+
+    pixel_mm: float = 1.3
+    slice_mm: float = 6.5
+    slices: int = 4
+    noise: float = 0.25
+    certainty: float = 0.5
+
+
+@dataclass(frozen=True)
+class ImageQuality:
+    """What was measured on one joint of one sequence.
+
+    Parameters
+    ----------
+    slices
+        That show the joint.
+    noise
+        As a share of the mean intensity of the joint's regions; 0 where none is seen.
+    certainty
+        Mean quality of the joint's contours; 0 where none is seen.
+    strangeness
+        Distance of the network's description to those of its training cases, 1 at the limit
+        that one joint in a hundred of the validation cases exceeds; None where the card keeps
+        no reference.
+    """
+
+    kind: Kind
+    side: Side
+    pixel_mm: float
+    slice_mm: float
+    slices: int
+    noise: float
+    certainty: float
+    strangeness: float | None = None
+
+    def doubts(self, limits: QualityLimits = QualityLimits()) -> tuple[Doubt, ...]:
+        """Every limit that is exceeded; a joint that is not seen has nothing to doubt."""
+        if not self.slices:
+            return ()
+        exceeded = {
+            Doubt.COARSE_PIXELS: self.pixel_mm > limits.pixel_mm,
+            Doubt.THICK_SLICES: self.slice_mm > limits.slice_mm,
+            Doubt.FEW_SLICES: self.slices < limits.slices,
+            Doubt.NOISY: self.noise > limits.noise,
+            Doubt.UNSURE_CONTOURS: self.certainty < limits.certainty,
+            Doubt.UNLIKE_TRAINING: self.strangeness is not None and self.strangeness > 1,
+        }
+        return tuple(doubt for doubt, there in exceeded.items() if there)
+
+
+def image_quality(
+    kind: Kind,
+    side: Side,
+    volume: Volume,
+    delineation: Delineation,
+    *,
+    squares: Tensor,
+    zones: Tensor,
+    strangeness: float | None = None,
+) -> ImageQuality:
+    """Measure one joint on one sequence.
+
+    Parameters
+    ----------
+    volume, delineation
+        The sequence and the contours on it.
+    squares, zones
+        What the lesion network sees of the joint, both ``(slices, size, size)``.
+    strangeness
+        As in `ImageQuality`.
+    """
+    contours = delineation.of(side)
+    slice_mm, row_mm, column_mm = volume.spacing_mm
+    return ImageQuality(
+        kind,
+        side,
+        max(row_mm, column_mm),
+        slice_mm,
+        len(contours),
+        noise_share(squares, zones),
+        float(np.mean([contour.quality for contour in contours])) if contours else 0.0,
+        strangeness,
+    )
+
+
+def noise_share(squares: Tensor, zones: Tensor) -> float:
+    """Standard deviation of noise within the zones over their mean intensity.
+
+    Parameters
+    ----------
+    squares, zones
+        ``(slices, size, size)``; 0 outside the zones.
+
+    Returns
+    -------
+    float
+        0 where there are no zones or they are black.
+    """
+    inside = zones > 0
+    if not bool(inside.any()):
+        return 0.0
+    line = torch.tensor([1.0, -2.0, 1.0], device=squares.device)
+    kernel = torch.outer(line, line)[None, None]
+    rough = nnf.conv2d(squares.float().unsqueeze(1), kernel, padding=1)[:, 0].abs()
+    level = float(squares[inside].mean())
+    # The median leaves out edges; 6 is the kernel's gain, 0.6745 the median of |N(0, 1)|.
+    return float(rough[inside].median()) / (6 * 0.6745) / level if level > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where the network's descriptions of its training cases lie.
+
+    Parameters
+    ----------
+    centre, spread
+        Mean and standard deviation of each number of a description.
+    limit
+        Root mean square of standardised numbers that one joint in a hundred exceeds.
+    """
+
+    centre: tuple[float, ...]
+    spread: tuple[float, ...]
+    limit: float
+
+    def strangeness(self, description: Tensor) -> float:
+        """How far a description ``(n,)`` lies away; 1 at the limit."""
+        return _distance(description, self.centre, self.spread) / self.limit
+
+
+def whole_joint(described: Sequence[Tensor]) -> Tensor:
+    """T1's and STIR's description of a joint's regions together, ``(2 · embedding,)``.
+
+    Parameters
+    ----------
+    described
+        As `LesionResNet34.encode` gives them for one joint.
+    """
+    return torch.cat([one[0, -1] for one in described]).cpu()
+
+
+def reference_of(descriptions: Tensor) -> Reference:
+    """The reference that descriptions ``(joints, n)`` of cases that training did not see make."""
+    centre = descriptions.mean(dim=0)
+    spread = descriptions.std(dim=0).clamp(min=1e-3)
+    kept = [tuple(round(x, 3) for x in numbers.tolist()) for numbers in (centre, spread)]
+    distances = [_distance(one, kept[0], kept[1]) for one in descriptions]
+    return Reference(kept[0], kept[1], round(float(np.quantile(distances, 0.99)), 3))
+
+
+def reference_from(settings: Mapping[str, object]) -> Reference | None:
+    """The reference that a card keeps, or None."""
+    kept = settings.get("reference")
+    if not isinstance(kept, Mapping):
+        return None
+    return Reference(tuple(kept["centre"]), tuple(kept["spread"]), float(kept["limit"]))
+
+
+def _distance(description: Tensor, centre: Sequence[float], spread: Sequence[float]) -> float:
+    away = (description.cpu() - torch.tensor(centre)) / torch.tensor(spread)
+    return float(away.square().mean().sqrt())
