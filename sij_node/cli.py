@@ -20,12 +20,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from models.case_file import SUFFIX, write_case_file
 from sij_node import __version__, node, supervisor
 from sij_node.admin import Admin
 from sij_node.config import Config, load_config
 from sij_node.errors import DestinationUnavailable, NodeError
 from sij_node.jobs import Job, State
 from sij_node.logs import configure_logging
+from sij_node.teaching import teaching_case
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -114,6 +116,24 @@ def send(
             )
     if failures:
         raise DestinationUnavailable(f"{failures} objects were not accepted by {called} at {to}.")
+
+
+@app.command("teaching-case")
+def write_teaching_case(
+    images: Annotated[Path, typer.Argument(help="Folder with the DICOM files of one study.")],
+    out: Annotated[Path, typer.Option(help="Folder for the case file.")],
+    subject: Annotated[str, typer.Option(help="Your name for the person; no identity.")],
+    visit: Annotated[int, typer.Option(min=1, help="Number of the visit.")] = 1,
+    contours: Annotated[
+        list[Path] | None, typer.Option(help="JSON, CSV or DICOM SR; may be given again.")
+    ] = None,
+    readings: Annotated[Path | None, typer.Option(help="CSV of what readers scored.")] = None,
+) -> None:
+    """Turn a study of your own, with contours or readings, into a case for training."""
+    case = teaching_case(images, contours or (), readings, subject)
+    out.mkdir(parents=True, exist_ok=True)
+    written = write_case_file(case, out / f"{subject}-{visit}{SUFFIX}")
+    Console().print(f"{written}: {', '.join(one.kind for one in case.series)}")
 
 
 @app.command("check-config")

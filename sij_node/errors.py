@@ -212,6 +212,12 @@ class UnknownUser(NodeError):
     exit_code: ClassVar[int] = 67
 
 
+class TeachingUnusable(NodeError):
+    """Contours or readings of a site's own data cannot be used for training."""
+
+    exit_code: ClassVar[int] = 65
+
+
 class WeightsRefused(NodeError):
     """A weights file or its card is missing, damaged or does not fit."""
 
