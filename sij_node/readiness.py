@@ -64,9 +64,7 @@ def image_series(received: Iterable[ReceivedInstance]) -> SeriesMap:
 
 
 def _priority(headers: Iterable[Dataset], rules: Sequence[PriorityRule]) -> int | None:
-    applying = [
-        rule.priority for header in headers for rule in rules if rule_applies(rule, header)
-    ]
+    applying = [rule.priority for header in headers for rule in rules if rule_applies(rule, header)]
     return max(applying, default=None)
 
 

@@ -83,11 +83,7 @@ class Overview:
         with self._database.reading() as connection:
             total = connection.execute(select(func.count()).select_from(jobs).where(fits)).scalar()
             rows = connection.execute(
-                select(jobs)
-                .where(fits)
-                .order_by(jobs.c.job_id.desc())
-                .limit(limit)
-                .offset(offset)
+                select(jobs).where(fits).order_by(jobs.c.job_id.desc()).limit(limit).offset(offset)
             )
             return JobPage(tuple(job_from(row) for row in rows), total or 0)
 
@@ -222,9 +218,7 @@ def _mentions(words: str) -> ColumnElement[bool]:
     )
 
 
-def _claims(
-    connection: Connection, job_ids: Sequence[int]
-) -> Mapping[int, Sequence[datetime]]:
+def _claims(connection: Connection, job_ids: Sequence[int]) -> Mapping[int, Sequence[datetime]]:
     rows = connection.execute(
         select(job_steps.c.job_id, job_steps.c.at).where(
             job_steps.c.job_id.in_(set(job_ids)), job_steps.c.step == Step.CLAIMED.value

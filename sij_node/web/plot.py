@@ -85,13 +85,9 @@ def _bars(chart: Chart, highest: float) -> Iterator[str]:
                 below += value
 
 
-def _bar(
-    chart: Chart, series: Series, place: int, width: float, parts: tuple[float, float]
-) -> str:
+def _bar(chart: Chart, series: Series, place: int, width: float, parts: tuple[float, float]) -> str:
     low, high = (_y(part) for part in parts)
-    said = (
-        f"{chart.slots.label(place)}: {chart.in_words(series.values[place] or 0)} {series.name}"
-    )
+    said = f"{chart.slots.label(place)}: {chart.in_words(series.values[place] or 0)} {series.name}"
     return (
         f'<rect class="{series.kind}" x="{(place + _GAP / 2) * width:.2f}%" '
         f'width="{(1 - _GAP) * width:.2f}%" y="{high:.1f}" height="{max(low - high, 1):.1f}">'

@@ -18,7 +18,17 @@ from tests.support.running_web import PASSWORD, RunningWeb, running_web
 pytestmark = pytest.mark.acceptance
 
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
-PAGES = ("queue", "delivered", "failed", "rejected", "delivering", "peers", "rules", "health", "charts")
+PAGES = (
+    "queue",
+    "delivered",
+    "failed",
+    "rejected",
+    "delivering",
+    "peers",
+    "rules",
+    "health",
+    "charts",
+)
 QUICK_S = 1.0
 MANY = 10_000
 
@@ -138,7 +148,9 @@ def test_hostile_words_are_shown_as_words(site: Site, operator: Window):
         operator.open(site.path_of(page))
 
         assert HOSTILE[:20] in operator.text()
-        assert operator.page.locator("main script, main img[src=x], main b:text('EVIL')").count() == 0
+        assert (
+            operator.page.locator("main script, main img[src=x], main b:text('EVIL')").count() == 0
+        )
 
 
 # ---- what can be done --------------------------------------------------------------------------
@@ -256,7 +268,16 @@ def test_ten_thousand_jobs_slow_no_page(tmp_path: Path, browser: Browser):
         add_many(web.table, MANY)
         seen.sign_in("viewer", PASSWORD)
         took = {}
-        for path in ("/", "/?state=failed", "/?find=9.77", "/?page=150", "/jobs/4000", "/charts?range=30 days", "/health", "/peers"):
+        for path in (
+            "/",
+            "/?state=failed",
+            "/?find=9.77",
+            "/?page=150",
+            "/jobs/4000",
+            "/charts?range=30 days",
+            "/health",
+            "/peers",
+        ):
             began = time.monotonic()
             seen.open(path)
             took[path] = time.monotonic() - began

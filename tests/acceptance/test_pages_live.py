@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -153,7 +152,13 @@ def test_pictures_of_the_pages_are_kept(hospital: Hospital, watched: list[str], 
     sizes = {"desktop": DESKTOP, "phone": PHONE}
     with window(hospital.browser, hospital.url, sizes[size], scheme) as seen:
         seen.sign_in("admin", PASSWORD)
-        for name, path in {"queue": "/", "study": "/jobs/1", "charts": "/charts", "peers": "/peers", "health": "/health"}.items():
+        for name, path in {
+            "queue": "/",
+            "study": "/jobs/1",
+            "charts": "/charts",
+            "peers": "/peers",
+            "health": "/health",
+        }.items():
             seen.open(path)
             seen.page.wait_for_load_state("networkidle")
             seen.keep(f"live-{name}-{size}-{scheme}")

@@ -41,7 +41,15 @@ def test_jobs_are_found_by_state_and_sender(table: JobTable, overview: Overview)
 
 @pytest.mark.parametrize(
     ("words", "found"),
-    [("1", [1]), ("2.7", [2]), ("  2.7 ", [2]), ("abroad", [3]), ("ABR", [3]), ("%", []), ("_", [])],
+    [
+        ("1", [1]),
+        ("2.7", [2]),
+        ("  2.7 ", [2]),
+        ("abroad", [3]),
+        ("ABR", [3]),
+        ("%", []),
+        ("_", []),
+    ],
 )
 def test_words_find_a_number_a_study_or_a_sender(
     table: JobTable, overview: Overview, words: str, found: list[int]
@@ -68,7 +76,9 @@ def test_patients_are_known_while_their_images_are_here(table: JobTable, overvie
 
     found = overview.patients(["1.2.1", "1.2.2"])
 
-    assert {uid: (one.patient_id, one.issuer) for uid, one in found.items()} == {"1.2.1": ("A", "H")}
+    assert {uid: (one.patient_id, one.issuer) for uid, one in found.items()} == {
+        "1.2.1": ("A", "H")
+    }
 
 
 def test_jobs_of_a_patient_are_found_by_the_whole_identifier(table: JobTable, overview: Overview):
@@ -78,9 +88,7 @@ def test_jobs_of_a_patient_are_found_by_the_whole_identifier(table: JobTable, ov
     assert [job.study_uid for job in overview.jobs_of_patient("A1", 10).jobs] == ["1.2.1"]
 
 
-def test_the_queue_is_told_in_the_order_in_which_it_is_claimed(
-    table: JobTable, overview: Overview
-):
+def test_the_queue_is_told_in_the_order_in_which_it_is_claimed(table: JobTable, overview: Overview):
     for number, priority in enumerate((3, 9, 3, 5)):
         queued(table, f"1.2.{number}", priority)
 

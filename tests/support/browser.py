@@ -66,10 +66,10 @@ FAINT = """
 () => {
   const parse = (text) => {
     const parts = text.match(/[\\d.]+/g).map(Number);
-    if (text.startsWith("color(srgb")) return [...parts.slice(0, 3).map((p) => 255 * p), parts[3] ?? 1];
     return [...parts.slice(0, 3), parts[3] ?? 1];
   };
-  const over = (top, below) => top.slice(0, 3).map((part, i) => part * top[3] + below[i] * (1 - top[3]));
+  const over = (top, below) =>
+    top.slice(0, 3).map((part, i) => part * top[3] + below[i] * (1 - top[3]));
   const light = (colour) => {
     const [r, g, b] = colour.map((part) => {
       const p = part / 255;
@@ -84,7 +84,8 @@ FAINT = """
       if (colour[3] > 0) layers.push(colour);
       if (colour[3] === 1) break;
     }
-    const ground = matchMedia("(prefers-color-scheme: dark)").matches ? [18, 18, 18] : [255, 255, 255];
+    const ground = matchMedia("(prefers-color-scheme: dark)").matches
+      ? [18, 18, 18] : [255, 255, 255];
     return layers.reverse().reduce((below, layer) => over(layer, below), ground);
   };
   const faint = [];
@@ -92,7 +93,8 @@ FAINT = """
   while (walker.nextNode()) {
     const one = walker.currentNode.parentElement;
     const words = walker.currentNode.textContent.trim();
-    if (!words || !one.checkVisibility({visibilityProperty: true}) || one.tagName === "OPTION") continue;
+    if (!words || !one.checkVisibility({visibilityProperty: true})) continue;
+    if (one.tagName === "OPTION") continue;
     if (one.closest(".hidden-text, script, style, title, .joints")) continue;
     const style = getComputedStyle(one);
     const below = behind(one);

@@ -73,7 +73,9 @@ def failed(table: JobTable, study_uid: str = "1.2.12") -> Job:
 def undelivered(table: JobTable, record: AnalysisRecord, study_uid: str = "1.2.13") -> Job:
     """A study whose destination is silent; the node tries again in a minute."""
     job = analysing(table, study_uid)
-    table.store_results(job, [made("scores", study_uid)], "PACS", "host:71", "contour 0.2.0", record=record)
+    table.store_results(
+        job, [made("scores", study_uid)], "PACS", "host:71", "contour 0.2.0", record=record
+    )
     job = table.claim_delivery("host:71")
     silent = DestinationUnavailable("PACS at pacs:104 cannot be reached: check that it runs.")
     return table.fail(job, silent, OFTEN, "host:71")
@@ -94,7 +96,9 @@ def fill(table: JobTable, spool: Spool) -> dict[State, Job]:
     found[State.RECEIVING] = table.latest_for("1.2.16", "PACS")
     found[State.CANCELLED] = table.cancel(queued(table, "1.2.17"), HOSTILE)
     table.refuse(
-        Refusal(datetime.now(UTC), "<b>EVIL</b>", "192.0.2.7", "", "", 0, f"unknown title {HOSTILE}")
+        Refusal(
+            datetime.now(UTC), "<b>EVIL</b>", "192.0.2.7", "", "", 0, f"unknown title {HOSTILE}"
+        )
     )
     return found
 

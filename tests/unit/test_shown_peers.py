@@ -90,7 +90,9 @@ def test_peers_in_trouble_come_first():
 
 
 def test_a_hold_says_who_and_why():
-    assert card(replace(IN_ORDER, hold=HOLD)).hold.endswith("held by meier since 2026-03-04 09:00 UTC: maintenance")
+    assert card(replace(IN_ORDER, hold=HOLD)).hold.endswith(
+        "held by meier since 2026-03-04 09:00 UTC: maintenance"
+    )
 
 
 def test_when_all_is_well_the_page_says_so():
@@ -106,7 +108,9 @@ def test_the_worst_part_comes_first_with_what_to_do():
 
 
 def test_a_silent_process_comes_first_and_says_for_how_long():
-    facts = replace(HEALTHY, processes=(*HEALTHY.processes, Sighting(replace(WORKER, name="b:1"), 400)))
+    facts = replace(
+        HEALTHY, processes=(*HEALTHY.processes, Sighting(replace(WORKER, name="b:1"), 400))
+    )
 
     first = page(facts).processes[0]
 
@@ -135,7 +139,9 @@ def test_a_database_that_does_not_answer_hides_nothing_else():
 
 
 def test_only_workers_that_give_signs_of_life_count():
-    facts = replace(HEALTHY, processes=(*HEALTHY.processes, Sighting(replace(WORKER, name="b:1"), 400)))
+    facts = replace(
+        HEALTHY, processes=(*HEALTHY.processes, Sighting(replace(WORKER, name="b:1"), 400))
+    )
 
     assert lively_workers(Checkup(facts, ()), LIMITS) == 1
     assert lively_workers(Checkup(replace(facts, database_error="gone"), ()), LIMITS) is None

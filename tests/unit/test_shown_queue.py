@@ -127,7 +127,10 @@ def test_a_row_tells_why_the_job_stands_where_it_stands():
 
 
 def test_what_is_in_order_is_no_trouble():
-    assert node_troubles([Condition(Part.DATABASE, Verdict.OK, "Fine.")], dict.fromkeys(State, 0)) == ()
+    assert (
+        node_troubles([Condition(Part.DATABASE, Verdict.OK, "Fine.")], dict.fromkeys(State, 0))
+        == ()
+    )
 
 
 def test_the_worst_trouble_comes_first_and_leads_to_where_it_is_seen():
@@ -145,5 +148,3 @@ def test_the_worst_trouble_comes_first_and_leads_to_where_it_is_seen():
     ]
     assert [one.where for one in found] == ["/peers", "/health", "/?state=failed"]
     assert all(one.advice for one in found)
-
-

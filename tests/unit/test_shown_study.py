@@ -192,7 +192,12 @@ def test_the_timeline_tells_who_did_what_and_how_long_it_took_newest_first():
 
 @pytest.mark.parametrize(
     ("state", "over"),
-    [(State.QUEUED, False), (State.DELIVERED, True), (State.FAILED, True), (State.ANALYSING, False)],
+    [
+        (State.QUEUED, False),
+        (State.DELIVERED, True),
+        (State.FAILED, True),
+        (State.ANALYSING, False),
+    ],
 )
 def test_a_page_asks_again_only_while_something_can_change(state: State, over: bool):
     assert shown(history(job(state))).is_over is over

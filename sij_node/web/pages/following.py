@@ -12,9 +12,7 @@ from sij_node.web.templating import page, rendered
 _DIGEST = "{digest}"
 
 
-def whole(
-    request: Request, template: str, piece: str, person: Person, **content: Any
-) -> Response:
+def whole(request: Request, template: str, piece: str, person: Person, **content: Any) -> Response:
     """A page around a piece that it will ask for again."""
     live = _live(request, piece, person, content)
     return page(request, template, person=person, live=live, **content)

@@ -113,9 +113,7 @@ def priority(
 
 
 @router.post("/redeliver")
-def redeliver(
-    person: Operator, admin: TheAdmin, job_id: int, destination: Word = ""
-) -> Response:
+def redeliver(person: Operator, admin: TheAdmin, job_id: int, destination: Word = "") -> Response:
     """Have the results sent again."""
     return _done(admin.redeliver(job_id, destination or None), "redeliver")
 
@@ -168,5 +166,3 @@ def _series_so_far(parts: Parts, admin: Admin, history: JobHistory) -> tuple[Ser
         return ()
     images = image_series(admin.table.instances(history.job.study_uid))
     return series_uses(images, partial(read_header, parts.spool))
-
-

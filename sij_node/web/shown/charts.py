@@ -103,8 +103,10 @@ class Chart:
         return [
             (
                 self.slots.label(number),
-                ["–" if one.values[number] is None else self.in_words(one.values[number] or 0.0)
-                 for one in self.series],
+                [
+                    "–" if one.values[number] is None else self.in_words(one.values[number] or 0.0)
+                    for one in self.series
+                ],
             )
             for number in range(len(self.slots.begins))
             if any(one.values[number] for one in self.series)
@@ -160,8 +162,7 @@ def failures(happenings: Sequence[Happening], slots: Slots) -> Chart:
     )
     analyses, deliveries, given_up = (_total(one) for one in series)
     summary = (
-        f"{analyses} analyses and {deliveries} deliveries were tried in vain; "
-        f"{given_up} given up."
+        f"{analyses} analyses and {deliveries} deliveries were tried in vain; {given_up} given up."
         if analyses or deliveries or given_up
         else "Nothing went wrong."
     )

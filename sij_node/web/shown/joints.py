@@ -28,9 +28,9 @@ def drawn_joints(findings: Sequence[Finding]) -> str:
     width, height = diagram.WIDTH + 2 * _MARGIN, diagram.HEIGHT + 2 * _MARGIN
     return (
         f'<svg class="joints" viewBox="{-_MARGIN} {-_MARGIN} {width} {height}" role="img" '
-        'aria-label="Both joints seen from the front, the patient\'s right on the left; '
+        "aria-label=\"Both joints seen from the front, the patient's right on the left; "
         'the table says the same in words.">'
-        f'{"".join(parts)}'
+        f"{''.join(parts)}"
         f'<text class="side" x="2" y="-1">R</text>'
         f'<text class="side" x="{diagram.WIDTH - 2:g}" y="-1" text-anchor="end">L</text>'
         "</svg>"
@@ -57,5 +57,3 @@ def _shape(shape: Patch | Mark) -> str:
 
 def _points(corners: Sequence[Point]) -> str:
     return " ".join(f"{x:.2f},{y:.2f}" for x, y in corners)
-
-

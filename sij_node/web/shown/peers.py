@@ -124,9 +124,7 @@ def _card(
     )
 
 
-def _state(
-    destination: Destination, contact: Contact, wrong: Condition | None
-) -> tuple[Tone, str]:
+def _state(destination: Destination, contact: Contact, wrong: Condition | None) -> tuple[Tone, str]:
     """The first that applies."""
     is_down = wrong is not None and wrong.verdict is Verdict.FAILED
     is_unknown = contact.accepted_at is None and contact.echo_out_at is None

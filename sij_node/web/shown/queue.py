@@ -18,14 +18,15 @@ UNDER_WAY = (State.RECEIVING, State.QUEUED, State.ANALYSING, State.DELIVERING)
 
 @dataclass(frozen=True)
 class Tab:
-    """A filter by state, and how many jobs it leaves."""
+    """A filter by state, and how many jobs it leaves; a group stands for several states."""
 
     label: str
     means: str
     count: int
     query: str
     chosen: bool
-    tone: Tone = Tone.QUIET
+    tone: Tone
+    is_group: bool
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,10 @@ def tabs(wanted: Wanted, counts: Mapping[State, int]) -> tuple[Tab, ...]:
         ("All", "Every job.", (), Tone.QUIET),
         ("Under way", "Not finished yet.", UNDER_WAY, Tone.BUSY),
         ("Need attention", "Failed or rejected.", TROUBLED, Tone.BAD),
-        *((state.value.capitalize(), STATE_MEANS[state], (state,), STATE_TONES[state])
-          for state in State),
+        *(
+            (state.value.capitalize(), STATE_MEANS[state], (state,), STATE_TONES[state])
+            for state in State
+        ),
     )
     return tuple(
         Tab(
@@ -144,6 +147,7 @@ def tabs(wanted: Wanted, counts: Mapping[State, int]) -> tuple[Tab, ...]:
             query_of(replace(wanted, states=states)),
             wanted.states == states,
             tone,
+            len(states) != 1,
         )
         for label, means, states, tone in groups
     )

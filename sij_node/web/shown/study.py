@@ -256,9 +256,11 @@ def input_outcome(job: Job, record: AnalysisRecord) -> str:
     if record.findings:
         unknown = sum(one.presence is Presence.UNDETERMINED for one in record.findings)
         checked = "The images were complete and usable."
-        return f"{checked} {unknown} of {len(record.findings)} places could not be evaluated." if (
-            unknown
-        ) else f"{checked} All {len(record.findings)} places were evaluated."
+        return (
+            f"{checked} {unknown} of {len(record.findings)} places could not be evaluated."
+            if (unknown)
+            else f"{checked} All {len(record.findings)} places were evaluated."
+        )
     return "Not looked at yet." if job.state is not State.CANCELLED else "Not analysed."
 
 
@@ -308,9 +310,7 @@ def places(pictures: Iterable[KeyPicture]) -> tuple[Place, ...]:
     """The pictures, by the place that they show."""
     ordered = sorted(pictures, key=lambda one: one.place)
     grouped = ([*group] for _, group in groupby(ordered, key=lambda one: one.place))
-    return tuple(
-        Place(tuple(sorted(group, key=_t1_first)), group[0].seen) for group in grouped
-    )
+    return tuple(Place(tuple(sorted(group, key=_t1_first)), group[0].seen) for group in grouped)
 
 
 def _t1_first(picture: KeyPicture) -> bool:

@@ -10,7 +10,8 @@ from sij_node.jobs import State
 from sij_node.web.shown.words import Tone, count
 
 _TONES = {Verdict.OK: Tone.GOOD, Verdict.WARNING: Tone.WARN, Verdict.FAILED: Tone.BAD}
-_PAGES = {Part.DESTINATION: "/peers", Part.QUEUE: "/?state=queued"}
+_PAGES = {Part.DESTINATION: ("/peers", "Peers"), Part.QUEUE: ("/?state=queued", "Queued jobs")}
+_HEALTH = ("/health", "Health")
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class NodeTrouble:
     words: str
     advice: str
     where: str
+    link: str
 
 
 def tone_of(verdict: Verdict) -> Tone:
@@ -33,9 +35,7 @@ def node_troubles(
 ) -> tuple[NodeTrouble, ...]:
     """The conditions that are not in order, and the jobs that need somebody."""
     found = [
-        NodeTrouble(
-            tone_of(one.verdict), one.words, one.advice, _PAGES.get(one.part, "/health")
-        )
+        NodeTrouble(tone_of(one.verdict), one.words, one.advice, *_PAGES.get(one.part, _HEALTH))
         for one in troubles(conditions)
     ]
     if counts[State.FAILED]:
@@ -47,6 +47,7 @@ def node_troubles(
                 "for somebody.",
                 "Open each, read what is wrong, and queue it again or leave it.",
                 "/?state=failed",
+                "Failed jobs",
             )
         )
     return tuple(found)
