@@ -9,6 +9,7 @@ from starlette.responses import FileResponse, RedirectResponse
 
 from sij_node.accounts import Person, Role
 from sij_node.admin import Admin, JobHistory
+from sij_node.errors import SpoolUnavailable
 from sij_node.jobs import Job, State
 from sij_node.readiness import image_series, series_uses
 from sij_node.record import SeriesUse
@@ -165,4 +166,7 @@ def _series_so_far(parts: Parts, admin: Admin, history: JobHistory) -> tuple[Ser
     if history.job.state not in _NOT_ANALYSED:
         return ()
     images = image_series(admin.table.instances(history.job.study_uid))
-    return series_uses(images, partial(read_header, parts.spool))
+    try:
+        return series_uses(images, partial(read_header, parts.spool))
+    except SpoolUnavailable:  # the health says so; everything else is still to be seen
+        return ()
