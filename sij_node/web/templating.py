@@ -1,10 +1,12 @@
 """Pages from templates, in which every text from elsewhere is shown as text."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -24,7 +26,15 @@ ENVIRONMENT = Environment(
 )
 
 
-ENVIRONMENT.filters |= {"moment": moment, "count": count}
+
+
+def commands(words: str) -> Markup:
+    """Words with what stands between backticks set as a command; everything else stays text."""
+    return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(words))))  # noqa: S704 - escaped
+
+
+_COMMAND = re.compile(r"`([^`]+)`")
+ENVIRONMENT.filters |= {"moment": moment, "count": count, "commands": commands}
 ENVIRONMENT.globals["parts"] = ENVIRONMENT.get_template("parts.html").module
 
 

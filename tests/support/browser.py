@@ -173,7 +173,7 @@ class Window:
     def keep(self, name: str) -> None:
         """Keep a picture of the whole page, for people to look at."""
         KEPT.mkdir(exist_ok=True)
-        self.page.screenshot(path=KEPT / f"page-{name}.png", full_page=True)
+        self.page.screenshot(path=KEPT / f"page-{name}.png", full_page=True, caret="initial")
 
 
 @contextmanager
