@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the real peers that tests and benchmarks run against: Orthanc, DCMTK, dicom3tools,
-# poppler and PostgreSQL. Installs nothing that is there already, and starts no service.
+# poppler, Prometheus and PostgreSQL. Installs nothing that is there already, and starts no service.
 set -eu
 
 packages=""
@@ -16,6 +16,7 @@ want orthanc Orthanc /usr/sbin/Orthanc
 want dcmtk dcmdump # pynetdicom has a storescp of its own
 want dicom3tools dciodvfy
 want poppler-utils pdftotext
+want prometheus prometheus
 want postgresql-15 /usr/lib/postgresql/15/bin/postgres initdb
 [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || packages="$packages orthanc-dicomweb"
 [ -n "$packages" ] || exit 0

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Self
 
+from sij_node.accounts import Change
 from sij_node.config import Config, PeerConfig
-from sij_node.errors import IllegalStep, UnknownName
+from sij_node.errors import IllegalStep, ImagesCleared, UnknownName
 from sij_node.jobs import (
     Action,
     Delivery,
@@ -170,6 +172,38 @@ class Admin:
         """
         return self.table.cancel(self.table.get(job_id), self.who)
 
+    def patient(self, job_id: int) -> str:
+        """The identifier of a job's patient; that it was looked at is noted.
+
+        Returns
+        -------
+        str
+            With the issuer of the identifier, where the images name one.
+
+        Raises
+        ------
+        UnknownJob
+        ImagesCleared
+            If the images, and with them the identifier, are no longer here.
+        """
+        images = self.table.instances(self.table.get(job_id).study_uid)
+        if not images:
+            raise ImagesCleared(
+                f"The images of job {job_id} were cleared away, and whose they were with them. "
+                "The archive knows the study by its UID."
+            )
+        self.note("reveal patient", f"job {job_id}")
+        issuer = images[0].issuer_of_patient_id
+        return f"{images[0].patient_id} ({issuer})" if issuer else images[0].patient_id
+
+    def note(self, action: str, subject: str, note: str = "") -> None:
+        """Note what was done in this person's name."""
+        self.table.note_change(Change(datetime.now(UTC), self.who, action, subject, note))
+
+    def changes(self, limit: int = 50, who: str = "") -> tuple[Change, ...]:
+        """The newest changes that people made, of all or of one."""
+        return self.table.changes(limit, who)
+
     def set_priority(self, job_id: int, priority: int) -> Job:
         """Have a job that is receiving or queued analysed sooner (9) or later (0).
 
@@ -189,7 +223,9 @@ class Admin:
         job = self.table.get(job_id)
         if Action.TRY_NOW not in legal_actions(job):
             raise IllegalStep(f"Job {job_id} is {job.state.value} and waits for no attempt.")
-        return self.table.release(job, self.who)
+        released = self.table.release(job, self.who)
+        self.note(Action.TRY_NOW.value, f"job {job_id}")
+        return released
 
     def redeliver(self, job_id: int, destination: str | None = None) -> Job:
         """Have the results of a job sent again, to one destination or to all that it has.

@@ -296,6 +296,17 @@ class HealthConfig(Section):
     """Less free disk than this is told, before [spool] min_free_mb closes the door."""
 
 
+class MetricsConfig(Section):
+    """[metrics] For Prometheus, at /metrics of the page."""
+
+    networks: tuple[Network, ...] = ("127.0.0.1/32", "::1/128")
+    """Addresses that may read them without a token."""
+    token_file: Path | None = None
+    """Holds a token that others must show as `Authorization: Bearer`."""
+    keep_s: Seconds = 5
+    """The same answer is given to everybody for this long."""
+
+
 def _syslog_address(url: str) -> str:
     parts = urlsplit(url)
     if url and (parts.scheme not in ("udp", "tcp", "tls") or not parts.hostname or not parts.port):
@@ -349,6 +360,7 @@ class Config(Section):
     web: WebConfig = WebConfig()
     health: HealthConfig = HealthConfig()
     audit: AuditConfig = AuditConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
     @model_validator(mode="after")
     def _peers_are_distinct(self) -> Self:
@@ -468,6 +480,7 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
         "weights": tuple(_below(base, one) for one in config.weights),
         "web": web,
         "audit": _below(base, config.audit),
+        "metrics": _below(base, config.metrics),
     }
     return config.model_copy(update=changed)
 

@@ -98,6 +98,10 @@ class DestinationUnavailable(TemporarilyUnavailable):
     """A destination refused, aborted or did not answer."""
 
 
+class ProviderUnavailable(TemporarilyUnavailable):
+    """The hospital's identity provider does not answer."""
+
+
 class LeaseLost(TemporarilyUnavailable):
     """Another process took the job over; nothing of this attempt may be written."""
 
@@ -210,6 +214,12 @@ class UnknownUser(NodeError):
     """A user's name that is not in the table."""
 
     exit_code: ClassVar[int] = 67
+
+
+class ImagesCleared(NodeError):
+    """What is asked for was cleared from the spool when its time was over."""
+
+    exit_code: ClassVar[int] = 66
 
 
 class TeachingUnusable(NodeError):

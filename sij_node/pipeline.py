@@ -22,6 +22,7 @@ from sij_node.dicom.revisions import Revision, in_history
 from sij_node.dicom.self_check import Evidence, check_results
 from sij_node.dicom.sequences import SequenceChoice, acquisition_facts, choose_pair
 from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
+from sij_node.drift import input_figures
 from sij_node.errors import (
     ConflictingCopies,
     InputRejected,
@@ -164,8 +165,7 @@ def _results_of(images: SeriesMap, ports: Ports, destination: Destination) -> St
         analysis = ports.analyse(t1.volume, stir.volume)
     except NoJointSeen as error:
         raise JointNotFound(
-            "No sacroiliac joint is seen on any slice of the T1 and STIR series. "
-            "Was another region sent?"
+            "The sacroiliac joints are not seen in the T1 and STIR series. Was another region sent?"
         ) from error
     ports.progress("writing")
     context = in_history(
@@ -189,6 +189,9 @@ def _record(
             for one in context.networks
         ),
         remarks=tuple(study.remarks),
+        figures=input_figures(
+            {one.sequence: (one.source.volume, one.delineation) for one in study.series}
+        ),
     )
 
 

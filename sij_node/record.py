@@ -4,7 +4,8 @@ Which series it used and why, what the networks found, which networks they were,
 must know, and pictures of the places with most lesions. Nothing here names the patient.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from models.findings import Finding
 
@@ -89,6 +90,8 @@ class AnalysisRecord:
         28, or none where the study was not analysed.
     remarks
         What a reader must know, in whole sentences.
+    figures
+        As `sij_node.drift.input_figures` names them.
     """
 
     series: tuple[SeriesUse, ...] = ()
@@ -96,6 +99,7 @@ class AnalysisRecord:
     networks: tuple[UsedNetwork, ...] = ()
     remarks: tuple[str, ...] = ()
     pictures: tuple[KeyPicture, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 NOTHING_KEPT = AnalysisRecord()

@@ -40,7 +40,7 @@ def cascade_answers(analyser: Analyser, seeds: Iterable[int]) -> CascadeAnswers:
         said.append([finding.probability or 0.0 for finding in findings])
         pointings += pointings_of(case, findings)
     shape = (-1, len(HEADS))
-    answers = Answers(np.array(truth).reshape(shape), np.array(said).reshape(shape))
+    answers = Answers(np.array(truth, float).reshape(shape), np.array(said).reshape(shape))
     return CascadeAnswers(answers, tuple(pointings))
 
 

@@ -6,7 +6,7 @@ truth, as a contour network would give them).
 """
 
 import multiprocessing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -18,12 +18,21 @@ from numpy.typing import NDArray
 from models.contour_unet import SIDES
 from models.delineation import Contour, Delineation
 from models.findings import POSITIONS, Side
-from models.preprocess import canonical, carried, frame_of, network_slices, normalised
+from models.preprocess import (
+    NETWORK_PX,
+    canonical,
+    carried,
+    frame_of,
+    network_slices,
+    normalised,
+)
 from models.regions import joint_zones, region_label_map
 from models.roi import RoiRules, Sighting, cut, joint_boxes
 from models.volume import Volume
 from models.walk import evenly_spaced
+from trainer.experiment import CaseSplit, ExperimentInvalid
 from trainer.phantom.case import PhantomCase, make_case, training_options
+from trainer.subjects import check_split
 
 CONTOUR_POINTS = 16
 GREY_PER_UNIT = 127.5
@@ -34,6 +43,8 @@ SHIFT_MM, ENDS_MM, MISSED = 1.0, 1.5, 0.08
 the share of contours that it misses."""
 
 STORED_SUFFIX = ".npz"
+UNREAD = -1
+_NO_CONTOURS = np.zeros((0, len(SIDES), CONTOUR_POINTS, 2), np.float32)
 _SEQUENCES = ("t1", "stir")
 
 
@@ -56,7 +67,7 @@ class StoredCase:
     rois
         uint8 squares and zones by (sequence, side), each ``(2, slices, size, size)``.
     severity
-        int8, ``(28,)`` in the order of POSITIONS.
+        int8, ``(28,)`` in the order of POSITIONS; UNREAD where nothing is known.
     lesions_readable
         False for a case that teaches contours only.
     """
@@ -81,21 +92,53 @@ class StoredCase:
 def stored_case(case: PhantomCase, rules: RoiRules) -> StoredCase:
     """A phantom case cut and scaled as the networks will see it."""
     sightings = _sightings(case)
+    return stored(
+        case.seed,
+        sightings,
+        stir_from=len(case.t1.voxels),
+        style=_style_name(case),
+        rois=joint_rois(sightings, rules, np.random.default_rng(case.seed)),
+        severity=[case.severity[position] for position in POSITIONS],
+        lesions_readable=case.lesions_readable,
+    )
+
+
+def stored(
+    number: int,
+    sightings: Sequence[Sighting],
+    *,
+    stir_from: int,
+    style: str,
+    rois: dict[tuple[str, Side], NDArray[np.uint8]],
+    severity: Sequence[int],
+    lesions_readable: bool,
+) -> StoredCase:
+    """A case as training reads it, from its series in canonical orientation.
+
+    Parameters
+    ----------
+    number
+        The case's own.
+    sightings
+        Every series with its true contours, in the order in which slices are kept.
+    rois, severity, lesions_readable, stir_from, style
+        As in `StoredCase`.
+    """
     squares = [network_slices(sighting.volume) for sighting in sightings]
     native = [s.volume.spacing_mm[1] for s in sightings]
     scales = [mm / frame_of(s.volume).scale for mm, s in zip(native, sightings, strict=True)]
     counts = [len(part) for part in squares]
     return StoredCase(
-        case.seed,
-        _as_bytes(torch.cat(squares)[:, 0]),
-        np.concatenate([_network_contours(sighting) for sighting in sightings]),
+        number,
+        _as_bytes(torch.cat([torch.zeros(0, 1, NETWORK_PX, NETWORK_PX), *squares])[:, 0]),
+        np.concatenate([_NO_CONTOURS, *map(_network_contours, sightings)]),
         np.repeat(scales, counts).astype(np.float32),
         np.repeat(native, counts).astype(np.float32),
-        counts[0],
-        _style_name(case),
-        _rois(sightings, rules, np.random.default_rng(case.seed)),
-        np.array([case.severity[position] for position in POSITIONS], dtype=np.int8),
-        case.lesions_readable,
+        stir_from,
+        style,
+        rois,
+        np.array(severity, dtype=np.int8),
+        lesions_readable,
     )
 
 
@@ -106,17 +149,18 @@ def _style_name(case: PhantomCase) -> str:
 
 def joint_squares(case: PhantomCase, rules: RoiRules) -> dict[tuple[str, Side], NDArray[np.uint8]]:
     """The joints of a case as the lesion network will see them; as `StoredCase.rois`."""
-    return _rois(_sightings(case), rules, np.random.default_rng(case.seed))
+    return joint_rois(_sightings(case), rules, np.random.default_rng(case.seed))
 
 
 def _sightings(case: PhantomCase) -> list[Sighting]:
     return [
-        _canonical_sighting(case.t1, case.t1_truth),
-        _canonical_sighting(case.stir, case.stir_truth),
+        canonical_sighting(case.t1, case.t1_truth),
+        canonical_sighting(case.stir, case.stir_truth),
     ]
 
 
-def _canonical_sighting(volume: Volume, truth: Delineation) -> Sighting:
+def canonical_sighting(volume: Volume, truth: Delineation) -> Sighting:
+    """A series and its contours in canonical orientation."""
     upright = canonical(volume)
     return Sighting(upright, carried(truth, volume, upright))
 
@@ -135,9 +179,10 @@ def _network_contours(sighting: Sighting) -> NDArray[np.float32]:
     return contours
 
 
-def _rois(
-    sightings: list[Sighting], rules: RoiRules, rng: np.random.Generator
+def joint_rois(
+    sightings: Sequence[Sighting], rules: RoiRules, rng: np.random.Generator
 ) -> dict[tuple[str, Side], NDArray[np.uint8]]:
+    """Both joints cut from T1 and STIR along contours a little off the truth; as `StoredCase`."""
     drawn = [Sighting(s.volume, _misdrawn(s, rng)) for s in sightings]
     boxes = joint_boxes(drawn, rules)
     rois = {}
@@ -217,6 +262,33 @@ def read_case(folder: Path, seed: int) -> StoredCase:
             kept["severity"],
             bool(kept.get("lesions_readable", True)),
         )
+
+
+def ready_cases(
+    split: CaseSplit, ranges: Iterable[tuple[int, int]], runs: Path, rules: RoiRules
+) -> Path:
+    """The folder that holds the cases of some ranges; phantoms are drawn where they are missing.
+
+    Raises
+    ------
+    ExperimentInvalid
+        If a site's own case is missing.
+    SubjectDivided
+        If the split parts the visits of one person.
+    """
+    folder = runs / split.folder
+    numbers = [number for one in ranges for number in range(*one)]
+    if split.are_phantoms:
+        prepare_cases(numbers, folder, rules)
+        return folder
+    check_split(folder, (split.training, split.validation, split.test))
+    missing = [n for n in numbers if not (folder / f"{n:06d}{STORED_SUFFIX}").exists()]
+    if missing:
+        raise ExperimentInvalid(
+            f"{folder} holds no case {missing[0]}; cases are made by "
+            "`python -m trainer import-cases`, which also proposes the split"
+        )
+    return folder
 
 
 def _prepare_one(task: tuple[int, Path, RoiRules]) -> int:

@@ -20,7 +20,7 @@ from models.findings import HEADS, POSITIONS, Side
 from models.image_quality import Reference, reference_of, whole_joint
 from models.lesion_resnet34 import LesionResNet34
 from trainer.augment import LIKELY, Movement, moved_images, random_moves, spoilt
-from trainer.cases import GREY_PER_UNIT, StoredCase, read_case
+from trainer.cases import GREY_PER_UNIT, UNREAD, StoredCase, read_case
 from trainer.metrics import auc, balanced_accuracy, best_threshold
 from trainer.readers.calibrate import HEADS_OF_LESION, fitted_calibration, log_odds
 
@@ -40,7 +40,7 @@ class JointSample:
     t1, stir
         uint8, ``(2, slices, size, size)``: intensities, then zones.
     positive
-        ``(14,)``, in the order of HEADS.
+        ``(14,)``, in the order of HEADS; NaN where nothing is known.
     """
 
     t1: Tensor
@@ -52,14 +52,15 @@ def joint_samples(case: StoredCase) -> tuple[JointSample, ...]:
     """The joints of a case that both sequences show; none where no lesion looks like itself."""
     if not case.lesions_readable:
         return ()
-    labels = torch.from_numpy(case.severity >= 1)
+    severity = torch.from_numpy(case.severity).float()
+    labels = torch.where(severity == UNREAD, torch.nan, (severity >= 1).float())
     samples = []
     for side in Side:
         mine = [position.side is side for position in POSITIONS]
         both = (case.rois.get(("t1", side)), case.rois.get(("stir", side)))
         if both[0] is not None and both[1] is not None:
             t1, stir = (torch.from_numpy(roi) for roi in both if roi is not None)
-            samples.append(JointSample(t1, stir, labels[torch.tensor(mine)].float()))
+            samples.append(JointSample(t1, stir, labels[torch.tensor(mine)]))
     return tuple(samples)
 
 
@@ -133,17 +134,30 @@ def reference_on(network: LesionResNet34, joints: tuple[JointSample, ...]) -> Re
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Labels and probabilities of many joints, both ``(joints, 14)``."""
+    """Labels and probabilities of many joints, both ``(joints, 14)``.
 
-    positive: NDArray[np.bool_]
+    Parameters
+    ----------
+    positive
+        1, 0, or NaN where nothing is known.
+    """
+
+    positive: NDArray[np.float64]
     probability: NDArray[np.float64]
+
+    def known(self, heads: list[int]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Labels and probabilities of some heads together, where something is known."""
+        labels, probability = self.positive[:, heads], self.probability[:, heads]
+        known = ~np.isnan(labels)
+        return labels[known] > 0, probability[known]
 
 
 def answers(network: LesionResNet34, joints: tuple[JointSample, ...]) -> Answers:
     """Ask a network for all joints."""
     network.eval()
     probability = np.stack([joint_probabilities(network, joint) for joint in joints])
-    return Answers(np.stack([joint.positive.numpy() > 0 for joint in joints]), probability)
+    labels = np.stack([joint.positive.double().numpy() for joint in joints])
+    return Answers(labels, probability)
 
 
 def chosen_settings(of: Answers, cases: str) -> dict[str, Any]:
@@ -162,7 +176,7 @@ def chosen_settings(of: Answers, cases: str) -> dict[str, Any]:
         The thresholds are for calibrated probabilities.
     """
     logits = log_odds(of.probability)
-    calibration = fitted_calibration(logits, of.positive.astype(np.float64), cases)
+    calibration = fitted_calibration(logits, of.positive, cases)
     calibrated = Answers(of.positive, calibration.probabilities(logits))
     return {
         "calibration": asdict(calibration),
@@ -174,21 +188,20 @@ def chosen_settings(of: Answers, cases: str) -> dict[str, Any]:
 def head_thresholds(of: Answers) -> tuple[float, ...]:
     """A threshold for each head: the best one of its lesion, over all its places together."""
     by_lesion = {
-        lesion: best_threshold(of.positive[:, heads].ravel(), of.probability[:, heads].ravel())
-        for lesion, heads in HEADS_OF_LESION.items()
+        lesion: best_threshold(*of.known(heads)) for lesion, heads in HEADS_OF_LESION.items()
     }
     return tuple(by_lesion[head.lesion] for head in HEADS)
 
 
 def lesion_scores(of: Answers, thresholds: tuple[float, ...]) -> dict[str, dict[str, float]]:
     """AUC and balanced accuracy of each lesion, pooled over its places, and their mean."""
-    called = of.probability >= np.array(thresholds)
+    called = Answers(of.positive, (of.probability >= np.array(thresholds)).astype(np.float64))
     scores = {}
     for lesion, heads in HEADS_OF_LESION.items():
-        truth = of.positive[:, heads].ravel()
+        truth, probability = of.known(heads)
         scores[str(lesion)] = {
-            "auc": round(auc(truth, of.probability[:, heads].ravel()), 4),
-            "balanced accuracy": round(balanced_accuracy(truth, called[:, heads].ravel()), 4),
+            "auc": round(auc(truth, probability), 4),
+            "balanced accuracy": round(balanced_accuracy(truth, called.known(heads)[1] > 0), 4),
             "positive": int(truth.sum()),
             "of": len(truth),
         }
@@ -196,5 +209,7 @@ def lesion_scores(of: Answers, thresholds: tuple[float, ...]) -> dict[str, dict[
 
 
 def lesion_loss(logits: Tensor, positive: Tensor) -> Tensor:
-    """Binary cross-entropy over all heads, ``(joints, 14)``."""
-    return nnf.binary_cross_entropy_with_logits(logits, positive)
+    """Binary cross-entropy over all heads, ``(joints, 14)``, where something is known."""
+    known = ~positive.isnan()
+    each = nnf.binary_cross_entropy_with_logits(logits, positive.nan_to_num(), reduction="none")
+    return (each * known).sum() / known.sum().clamp(min=1)

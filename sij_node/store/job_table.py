@@ -22,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 
+from sij_node.accounts import Change
 from sij_node.errors import IllegalStep, NodeError, UnknownJob, WorkerLost
 from sij_node.jobs import (
     DELIVERABLE,
@@ -41,6 +42,7 @@ from sij_node.jobs import (
     step_after_failure,
 )
 from sij_node.record import NOTHING_KEPT, AnalysisRecord
+from sij_node.store import changes as changed
 from sij_node.store import deliveries as outbox
 from sij_node.store import holds as held
 from sij_node.store import records
@@ -493,12 +495,19 @@ class JobTable:
         """
         with self._database.writing() as connection:
             lock_openings(connection)
-            return held.hold(connection, destination, reason, who)
+            began = held.hold(connection, destination, reason, who)
+            changed.add_change(
+                connection, Change(began.held_at, who, "hold", f"peer {destination}", reason)
+            )
+            return began
 
     def release_hold(self, destination: str, who: str) -> Hold:
         """Send to a destination again; raises `IllegalStep` if it is not held."""
         with self._database.writing() as connection:
-            return held.release(connection, destination, who)
+            over = held.release(connection, destination, who)
+            moment = over.released_at or over.held_at
+            changed.add_change(connection, Change(moment, who, "release", f"peer {destination}"))
+            return over
 
     def holds(self) -> tuple[Hold, ...]:
         """The holds that last."""
@@ -520,6 +529,18 @@ class JobTable:
         with self._database.reading() as connection:
             numbers = outbox.newest_kept_back(connection, destination)
         return tuple(self.get(number) for number in numbers)
+
+    # ---- what people changed -------------------------------------------------------------
+
+    def note_change(self, change: Change) -> None:
+        """Note what a person did that is no step of a job."""
+        with self._database.writing() as connection:
+            changed.add_change(connection, change)
+
+    def changes(self, limit: int = 50, who: str = "") -> tuple[Change, ...]:
+        """The newest changes, of everybody or of one person."""
+        with self._database.reading() as connection:
+            return changed.newest(connection, limit, who)
 
     # ---- clearing the spool --------------------------------------------------------------
 

@@ -26,6 +26,7 @@ def put_record(connection: Connection, job_id: int, record: AnalysisRecord) -> N
             job_id=job_id,
             networks=[vars(network) for network in record.networks],
             remarks=list(record.remarks),
+            figures=dict(record.figures),
         )
     )
     _add(connection, job_id, analysis_series, _numbered(map(vars, record.series)))
@@ -68,6 +69,7 @@ def record_of(connection: Connection, job_id: int) -> AnalysisRecord | None:
         networks=tuple(UsedNetwork(**one) for one in row.networks),
         remarks=tuple(row.remarks),
         pictures=tuple(_picture_from(one) for one in _rows(connection, analysis_pictures, job_id)),
+        figures=row.figures,
     )
 
 

@@ -207,6 +207,7 @@ analyses = Table(
     Column("job_id", Integer, ForeignKey("jobs.job_id"), primary_key=True),
     Column("networks", JSON, nullable=False),
     Column("remarks", JSON, nullable=False),
+    Column("figures", JSON, nullable=False),
 )
 
 analysis_series = Table(

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse
 from sij_node import __version__
 from sij_node.accounts import Person
 from sij_node.web.cookies import VISIT, set_cookie
+from sij_node.web.parts import parts
 from sij_node.web.shown.words import count, moment
 from sij_node.web.visitor import form_mark
 
@@ -49,7 +50,8 @@ def page(
 
     A template finds there, besides `content`: ``person`` (or None), ``form_mark`` for the hidden
     field ``form_mark`` of forms (or the header ``X-Form-Mark`` of scripts), ``nonce`` for script
-    and style elements, ``path`` and ``version``.
+    and style elements, ``path``, ``version``, and ``openid_label`` for the link to
+    ``/login/openid`` (empty without one).
     """
     response = HTMLResponse(rendered(request, template, person, **content), status)
     new_visit = getattr(request.state, "new_visit", "")
@@ -60,12 +62,14 @@ def page(
 
 def rendered(request: Request, template: str, person: Person | None, **content: Any) -> str:
     """A template filled with `content`, and with what every page has."""
+    openid = parts(request).config.web.openid
     given = {
         "person": person,
         "form_mark": form_mark(request),
         "nonce": getattr(request.state, "nonce", ""),
         "path": request.url.path,
         "version": __version__,
+        "openid_label": openid.label if openid else "",
         **content,
     }
     return ENVIRONMENT.get_template(template).render(given)

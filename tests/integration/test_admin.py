@@ -329,6 +329,19 @@ def test_a_destination_is_held_once_and_released_once(table, mia):
     assert [hold.reason for hold in table.hold_history()] == ["first"]
 
 
+def test_what_a_person_asks_for_is_among_the_changes(table, mia):
+    job = delivered(table, SCORES)
+    mia.reanalyse(job.job_id)
+    mia.hold("PACS", "migration")
+    mia.release_hold("PACS")
+
+    assert [(one.who, one.action, one.subject) for one in mia.changes()] == [
+        ("mia", "release", "peer PACS"),
+        ("mia", "hold", "peer PACS"),
+        ("mia", "reanalysis asked for", "job 1"),
+    ]
+
+
 def test_only_a_peer_can_be_held(table, mia):
     with pytest.raises(UnknownName, match="PACKS"):
         mia.hold("PACKS", "a slip of the pen")

@@ -61,7 +61,9 @@ def test_a_calibration_that_is_short_or_not_positive_is_refused(scale):
 def test_a_card_s_thresholds_are_for_calibrated_probabilities_and_say_where_they_come_from():
     probability = UNCALIBRATED.probabilities(LOGITS)
 
-    settings = chosen_settings(Answers(drawn_labels() == 1, probability), "toy joints 0 to 1499")
+    settings = chosen_settings(
+        Answers((drawn_labels() == 1).astype(float), probability), "toy joints 0 to 1499"
+    )
 
     found = Calibration(**settings["calibration"])
     called = found.probabilities(LOGITS) >= np.array(settings["thresholds"])

@@ -48,7 +48,7 @@ def test_every_default_that_the_shipped_file_states_in_a_comment_is_the_default(
     examples_left_out = re.sub(OPENID, "", re.sub(PROFILE, "", text))
     stated = re.sub(r"^# (?=[a-z_]+ += )", "", examples_left_out, flags=re.MULTILINE)
     stated = re.sub(
-        r"^(weights_folder|client_ca|syslog_ca|\w*certificate|\w*private_key).*\n",
+        r"^(weights_folder|client_ca|syslog_ca|token_file|\w*certificate|\w*private_key).*\n",
         "",
         stated,
         flags=re.M,

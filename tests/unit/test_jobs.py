@@ -438,12 +438,12 @@ class LifeOfAJob(RuleBasedStateMachine):
 
     @invariant()
     def what_is_over_stays_over_without_a_person_or_a_notice(self):
-        automatic = {Step.RETRIED, Step.COMMITTED}
+        asked_or_told = {Step.RETRIED, Step.DELIVERY_ASKED, Step.COMMITTED, Step.ACKNOWLEDGED}
         if self.job.state in FINISHED:
             led_to = {
                 TRANSITIONS[self.job.state, step]
                 for step in legal_steps(self.job.state)
-                if step not in automatic
+                if step not in asked_or_told
             }
             assert led_to <= {self.job.state}
 

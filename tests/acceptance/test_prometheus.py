@@ -1,0 +1,68 @@
+"""A real Prometheus scrapes the node, knows its rules, and calls when something is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deploy.trial import free_port
+from sij_node.health import Role
+from sij_node.store.contacts import ContactBook, Counted
+from sij_node.store.processes import this_process
+from tests.support.job_tables import analysing
+from tests.support.patience import wait_for
+from tests.support.programs import said_by
+from tests.support.prometheus import SHIPPED, running_prometheus
+from tests.support.running_web import running_web
+
+pytestmark = pytest.mark.acceptance
+DASHBOARD = SHIPPED.parent / "grafana" / "sij-node.json"
+
+
+def test_the_rules_call_when_they_should_and_only_then():
+    said = said_by("promtool", "prometheus", "test", "rules", SHIPPED / "rules_test.yml")
+
+    assert any("SUCCESS" in line for line in said), said
+
+
+def test_configuration_and_rules_are_what_prometheus_understands():
+    said = said_by("promtool", "prometheus", "check", "config", SHIPPED / "prometheus.yml")
+
+    assert any("12 rules found" in line for line in said), said
+    assert not any("FAILED" in line for line in said), said
+
+
+def test_prometheus_reads_the_node_and_sees_what_is_wrong(tmp_path: Path):
+    with running_web(tmp_path / "node", metrics={"keep_s": 0.1}) as web:
+        analysing(web.table)
+        web.store.processes.beat(this_process(Role.WORKER))
+        book = ContactBook(web.store.contacts)
+        book.count(Counted.RECEIVED, "PACS", "0x0000")
+        book.write()
+        address = web.url.removeprefix("http://")
+        with running_prometheus(tmp_path / "prometheus", address) as prometheus:
+            wait_for(lambda: prometheus.values('up{job="sij-node"} == 1'), "scrape")
+
+            jobs = prometheus.values("sij_jobs")
+            assert jobs[(("state", "analysing"),)] == 1
+            received = prometheus.values("sij_cstore_received_total")
+            assert received == {(("peer", "PACS"), ("status", "0x0000")): 1}
+            assert prometheus.values('sij_condition{part="workers"}') == {(("part", "workers"),): 0}
+
+            def pending() -> list[str]:
+                alerts = prometheus.ask("alerts")["alerts"]
+                return [alert["labels"]["alertname"] for alert in alerts]
+
+            wait_for(lambda: "SijListenerSilent" in pending(), "alert about the listener")
+            assert "SijNoWorker" not in pending()
+
+
+def test_prometheus_understands_every_question_of_the_dashboard(tmp_path: Path):
+    panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+    questions = [target["expr"] for panel in panels for target in panel.get("targets", ())]
+
+    with running_prometheus(tmp_path, f"127.0.0.1:{free_port()}") as prometheus:
+        for question in questions:
+            prometheus.ask("query", query=question)
+
+    assert len(questions) > 20
