@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from sij_node.jobs import State, Step
 from sij_node.store.overview import Happening
-from sij_node.web.shown.words import seconds_in_words
+from sij_node.web.shown.words import count, seconds_in_words
 
 
 class Range(StrEnum):
