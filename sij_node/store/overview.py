@@ -198,7 +198,7 @@ class Overview:
                 .where(deliveries.c.acknowledged_at.is_not(None))
                 .group_by(deliveries.c.destination)
             )
-            return {title: at for title, at in rows}
+            return {row[0]: row[1] for row in rows}
 
 
 def _fits(wanted: Wanted) -> ColumnElement[bool]:
