@@ -28,11 +28,13 @@ from sij_node.dicom.scanner import IMAGE_CLASSES
 from sij_node.errors import ConfigurationInvalid
 from sij_node.health import Process, Role
 from sij_node.jobs import RetryPolicy
+from sij_node.network.calling import Caller
 from sij_node.network.folder import contents_of
 from sij_node.network.listener import Listener
 from sij_node.network.reception import Reception
 from sij_node.network.sender import Sender, Sent
 from sij_node.network.witness import Witness
+from sij_node.priors import PriorSearch
 from sij_node.readiness import Readiness, readiness_of
 from sij_node.schedule import Errand, Schedule
 from sij_node.store.account_table import AccountTable
@@ -259,7 +261,14 @@ def _worker(config: Config, store: Store, name: str, stop: threading.Event) -> W
         _policy(config.retry, config.retry.analysis_attempts),
         config.worker.lease_s,
         stop,
+        config.shadow_titles,
+        _priors(config, store).priors_for,
     )
+
+
+def _priors(config: Config, store: Store) -> PriorSearch:
+    caller = Caller(config.node.ae_title, config.delivery, config.listener.tls)
+    return PriorSearch(store.table, store.spool, caller, config.peer_titled, config.priors)
 
 
 def analyse_in_child(pipe: Connection, config: Config) -> None:
@@ -284,6 +293,7 @@ def _courier(
         config.worker.lease_s,
         stop,
         departures,
+        config.shadow_titles,
     )
 
 
@@ -294,16 +304,31 @@ def _policy(retry: RetryConfig, attempts: int) -> RetryPolicy:
 # ---- the page and the API -----------------------------------------------------------------------
 
 
-def access_to(config: Config, store: Store) -> Access:
-    """Who may use the page and the API of a node."""
+@contextmanager
+def open_access(config: Config) -> Iterator[Access]:
+    """Who may use the page and the API, to be looked at or changed.
+
+    Raises
+    ------
+    ConfigurationInvalid, DatabaseUnavailable, SpoolUnavailable
+    """
+    trail = open_trail(config)
+    try:
+        with open_store(config) as store:
+            yield _access(config, store, trail)
+    finally:
+        trail.close()
+
+
+def _access(config: Config, store: Store, trail: AuditTrail) -> Access:
     limits = SessionLimits(
         idle=timedelta(minutes=config.web.idle_minutes),
         longest=timedelta(hours=config.web.session_hours),
     )
-    return Access(store.accounts, limits, _now, time.monotonic)
+    return Access(store.accounts, limits, _now, time.monotonic, trail.record)
 
 
-def web_parts(config: Config, store: Store) -> "Parts":
+def web_parts(config: Config, store: Store, trail: AuditTrail) -> "Parts":
     """What the page and the API are put together from."""
     from sij_node.metrics import Metrics  # noqa: PLC0415 - only this process needs these
     from sij_node.web.metrics import metrics_router  # noqa: PLC0415
@@ -312,12 +337,13 @@ def web_parts(config: Config, store: Store) -> "Parts":
     metrics = Metrics(config, store.table, store.contacts, store.spool)
     return Parts(
         config=config,
-        admin=partial(Admin, store.table),
-        access=access_to(config, store),
+        admin=partial(Admin.of, config, store.table),
+        access=_access(config, store, trail),
         spool=store.spool,
         echo=Sender(config.node.ae_title, config.delivery, config.listener.tls).echo,
         clock=_now,
         key=secret_key(config.node.data_folder),
+        record=trail.record,
         routers=(metrics_router(metrics.text, config.metrics),),
     )
 
@@ -338,8 +364,8 @@ def serve_page(config: Config, stop: threading.Event, announce: Callable[[str], 
     """
     from sij_node.web.app import create_app, serve  # noqa: PLC0415 - only this process needs it
 
-    with open_store(config) as store:
-        parts = web_parts(config, store)
+    with open_store(config) as store, audited(config, Role.WEB) as trail:
+        parts = web_parts(config, store, trail)
         secret = parts.access.first_invitation()
         if secret is not None:
             link = invitation_link(config, secret)

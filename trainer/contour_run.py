@@ -19,7 +19,7 @@ from trainer.contour_training import (
     read_slices,
     targets,
 )
-from trainer.experiment import CASES, Augmentation, Experiment, ExperimentInvalid
+from trainer.experiment import Augmentation, Experiment, ExperimentInvalid
 from trainer.fit import fit
 from trainer.team import Team, source_of_chance
 
@@ -57,14 +57,14 @@ def trained_contour(plan: Experiment, runs: Path, team: Team) -> tuple[ContourUN
     if team.leads:
         rules = walk_rules(settings)
         validation = range(*plan.cases.validation)
-        threshold = best_presence_threshold(network, runs / CASES, validation, rules)
+        threshold = best_presence_threshold(network, runs / plan.cases.folder, validation, rules)
         settings["presence_threshold"] = threshold
     return network, settings
 
 
 def _learn(network: ContourUNet, plan: Experiment, runs: Path, team: Team) -> None:
     generator = source_of_chance(plan.seed, team)
-    stock = read_slices(runs / CASES, range(*plan.cases.training)).on(team.device)
+    stock = read_slices(runs / plan.cases.folder, range(*plan.cases.training)).on(team.device)
     drawn = batches(stock, plan.batch, *CHANGES[plan.augmentation], generator)
     loss = _loss(plan, network.architecture, generator)
 

@@ -16,6 +16,7 @@ from models.lesion_resnet34 import LesionArchitecture, Pooling
 from models.roi import RoiRules
 from models.walk import WALKS
 from trainer.fields import Field
+from trainer.readers.plan import ReaderPlan, reader_plan
 
 RUNS_FOLDER = Path("runs")
 CASES = "cases"
@@ -42,11 +43,24 @@ class ExperimentInvalid(ValueError):
 
 @dataclass(frozen=True)
 class CaseSplit:
-    """Which phantom subjects serve for what: half-open ranges of seeds that never overlap."""
+    """Which cases serve for what: half-open ranges of numbers that never overlap.
+
+    Parameters
+    ----------
+    folder
+        Of prepared cases within the folder of runs; phantoms are drawn where it is left out, and
+        a case's number is then its seed.
+    """
 
     training: tuple[int, int]
     validation: tuple[int, int]
     test: tuple[int, int]
+    folder: str = CASES
+
+    @property
+    def are_phantoms(self) -> bool:
+        """Whether missing cases can be drawn."""
+        return self.folder == CASES
 
     def __post_init__(self) -> None:
         ranges = sorted((self.training, self.validation, self.test))
@@ -92,6 +106,8 @@ class Experiment:
         What a reader of the card should know, such as where the network leaves the paper.
     start
         Folder of the weights from which training goes on; empty for a fresh beginning.
+    readers
+        From which readings the lesion network learns, and how; None for true labels.
     """
 
     name: str
@@ -111,6 +127,7 @@ class Experiment:
     rate: Rate = Rate.FALLING
     notes: str = ""
     start: str = ""
+    readers: ReaderPlan | None = None
 
     @property
     def folder(self) -> str:
@@ -142,6 +159,8 @@ def read_experiment(path: Path) -> Experiment:
         for key, kinds in _CHOICES.items():
             if key in table:
                 table[key] = kinds(table[key])
+        if "readers" in table:
+            table["readers"] = reader_plan(table["readers"])
         if table.get("walk", "best") not in WALKS:
             raise ExperimentInvalid(f"walk {table['walk']!r} is not among {', '.join(WALKS)}")
         digest = hashlib.sha256(text).hexdigest()
@@ -151,8 +170,8 @@ def read_experiment(path: Path) -> Experiment:
         raise ExperimentInvalid(f"{path}: {error}; it needs kind, {wanted}") from error
 
 
-def _tuples(table: dict[str, list[int]]) -> dict[str, Any]:
-    return {key: tuple(value) for key, value in table.items()}
+def _tuples(table: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(value) if isinstance(value, list) else value for k, value in table.items()}
 
 
 def _architecture(kind: str, shape: dict[str, Any]) -> ContourArchitecture | LesionArchitecture:

@@ -14,12 +14,13 @@ from trainer.experiment import Experiment
 from trainer.team import Team
 
 RUN_RECORD = "run.json"
+PHANTOMS = "phantom cases drawn by trainer.phantom; no patient was involved"
 
 
 def training_record(plan: Experiment) -> dict[str, Any]:
     """What the card of a trained network says of its training."""
     return {
-        "data": "phantom cases drawn by trainer.phantom; no patient was involved",
+        "data": PHANTOMS if plan.cases.are_phantoms else f"a site's own: {plan.cases.folder}",
         "cases": asdict(plan.cases),
         "seed": plan.seed,
         "steps": plan.steps,
@@ -29,8 +30,19 @@ def training_record(plan: Experiment) -> dict[str, Any]:
         "code": code_version(),
         "torch": torch.__version__,
         "start": read_card(Path(plan.start)).sha256 if plan.start else "",
+        "readers": str(plan.readers.model) if plan.readers else "",
+        "pre_training": pre_training(plan.start),
         "notes": plan.notes,
     }
+
+
+def pre_training(start: str) -> dict[str, Any]:
+    """What the network that training went on from had learnt before; empty for a fresh one."""
+    if not start:
+        return {}
+    before = read_card(Path(start))
+    said = {key: before.training[key] for key in ("data", "notes") if key in before.training}
+    return {"name": before.name, "version": before.version} | said
 
 
 def code_version() -> str:

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from models.lesion_resnet34 import LesionArchitecture, LesionResNet34
 from models.preprocess import PREPROCESSING_VERSION
-from models.weights import INTENDED_USE, Card, load_network, save_network
-from trainer.cases import prepare_cases
+from models.weights import INTENDED_USE, OWN_INTENDED_USE, Card, load_network, save_network
+from trainer.cases import ready_cases
 from trainer.contour_run import continue_from, trained_contour
 from trainer.experiment import (
-    CASES,
     RUNS_FOLDER,
     Experiment,
     ExperimentInvalid,
@@ -27,10 +26,10 @@ from trainer.lesion_training import (
     chosen_settings,
     lesion_batches,
     lesion_logits,
-    lesion_loss,
     read_joints,
     reference_on,
 )
+from trainer.readers.lesson import lesson_of
 from trainer.record import record_run, training_record
 from trainer.team import Team, joined_team, source_of_chance
 
@@ -55,7 +54,7 @@ def train(
     weights: WeightsFolder = WEIGHTS_FOLDER,
     runs: RunsFolder = RUNS_FOLDER,
 ) -> None:
-    """Train a network on phantoms, choose its thresholds, and write its weights and card.
+    """Train a network, choose its thresholds, and write its weights and card.
 
     A run that was stopped goes on where it was. On several GPUs:
     torchrun --nproc-per-node 4 -m trainer train contour --experiment FILE
@@ -63,8 +62,7 @@ def train(
     plan = read_experiment(experiment)
     with joined_team() as team:
         if team.leads:
-            for seeds in (plan.cases.training, plan.cases.validation):
-                prepare_cases(range(*seeds), runs / CASES, plan.roi)
+            ready_cases(plan.cases, (plan.cases.training, plan.cases.validation), runs, plan.roi)
             record_run(plan, runs / plan.folder, team)
         team.wait()
         torch.manual_seed(plan.seed)
@@ -82,7 +80,7 @@ def _card(plan: Experiment, settings: dict[str, Any]) -> Card:
         plan.version,
         plan.architecture,
         PREPROCESSING_VERSION,
-        INTENDED_USE,
+        INTENDED_USE if plan.cases.are_phantoms else OWN_INTENDED_USE,
         training_record(plan),
         {},
         settings,
@@ -98,23 +96,26 @@ def _trained_lesion(
     continue_from(plan.start, network)
     network.to(team.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     generator = source_of_chance(plan.seed, replace(team, device=torch.device("cpu")))
-    joints = read_joints(runs / CASES, range(*plan.cases.training))
-    drawn = lesion_batches(joints, plan.batch, generator)
+    joints = read_joints(runs / plan.cases.folder, range(*plan.cases.training))
+    lesson = lesson_of(plan, network, joints)
+    lesson.module.to(team.device)
+    drawn = lesion_batches(lesson.joints, plan.batch, generator)
 
-    def loss_of_step(_: int) -> Tensor:
+    def loss_of_step(step: int) -> Tensor:
         squares, zones, positive = (part.to(team.device) for part in next(drawn))
         with team.device, team.mixed_precision():
             logits = lesion_logits(network, squares, zones)
-        return lesion_loss(logits.float(), positive)
+        return lesson.loss(logits.float(), positive, step / plan.steps)
 
-    fit(network, loss_of_step, plan, generator, runs / plan.folder, team)
+    fit(lesson.module, loss_of_step, plan, generator, runs / plan.folder, team)
     return network, {"roi": asdict(plan.roi)} | _chosen_settings(network.cpu(), plan, runs)
 
 
 def _chosen_settings(network: LesionResNet34, plan: Experiment, runs: Path) -> dict[str, Any]:
     first, last = plan.cases.validation
-    joints = read_joints(runs / CASES, range(first, last))
-    chosen = chosen_settings(answers(network, joints), f"phantom cases {first} to {last - 1}")
+    joints = read_joints(runs / plan.cases.folder, range(first, last))
+    kind = "phantom" if plan.cases.are_phantoms else "own"
+    chosen = chosen_settings(answers(network, joints), f"{kind} cases {first} to {last - 1}")
     return chosen | {"reference": asdict(reference_on(network, joints))}
 
 
@@ -132,7 +133,7 @@ def calibrate(
     loaded = load_network(folder)
     if not isinstance(loaded.network, LesionResNet34):
         raise ExperimentInvalid(f"{folder} holds no lesion network")
-    prepare_cases(range(*plan.cases.validation), runs / CASES, plan.roi)
+    ready_cases(plan.cases, (plan.cases.validation,), runs, plan.roi)
     settings = dict(loaded.card.settings) | _chosen_settings(loaded.network, plan, runs)
     save_network(loaded.network, replace(loaded.card, settings=settings, metrics={}), folder)
     for name in ("calibration", "thresholds", "thresholds_chosen"):

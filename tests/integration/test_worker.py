@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sij_node.analysis_process import AnalysisProcess, Order, Outcome
+from sij_node.dicom.comparison import Priors
 from sij_node.errors import InternalFault, WeightsRefused, WorkerLost
 from sij_node.jobs import Job, RetryPolicy, State, Step
 from sij_node.store.job_table import JobTable
@@ -39,10 +40,12 @@ def analysis(limit_s: float = 60, target=None) -> Iterator[AnalysisProcess]:
 
 
 @contextmanager
-def working(table: JobTable, limit_s: float = 60) -> Iterator[threading.Event]:
+def working(
+    table: JobTable, limit_s: float = 60, shadow: tuple[str, ...] = ()
+) -> Iterator[threading.Event]:
     stop = threading.Event()
     with analysis(limit_s) as process:
-        worker = Worker("worker 1", table, process, POLICY, 20, stop)
+        worker = Worker("worker 1", table, process, POLICY, 20, stop, shadow)
         thread = threading.Thread(target=worker.run, args=(0.05,))
         thread.start()
         try:
@@ -85,6 +88,27 @@ def test_a_study_is_analysed_and_its_results_wait_for_delivery(table: JobTable):
     assert [delivery.result for delivery in table.deliveries(job.job_id)] == list(RESULTS)
 
 
+def test_a_study_is_analysed_with_the_weights_that_a_person_asked_for(table: JobTable):
+    first = queue(table, "PACS", "1.2.3")
+
+    with working(table):
+        wait_for(table, first, State.DELIVERING)
+        again = table.reanalyse(table.get(first.job_id), "mia", "trial")
+        after = wait_for(table, again, State.DELIVERING, State.DELIVERED)
+
+    assert (after.weights_wanted, after.weights) == ("trial", "trial")
+
+
+def test_a_study_of_a_peer_in_shadow_mode_is_analysed_and_kept_back(table: JobTable):
+    job = queue(table, "PACS", "1.2.3")
+
+    with working(table, shadow=("PACS",)):
+        after = wait_for(table, job, State.NOT_SENT)
+
+    assert after.weights == "contour 1.0"
+    assert table.claim_delivery("courier") is None
+
+
 def test_an_order_says_who_the_results_are_for_and_what_it_has(table: JobTable):
     first = queue(table, "PACS", "1.2.3")
     with working(table):
@@ -102,14 +126,17 @@ def test_an_order_says_who_the_results_are_for_and_what_it_has(table: JobTable):
     table.register(received(2, "1.2.3"), 5, opens_job=True)
     late = table.settle(table.latest_for("1.2.3", "PACS"), "quiet")
     stop = threading.Event()
-    worker = Worker("w", table, Noting(children.child, (), 60), POLICY, 20, stop)
+    found = Priors((), ("late",))
+    noting = Noting(children.child, (), 60)
+    worker = Worker("w", table, noting, POLICY, 20, stop, priors_for=lambda job, received: found)
     thread = threading.Thread(target=worker.run, args=(0.05,))
     thread.start()
     wait_for(table, late, State.DELIVERING)
     stop.set()
     thread.join(PATIENCE_S)
 
-    assert [(order.destination, order.history) for order in orders] == [("PACS", (RESULTS,))]
+    (order,) = orders
+    assert (order.destination, order.history, order.priors) == ("PACS", (RESULTS,), found)
 
 
 def test_a_study_that_kills_its_process_fails_and_the_next_one_is_analysed(table: JobTable):

@@ -20,14 +20,14 @@ from trainer.readers.crossval import (
 )
 from trainer.readers.evaluate import agreement, confusions, judged, trial_scores
 from trainer.readers.figures import roc_points
-from trainer.readers.heads import HeadRules, folds_of, head_inputs, taught_heads
+from trainer.readers.heads import HeadRules, directions_of, folds_of, head_inputs, taught_heads
 from trainer.readers.models import readers_of
 from trainer.readers.plan import ReaderModel, ReaderPlan
 from trainer.readers.scores import (
     Judged,
     calibration_curve,
     calibration_error,
-    difference,
+    differences,
     intervals,
     resampled,
     scores_of,
@@ -151,6 +151,15 @@ def test_inputs_of_one_sequence_are_that_sequence_s_features():
     torch.testing.assert_close(both[..., : t1.shape[2]], t1)
 
 
+def test_heads_see_directions_of_variance_one_that_do_not_depend_on_each_other(trials):
+    inputs = head_inputs(trials["measure-like"].joints.features, QUICK)
+
+    along = directions_of(inputs, 7).along(inputs)
+
+    spread = torch.einsum("nhi,nhj->hij", along, along) / len(inputs)
+    torch.testing.assert_close(spread, torch.eye(7).expand(len(HEADS), 7, 7), atol=1e-3, rtol=0)
+
+
 def test_a_heavier_decay_leaves_smaller_weights(trials):
     trial = trials["measure-like"]
     readers = readers_of(ReaderPlan(ReaderModel.SOFT), 2, 3)
@@ -217,9 +226,11 @@ def test_a_better_model_s_difference_is_above_nothing():
     noise = np.random.default_rng(1).normal(0, 0.5, good.probability.shape)
     bad = replace(good, probability=np.clip(good.probability + noise, 0, 1))
 
-    middle, low, high = difference([good], [bad], "auc", 50, seed=0)
+    found = differences([good], [bad], ("auc", "brier"), 50, seed=0)
 
+    middle, low, high = found["auc"]
     assert 0 < low < middle < high
+    assert found["brier"][2] < 0
 
 
 def test_roc_curves_run_from_corner_to_corner_and_enclose_the_auc():

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from models.weights import INTENDED_USE, load_network, save_network
-from trainer.cases import prepare_cases, read_case
+from trainer.cases import read_case, ready_cases
 from trainer.evaluation.document import delineation_page
 from trainer.evaluation.figure import draw_distributions
 from trainer.evaluation.judgement import Judgement, judged
@@ -25,7 +25,7 @@ from trainer.evaluation.summary import (
     quality_use,
     summary,
 )
-from trainer.experiment import CASES, RUNS_FOLDER, Experiment, read_experiment
+from trainer.experiment import RUNS_FOLDER, Experiment, read_experiment
 from trainer.record import code_version, machine
 
 SHIPPED = "ours"
@@ -51,11 +51,11 @@ def evaluate_contour(
     """Measure the contour network, and others beside it, on test cases; write it on its card."""
     plan = read_experiment(experiment)
     seeds = range(*plan.cases.test)
-    prepare_cases(seeds, runs / CASES, plan.roi)
+    folder = ready_cases(plan.cases, (plan.cases.test,), runs, plan.roi)
     methods = [Method(SHIPPED, weights / "contour"), *map(_named, beside or ())]
     changed = ablations(weights / "contour") if ablate else []
     delineator = Delineator([*methods, *changed])
-    judgements = judgements_of(delineator, runs / CASES, seeds)
+    judgements = judgements_of(delineator, folder, seeds)
     resampling = Resampling.of(seeds)
     report = {
         "warning": INTENDED_USE,
@@ -147,8 +147,9 @@ def _write_on_card(
         for name in report["methods"]
     }
     loaded = load_network(folder)
+    kind = "phantom" if plan.cases.are_phantoms else "own"
     metrics = {
-        "measured on": f"{len(seeds)} phantom cases that training never saw",
+        "measured on": f"{len(seeds)} {kind} cases that training never saw",
         "command": report["command"],
         "code": report["code"],
         **scores,
