@@ -6,6 +6,7 @@ from trainer.benchmark import benchmark
 from trainer.encoder_import import import_encoder
 from trainer.evaluation.contours import evaluate_contour
 from trainer.evaluation.lesions import evaluate_lesion
+from trainer.evaluation.second import evaluate_second
 from trainer.nifti import import_nifti
 from trainer.own_cases import import_cases
 from trainer.phantom.export import phantom
@@ -26,6 +27,7 @@ app.command()(readers)
 evaluate = typer.Typer(help="Measure a network on its test cases.", no_args_is_help=True)
 evaluate.command("contour")(evaluate_contour)
 evaluate.command("lesion")(evaluate_lesion)
+evaluate.command("second")(evaluate_second)
 app.add_typer(evaluate, name="evaluate")
 
 

@@ -16,12 +16,14 @@ from trainer.baseline import LANDMARKS
 from trainer.cases import read_case, stored_case, write_case
 from trainer.contour_training import SliceStock, batches
 from trainer.evaluation.contours import evaluate_contour
+from trainer.evaluation.second import evaluate_second
 from trainer.experiment import read_experiment
 from trainer.fit import STEPS_PER_CHECKPOINT, fit
 from trainer.lesion_training import joint_samples, lesion_batches
 from trainer.phantom.case import PhantomOptions, make_case
 from trainer.train import Network, calibrate, train
 
+WEIGHTS = Path(__file__).parents[2] / "models" / "weights"
 RULES = RoiRules(size_px=48)
 STEPS = 2 * STEPS_PER_CHECKPOINT
 
@@ -229,3 +231,15 @@ def save_untrained(plan, folder, walk="best"):
     )
     torch.manual_seed(0)
     return save_network(build(plan.architecture).eval(), card, folder)
+
+
+def test_both_networks_are_measured_on_the_second_phantom(tmp_path):
+    evaluate_second(cases=2, first=3, weights=WEIGHTS, docs=tmp_path)
+
+    report = json.loads((tmp_path / "second_phantom.json").read_text())
+    page = (tmp_path / "second_phantom.md").read_text()
+    assert report["contours"]["of"] > 20
+    assert 0 <= report["contours"]["missed"][0] <= 1
+    assert all(one["of"] in (4, 16) for one in report["lesions"].values())
+    assert "not for clinical use" in page
+    assert report["command"] in page
