@@ -31,6 +31,7 @@ from sij_node.errors import (
     SignInThrottled,
     TemporarilyUnavailable,
     UnknownJob,
+    UnknownName,
     UnknownUser,
 )
 from sij_node.web.security import protect
@@ -46,6 +47,7 @@ STATUSES: Mapping[type[NodeError], int] = {
     RoleTooLow: 403,
     UnknownJob: 404,
     UnknownUser: 404,
+    UnknownName: 404,
     ResultUnknown: 404,
     ImagesCleared: 410,
     IllegalStep: 409,

@@ -27,8 +27,6 @@ ENVIRONMENT = Environment(
 )
 
 
-
-
 def commands(words: str) -> Markup:
     """Words with what stands between backticks set as a command; everything else stays text."""
     return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(words))))  # noqa: S704 - escaped

@@ -11,7 +11,7 @@ Cursor = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Of the ans
 Title = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,16}$")]
 """An AE title."""
 Uid = Annotated[str, StringConstraints(pattern=r"^[0-9.]{1,64}$")]
-Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{0,200}$")]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{0,200}$")]
 """Text of one line, as a person types it."""
 
 

@@ -184,8 +184,8 @@ def _answers(parts: Parts, overview: Overview, found: Iterable[Job]) -> list[Job
     """Jobs, with what stands for their patients."""
     listed = list(found)
     patients = overview.patients(job.study_uid for job in listed)
-    return [
-        JobAnswer.of(job, patient and parts.pseudonym(patient.patient_id, patient.issuer))
-        for job in listed
-        for patient in [patients.get(job.study_uid)]
-    ]
+    hidden = {
+        study: parts.pseudonym(patient.patient_id, patient.issuer)
+        for study, patient in patients.items()
+    }
+    return [JobAnswer.of(job, hidden.get(job.study_uid)) for job in listed]

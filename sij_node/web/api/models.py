@@ -124,7 +124,7 @@ class FindingAnswer(Answer):
     side: str
     region: str
     lesion: str
-    probability: float
+    probability: float | None
     threshold: float
     presence: str
 

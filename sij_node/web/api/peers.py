@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from sij_node.admin import Admin, Destination
-from sij_node.errors import DestinationUnavailable, UnknownName
+from sij_node.errors import UnknownName
 from sij_node.store.contacts import Contact, ContactTable
 from sij_node.web.api.asking import HoldAsked, Title
 from sij_node.web.api.models import DestinationAnswer, EchoAnswer, JobAnswer, PeerAnswer
@@ -34,11 +34,8 @@ def echo(person: Operator, parts: TheParts, ae_title: Title) -> EchoAnswer:
     peer = parts.config.peer_titled(ae_title)
     if peer is None:
         raise UnknownName(f"config.toml names no [[peer]] {ae_title}.")
-    try:
-        parts.echo(peer)
-    except DestinationUnavailable as error:
-        return EchoAnswer(answered=False, words=str(error))
-    return EchoAnswer(answered=True, words=f"{ae_title} answered the C-ECHO.")
+    error = parts.call(peer)
+    return EchoAnswer(answered=not error, words=error or f"{ae_title} answered the C-ECHO.")
 
 
 @router.post("/{ae_title}/hold")
