@@ -211,15 +211,22 @@ class Overview:
                 .where(deliveries.c.acknowledged_at.is_not(None))
                 .group_by(deliveries.c.destination)
             )
-            return dict(rows.tuples().all())
+            return {row[0]: row[1] for row in rows}
 
 
 def _fits(wanted: Wanted) -> ColumnElement[bool]:
+    source, words = _storable(wanted.source_ae), _storable(wanted.words.strip())
     return and_(
         jobs.c.state.in_([state.value for state in wanted.states]) if wanted.states else true(),
-        jobs.c.source_ae == wanted.source_ae if wanted.source_ae else true(),
-        _mentions(wanted.words.strip()) if wanted.words.strip() else true(),
+        jobs.c.source_ae == source if source else true(),
+        _mentions(words) if words else true(),
     )
+
+
+def _storable(text: str) -> str:
+    """Text from elsewhere without what no database takes."""
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    return whole.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def _mentions(words: str) -> ColumnElement[bool]:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from sij_node.jobs import State, Step
 from sij_node.store.overview import Happening
-from sij_node.web.shown.words import seconds_in_words
+from sij_node.web.shown.words import count, seconds_in_words
 
 
 class Range(StrEnum):
@@ -162,7 +162,8 @@ def failures(happenings: Sequence[Happening], slots: Slots) -> Chart:
     )
     analyses, deliveries, given_up = (_total(one) for one in series)
     summary = (
-        f"{analyses} analyses and {deliveries} deliveries were tried in vain; {given_up} given up."
+        f"Tried in vain: {count(analyses, 'analysis', 'analyses')} and "
+        f"{count(deliveries, 'delivery', 'deliveries')}; given up: {count(given_up, 'job')}."
         if analyses or deliveries or given_up
         else "Nothing went wrong."
     )
