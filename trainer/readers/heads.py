@@ -51,7 +51,7 @@ class HeadRules:
         Of the patients.
     """
 
-    decays: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
+    decays: tuple[float, ...] = (0.003, 0.01, 0.03)
     components: int = 16
     steps: int = 120
     rate: float = 0.05
