@@ -166,6 +166,7 @@ def _described(network: LesionResNet34, roi: NDArray[np.uint8] | None) -> NDArra
         return np.full((zones, network.architecture.embedding), np.nan, np.float32)
     stack = torch.from_numpy(roi)
     present = torch.ones(1, stack.shape[1], dtype=torch.bool)
-    with torch.inference_mode():
+    # As in training: bfloat16 is several times faster and alters a description by parts in 10,000.
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         seen = network.encode(stack[:1].float() / GREY_PER_UNIT, stack[1:], present)
-    return np.asarray(seen[0].numpy(), np.float32)
+    return np.asarray(seen[0].float().numpy(), np.float32)
