@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sij_node.jobs import Delivery, DeliveryState, Job, Result
+from sij_node.jobs import Delivery, DeliveryState, Job, Result, State
 from sij_node.store.tables import (
     deliveries,
     delivery_from,
