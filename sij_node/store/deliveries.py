@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sij_node.jobs import Delivery, DeliveryState, Job, Result, State
+from sij_node.jobs import Delivery, DeliveryState, Job, Result
 from sij_node.store.tables import (
     deliveries,
     delivery_from,
@@ -251,7 +251,15 @@ def scores_of(connection: Connection, job: Job, patient: Patient) -> tuple[Resul
     query = (
         select(results)
         .join(jobs, jobs.c.job_id == results.c.job_id)
-        .where(jobs.c.study_uid.in_(theirs), results.c.kind == "scores", results.c.file_name != "")
+        .where(
+            jobs.c.study_uid.in_(theirs),
+            results.c.kind == "scores",
+            results.c.file_name != "",
+            exists().where(
+                deliveries.c.result_uid == results.c.sop_instance_uid,
+                deliveries.c.state.not_in([GIVEN_UP, KEPT_BACK]),
+            ),
+        )
     )
     if not patient.issuer:
         query = query.where(jobs.c.source_ae == job.source_ae)
