@@ -98,6 +98,10 @@ class DestinationUnavailable(TemporarilyUnavailable):
     """A destination refused, aborted or did not answer."""
 
 
+class NoticeNotSent(TemporarilyUnavailable):
+    """A mail or a webhook's post was not taken; what it tells stays to be told."""
+
+
 class LeaseLost(TemporarilyUnavailable):
     """Another process took the job over; nothing of this attempt may be written."""
 

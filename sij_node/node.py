@@ -33,6 +33,7 @@ from sij_node.network.listener import Listener
 from sij_node.network.reception import Reception
 from sij_node.network.sender import Sender, Sent
 from sij_node.network.witness import Witness
+from sij_node.notices import channels_of
 from sij_node.readiness import Readiness, readiness_of
 from sij_node.schedule import Errand, Schedule
 from sij_node.store.account_table import AccountTable
@@ -52,6 +53,7 @@ from sij_node.store.secret_key import secret_key
 from sij_node.store.spool import Spool, instance_file_name
 from sij_node.study import ReceivedInstance, Registration
 from sij_node.visitors import Arrivals, Departures
+from sij_node.watchman import LOOK_S, Watchman
 from sij_node.worker import Worker
 
 if TYPE_CHECKING:
@@ -129,7 +131,12 @@ def listen(config: Config, stop: threading.Event) -> None:
             reception = _reception(config, store, arrivals)
             listener = Listener(config.listener, config.node.ae_title, config.peer, reception)
             me = this_process(Role.LISTENER)
-            schedule = _schedule(config, store, _signs_of_life(store, me, book))
+            watchman = Watchman(config, store.table.database, store.spool, channels_of(config))
+            errands = (
+                *_signs_of_life(store, me, book),
+                Errand("tell people what is wrong", LOOK_S, watchman.look),
+            )
+            schedule = _schedule(config, store, errands)
             listener.start()
             schedule.start()
             try:
