@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.acceptance import RULE, shows_joints
 from models.calibration import Calibration
+from models.contour_maps import contour_maps
 from models.contour_unet import ContourUNet
 from models.delineation import Contour, Delineation
 from models.evidence import SequenceFeatures, SquarePoint, head_evidence, seen_best
@@ -41,17 +43,15 @@ from models.roi import (
     slices_within,
 )
 from models.volume import Volume
-from models.walk import WalkRules, contours_from_maps
+from models.walk import WALKS, WalkRules, contours_from_maps
 from models.weights import LoadedNetwork, WeightsInvalid, check_known_case, load_network
 
 DeviceWish = Literal["auto", "cpu", "cuda"]
 Progress = Callable[[str], None]
 
-_SLICES_AT_ONCE = 8
-
 
 class NoJointSeen(ValueError):
-    """Neither sequence shows a sacroiliac joint on any slice."""
+    """Neither sequence shows the sacroiliac joints."""
 
 
 @dataclass(frozen=True)
@@ -182,14 +182,14 @@ class Analyser:
             torch.set_num_threads(threads)
         place = _chosen_device(device)
         contour, lesion = (_ready(weights_folder / name, place) for name in ("contour", "lesion"))
-        if not isinstance(contour.network, ContourUNet):
+        if not isinstance(contour.network, ContourUNet) or not contour.network.gives_fields:
             raise WeightsInvalid(f"{weights_folder / 'contour'} holds no contour network")
         if not isinstance(lesion.network, LesionResNet34):
             raise WeightsInvalid(f"{weights_folder / 'lesion'} holds no lesion network")
         return cls(
             contour.network,
             lesion.network,
-            _walk_rules(contour.card.settings),
+            walk_rules(contour.card.settings),
             _roi_rules(lesion.card.settings),
             _calibration(lesion.card.settings),
             _thresholds(lesion.card.settings),
@@ -211,14 +211,14 @@ class Analyser:
         Raises
         ------
         NoJointSeen
-            If no slice of either volume shows a joint.
+            If neither volume shows the joints as a study of them would.
         """
         stages = _Stages(progress)
         stages.begin("delineation")
         upright = (canonical(t1), canonical(stir))
         seen = [self.delineate(volume) for volume in upright]
-        if not any(sighting.delineation.contours for sighting in seen):
-            raise NoJointSeen("no sacroiliac joint was seen on any T1 or STIR slice")
+        if not shows_joints([sighting.delineation for sighting in seen]):
+            raise NoJointSeen(f"no sacroiliac joint was seen for certain: {RULE}")
         stages.begin("regions")
         t1_contours = carried(seen[0].delineation, upright[0], t1)
         stir_contours = carried(seen[1].delineation, upright[1], stir)
@@ -248,12 +248,9 @@ class Analyser:
 
     def delineate(self, volume: Volume) -> Sighting:
         """The contours on every slice of a canonical volume."""
-        images = network_slices(volume)
-        with torch.inference_mode():
-            stacks = torch.split(images, _SLICES_AT_ONCE)
-            maps = [self.contour(self._placed(stack)).float().cpu() for stack in stacks]
+        maps = contour_maps(self.contour, network_slices(volume), self.walk_rules.mirrored)
         frame = frame_of(volume)
-        found = contours_from_maps(torch.cat(maps).numpy(), self.walk_rules)
+        found = contours_from_maps(maps.numpy(), self.walk_rules)
         return Sighting(
             volume,
             Delineation(
@@ -263,9 +260,6 @@ class Analyser:
                 )
             ),
         )
-
-    def _placed(self, images: Tensor) -> Tensor:
-        return images.to(self.device, memory_format=torch.channels_last)
 
     def _score(
         self, seen: list[Sighting], labels: list[NDArray[np.uint8]], box: RoiBox
@@ -404,13 +398,32 @@ def _identity(loaded: LoadedNetwork, device: torch.device) -> NetworkIdentity:
     return NetworkIdentity(card.name, card.version, card.sha256, card.intended_use, str(device))
 
 
-def _walk_rules(settings: Mapping[str, Any]) -> WalkRules:
+def walk_rules(settings: Mapping[str, Any]) -> WalkRules:
+    """How a contour network's maps are read, by the settings of its card.
+
+    Parameters
+    ----------
+    settings
+        ``presence_threshold``, and ``walk`` where it is "literal", the paper's.
+
+    Raises
+    ------
+    WeightsInvalid
+        If a setting is missing or impossible.
+    """
+    base = WALKS.get(settings.get("walk", "best"))
     try:
-        return replace(WalkRules(), presence_threshold=float(settings["presence_threshold"]))
+        threshold = float(settings["presence_threshold"])
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsInvalid(
             f"the contour network's card has no usable settings: {error}"
         ) from error
+    if base is None:
+        raise WeightsInvalid(
+            f"the contour network's card asks for the walk {settings['walk']!r}; "
+            f"known are {', '.join(WALKS)}"
+        )
+    return replace(base, presence_threshold=threshold)
 
 
 def _roi_rules(settings: Mapping[str, Any]) -> RoiRules:

@@ -38,15 +38,18 @@ class ContourArchitecture:
     fold
         The image is folded ``fold × fold`` pixels into one before the first level and the answer
         unfolded after the last, which loses no pixel. 1 is the plain U-Net.
+    channels_per_joint
+        4 for source, sink and field; 21 for the baseline's landmarks.
     """
 
     width: int = 16
     levels: int = 5
     fold: int = 2
+    channels_per_joint: int = CHANNELS_PER_JOINT
 
     def __post_init__(self) -> None:
-        if min(self.width, self.levels, self.fold) < 1:
-            raise ValueError(f"width, levels and fold must be 1 or more, got {self}")
+        if min(self.width, self.levels, self.fold, self.channels_per_joint) < 1:
+            raise ValueError(f"width, levels, fold and channels must be 1 or more, got {self}")
 
 
 def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
@@ -61,7 +64,7 @@ def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class ContourUNet(nn.Module):
-    """A U-Net with eight output channels, four per joint.
+    """A U-Net with the same output channels for both joints, four each.
 
     Parameters
     ----------
@@ -74,7 +77,7 @@ class ContourUNet(nn.Module):
         self.architecture = architecture
         widths = [architecture.width * 2**level for level in range(architecture.levels)]
         folded = architecture.fold**2
-        outputs = CHANNELS_PER_JOINT * len(SIDES) * folded
+        outputs = architecture.channels_per_joint * len(SIDES) * folded
         inputs = [folded, *widths[:-1]]
         self.down = nn.ModuleList(map(_double_convolution, inputs, widths))
         self.up = nn.ModuleList(
@@ -82,6 +85,11 @@ class ContourUNet(nn.Module):
         )
         self.merge = nn.ModuleList(_double_convolution(2 * here, here) for here in widths[:-1])
         self.head = nn.Conv2d(widths[0], outputs, 1)
+
+    @property
+    def gives_fields(self) -> bool:
+        """False for the baseline, whose channels are landmarks."""
+        return self.architecture.channels_per_joint == CHANNELS_PER_JOINT
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps of both joints.

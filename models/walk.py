@@ -1,31 +1,38 @@
 """From the network's maps to contours: start at the upper end and follow the field downwards.
 
 All joints of all slices walk at once. A walk that loses its way is replaced by the cheapest
-path along the ridge on which the field converges.
+path along the ridge on which the field converges. Where a slice offers several upper or lower
+ends, each pair is walked and the contour is taken whose own field is most like the one seen.
 
-Source: paper, "Delineating the sacroiliac joints"; the fallback is ours.
+Source: paper, "Delineating the sacroiliac joints"; all but the walk itself is ours.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby, product
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import dijkstra
 
 from models.contour_unet import CHANNELS_PER_JOINT, FIELD_COLUMN, FIELD_ROW, SIDES, SINK, SOURCE
+from models.ends import clear_peaks, peaks, shown
+from models.field import Grid, blended_field
 from models.findings import Side
-
-_PARABOLA_PX = 2
-"""A peak is refined from values this far to either side, which steadies it against noise."""
+from models.ridge import geodesic
 
 Maps = NDArray[np.float32]
 Points = NDArray[np.float64]
 
+_MARGIN_PX, _STRIDE_PX, _REACH_PX = 12, 3, 10.0
+"""Fields are compared this far around the routes, at every third pixel, mostly near them."""
+
+_SHORTEST_PX = 4.0
+
 
 @dataclass(frozen=True)
 class WalkRules:
-    """How far, how fine and how long to walk; lengths in network pixels.
+    """How the network's maps are read; lengths in network pixels.
 
     Parameters
     ----------
@@ -34,12 +41,26 @@ class WalkRules:
     step_px
         Length of a step.
     arrival_px
-        The walk ends this close to the sink, or where the sink's heatmap reaches
-        `arrival_heat`.
+        The walk ends this close to the sink, or up to three times as far where the sink's heatmap
+        reaches `arrival_heat`.
     detour
         A walk longer than this many times the straight way (and 20 px more) is lost.
     points
         Equally spaced points of a finished contour.
+    between_pixels
+        The field is read between pixels (bilinear); else that of the nearest pixel.
+    fallback
+        A lost walk is replaced by the path along the ridge; else its contour is missed.
+    mirrored
+        The network also sees each slice mirrored, and its answers are averaged.
+    contiguous
+        A joint is on neighbouring slices: holes are filled, lone slices dropped.
+    ends
+        As many upper and lower ends of a slice are tried; 1 is the highest peaks only.
+    agreement
+        How much a route whose own field differs from the one seen is disliked.
+    length_bonus
+        In doubt the longer route, which leaves out no part of the joint: its gain per pixel.
     """
 
     presence_threshold: float = 0.1
@@ -48,6 +69,26 @@ class WalkRules:
     arrival_heat: float = 0.5
     detour: float = 2.0
     points: int = 24
+    between_pixels: bool = True
+    fallback: bool = True
+    mirrored: bool = True
+    contiguous: bool = True
+    ends: int = 3
+    agreement: float = 8.0
+    length_bonus: float = 0.01
+
+
+LITERAL_RULES = WalkRules(
+    arrival_px=1.0,
+    between_pixels=False,
+    fallback=False,
+    mirrored=False,
+    contiguous=False,
+    ends=1,
+)
+"""The walk as the paper states it."""
+
+WALKS = {"best": WalkRules(), "literal": LITERAL_RULES}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +103,24 @@ class WalkedContour:
     """False where the fallback had to find the way."""
 
 
+@dataclass(frozen=True, eq=False)
+class Route:
+    """A pair of ends that may belong together; joints are numbered slice by slice."""
+
+    joint: int
+    source: Points
+    sink: Points
+    heat: float
+
+
 def contours_from_maps(maps: Maps, rules: WalkRules) -> tuple[WalkedContour, ...]:
     """Every contour that the network's maps show.
 
     Parameters
     ----------
     maps
-        ``(slices, 8, size, size)`` as the contour network gives them.
+        ``(slices, 8, size, size)`` as the contour network gives them, all slices of one volume
+        in order.
     rules
         Thresholds and lengths.
 
@@ -80,83 +132,150 @@ def contours_from_maps(maps: Maps, rules: WalkRules) -> tuple[WalkedContour, ...
     """
     slices, _, size, _ = maps.shape
     joints = maps.reshape(slices * len(SIDES), CHANNELS_PER_JOINT, size, size)
-    sources, source_peaks = peaks(joints[:, SOURCE])
-    sinks, sink_peaks = peaks(joints[:, SINK])
-    certainty = np.clip(source_peaks, 0, 1) * np.clip(sink_peaks, 0, 1)
-    present = np.flatnonzero(certainty > rules.presence_threshold)
-    paths = walk(joints[present], sources[present], sinks[present], rules)
+    certainty = presence_certainty(joints)
+    present = np.flatnonzero(_present(certainty, rules))
+    if not len(present):
+        return ()
+    routes = _routes(joints, present, rules)
+    paths = walk(
+        joints,
+        np.array([route.joint for route in routes], dtype=np.intp),
+        np.array([route.source for route in routes]).reshape(-1, 2),
+        np.array([route.sink for route in routes]).reshape(-1, 2),
+        rules,
+    )
     contours = []
-    for joint, path in zip(present, paths, strict=True):
+    for joint, tried in groupby(zip(routes, paths, strict=True), key=lambda one: one[0].joint):
         field = joints[joint, [FIELD_ROW, FIELD_COLUMN]]
-        line = geodesic(field, sources[joint], sinks[joint]) if path is None else path
-        quality = float(np.sqrt(certainty[joint])) * (0.5 if path is None else 1.0)
-        slice_index, side = divmod(int(joint), len(SIDES))
-        even = evenly_spaced(line, rules.points)
-        contours.append(WalkedContour(slice_index, SIDES[side], even, quality, path is not None))
+        ways = list(tried)
+        if not rules.fallback and all(path is None for _, path in ways):
+            continue
+        line, walked = _best(field, ways, rules)
+        quality = float(np.sqrt(certainty[joint])) * (1.0 if walked else 0.5)
+        slice_index, side = divmod(joint, len(SIDES))
+        contours.append(WalkedContour(slice_index, SIDES[side], line, quality, walked))
     return tuple(contours)
 
 
-def peaks(heatmaps: Maps) -> tuple[Points, NDArray[np.float64]]:
-    """Place and height of each heatmap's peak.
-
-    Parameters
-    ----------
-    heatmaps
-        ``(n, size, size)``.
-
-    Returns
-    -------
-    tuple
-        (row, column) refined below a pixel by the parabola through the heatmap's logarithm, which
-        is exact for a Gaussian, ``(n, 2)``; heights ``(n,)``.
-    """
-    count, rows, columns = heatmaps.shape
-    best = heatmaps.reshape(count, -1).argmax(axis=1)
-    row, column = (
-        np.clip(at, _PARABOLA_PX, size - 1 - _PARABOLA_PX)
-        for at, size in zip(np.unravel_index(best, (rows, columns)), (rows, columns), strict=True)
-    )
-    each = np.arange(count)
-    offsets = []
-    for down, right in ((_PARABOLA_PX, 0), (0, _PARABOLA_PX)):
-        before, here, after = (
-            np.log(np.maximum(heatmaps[each, row + way * down, column + way * right], 1e-3))
-            for way in (-1, 0, 1)
-        )
-        bend = np.minimum(before - 2 * here + after, -1e-3)
-        offsets.append(np.clip(0.5 * (before - after) / bend, -0.5, 0.5) * _PARABOLA_PX)
-    heights = heatmaps.reshape(count, -1)[each, best].astype(np.float64)
-    return np.stack([row, column], axis=1) + np.stack(offsets, axis=1), heights
-
-
-def walk(joints: Maps, sources: Points, sinks: Points, rules: WalkRules) -> list[Points | None]:
-    """Follow every joint's field from its source until its sink is near.
+def presence_certainty(joints: Maps, last: int = SINK) -> NDArray[np.float64]:
+    """How surely each joint is there: the product of its ends' highest heat, 0 to 1.
 
     Parameters
     ----------
     joints
-        ``(n, 4, size, size)``.
+        ``(n, channels, size, size)``, the heatmap of the superior end first.
+    last
+        The channel of the inferior end's heatmap.
+    """
+    heights = [peaks(joints[:, channel])[1].clip(0, 1) for channel in (SOURCE, last)]
+    return np.asarray(heights[0] * heights[1])
+
+
+def _present(certainty: NDArray[np.float64], rules: WalkRules) -> NDArray[np.bool_]:
+    of_sides = certainty.reshape(-1, len(SIDES)).T
+    there = [shown(one, rules.presence_threshold, rules.contiguous) for one in of_sides]
+    return np.stack(there, axis=1).ravel()
+
+
+def _routes(joints: Maps, present: NDArray[np.intp], rules: WalkRules) -> list[Route]:
+    """Pairs of ends of each joint that is present: the lower end lies below the upper."""
+    sources = clear_peaks(joints[present, SOURCE], rules.ends)
+    sinks = clear_peaks(joints[present, SINK], rules.ends)
+    routes: list[Route] = []
+    for joint, source, sink in zip(present.tolist(), sources, sinks, strict=True):
+        pairs = [
+            Route(joint, begin, end, float(warm * hot))
+            for (begin, warm), (end, hot) in product(
+                zip(*source, strict=True), zip(*sink, strict=True)
+            )
+        ]
+        downwards = [one for one in pairs if one.sink[0] - one.source[0] > _SHORTEST_PX]
+        routes += downwards if rules.ends > 1 and downwards else pairs[:1]
+    return routes
+
+
+def _best(
+    field: Maps, tried: Sequence[tuple[Route, Points | None]], rules: WalkRules
+) -> tuple[Points, bool]:
+    """The line of the best of a joint's routes that were walked, and whether there is one.
+
+    Where no walk arrived, the ridge between the highest peaks is taken.
+    """
+    walked = [
+        (route, evenly_spaced(path, rules.points)) for route, path in tried if path is not None
+    ]
+    if not walked:
+        surest = max((route for route, _ in tried), key=lambda route: route.heat)
+        return evenly_spaced(geodesic(field, surest.source, surest.sink), rules.points), False
+    lines = np.array([line for _, line in walked])
+    if len(lines) == 1:
+        return lines[0], True
+    heats = np.array([route.heat for route, _ in walked])
+    lengths = np.linalg.norm(np.diff(lines, axis=1), axis=2).sum(axis=1)
+    score = np.log(np.maximum(heats, 1e-4)) + rules.length_bonus * lengths
+    return lines[int(np.argmax(score - rules.agreement * disagreement(field, lines)))], True
+
+
+def disagreement(field: Maps, lines: Points) -> NDArray[np.float64]:
+    """How far the field of each line is from the one that was seen.
+
+    Parameters
+    ----------
+    field
+        ``(2, size, size)``, (row, column) components.
+    lines
+        ``(n, points, 2)``; compared on the same pixels, those around any of them.
+
+    Returns
+    -------
+    NDArray
+        Mean squared length of the difference, ``(n,)``: 0 for the same field, 4 for the opposite.
+    """
+    size = field.shape[-1]
+    low = np.maximum(np.floor(lines.min(axis=(0, 1))).astype(int) - _MARGIN_PX, 0)
+    high = np.minimum(np.ceil(lines.max(axis=(0, 1))).astype(int) + _MARGIN_PX + 1, size)
+    rows, columns = (np.arange(*ends, _STRIDE_PX) for ends in zip(low, high, strict=True))
+    grid = Grid(torch.from_numpy(rows).float(), torch.from_numpy(columns).float())
+    own, distance = (part.numpy() for part in blended_field(torch.from_numpy(lines).float(), grid))
+    weights = np.exp(-(distance.min(axis=0) ** 2) / (2 * _REACH_PX**2))
+    apart = ((own - field[:, rows[:, None], columns]) ** 2).sum(axis=1)
+    return np.asarray((apart * weights).sum(axis=(1, 2)) / weights.sum(), dtype=np.float64)
+
+
+def walk(
+    joints: Maps, which: NDArray[np.intp], sources: Points, sinks: Points, rules: WalkRules
+) -> list[Points | None]:
+    """Follow the field from every source until its sink is near.
+
+    Parameters
+    ----------
+    joints
+        ``(joints, 4, size, size)``.
+    which
+        The joint of each walk, ``(n,)``.
     sources, sinks
         ``(n, 2)``, (row, column).
 
     Returns
     -------
     list
-        The path of each joint, source first and sink last, shape ``(steps, 2)``; None where the
+        The path of each walk, source first and sink last, shape ``(steps, 2)``; None where the
         walk left the image or did not arrive in time.
     """
-    if not len(joints):
+    if not len(which):
         return []
     budget = np.linalg.norm(sinks - sources, axis=1) * rules.detour + 20
     steps = int(np.ceil(budget.max() / rules.step_px))
-    place, arrived_at = sources.copy(), np.full(len(joints), -1)
+    place, arrived_at = sources.copy(), np.full(len(which), -1)
     track = np.empty((steps + 1, *sources.shape))
+    read = _read_between if rules.between_pixels else _read_nearest
     for step in range(steps + 1):
         track[step] = place
-        heading, heat = _read(joints, place)
-        near = np.linalg.norm(place - sinks, axis=1) <= rules.arrival_px
+        heading, heat = read(joints, which, place)
+        left_px = np.linalg.norm(place - sinks, axis=1)
+        warm = (heat >= rules.arrival_heat) & (left_px <= 3 * rules.arrival_px)
         on_time = step * rules.step_px <= budget
-        arrived_at[(arrived_at < 0) & (near | (heat >= rules.arrival_heat)) & on_time] = step
+        arrived_at[(arrived_at < 0) & ((left_px <= rules.arrival_px) | warm) & on_time] = step
         if (arrived_at >= 0).all():
             break
         length = np.linalg.norm(heading, axis=1, keepdims=True)
@@ -167,71 +286,35 @@ def walk(joints: Maps, sources: Points, sinks: Points, rules: WalkRules) -> list
     ]
 
 
-def _read(joints: Maps, places: Points) -> tuple[Points, NDArray[np.float64]]:
-    """Field and sink heat at one place per joint, bilinear; the border continues outwards."""
+_READ = np.array([FIELD_ROW, FIELD_COLUMN, SINK])
+
+
+def _read_between(
+    joints: Maps, which: NDArray[np.intp], places: Points
+) -> tuple[Points, NDArray[np.float64]]:
+    """Field and sink heat at each place, bilinear; the border continues outwards."""
     size = joints.shape[-1]
     inside = np.clip(places, 0, size - 1)
     low = np.minimum(inside.astype(np.intp), size - 2)
     share = inside - low
-    which = np.arange(len(joints))[:, None]
-    channels = np.array([FIELD_ROW, FIELD_COLUMN, SINK])
     (row, column), (down, right) = low.T[..., None], share.T[..., None]
+    one = which[:, None]
     value = (
-        joints[which, channels, row, column] * (1 - down) * (1 - right)
-        + joints[which, channels, row + 1, column] * down * (1 - right)
-        + joints[which, channels, row, column + 1] * (1 - down) * right
-        + joints[which, channels, row + 1, column + 1] * down * right
+        joints[one, _READ, row, column] * (1 - down) * (1 - right)
+        + joints[one, _READ, row + 1, column] * down * (1 - right)
+        + joints[one, _READ, row, column + 1] * (1 - down) * right
+        + joints[one, _READ, row + 1, column + 1] * down * right
     )
     return value[:, :2], value[:, 2]
 
 
-def geodesic(field: Maps, source: Points, sink: Points, border_px: int = 20) -> Points:
-    """The cheapest path from source to sink along the ridge on which the field converges.
-
-    Parameters
-    ----------
-    field
-        ``(2, size, size)``, (row, column) components.
-    source, sink
-        (row, column).
-    border_px
-        How far the path may leave the box that both ends span.
-
-    Returns
-    -------
-    NDArray
-        ``(n, 2)``, source first and sink last.
-    """
-    size = field.shape[-1]
-    ends = np.clip(np.rint([source, sink]).astype(int), 0, size - 1)
-    low = np.maximum(ends.min(axis=0) - border_px, 0)
-    high = np.minimum(ends.max(axis=0) + border_px + 1, size)
-    window = field[:, low[0] : high[0], low[1] : high[1]]
-    divergence = np.gradient(window[0], axis=0) + np.gradient(window[1], axis=1)
-    cost = 1 / (0.05 + np.maximum(0, -divergence))
-    first, last = np.ravel_multi_index(tuple((ends - low).T), cost.shape)
-    _, before = dijkstra(_grid_graph(cost), indices=first, return_predecessors=True)
-    nodes = [last]
-    while nodes[-1] != first:
-        nodes.append(before[nodes[-1]])
-    inner = np.stack(np.unravel_index(nodes[::-1], cost.shape), axis=1)[1:-1] + low
-    return np.vstack([source, inner, sink]).astype(np.float64)
-
-
-def _grid_graph(cost: NDArray[np.floating]) -> coo_array:
-    """Eight-connected pixels; an edge costs its length times the mean cost of its ends."""
-    rows, columns = cost.shape
-    number = np.arange(cost.size).reshape(cost.shape)
-    starts, ends, weights = [], [], []
-    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        here = (slice(0, rows - down), slice(max(0, -right), columns - max(0, right)))
-        there = (slice(down, rows), slice(max(0, right), columns + min(0, right)))
-        starts.append(number[here].ravel())
-        ends.append(number[there].ravel())
-        weights.append((np.hypot(down, right) * (cost[here] + cost[there]) / 2).ravel())
-    start, end, weight = (np.concatenate(part) for part in (starts, ends, weights))
-    both = (np.concatenate([weight, weight]), (np.r_[start, end], np.r_[end, start]))
-    return coo_array(both, shape=(cost.size, cost.size)).tocsr()
+def _read_nearest(
+    joints: Maps, which: NDArray[np.intp], places: Points
+) -> tuple[Points, NDArray[np.float64]]:
+    """Field and sink heat of the pixel that is nearest to each place."""
+    row, column = np.clip(np.rint(places), 0, joints.shape[-1] - 1).astype(np.intp).T[..., None]
+    value = joints[which[:, None], _READ, row, column].astype(np.float64)
+    return value[:, :2], value[:, 2]
 
 
 def evenly_spaced(line: Points, count: int) -> Points:

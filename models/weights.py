@@ -27,6 +27,7 @@ from models.preprocess import PREPROCESSING_VERSION
 
 CARD_NAME, TENSORS_NAME = "card.json", "weights.safetensors"
 INTENDED_USE = "Trained on phantoms, not for clinical use"
+OWN_INTENDED_USE = "Trained on a site's own cases, for research, not for clinical use"
 KNOWN_CASE_TOLERANCE = 0.02
 _KNOWN_SLICES, _KNOWN_SIDE_PX = 3, 64
 

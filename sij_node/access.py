@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from sij_node import audit
 from sij_node.accounts import (
     INVITATION_LASTS,
     TOKEN_PREFIX,
@@ -34,6 +35,8 @@ from sij_node.errors import (
 from sij_node.store.account_table import AccountTable
 
 FIRST_USER = "admin"
+_PROVIDER = "identity provider"
+"""Recorded as who added somebody or gave them another role."""
 AT_ONCE = 2
 """Passwords checked at one time: each takes 64 MB and a good part of a processor."""
 LONGEST_TOKEN = timedelta(days=366)
@@ -47,12 +50,15 @@ class Access:
     ----------
     monotonic
         Seconds; measures the waits after failed attempts.
+    record
+        Takes messages of the audit trail.
     """
 
     table: AccountTable
     limits: SessionLimits
     clock: Callable[[], datetime]
     monotonic: Callable[[], float]
+    record: Callable[[audit.Message], None]
     hasher: PasswordHasher = field(default_factory=PasswordHasher)
     throttle: Throttle = field(default_factory=Throttle)
     by_address: Throttle = field(default_factory=lambda: Throttle(free=30))
@@ -70,8 +76,8 @@ class Access:
         try:
             self.table.user(FIRST_USER)
         except UnknownUser:
-            self._add(FIRST_USER, Role.ADMINISTRATOR, "first start")
-        return self._invite(FIRST_USER, None)
+            return self.add(FIRST_USER, Role.ADMINISTRATOR, "first start")
+        return self._invite(FIRST_USER)
 
     def users(self) -> tuple[User, ...]:
         """Everybody, by name."""
@@ -85,8 +91,9 @@ class Access:
         AccountUnusable
             If the name is taken or cannot be one.
         """
-        user = self._add(checked_name(name), role, who)
-        return self._invite(user.name, None)
+        user = User(checked_name(name), role, "", "", disabled=False, created_at=self.clock())
+        self.table.add_user(user, self._change(who, "add user", f"user {user.name}", role.value))
+        return self._invite(user.name)
 
     def invite_again(self, name: str, who: str) -> str:
         """A new invitation; the former password holds until another is set.
@@ -175,8 +182,31 @@ class Access:
             self.throttle.failed(origin, now_s)
             self.by_address.failed(address, now_s)
             self.by_name.failed(given, now_s)
+            self.record(audit.user_authentication(given, address, failure="wrong password"))
             raise SignInFailed("Name or password is wrong. Try again, or ask for a new invitation.")
         self.throttle.succeeded(origin)
+        return self.open_session(user, address)
+
+    def sign_in_by_provider(self, subject: str, name: str, role: Role, address: str) -> str:
+        """Open a session for somebody whom an identity provider has vouched for.
+
+        Who comes for the first time is added; role and standing at the provider hold here.
+
+        Parameters
+        ----------
+        subject
+            Issuer and subject, which never change.
+
+        Raises
+        ------
+        SignInFailed
+            If they were shut out here, or their name is somebody else's.
+        """
+        user = self.table.user_of_subject(subject) or self._add_by_subject(subject, name, role)
+        if user.disabled:
+            raise SignInFailed(f"User {user.name} is disabled here. Ask an administrator.")
+        if user.role is not role:
+            self.set_role(user.name, role, _PROVIDER)
         return self.open_session(user, address)
 
     # ---- sessions ------------------------------------------------------------------------
@@ -186,6 +216,7 @@ class Access:
         secret, now = new_secret(), self.clock()
         session = Session(hash_of(secret), user.name, address, now, now)
         self.table.open_session(session, now - self.limits.longest)
+        self.record(audit.user_authentication(user.name, address))
         return secret
 
     def person_of_session(self, secret: str, noticed: bool = True) -> Person | None:
@@ -208,9 +239,12 @@ class Access:
             self.table.note_use(session, now)
         return Person(user.name, user.role)
 
-    def sign_out(self, secret: str) -> None:
-        """End a session."""
-        self.table.close_session(hash_of(secret))
+    def sign_out(self, secret: str, address: str) -> None:
+        """End a session, if it has not ended already."""
+        found = self.table.session(hash_of(secret))
+        if found is not None:
+            self.table.close_session(hash_of(secret))
+            self.record(audit.user_authentication(found[1].name, address, login=False))
 
     # ---- tokens --------------------------------------------------------------------------
 
@@ -260,17 +294,26 @@ class Access:
 
     # ---- within --------------------------------------------------------------------------
 
-    def _add(self, name: str, role: Role, who: str) -> User:
-        user = User(name, role, "", "", disabled=False, created_at=self.clock())
-        self.table.add_user(user, self._change(who, "add user", f"user {name}", role.value))
+    def _add_by_subject(self, subject: str, name: str, role: Role) -> User:
+        try:
+            user = User(checked_name(name), role, "", subject, False, self.clock())
+            change = self._change(_PROVIDER, "add user", f"user {user.name}", role.value)
+            self.table.add_user(user, change)
+        except AccountUnusable as error:
+            raise SignInFailed(
+                f"You cannot be added under the name that the identity provider gives: {error}"
+            ) from error
         return user
 
-    def _invite(self, name: str, change: Change | None) -> str:
+    def _invite(self, name: str, change: Change | None = None) -> str:
         secret = new_secret()
         self.table.invite(name, hash_of(secret), self.clock() + INVITATION_LASTS, change)
         return secret
 
     def _change(self, who: str, action: str, subject: str, note: str = "") -> Change:
+        """A change that is about to be made, which the audit trail gets to know."""
+        what = f"{action} {subject} {note}".strip()
+        self.record(audit.security_alert(audit.Alert.USER_CHANGED, what, audit.Person(who)))
         return Change(self.clock(), who, action, subject, note)
 
     def _user_or_none(self, name: str) -> User | None:

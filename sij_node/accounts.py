@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sij_node.errors import AccountUnusable
+from sij_node.errors import AccountUnusable, RoleTooLow, SignInNeeded
 
 MIN_PASSWORD, MAX_PASSWORD = 12, 256
 """Characters of a password (NIST SP 800-63B asks for length, not for kinds of characters)."""
@@ -56,6 +56,15 @@ class User:
     disabled: bool
     created_at: datetime
 
+    @property
+    def standing(self) -> str:
+        """Whether they can come in, and how."""
+        if self.disabled:
+            return "disabled"
+        if self.openid_subject:
+            return "by OpenID Connect"
+        return "by password" if self.password_hash else "invited"
+
 
 @dataclass(frozen=True)
 class Session:
@@ -94,11 +103,31 @@ class Person:
     ----------
     token_id
         The token they came with; None for a session.
+    address
+        Where they are, as far as it is known.
     """
 
     name: str
     role: Role
     token_id: int | None = None
+    address: str = ""
+
+
+def needed(person: Person | None, role: Role) -> Person:
+    """Whoever asks, if they may do what `role` may.
+
+    Raises
+    ------
+    SignInNeeded, RoleTooLow
+    """
+    if person is None:
+        raise SignInNeeded("Nobody is signed in, or the session has ended. Sign in and try again.")
+    if not person.role.includes(role):
+        raise RoleTooLow(
+            f"This needs the role {role.value}; {person.name} is {person.role.value} here. "
+            "Ask an administrator."
+        )
+    return person
 
 
 @dataclass(frozen=True)

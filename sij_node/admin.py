@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from sij_node.accounts import Change
+from sij_node.errors import ImagesCleared
 from sij_node.jobs import Delivery, Job, JobStep, State
 from sij_node.store.job_table import JobTable
 from sij_node.study import Refusal
@@ -72,6 +75,38 @@ class Admin:
         UnknownJob, IllegalStep
         """
         return self.table.cancel(self.table.get(job_id), self.who)
+
+    def patient(self, job_id: int) -> str:
+        """The identifier of a job's patient; that it was looked at is noted.
+
+        Returns
+        -------
+        str
+            With the issuer of the identifier, where the images name one.
+
+        Raises
+        ------
+        UnknownJob
+        ImagesCleared
+            If the images, and with them the identifier, are no longer here.
+        """
+        images = self.table.instances(self.table.get(job_id).study_uid)
+        if not images:
+            raise ImagesCleared(
+                f"The images of job {job_id} were cleared away, and whose they were with them. "
+                "The archive knows the study by its UID."
+            )
+        self.note("reveal patient", f"job {job_id}")
+        issuer = images[0].issuer_of_patient_id
+        return f"{images[0].patient_id} ({issuer})" if issuer else images[0].patient_id
+
+    def note(self, action: str, subject: str, note: str = "") -> None:
+        """Note what was done in this person's name."""
+        self.table.note_change(Change(datetime.now(UTC), self.who, action, subject, note))
+
+    def changes(self, limit: int = 50, who: str = "") -> tuple[Change, ...]:
+        """The newest changes that people made, of all or of one."""
+        return self.table.changes(limit, who)
 
     def refusals(self, limit: int = 50) -> tuple[Refusal, ...]:
         """The newest objects and associations that were not accepted, and why."""

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,8 @@ from rich.table import Table
 
 from models.case_file import SUFFIX, write_case_file
 from sij_node import __version__, node, supervisor
+from sij_node.access import Access
+from sij_node.accounts import Role
 from sij_node.admin import Admin
 from sij_node.config import Config, load_config
 from sij_node.errors import DestinationUnavailable, NodeError
@@ -38,9 +40,13 @@ app = typer.Typer(
 jobs_app = typer.Typer(no_args_is_help=True, help="Look at the queue and act on it.")
 app.add_typer(jobs_app, name="jobs")
 
+users_app = typer.Typer(no_args_is_help=True, help="Who may use the page and the API.")
+app.add_typer(users_app, name="users")
+
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts: JSON instead of a table.")]
 Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]
+UserName = Annotated[str, typer.Argument(help="The user's name.")]
 JobNumber = Annotated[int, typer.Argument(help="The job's number.")]
 DEFAULT_CONFIG = Path("config.toml")
 
@@ -164,6 +170,24 @@ def refused(
 
 
 @app.command()
+def changes(
+    config: ConfigFile = DEFAULT_CONFIG,
+    who: Annotated[str, typer.Option(help="Only what this person did.")] = "",
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List what people changed, looked up or took out."""
+    with _admin(config) as admin:
+        rows = admin.changes(limit, who)
+    if as_json:
+        return _print_json([asdict(row) for row in rows])
+    _print_table(
+        ["when", "who", "action", "what", "note"],
+        [[_when(row.at), row.who, row.action, row.subject, row.note] for row in rows],
+    )
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(__version__)  # noqa: T201
@@ -226,6 +250,73 @@ def retry_job(job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG) -> None:
 def cancel_job(job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Cancel a job that is receiving, queued or delivering."""
     _act(config, lambda admin: admin.cancel(job_id))
+
+
+@users_app.command("add")
+def add_user(
+    name: UserName,
+    role: Annotated[Role, typer.Option(help="What they may do.")] = Role.VIEWER,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Add somebody; prints the link by which they set a password."""
+    with _access(config) as access:
+        _print_invitation(config, access.add(name, role, getpass.getuser()))
+
+
+@users_app.command("reset")
+def reset_user(name: UserName, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Print a new link by which somebody sets a password; the old one holds until then."""
+    with _access(config) as access:
+        _print_invitation(config, access.invite_again(name, getpass.getuser()))
+
+
+@users_app.command("list")
+def list_users(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """List who may use the page and the API."""
+    with _access(config) as access:
+        users = access.users()
+    if as_json:
+        return _print_json(
+            [{"name": user.name, "role": user.role, "standing": user.standing} for user in users]
+        )
+    _print_table(
+        ["name", "role", "standing", "since"],
+        [[user.name, user.role, user.standing, _when(user.created_at)] for user in users],
+    )
+
+
+@users_app.command("role")
+def change_role(
+    name: UserName,
+    role: Annotated[Role, typer.Argument(help="What they may do from now on.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Give somebody another role."""
+    with _access(config) as access:
+        access.set_role(name, role, getpass.getuser())
+
+
+@users_app.command("disable")
+def disable_user(name: UserName, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Shut somebody out at once; sessions and tokens end."""
+    with _access(config) as access:
+        access.disable(name, getpass.getuser())
+
+
+@users_app.command("enable")
+def enable_user(name: UserName, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Let somebody in again."""
+    with _access(config) as access:
+        access.enable(name, getpass.getuser())
+
+
+def _access(config: Path) -> AbstractContextManager[Access]:
+    return node.open_access(load_config(config))
+
+
+def _print_invitation(config: Path, secret: str) -> None:
+    link = node.invitation_link(load_config(config), secret)
+    print(f"Set the password within 24 hours: {link}")  # noqa: T201
 
 
 def _act(config: Path, action: Callable[[Admin], Job]) -> None:

@@ -102,6 +102,10 @@ class NoticeNotSent(TemporarilyUnavailable):
     """A mail or a webhook's post was not taken; what it tells stays to be told."""
 
 
+class ProviderUnavailable(TemporarilyUnavailable):
+    """The hospital's identity provider does not answer."""
+
+
 class LeaseLost(TemporarilyUnavailable):
     """Another process took the job over; nothing of this attempt may be written."""
 
@@ -208,6 +212,12 @@ class UnknownUser(NodeError):
     """A user's name that is not in the table."""
 
     exit_code: ClassVar[int] = 67
+
+
+class ImagesCleared(NodeError):
+    """What is asked for was cleared from the spool when its time was over."""
+
+    exit_code: ClassVar[int] = 66
 
 
 class TeachingUnusable(NodeError):

@@ -96,6 +96,8 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = MappingProxyType(
 )
 """Every legal step; whatever is not here is illegal."""
 
+ASKED_FOR = frozenset({Step.CANCELLED, Step.RETRIED})
+"""Steps that only a person brings about."""
 OPEN = (State.RECEIVING, State.QUEUED)
 """A new image of the study still joins a job in one of these; there is one at most."""
 DELIVERABLE = (State.DELIVERING, State.REJECTED)

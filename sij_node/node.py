@@ -301,16 +301,31 @@ def _policy(retry: RetryConfig, attempts: int) -> RetryPolicy:
 # ---- the page and the API -----------------------------------------------------------------------
 
 
-def access_to(config: Config, store: Store) -> Access:
-    """Who may use the page and the API of a node."""
+@contextmanager
+def open_access(config: Config) -> Iterator[Access]:
+    """Who may use the page and the API, to be looked at or changed.
+
+    Raises
+    ------
+    ConfigurationInvalid, DatabaseUnavailable, SpoolUnavailable
+    """
+    trail = open_trail(config)
+    try:
+        with open_store(config) as store:
+            yield _access(config, store, trail)
+    finally:
+        trail.close()
+
+
+def _access(config: Config, store: Store, trail: AuditTrail) -> Access:
     limits = SessionLimits(
         idle=timedelta(minutes=config.web.idle_minutes),
         longest=timedelta(hours=config.web.session_hours),
     )
-    return Access(store.accounts, limits, _now, time.monotonic)
+    return Access(store.accounts, limits, _now, time.monotonic, trail.record)
 
 
-def web_parts(config: Config, store: Store) -> "Parts":
+def web_parts(config: Config, store: Store, trail: AuditTrail) -> "Parts":
     """What the page and the API are put together from."""
     from sij_node.metrics import Metrics  # noqa: PLC0415 - only this process needs these
     from sij_node.web.metrics import metrics_router  # noqa: PLC0415
@@ -320,11 +335,12 @@ def web_parts(config: Config, store: Store) -> "Parts":
     return Parts(
         config=config,
         admin=partial(Admin, store.table),
-        access=access_to(config, store),
+        access=_access(config, store, trail),
         spool=store.spool,
         echo=Sender(config.node.ae_title, config.delivery, config.listener.tls).echo,
         clock=_now,
         key=secret_key(config.node.data_folder),
+        record=trail.record,
         routers=(metrics_router(metrics.text, config.metrics),),
     )
 
@@ -345,8 +361,8 @@ def serve_page(config: Config, stop: threading.Event, announce: Callable[[str], 
     """
     from sij_node.web.app import create_app, serve  # noqa: PLC0415 - only this process needs it
 
-    with open_store(config) as store:
-        parts = web_parts(config, store)
+    with open_store(config) as store, audited(config, Role.WEB) as trail:
+        parts = web_parts(config, store, trail)
         secret = parts.access.first_invitation()
         if secret is not None:
             link = invitation_link(config, secret)

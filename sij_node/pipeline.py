@@ -165,8 +165,7 @@ def _results_of(images: SeriesMap, ports: Ports, destination: Destination) -> St
         analysis = ports.analyse(t1.volume, stir.volume)
     except NoJointSeen as error:
         raise JointNotFound(
-            "No sacroiliac joint is seen on any slice of the T1 and STIR series. "
-            "Was another region sent?"
+            "The sacroiliac joints are not seen in the T1 and STIR series. Was another region sent?"
         ) from error
     ports.progress("writing")
     context = in_history(

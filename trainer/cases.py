@@ -30,7 +30,9 @@ from models.regions import joint_zones, region_label_map
 from models.roi import RoiRules, Sighting, cut, joint_boxes
 from models.volume import Volume
 from models.walk import evenly_spaced
+from trainer.experiment import CaseSplit, ExperimentInvalid
 from trainer.phantom.case import PhantomCase, make_case, training_options
+from trainer.subjects import check_split
 
 CONTOUR_POINTS = 16
 GREY_PER_UNIT = 127.5
@@ -260,6 +262,33 @@ def read_case(folder: Path, seed: int) -> StoredCase:
             kept["severity"],
             bool(kept.get("lesions_readable", True)),
         )
+
+
+def ready_cases(
+    split: CaseSplit, ranges: Iterable[tuple[int, int]], runs: Path, rules: RoiRules
+) -> Path:
+    """The folder that holds the cases of some ranges; phantoms are drawn where they are missing.
+
+    Raises
+    ------
+    ExperimentInvalid
+        If a site's own case is missing.
+    SubjectDivided
+        If the split parts the visits of one person.
+    """
+    folder = runs / split.folder
+    numbers = [number for one in ranges for number in range(*one)]
+    if split.are_phantoms:
+        prepare_cases(numbers, folder, rules)
+        return folder
+    check_split(folder, (split.training, split.validation, split.test))
+    missing = [n for n in numbers if not (folder / f"{n:06d}{STORED_SUFFIX}").exists()]
+    if missing:
+        raise ExperimentInvalid(
+            f"{folder} holds no case {missing[0]}; cases are made by "
+            "`python -m trainer import-cases`, which also proposes the split"
+        )
+    return folder
 
 
 def _prepare_one(task: tuple[int, Path, RoiRules]) -> int:

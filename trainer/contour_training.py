@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.contour_unet import CHANNELS_PER_JOINT, FIELD_ROW, SIDES, SINK, SOURCE
-from models.findings import Side
-from models.walk import WalkRules, contours_from_maps, peaks
+from models.contour_maps import contour_maps
+from models.contour_unet import CHANNELS_PER_JOINT, FIELD_ROW, SIDES, SINK
+from models.field import Grid
+from models.walk import WalkRules, presence_certainty
 from trainer.augment import (
     Movement,
     Spoiling,
@@ -23,17 +25,15 @@ from trainer.augment import (
     random_moves,
     spoilt,
 )
-from trainer.cases import GREY_PER_UNIT, StoredCase, read_case
-from trainer.fields import Field, Grid, area_between, heatmaps, spread_px, taught_field
-from trainer.metrics import ContourError, ContourScores, contour_error, contour_scores
+from trainer.cases import GREY_PER_UNIT, read_case
+from trainer.fields import Field, area_between, heatmaps, spread_px, taught_field
 
 SHARE_WITH_JOINT = 0.8
 """Share of a batch's slices that show a joint."""
 
 HEAT_WEIGHT, HEAT_PEAK_WEIGHT = 30.0, 10.0
 FIELD_STRIDE = 2
-FIELD_FLOOR, FIELD_REACH_PX = 0.2, 20.0
-"""The field's loss weighs 1 on the contour and falls to the floor over about this distance."""
+FIELD_REACH_PX = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,10 @@ class SliceStock:
     def shows_joint(self) -> Tensor:
         """True for slices with at least one contour, ``(n,)``."""
         return ~self.contours[:, :, 0, 0].isnan().all(dim=1)
+
+    def on(self, device: torch.device) -> "SliceStock":
+        """The same slices in a device's memory."""
+        return SliceStock(self.images.to(device), self.contours.to(device))
 
 
 def read_slices(folder: Path, seeds: range) -> SliceStock:
@@ -95,11 +99,62 @@ def _some(pool: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Targets:
-    """What the network should have said; fields only of the joints that are there.
+class Shown:
+    """Which joints images show.
 
     A joint that the image's border cuts is not judged, for what is left of it is no rule of ours.
+
+    Parameters
+    ----------
+    there, judged
+        ``(n, 2)``.
+    lines
+        The contours that are there, ``(joints, points, 2)``.
+    spread
+        Standard deviation of the heatmaps of each, ``(joints,)``.
     """
+
+    there: Tensor
+    judged: Tensor
+    lines: Tensor
+    spread: Tensor
+
+    @classmethod
+    def of(cls, contours: Tensor, size_px: int) -> "Shown":
+        """By the contours ``(n, 2, points, 2)`` of the images."""
+        outside = ((contours < 0) | (contours > size_px - 1)).any(dim=3)
+        seen = ~contours[:, :, 0, 0].isnan()
+        there = seen & ~outside.any(dim=2)
+        lines = contours[there]
+        both = there.all(dim=1, keepdim=True).expand(-1, 2)[there]
+        filled = contours.nan_to_num()
+        area = area_between(filled[:, 0], filled[:, 1])[:, None].expand(-1, 2)[there] * both
+        return cls(there, there | ~seen | outside.all(dim=2), lines, spread_px(lines, area))
+
+    def heat_of(self, points: Tensor, size_px: int) -> Tensor:
+        """Heatmaps of some points of each line, ``(n, 2, points, size, size)``.
+
+        Parameters
+        ----------
+        points
+            ``(joints, points, 2)``.
+        """
+        count = points.shape[1]
+        heat = torch.zeros(*self.there.shape, count, size_px, size_px)
+        each = heatmaps(points.reshape(-1, 2), self.spread.repeat_interleave(count), size_px)
+        heat[self.there] = each.view(-1, count, size_px, size_px)
+        return heat
+
+
+def heat_loss(seen: Tensor, wanted: Tensor, judged: Tensor) -> Tensor:
+    """Weighted L2 of heatmaps ``(n, 2, points, size, size)``."""
+    weight = judged[:, :, None, None, None] * (1 + HEAT_PEAK_WEIGHT * wanted)
+    return HEAT_WEIGHT * (weight * (seen - wanted).square()).mean()
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What the network should have said; fields only of the joints that are there."""
 
     heat: Tensor
     there: Tensor
@@ -111,98 +166,66 @@ class Targets:
 
 
 def targets(
-    contours: Tensor, size_px: int, generator: torch.Generator, kind: Field = Field.BLENDED
+    contours: Tensor,
+    size_px: int,
+    generator: torch.Generator,
+    kind: Field = Field.BLENDED,
+    field_floor: float = 0.2,
 ) -> Targets:
     """What the network should say of each image.
 
     Heatmaps are ``(n, 2, 2, size, size)``; the field of each joint that is seen is given on every
-    second row and column, from a random first one, which saves most of the time.
+    second row and column, from a random first one, which saves most of the time. Its loss weighs
+    1 on the contour and falls to the floor within about 20 px.
     """
-    outside = ((contours < 0) | (contours > size_px - 1)).any(dim=3)
-    seen = ~contours[:, :, 0, 0].isnan()
-    there = seen & ~outside.any(dim=2)
-    judged = there | ~seen | outside.all(dim=2)
-    lines = contours[there]
-    both = there.all(dim=1, keepdim=True).expand(-1, 2)[there]
-    filled = contours.nan_to_num()
-    area = area_between(filled[:, 0], filled[:, 1])[:, None].expand(-1, 2)[there] * both
-    spread = spread_px(lines, area).repeat_interleave(2)
-    heat = torch.zeros(*contours.shape[:2], 2, size_px, size_px)
-    ends = lines[:, [0, -1]].reshape(-1, 2)
-    heat[there] = heatmaps(ends, spread, size_px).view(-1, 2, size_px, size_px)
+    shown = Shown.of(contours, size_px)
+    heat = shown.heat_of(shown.lines[:, [0, -1]], size_px)
     row, column = torch.randint(FIELD_STRIDE, (2,), generator=generator).tolist()
-    field, distance = taught_field(kind, lines, Grid.of(size_px, FIELD_STRIDE, (row, column)))
+    grid = Grid.of(size_px, FIELD_STRIDE, (row, column))
+    field, distance = taught_field(kind, shown.lines, grid)
     near = torch.exp(-(distance**2) / (2 * FIELD_REACH_PX**2))
-    return Targets(
-        heat, there, judged, field, FIELD_FLOOR + (1 - FIELD_FLOOR) * near, (row, column)
-    )
+    weight = field_floor + (1 - field_floor) * near
+    return Targets(heat, shown.there, shown.judged, field, weight, (row, column))
 
 
 def contour_loss(maps: Tensor, wanted: Targets) -> Tensor:
     """Weighted L2 of the heatmaps, and of the field where there is a joint."""
     joints = maps.view(len(maps), len(SIDES), -1, *maps.shape[2:])
-    miss = (joints[:, :, :FIELD_ROW] - wanted.heat).square()
-    judged = wanted.judged[:, :, None, None, None]
-    heat = (judged * (1 + HEAT_PEAK_WEIGHT * wanted.heat) * miss).mean()
+    heat = heat_loss(joints[:, :, :FIELD_ROW], wanted.heat, wanted.judged)
     row, column = wanted.field_first
     field = joints[:, :, FIELD_ROW:, row::FIELD_STRIDE, column::FIELD_STRIDE][wanted.there]
     astray = (field - wanted.field).square().sum(dim=1)
-    return HEAT_WEIGHT * heat + (astray * wanted.field_weight).mean()
+    return heat + (astray * wanted.field_weight).mean()
 
 
-def predicted_maps(network: nn.Module, images: Tensor, batch: int = 16) -> Tensor:
-    """Maps of uint8 images ``(n, 224, 224)``, float32."""
-    with torch.inference_mode():
-        stacks = torch.split(images.unsqueeze(1), batch)
-        return torch.cat([network(stack.float() / GREY_PER_UNIT).float() for stack in stacks])
+def best_presence_threshold(
+    network: nn.Module, folder: Path, seeds: range, rules: WalkRules
+) -> float:
+    """The threshold on presence that errs least often on the validation cases.
 
-
-def case_errors(
-    network: nn.Module, case: StoredCase, rules: WalkRules
-) -> tuple[list[ContourError], int]:
-    """Errors of a case's true contours in mm, and how many contours were invented."""
-    maps = predicted_maps(network, torch.from_numpy(case.images)).numpy()
-    found: dict[tuple[int, Side], np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = {
-        (contour.slice_index, contour.side): contour.points
-        for contour in contours_from_maps(maps, rules)
-    }
-    errors = []
-    for (number, joint), line in np.ndenumerate(case.contours[:, :, 0, 0]):
-        if np.isnan(line):
-            continue
-        mm = float(case.pixel_mm[number])
-        guess = found.pop((number, SIDES[joint]), None)
-        truth = case.contours[number, joint].astype(np.float64) * mm
-        errors.append(contour_error(truth, None if guess is None else guess * mm))
-    return errors, len(found)
-
-
-def best_presence_threshold(network: nn.Module, folder: Path, seeds: range) -> float:
-    """The threshold on both peaks' product that errs least often on the validation cases."""
+    Parameters
+    ----------
+    network
+        A contour network or a baseline.
+    rules
+        By which it will be read: of them, whether slices are mirrored.
+    """
     network.eval()
-    certainty, there = [], []
+    scores, truth = [], []
     for seed in seeds:
         case = read_case(folder, seed)
-        maps = predicted_maps(network, torch.from_numpy(case.images)).numpy()
-        joints = maps.reshape(-1, CHANNELS_PER_JOINT, *maps.shape[2:])
-        heights = [peaks(joints[:, channel])[1].clip(0, 1) for channel in (SOURCE, SINK)]
-        certainty.append(heights[0] * heights[1])
-        there.append(~np.isnan(case.contours[:, :, 0, 0]).ravel())
-    scores, truth = np.concatenate(certainty), np.concatenate(there)
+        maps = contour_maps(network, case.network_images, rules.mirrored)
+        scores.append(certainties(maps).ravel())
+        truth.append(~np.isnan(case.contours[:, :, 0, 0]).ravel())
+    certainty, there = np.concatenate(scores), np.concatenate(truth)
     candidates = np.linspace(0.02, 0.6, 59)
-    wrong = [int(((scores > candidate) != truth).sum()) for candidate in candidates]
+    wrong = [int(((certainty > candidate) != there).sum()) for candidate in candidates]
     return round(float(candidates[int(np.argmin(wrong))]), 3)
 
 
-def evaluate_contours(
-    network: nn.Module, folder: Path, seeds: range, rules: WalkRules
-) -> ContourScores:
-    """Scores over all cases of some subjects."""
-    network.eval()
-    errors: list[ContourError] = []
-    false = 0
-    for seed in seeds:
-        of_case, invented = case_errors(network, read_case(folder, seed), rules)
-        errors += of_case
-        false += invented
-    return contour_scores(errors, false)
+def certainties(maps: Tensor) -> NDArray[np.float64]:
+    """How surely each joint is on each slice, ``(slices, 2)``; of a network or a baseline."""
+    count, channels, size, _ = maps.shape
+    joints = maps.view(count * len(SIDES), channels // len(SIDES), size, size).numpy()
+    last = SINK if joints.shape[1] == CHANNELS_PER_JOINT else joints.shape[1] - 1
+    return presence_certainty(joints, last).reshape(count, len(SIDES))

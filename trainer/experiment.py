@@ -6,6 +6,7 @@ Training twice from the same file and the same phantom gives the same cases in t
 import hashlib
 import tomllib
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,26 @@ from typing import Any
 from models.contour_unet import ContourArchitecture
 from models.lesion_resnet34 import LesionArchitecture, Pooling
 from models.roi import RoiRules
+from models.walk import WALKS
 from trainer.fields import Field
 
 RUNS_FOLDER = Path("runs")
 CASES = "cases"
 """The folder of prepared cases within the folder of runs."""
+
+
+class Rate(StrEnum):
+    """How the learning rate goes: down along half a cosine, or not at all (the paper's)."""
+
+    FALLING = "falling"
+    CONSTANT = "constant"
+
+
+class Augmentation(StrEnum):
+    """How training images are changed: as the paper says, or far beyond."""
+
+    PAPER = "paper"
+    BEYOND = "beyond"
 
 
 class ExperimentInvalid(ValueError):
@@ -26,11 +42,24 @@ class ExperimentInvalid(ValueError):
 
 @dataclass(frozen=True)
 class CaseSplit:
-    """Which phantom subjects serve for what: half-open ranges of seeds that never overlap."""
+    """Which cases serve for what: half-open ranges of numbers that never overlap.
+
+    Parameters
+    ----------
+    folder
+        Of prepared cases within the folder of runs; phantoms are drawn where it is left out, and
+        a case's number is then its seed.
+    """
 
     training: tuple[int, int]
     validation: tuple[int, int]
     test: tuple[int, int]
+    folder: str = CASES
+
+    @property
+    def are_phantoms(self) -> bool:
+        """Whether missing cases can be drawn."""
+        return self.folder == CASES
 
     def __post_init__(self) -> None:
         ranges = sorted((self.training, self.validation, self.test))
@@ -51,7 +80,7 @@ class Experiment:
     steps, batch
         How long, and how many slices (contour) or joints (lesion) at a time.
     learning_rate
-        Adam's, at its highest; it falls to nothing along half a cosine.
+        Adam's, at its highest.
     seed
         Of initialisation, order and augmentation.
     cases
@@ -63,7 +92,15 @@ class Experiment:
     digest
         SHA-256 of the file's text.
     field
-        Which field the contour network is taught; no other network uses it.
+        Which field the contour network is taught; no other network uses it, nor the next three.
+    field_floor
+        Weight of the field's loss far from the contour, where it is 1; 1 is the paper's.
+    augmentation
+        How training images are changed.
+    walk
+        How contours are found in the network's maps: "best" or "literal" (models.walk.WALKS).
+    rate
+        How the learning rate goes.
     notes
         What a reader of the card should know, such as where the network leaves the paper.
     start
@@ -81,8 +118,24 @@ class Experiment:
     roi: RoiRules
     digest: str
     field: Field = Field.BLENDED
+    field_floor: float = 0.2
+    augmentation: Augmentation = Augmentation.BEYOND
+    walk: str = "best"
+    rate: Rate = Rate.FALLING
     notes: str = ""
     start: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Where the run's checkpoint is, within the folder of runs."""
+        return f"{self.name}-{self.version}"
+
+
+_CHOICES: dict[str, type[StrEnum]] = {
+    "field": Field,
+    "augmentation": Augmentation,
+    "rate": Rate,
+}
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -99,7 +152,11 @@ def read_experiment(path: Path) -> Experiment:
         kind, shape = table.pop("kind"), table.pop("architecture")
         table["cases"] = CaseSplit(**_tuples(table["cases"]))
         table["roi"] = RoiRules(**table.get("roi", {}))
-        table["field"] = Field(table.get("field", Field.BLENDED))
+        for key, kinds in _CHOICES.items():
+            if key in table:
+                table[key] = kinds(table[key])
+        if table.get("walk", "best") not in WALKS:
+            raise ExperimentInvalid(f"walk {table['walk']!r} is not among {', '.join(WALKS)}")
         digest = hashlib.sha256(text).hexdigest()
         return Experiment(**table, architecture=_architecture(kind, shape), digest=digest)
     except (KeyError, TypeError, ValueError) as error:
@@ -107,8 +164,8 @@ def read_experiment(path: Path) -> Experiment:
         raise ExperimentInvalid(f"{path}: {error}; it needs kind, {wanted}") from error
 
 
-def _tuples(table: dict[str, list[int]]) -> dict[str, Any]:
-    return {key: tuple(value) for key, value in table.items()}
+def _tuples(table: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(value) if isinstance(value, list) else value for k, value in table.items()}
 
 
 def _architecture(kind: str, shape: dict[str, Any]) -> ContourArchitecture | LesionArchitecture:

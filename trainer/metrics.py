@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from models.findings import Lesion
 from models.walk import Points, evenly_spaced
 
-_DENSE = 96
+_DENSE = 192
 
 
 @dataclass(frozen=True)
@@ -28,28 +28,33 @@ class ContourError:
         Root mean square from each true landmark to the closest predicted point (the paper's).
     symmetric_rms
         The same in both directions together, which also sees a contour that runs on too far.
+    hausdorff95
+        95th percentile of the distances from each line to the other, the larger of both ways.
     ends
         Mean distance of the two ends.
     """
 
     rms: float
     symmetric_rms: float
+    hausdorff95: float
     ends: float
 
 
-MISSED = ContourError(np.inf, np.inf, np.inf)
+MISSED = ContourError(np.inf, np.inf, np.inf, np.inf)
 
 
 def contour_error(truth: Points, predicted: Points | None) -> ContourError:
     """Compare one contour with the truth; both ``(n, 2)``, in the unit that is wanted."""
     if predicted is None:
         return MISSED
-    there = _closest(truth, evenly_spaced(predicted, _DENSE))
-    back = _closest(predicted, evenly_spaced(truth, _DENSE))
+    dense_truth, dense_predicted = (evenly_spaced(line, _DENSE) for line in (truth, predicted))
+    there, back = _closest(truth, dense_predicted), _closest(predicted, dense_truth)
+    onto, over = _closest(dense_truth, dense_predicted), _closest(dense_predicted, dense_truth)
     ends = np.linalg.norm(truth[[0, -1]] - predicted[[0, -1]], axis=1)
     return ContourError(
         float(np.sqrt(np.mean(there**2))),
         float(np.sqrt((np.mean(there**2) + np.mean(back**2)) / 2)),
+        max(percentile(onto, 95), percentile(over, 95)),
         float(ends.mean()),
     )
 
@@ -57,44 +62,6 @@ def contour_error(truth: Points, predicted: Points | None) -> ContourError:
 def _closest(points: Points, line: Points) -> NDArray[np.float64]:
     away = np.linalg.norm(points[:, None] - line[None], axis=2).min(axis=1)
     return np.asarray(away, dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class ContourScores:
-    """The summary of many contours; lengths in millimetres."""
-
-    contours: int
-    missed: int
-    false: int
-    rms_median_mm: float
-    rms_p95_mm: float
-    symmetric_rms_p95_mm: float
-    ends_median_mm: float
-
-
-def contour_scores(errors: Sequence[ContourError], false: int) -> ContourScores:
-    """Percentiles over all true contours, missed ones included.
-
-    Parameters
-    ----------
-    errors
-        One for each true contour, in mm.
-    false
-        Contours predicted where there is none.
-    """
-    rms, symmetric, ends = (
-        np.array([getattr(error, name) for error in errors])
-        for name in ("rms", "symmetric_rms", "ends")
-    )
-    return ContourScores(
-        len(errors),
-        int(np.isinf(rms).sum()),
-        false,
-        percentile(rms, 50),
-        percentile(rms, 95),
-        percentile(symmetric, 95),
-        percentile(ends, 50),
-    )
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,9 @@
-"""A site's own case files made ready for training, numbered so that no person is on two sides.
+"""A site's own case files made ready for training.
 
-Beside the prepared cases lies ``subjects.json``, which says whose each number is. An experiment
-names the folder and splits the numbers; a split that parts the visits of one person is refused.
+An experiment then names the folder and splits the numbers of its cases.
 """
 
-import json
-from collections.abc import Callable, Iterable, Mapping
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -28,22 +25,14 @@ from trainer.cases import (
     stored,
     write_case,
 )
+from trainer.subjects import proposed_split, write_subjects
 
-SUBJECTS = "subjects.json"
 STYLE = "own data"
-SHARES = (0.8, 0.1, 0.1)
-"""Of subjects, for training, validation and test (paper: 271, 34 and 34 of 339)."""
-
-
-class SubjectDivided(ValueError):
-    """A split would put visits of one person on two sides."""
 
 
 def import_cases(
     folder: Annotated[Path, typer.Argument(help=f"Holds *{SUFFIX}, also in folders within.")],
-    out: Annotated[
-        Path, typer.Option(help="Where the prepared cases go; named in the experiment.")
-    ],
+    out: Annotated[Path, typer.Option(help="Where they go: runs/NAME.")],
     margin_mm: Annotated[float, typer.Option(help="As in the lesion experiment.")] = 15.0,
     size_px: Annotated[int, typer.Option(help="As in the lesion experiment.")] = 112,
     weights: Annotated[
@@ -67,8 +56,8 @@ def import_cases(
         write_case(own_case(number, read_case_file(path), rules, delineate), out)
         subjects.append(subject)
         typer.echo(f"{number + 1}/{len(cases)} {path.name}")
-    (out / SUBJECTS).write_text(json.dumps(subjects, indent=0), encoding="utf-8")
-    typer.echo("[cases]")
+    write_subjects(subjects, out)
+    typer.echo(f'[cases]\nfolder = "{out.name}"')
     for name, numbers in proposed_split(subjects).items():
         typer.echo(f"{name} = {list(numbers)}")
 
@@ -113,39 +102,3 @@ def _sighting(one: CaseSeries, delineate: Callable[[Volume], Delineation]) -> Si
         return canonical_sighting(one.volume, one.delineation)
     upright = canonical(one.volume)
     return Sighting(upright, delineate(upright))
-
-
-def proposed_split(subjects: list[str]) -> Mapping[str, tuple[int, int]]:
-    """Half-open ranges of numbers for training, validation and test, whole subjects each.
-
-    Parameters
-    ----------
-    subjects
-        Whose each case is; cases of one subject follow each other.
-    """
-    firsts = [number for number, subject in enumerate(subjects) if subject not in subjects[:number]]
-    shares = np.cumsum([0, *SHARES])
-    edges = [[*firsts, len(subjects)][round(len(firsts) * share)] for share in shares]
-    return dict(zip(("training", "validation", "test"), pairwise(edges), strict=True))
-
-
-def check_split(folder: Path, ranges: Iterable[tuple[int, int]]) -> None:
-    """See that no subject is on two sides of a split.
-
-    Raises
-    ------
-    SubjectDivided
-        Naming the subject.
-    """
-    listed = folder / SUBJECTS
-    if not listed.exists():
-        return
-    subjects = json.loads(listed.read_text(encoding="utf-8"))
-    owner: dict[str, tuple[int, int]] = {}
-    for one in ranges:
-        for subject in set(subjects[slice(*one)]):
-            if owner.setdefault(subject, one) != one:
-                raise SubjectDivided(
-                    f"subject {subject} is in the ranges {owner[subject]} and {one}; visits of one "
-                    "person serve for one purpose only"
-                )

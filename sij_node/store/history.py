@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from sij_node.accounts import Change
 from sij_node.errors import LeaseLost
-from sij_node.jobs import OPEN, Job, State, Step
+from sij_node.jobs import ASKED_FOR, OPEN, Job, State, Step
+from sij_node.store.changes import add_change
 from sij_node.store.tables import job_from, job_row, job_steps, jobs
 
 # Built once: composing a statement costs more than running it, and these run for every image.
@@ -41,6 +43,9 @@ def write_step(
     """
     written = write_job(connection, before, after)
     _add_line(connection, written, step, before.state, who=who, note=note)
+    if step in ASKED_FOR:
+        subject = f"job {written.job_id}"
+        add_change(connection, Change(written.changed_at, who, step.value, subject, note))
     return written
 
 

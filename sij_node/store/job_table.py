@@ -22,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 
+from sij_node.accounts import Change
 from sij_node.errors import IllegalStep, NodeError, UnknownJob, WorkerLost
 from sij_node.jobs import (
     FINISHED,
@@ -38,6 +39,7 @@ from sij_node.jobs import (
     step_after_failure,
 )
 from sij_node.record import NOTHING_KEPT, AnalysisRecord
+from sij_node.store import changes as changed
 from sij_node.store import deliveries as outbox
 from sij_node.store import records
 from sij_node.store import refusals as refused
@@ -393,6 +395,16 @@ class JobTable:
             after = write_step(connection, job, after, Step.RETRIED, who)
             outbox.give_up(connection, job.job_id)
             return after
+
+    def note_change(self, change: Change) -> None:
+        """Note what a person did that is no step of a job."""
+        with self._database.writing() as connection:
+            changed.add_change(connection, change)
+
+    def changes(self, limit: int = 50, who: str = "") -> tuple[Change, ...]:
+        """The newest changes, of everybody or of one person."""
+        with self._database.reading() as connection:
+            return changed.newest(connection, limit, who)
 
     # ---- clearing the spool --------------------------------------------------------------
 

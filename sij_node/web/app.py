@@ -16,7 +16,7 @@ from sij_node import __version__
 from sij_node.config import TlsConfig, WebConfig
 from sij_node.errors import ConfigurationInvalid
 from sij_node.network.tls import server_context
-from sij_node.web import api, login, pages, probes
+from sij_node.web import api, login, openid, pages, probes
 from sij_node.web.parts import Parts
 from sij_node.web.problems import explain_errors
 from sij_node.web.security import Guard
@@ -52,7 +52,14 @@ def create_app(parts: Parts) -> FastAPI:
     )
     app.state.parts = parts
     explain_errors(app)
-    for router in (probes.router, login.router, api.router, pages.router, *parts.routers):
+    for router in (
+        probes.router,
+        login.router,
+        openid.router,
+        api.router,
+        pages.router,
+        *parts.routers,
+    ):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     return app

@@ -15,7 +15,7 @@ from sij_node.web.cookies import DEVICE, SESSION, VISIT, cookie, drop_cookie, se
 from sij_node.web.parts import Parts, TheParts
 from sij_node.web.problems import status_of
 from sij_node.web.templating import page
-from sij_node.web.visitor import Asking
+from sij_node.web.visitor import Asking, address_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -41,11 +41,11 @@ def sign_in(
     try:
         secret = parts.access.sign_in(name, password, address_of(request), device)
     except (SignInFailed, SignInThrottled) as error:
-        headers = {"retry-after": "60"} if isinstance(error, SignInThrottled) else None
         shown = page(
             request, "login.html", status_of(error), problem=str(error), onward=own_path(onward)
         )
-        shown.headers.update(headers or {})
+        if isinstance(error, SignInThrottled):
+            shown.headers["retry-after"] = str(int(error.wait_s) + 1)
         return shown
     response = signed_in(request, parts, secret, own_path(onward))
     remember_device(request, parts, response, checked_name(name))
@@ -55,7 +55,7 @@ def sign_in(
 @router.post("/logout")
 def sign_out(request: Request, parts: TheParts) -> Response:
     """End this browser's session."""
-    parts.access.sign_out(cookie(request, SESSION))
+    parts.access.sign_out(cookie(request, SESSION), address_of(request))
     response = _to("/login")
     drop_cookie(request, response, SESSION)
     drop_cookie(request, response, VISIT)
@@ -88,7 +88,7 @@ def signed_in(request: Request, parts: Parts, secret: str, onward: str) -> Respo
     """Onward, with a session that this browser did not have before."""
     before = cookie(request, SESSION)
     if before:
-        parts.access.sign_out(before)
+        parts.access.sign_out(before, address_of(request))
     response = _to(onward)
     set_cookie(request, response, SESSION, secret)
     drop_cookie(request, response, VISIT)
@@ -98,11 +98,6 @@ def signed_in(request: Request, parts: Parts, secret: str, onward: str) -> Respo
 def own_path(text: str) -> str:
     """A path of this node to go on to; the first page for whatever leads elsewhere."""
     return text if _OWN_PATH.fullmatch(text) else "/"
-
-
-def address_of(request: Request) -> str:
-    """Where the browser is, as far as it is known."""
-    return request.client.host if request.client else ""
 
 
 def remember_device(request: Request, parts: Parts, response: Response, name: str) -> None:

@@ -8,9 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.requests import HTTPConnection
 
+from sij_node import audit
 from sij_node.access import Access
+from sij_node.accounts import Person, Role, needed
 from sij_node.admin import Admin
 from sij_node.config import Config, PeerConfig
+from sij_node.jobs import Job
 from sij_node.store.secret_key import keyed_hash
 from sij_node.store.spool import Spool
 
@@ -29,6 +32,8 @@ class Parts:
         Now, in UTC.
     key
         The node's secret key.
+    record
+        Takes messages of the audit trail.
     routers
         Further routes that other parts of the node bring, for instance its metrics.
     """
@@ -40,11 +45,31 @@ class Parts:
     echo: Callable[[PeerConfig], None]
     clock: Callable[[], datetime]
     key: bytes
+    record: Callable[[audit.Message], None]
     routers: tuple[APIRouter, ...] = ()
 
     def pseudonym(self, patient_id: str, issuer: str) -> str:
         """What stands for a patient on lists: the same for the same patient on this node."""
         return keyed_hash(self.key, "patient", patient_id, issuer)[:12]
+
+    def reveal(self, person: Person, job: Job) -> str:
+        """The identifier of a job's patient, for somebody; it is noted under their name.
+
+        Raises
+        ------
+        RoleTooLow, ImagesCleared
+        """
+        identifier = self.admin(needed(person, Role.OPERATOR).name).patient(job.job_id)
+        self.tell_of_access(person, job, "patient revealed")
+        return identifier
+
+    def tell_of_access(self, person: Person, job: Job, what: str) -> None:
+        """Have the audit trail know that somebody saw or took something of a study."""
+        images = self.admin(person.name).table.instances(job.study_uid)
+        patient_id = images[0].patient_id if images else ""
+        study = audit.Subject(job.study_uid, patient_id)
+        who = audit.Person(person.name, person.address)
+        self.record(audit.instances_accessed(who, study, what))
 
 
 def parts(connection: HTTPConnection) -> Parts:

@@ -20,6 +20,7 @@ from sij_node.errors import (
     ConfigurationInvalid,
     FormForged,
     IllegalStep,
+    ImagesCleared,
     InputRejected,
     LeaseLost,
     NodeError,
@@ -44,6 +45,7 @@ STATUSES: Mapping[type[NodeError], int] = {
     RoleTooLow: 403,
     UnknownJob: 404,
     UnknownUser: 404,
+    ImagesCleared: 410,
     IllegalStep: 409,
     LeaseLost: 409,
     AccountUnusable: 422,
@@ -83,7 +85,9 @@ def _node_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, NodeError):
         return _fault(request, error)
     status = status_of(error)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if isinstance(error, TemporarilyUnavailable):
+        log.warning("request failed", status=status, reason=str(error))
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request failed", status=status, exc_info=error)
     headers = {}
     if status == HTTPStatus.UNAUTHORIZED:
@@ -143,6 +147,7 @@ def answer(
             problem.model_dump(), status, headers, media_type="application/problem+json"
         )
     template = "login.html" if status == HTTPStatus.UNAUTHORIZED else "error.html"
-    shown = page(request, template, status, title=title, problem=detail, onward=request.url.path)
+    onward = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    shown = page(request, template, status, title=title, problem=detail, onward=onward)
     shown.headers.update(headers or {})
     return shown

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sij_node.config import LOOPBACK, WebConfig
@@ -83,12 +84,7 @@ class Guard:
         if problem is not None:
             await _refuse(send_protected, *problem)
             return
-        body = _BoundedBody(receive, send_protected, self._most_bytes(scope))
-        try:
-            await self.app(scope, body.receive, body.send)
-        except _BodyTooLarge:
-            if not body.answered:
-                await _refuse(send_protected, *_too_large(self._most_bytes(scope)))
+        await self.app(scope, _bounded(receive, self._most_bytes(scope)), send_protected)
 
     def _problem(self, scope: Scope) -> tuple[int, str, str] | None:
         headers = Headers(scope=scope)
@@ -111,28 +107,20 @@ class Guard:
         return self.large.get(scope["path"], SMALL_BODY_BYTES)
 
 
-class _BodyTooLarge(Exception):
-    """More bytes came than were announced or allowed."""
+def _bounded(receive: Receive, most_bytes: int) -> Receive:
+    """Count a body as it comes, for one that is sent in pieces of unknown number."""
+    received = 0
 
-
-class _BoundedBody:
-    """Counts a body as it comes, for those that are sent in pieces of unknown number."""
-
-    def __init__(self, receive: Receive, send: Send, most_bytes: int) -> None:
-        self._receive, self._send, self._left = receive, send, most_bytes
-        self.answered = False
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._left -= len(message.get("body", b""))
-            if self._left < 0:
-                raise _BodyTooLarge
+    async def receive_bounded() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > most_bytes:
+            status, _, detail = _too_large(most_bytes)
+            raise HTTPException(status, detail)
         return message
 
-    async def send(self, message: Message) -> None:
-        self.answered = True
-        await self._send(message)
+    return receive_bounded
 
 
 def _too_large(most_bytes: int) -> tuple[int, str, str]:

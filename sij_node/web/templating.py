@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse
 from sij_node import __version__
 from sij_node.accounts import Person
 from sij_node.web.cookies import VISIT, set_cookie
+from sij_node.web.parts import parts
 from sij_node.web.visitor import form_mark
 
 FOLDER = Path(__file__).parent
@@ -34,14 +35,17 @@ def page(
 
     A template finds there, besides `content`: ``person`` (or None), ``form_mark`` for the hidden
     field ``form_mark`` of forms (or the header ``X-Form-Mark`` of scripts), ``nonce`` for script
-    and style elements, ``path`` and ``version``.
+    and style elements, ``path``, ``version``, and ``openid_label`` for the link to
+    ``/login/openid`` (empty without one).
     """
+    openid = parts(request).config.web.openid
     given = {
         "person": person,
         "form_mark": form_mark(request),
         "nonce": getattr(request.state, "nonce", ""),
         "path": request.url.path,
         "version": __version__,
+        "openid_label": openid.label if openid else "",
         **content,
     }
     response = HTMLResponse(ENVIRONMENT.get_template(template).render(given), status)

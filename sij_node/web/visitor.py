@@ -10,14 +10,15 @@ Forms and scripts of the page that change something carry a mark that no other s
 """
 
 import hmac
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
-from sij_node.accounts import Person, Role, new_secret
+from sij_node.accounts import Person, Role, needed, new_secret
 from sij_node.admin import Admin
-from sij_node.errors import FormForged, RoleTooLow, SignInNeeded
+from sij_node.errors import FormForged, SignInNeeded
 from sij_node.store.secret_key import keyed_hash
 from sij_node.web.cookies import SESSION, VISIT, cookie
 from sij_node.web.parts import TheParts, parts
@@ -38,34 +39,23 @@ def watching(request: Request, parts: TheParts) -> Person | None:
 
 
 def _asking(request: Request, parts: TheParts, noticed: bool) -> Person | None:
-    secret = bearer(request)
-    if secret:
-        return parts.access.person_of_token(secret)
-    secret = cookie(request, SESSION)
-    return parts.access.person_of_session(secret, noticed) if secret else None
+    token, session = bearer(request), cookie(request, SESSION)
+    if token:
+        person = parts.access.person_of_token(token)
+    else:
+        person = parts.access.person_of_session(session, noticed) if session else None
+    return person and replace(person, address=address_of(request))
+
+
+def address_of(request: HTTPConnection) -> str:
+    """Where a request comes from, as far as it is known."""
+    return request.client.host if request.client else ""
 
 
 def bearer(connection: HTTPConnection) -> str:
     """The token in the Authorization header, or empty (RFC 6750 2.1)."""
     given = connection.headers.get("authorization", "")
     return given[len(_BEARER) :].strip() if given.lower().startswith(_BEARER) else ""
-
-
-def needed(person: Person | None, role: Role) -> Person:
-    """Whoever asks, if they may do what `role` may.
-
-    Raises
-    ------
-    SignInNeeded, RoleTooLow
-    """
-    if person is None:
-        raise SignInNeeded("Nobody is signed in, or the session has ended. Sign in and try again.")
-    if not person.role.includes(role):
-        raise RoleTooLow(
-            f"This needs the role {role.value}; {person.name} is {person.role.value} here. "
-            "Ask an administrator."
-        )
-    return person
 
 
 Asking = Annotated[Person | None, Depends(asking)]

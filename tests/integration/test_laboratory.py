@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +12,18 @@ from models.preprocess import PREPROCESSING_VERSION
 from models.roi import RoiRules
 from models.weights import INTENDED_USE, Card, build, load_network, save_network
 from trainer.augment import PAPER, Movement
+from trainer.baseline import LANDMARKS
 from trainer.cases import read_case, stored_case, write_case
 from trainer.contour_training import SliceStock, batches
+from trainer.evaluation.contours import evaluate_contour
+from trainer.evaluation.second import evaluate_second
 from trainer.experiment import read_experiment
 from trainer.fit import STEPS_PER_CHECKPOINT, fit
 from trainer.lesion_training import joint_samples, lesion_batches
 from trainer.phantom.case import PhantomOptions, make_case
-from trainer.train import Network, calibrate, evaluate, train
+from trainer.train import Network, calibrate, train
 
+WEIGHTS = Path(__file__).parents[2] / "models" / "weights"
 RULES = RoiRules(size_px=48)
 STEPS = 2 * STEPS_PER_CHECKPOINT
 
@@ -165,21 +170,55 @@ def test_probabilities_are_calibrated_on_the_validation_cases_alone(stored, tmp_
     assert len(card.settings["thresholds"]) == 14
 
 
-def test_a_contour_network_is_measured_on_its_test_cases_and_the_card_says_so(stored, tmp_path):
+def few_slices(stored):
+    """A case of five slices a sequence."""
+    chosen = slice(None, None, 3)
+    return replace(
+        stored,
+        seed=2,
+        images=stored.images[chosen],
+        contours=stored.contours[chosen],
+        pixel_mm=stored.pixel_mm[chosen],
+        native_mm=stored.native_mm[chosen],
+        stir_from=stored.stir_from // 3,
+    )
+
+
+def test_contour_networks_are_measured_side_by_side_and_the_card_says_so(stored, tmp_path):
+    stored = few_slices(stored)
     (tmp_path / "cases").mkdir()
-    write_case(replace(stored, seed=2), tmp_path / "cases")
+    write_case(stored, tmp_path / "cases")
     experiment = tmp_path / "small.toml"
     experiment.write_text(SMALL_CONTOUR)
-    save_untrained(read_experiment(experiment), tmp_path / "contour")
+    plan = read_experiment(experiment)
+    save_untrained(plan, tmp_path / "contour")
+    shape = replace(plan.architecture, channels_per_joint=LANDMARKS)
+    save_untrained(replace(plan, architecture=shape), tmp_path / "landmarks", walk="literal")
 
-    evaluate(Network.CONTOUR, experiment, tmp_path, tmp_path)
+    evaluate_contour(
+        experiment,
+        tmp_path,
+        tmp_path,
+        beside=[f"baseline={tmp_path / 'landmarks'}"],
+        ablate=True,
+        docs=tmp_path / "docs",
+    )
 
     metrics = load_network(tmp_path / "contour").card.metrics
-    assert metrics["contours"] == (~np.isnan(stored.contours[:, :, 0, 0])).sum()
-    assert "python -m trainer evaluate contour" in metrics["command"]
+    report = json.loads((tmp_path / "docs" / "delineation.json").read_text())
+    page = (tmp_path / "docs" / "delineation.md").read_text()
+    seen = (~np.isnan(stored.contours[:, :, 0, 0])).sum()
+    assert metrics["test"]["contours"] == metrics["baseline"]["contours"] == seen
+    assert metrics["test"]["patients"] == 1
+    assert len(metrics["test"]["rms_mm_p95_interval"]) == 2
+    assert list(report["methods"]) == ["ours", "baseline"]
+    assert "only the highest peaks" in report["ablations"]
+    assert report["experiment"]["seed"] == 1
+    assert "Trained on phantoms, not for clinical use" in page
+    assert (tmp_path / "docs" / "images" / "delineation.svg").exists()
 
 
-def save_untrained(plan, folder):
+def save_untrained(plan, folder, walk="best"):
     card = Card(
         plan.name,
         plan.version,
@@ -188,7 +227,19 @@ def save_untrained(plan, folder):
         INTENDED_USE,
         {},
         {},
-        {"presence_threshold": 0.5},
+        {"presence_threshold": 0.5, "walk": walk},
     )
     torch.manual_seed(0)
     return save_network(build(plan.architecture).eval(), card, folder)
+
+
+def test_both_networks_are_measured_on_the_second_phantom(tmp_path):
+    evaluate_second(cases=2, first=3, weights=WEIGHTS, docs=tmp_path)
+
+    report = json.loads((tmp_path / "second_phantom.json").read_text())
+    page = (tmp_path / "second_phantom.md").read_text()
+    assert report["contours"]["of"] > 20
+    assert 0 <= report["contours"]["missed"][0] <= 1
+    assert all(one["of"] in (4, 16) for one in report["lesions"].values())
+    assert "not for clinical use" in page
+    assert report["command"] in page

@@ -12,8 +12,9 @@ from models.findings import POSITIONS, Side
 from models.roi import RoiRules
 from trainer.cases import UNREAD, read_case, write_case
 from trainer.lesion_training import joint_samples, lesion_loss
-from trainer.own_cases import SUBJECTS, SubjectDivided, check_split, own_case, proposed_split
+from trainer.own_cases import own_case
 from trainer.phantom.case import PhantomOptions, make_case
+from trainer.subjects import SUBJECTS, SubjectDivided, check_split, proposed_split
 
 RULES = RoiRules(size_px=48)
 

@@ -13,7 +13,8 @@ from deploy.trial import set_up
 from sij_node.access import Access
 from sij_node.accounts import Role
 from sij_node.config import Config, load_config
-from sij_node.node import Store, open_store, web_parts
+from sij_node.health import Role as Process
+from sij_node.node import Store, audited, open_store, web_parts
 from sij_node.store.job_table import JobTable
 from sij_node.web.app import create_app, listening, serving
 from sij_node.web.parts import Parts
@@ -24,15 +25,16 @@ QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 
 
 class TestClock:
-    """The time of the page's sessions: now, or later."""
+    """The time of the page's sessions: it stands still unless a test moves it `ahead`."""
 
     __test__ = False
 
     def __init__(self) -> None:
+        self.begun = datetime.now(UTC)
         self.ahead = timedelta()
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return self.begun + self.ahead
 
     def monotonic(self) -> float:
         return self().timestamp()
@@ -121,8 +123,8 @@ def running_web(
     trial = set_up(folder, "PACS", 104, **sections)
     config = load_config(trial.config)
     clock = TestClock()
-    with open_store(config) as store:
-        parts = web_parts(config, store)
+    with open_store(config) as store, audited(config, Process.WEB) as trail:
+        parts = web_parts(config, store, trail)
         access = replace(parts.access, clock=clock, monotonic=clock.monotonic, hasher=QUICK_HASHER)
         parts = change(replace(parts, clock=clock, access=access))
         scheme = "https" if config.web.tls else "http"

@@ -22,7 +22,8 @@ def toy_joints(patients: int, visits: int, seed: int) -> TrialJoints:
     contrast = np.where(severity > 0, 0.6, 0.0)
     patient = np.repeat(np.arange(patients), visits * 2)
     week = np.tile(np.repeat(np.array([0, 52, 104, 208])[:visits], 2), patients)
-    return TrialJoints(features, severity, contrast, patient, week)
+    left = np.arange(joints) % 2 == 1
+    return TrialJoints(features, severity, contrast, patient, week, left)
 
 
 def toy_trials() -> dict[str, ReadTrial]:

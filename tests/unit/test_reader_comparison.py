@@ -20,7 +20,7 @@ from trainer.readers.crossval import (
 )
 from trainer.readers.evaluate import agreement, confusions, judged, trial_scores
 from trainer.readers.figures import roc_points
-from trainer.readers.heads import HeadRules, folds_of, head_inputs, taught_heads
+from trainer.readers.heads import HeadRules, directions_of, folds_of, head_inputs, taught_heads
 from trainer.readers.models import readers_of
 from trainer.readers.plan import ReaderModel, ReaderPlan
 from trainer.readers.scores import (
@@ -149,6 +149,15 @@ def test_inputs_of_one_sequence_are_that_sequence_s_features():
 
     assert both.shape[2] == 2 * t1.shape[2]
     torch.testing.assert_close(both[..., : t1.shape[2]], t1)
+
+
+def test_heads_see_directions_of_variance_one_that_do_not_depend_on_each_other(trials):
+    inputs = head_inputs(trials["measure-like"].joints.features, QUICK)
+
+    along = directions_of(inputs, 7).along(inputs)
+
+    spread = torch.einsum("nhi,nhj->hij", along, along) / len(inputs)
+    torch.testing.assert_close(spread, torch.eye(7).expand(len(HEADS), 7, 7), atol=1e-3, rtol=0)
 
 
 def test_a_heavier_decay_leaves_smaller_weights(trials):

@@ -130,12 +130,14 @@ def test_a_literal_matrix_is_the_identity_and_a_matrix_of_rank_one(seed):
 
     with torch.no_grad():
         additions = matrices.additions()
-        through = read_through(matrices()[:, 0], both_classes(torch.randn(4, len(HEADS))))
+        through = read_through(
+            matrices(), both_classes(torch.randn(4, len(HEADS)))[:, :, None].expand(-1, -1, 9, -1)
+        )
 
     torch.testing.assert_close(matrices() - torch.eye(2), additions)
     products = additions[..., 0, 0] * additions[..., 1, 1]
     torch.testing.assert_close(products, additions[..., 0, 1] * additions[..., 1, 0])
-    torch.testing.assert_close(through.sum(dim=-1), torch.ones(4, len(HEADS)))
+    torch.testing.assert_close(through.sum(dim=-1), torch.ones(4, len(HEADS), 9))
 
 
 @pytest.mark.parametrize("parametrisation", list(Parametrisation))

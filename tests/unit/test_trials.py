@@ -62,11 +62,11 @@ def test_two_readers_agree_as_in_the_literature(reading, lesion):
     assert agreed == pytest.approx(LITERATURE_KAPPA[lesion], abs=0.06)
 
 
-def test_all_six_readings_agree_on_three_to_nearly_nine_of_ten_places(reading):
+def test_all_six_readings_agree_on_seven_to_nine_of_ten_places(reading):
     consensus = node_labels(reading[1].readings)[..., 0]
 
     for lesion in Lesion:
-        assert 0.72 < (consensus[:, heads_of(lesion)] != MISSING).mean() < 0.9
+        assert 0.70 < (consensus[:, heads_of(lesion)] != MISSING).mean() < 0.92
 
 
 def test_the_known_confusion_is_how_often_readings_are_wrong(reading):

@@ -1,11 +1,23 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from models.contour_unet import CHANNELS_PER_JOINT, FIELD_COLUMN, FIELD_ROW, SINK, SOURCE
+from models.ends import peaks
+from models.field import Grid, blended_field
 from models.findings import Side
-from models.walk import WalkRules, contours_from_maps, evenly_spaced, geodesic, peaks, walk
-from trainer.fields import Grid, blended_field, heatmaps
+from models.ridge import geodesic
+from models.walk import (
+    LITERAL_RULES,
+    WalkRules,
+    contours_from_maps,
+    disagreement,
+    evenly_spaced,
+    walk,
+)
+from trainer.fields import heatmaps, literal_field
 from trainer.metrics import contour_error
 
 SIZE = 96
@@ -36,12 +48,14 @@ def study_maps(right_lines):
 def naive_walk(maps, source, sink, rules):
     """One joint, one step at a time, as one would write it down first."""
     place, path, walked_px = np.array(source, float), [], 0.0
+    read = bilinear if rules.between_pixels else nearest
     while walked_px <= np.linalg.norm(sink - source) * rules.detour + 20:
         path.append(place)
-        near = np.linalg.norm(place - sink) <= rules.arrival_px
-        if near or bilinear(maps[SINK], place) >= rules.arrival_heat:
+        left = np.linalg.norm(place - sink)
+        warm = read(maps[SINK], place) >= rules.arrival_heat and left <= 3 * rules.arrival_px
+        if left <= rules.arrival_px or warm:
             return np.vstack([path, sink])
-        heading = np.array([bilinear(maps[c], place) for c in (FIELD_ROW, FIELD_COLUMN)])
+        heading = np.array([read(maps[c], place) for c in (FIELD_ROW, FIELD_COLUMN)])
         place = place + rules.step_px * heading / max(np.linalg.norm(heading), 1e-6)
         walked_px += rules.step_px
     return None
@@ -56,7 +70,13 @@ def bilinear(image, place):
     return above * (1 - down) + below * down
 
 
-def test_walking_all_joints_at_once_is_walking_each_alone():
+def nearest(image, place):
+    row, column = np.clip(np.rint(place), 0, len(image) - 1).astype(int)
+    return image[row, column]
+
+
+@pytest.mark.parametrize("rules", [RULES, LITERAL_RULES])
+def test_walking_all_joints_at_once_is_walking_each_alone(rules):
     rng = np.random.default_rng(3)
     lines = [curved_line(shift) for shift in (0.0, 7.3, 15.9)]
     joints = np.stack([joint_maps(line) for line in lines]).astype(np.float32)
@@ -64,11 +84,15 @@ def test_walking_all_joints_at_once_is_walking_each_alone():
     sources, _ = peaks(joints[:, SOURCE])
     sinks, _ = peaks(joints[:, SINK])
 
-    together = walk(joints, sources, sinks, RULES)
+    together = walk(joints, np.arange(3), sources, sinks, rules)
 
+    assert any(path is not None for path in together)
     for number, path in enumerate(together):
-        alone = naive_walk(joints[number], sources[number], sinks[number], RULES)
-        np.testing.assert_allclose(path, alone, atol=1e-4)
+        alone = naive_walk(joints[number], sources[number], sinks[number], rules)
+        if path is None:
+            assert alone is None
+        else:
+            np.testing.assert_allclose(path, alone, atol=1e-4)
 
 
 def test_a_true_field_leads_along_the_line_within_a_third_of_a_pixel():
@@ -134,3 +158,63 @@ def test_even_spacing_keeps_the_ends_and_the_length():
     gaps = np.linalg.norm(np.diff(even, axis=0), axis=1)
     np.testing.assert_array_equal(even[[0, -1]], line[[0, -1]])
     assert gaps.max() / gaps.min() < 1.05
+
+
+def test_without_the_fallback_a_lost_walk_is_a_missed_contour():
+    maps = study_maps([curved_line()])
+    maps[0, [FIELD_ROW, FIELD_COLUMN]] *= -1
+
+    assert contours_from_maps(maps, replace(RULES, fallback=False)) == ()
+
+
+def part_of(line, share):
+    return evenly_spaced(line[: round(share * len(line))], 16)
+
+
+def heat_at(places, heights, size=SIZE):
+    each = heatmaps(torch.tensor(np.array(places)).float(), torch.full((len(places),), 4.0), size)
+    return (torch.tensor(heights)[:, None, None] * each).amax(dim=0).numpy()
+
+
+@pytest.mark.parametrize("true_share", [0.4, 1.0])
+def test_of_two_lower_ends_that_is_taken_to_which_the_field_leads(true_share):
+    whole = curved_line()
+    truth = part_of(whole, true_share)
+    maps = study_maps([truth])
+    maps[0, SINK] = heat_at([part_of(whole, 0.4)[-1], whole[-1]], [0.5, 0.5])
+
+    (contour,) = contours_from_maps(maps, RULES)
+
+    assert contour_error(truth, contour.points).symmetric_rms < 0.5
+
+
+def test_in_doubt_the_longer_route_is_taken():
+    whole = curved_line()
+    maps = study_maps([whole])
+    maps[0, SINK] = heat_at([part_of(whole, 0.4)[-1], whole[-1]], [0.5, 0.5])
+    undecided = replace(RULES, agreement=0.0)
+
+    (contour,) = contours_from_maps(maps, undecided)
+
+    np.testing.assert_allclose(contour.points[-1], whole[-1], atol=0.5)
+
+
+def test_a_line_agrees_with_its_own_field_and_not_with_another():
+    line, other = curved_line(), curved_line() + np.array([0.0, 8.0])
+
+    own, foreign = disagreement(joint_maps(line)[FIELD_ROW:], np.array([line, other]))
+
+    assert own < 0.01
+    assert foreign > 0.2
+
+
+def test_the_literal_walk_follows_the_literal_field():
+    line = evenly_spaced(curved_line(), 12)
+    maps = study_maps([line])
+    field, _ = literal_field(torch.from_numpy(line[None]).float(), Grid.of(SIZE))
+    maps[0, FIELD_ROW:CHANNELS_PER_JOINT] = field[0].numpy()
+
+    (contour,) = contours_from_maps(maps, LITERAL_RULES)
+
+    assert contour.walked
+    assert contour_error(line, contour.points).rms < 1.5

@@ -4,6 +4,8 @@ Three of them mirror the paper's: one to learn from, with several visits per pat
 read sessions that cover ever later visits; one of early disease without ankylosis; one of
 advanced disease on other scanners, read once by three readers. The last two are for testing only.
 
+Other scanners are here images of another style, which nothing was learnt from in that trial.
+
 Source: paper, "Datasets" (MEASURE 1, PREVENT, SURPASS); every patient here is a phantom.
 """
 
@@ -84,7 +86,7 @@ TRIALS: Mapping[str, Trial] = {
     for trial in (
         Trial(
             "measure-like",
-            60,
+            40,
             (0, 16, 52, 104, 156, 208),
             (1.0, 0.95, 0.85, 0.6, 0.4, 0.2),
             (52, 104, 208),
@@ -110,7 +112,7 @@ TRIALS: Mapping[str, Trial] = {
             (104,),
             (Reader("R1", 0.4), Reader("R2", 0.0), Reader("R3", -0.4)),
             3_000_000,
-            PhantomOptions(disease="advanced", matrix=512),
+            PhantomOptions(disease="advanced", style="plausible"),
         ),
     )
 }

@@ -31,6 +31,9 @@ class HeadRules:
     ----------
     decays
         Weights of the squared weights that are tried; the validation fold chooses.
+    components
+        Directions in which the inputs of a head vary most; it sees those alone, each with a
+        variance of 1. A trial has too few joints for hundreds of features.
     steps
         Of Adam, over all joints at once.
     rate
@@ -46,16 +49,19 @@ class HeadRules:
     """
 
     decays: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
-    steps: int = 200
-    rate: float = 0.02
+    components: int = 16
+    steps: int = 120
+    rate: float = 0.05
     sequences: tuple[str, ...] = SEQUENCES
     by_zone: bool = True
     seed: int = 1
     folds: int = 8
 
     def __post_init__(self) -> None:
-        if not self.decays or self.steps < 1 or self.folds < 3:
-            raise ValueError(f"decays, steps and at least three folds are needed: {self}")
+        if not self.decays or min(self.steps, self.components) < 1 or self.folds < 3:
+            raise ValueError(
+                f"decays, steps, components and at least three folds are needed: {self}"
+            )
         if not self.sequences or not set(self.sequences) <= set(SEQUENCES):
             raise ValueError(f"sequences are some of {SEQUENCES}, not {self.sequences}")
 
@@ -80,20 +86,47 @@ def head_inputs(features: NDArray[np.float32], rules: HeadRules) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Heads:
-    """Linear heads: their inputs' mean and scale, their weights and bias, by head."""
+class Directions:
+    """Where the inputs of each head vary most.
+
+    Parameters
+    ----------
+    mean
+        Of the inputs, ``(14, n)``.
+    axes
+        ``(14, n, components)``; along each the inputs have a variance of 1.
+    """
 
     mean: Tensor
-    scale: Tensor
+    axes: Tensor
+
+    def along(self, inputs: Tensor) -> Tensor:
+        """Inputs ``(joints, 14, n)`` as ``(joints, 14, components)``."""
+        return torch.einsum("nhd,hdk->nhk", inputs - self.mean, self.axes)
+
+
+def directions_of(inputs: Tensor, components: int) -> Directions:
+    """The principal components of each head's inputs, which are first brought to one scale."""
+    mean, scale = inputs.mean(dim=0), inputs.std(dim=0) + 1e-3
+    scaled = ((inputs - mean) / scale).movedim(1, 0)
+    wanted = min(components, len(inputs) - 1, inputs.shape[2])
+    strengths, joints = torch.linalg.eigh(scaled @ scaled.mT / len(inputs))
+    strengths, joints = strengths[:, -wanted:].clamp(min=1e-6), joints[:, :, -wanted:]
+    axes = scaled.mT @ joints / (strengths[:, None] * len(inputs) ** 0.5)
+    return Directions(mean, axes / scale[..., None])
+
+
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """Linear heads: the directions they see, their weights ``(14, components)`` and bias."""
+
+    directions: Directions
     weight: Tensor
     bias: Tensor
 
     def logits(self, inputs: Tensor) -> Tensor:
         """``(joints, 14, n)`` to ``(joints, 14)``."""
-        return self._of_scaled((inputs - self.mean) / self.scale)
-
-    def _of_scaled(self, scaled: Tensor) -> Tensor:
-        return (scaled * self.weight).sum(dim=2) + self.bias
+        return (self.directions.along(inputs) * self.weight).sum(dim=2) + self.bias
 
 
 def taught_heads(
@@ -110,12 +143,12 @@ def taught_heads(
     readers
         Untrained.
     decay
-        Weight of the mean squared weight.
+        Weight of the heads' squared weights.
     """
-    mean, scale = inputs.mean(dim=0), inputs.std(dim=0) + 1e-3
-    weight = torch.zeros(inputs.shape[1:], requires_grad=True)
+    directions = directions_of(inputs, rules.components)
+    along = directions.along(inputs)
+    weight = torch.zeros(along.shape[1:], requires_grad=True)
     bias = torch.full((len(HEADS),), -1.0, requires_grad=True)
-    heads, scaled = Heads(mean, scale, weight, bias), (inputs - mean) / scale
     groups = [{"params": [weight, bias], "lr": rules.rate}]
     matrices = list(readers.parameters())
     if matrices:
@@ -124,12 +157,13 @@ def taught_heads(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, rules.steps)
     for step in range(rules.steps):
         optimiser.zero_grad(set_to_none=True)
-        loss = readers.loss(heads._of_scaled(scaled), targets, step / rules.steps)
+        logits = (along * weight).sum(dim=2) + bias
+        loss = readers.loss(logits, targets, step / rules.steps)
         penalty = decay * weight.square().sum(dim=1).mean()
         (loss + penalty).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-    return Heads(mean, scale, weight.detach(), bias.detach())
+    return Heads(directions, weight.detach(), bias.detach())
 
 
 @dataclass(frozen=True, eq=False)

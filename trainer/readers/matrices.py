@@ -78,22 +78,22 @@ class ReaderMatrices(nn.Module):
         return self.additions().diagonal(dim1=-2, dim2=-1).sum(dim=-1)
 
 
-def read_through(matrix: Tensor, probabilities: Tensor) -> Tensor:
-    """What a reader makes of a parent's probabilities.
+def read_through(matrices: Tensor, probabilities: Tensor) -> Tensor:
+    """What readers make of their parents' probabilities.
 
     Parameters
     ----------
-    matrix
-        B of every head, ``(14, 2, 2)``.
+    matrices
+        B of every head and node, ``(14, nodes, 2, 2)``.
     probabilities
-        (absent, present) of the parent, ``(joints, 14, 2)``.
+        (absent, present) of each node's parent, ``(joints, 14, nodes, 2)``.
 
     Returns
     -------
     Tensor
-        Likewise, of the child; never below zero and adding up to 1.
+        Likewise, of the nodes; never below zero and adding up to 1.
     """
-    through = torch.einsum("hij,nhj->nhi", matrix, probabilities).clamp(min=LEAST)
+    through = torch.einsum("hkij,nhkj->nhki", matrices, probabilities).clamp(min=LEAST)
     return through / through.sum(dim=-1, keepdim=True)
 
 

@@ -75,6 +75,7 @@ class ReadThroughNodes(nn.Module):
         names = hierarchy(readers, sessions).names
         self._columns = [names.index(node.name) for node in self.nodes]
         self._own = torch.tensor([node.has_matrix for node in self.nodes])
+        self._levels = levels_of(self.nodes)
 
     def targets(self, readings: Readings) -> Tensor:
         """0, 1 or MISSING at every node, int8, ``(joints, 14, nodes)``."""
@@ -86,12 +87,20 @@ class ReadThroughNodes(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         """(absent, present) at every node, ``(joints, 14, nodes, 2)``."""
-        own, matrices = both_classes(logits), self.every_matrix()
-        said: list[Tensor] = []
-        for number, node in enumerate(self.nodes):
-            above = own if node.parent < 0 else said[node.parent]
-            said.append(read_through(matrices[:, number], above))
-        return torch.stack(said, dim=2)
+        return self._said(both_classes(logits))
+
+    def _said(self, own: Tensor) -> Tensor:
+        """As `forward`, level by level, from the network's own ``(joints, 14, 2)``."""
+        matrices = self.every_matrix()
+        said = own.unsqueeze(2)[:, :, :0]
+        for numbers in self._levels:
+            parents = [self.nodes[number].parent for number in numbers]
+            top = parents[0] < 0
+            above = (
+                own.unsqueeze(2).expand(-1, -1, len(numbers), -1) if top else said[:, :, parents]
+            )
+            said = torch.cat([said, read_through(matrices[:, numbers], above)], dim=2)
+        return said
 
     def loss(self, logits: Tensor, targets: Tensor, progress: float) -> Tensor:
         """Cross-entropy over all nodes that have a label, and what keeps the matrices honest.
@@ -119,7 +128,8 @@ class ReadThroughNodes(nn.Module):
         """Probability of the consensus, ``(joints, 14)``."""
         if self.nodes[0].name != CONSENSUS:
             return logits.sigmoid()
-        return read_through(self.every_matrix()[:, 0], both_classes(logits))[..., 1]
+        root = self.every_matrix()[:, :1]
+        return read_through(root, both_classes(logits).unsqueeze(2))[..., 0, 1]
 
     def composed(self) -> dict[str, Tensor]:
         """How often each node errs, seen from the network's own answer.
@@ -130,16 +140,19 @@ class ReadThroughNodes(nn.Module):
             False positives and false negatives by the node's name, ``(14, 2)``.
         """
         with torch.no_grad():
-            certain = torch.eye(2)[:, None].expand(2, len(HEADS), 2)
-            matrices = self.every_matrix()
-            said: list[Tensor] = []
-            for number, node in enumerate(self.nodes):
-                above = certain if node.parent < 0 else said[node.parent]
-                said.append(read_through(matrices[:, number], above))
+            said = self._said(torch.eye(2)[:, None].expand(2, len(HEADS), 2))
         return {
-            node.name: torch.stack([one[0, :, 1], one[1, :, 0]], dim=-1)
-            for node, one in zip(self.nodes, said, strict=True)
+            node.name: torch.stack([said[0, :, number, 1], said[1, :, number, 0]], dim=-1)
+            for number, node in enumerate(self.nodes)
         }
+
+
+def levels_of(nodes: tuple[Node, ...]) -> list[list[int]]:
+    """Numbers of the nodes that read from the network, of those that read from them, and so on."""
+    depth: list[int] = []
+    for node in nodes:
+        depth.append(0 if node.parent < 0 else depth[node.parent] + 1)
+    return [[n for n, d in enumerate(depth) if d == level] for level in range(max(depth) + 1)]
 
 
 def spread(probabilities: Tensor) -> Tensor:

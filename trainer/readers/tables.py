@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from models.findings import HEADS, POSITIONS, Lesion, Region, Side
+from models.findings import HEADS, Head, Lesion, Region, Side
 from trainer.phantom.readers import LITERATURE_KAPPA
-from trainer.phantom.trials import Trial
+from trainer.phantom.trials import Trial, visits_of
 from trainer.readers.calibrate import HEADS_OF_LESION
 from trainer.readers.crossval import ReadTrial
 from trainer.readers.evaluate import all_agree, between_readers, within_readers
+from trainer.readers.scores import Bools
 from trainer.readings import MISSING, Labels, hierarchy
 
 WARNING = "**Phantom readers, phantom patients. Not for clinical use.**"
@@ -44,7 +45,10 @@ def label_counts(lesion: Lesion, trials: Mapping[str, ReadTrial]) -> str:
         first = 1 + readers if sessions > 1 else 1
         shown = [*range(first, len(names)), 0]
         for node in shown:
-            counts = [_counted(labels[..., node], lesion, *column) for column in columns]
+            counts = [
+                _counted(labels[..., node], trial.joints.left, lesion, *column)
+                for column in columns
+            ]
             rows.append([name, names[node], *counts])
     return markdown(head, rows)
 
@@ -53,16 +57,10 @@ def _place(side: Side, region: Region) -> str:
     return str(side) if region is Region.JOINT else f"{side} {region}"
 
 
-def _counted(labels: Labels, lesion: Lesion, side: Side, region: Region) -> str:
+def _counted(labels: Labels, left: Bools, lesion: Lesion, side: Side, region: Region) -> str:
     """Absent and present readings of one region on one side, as "absent / present"."""
-    wanted = [
-        number
-        for number, position in enumerate(POSITIONS)
-        if position.side is side
-        and position.head.lesion is lesion
-        and position.head.region is region
-    ]
-    mine = labels.reshape(-1, len(POSITIONS))[:, wanted]
+    head = HEADS.index(Head(lesion, region))
+    mine = labels[left == (side is Side.LEFT), head]
     return f"{int((mine == 0).sum())} / {int((mine == 1).sum())}"
 
 
@@ -122,16 +120,16 @@ def trials_page(plans: Mapping[str, Trial], trials: Mapping[str, ReadTrial], com
         [
             name,
             plan.patients,
-            len(trials[name].joints.week) // 2,
+            len(visits_of(plan)),
             ", ".join(str(week) for week in plan.weeks),
             f"{len(plan.readers)} × {len(plan.last_week_read)}",
             ", ".join(str(week) for week in plan.last_week_read),
-            plan.options.disease,
+            f"{plan.options.disease}, {plan.options.style}",
         ]
         for name, plan in plans.items()
     ]
     head = ["trial", "patients", "studies", "weeks", "readers × sessions",
-            "last week of each session", "disease"]  # fmt: skip
+            "last week of each session", "disease, style of the images"]  # fmt: skip
     parts = [
         "# Three phantom trials",
         WARNING,

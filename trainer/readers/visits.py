@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.findings import HEADS, POSITIONS, Side
-from models.lesion_resnet34 import LesionResNet34
+from models.lesion_resnet34 import WHOLE_ZONE, LesionResNet34, Pooling
 from models.roi import RoiRules
 from models.weights import LoadedNetwork
 from trainer.cases import GREY_PER_UNIT, joint_squares
@@ -26,7 +26,7 @@ SEQUENCES = ("t1", "stir")
 
 @dataclass(frozen=True, eq=False)
 class TrialJoints:
-    """The joints of a trial, two for each visit, right before left.
+    """The joints of a trial that both sequences show, visit by visit, right before left.
 
     Parameters
     ----------
@@ -38,6 +38,8 @@ class TrialJoints:
         How clearly each lesion shows, ``(joints, 14)``.
     patient, week
         ``(joints,)``.
+    left
+        Whether it is the patient's left joint, ``(joints,)``.
     """
 
     features: NDArray[np.float32]
@@ -45,6 +47,7 @@ class TrialJoints:
     contrast: NDArray[np.float64]
     patient: NDArray[np.int64]
     week: NDArray[np.int64]
+    left: NDArray[np.bool_]
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -113,35 +116,44 @@ def seen_joints(trial: Trial, folder: Path, encoder: LoadedNetwork) -> TrialJoin
     home, visits = folder / trial.name, visits_of(trial)
     cache = home / encoder.card.sha256[:12]
     cache.mkdir(exist_ok=True)
-    seen = [_seen(encoder.network, _path(home, v), _path(cache, v)) for v in visits]
-    return TrialJoints(np.concatenate(seen), *_truth(home, visits))
+    seen = np.concatenate([_seen(encoder.network, _path(home, v), _path(cache, v)) for v in visits])
+    whole = np.isfinite(seen).all(axis=(1, 2, 3))
+    severity, contrast = _truth(home, visits)
+    each = len(Side)
+    return TrialJoints(
+        seen[whole],
+        severity[whole],
+        contrast[whole],
+        np.repeat([visit.patient for visit in visits], each)[whole],
+        np.repeat([visit.week for visit in visits], each)[whole],
+        np.tile([side is Side.LEFT for side in Side], len(visits))[whole],
+    )
 
 
-def _truth(
-    home: Path, visits: Sequence[Visit]
-) -> tuple[NDArray[np.int8], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+def _truth(home: Path, visits: Sequence[Visit]) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
     severity, contrast = [], []
     for visit in visits:
         with np.load(_path(home, visit)) as kept:
             severity.append(kept["severity"].reshape(-1, len(HEADS)))
             contrast.append(kept["contrast"].reshape(-1, len(HEADS)))
-    patient = np.repeat([visit.patient for visit in visits], len(Side))
-    week = np.repeat([visit.week for visit in visits], len(Side))
-    return np.concatenate(severity), np.concatenate(contrast), patient, week
+    return np.concatenate(severity), np.concatenate(contrast)
 
 
 def _seen(network: LesionResNet34, visit: Path, cached: Path) -> NDArray[np.float32]:
-    """Both joints of a visit, ``(2, 2, zones, n)``."""
+    """Both joints of a visit, ``(2, 2, zones, n)``; NaN where a sequence does not show one."""
     if not cached.exists():
         with np.load(visit) as kept:
-            described = [[_described(network, kept[f"{s}_{side}"]) for s in SEQUENCES]
-                         for side in Side]  # fmt: skip
+            names = [[f"{sequence}_{side}" for sequence in SEQUENCES] for side in Side]
+            described = [[_described(network, kept.get(name)) for name in row] for row in names]
         _write(cached, {"features": np.array(described, np.float32)})
     with np.load(cached) as kept:
         return np.asarray(kept["features"])
 
 
-def _described(network: LesionResNet34, roi: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _described(network: LesionResNet34, roi: NDArray[np.uint8] | None) -> NDArray[np.float32]:
+    if roi is None:
+        zones = WHOLE_ZONE + 1 if network.architecture.pooling is Pooling.ZONES else 1
+        return np.full((zones, network.architecture.embedding), np.nan, np.float32)
     stack = torch.from_numpy(roi)
     present = torch.ones(1, stack.shape[1], dtype=torch.bool)
     with torch.inference_mode():

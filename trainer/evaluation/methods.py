@@ -1,0 +1,100 @@
+"""The methods that are held beside each other: weights, and how their maps become contours."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from models.analyser import walk_rules
+from models.contour_maps import contour_maps
+from models.contour_unet import CHANNELS_PER_JOINT, SIDES, ContourUNet
+from models.findings import Side
+from models.walk import LITERAL_RULES, WalkedContour, WalkRules, contours_from_maps
+from models.weights import LoadedNetwork, WeightsInvalid, load_network
+from trainer.baseline import contours_from_landmarks
+from trainer.cases import GREY_PER_UNIT, StoredCase
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way from images to contours.
+
+    Parameters
+    ----------
+    name
+        As tables and figures call it.
+    weights
+        Folder of the network.
+    rules
+        How its maps are read; None takes what its card says.
+    """
+
+    name: str
+    weights: Path
+    rules: WalkRules | None = None
+
+
+def ablations(weights: Path) -> list[Method]:
+    """The shipped network with one rule changed at a time, and with all of the paper's."""
+    loaded = load_network(weights)
+    best = walk_rules(loaded.card.settings)
+    changed = {
+        "nearest pixel instead of bilinear": replace(best, between_pixels=False),
+        "sink reached within 1 px instead of 4": replace(best, arrival_px=1.0),
+        "no path along the ridge for lost walks": replace(best, fallback=False),
+        "only the highest peaks": replace(best, ends=1),
+        "no bonus for length": replace(best, length_bonus=0.0),
+        "no comparison of fields": replace(best, agreement=0.0),
+        "no mirrored view": replace(best, mirrored=False),
+        "presence slice by slice": replace(best, contiguous=False),
+        "the paper's walk": replace(LITERAL_RULES, presence_threshold=best.presence_threshold),
+    }
+    return [Method(name, weights, rules) for name, rules in changed.items()]
+
+
+Found = dict[tuple[int, Side], WalkedContour]
+
+
+class Delineator:
+    """Several methods at work; methods that share a network share its answers."""
+
+    def __init__(self, methods: Sequence[Method]) -> None:
+        if len({method.name for method in methods}) != len(methods):
+            raise ValueError("two methods have the same name")
+        self._methods = methods
+        self.loaded: Mapping[Path, LoadedNetwork] = {
+            folder: _contour_network(folder) for folder in {method.weights for method in methods}
+        }
+
+    def rules_of(self, method: Method) -> WalkRules:
+        """The rules of a method, those of its card where it has none of its own."""
+        return method.rules or walk_rules(self.loaded[method.weights].card.settings)
+
+    def answers(self, case: StoredCase) -> Iterator[tuple[Method, Found]]:
+        """What each method says of a case, by the slice's number in the case and the side."""
+        maps: dict[tuple[Path, bool], torch.Tensor] = {}
+        images = torch.from_numpy(case.images).unsqueeze(1).float() / GREY_PER_UNIT
+        for method in self._methods:
+            rules, network = self.rules_of(method), self.loaded[method.weights].network
+            seen = method.weights, rules.mirrored
+            if seen not in maps:
+                maps[seen] = contour_maps(network, images, rules.mirrored)
+            yield method, _of_both_sequences(maps[seen], case.stir_from, rules)
+
+
+def _contour_network(folder: Path) -> LoadedNetwork:
+    loaded = load_network(folder)
+    if not isinstance(loaded.network, ContourUNet):
+        raise WeightsInvalid(f"{folder} holds no contour network")
+    return loaded
+
+
+def _of_both_sequences(maps: torch.Tensor, stir_from: int, rules: WalkRules) -> Found:
+    fields = maps.shape[1] == len(SIDES) * CHANNELS_PER_JOINT
+    decode = contours_from_maps if fields else contours_from_landmarks
+    found: Found = {}
+    for first, part in ((0, maps[:stir_from]), (stir_from, maps[stir_from:])):
+        for contour in decode(part.numpy(), rules):
+            found[first + contour.slice_index, contour.side] = contour
+    return found

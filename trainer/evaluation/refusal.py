@@ -1,0 +1,53 @@
+"""Whether studies of other parts of the body are refused, and those of the joints are not."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from models.acceptance import RULE, shows_joints
+from models.analyser import Analyser
+from models.preprocess import canonical
+from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
+
+FIRST_SEED = 900_000
+"""Seeds of these studies; no training uses them."""
+
+JOINTS = "sacroiliac joints"
+
+
+def refusal_rates(weights: Path, studies: int) -> dict[str, Any]:
+    """How many studies the contour network's own evidence refuses, by what they show.
+
+    Parameters
+    ----------
+    weights
+        Folder of both networks.
+    studies
+        How many of the joints, and how many of anything else.
+    """
+    analyser = Analyser.load(weights)
+    seen: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    for number in range(2 * studies):
+        elsewhere = number >= studies
+        options = PhantomOptions(style="any", without_joints=elsewhere)
+        case = make_case(FIRST_SEED + number, options)
+        shown = str(case.parameters.get("place", "soft tissue")) if elsewhere else JOINTS
+        seen[shown] += 1
+        refused[shown] += not _accepted(analyser, case)
+    return {
+        "rule": RULE,
+        "studies": {
+            shown: {
+                "studies": count,
+                "refused": refused[shown],
+                "share": round(refused[shown] / count, 4),
+            }
+            for shown, count in sorted(seen.items())
+        },
+    }
+
+
+def _accepted(analyser: Analyser, case: PhantomCase) -> bool:
+    seen = [analyser.delineate(canonical(volume)).delineation for volume in (case.t1, case.stir)]
+    return shows_joints(seen)

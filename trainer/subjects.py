@@ -1,0 +1,60 @@
+"""Whose the cases of a site are, so that a split never parts the visits of one person.
+
+``subjects.json`` lies beside the prepared cases and names the subject of each case's number.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+SUBJECTS = "subjects.json"
+SHARES = (0.8, 0.1, 0.1)
+"""Of subjects, for training, validation and test (paper: 271, 34 and 34 of 339)."""
+
+
+class SubjectDivided(ValueError):
+    """A split would put visits of one person on two sides."""
+
+
+def write_subjects(subjects: list[str], folder: Path) -> None:
+    """Keep whose each case is."""
+    (folder / SUBJECTS).write_text(json.dumps(subjects, indent=0), encoding="utf-8")
+
+
+def proposed_split(subjects: list[str]) -> Mapping[str, tuple[int, int]]:
+    """Half-open ranges of numbers for training, validation and test, whole subjects each.
+
+    Parameters
+    ----------
+    subjects
+        Whose each case is; cases of one subject follow each other.
+    """
+    firsts = [number for number, subject in enumerate(subjects) if subject not in subjects[:number]]
+    shares = np.cumsum([0, *SHARES])
+    edges = [[*firsts, len(subjects)][round(len(firsts) * share)] for share in shares]
+    return dict(zip(("training", "validation", "test"), pairwise(edges), strict=True))
+
+
+def check_split(folder: Path, ranges: Iterable[tuple[int, int]]) -> None:
+    """See that no subject is on two sides of a split.
+
+    Raises
+    ------
+    SubjectDivided
+        Naming the subject.
+    """
+    listed = folder / SUBJECTS
+    if not listed.exists():
+        return
+    subjects = json.loads(listed.read_text(encoding="utf-8"))
+    owner: dict[str, tuple[int, int]] = {}
+    for one in ranges:
+        for subject in set(subjects[slice(*one)]):
+            if owner.setdefault(subject, one) != one:
+                raise SubjectDivided(
+                    f"subject {subject} is in the ranges {owner[subject]} and {one}; visits of one "
+                    "person serve for one purpose only"
+                )
