@@ -44,16 +44,49 @@ def serve(pipe: Connection, config: Config) -> None:
     os.nice(LOWEST_PRIORITY)
     configure_logging(config.node.log_format)
     try:
-        analyser = Analyser.load(
-            config.worker.weights_folder or WEIGHTS, config.worker.device, config.worker.threads
-        )
-    except WeightsInvalid as error:
-        pipe.send(WeightsRefused(f"The networks cannot be used: {error}"))
+        analyser = load_networks(config, "")
+    except WeightsRefused as error:
+        pipe.send(error)
         return
     _limit_memory(config.worker, analyser)
     log.info("networks ready", model=_named(analyser), device=str(analyser.device))
-    desk = _Desk(analyser, Spool(config.node.data_folder / "spool"), config)
+    spool = Spool(config.node.data_folder / "spool")
+    desk = _Desk({"": analyser}, spool, config)
     answer_orders(pipe, desk.fulfil, desk.draw, partial(_equipment, analyser))
+
+
+def load_networks(config: Config, name: str) -> Analyser:
+    """The networks of [worker], or of the [[weights]] with a name.
+
+    Raises
+    ------
+    WeightsRefused
+        If they cannot be used, or there are none of that name.
+    """
+    worker = config.worker
+    try:
+        return Analyser.load(weights_folder(config, name), worker.device, worker.threads)
+    except WeightsInvalid as error:
+        raise WeightsRefused(f"The networks cannot be used: {error}") from error
+
+
+def weights_folder(config: Config, name: str) -> Path:
+    """Where the networks of [worker] lie, or those of the [[weights]] with a name.
+
+    Raises
+    ------
+    WeightsRefused
+        If there are none of that name.
+    """
+    if not name:
+        return config.worker.weights_folder or WEIGHTS
+    found = next((one.folder for one in config.weights if one.name == name), None)
+    if found is None:
+        raise WeightsRefused(
+            f"There are no [[weights]] named {name} in config.toml any more; add them again, "
+            "or ask for an analysis with others."
+        )
+    return found
 
 
 @dataclass
@@ -62,11 +95,14 @@ class _Desk:
 
     Parameters
     ----------
+    analysers
+        By the names of their [[weights]]; those of [worker], which have none, are always there,
+        and beside them the last others that a person has asked for.
     undrawn
         The study that was answered last and its pictures, until they are drawn.
     """
 
-    analyser: Analyser
+    analysers: dict[str, Analyser]
     spool: Spool
     config: Config
     undrawn: tuple[AnalysedStudy, tuple[KeyPicture, ...]] | None = None
@@ -76,7 +112,7 @@ class _Desk:
         ports = Ports(
             header=partial(read_header, self.spool),
             dataset=partial(read_checked, self.spool),
-            analyse=self.analyser.analyse,
+            analyse=self._analyser_of(order.weights).analyse,
             ae_title=self.config.node.ae_title,
         )
         destination = Destination(self.config.profile_for(order.destination), order.history)
@@ -84,6 +120,11 @@ class _Desk:
         kept = tuple(_kept(self.spool, made) for made in study.objects)
         record = self._with_pictures(study, kept)
         return Outcome(kept, study.weights, _in_short(record), study.rejected, record)
+
+    def _analyser_of(self, weights: str) -> Analyser:
+        if weights not in self.analysers:
+            self.analysers = {"": self.analysers[""], weights: load_networks(self.config, weights)}
+        return self.analysers[weights]
 
     def _with_pictures(self, study: StudyResults, kept: tuple[Result, ...]) -> AnalysisRecord:
         if study.study is None or not kept:

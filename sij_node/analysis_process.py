@@ -36,12 +36,15 @@ class Order:
         AE title of who gets the results.
     history
         The results it was given for this study before, the oldest first.
+    weights
+        The [[weights]] to use, by name; empty for those of [worker].
     """
 
     instances: tuple[ReceivedInstance, ...]
     conflicts: tuple[Refusal, ...]
     destination: str = ""
     history: tuple[tuple[Result, ...], ...] = ()
+    weights: str = ""
 
 
 @dataclass(frozen=True)

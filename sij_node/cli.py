@@ -39,6 +39,8 @@ app = typer.Typer(
 )
 jobs_app = typer.Typer(no_args_is_help=True, help="Look at the queue and act on it.")
 app.add_typer(jobs_app, name="jobs")
+destinations_app = typer.Typer(no_args_is_help=True, help="Who gets results, and who waits.")
+app.add_typer(destinations_app, name="destinations")
 
 users_app = typer.Typer(no_args_is_help=True, help="Who may use the page and the API.")
 app.add_typer(users_app, name="users")
@@ -48,6 +50,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="For scripts: JSON instead 
 Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]
 UserName = Annotated[str, typer.Argument(help="The user's name.")]
 JobNumber = Annotated[int, typer.Argument(help="The job's number.")]
+Title = Annotated[str, typer.Argument(help="AE title of a [[peer]].")]
 DEFAULT_CONFIG = Path("config.toml")
 
 
@@ -222,8 +225,10 @@ def show_job(
         return _print_json(asdict(history))
     console = Console()
     console.print(f"Job {job_id}: {history.job.state}, study {history.job.study_uid}")
-    if history.job.reason:
-        console.print(history.job.reason)
+    for line in (history.job.reason, history.standstill):
+        if line:
+            console.print(line)
+    console.print(f"Can be asked of it: {', '.join(history.actions) or 'nothing'}")
     _print_table(
         ["when", "step", "from", "to", "who", "note"],
         [
@@ -250,6 +255,85 @@ def retry_job(job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG) -> None:
 def cancel_job(job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Cancel a job that is receiving, queued or delivering."""
     _act(config, lambda admin: admin.cancel(job_id))
+
+
+@jobs_app.command("priority")
+def set_priority(
+    job_id: JobNumber,
+    priority: Annotated[int, typer.Argument(min=0, max=9, help="9 is analysed first.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Have a job that is receiving or queued analysed sooner or later."""
+    _act(config, lambda admin: admin.set_priority(job_id, priority))
+
+
+@jobs_app.command("try-now")
+def try_now(job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """End the wait before a job's next attempt."""
+    _act(config, lambda admin: admin.try_now(job_id))
+
+
+@jobs_app.command("redeliver")
+def redeliver_job(
+    job_id: JobNumber,
+    config: ConfigFile = DEFAULT_CONFIG,
+    to: Annotated[str | None, typer.Option(help="One destination; else all it has.")] = None,
+) -> None:
+    """Send a job's results again, under the same UIDs."""
+    _act(config, lambda admin: admin.redeliver(job_id, to))
+
+
+@jobs_app.command("reanalyse")
+def reanalyse_job(
+    job_id: JobNumber,
+    config: ConfigFile = DEFAULT_CONFIG,
+    weights: Annotated[str, typer.Option(help="Name of the [[weights]]; else the usual.")] = "",
+) -> None:
+    """Analyse a stored study again, in a new job."""
+    _act(config, lambda admin: admin.reanalyse(job_id, weights))
+
+
+@destinations_app.command("list")
+def list_destinations(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """List who gets results, who is held and what waits."""
+    with _admin(config) as admin:
+        found = admin.destinations()
+    if as_json:
+        return _print_json([asdict(one) for one in found])
+    _print_table(
+        ["destination", "jobs waiting", "kept back", "remarks"],
+        [
+            [one.ae_title, str(one.waiting), str(one.kept_back), "; ".join(one.remarks)]
+            for one in found
+        ],
+    )
+
+
+@destinations_app.command("hold")
+def hold_destination(
+    ae_title: Title,
+    reason: Annotated[str, typer.Option(help="Shown to everybody who looks.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Send nothing to a destination until it is released; what is for it waits."""
+    with _admin(config) as admin:
+        Console().print(f"{admin.hold(ae_title, reason)}.")
+
+
+@destinations_app.command("release")
+def release_destination(ae_title: Title, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Send to a destination again."""
+    with _admin(config) as admin:
+        admin.release_hold(ae_title)
+    Console().print(f"{ae_title} is not held any more.")
+
+
+@destinations_app.command("send-kept-back")
+def send_kept_back(ae_title: Title, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Send what was kept back in shadow mode: the newest results of each study."""
+    with _admin(config) as admin:
+        jobs = admin.send_kept_back(ae_title)
+    Console().print(f"The results of {len(jobs)} studies will be sent to {ae_title}.")
 
 
 @users_app.command("add")
@@ -327,8 +411,9 @@ def _act(config: Path, action: Callable[[Admin], Job]) -> None:
 
 @contextmanager
 def _admin(config: Path) -> Iterator[Admin]:
-    with node.open_store(load_config(config)) as store:
-        yield Admin(store.table, getpass.getuser())
+    settings = load_config(config)
+    with node.open_store(settings) as store:
+        yield Admin.of(settings, store.table, getpass.getuser())
 
 
 def _started(config: Path) -> Config:

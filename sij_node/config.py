@@ -129,6 +129,8 @@ class PeerConfig(Section):
     """Send results over TLS, with the certificates of [listener.tls]."""
     profile: str = "minimal"
     """What is sent: minimal, ohif, orthanc, everything, or the name of a [[profile]]."""
+    shadow: bool = False
+    """Receive and analyse its studies, send nothing; what was made is kept until asked for."""
 
 
 class PriorityRule(Section):
@@ -173,6 +175,14 @@ class WorkerConfig(Section):
     """An analysis that takes longer is ended and counts as a failed attempt."""
     memory_limit_mb: Annotated[int, Field(ge=1024)] = 6144
     """Data an analysis may hold in memory (not enforced with a GPU)."""
+
+
+class WeightsConfig(Section):
+    """[[weights]] Further networks, with which a person may have a study analysed again."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
+    folder: Path
+    """Holds the folders contour and lesion."""
 
 
 class RetryConfig(Section):
@@ -414,6 +424,7 @@ class Config(Section):
     study: StudyConfig = StudyConfig()
     database: DatabaseConfig = DatabaseConfig()
     worker: WorkerConfig = WorkerConfig()
+    weights: tuple[WeightsConfig, ...] = ()
     retry: RetryConfig = RetryConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     spool: SpoolConfig = SpoolConfig()
@@ -453,6 +464,19 @@ class Config(Section):
                 f"peer: there is no profile {', '.join(unknown)}; there are {', '.join(names)}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _weights_are_distinct(self) -> Self:
+        names = [one.name for one in self.weights]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"weights: {', '.join(twice)} is there more than once")
+        return self
+
+    @property
+    def shadow_titles(self) -> frozenset[str]:
+        """The peers that get nothing."""
+        return frozenset(peer.ae_title for peer in self.peer if peer.shadow)
 
     @property
     def database_url(self) -> str:
@@ -521,22 +545,21 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
     listener, tls = config.listener, config.listener.tls
     if tls is not None:
         listener = listener.model_copy(update={"tls": _below(base, tls)})
-    return config.model_copy(
-        update={
-            "node": node,
-            "listener": listener,
-            "worker": worker,
-            "web": web,
-            "alarms": config.alarms.model_copy(
-                update={
-                    "email": config.alarms.email and _below(base, config.alarms.email),
-                    "webhook": config.alarms.webhook and _below(base, config.alarms.webhook),
-                }
-            ),
-            "audit": _below(base, config.audit),
-            "metrics": _below(base, config.metrics),
-        }
-    )
+    told = {
+        "email": config.alarms.email and _below(base, config.alarms.email),
+        "webhook": config.alarms.webhook and _below(base, config.alarms.webhook),
+    }
+    changed = {
+        "node": node,
+        "listener": listener,
+        "worker": worker,
+        "weights": tuple(_below(base, one) for one in config.weights),
+        "web": web,
+        "alarms": config.alarms.model_copy(update=told),
+        "audit": _below(base, config.audit),
+        "metrics": _below(base, config.metrics),
+    }
+    return config.model_copy(update=changed)
 
 
 def _below(base: Path, section: AnySection) -> AnySection:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import structlog
 
@@ -43,6 +43,7 @@ class Courier:
         lease_s: float,
         stop: threading.Event,
         witness: SendingWitness | None = None,
+        shadow: Collection[str] = (),
     ) -> None:
         self._witness = witness or SendingWitness()
         self._name = name
@@ -54,6 +55,7 @@ class Courier:
         self._policy = policy
         self._lease_s = lease_s
         self._stop = stop
+        self._shadow = shadow
 
     def run(self, idle_s: float = 1.0) -> None:
         """Deliver until `stop` is set."""
@@ -61,20 +63,19 @@ class Courier:
 
     def deliver_next(self) -> bool:
         """Deliver what one job has pending; False when there is none."""
-        job = self._table.claim_delivery(self._name)
+        job = self._table.claim_delivery(self._name, self._shadow)
         if job is not None:
             self._deliver(job)
         return job is not None
 
     def _deliver(self, job: Job) -> None:
         began = time.monotonic()
-        pending = [
-            d for d in self._table.deliveries(job.job_id) if d.state is DeliveryState.PENDING
-        ]
+        pending, waiting = self._to_send(job)
         try:
             with held(self._table, job, self._lease_s):
                 self._send_all(job, pending)
-            after = self._table.delivered(job, self._name)
+            close = self._table.hand_back if waiting else self._table.delivered
+            after = close(job, self._name)
         except (DestinationUnavailable, SpoolUnavailable) as error:
             after = self._table.fail(job, error, self._policy, self._name)
         log.info(
@@ -86,6 +87,15 @@ class Courier:
             attempt=after.delivery_attempts,
             reason=after.reason,
             seconds=round(time.monotonic() - began, 2),
+        )
+
+    def _to_send(self, job: Job) -> tuple[list[Delivery], list[Delivery]]:
+        """What can be sent now, and what waits because its destination is held or in shadow."""
+        closed = {*self._shadow, *(hold.destination for hold in self._table.holds())}
+        left = [d for d in self._table.deliveries(job.job_id) if d.state is DeliveryState.PENDING]
+        return (
+            [delivery for delivery in left if delivery.destination not in closed],
+            [delivery for delivery in left if delivery.destination in closed],
         )
 
     def _send_all(self, job: Job, pending: Sequence[Delivery]) -> None:

@@ -166,6 +166,12 @@ class UnknownJob(NodeError):
     exit_code: ClassVar[int] = 66
 
 
+class UnknownName(NodeError):
+    """A peer, or a set of weights, that config.toml does not name."""
+
+    exit_code: ClassVar[int] = 66
+
+
 class AccessRefused(NodeError):
     """Somebody may not do what they ask for."""
 

@@ -5,7 +5,7 @@ follows from an error, and how long something has stood still. Where jobs are ke
 `sij_node.store.job_table`. No decision compares stored times, so clock jumps cannot matter.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -29,6 +29,8 @@ class State(StrEnum):
     ANALYSING = "analysing"
     DELIVERING = "delivering"
     DELIVERED = "delivered"
+    NOT_SENT = "not sent"
+    """Analysed for a peer in shadow mode; its results are kept until a person asks for them."""
     CONFIRMED = "confirmed"
     REJECTED = "rejected"
     FAILED = "failed"
@@ -58,18 +60,26 @@ class Step(StrEnum):
     COMMITTED = "committed"
     CANCELLED = "cancelled"
     RETRIED = "retried"
+    PRIORITY_SET = "priority set"
+    KEPT_BACK = "kept back"
+    DELIVERY_ASKED = "delivery asked for"
+    REANALYSIS_ASKED = "reanalysis asked for"
+    """A line of history only: what is asked for is another job."""
 
 
 TRANSITIONS: Mapping[tuple[State, Step], State] = MappingProxyType(
     {
         (State.RECEIVING, Step.INSTANCE_ARRIVED): State.RECEIVING,
         (State.RECEIVING, Step.SETTLED): State.QUEUED,
+        (State.RECEIVING, Step.PRIORITY_SET): State.RECEIVING,
         (State.RECEIVING, Step.CANCELLED): State.CANCELLED,
         (State.QUEUED, Step.INSTANCE_ARRIVED): State.RECEIVING,
         (State.QUEUED, Step.RELEASED): State.QUEUED,
+        (State.QUEUED, Step.PRIORITY_SET): State.QUEUED,
         (State.QUEUED, Step.CLAIMED): State.ANALYSING,
         (State.QUEUED, Step.CANCELLED): State.CANCELLED,
         (State.ANALYSING, Step.RESULTS_STORED): State.DELIVERING,
+        (State.ANALYSING, Step.KEPT_BACK): State.NOT_SENT,
         (State.ANALYSING, Step.REJECT): State.REJECTED,
         (State.ANALYSING, Step.TRY_AGAIN): State.QUEUED,
         (State.ANALYSING, Step.HANDED_BACK): State.QUEUED,
@@ -82,7 +92,15 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = MappingProxyType(
         (State.DELIVERING, Step.ACKNOWLEDGED): State.DELIVERED,
         (State.DELIVERING, Step.GIVE_UP): State.FAILED,
         (State.DELIVERING, Step.CANCELLED): State.CANCELLED,
+        (State.DELIVERING, Step.REANALYSIS_ASKED): State.DELIVERING,
+        (State.NOT_SENT, Step.ACKNOWLEDGED): State.DELIVERED,
+        (State.NOT_SENT, Step.DELIVERY_ASKED): State.DELIVERING,
+        (State.NOT_SENT, Step.REANALYSIS_ASKED): State.NOT_SENT,
         (State.DELIVERED, Step.COMMITTED): State.CONFIRMED,
+        (State.DELIVERED, Step.DELIVERY_ASKED): State.DELIVERING,
+        (State.DELIVERED, Step.REANALYSIS_ASKED): State.DELIVERED,
+        (State.CONFIRMED, Step.DELIVERY_ASKED): State.DELIVERING,
+        (State.CONFIRMED, Step.REANALYSIS_ASKED): State.CONFIRMED,
         # A rejected job stays rejected while its notice to the archive is delivered.
         (State.REJECTED, Step.DELIVERY_CLAIMED): State.REJECTED,
         (State.REJECTED, Step.DELIVERY_FAILED): State.REJECTED,
@@ -90,19 +108,33 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = MappingProxyType(
         (State.REJECTED, Step.RELEASED): State.REJECTED,
         (State.REJECTED, Step.ACKNOWLEDGED): State.REJECTED,
         (State.REJECTED, Step.GIVE_UP): State.REJECTED,
+        (State.REJECTED, Step.DELIVERY_ASKED): State.REJECTED,
+        (State.REJECTED, Step.REANALYSIS_ASKED): State.REJECTED,
         (State.REJECTED, Step.RETRIED): State.QUEUED,
+        (State.FAILED, Step.DELIVERY_ASKED): State.DELIVERING,
+        (State.FAILED, Step.REANALYSIS_ASKED): State.FAILED,
         (State.FAILED, Step.RETRIED): State.QUEUED,
+        (State.CANCELLED, Step.REANALYSIS_ASKED): State.CANCELLED,
     }
 )
 """Every legal step; whatever is not here is illegal."""
 
-ASKED_FOR = frozenset({Step.CANCELLED, Step.RETRIED})
+ASKED_FOR = frozenset(
+    {
+        Step.CANCELLED,
+        Step.RETRIED,
+        Step.PRIORITY_SET,
+        Step.DELIVERY_ASKED,
+        Step.REANALYSIS_ASKED,
+    }
+)
 """Steps that only a person brings about."""
 OPEN = (State.RECEIVING, State.QUEUED)
 """A new image of the study still joins a job in one of these; there is one at most."""
 DELIVERABLE = (State.DELIVERING, State.REJECTED)
 """In these a job may have something to send."""
 FINISHED = (
+    State.NOT_SENT,
     State.DELIVERED,
     State.CONFIRMED,
     State.REJECTED,
@@ -142,6 +174,10 @@ class Job:
         UTC, for people to read; nothing is timed by them.
     instances
         How many images have arrived for this job; it grows, so it shows whether any arrived.
+    priority_by
+        The person who set the priority; empty where rules did.
+    weights_wanted
+        The [[weights]] that a person asked for, by name; empty for those of [worker].
     """
 
     job_id: int
@@ -162,6 +198,8 @@ class Job:
     created_at: datetime
     changed_at: datetime
     instances: int
+    priority_by: str = ""
+    weights_wanted: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.priority <= 9:
@@ -195,6 +233,8 @@ class Changes(TypedDict, total=False):
     error_family: str
     weights: str
     instances: int
+    priority_by: str
+    weights_wanted: str
 
 
 def next_state(state: State, step: Step) -> State:
@@ -223,7 +263,8 @@ def legal_steps(state: State) -> tuple[Step, ...]:
 def advance(job: Job, step: Step, **changes: Unpack[Changes]) -> Job:
     """The job after a step.
 
-    Every step ends a lease and a wait, unless `changes` sets them anew.
+    Every step ends a lease and a wait, unless `changes` sets them anew; only a change of
+    priority leaves a wait as it is.
 
     Raises
     ------
@@ -242,12 +283,71 @@ _FORGIVEN: Changes = {"reason": "", "error_family": ""}
 def _effects(job: Job, step: Step) -> Changes:
     if step is Step.RETRIED:
         return {**_FORGIVEN, "analysis_attempts": 0, "delivery_attempts": 0}
-    if step in (Step.RESULTS_STORED, Step.ACKNOWLEDGED) and job.state is not State.REJECTED:
+    if step is Step.PRIORITY_SET:
+        return {"wait_s": job.wait_s}
+    if step is Step.DELIVERY_ASKED:
+        kept: Changes = {} if job.state is State.REJECTED else _FORGIVEN
+        return {**kept, "delivery_attempts": 0}
+    if (
+        step in (Step.RESULTS_STORED, Step.KEPT_BACK, Step.ACKNOWLEDGED)
+        and job.state is not State.REJECTED
+    ):
         return _FORGIVEN
     counted = _COUNTS.get(step, 0)
     if job.state in (State.QUEUED, State.ANALYSING):
         return {"analysis_attempts": job.analysis_attempts + counted}
     return {"delivery_attempts": job.delivery_attempts + counted}
+
+
+class Action(StrEnum):
+    """What a person can ask of a job."""
+
+    RETRY = "retry"
+    """Queue it again, with all its attempts."""
+    CANCEL = "cancel"
+    SET_PRIORITY = "set priority"
+    TRY_NOW = "try now"
+    """End the wait before its next attempt."""
+    REDELIVER = "redeliver"
+    """Send the results again that it has made, under the same UIDs."""
+    REANALYSE = "reanalyse"
+    """Analyse the stored study in a new job, with the same weights or others."""
+
+
+STEP_OF_ACTION: Mapping[Action, Step] = MappingProxyType(
+    {
+        Action.RETRY: Step.RETRIED,
+        Action.CANCEL: Step.CANCELLED,
+        Action.SET_PRIORITY: Step.PRIORITY_SET,
+        Action.TRY_NOW: Step.RELEASED,
+        Action.REDELIVER: Step.DELIVERY_ASKED,
+        Action.REANALYSE: Step.REANALYSIS_ASKED,
+    }
+)
+
+
+def legal_actions(job: Job) -> tuple[Action, ...]:
+    """What a person can ask of this job, in the order of `Action`.
+
+    The state decides, by the table of steps; an action that would change nothing is left out.
+    The job table may still refuse one for what it alone knows, for instance that the images
+    have been cleared away; it says so in words.
+    """
+    allowed = legal_steps(job.state)
+    pointless = set(_pointless(job))
+    return tuple(
+        action
+        for action, step in STEP_OF_ACTION.items()
+        if step in allowed and action not in pointless
+    )
+
+
+def _pointless(job: Job) -> Iterable[Action]:
+    if not job.wait_s:
+        yield Action.TRY_NOW
+    never_made = job.state is State.FAILED and not job.weights
+    if job.leased_by or never_made:
+        yield Action.REDELIVER
 
 
 @dataclass(frozen=True)
@@ -326,6 +426,8 @@ class DeliveryState(StrEnum):
     """Whether a destination has a result."""
 
     PENDING = "pending"
+    KEPT_BACK = "kept back"
+    """The destination is in shadow mode: it gets this only if a person asks for it."""
     ACKNOWLEDGED = "acknowledged"
     GIVEN_UP = "given up"
 
@@ -338,6 +440,9 @@ class Delivery:
     ----------
     status
         The last C-STORE status that came back; None when none has.
+    acknowledged_at
+        When it was last acknowledged; also of one that is pending, when a person has asked for
+        it to be sent again.
     """
 
     result: Result
@@ -347,6 +452,53 @@ class Delivery:
     status: int | None
     note: str
     acknowledged_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Nothing is sent to a destination until a person releases it; what is for it waits.
+
+    Parameters
+    ----------
+    released_by, released_at
+        Empty and None while it lasts.
+    """
+
+    destination: str
+    reason: str
+    held_by: str
+    held_at: datetime
+    released_by: str = ""
+    released_at: datetime | None = None
+
+    def __str__(self) -> str:
+        """As a person reads it."""
+        since = f"{self.held_at:%Y-%m-%d %H:%M} UTC"
+        because = f": {self.reason}" if self.reason else ""
+        return f"{self.destination} is held by {self.held_by} since {since}{because}"
+
+
+def standstill(
+    job: Job, deliveries: Sequence[Delivery], holds: Sequence[Hold], shadow: Iterable[str] = ()
+) -> str:
+    """Why nothing happens to a job at the moment, in words; empty when it goes on by itself.
+
+    Parameters
+    ----------
+    holds
+        Those that last.
+    shadow
+        Destinations in shadow mode.
+    """
+    kept_back = {d.destination for d in deliveries if d.state is DeliveryState.KEPT_BACK}
+    if kept_back:
+        return f"shadow: not sent to {', '.join(sorted(kept_back))}"
+    waiting = {d.destination for d in deliveries if d.state is DeliveryState.PENDING}
+    reasons = [str(hold) for hold in holds if hold.destination in waiting]
+    reasons += [f"{title} is in shadow mode" for title in sorted(waiting & set(shadow))]
+    if not reasons and job.wait_s:
+        reasons = [f"waits up to {job.wait_s:.0f} s before the next attempt"]
+    return "; ".join(reasons)
 
 
 @dataclass(frozen=True)

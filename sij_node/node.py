@@ -266,6 +266,7 @@ def _worker(config: Config, store: Store, name: str, stop: threading.Event) -> W
         _policy(config.retry, config.retry.analysis_attempts),
         config.worker.lease_s,
         stop,
+        config.shadow_titles,
     )
 
 
@@ -291,6 +292,7 @@ def _courier(
         config.worker.lease_s,
         stop,
         departures,
+        config.shadow_titles,
     )
 
 
@@ -334,7 +336,7 @@ def web_parts(config: Config, store: Store, trail: AuditTrail) -> "Parts":
     metrics = Metrics(config, store.table, store.contacts, store.spool)
     return Parts(
         config=config,
-        admin=partial(Admin, store.table),
+        admin=partial(Admin.of, config, store.table),
         access=_access(config, store, trail),
         spool=store.spool,
         echo=Sender(config.node.ae_title, config.delivery, config.listener.tls).echo,

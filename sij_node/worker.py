@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import replace
 
 import structlog
@@ -29,6 +30,7 @@ class Worker:
         policy: RetryPolicy,
         lease_s: float,
         stop: threading.Event,
+        shadow: Collection[str] = (),
     ) -> None:
         self._name = name
         self._table = table
@@ -36,6 +38,7 @@ class Worker:
         self._policy = policy
         self._lease_s = lease_s
         self._stop = stop
+        self._shadow = shadow
         self._drain_until = float("inf")
         self._in_hand: int | None = None
 
@@ -80,6 +83,7 @@ class Worker:
                     self._table.conflicts(uid),
                     job.source_ae,
                     self._table.earlier_results(job),
+                    job.weights_wanted,
                 )
                 answer = self._analysis.analyse(order, lambda: self._may_go_on(lease))
             after = self._settle(job, answer)
@@ -99,18 +103,21 @@ class Worker:
     def _settle(self, job: Job, answer: Answer) -> Job:
         if isinstance(answer, NodeError):
             return self._table.fail(job, answer, self._policy, self._name)
+        made, to = answer.results, job.source_ae
+        keep_back = to in self._shadow
         if answer.rejected is not None:
             return self._table.reject(
-                job, answer.rejected, answer.results, job.source_ae, self._name, answer.record
+                job, answer.rejected, made, to, self._name, answer.record, keep_back=keep_back
             )
         return self._table.store_results(
             job,
-            answer.results,
-            job.source_ae,
+            made,
+            to,
             self._name,
             answer.weights,
             answer.note,
             answer.record,
+            keep_back=keep_back,
         )
 
     def _may_go_on(self, lease: Lease) -> None:

@@ -5,13 +5,25 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, exists, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    case,
+    exists,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sij_node.jobs import Delivery, DeliveryState, Job, Result
 from sij_node.store.tables import deliveries, delivery_from, jobs, result_from, results
 
 PENDING = DeliveryState.PENDING.value
+KEPT_BACK = DeliveryState.KEPT_BACK.value
 ACKNOWLEDGED = DeliveryState.ACKNOWLEDGED.value
 GIVEN_UP = DeliveryState.GIVEN_UP.value
 _INSERT: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
@@ -38,19 +50,32 @@ def add_results(connection: Connection, job_id: int, made: Sequence[Result]) -> 
 
 
 def add_deliveries(
-    connection: Connection, job_id: int, made: Iterable[Result], destination: str
+    connection: Connection,
+    job_id: int,
+    made: Iterable[Result],
+    destination: str,
+    *,
+    keep_back: bool = False,
 ) -> None:
-    """Have results delivered, except those that the destination acknowledged before."""
+    """Have results delivered or kept back, except those acknowledged by the destination before."""
     for result in made:
-        _add_delivery(connection, job_id, result.sop_instance_uid, destination)
+        _add_delivery(
+            connection,
+            job_id,
+            result.sop_instance_uid,
+            destination,
+            KEPT_BACK if keep_back else PENDING,
+        )
 
 
-def _add_delivery(connection: Connection, job_id: int, uid: str, destination: str) -> None:
+def _add_delivery(
+    connection: Connection, job_id: int, uid: str, destination: str, state: str
+) -> None:
     pair = (deliveries.c.result_uid == uid) & (deliveries.c.destination == destination)
     before = connection.execute(select(deliveries).where(pair)).all()
     done = next((row for row in before if row.state == ACKNOWLEDGED), None)
     values = {
-        "state": ACKNOWLEDGED if done else PENDING,
+        "state": ACKNOWLEDGED if done else state,
         "status": done.status if done else None,
         "note": f"acknowledged for job {done.job_id}" if done else "",
         "acknowledged_at": done.acknowledged_at if done else None,
@@ -93,16 +118,80 @@ def record(
 
 
 def give_up(connection: Connection, job_id: int) -> None:
-    """Note that what is still pending will not be sent."""
+    """Note that what is still pending will not be sent; what was acknowledged before stays so."""
+    before = deliveries.c.acknowledged_at.is_not(None)
     connection.execute(
-        update(deliveries).where(_of(job_id), deliveries.c.state == PENDING).values(state=GIVEN_UP)
+        update(deliveries)
+        .where(_of(job_id), deliveries.c.state == PENDING)
+        .values(state=case((before, ACKNOWLEDGED), else_=GIVEN_UP))
     )
 
 
 def any_pending(connection: Connection, job_id: int) -> bool:
     """Whether something of this job has still to be sent."""
-    waiting = exists().where(_of(job_id), deliveries.c.state == PENDING)
-    return bool(connection.execute(select(waiting)).scalar())
+    return _any_in(connection, job_id, PENDING)
+
+
+def any_left(connection: Connection, job_id: int) -> bool:
+    """Whether something of this job has still to be sent, or is kept back."""
+    return _any_in(connection, job_id, PENDING, KEPT_BACK)
+
+
+def _any_in(connection: Connection, job_id: int, *states: str) -> bool:
+    found = exists().where(_of(job_id), deliveries.c.state.in_(states))
+    return bool(connection.execute(select(found)).scalar())
+
+
+def ask_again(connection: Connection, job_id: int, destination: str | None, note: str) -> int:
+    """Have everything that a job has for one destination, or for all, sent again.
+
+    When a destination has acknowledged something before, that is not forgotten.
+
+    Returns
+    -------
+    int
+        How many objects that are; those whose files were cleared away do not count.
+    """
+    there = exists().where(
+        results.c.sop_instance_uid == deliveries.c.result_uid, results.c.file_name != ""
+    )
+    wanted = deliveries.c.destination == destination if destination else true()
+    return connection.execute(
+        update(deliveries)
+        .where(_of(job_id), wanted, there)
+        .values(state=PENDING, status=None, note=note)
+    ).rowcount
+
+
+def jobs_by_destination(connection: Connection, state: str) -> dict[str, int]:
+    """How many jobs have something in a state, for each destination."""
+    rows = connection.execute(
+        select(deliveries.c.destination, func.count(deliveries.c.job_id.distinct()))
+        .where(deliveries.c.state == state)
+        .group_by(deliveries.c.destination)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def newest_kept_back(connection: Connection, destination: str) -> list[int]:
+    """The newest job of each study that keeps something back from a destination."""
+    newest = (
+        select(func.max(jobs.c.job_id))
+        .join(deliveries, deliveries.c.job_id == jobs.c.job_id)
+        .where(deliveries.c.destination == destination, deliveries.c.state != GIVEN_UP)
+        .group_by(jobs.c.study_uid)
+    )
+    rows = connection.execute(
+        select(deliveries.c.job_id)
+        .where(
+            deliveries.c.job_id.in_(newest),
+            deliveries.c.destination == destination,
+            deliveries.c.state == KEPT_BACK,
+        )
+        .distinct()
+        .order_by(deliveries.c.job_id)
+    )
+    return list(rows.scalars())
 
 
 def deliveries_of(connection: Connection, job_id: int) -> tuple[Delivery, ...]:
@@ -127,7 +216,7 @@ def given_before(connection: Connection, job: Job) -> tuple[tuple[Result, ...], 
             jobs.c.study_uid == job.study_uid,
             jobs.c.job_id <= job.job_id,
             deliveries.c.destination == job.source_ae,
-            deliveries.c.state != GIVEN_UP,
+            deliveries.c.state.not_in([GIVEN_UP, KEPT_BACK]),
         )
         .order_by(deliveries.c.job_id, is_result, results.c.kind, results.c.sop_instance_uid)
     )

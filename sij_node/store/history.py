@@ -1,13 +1,14 @@
 """Writing jobs: each step and its line of history in one transaction, fenced by the revision."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from sij_node.accounts import Change
 from sij_node.errors import LeaseLost
-from sij_node.jobs import ASKED_FOR, OPEN, Job, State, Step
+from sij_node.jobs import ASKED_FOR, OPEN, Job, State, Step, next_state
 from sij_node.store.changes import add_change
 from sij_node.store.tables import job_from, job_row, job_steps, jobs
 
@@ -43,9 +44,6 @@ def write_step(
     """
     written = write_job(connection, before, after)
     _add_line(connection, written, step, before.state, who=who, note=note)
-    if step in ASKED_FOR:
-        subject = f"job {written.job_id}"
-        add_change(connection, Change(written.changed_at, who, step.value, subject, note))
     return written
 
 
@@ -67,10 +65,28 @@ def lease_lost(job: Job) -> LeaseLost:
     )
 
 
+def note_step(connection: Connection, job: Job, step: Step, who: str, note: str) -> None:
+    """Write a line of history that changes nothing of the job, not even its revision.
+
+    Raises
+    ------
+    IllegalStep
+        If the job's state does not allow the step.
+    """
+    next_state(job.state, step)
+    moment = replace(job, changed_at=datetime.now(UTC))
+    _add_line(connection, moment, step, job.state, who=who, note=note)
+
+
 def open_job(
-    connection: Connection, study_uid: str, source_ae: str, priority: int, count: int
+    connection: Connection,
+    study_uid: str,
+    source_ae: str,
+    priority: int,
+    count: int,
+    who: str = "",
 ) -> Job:
-    """Begin a job for a study and source that have none waiting."""
+    """Begin a job for a study and source that have none waiting; by default the source does."""
     last = last_job(connection, study_uid, source_ae)
     now = datetime.now(UTC)
     row = connection.execute(
@@ -98,7 +114,7 @@ def open_job(
     ).one()
     job = job_from(row)
     note = f"follows job {last.job_id}" if last else ""
-    _add_line(connection, job, Step.OPENED, None, who=source_ae, note=note)
+    _add_line(connection, job, Step.OPENED, None, who=who or source_ae, note=note)
     return job
 
 
@@ -140,3 +156,6 @@ def _add_line(
             at=job.changed_at,
         )
     )
+    if step in ASKED_FOR:
+        subject = f"job {job.job_id}"
+        add_change(connection, Change(job.changed_at, who, step.value, subject, note))

@@ -5,7 +5,7 @@ written, together with its line of history, and only if nobody else has changed 
 it was read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import (
@@ -25,8 +25,11 @@ from sqlalchemy import (
 from sij_node.accounts import Change
 from sij_node.errors import IllegalStep, NodeError, UnknownJob, WorkerLost
 from sij_node.jobs import (
+    DELIVERABLE,
     FINISHED,
     Delivery,
+    DeliveryState,
+    Hold,
     Job,
     JobStep,
     Result,
@@ -41,10 +44,18 @@ from sij_node.jobs import (
 from sij_node.record import NOTHING_KEPT, AnalysisRecord
 from sij_node.store import changes as changed
 from sij_node.store import deliveries as outbox
+from sij_node.store import holds as held
 from sij_node.store import records
 from sij_node.store import refusals as refused
 from sij_node.store.database import Database, lock_openings
-from sij_node.store.history import last_job, lease_lost, waiting_job, write_step
+from sij_node.store.history import (
+    last_job,
+    lease_lost,
+    note_step,
+    open_job,
+    waiting_job,
+    write_step,
+)
 from sij_node.store.registering import GroupCommit, Offer
 from sij_node.store.tables import (
     deliveries,
@@ -201,14 +212,21 @@ class JobTable:
         due = and_(_in([State.QUEUED]), jobs.c.wait_s == 0)
         return self._claim(worker, Step.CLAIMED, due, jobs.c.job_id)
 
-    def claim_delivery(self, worker: str) -> Job | None:
+    def claim_delivery(self, worker: str, shadow: Collection[str] = ()) -> Job | None:
         """Take a job that has results to deliver, or None.
 
         Those tried least often come first, so that a dead destination keeps no other waiting. A
-        delivering job with nothing left to send is given out too: it has yet to be closed.
+        delivering job with nothing left to send is given out too: it has yet to be closed. What
+        is for a destination that is held waits.
+
+        Parameters
+        ----------
+        shadow
+            Destinations in shadow mode: what is for them waits too.
         """
+        to_close = and_(_in([State.DELIVERING]), ~_something_pending())
         due = and_(
-            or_(_in([State.DELIVERING]), and_(_in([State.REJECTED]), _something_pending())),
+            or_(to_close, and_(_in(DELIVERABLE), _something_to_send(shadow))),
             jobs.c.wait_s == 0,
             jobs.c.leased_by == "",
         )
@@ -242,26 +260,28 @@ class JobTable:
         weights: str = "",
         note: str = "",
         record: AnalysisRecord = NOTHING_KEPT,
+        *,
+        keep_back: bool = False,
     ) -> Job:
         """Note the results of an analysis and have them delivered.
 
         A result that the destination acknowledged before is not sent again; if that is so for
         all of them, the job is delivered at once.
+
+        Parameters
+        ----------
+        keep_back
+            Whether the destination is in shadow mode: nothing is sent until a person asks.
         """
+        made_by, note = weights or job.weights, note or f"{len(made)} results"
         with self._database.writing() as connection:
-            after = advance(job, Step.RESULTS_STORED, weights=weights or job.weights)
-            after = write_step(
-                connection,
-                job,
-                after,
-                Step.RESULTS_STORED,
-                who,
-                note=note or f"{len(made)} results",
-            )
+            step = Step.KEPT_BACK if keep_back else Step.RESULTS_STORED
+            after = advance(job, step, weights=made_by)
+            after = write_step(connection, job, after, step, who, note=note)
             outbox.add_results(connection, job.job_id, made)
-            outbox.add_deliveries(connection, job.job_id, made, destination)
+            outbox.add_deliveries(connection, job.job_id, made, destination, keep_back=keep_back)
             records.put_record(connection, job.job_id, record)
-            if outbox.any_pending(connection, job.job_id):
+            if outbox.any_left(connection, job.job_id):
                 return after
             done = advance(after, Step.ACKNOWLEDGED)
             return write_step(
@@ -276,13 +296,21 @@ class JobTable:
         destination: str,
         who: str,
         record: AnalysisRecord = NOTHING_KEPT,
+        *,
+        keep_back: bool = False,
     ) -> Job:
-        """Note that a study cannot be analysed, and have the notice that says so delivered."""
+        """Note that a study cannot be analysed, and have the notice that says so delivered.
+
+        Parameters
+        ----------
+        keep_back
+            Whether the destination is in shadow mode: nothing is sent until a person asks.
+        """
         after = advance(job, Step.REJECT, reason=str(error), error_family=family_of(error))
         with self._database.writing() as connection:
             after = write_step(connection, job, after, Step.REJECT, who, note=str(error))
             outbox.add_results(connection, job.job_id, made)
-            outbox.add_deliveries(connection, job.job_id, made, destination)
+            outbox.add_deliveries(connection, job.job_id, made, destination, keep_back=keep_back)
             records.put_record(connection, job.job_id, record)
             return after
 
@@ -345,8 +373,11 @@ class JobTable:
     # ---- what the clock brings about -----------------------------------------------------
 
     def settle(self, job: Job, note: str, priority: int | None = None, who: str = SCHEDULE) -> Job:
-        """Queue a job whose study has arrived, with a priority of its own if one is given."""
-        urgency = job.priority if priority is None else priority
+        """Queue a job whose study has arrived, with a priority of its own if one is given.
+
+        A priority that a person has set stays.
+        """
+        urgency = job.priority if priority is None or job.priority_by else priority
         after = advance(job, Step.SETTLED, priority=urgency)
         with self._database.writing() as connection:
             return write_step(connection, job, after, Step.SETTLED, who, note=note)
@@ -395,6 +426,111 @@ class JobTable:
             after = write_step(connection, job, after, Step.RETRIED, who)
             outbox.give_up(connection, job.job_id)
             return after
+
+    def set_priority(self, job: Job, priority: int, who: str) -> Job:
+        """Let a job that is receiving or queued be analysed sooner or later, from 0 to 9."""
+        after = advance(job, Step.PRIORITY_SET, priority=priority, priority_by=who)
+        note = f"from {job.priority} to {priority}"
+        with self._database.writing() as connection:
+            return write_step(connection, job, after, Step.PRIORITY_SET, who, note=note)
+
+    def redeliver(self, job: Job, who: str, destination: str | None = None) -> Job:
+        """Have the results of a job sent again, to one destination or to all it has.
+
+        Raises
+        ------
+        IllegalStep
+            Also if it has none for that destination, if their files have been cleared away, or
+            if something of it is being sent at this moment.
+        """
+        after = advance(job, Step.DELIVERY_ASKED)
+        if job.leased_by:
+            raise IllegalStep(
+                f"Job {job.job_id} is being delivered at this moment; ask again when that is over."
+            )
+        with self._database.writing() as connection:
+            note = f"to {destination or 'all'}"
+            after = write_step(connection, job, after, Step.DELIVERY_ASKED, who, note=note)
+            if not outbox.ask_again(connection, job.job_id, destination, f"asked for by {who}"):
+                raise IllegalStep(
+                    f"Job {job.job_id} has no stored results for {destination or 'anybody'}: none "
+                    "were made, or they have been cleared from the spool. Analyse it again."
+                )
+            return after
+
+    def reanalyse(self, job: Job, who: str, weights: str = "") -> Job:
+        """Open a job that analyses a stored study again; it follows the one that is given.
+
+        Parameters
+        ----------
+        weights
+            The [[weights]] to use, by name; empty for those of [worker].
+
+        Raises
+        ------
+        IllegalStep
+            Also if another job of the study is waiting, or its images have been cleared away.
+        """
+        with_weights = f", with weights {weights}" if weights else ""
+        with self._database.writing() as connection:
+            lock_openings(connection)
+            _check_that_it_can_queue(connection, job)
+            opened = open_job(
+                connection, job.study_uid, job.source_ae, job.priority, job.instances, who
+            )
+            note_step(connection, job, Step.REANALYSIS_ASKED, who, f"job {opened.job_id}")
+            note = f"analysed again after job {job.job_id}{with_weights}"
+            after = advance(opened, Step.SETTLED, weights_wanted=weights)
+            return write_step(connection, opened, after, Step.SETTLED, who, note=note)
+
+    # ---- destinations --------------------------------------------------------------------
+
+    def hold(self, destination: str, reason: str, who: str) -> Hold:
+        """Send nothing to a destination until it is released; what is for it waits.
+
+        Raises
+        ------
+        IllegalStep
+            If it is held already.
+        """
+        with self._database.writing() as connection:
+            lock_openings(connection)
+            began = held.hold(connection, destination, reason, who)
+            changed.add_change(
+                connection, Change(began.held_at, who, "hold", f"peer {destination}", reason)
+            )
+            return began
+
+    def release_hold(self, destination: str, who: str) -> Hold:
+        """Send to a destination again; raises `IllegalStep` if it is not held."""
+        with self._database.writing() as connection:
+            over = held.release(connection, destination, who)
+            moment = over.released_at or over.held_at
+            changed.add_change(connection, Change(moment, who, "release", f"peer {destination}"))
+            return over
+
+    def holds(self) -> tuple[Hold, ...]:
+        """The holds that last."""
+        with self._database.reading() as connection:
+            return held.current(connection)
+
+    def hold_history(self, limit: int = 50) -> tuple[Hold, ...]:
+        """The newest holds, those that were released too."""
+        with self._database.reading() as connection:
+            return held.newest(connection, limit)
+
+    def jobs_by_destination(self, state: DeliveryState) -> dict[str, int]:
+        """How many jobs have a delivery in some state, for each destination that has any."""
+        with self._database.reading() as connection:
+            return outbox.jobs_by_destination(connection, state.value)
+
+    def kept_back(self, destination: str) -> tuple[Job, ...]:
+        """The newest job of each study that keeps results back from a destination."""
+        with self._database.reading() as connection:
+            numbers = outbox.newest_kept_back(connection, destination)
+        return tuple(self.get(number) for number in numbers)
+
+    # ---- what people changed -------------------------------------------------------------
 
     def note_change(self, change: Change) -> None:
         """Note what a person did that is no step of a job."""
@@ -543,6 +679,20 @@ def _something_pending() -> ColumnElement[bool]:
     """Whether the job of the row around it has something to send."""
     mine = deliveries.c.job_id == jobs.c.job_id
     return exists().where(mine, deliveries.c.state == outbox.PENDING).correlate(jobs)
+
+
+def _something_to_send(shadow: Collection[str]) -> ColumnElement[bool]:
+    """Whether the job of the row around it has something for a destination that takes it now."""
+    return (
+        exists()
+        .where(
+            deliveries.c.job_id == jobs.c.job_id,
+            deliveries.c.state == outbox.PENDING,
+            deliveries.c.destination.not_in(held.held_titles()),
+            deliveries.c.destination.not_in(shadow),
+        )
+        .correlate(jobs)
+    )
 
 
 def _is_forgettable(connection: Connection, study_uid: str, moment: datetime) -> bool:

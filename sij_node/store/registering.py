@@ -231,12 +231,8 @@ def _join_or_open(
 
 
 def _joined(job: Job, new: Sequence[Offer]) -> Job:
-    return advance(
-        job,
-        Step.INSTANCE_ARRIVED,
-        instances=job.instances + len(new),
-        priority=max(job.priority, _priority(new)),
-    )
+    urgency = job.priority if job.priority_by else max(job.priority, _priority(new))
+    return advance(job, Step.INSTANCE_ARRIVED, instances=job.instances + len(new), priority=urgency)
 
 
 def _priority(offers: Iterable[Offer]) -> int:

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sij_node.accounts import Change, Session, Token, User
 from sij_node.accounts import Role as UserRole
 from sij_node.health import Process, Role
-from sij_node.jobs import Delivery, DeliveryState, Job, JobStep, Result, State, Step
+from sij_node.jobs import Delivery, DeliveryState, Hold, Job, JobStep, Result, State, Step
 from sij_node.study import ReceivedInstance, Refusal
 
 
@@ -117,6 +117,8 @@ jobs = Table(
     Column("created_at", Utc, nullable=False),
     Column("changed_at", Utc, nullable=False),
     Column("instances", Integer, nullable=False),
+    Column("priority_by", Text, nullable=False, server_default=""),
+    Column("weights_wanted", Text, nullable=False, server_default=""),
     CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
     Index("ix_jobs_study_uid_source_ae", "study_uid", "source_ae"),
     Index("ix_jobs_queue", "state", "priority", "job_id"),
@@ -182,6 +184,22 @@ Index(
     sqlite_where=_is_pending,
     postgresql_where=_is_pending,
 )
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("hold_id", Integer, primary_key=True),
+    Column("destination", TITLE, nullable=False),
+    Column("reason", Foreign, nullable=False),
+    Column("held_by", Text, nullable=False),
+    Column("held_at", Utc, nullable=False),
+    Column("released_by", Text, nullable=False),
+    Column("released_at", Utc),
+    sqlite_autoincrement=True,
+)
+
+_lasts = text("released_at IS NULL")
+Index("one_hold", holds.c.destination, unique=True, sqlite_where=_lasts, postgresql_where=_lasts)
 
 analyses = Table(
     "analyses",
@@ -407,6 +425,11 @@ def delivery_from(row: Row[Any]) -> Delivery:
         note=row.note,
         acknowledged_at=row.acknowledged_at,
     )
+
+
+def hold_from(row: Row[Any]) -> Hold:
+    """The hold that a row of `holds` holds."""
+    return Hold(**{name: getattr(row, name) for name in Hold.__dataclass_fields__})
 
 
 def refusal_from(row: Row[Any]) -> Refusal:

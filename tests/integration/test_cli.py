@@ -82,6 +82,38 @@ def test_an_action_that_the_state_does_not_allow_is_refused_in_words(config: Pat
     assert "queued" in only_line(done)
 
 
+def test_a_held_destination_is_listed_with_the_reason_until_it_is_released(config: Path):
+    held = sij_node("destinations", "hold", "PACS", "--reason", "migration", "--config", config)
+    listed = sij_node("destinations", "list", "--config", config, "--json")
+    released = sij_node("destinations", "release", "PACS", "--config", config)
+    again = sij_node("destinations", "release", "PACS", "--config", config)
+
+    assert "migration" in held.stdout
+    (pacs,) = json.loads(listed.stdout)
+    assert (pacs["ae_title"], pacs["hold"]["reason"]) == ("PACS", "migration")
+    assert "not held any more" in released.stdout
+    assert (again.returncode, only_line(again)) == (
+        70,
+        "sij-node: PACS is not held; there is nothing to release.",
+    )
+
+
+def test_a_study_is_prioritised_and_analysed_again_by_command(config: Path):
+    with open_store(load_config(config)) as store:
+        job = queued(store.table, "1.2.3")
+        number = str(job.job_id)
+
+        assert sij_node("jobs", "priority", number, "9", "--config", config).returncode == 0
+        assert sij_node("jobs", "cancel", number, "--config", config).returncode == 0
+        again = sij_node("jobs", "reanalyse", number, "--config", config)
+        unknown = sij_node("jobs", "reanalyse", number, "--weights", "x", "--config", config)
+
+        assert "Job 2 is queued" in again.stdout
+        assert store.table.get(2).priority == 9
+    assert unknown.returncode == 66
+    assert "names no [[weights]] x" in only_line(unknown)
+
+
 def test_an_unknown_job_is_exit_66(config: Path):
     done = sij_node("jobs", "show", "41", "--config", config)
 

@@ -39,10 +39,12 @@ def analysis(limit_s: float = 60, target=None) -> Iterator[AnalysisProcess]:
 
 
 @contextmanager
-def working(table: JobTable, limit_s: float = 60) -> Iterator[threading.Event]:
+def working(
+    table: JobTable, limit_s: float = 60, shadow: tuple[str, ...] = ()
+) -> Iterator[threading.Event]:
     stop = threading.Event()
     with analysis(limit_s) as process:
-        worker = Worker("worker 1", table, process, POLICY, 20, stop)
+        worker = Worker("worker 1", table, process, POLICY, 20, stop, shadow)
         thread = threading.Thread(target=worker.run, args=(0.05,))
         thread.start()
         try:
@@ -83,6 +85,27 @@ def test_a_study_is_analysed_and_its_results_wait_for_delivery(table: JobTable):
 
     assert after.weights == "contour 1.0"
     assert [delivery.result for delivery in table.deliveries(job.job_id)] == list(RESULTS)
+
+
+def test_a_study_is_analysed_with_the_weights_that_a_person_asked_for(table: JobTable):
+    first = queue(table, "PACS", "1.2.3")
+
+    with working(table):
+        wait_for(table, first, State.DELIVERING)
+        again = table.reanalyse(table.get(first.job_id), "mia", "trial")
+        after = wait_for(table, again, State.DELIVERING, State.DELIVERED)
+
+    assert (after.weights_wanted, after.weights) == ("trial", "trial")
+
+
+def test_a_study_of_a_peer_in_shadow_mode_is_analysed_and_kept_back(table: JobTable):
+    job = queue(table, "PACS", "1.2.3")
+
+    with working(table, shadow=("PACS",)):
+        after = wait_for(table, job, State.NOT_SENT)
+
+    assert after.weights == "contour 1.0"
+    assert table.claim_delivery("courier") is None
 
 
 def test_an_order_says_who_the_results_are_for_and_what_it_has(table: JobTable):

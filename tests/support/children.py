@@ -36,4 +36,4 @@ def _outcome(order: Order, results: tuple[Result, ...]) -> Outcome:
             raise KeyError("Muster^Erika")
         case "hopeless":
             return Outcome(results, rejected=PairMissing("No T1."))
-    return Outcome(results, weights="contour 1.0")
+    return Outcome(results, weights=order.weights or "contour 1.0")

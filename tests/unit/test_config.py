@@ -56,7 +56,7 @@ def test_every_default_that_the_shipped_file_states_in_a_comment_is_the_default(
         stated,
         flags=re.M,
     )
-    stated = re.sub(r"^(keyword|contains|priority = 9).*\n", "", stated, flags=re.M)
+    stated = re.sub(r"^(keyword|contains|priority = 9|name|folder).*\n", "", stated, flags=re.M)
 
     assert stated != text
     assert config_from(stated) == config_from(text)

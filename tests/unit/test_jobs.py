@@ -21,7 +21,9 @@ from sij_node.jobs import (
     DELIVERABLE,
     FINISHED,
     OPEN,
+    STEP_OF_ACTION,
     TRANSITIONS,
+    Action,
     Job,
     RetryPolicy,
     State,
@@ -30,6 +32,7 @@ from sij_node.jobs import (
     advance,
     after_failure,
     family_of,
+    legal_actions,
     legal_steps,
 )
 
@@ -37,8 +40,8 @@ NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
 POLICY = RetryPolicy(max_attempts=3, first_wait_s=5, max_wait_s=300)
 
 LEGAL = {
-    "receiving": {"instance arrived", "settled", "cancelled"},
-    "queued": {"instance arrived", "released", "claimed", "cancelled"},
+    "receiving": {"instance arrived", "settled", "cancelled", "priority set"},
+    "queued": {"instance arrived", "released", "claimed", "cancelled", "priority set"},
     "analysing": {
         "results stored",
         "reject",
@@ -46,6 +49,7 @@ LEGAL = {
         "give up",
         "handed back",
         "superseded",
+        "kept back",
     },
     "delivering": {
         "delivery claimed",
@@ -55,9 +59,11 @@ LEGAL = {
         "acknowledged",
         "give up",
         "cancelled",
+        "reanalysis asked for",
     },
-    "delivered": {"committed"},
-    "confirmed": set(),
+    "not sent": {"acknowledged", "delivery asked for", "reanalysis asked for"},
+    "delivered": {"committed", "delivery asked for", "reanalysis asked for"},
+    "confirmed": {"delivery asked for", "reanalysis asked for"},
     "rejected": {
         "delivery claimed",
         "delivery failed",
@@ -66,9 +72,11 @@ LEGAL = {
         "acknowledged",
         "give up",
         "retried",
+        "delivery asked for",
+        "reanalysis asked for",
     },
-    "failed": {"retried"},
-    "cancelled": set(),
+    "failed": {"retried", "delivery asked for", "reanalysis asked for"},
+    "cancelled": {"reanalysis asked for"},
 }
 ILLEGAL = [
     (state, step) for state, step in product(State, Step) if step.value not in LEGAL[state.value]
@@ -132,7 +140,8 @@ def test_a_claim_begins_an_attempt_and_names_the_worker():
 def test_every_step_but_a_claim_ends_the_lease_and_the_wait():
     for state, step in TRANSITIONS:
         after = advance(job_in(state, leased_by="w", wait_s=7.0, analysis_attempts=1), step)
-        assert (after.leased_by, after.wait_s) == ("", 0.0)
+        assert after.leased_by == ""
+        assert after.wait_s == (7.0 if step is Step.PRIORITY_SET else 0.0)
 
 
 def test_a_study_that_kills_every_worker_ends_as_failed():
@@ -353,6 +362,30 @@ class LifeOfAJob(RuleBasedStateMachine):
 
     @precondition(lambda self: self.job.state is State.ANALYSING)
     @rule()
+    def results_are_kept_back(self):
+        self.become(advance(self.job, Step.KEPT_BACK, weights="contour 1.0"))
+
+    @precondition(lambda self: Step.PRIORITY_SET in legal_steps(self.job.state))
+    @rule(priority=st.integers(0, 9))
+    def a_person_sets_the_priority(self, priority):
+        wait_s = self.job.wait_s
+        self.become(advance(self.job, Step.PRIORITY_SET, priority=priority, priority_by="mia"))
+        assert (self.job.priority, self.job.wait_s) == (priority, wait_s)
+
+    @precondition(lambda self: Action.REDELIVER in legal_actions(self.job))
+    @rule()
+    def a_person_asks_for_another_delivery(self):
+        self.become(advance(self.job, Step.DELIVERY_ASKED))
+        assert self.job.state in DELIVERABLE
+        assert self.job.delivery_attempts == 0
+
+    @rule(action=st.sampled_from(Action))
+    def an_action_that_is_offered_is_a_step_that_is_allowed(self, action):
+        if action in legal_actions(self.job):
+            assert STEP_OF_ACTION[action] in legal_steps(self.job.state)
+
+    @precondition(lambda self: self.job.state is State.ANALYSING)
+    @rule()
     def results_are_stored(self):
         self.become(advance(self.job, Step.RESULTS_STORED))
 
@@ -405,12 +438,12 @@ class LifeOfAJob(RuleBasedStateMachine):
 
     @invariant()
     def what_is_over_stays_over_without_a_person_or_a_notice(self):
-        automatic = {Step.RETRIED, Step.COMMITTED}
+        asked_or_told = {Step.RETRIED, Step.DELIVERY_ASKED, Step.COMMITTED, Step.ACKNOWLEDGED}
         if self.job.state in FINISHED:
             led_to = {
                 TRANSITIONS[self.job.state, step]
                 for step in legal_steps(self.job.state)
-                if step not in automatic
+                if step not in asked_or_told
             }
             assert led_to <= {self.job.state}
 

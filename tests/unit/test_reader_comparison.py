@@ -27,7 +27,7 @@ from trainer.readers.scores import (
     Judged,
     calibration_curve,
     calibration_error,
-    difference,
+    differences,
     intervals,
     resampled,
     scores_of,
@@ -226,9 +226,11 @@ def test_a_better_model_s_difference_is_above_nothing():
     noise = np.random.default_rng(1).normal(0, 0.5, good.probability.shape)
     bad = replace(good, probability=np.clip(good.probability + noise, 0, 1))
 
-    middle, low, high = difference([good], [bad], "auc", 50, seed=0)
+    found = differences([good], [bad], ("auc", "brier"), 50, seed=0)
 
+    middle, low, high = found["auc"]
     assert 0 < low < middle < high
+    assert found["brier"][2] < 0
 
 
 def test_roc_curves_run_from_corner_to_corner_and_enclose_the_auc():

@@ -7,14 +7,14 @@ again.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from models.roi import RoiRules
-from models.weights import INTENDED_USE, LoadedNetwork, load_network
+from models.weights import INTENDED_USE, Card, LoadedNetwork, load_network
 from trainer.experiment import RUNS_FOLDER
 from trainer.phantom.trials import TRIALS
 from trainer.readers.crossval import (
@@ -80,9 +80,28 @@ def readers(
     """Compare models of the readers by cross-validation and on two held-out trials."""
     encoder = load_network(weights)
     read = read_trials(encoder, runs / TRIALS_FOLDER, processes)
-    folder = runs / "readers" / _fingerprint(read)
+    paths = sorted(experiments.glob("*.toml"))
+    compare(paths, read, encoder.card, runs / "readers" / _fingerprint(read), docs)
+
+
+def compare(
+    paths: Sequence[Path], read: Mapping[str, ReadTrial], encoder: Card, folder: Path, docs: Path
+) -> None:
+    """Run every experiment on trials that were read, and write down what came out.
+
+    Parameters
+    ----------
+    paths
+        Of the experiments; the one named "chain" must be among them.
+    encoder
+        The card of the network that saw the trials.
+    folder
+        Where folds are kept.
+    docs
+        Where the page, its numbers and its pictures go.
+    """
     found, answers = {}, {}
-    for path in sorted(experiments.glob("*.toml")):
+    for path in paths:
         experiment = read_reader_experiment(path)
         results = _folds(experiment, path, read, folder)
         answers[experiment.name] = _answers(results, read)
@@ -161,7 +180,7 @@ def evaluation(
     found: Mapping[str, Any],
     answers: Mapping[str, Mapping[str, TrialAnswers]],
     read: Mapping[str, ReadTrial],
-    encoder: LoadedNetwork,
+    encoder: Card,
 ) -> dict[str, Any]:
     """Everything that is written down, as JSON could hold it."""
     ours = answers[OURS]
@@ -179,9 +198,9 @@ def evaluation(
         "warning": INTENDED_USE,
         "command": "python -m trainer readers",
         "encoder": {
-            "name": encoder.card.name,
-            "version": encoder.card.version,
-            "sha256": encoder.card.sha256,
+            "name": encoder.name,
+            "version": encoder.version,
+            "sha256": encoder.sha256,
         },
         "seed of the readings": SEED,
         "experiments": dict(found),
