@@ -142,6 +142,10 @@ class PeerGone(AssociationEnded):
     """The connection was closed or reset, or the peer aborted."""
 
 
+class HandshakeRefused(PeerGone):
+    """A TLS handshake failed over certificates, versions or ciphers, not because somebody left."""
+
+
 class InternalFault(NodeError):
     """The node itself is wrong."""
 

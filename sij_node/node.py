@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,6 +18,7 @@ import structlog
 from sij_node.access import Access
 from sij_node.accounts import SessionLimits
 from sij_node.admin import Admin
+from sij_node.alarms import Kind, Line
 from sij_node.analysis_process import AnalysisProcess
 from sij_node.audit import application_activity
 from sij_node.audit_trail import AuditTrail, open_trail
@@ -25,8 +26,8 @@ from sij_node.checkup import Checkup, check_up
 from sij_node.config import Config, DeliveryConfig, PeerConfig, RetryConfig
 from sij_node.courier import Courier
 from sij_node.dicom.scanner import IMAGE_CLASSES
-from sij_node.errors import ConfigurationInvalid
-from sij_node.health import Process, Role
+from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable, DestinationUnavailable
+from sij_node.health import Process, Role, Verdict
 from sij_node.jobs import RetryPolicy
 from sij_node.network.folder import contents_of
 from sij_node.network.listener import Listener
@@ -334,17 +335,32 @@ def web_parts(config: Config, store: Store, trail: AuditTrail) -> "Parts":
     from sij_node.web.parts import Parts  # noqa: PLC0415
 
     metrics = Metrics(config, store.table, store.contacts, store.spool)
+    sender = Sender(config.node.ae_title, config.delivery, config.listener.tls)
     return Parts(
         config=config,
         admin=partial(Admin.of, config, store.table),
         access=_access(config, store, trail),
         spool=store.spool,
-        echo=Sender(config.node.ae_title, config.delivery, config.listener.tls).echo,
+        echo=partial(_echo, sender, ContactBook(store.contacts)),
         clock=_now,
         key=secret_key(config.node.data_folder),
         record=trail.record,
         routers=(metrics_router(metrics.text, config.metrics),),
     )
+
+
+def _echo(sender: Sender, book: ContactBook, peer: PeerConfig) -> None:
+    """C-ECHO to a peer; whether it answered is noted among the contacts."""
+    error = ""
+    try:
+        sender.echo(peer)
+    except DestinationUnavailable as unavailable:
+        error = str(unavailable)
+        raise
+    finally:
+        book.echo_sent(peer.ae_title, error)
+        with suppress(DatabaseUnavailable):
+            book.write()
 
 
 def serve_page(config: Config, stop: threading.Event, announce: Callable[[str], None]) -> None:
@@ -384,6 +400,22 @@ def _now() -> datetime:
 
 
 # ---- trying things out -------------------------------------------------------------------------
+
+
+def tell_trial(config: Config) -> tuple[str, ...]:
+    """Send a trial notice by every channel; returns their names.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If a password, a secret or a certificate cannot be read.
+    NoticeNotSent
+    """
+    line = Line(Kind.NEW, Verdict.OK, "A trial: nothing is wrong.", "Nothing has to be done.")
+    channels = channels_of(config)
+    for channel in channels:
+        channel.send((line,))
+    return tuple(channel.name for channel in channels)
 
 
 def send_folder(folder: Path, receiver: str, called: str, calling: str) -> Iterator[Sent]:

@@ -5,6 +5,7 @@ import ssl
 import stat
 import threading
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,8 +22,8 @@ from sij_node.audit import (
     user_authentication,
 )
 from sij_node.audit_trail import AuditTrail, DayFiles, open_trail
-from sij_node.config import AuditConfig, Config, NodeConfig, PeerConfig
-from sij_node.errors import ConfigurationInvalid
+from sij_node.config import AuditConfig, Config, ListenerConfig, NodeConfig, PeerConfig, TlsConfig
+from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable
 from sij_node.store.contacts import ContactBook, ContactTable
 from sij_node.visitors import Arrivals, Departures
 from tests.support.audit_rules import check
@@ -265,6 +266,42 @@ def test_who_is_turned_away_and_what_is_taken_is_recorded(table, tmp_path, trail
     study, patient = transferred.findall("ParticipantObjectIdentification")
     assert study.get("ParticipantObjectID") == "1.2.826.1"
     assert patient.get("ParticipantObjectID") == "CANARY-1"
+
+
+def test_who_cannot_show_a_certificate_is_recorded_and_who_just_leaves_is_not(
+    table, tmp_path, trail
+):
+    ca = authority(tmp_path, "ca")
+    node_pair = signed_by(ca, tmp_path, "node")
+    tls = TlsConfig(**vars(node_pair), client_ca=ca.certificate)
+    arrivals = Arrivals(ContactBook(ContactTable(table.database)), trail, ("MODALITY",))
+    with listening(tmp_path, limits=ListenerConfig(tls=tls), witness=arrivals) as node:
+        port = node.listener.port
+        socket.create_connection(("127.0.0.1", port)).close()
+        bare = ssl.create_default_context(cafile=ca.certificate)
+        with (
+            socket.create_connection(("127.0.0.1", port)) as raw,
+            bare.wrap_socket(raw, server_hostname="127.0.0.1") as nobody,
+            suppress(OSError),
+        ):
+            nobody.recv(1)
+        wait_for(lambda: lines_in(tmp_path), "alert")
+    trail.close()
+
+    (alert,) = (check(line) for line in lines_in(tmp_path))
+    assert alert.find(".//EventTypeCode").get("csd-code") == "110126"
+    assert "certificate" in alert.find(".//EventOutcomeDescription").text.lower()
+
+
+def test_a_database_that_is_away_keeps_no_delivery_from_being_recorded(table, tmp_path, trail):
+    def away(study_uid: str) -> str:
+        raise DatabaseUnavailable("away")
+
+    Departures(ContactBook(ContactTable(table.database)), trail, away).begun("1.2.3", PACS)
+    trail.close()
+
+    (begun,) = (check(line) for line in lines_in(tmp_path))
+    assert begun.find(".//*[@ParticipantObjectTypeCode='1']").get("ParticipantObjectID") == ""
 
 
 def test_a_node_that_is_full_raises_no_security_alert(table, tmp_path, trail):

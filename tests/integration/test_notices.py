@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.trial import free_port
+from deploy.trial import free_port, set_up
 from sij_node.alarms import Kind, Line
+from sij_node.cli import try_alarms
 from sij_node.config import AlarmsConfig, Config, EmailConfig, NodeConfig, PeerConfig, WebhookConfig
 from sij_node.errors import ConfigurationInvalid, NoticeNotSent
 from sij_node.health import Verdict
@@ -162,3 +163,21 @@ def test_a_secret_that_is_missing_is_named_before_anything_starts(tmp_path):
             tmp_path,
             webhook=WebhookConfig(url="http://localhost/", secret_file=tmp_path / "secret"),
         )
+
+
+def test_a_trial_reaches_every_channel_that_is_set_up(tmp_path, capsys):
+    (tmp_path / "secret").write_text("shared")
+    with mail_server() as server, hook_receiver() as receiver:
+        mail = {"host": "127.0.0.1", "port": server.port, "security": "none"}
+        mail |= {"sender": "sij@hospital.example", "to": ["one@hospital.example"]}
+        hook = {"url": receiver.url, "secret_file": "secret"}
+        trial = set_up(tmp_path, "PACS", 104, **{"alarms.email": mail, "alarms.webhook": hook})
+        try_alarms(trial.config)
+
+    assert len(server.mails) == len(receiver.posts) == 1
+    assert "Sent by email and webhook." in capsys.readouterr().out
+
+
+def test_a_trial_without_any_channel_says_that_nobody_is_told(tmp_path):
+    with pytest.raises(ConfigurationInvalid, match="nobody is told"):
+        try_alarms(set_up(tmp_path, "PACS", 104).config)
