@@ -3,12 +3,13 @@
 The side is always the patient's, and always in words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pydicom.sr.coding import Code
 
 from models.findings import Finding, Head, Lesion, Position, Presence, Region, Side
+from sij_node.dicom.comparison import Change, SincePrior
 from sij_node.profiles import Language, SeriesKind
 
 
@@ -58,6 +59,13 @@ class Wording:
     nothing_here: str
     revision: str
     series: Mapping[SeriesKind, str]
+    changes: Mapping[Change, str]
+    compared: str
+    in_brackets: str
+    other_weights: str
+    not_compared: str
+    without_priors: str
+    problems: Mapping[str, str]
 
     def place(self, side: Side, region: Region) -> str:
         """A region of one joint, for instance ``Left lower ilium``."""
@@ -89,6 +97,26 @@ class Wording:
         """A finding in one line."""
         sure = "" if finding.probability is None else f", {percent(finding.probability)}"
         return f"{self.position(finding.position)}: {self.presence(finding)}{sure}"
+
+    def since(self, since: SincePrior, findings: Iterable[Finding]) -> list[str]:
+        """What is known of earlier studies, in whole sentences."""
+        said = [
+            self.without_priors.format(reason=self.problems[problem]) for problem in since.problems
+        ]
+        if since.prior is None:
+            return said
+        counts = since.count(findings)
+        counted = ", ".join(f"{counts[each]} {self.changes[each]}" for each in Change)
+        networks, dates = (
+            ", ".join(since.prior.networks),
+            ", ".join(str(other.studied) for other in since.others),
+        )
+        return [
+            self.compared.format(date=since.prior.studied, counts=counted),
+            *([self.other_weights.format(networks=networks)] if since.other_weights else []),
+            *([self.not_compared.format(dates=dates)] if dates else []),
+            *said,
+        ]
 
 
 def _capital(words: str) -> str:
@@ -149,6 +177,20 @@ ENGLISH = Wording(
         "summary": "SIJ summary",
         "pdf": "SIJ report",
         "not analysed": "SIJ not analysed",
+    },
+    changes={change: str(change) for change in Change},
+    compared="Since the prior study of {date}: {counts}.",
+    in_brackets="In brackets: the study of {date}",
+    other_weights="The prior was scored with other weights ({networks}): a change may be theirs.",
+    not_compared="Not compared: earlier results of {dates}.",
+    without_priors="Priors could not be fetched: {reason}.",
+    problems={
+        "unavailable": "they cannot be had",
+        "unreachable": "the archive cannot be reached",
+        "refused": "the archive refused",
+        "late": "the archive did not answer in time",
+        "unreadable": "an earlier report cannot be read",
+        "another patient": "the archive sent a report of another patient",
     },
 )
 GERMAN = Wording(
@@ -218,6 +260,28 @@ GERMAN = Wording(
         "summary": "ISG Zusammenfassung",
         "pdf": "ISG Bericht",
         "not analysed": "ISG nicht analysiert",
+    },
+    changes={
+        Change.NEW: "neu",
+        Change.GONE: "verschwunden",
+        Change.UNCHANGED: "unverändert",
+        Change.NOT_COMPARABLE: "nicht vergleichbar",
+    },
+    compared="Seit der Voruntersuchung vom {date}: {counts}.",
+    in_brackets="In Klammern: Untersuchung vom {date}",
+    other_weights=(
+        "Die Voruntersuchung wurde mit anderen Gewichten bewertet ({networks}): "
+        "eine Änderung kann daran liegen."
+    ),
+    not_compared="Nicht verglichen: frühere Ergebnisse vom {dates}.",
+    without_priors="Voruntersuchungen konnten nicht geholt werden: {reason}.",
+    problems={
+        "unavailable": "sie sind nicht zu bekommen",
+        "unreachable": "das Archiv ist nicht erreichbar",
+        "refused": "das Archiv lehnte ab",
+        "late": "das Archiv antwortete nicht rechtzeitig",
+        "unreadable": "ein früherer Bericht ist nicht lesbar",
+        "another patient": "das Archiv sandte den Bericht eines anderen Patienten",
     },
 )
 WORDINGS: Mapping[Language, Wording] = {"en": ENGLISH, "de": GERMAN}
