@@ -70,14 +70,14 @@ class AuditTrail:
         self.node = node
         self._reporter = reporter
         self._sinks = sinks
-        self._patient = patient
+        self.patient = patient
 
     def record(self, message: Message) -> None:
         """Write a message to wherever the site wants it. Never raises, from any thread."""
         if not self._sinks:
             return
         at = datetime.now(UTC)
-        xml = as_xml(message, self._reporter, at, self._patient)
+        xml = as_xml(message, self._reporter, at, self.patient)
         for sink in self._sinks:
             sink.put(message, xml, at)
 

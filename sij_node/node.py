@@ -248,8 +248,8 @@ def work(config: Config, stop: threading.Event) -> None:
         ThreadPoolExecutor(1, "courier") as threads,
     ):
         book = ContactBook(store.contacts)
-        worker = _worker(config, store, me.name, stop)
         departures = Departures(book, trail, store.patient_of)
+        worker = _worker(config, store, me.name, stop, departures)
         delivering = threads.submit(_courier(config, store, me.name, stop, departures).run)
         delivering.add_done_callback(lambda _: stop.set())
         with beating(store.processes, lambda: worker.described(me), book.write):
@@ -261,7 +261,9 @@ def work(config: Config, stop: threading.Event) -> None:
     log.info("worker stopped", worker=me.name)
 
 
-def _worker(config: Config, store: Store, name: str, stop: threading.Event) -> Worker:
+def _worker(
+    config: Config, store: Store, name: str, stop: threading.Event, departures: Departures
+) -> Worker:
     return Worker(
         name,
         store.table,
@@ -270,13 +272,15 @@ def _worker(config: Config, store: Store, name: str, stop: threading.Event) -> W
         config.worker.lease_s,
         stop,
         config.shadow_titles,
-        _priors(config, store).priors_for,
+        _priors(config, store, departures).priors_for,
     )
 
 
-def _priors(config: Config, store: Store) -> PriorSearch:
+def _priors(config: Config, store: Store, departures: Departures) -> PriorSearch:
     caller = Caller(config.node.ae_title, config.delivery, config.listener.tls)
-    return PriorSearch(store.table, store.spool, caller, config.peer_titled, config.priors)
+    return PriorSearch(
+        store.table, store.spool, caller, config.peer_titled, config.priors, departures.asked
+    )
 
 
 def analyse_in_child(pipe: Connection, config: Config) -> None:

@@ -3,12 +3,17 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from pydicom.dataset import Dataset
+from pydicom.uid import ImplicitVRLittleEndian
+from pynetdicom.dsutils import encode
+
 from sij_node.audit import (
     Alert,
     Application,
     Subject,
     begin_transferring,
     instances_transferred,
+    query,
     security_alert,
 )
 from sij_node.audit_trail import AuditTrail
@@ -127,6 +132,16 @@ class Departures(SendingWitness):
                 study = self._subject(study_uid, objects)
                 ends = self._trail.node, _destination(peer)
                 self._trail.record(instances_transferred(*ends, study, failure))
+
+    def asked(self, peer: PeerConfig, sop_class_uid: str, question: Dataset) -> None:
+        """Audit a question to an archive; its patient is hidden where a site wants that."""
+        told = Dataset()
+        told.update(question)
+        if question.get("PatientID"):
+            told.PatientID = self._trail.patient(question.PatientID)
+        identifier = encode(told, is_implicit_vr=True, is_little_endian=True) or b""
+        ends = self._trail.node, _destination(peer)
+        self._trail.record(query(*ends, sop_class_uid, identifier, ImplicitVRLittleEndian))
 
     def _subject(self, study_uid: str, objects: Mapping[str, int]) -> Subject:
         """The study; without its patient when the database does not answer now."""

@@ -4,12 +4,14 @@ import socket
 import ssl
 import stat
 import threading
+from base64 import b64decode
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
 from structlog.testing import capture_logs
 
 from deploy.trial import free_port
@@ -302,6 +304,25 @@ def test_a_database_that_is_away_keeps_no_delivery_from_being_recorded(table, tm
 
     (begun,) = (check(line) for line in lines_in(tmp_path))
     assert begun.find(".//*[@ParticipantObjectTypeCode='1']").get("ParticipantObjectID") == ""
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_question_to_an_archive_is_recorded_with_its_patient_or_a_pseudonym(
+    table, tmp_path, hidden
+):
+    trail = open_trail(config_of(tmp_path, patient_ids="hashed" if hidden else "plain"))
+    departures = Departures(ContactBook(ContactTable(table.database)), trail, str)
+    question = Dataset()
+    question.QueryRetrieveLevel, question.PatientID = "STUDY", "P-17"
+
+    departures.asked(PACS, "1.2.840.10008.5.1.4.1.2.2.1", question)
+    trail.close()
+
+    (asked,) = (check(line) for line in lines_in(tmp_path))
+    identifier = b64decode(asked.find(".//ParticipantObjectQuery").text)
+    assert b"STUDY" in identifier
+    assert (b"P-17" in identifier) is not hidden
+    assert question.PatientID == "P-17"
 
 
 def test_a_node_that_is_full_raises_no_security_alert(table, tmp_path, trail):
