@@ -246,6 +246,7 @@ def _analysed(
         for one in series
         if not one.regions.any()
     ]
+    remarks += context.wording.doubt(analysis.quality)
     return AnalysedStudy(series, analysis.findings, remarks)
 
 

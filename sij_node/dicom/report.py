@@ -13,6 +13,7 @@ from highdicom.sr import value_types as sr
 from pydicom.dataset import Dataset
 
 from models.findings import HEADS, POSITIONS, Finding, Head, Position, Presence, Side
+from models.reading import study_reading
 from sij_node.dicom import codes
 from sij_node.dicom.comparison import Change, SincePrior
 from sij_node.dicom.document import (
@@ -168,12 +169,17 @@ def _summary(
 
 
 def in_short(findings: Mapping[Position, Finding], wording: Wording) -> list[str]:
-    """What is present and what could not be evaluated, in a sentence each."""
+    """What is present, how much in each joint, and what could not be evaluated."""
     at = [p for p in POSITIONS if findings[p].presence is Presence.PRESENT]
     missing = sum(finding.presence is Presence.UNDETERMINED for finding in findings.values())
     present = wording.present_at.format(present=len(at), all=len(findings))
     return [
         present + (f": {'; '.join(map(wording.named, at))}." if at else "."),
+        *(
+            wording.joint_reading(joint)
+            for joint in study_reading(list(findings.values())).joints
+            if joint.seen
+        ),
         *([wording.missing_at.format(missing=missing, all=len(findings))] if missing else []),
     ]
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pydicom.sr.coding import Code
 
 from models.findings import Finding, Head, Lesion, Position, Presence, Region, Side
+from models.image_quality import Doubt, ImageQuality
+from models.reading import ACTIVE, STRUCTURAL, JointReading
 from sij_node.dicom.comparison import Change, SincePrior
 from sij_node.profiles import Language, SeriesKind
 
@@ -44,6 +46,9 @@ class Wording:
     not_analysed: str
     stand_in: str
     no_joint_on: str
+    doubtful: str
+    doubts: Mapping[Doubt, str]
+    joint_counts: str
     heading: str
     scores: str
     image: str
@@ -98,6 +103,27 @@ class Wording:
         sure = "" if finding.probability is None else f", {percent(finding.probability)}"
         return f"{self.position(finding.position)}: {self.presence(finding)}{sure}"
 
+    def joint_reading(self, joint: JointReading) -> str:
+        """How much of one joint is affected."""
+        return self.joint_counts.format(
+            side=_capital(self.sides[joint.side]),
+            active=joint.active,
+            of_active=sum(joint.counts[lesion].evaluable for lesion in ACTIVE),
+            structural=joint.structural,
+            of_structural=sum(joint.counts[lesion].evaluable for lesion in STRUCTURAL),
+        )
+
+    def doubt(self, qualities: Iterable[ImageQuality]) -> list[str]:
+        """Why the scores should be doubted, in one sentence; none where nothing speaks for it."""
+        found: dict[Doubt, dict[str, None]] = {}
+        for quality in qualities:
+            for doubt in quality.doubts():
+                found.setdefault(doubt, {})[quality.kind] = None
+        if not found:
+            return []
+        each = (f"{self.doubts[doubt]} ({', '.join(kinds)})" for doubt, kinds in found.items())
+        return [self.doubtful.format(doubts="; ".join(each))]
+
     def since(self, since: SincePrior, findings: Iterable[Finding]) -> list[str]:
         """What is known of earlier studies, in whole sentences."""
         said = [
@@ -148,6 +174,17 @@ ENGLISH = Wording(
     not_analysed="The sacroiliac joints were not analysed.",
     stand_in="A fat-saturated T2 series stood in for the STIR.",
     no_joint_on="No joint was seen on {sequence}.",
+    doubtful="Doubt the scores: {doubts}.",
+    doubts={
+        Doubt.COARSE_PIXELS: "coarse pixels",
+        Doubt.THICK_SLICES: "slices far apart",
+        Doubt.FEW_SLICES: "few slices show a joint",
+        Doubt.NOISY: "noise",
+        Doubt.UNSURE_CONTOURS: "uncertain contours",
+        Doubt.UNLIKE_TRAINING: "images unlike those of training",
+    },
+    joint_counts="{side}: oedema at {active} of {of_active} places, other lesions at {structural} "
+    "of {of_structural}.",
     heading="Sacroiliac joints: findings of the networks",
     scores="Probability of each lesion",
     image="image {image}",
@@ -231,6 +268,17 @@ GERMAN = Wording(
     not_analysed="Die Sakroiliakalgelenke wurden nicht analysiert.",
     stand_in="Eine fettgesättigte T2-Serie wurde anstelle der STIR verwendet.",
     no_joint_on="Auf {sequence} ist kein Gelenk zu sehen.",
+    doubtful="Zweifel an den Werten: {doubts}.",
+    doubts={
+        Doubt.COARSE_PIXELS: "grobe Pixel",
+        Doubt.THICK_SLICES: "weit auseinanderliegende Schichten",
+        Doubt.FEW_SLICES: "nur wenige Schichten zeigen ein Gelenk",
+        Doubt.NOISY: "Rauschen",
+        Doubt.UNSURE_CONTOURS: "unsichere Konturen",
+        Doubt.UNLIKE_TRAINING: "Bilder anders als die des Trainings",
+    },
+    joint_counts="{side}: Ödem an {active} von {of_active} Stellen, andere Läsionen an "
+    "{structural} von {of_structural}.",
     heading="Sakroiliakalgelenke: Befunde der Netze",
     scores="Wahrscheinlichkeit jeder Läsion",
     image="Bild {image}",

@@ -11,6 +11,8 @@ from pydicom import Dataset
 from models.analyser import Analysis, NetworkIdentity, NoJointSeen
 from models.delineation import Contour, Delineation
 from models.findings import POSITIONS, Finding, Side
+from models.findings import Sequence as Kind
+from models.image_quality import ImageQuality
 from models.regions import REGION_LABELS
 from models.volume import Volume
 from sij_node import pipeline
@@ -414,6 +416,21 @@ def test_the_record_holds_all_findings_the_networks_and_what_a_reader_must_know(
     assert [finding.position for finding in record.findings] == list(POSITIONS)
     assert record.networks == (UsedNetwork("contour", "1.0", "a" * 64, "Phantoms only."),)
     assert record.remarks == ()
+
+
+def test_images_to_be_doubted_are_named_beside_the_scores_and_change_none():
+    def seeing_noise(t1, stir):
+        noisy = ImageQuality(Kind.STIR, Side.LEFT, 0.7, 8.0, 9, 0.6, 0.9)
+        good = ImageQuality(Kind.T1, Side.LEFT, 0.7, 4.4, 9, 0.1, 0.9)
+        return replace(seeing_both_joints(t1, stir), quality=(good, noisy))
+
+    study = Stored(t1_series(), stir_series())
+    doubted, sure = study.analysed(seeing_noise), study.analysed()
+
+    assert doubted.record.remarks == ("Doubt the scores: slices far apart (STIR); noise (STIR).",)
+    assert doubted.record.findings == sure.record.findings
+    (report,) = [made.content for made in doubted.objects if made.kind == "scores"]
+    assert b"slices far apart (STIR)" in report
 
 
 def test_the_record_of_a_rejected_study_still_says_what_each_series_is():
