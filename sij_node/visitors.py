@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import deepcopy
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
@@ -135,8 +136,7 @@ class Departures(SendingWitness):
 
     def asked(self, peer: PeerConfig, sop_class_uid: str, question: Dataset) -> None:
         """Audit a question to an archive; its patient is hidden where a site wants that."""
-        told = Dataset()
-        told.update(question)
+        told = deepcopy(question)
         if question.get("PatientID"):
             told.PatientID = self._trail.patient(question.PatientID)
         identifier = encode(told, is_implicit_vr=True, is_little_endian=True) or b""
