@@ -268,6 +268,12 @@ class UnknownUser(NodeError):
     exit_code: ClassVar[int] = 67
 
 
+class ResultUnknown(NodeError):
+    """A result that a job has not made."""
+
+    exit_code: ClassVar[int] = 66
+
+
 class ImagesCleared(NodeError):
     """What is asked for was cleared from the spool when its time was over."""
 

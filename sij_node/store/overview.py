@@ -77,13 +77,26 @@ class Overview:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def jobs(self, wanted: Wanted, limit: int, offset: int = 0) -> JobPage:
-        """Jobs that fit, the newest first."""
+    def jobs(
+        self, wanted: Wanted, limit: int, offset: int = 0, before: int | None = None
+    ) -> JobPage:
+        """Jobs that fit, the newest first.
+
+        Parameters
+        ----------
+        before
+            Only jobs with lower numbers than this.
+        """
         fits = _fits(wanted)
+        listed = fits if before is None else and_(fits, jobs.c.job_id < before)
         with self._database.reading() as connection:
             total = connection.execute(select(func.count()).select_from(jobs).where(fits)).scalar()
             rows = connection.execute(
-                select(jobs).where(fits).order_by(jobs.c.job_id.desc()).limit(limit).offset(offset)
+                select(jobs)
+                .where(listed)
+                .order_by(jobs.c.job_id.desc())
+                .limit(limit)
+                .offset(offset)
             )
             return JobPage(tuple(job_from(row) for row in rows), total or 0)
 

@@ -10,7 +10,8 @@ from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from sij_node.dicom.part10 import beginning_of, dataset_offset
 from sij_node.dicom.scanner import scan
-from sij_node.errors import DatasetUnreadable, StoredCopyDamaged
+from sij_node.errors import DatasetUnreadable, ImagesCleared, StoredCopyDamaged
+from sij_node.jobs import Result
 from sij_node.store.spool import Spool
 from sij_node.study import ReceivedInstance
 
@@ -101,6 +102,32 @@ def read_checked(spool: Spool, instance: ReceivedInstance) -> Dataset:
         return dcmread(BytesIO(content))
     except _READING_ERRORS as error:
         raise _unreadable(instance, error) from error
+
+
+def read_result(spool: Spool, result: Result) -> bytes:
+    """The file of a result, after its bytes were compared with those that were stored.
+
+    Raises
+    ------
+    ImagesCleared
+        If its file was cleared away.
+    StoredCopyDamaged
+        If the disk gives back other bytes than were stored.
+    SpoolUnavailable
+        If it cannot be read from the disk.
+    """
+    if not result.file_name:
+        raise ImagesCleared(
+            f"The file of {result.sop_instance_uid} was cleared from the spool. The archive has "
+            "it, or the study can be sent and analysed again."
+        )
+    content = spool.read_result(result.file_name)
+    if hashlib.sha256(content).hexdigest() != result.sha256:
+        raise StoredCopyDamaged(
+            f"The file of {result.sop_instance_uid} has changed on the disk. "
+            "Check the disk and analyse the study again."
+        )
+    return content
 
 
 def _unreadable(instance: ReceivedInstance, error: Exception) -> DatasetUnreadable:

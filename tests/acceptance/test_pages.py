@@ -116,7 +116,7 @@ def test_the_first_page_says_what_is_wrong_and_what_to_do_before_anything_else(
 
     troubles = operator.page.get_by_role("status", name="What is wrong")
     expect(troubles).to_contain_text("No listener runs.")
-    expect(troubles).to_contain_text("Start it: `sij-node run`")
+    expect(troubles).to_contain_text("Start it: sij-node run")
     expect(troubles).to_contain_text("1 job failed and waits for somebody.")
     assert troubles.bounding_box()["y"] < 300
 
@@ -187,7 +187,7 @@ def test_the_patient_is_shown_by_a_click_and_that_is_noted(site: Site, operator:
     expect(operator.page.locator("#patient")).to_contain_text("P1")
 
     assert "P1" not in before.split()
-    changes = site.web.access.table.changes(5)
+    changes = site.web.parts.admin("test").changes(5)
     assert any((one.who, one.action) == ("operator", "reveal patient") for one in changes)
 
 

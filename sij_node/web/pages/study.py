@@ -15,6 +15,7 @@ from sij_node.readiness import image_series, series_uses
 from sij_node.record import SeriesUse
 from sij_node.store.overview import Overview
 from sij_node.store.reading import read_header
+from sij_node.web.api.asking import JobNumber
 from sij_node.web.pages.following import again, whole
 from sij_node.web.pages.queue import pseudonym_of
 from sij_node.web.parts import Parts, TheParts
@@ -40,7 +41,7 @@ Word = Annotated[str, Form(max_length=64)]
 
 @router.get("")
 def study(
-    request: Request, person: Viewer, parts: TheParts, job_id: int, did: str = ""
+    request: Request, person: Viewer, parts: TheParts, job_id: JobNumber, did: str = ""
 ) -> Response:
     """The study."""
     content = _content(parts, person, job_id) | {"did": DID.get(did, "")}
@@ -48,14 +49,16 @@ def study(
 
 
 @router.get("/now")
-def study_now(request: Request, person: Watcher, parts: TheParts, job_id: int) -> Response:
+def study_now(request: Request, person: Watcher, parts: TheParts, job_id: JobNumber) -> Response:
     """The study as it is now, for a page that shows it."""
     content = _content(parts, person, job_id) | {"did": ""}
     return again(request, "study_live.html", person, **content)
 
 
 @router.get("/pictures/{name}")
-def picture(person: Viewer, admin: TheAdmin, parts: TheParts, job_id: int, name: str) -> Response:
+def picture(
+    person: Viewer, admin: TheAdmin, parts: TheParts, job_id: JobNumber, name: str
+) -> Response:
     """A slice with contours and rings; there is no text of the patient in it."""
     record = admin.table.record(job_id)
     if record is None or name not in {one.file_name for one in record.pictures}:
@@ -67,7 +70,7 @@ def picture(person: Viewer, admin: TheAdmin, parts: TheParts, job_id: int, name:
 
 
 @router.post("/patient")
-def reveal(request: Request, person: Operator, parts: TheParts, job_id: int) -> Response:
+def reveal(request: Request, person: Operator, parts: TheParts, job_id: JobNumber) -> Response:
     """The patient's identifier; that it was looked at is noted."""
     admin = parts.admin(person.name)
     job = admin.table.get(job_id)
@@ -85,19 +88,19 @@ def reveal(request: Request, person: Operator, parts: TheParts, job_id: int) -> 
 
 
 @router.post("/retry")
-def retry(person: Operator, admin: TheAdmin, job_id: int) -> Response:
+def retry(person: Operator, admin: TheAdmin, job_id: JobNumber) -> Response:
     """Queue a rejected or failed job again."""
     return _done(admin.retry(job_id), "retry")
 
 
 @router.post("/cancel")
-def cancel(person: Operator, admin: TheAdmin, job_id: int) -> Response:
+def cancel(person: Operator, admin: TheAdmin, job_id: JobNumber) -> Response:
     """Cancel a job."""
     return _done(admin.cancel(job_id), "cancel")
 
 
 @router.post("/try-now")
-def try_now(person: Operator, admin: TheAdmin, job_id: int) -> Response:
+def try_now(person: Operator, admin: TheAdmin, job_id: JobNumber) -> Response:
     """End the wait before a job's next attempt."""
     return _done(admin.try_now(job_id), "try-now")
 
@@ -106,7 +109,7 @@ def try_now(person: Operator, admin: TheAdmin, job_id: int) -> Response:
 def priority(
     person: Operator,
     admin: TheAdmin,
-    job_id: int,
+    job_id: JobNumber,
     priority: Annotated[int, Form(ge=0, le=9)],
 ) -> Response:
     """Have a job analysed sooner or later."""
@@ -114,13 +117,15 @@ def priority(
 
 
 @router.post("/redeliver")
-def redeliver(person: Operator, admin: TheAdmin, job_id: int, destination: Word = "") -> Response:
+def redeliver(
+    person: Operator, admin: TheAdmin, job_id: JobNumber, destination: Word = ""
+) -> Response:
     """Have the results sent again."""
     return _done(admin.redeliver(job_id, destination or None), "redeliver")
 
 
 @router.post("/reanalyse")
-def reanalyse(person: Operator, admin: TheAdmin, job_id: int, weights: Word = "") -> Response:
+def reanalyse(person: Operator, admin: TheAdmin, job_id: JobNumber, weights: Word = "") -> Response:
     """Open a job that analyses the stored study again."""
     return _done(admin.reanalyse(job_id, weights), "reanalyse")
 
