@@ -318,8 +318,8 @@ class Access:
 
     def _user_or_none(self, name: str) -> User | None:
         try:
-            user = self.table.user(name)
-        except UnknownUser:
+            user = self.table.user(checked_name(name))
+        except (UnknownUser, AccountUnusable):
             return None
         return None if user.disabled or not user.password_hash else user
 

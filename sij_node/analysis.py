@@ -19,6 +19,7 @@ from models.weights import WeightsInvalid
 from sij_node.analysis_process import Equipment, Order, Outcome, answer_orders
 from sij_node.config import Config, WorkerConfig
 from sij_node.dicom.key_pictures import drawn, key_pictures
+from sij_node.dicom.part10 import transfer_syntax_of
 from sij_node.dicom.results import AnalysedStudy
 from sij_node.errors import WeightsRefused
 from sij_node.jobs import Result
@@ -26,7 +27,9 @@ from sij_node.logs import configure_logging
 from sij_node.pipeline import CheckedResult, Destination, Ports, StudyResults, analyse_study
 from sij_node.record import AnalysisRecord, KeyPicture
 from sij_node.store.reading import read_checked, read_header
+from sij_node.store.secret_key import keyed_hash, secret_key
 from sij_node.store.spool import Spool
+from sij_node.study import Patient
 
 log = structlog.get_logger()
 
@@ -92,12 +95,19 @@ class _Desk:
             dataset=partial(read_checked, self.spool),
             analyse=self._analyser_of(order.weights).analyse,
             ae_title=self.config.node.ae_title,
+            pseudonym=self.pseudonym,
         )
-        destination = Destination(self.config.profile_for(order.destination), order.history)
+        profile = self.config.profile_for(order.destination)
+        destination = Destination(profile, order.history, order.priors)
         study = analyse_study(order.instances, order.conflicts, ports, destination)
         kept = tuple(_kept(self.spool, made) for made in study.objects)
         record = self._with_pictures(study, kept)
         return Outcome(kept, study.weights, _in_short(record), study.rejected, record)
+
+    def pseudonym(self, patient: Patient) -> str:
+        """The same for a patient in every study."""
+        key = secret_key(self.config.node.data_folder)
+        return keyed_hash(key, "tracking", patient.identifier, patient.issuer)
 
     def _analyser_of(self, weights: str) -> Analyser:
         if weights not in self.analysers:
@@ -136,7 +146,7 @@ def _kept(spool: Spool, made: CheckedResult) -> Result:
         file_name=spool.keep_result(made.content, f"{sha256}.dcm"),
         sha256=sha256,
         size_bytes=len(made.content),
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        transfer_syntax_uid=transfer_syntax_of(made.content[:1024]),
     )
 
 

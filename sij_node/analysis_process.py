@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from sij_node.dicom.comparison import NO_PRIORS, Priors
 from sij_node.errors import InputRejected, InternalFault, NodeError, WorkerLost
 from sij_node.jobs import Result
 from sij_node.record import NOTHING_KEPT, AnalysisRecord
@@ -38,6 +39,8 @@ class Order:
         The results it was given for this study before, the oldest first.
     weights
         The [[weights]] to use, by name; empty for those of [worker].
+    priors
+        Earlier results of the patient.
     """
 
     instances: tuple[ReceivedInstance, ...]
@@ -45,6 +48,7 @@ class Order:
     destination: str = ""
     history: tuple[tuple[Result, ...], ...] = ()
     weights: str = ""
+    priors: Priors = NO_PRIORS
 
 
 @dataclass(frozen=True)

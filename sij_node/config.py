@@ -125,6 +125,9 @@ class PeerConfig(Section):
     """Send results over TLS, with the certificates of [listener.tls]."""
     profile: str = "minimal"
     """What is sent: minimal, ohif, orthanc, everything, or the name of a [[profile]]."""
+    priors: Literal["off", "store", "get", "move"] = "store"
+    """Where earlier results of a patient come from. store: what the node still has itself; get,
+    move: else what this archive has, by C-FIND and C-GET or C-MOVE to the node; off: nowhere."""
     shadow: bool = False
     """Receive and analyse its studies, send nothing; what was made is kept until asked for."""
 
@@ -197,6 +200,15 @@ class DeliveryConfig(Section):
 
     connect_timeout_s: Seconds = 10
     response_timeout_s: Seconds = 60
+
+
+class PriorsConfig(Section):
+    """[priors] How long an archive is asked for earlier results."""
+
+    limit_s: Annotated[float, Field(gt=0, le=300)] = 20
+    """A study does not wait longer for them; its report then says so."""
+    most_studies: Annotated[int, Field(ge=1, le=50)] = 5
+    """The newest so many are looked at; the newest with results is compared."""
 
 
 class SpoolConfig(Section):
@@ -357,6 +369,7 @@ class Config(Section):
     weights: tuple[WeightsConfig, ...] = ()
     retry: RetryConfig = RetryConfig()
     delivery: DeliveryConfig = DeliveryConfig()
+    priors: PriorsConfig = PriorsConfig()
     spool: SpoolConfig = SpoolConfig()
     web: WebConfig = WebConfig()
     health: HealthConfig = HealthConfig()

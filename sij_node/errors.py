@@ -98,6 +98,10 @@ class DestinationUnavailable(TemporarilyUnavailable):
     """A destination refused, aborted or did not answer."""
 
 
+class DestinationRefused(DestinationUnavailable):
+    """A destination rejected the association."""
+
+
 class ProviderUnavailable(TemporarilyUnavailable):
     """The hospital's identity provider does not answer."""
 
@@ -108,6 +112,46 @@ class LeaseLost(TemporarilyUnavailable):
 
 class WorkerLost(TemporarilyUnavailable):
     """The process that held the job died or fell silent."""
+
+
+class PriorsUnavailable(NodeError):
+    """Earlier results cannot be had; the study is analysed without them, and its report says so.
+
+    Each subclass carries the problem under which `sij_node.dicom.wording` tells it.
+    """
+
+    exit_code: ClassVar[int] = 75
+    problem: ClassVar[str] = "unavailable"
+
+
+class ArchiveSilent(PriorsUnavailable):
+    """The archive cannot be reached, or broke off."""
+
+    problem = "unreachable"
+
+
+class ArchiveRefused(PriorsUnavailable):
+    """The archive does not offer the question or the way of fetching, or answered with an error."""
+
+    problem = "refused"
+
+
+class ArchiveSlow(PriorsUnavailable):
+    """The archive did not answer within the time that priors may take."""
+
+    problem = "late"
+
+
+class PriorUnreadable(PriorsUnavailable):
+    """An earlier report is damaged."""
+
+    problem = "unreadable"
+
+
+class PriorOfAnotherPatient(PriorsUnavailable):
+    """The archive sent a report of another patient."""
+
+    problem = "another patient"
 
 
 class AssociationEnded(NodeError):
@@ -214,6 +258,12 @@ class UnknownUser(NodeError):
     """A user's name that is not in the table."""
 
     exit_code: ClassVar[int] = 67
+
+
+class ResultUnknown(NodeError):
+    """A result that a job has not made."""
+
+    exit_code: ClassVar[int] = 66
 
 
 class ImagesCleared(NodeError):

@@ -29,11 +29,13 @@ from sij_node.doctor.judging import Line
 from sij_node.errors import ConfigurationInvalid
 from sij_node.health import Process, Role
 from sij_node.jobs import RetryPolicy
+from sij_node.network.calling import Caller
 from sij_node.network.folder import contents_of
 from sij_node.network.listener import Listener
 from sij_node.network.reception import Reception
 from sij_node.network.sender import Sender, Sent
 from sij_node.network.witness import Witness
+from sij_node.priors import PriorSearch
 from sij_node.readiness import Readiness, readiness_of
 from sij_node.schedule import Errand, Schedule
 from sij_node.store.account_table import AccountTable
@@ -261,7 +263,13 @@ def _worker(config: Config, store: Store, name: str, stop: threading.Event) -> W
         config.worker.lease_s,
         stop,
         config.shadow_titles,
+        _priors(config, store).priors_for,
     )
+
+
+def _priors(config: Config, store: Store) -> PriorSearch:
+    caller = Caller(config.node.ae_title, config.delivery, config.listener.tls)
+    return PriorSearch(store.table, store.spool, caller, config.peer_titled, config.priors)
 
 
 def analyse_in_child(pipe: Connection, config: Config) -> None:

@@ -5,7 +5,7 @@ are comes in as plain callables.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydicom import Dataset
 
@@ -14,7 +14,9 @@ from models.findings import Sequence as Kind
 from models.volume import Volume
 from sij_node import __version__
 from sij_node.dicom.analysed import AnalysedSeries
-from sij_node.dicom.headers import text
+from sij_node.dicom.comparison import NO_PRIORS, Moment, Priors, SincePrior, since_prior
+from sij_node.dicom.document import first_header
+from sij_node.dicom.headers import patient_of, text
 from sij_node.dicom.origin import Network, ResultContext, inputs_digest, to_part10
 from sij_node.dicom.report import not_analysed_report
 from sij_node.dicom.results import AnalysedStudy, ResultObject, result_objects
@@ -27,13 +29,12 @@ from sij_node.errors import (
     ConflictingCopies,
     InputRejected,
     JointNotFound,
-    MixedPatients,
     PairMissing,
 )
 from sij_node.profiles import MINIMAL, Profile
 from sij_node.readiness import Read, SeriesMap, image_series, series_uses
 from sij_node.record import NOTHING_KEPT, AnalysisRecord, UsedNetwork
-from sij_node.study import ReceivedInstance, Refusal
+from sij_node.study import Patient, ReceivedInstance, Refusal, only_patient
 
 Analyse = Callable[[Volume, Volume], Analysis]
 Progress = Callable[[str], None]
@@ -55,6 +56,9 @@ class Ports:
         Told the name of each stage as it begins.
     ae_title
         The node's own; every result names it.
+    pseudonym
+        What stands for a patient wherever a lesion is tracked from study to study, so that
+        nobody without the node's secret can find out who it is.
     """
 
     header: Read
@@ -62,6 +66,7 @@ class Ports:
     analyse: Analyse
     progress: Progress = lambda stage: None
     ae_title: str = "SIJ_NODE"
+    pseudonym: Callable[[Patient], str] = lambda patient: ""
 
 
 @dataclass(frozen=True)
@@ -74,10 +79,13 @@ class Destination:
         What it gets.
     history
         What it was given for this study before, the oldest first.
+    priors
+        Earlier results of the patient that it, or the node, has.
     """
 
     profile: Profile = MINIMAL
     history: Sequence[Revision] = ()
+    priors: Priors = NO_PRIORS
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +150,8 @@ def analyse_study(
     """
     images = image_series(received)
     try:
-        _check_one_patient(images)
+        if images:
+            only_patient(one.patient for series in images.values() for one in series)
         _check_no_conflict(conflicts)
         return _results_of(images, ports, destination)
     except InputRejected as error:
@@ -168,12 +177,12 @@ def _results_of(images: SeriesMap, ports: Ports, destination: Destination) -> St
             "The sacroiliac joints are not seen in the T1 and STIR series. Was another region sent?"
         ) from error
     ports.progress("writing")
-    context = in_history(
-        _context(used, analysis.networks, destination.profile), t1.study_uid, destination.history
-    )
+    context = _context(used, analysis.networks, ports, destination)
+    context = replace(context, since=_since(datasets.values(), context, destination.priors))
+    context = in_history(context, t1.study_uid, destination.history)
     study = _analysed(t1, stir, analysis, list(datasets.values()), choice, context)
     weights = ", ".join(f"{one.name} {one.version}" for one in analysis.networks)
-    evidence = Evidence(tuple(study.headers), study.series, tuple(study.findings))
+    evidence = Evidence(tuple(study.headers), study.series, tuple(study.findings), context.since)
     objects = _checked(result_objects(study, context), evidence, ports)
     return StudyResults(objects, weights, _record(images, study, context, ports), study)
 
@@ -237,6 +246,7 @@ def _analysed(
         for one in series
         if not one.regions.any()
     ]
+    remarks += context.wording.doubt(analysis.quality)
     return AnalysedStudy(series, analysis.findings, remarks)
 
 
@@ -244,9 +254,24 @@ def _of(series: SeriesVolume, headers: Sequence[Dataset]) -> list[Dataset]:
     return [header for header in headers if header.SeriesInstanceUID == series.series_uid]
 
 
+def _since(headers: Iterable[Dataset], context: ResultContext, priors: Priors) -> SincePrior:
+    header = first_header(headers)
+    return since_prior(
+        priors,
+        patient_of(header),
+        text(header, "StudyInstanceUID"),
+        Moment.stated(text(header, "StudyDate"), text(header, "StudyTime")),
+        (network.device_uid for network in context.networks),
+    )
+
+
 def _context(
-    used: Sequence[ReceivedInstance], networks: Sequence[NetworkIdentity], profile: Profile
+    used: Sequence[ReceivedInstance],
+    networks: Sequence[NetworkIdentity],
+    ports: Ports,
+    destination: Destination,
 ) -> ResultContext:
+    patient = used[0].patient
     return ResultContext(
         inputs_sha256=inputs_digest((one.sop_instance_uid, one.sha256) for one in used),
         networks=tuple(
@@ -254,7 +279,8 @@ def _context(
         ),
         software_version=__version__,
         moment=max(one.received_at for one in used),
-        profile=profile,
+        profile=destination.profile,
+        tracked=ports.pseudonym(patient) if patient.is_named else "",
     )
 
 
@@ -272,7 +298,7 @@ def _not_analysed(
     if not headers:
         return ()
     context = in_history(
-        _context(received, (), destination.profile),
+        _context(received, (), ports, destination),
         text(headers[0], "StudyInstanceUID"),
         destination.history,
         error.reason_code,
@@ -280,17 +306,6 @@ def _not_analysed(
     report = not_analysed_report(error.reason_code, str(error), headers, context)
     notice = ResultObject("not analysed", report)
     return _checked([notice], Evidence(tuple(headers)), ports)
-
-
-def _check_one_patient(images: SeriesMap) -> None:
-    received = [one for series in images.values() for one in series]
-    patients = {one.patient_id for one in received}
-    issuers = {one.issuer_of_patient_id for one in received} - {""}
-    if len(patients) > 1 or len(issuers) > 1:
-        raise MixedPatients(
-            f"The study holds images of {max(len(patients), len(issuers))} patients; "
-            "one is needed. Correct the study at the PACS and send it again."
-        )
 
 
 def _check_no_conflict(conflicts: Sequence[Refusal]) -> None:

@@ -35,9 +35,15 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = MappingProxyType(
     {
         "minimal": {"objects": ("seg", "scores")},
         # OHIF lists presentation states and ignores them.
-        "ohif": {"objects": ("seg", "findings", "scores", "summary", "pdf")},
+        "ohif": {
+            "objects": ("seg", "findings", "scores", "summary", "pdf"),
+            "summary_compression": "jpeg-ls",
+        },
         # Orthanc's viewers show pictures; the rest is for those who fetch it from there.
-        "orthanc": {"objects": ("summary", "seg", "findings", "scores", "pdf")},
+        "orthanc": {
+            "objects": ("summary", "seg", "findings", "scores", "pdf"),
+            "summary_compression": "jpeg-ls",
+        },
         "everything": {"objects": get_args(ObjectName)},
     }
 )
@@ -64,6 +70,8 @@ class Profile(BaseModel):
     """SOP class of the reports; the second is for archives that do not take the first."""
     summary_class: Literal["multi-frame", "single-frame"] = "multi-frame"
     """One object of many pictures, or one object for each."""
+    summary_compression: Literal["none", "jpeg-ls"] = "none"
+    """jpeg-ls: lossless, a sixth of the size, for archives and viewers that take it."""
     empty_frames: bool = False
     """Whether a segmentation has frames for slices on which nothing is marked."""
     series_number: Annotated[int, Field(ge=1, le=2**31 - 100)] = 9900

@@ -64,13 +64,13 @@ def image_series(received: Iterable[ReceivedInstance]) -> SeriesMap:
 
 
 def _priority(headers: Iterable[Dataset], rules: Sequence[PriorityRule]) -> int | None:
-    applying = [
-        rule.priority
-        for header in headers
-        for rule in rules
-        if any(rule.contains.lower() in value.lower() for value in texts(header, rule.keyword))
-    ]
+    applying = [rule.priority for header in headers for rule in rules if rule_applies(rule, header)]
     return max(applying, default=None)
+
+
+def rule_applies(rule: PriorityRule, header: Dataset) -> bool:
+    """Whether an image holds what a rule looks for; case does not matter."""
+    return any(rule.contains.lower() in value.lower() for value in texts(header, rule.keyword))
 
 
 def series_uses(images: SeriesMap, read_header: Read) -> tuple[SeriesUse, ...]:

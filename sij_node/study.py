@@ -1,11 +1,54 @@
-"""What has been received: instances, and the study they belong to.
+"""What has been received: instances, and the patient and study they belong to.
 
-Source: DICOM PS3.3 A.1.2, the patient, study, series and instance levels.
+Source: DICOM PS3.3 A.1.2, the patient, study, series and instance levels; C.7.1.1 (patient).
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+from sij_node.errors import MixedPatients
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Whose images these are: an identifier, and who gave it out.
+
+    The one rule for "the same patient": identifier and issuer are both the same. A stated issuer
+    and a missing one are not the same, for nothing says who gave the other identifier out. An
+    empty identifier holds one study together and connects it with no other.
+
+    Parameters
+    ----------
+    identifier, issuer
+        Patient ID and Issuer of Patient ID without outer blanks, to compare; never to be logged.
+    """
+
+    identifier: str = field(repr=False)
+    issuer: str = field(default="", repr=False)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether other studies can be known to be of this patient."""
+        return self.identifier != ""
+
+
+def only_patient(patients: Iterable[Patient]) -> Patient:
+    """The one patient that all images of a study are of.
+
+    Raises
+    ------
+    MixedPatients
+        If there are several; without naming them.
+    """
+    found = set(patients)
+    if len(found) != 1:
+        raise MixedPatients(
+            f"The study holds images of {len(found)} patients; one is needed, with the same "
+            "identifier and issuer on every image. Correct the study at the PACS and send it again."
+        )
+    return found.pop()
 
 
 @dataclass(frozen=True)
@@ -36,6 +79,11 @@ class ReceivedInstance:
     size_bytes: int
     sha256: str
     received_at: datetime
+
+    @property
+    def patient(self) -> Patient:
+        """Whose it is."""
+        return Patient(self.patient_id.strip(), self.issuer_of_patient_id.strip())
 
 
 class Registration(StrEnum):

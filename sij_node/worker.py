@@ -2,25 +2,38 @@
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import structlog
 
 from sij_node.analysis_process import AnalysisProcess, Answer, Order, Stopping
+from sij_node.dicom.comparison import NO_PRIORS, Priors
 from sij_node.errors import LeaseLost, NodeError, WorkerLost
 from sij_node.health import Process
 from sij_node.jobs import Job, RetryPolicy
 from sij_node.store.job_table import JobTable
 from sij_node.store.lease import Lease, held, one_after_the_other
+from sij_node.study import ReceivedInstance
 
 log = structlog.get_logger()
 
 DRAIN_S = 25.0
+PriorsFor = Callable[[Job, Sequence[ReceivedInstance]], Priors]
+
+
+def _no_priors(job: Job, received: Sequence[ReceivedInstance]) -> Priors:
+    return NO_PRIORS
 
 
 class Worker:
-    """Claims queued jobs, one at a time, until it is told to stop."""
+    """Claims queued jobs, one at a time, until it is told to stop.
+
+    Parameters
+    ----------
+    priors_for
+        Collects earlier results of a study's patient; must not take long.
+    """
 
     def __init__(
         self,
@@ -31,6 +44,7 @@ class Worker:
         lease_s: float,
         stop: threading.Event,
         shadow: Collection[str] = (),
+        priors_for: PriorsFor = _no_priors,
     ) -> None:
         self._name = name
         self._table = table
@@ -39,6 +53,7 @@ class Worker:
         self._lease_s = lease_s
         self._stop = stop
         self._shadow = shadow
+        self._priors_for = priors_for
         self._drain_until = float("inf")
         self._in_hand: int | None = None
 
@@ -77,14 +92,7 @@ class Worker:
         began = time.monotonic()
         try:
             with held(self._table, job, self._lease_s) as lease:
-                uid = job.study_uid
-                order = Order(
-                    self._table.instances(uid),
-                    self._table.conflicts(uid),
-                    job.source_ae,
-                    self._table.earlier_results(job),
-                    job.weights_wanted,
-                )
+                order = self._order_for(job)
                 answer = self._analysis.analyse(order, lambda: self._may_go_on(lease))
             after = self._settle(job, answer)
         except Stopping:
@@ -98,6 +106,17 @@ class Worker:
             attempt=after.analysis_attempts,
             reason=after.reason,
             seconds=round(time.monotonic() - began, 2),
+        )
+
+    def _order_for(self, job: Job) -> Order:
+        instances = self._table.instances(job.study_uid)
+        return Order(
+            instances,
+            self._table.conflicts(job.study_uid),
+            job.source_ae,
+            self._table.earlier_results(job),
+            job.weights_wanted,
+            self._priors_for(job, instances),
         )
 
     def _settle(self, job: Job, answer: Answer) -> Job:

@@ -3,6 +3,7 @@
 import typer
 
 from trainer.benchmark import benchmark
+from trainer.detectability import detectability
 from trainer.encoder_import import import_encoder
 from trainer.evaluation.contours import evaluate_contour
 from trainer.evaluation.lesions import evaluate_lesion
@@ -10,11 +11,14 @@ from trainer.evaluation.second import evaluate_second
 from trainer.nifti import import_nifti
 from trainer.own_cases import import_cases
 from trainer.phantom.export import phantom
+from trainer.phantom.sheet import contact_sheet
 from trainer.readers.run import readers, trials
 from trainer.train import calibrate, train
 
 app = typer.Typer(help="Phantoms, training and evaluation.", no_args_is_help=True)
 app.command()(phantom)
+app.command()(contact_sheet)
+app.command()(detectability)
 app.command()(train)
 app.command()(calibrate)
 app.command()(benchmark)

@@ -16,6 +16,7 @@ from models.lesion_resnet34 import LesionArchitecture, Pooling
 from models.roi import RoiRules
 from models.walk import WALKS
 from trainer.fields import Field
+from trainer.readers.plan import ReaderPlan, reader_plan
 
 RUNS_FOLDER = Path("runs")
 CASES = "cases"
@@ -105,6 +106,8 @@ class Experiment:
         What a reader of the card should know, such as where the network leaves the paper.
     start
         Folder of the weights from which training goes on; empty for a fresh beginning.
+    readers
+        From which readings the lesion network learns, and how; None for true labels.
     """
 
     name: str
@@ -124,6 +127,7 @@ class Experiment:
     rate: Rate = Rate.FALLING
     notes: str = ""
     start: str = ""
+    readers: ReaderPlan | None = None
 
     @property
     def folder(self) -> str:
@@ -155,6 +159,8 @@ def read_experiment(path: Path) -> Experiment:
         for key, kinds in _CHOICES.items():
             if key in table:
                 table[key] = kinds(table[key])
+        if "readers" in table:
+            table["readers"] = reader_plan(table["readers"])
         if table.get("walk", "best") not in WALKS:
             raise ExperimentInvalid(f"walk {table['walk']!r} is not among {', '.join(WALKS)}")
         digest = hashlib.sha256(text).hexdigest()

@@ -40,12 +40,16 @@ class JointSample:
     t1, stir
         uint8, ``(2, slices, size, size)``: intensities, then zones.
     positive
-        ``(14,)``, in the order of HEADS; NaN where nothing is known.
+        What the network is taught: by default 0, 1 or NaN where nothing is known, ``(14,)`` in
+        the order of HEADS.
+    grades
+        True Berlin grades, ``(14,)``; NaN where nothing is known.
     """
 
     t1: Tensor
     stir: Tensor
     positive: Tensor
+    grades: Tensor
 
 
 def joint_samples(case: StoredCase) -> tuple[JointSample, ...]:
@@ -53,14 +57,15 @@ def joint_samples(case: StoredCase) -> tuple[JointSample, ...]:
     if not case.lesions_readable:
         return ()
     severity = torch.from_numpy(case.severity).float()
+    grades = torch.where(severity == UNREAD, torch.nan, severity)
     labels = torch.where(severity == UNREAD, torch.nan, (severity >= 1).float())
     samples = []
     for side in Side:
-        mine = [position.side is side for position in POSITIONS]
+        mine = torch.tensor([position.side is side for position in POSITIONS])
         both = (case.rois.get(("t1", side)), case.rois.get(("stir", side)))
         if both[0] is not None and both[1] is not None:
             t1, stir = (torch.from_numpy(roi) for roi in both if roi is not None)
-            samples.append(JointSample(t1, stir, labels[torch.tensor(mine)]))
+            samples.append(JointSample(t1, stir, labels[mine], grades[mine]))
     return tuple(samples)
 
 

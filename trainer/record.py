@@ -30,6 +30,7 @@ def training_record(plan: Experiment) -> dict[str, Any]:
         "code": code_version(),
         "torch": torch.__version__,
         "start": read_card(Path(plan.start)).sha256 if plan.start else "",
+        "readers": str(plan.readers.model) if plan.readers else "",
         "pre_training": pre_training(plan.start),
         "notes": plan.notes,
     }

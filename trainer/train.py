@@ -26,10 +26,10 @@ from trainer.lesion_training import (
     chosen_settings,
     lesion_batches,
     lesion_logits,
-    lesion_loss,
     read_joints,
     reference_on,
 )
+from trainer.readers.lesson import lesson_of
 from trainer.record import record_run, training_record
 from trainer.team import Team, joined_team, source_of_chance
 
@@ -97,15 +97,17 @@ def _trained_lesion(
     network.to(team.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     generator = source_of_chance(plan.seed, replace(team, device=torch.device("cpu")))
     joints = read_joints(runs / plan.cases.folder, range(*plan.cases.training))
-    drawn = lesion_batches(joints, plan.batch, generator)
+    lesson = lesson_of(plan, network, joints)
+    lesson.module.to(team.device)
+    drawn = lesion_batches(lesson.joints, plan.batch, generator)
 
-    def loss_of_step(_: int) -> Tensor:
+    def loss_of_step(step: int) -> Tensor:
         squares, zones, positive = (part.to(team.device) for part in next(drawn))
         with team.device, team.mixed_precision():
             logits = lesion_logits(network, squares, zones)
-        return lesion_loss(logits.float(), positive)
+        return lesson.loss(logits.float(), positive, step / plan.steps)
 
-    fit(network, loss_of_step, plan, generator, runs / plan.folder, team)
+    fit(lesson.module, loss_of_step, plan, generator, runs / plan.folder, team)
     return network, {"roi": asdict(plan.roi)} | _chosen_settings(network.cpu(), plan, runs)
 
 

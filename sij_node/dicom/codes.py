@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pydicom.sr.coding import Code
 
 from models.findings import Lesion, Presence, Region, Side
+from sij_node.dicom.comparison import Change
 
 SCHEME = "99SIJNODE"
 SCHEME_NAME = "sij_node codes for sacroiliac joint MRI"
@@ -64,6 +65,24 @@ PRESENCES: Mapping[Presence, Code] = {
     Presence.UNDETERMINED: Code("121059", "DCM", "Presence Undetermined"),
 }
 
+# Since the prior: CID 7001, 3407, 3235
+PREVIOUS_FINDINGS = Code("18834-2", "LN", "Previous Findings")
+PRIOR_REPORT = Code("122075", "DCM", "Prior report for current patient")
+STUDY_DATE = Code("111060", "DCM", "Study Date")
+CHANGE_TABLE = _own("change-table", "Changes since the prior study")
+CHANGE = _own("change", "Change since the prior study")
+PRIOR_PROBABILITY = _own("prior-score", "Probability in the prior study")
+PRIOR_THRESHOLD = _own("prior-threshold", "Threshold in the prior study")
+PRIOR_WEIGHTS = _own("prior-weights", "Weights of the prior scores")
+SAME_WEIGHTS = _own("same-weights", "Same weights")
+OTHER_WEIGHTS = _own("other-weights", "Other weights")
+CHANGES: Mapping[Change, Code] = {
+    Change.NEW: _own("new", "New since the prior study"),
+    Change.GONE: _own("gone", "No longer present"),
+    Change.UNCHANGED: Code("260388006", "SCT", "No status change"),
+    Change.NOT_COMPARABLE: _own("not-comparable", "Not comparable"),
+}
+
 # Where it is drawn: TID 320, 1410, CID 219
 SOURCE_OF_MEASUREMENT = Code("121112", "DCM", "Source of Measurement")
 SOURCE_IMAGE = Code("121324", "DCM", "Source image")
@@ -98,6 +117,8 @@ SITES: Mapping[Region, tuple[Code, Code | None]] = {
     Region.JOINT: (SACROILIAC_JOINT, None),
 }
 """Bone or joint, and which part of it."""
+SIDED_JOINTS: Mapping[Side, str] = {side: f"{side}-sij" for side in Side}
+"""Private code values of a joint with its side: viewers show a site, and not its laterality."""
 SIDES: Mapping[Side, Code] = {
     Side.LEFT: Code("7771000", "SCT", "Left"),
     Side.RIGHT: Code("24028007", "SCT", "Right"),
@@ -118,6 +139,11 @@ REASONS: Mapping[str, str] = {
     "joint-not-found": "No sacroiliac joint seen",
 }
 """Meanings of the reason codes of `sij_node.errors`; a test keeps the two together."""
+
+
+def sided_joint(side: Side, meaning: str) -> Code:
+    """A joint and its side in one code, with words that a viewer shows."""
+    return _own(SIDED_JOINTS[side], meaning)
 
 
 def reason_for(reason_code: str) -> Code:

@@ -11,14 +11,12 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 
-from models.findings import Finding, Position, Region, Side
+from models.findings import Finding, Region, Side
 from sij_node.dicom import codes
-from sij_node.dicom.headers import text
-from sij_node.dicom.origin import MANUFACTURER, MODEL, Network, ResultContext, derived_uid, stamp
+from sij_node.dicom.headers import Instance, text
+from sij_node.dicom.origin import MANUFACTURER, MODEL, Network, ResultContext, stamp
 from sij_node.profiles import SeriesKind
 
-Instance = tuple[str, str, str, str]
-"""UIDs of study, series, SOP class and SOP instance."""
 _CLASSES = {
     "comprehensive 3d": Comprehensive3DSRStorage,
     "comprehensive": ComprehensiveSRStorage,
@@ -34,6 +32,7 @@ def document(
     context: ResultContext,
     kind: SeriesKind,
     *instance: str,
+    others: Sequence[Instance] = (),
 ) -> Dataset:
     """The SR Document modules around a content tree.
 
@@ -45,6 +44,8 @@ def document(
         Headers of the images; all are named as evidence.
     kind, instance
         As for `sij_node.dicom.origin.stamp`.
+    others
+        What the content refers to besides the images.
     """
     header = first_header(headers)
     made = Dataset()
@@ -53,6 +54,8 @@ def document(
     made.Modality, made.InstanceNumber = "SR", 1
     made.CompletionFlag, made.VerificationFlag = "COMPLETE", "UNVERIFIED"
     made.CurrentRequestedProcedureEvidenceSequence = referenced(_named_in(each) for each in headers)
+    if others:
+        made.PertinentOtherEvidenceSequence = referenced(others)
     made.ReferencedPerformedProcedureStepSequence = []
     made.PerformedProcedureCodeSequence = []
     stamp(made, header, context, kind, *instance)
@@ -172,7 +175,10 @@ def lesion(finding: Finding, study_uid: str, context: ResultContext) -> list[sr.
     """The first rows of a group about a lesion (TID 1501)."""
     position = finding.position
     return [
-        *tracked(context.wording.position(position), tracking_uid(study_uid, position)),
+        *tracked(
+            context.wording.position(position),
+            context.tracking_uid(study_uid, "lesion", str(position)),
+        ),
         coded(codes.FINDING_CATEGORY, codes.ABNORMAL_STRUCTURE),
         coded(codes.FINDING, codes.LESIONS[position.head.lesion]),
         site(position.side, position.head.region),
@@ -186,11 +192,6 @@ def conclusion(finding: Finding, context: ResultContext) -> list[sr.ContentItem]
         coded(codes.PRESENCE, codes.PRESENCES[finding.presence]),
         words(codes.COMMENT, context.wording.comment(finding)),
     ]
-
-
-def tracking_uid(study_uid: str, position: Position) -> str:
-    """The same for a position of a study in every report about it."""
-    return derived_uid(study_uid, "lesion", str(position))
 
 
 def site(side: Side, region: Region) -> sr.CodeContentItem:
@@ -254,6 +255,16 @@ def words(name: Code, value: str, relationship: Related = Related.CONTAINS) -> s
 def coded(name: Code, value: Code, relationship: Related = Related.CONTAINS) -> sr.CodeContentItem:
     """A coded value."""
     return sr.CodeContentItem(name, value, relationship)
+
+
+def dated(name: Code, value: str) -> sr.DateContentItem:
+    """A date, YYYYMMDD."""
+    return sr.DateContentItem(name, value, Related.CONTAINS)
+
+
+def document_reference(name: Code, instance: Instance) -> sr.CompositeContentItem:
+    """Another document."""
+    return sr.CompositeContentItem(name, instance[2], instance[3], Related.CONTAINS)
 
 
 def uid(name: Code, value: str) -> sr.UIDRefContentItem:

@@ -11,6 +11,11 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from sij_node.study import Patient
+
+Instance = tuple[str, str, str, str]
+"""UIDs of study, series, SOP class and SOP instance."""
+
 MACRO_OF = {
     "ImagePositionPatient": "PlanePositionSequence",
     "ImageOrientationPatient": "PlaneOrientationSequence",
@@ -69,6 +74,11 @@ def text(dataset: Dataset, keyword: str, frame: int = 0) -> str:
     """A text attribute as one string without outer blanks; empty where it is absent."""
     value = attribute(dataset, keyword, frame)
     return "" if value is None else str(value).strip()
+
+
+def patient_of(dataset: Dataset) -> Patient:
+    """Whose image or report it is."""
+    return Patient(text(dataset, "PatientID"), text(dataset, "IssuerOfPatientID"))
 
 
 def numbers(dataset: Dataset, keyword: str, count: int, frame: int = 0) -> tuple[float, ...] | None:

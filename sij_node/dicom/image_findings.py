@@ -111,8 +111,9 @@ def _contour(
         relationship_type=Related.CONTAINS,
     )
     line.ContentSequence = sr.ContentSequence([_image(analysed, contour.slice_index)])
+    joint = context.wording.place(contour.side, Region.JOINT)
     name = context.wording.contour.format(
-        joint=context.wording.place(contour.side, Region.JOINT),
+        joint=joint,
         sequence=analysed.sequence,
         image=analysed.image_number(contour.slice_index),
     )
@@ -120,6 +121,8 @@ def _contour(
         *tracked(name, _tracking_uid(contour, analysed)),
         coded(codes.FINDING_CATEGORY, codes.ANATOMICAL_STRUCTURE),
         coded(codes.FINDING, codes.SACROILIAC_JOINT),
+        # OHIF writes the first site, without laterality, beside the line.
+        coded(codes.FINDING_SITE, codes.sided_joint(contour.side, joint), Related.HAS_CONCEPT_MOD),
         site(contour.side, Region.JOINT),
         coded(codes.GEOMETRIC_PURPOSE, codes.CENTERLINE, Related.HAS_CONCEPT_MOD),
         *algorithm(context.networks[:1]),

@@ -10,7 +10,7 @@ Source: DICOM PS3.3 C.7.1.1 and C.7.2.1 (patient and study), C.12.1 (SOP Common)
 import hashlib
 from collections.abc import Iterable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydicom.dataelem import DataElement
@@ -18,9 +18,10 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sr.coding import Code
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
 from sij_node.dicom import codes
+from sij_node.dicom.comparison import NOTHING_EARLIER, SincePrior
 from sij_node.dicom.headers import text
 from sij_node.dicom.part10 import part10_header
 from sij_node.dicom.wording import WORDINGS, Wording
@@ -30,7 +31,7 @@ from sij_node.profiles import MINIMAL, Profile, SeriesKind
 MANUFACTURER = "sij_node"
 MODEL = "sij_node sacroiliac joint analysis"
 NOT_CLINICAL = "Trained on phantoms, not for clinical use."
-OUTPUT_VERSION = "2"
+OUTPUT_VERSION = "3"
 """Changes whenever the same findings are written in another way."""
 
 EMPTY_WHERE_UNKNOWN = (
@@ -97,6 +98,11 @@ class ResultContext:
         The results that these replace, if the destination has any.
     revision
         Of the results, from 1.
+    since
+        What the study is compared with.
+    tracked
+        What tracking UIDs follow from: a pseudonym of the patient, or empty where only the
+        study is known.
     """
 
     inputs_sha256: str
@@ -106,6 +112,8 @@ class ResultContext:
     profile: Profile = MINIMAL
     predecessors: tuple[Result, ...] = ()
     revision: int = 1
+    since: SincePrior = NOTHING_EARLIER
+    tracked: str = field(default="", repr=False)
 
     @property
     def wording(self) -> Wording:
@@ -127,11 +135,16 @@ class ResultContext:
     def uid(self, study_uid: str, *kind: str) -> str:
         """UID of a result or its series.
 
-        The same for the same study, inputs, networks, way of writing and predecessors.
+        The same for the same study, inputs, networks, way of writing, priors and predecessors.
         """
         made_by = (self.inputs_sha256, self.device_uid, OUTPUT_VERSION, self.profile.digest)
+        told = (self.since.digest, self.tracked)
         replaced = (result.sop_instance_uid for result in self.predecessors)
-        return derived_uid(study_uid, *made_by, *replaced, "kind", *kind)
+        return derived_uid(study_uid, *made_by, *told, *replaced, "kind", *kind)
+
+    def tracking_uid(self, study_uid: str, *what: str) -> str:
+        """UID of something at a place of the patient, the same in every report about it."""
+        return derived_uid(self.tracked or study_uid, *what)
 
     def description(self, kind: SeriesKind) -> str:
         """Series Description of a result."""
@@ -252,7 +265,7 @@ def code_item(code: Code) -> Dataset:
 
 
 def to_part10(result: Dataset, source_ae: str) -> bytes:
-    """A result as a DICOM file in Explicit VR Little Endian, always the same bytes.
+    """A result as a DICOM file in Explicit VR, always the same bytes; its pixels stay as they are.
 
     Parameters
     ----------
@@ -262,7 +275,7 @@ def to_part10(result: Dataset, source_ae: str) -> bytes:
     body = DicomBytesIO()
     body.is_little_endian, body.is_implicit_VR = True, False
     write_dataset(body, result)
-    header = part10_header(
-        result.SOPClassUID, result.SOPInstanceUID, ExplicitVRLittleEndian, source_ae
-    )
+    is_compressed = "PixelData" in result and result["PixelData"].is_undefined_length
+    syntax = JPEGLSLossless if is_compressed else ExplicitVRLittleEndian
+    header = part10_header(result.SOPClassUID, result.SOPInstanceUID, syntax, source_ae)
     return header + body.getvalue()

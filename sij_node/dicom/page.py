@@ -46,6 +46,7 @@ PLACES = 2
 _PICTURE_MM = (43.5, 39.0)
 _PICTURE_PX = (348, 312)
 _GAP_MM = 2.0
+_NOTE_SIZES_MM = (3.5, 3.1, 2.8, 2.5, 2.2, 1.9)
 
 
 def page_report(
@@ -103,10 +104,13 @@ def page(
         sheet.patient(first_header([h for one in series for h in one.headers]), wording)
         y = 57.0
         draw_joints(sheet, (MARGIN_MM + 11, y), UNIT_MM, by_position, wording)
-        sheet.paragraph((138, y + 1), 57, "\n".join(_in_short(by_position, remarks, wording)))
+        in_short = _in_short(by_position, remarks, wording)
+        height = DIAGRAM_HEIGHT * UNIT_MM
+        sheet.fitted((138, y + 1), 57, height, "\n".join(in_short), _NOTE_SIZES_MM)
         y += DIAGRAM_HEIGHT * UNIT_MM + 3
-        draw_table(sheet, (MARGIN_MM, y), UNIT_MM, by_position, wording)
-        y += TABLE_HEIGHT * UNIT_MM + 7
+        draw_table(sheet, (MARGIN_MM, y), UNIT_MM, by_position, wording, context.since)
+        y += TABLE_HEIGHT * UNIT_MM + 3
+        y = sheet.remark(y, " ".join(wording.since(context.since, findings)))
         sheet.key_images(y, series, findings, wording)
         sheet.fine_print(wording, context)
         return sheet.finished()
@@ -114,7 +118,8 @@ def page(
 
 def _in_short(findings: Findings, remarks: Sequence[str], wording: Wording) -> list[str]:
     """How much was found, without naming what the table shows."""
-    counted = [f"{sentence.split(':')[0].rstrip('.')}." for sentence in in_short(findings, wording)]
+    present, *missing = in_short(findings, wording)
+    counted = [f"{present.split(':')[0].rstrip('.')}.", *missing]
     sides = wording.side_of_patient
     return [*counted, *remarks, f"{sides[:1].upper()}{sides[1:]}."]
 
@@ -207,9 +212,16 @@ class Page:
             self.write((MARGIN_MM + 3, top + 2.5), label, 3.2, self.palette.faint)
             self.fitted((MARGIN_MM + 28, top), INNER_MM - 31, height, words)
 
-    def fitted(self, at: Point, width: float, height: float, words: str) -> None:
+    def fitted(
+        self,
+        at: Point,
+        width: float,
+        height: float,
+        words: str,
+        sizes_mm: Sequence[float] = (3.9, 3.2, 2.6, 2.0, 1.6, 1.2),
+    ) -> None:
         """Text as large as a space allows, on several lines if need be."""
-        for size_mm in (3.9, 3.2, 2.6, 2.0, 1.6, 1.2):
+        for size_mm in sizes_mm:
             self._font(size_mm / PT_MM, self.palette.ink, False, words)
             if self._height(width, size_mm * 1.25, words) <= height:
                 break
@@ -227,6 +239,15 @@ class Page:
         self._font(height / PT_MM, self.palette.ink, False, words)
         self._pdf.set_xy(*at)
         self._pdf.multi_cell(width, height * 1.3, words, align="L")
+
+    def remark(self, top: float, words: str) -> float:
+        """A paragraph across the page, if there is something to say; returns what is below it."""
+        if not words:
+            return top + 4
+        self._font(3.1 / PT_MM, self.palette.ink, False, words)
+        self._pdf.set_xy(MARGIN_MM, top)
+        self._pdf.multi_cell(INNER_MM, 4.0, words, align="L")
+        return float(self._pdf.get_y()) + 5
 
     def key_images(
         self,

@@ -13,6 +13,7 @@ IMPLEMENTATION_VERSION_NAME = "SIJ_NODE_0_1"
 _PREAMBLE = bytes(128) + b"DICM"
 _GROUP_LENGTH = struct.Struct("<HH2sHI")
 _SHORT_ELEMENT = struct.Struct("<HH2sH")
+_LONG_VRS = (b"OB", b"OW", b"UN", b"SQ", b"UT")
 _VERSION_1 = struct.pack("<HH2sHI2s", 0x0002, 0x0001, b"OB", 0, 2, b"\x00\x01")
 
 
@@ -86,6 +87,39 @@ def transfer_syntax_of(beginning: bytes) -> str:
         if element == 0x0010:
             return bytes(meta[start:position]).decode("latin-1").rstrip("\0 ")
     raise DatasetUnreadable("A stored file does not name its transfer syntax.")
+
+
+def beginning_of(content: bytes) -> tuple[str, int]:
+    """Transfer Syntax UID of anybody's Part 10 file, and where its dataset begins.
+
+    Raises
+    ------
+    DatasetUnreadable
+        When this is not the beginning of such a file.
+    """
+    position, syntax = len(_PREAMBLE), ""
+    if content[128:position] != b"DICM":
+        raise DatasetUnreadable("This is not a DICOM file: it does not begin as one (PS3.10 7.1).")
+    while content[position : position + 2] == b"\x02\x00":
+        number, start, end = _meta_element(content, position)
+        if number == 0x0010:
+            syntax = content[start:end].decode("latin-1").rstrip("\0 ")
+        position = end
+    if not syntax:
+        raise DatasetUnreadable("The file does not name its transfer syntax.")
+    return syntax, position
+
+
+def _meta_element(content: bytes, at: int) -> tuple[int, int, int]:
+    """Number of an element of the file meta, and where its value begins and ends."""
+    try:
+        _, number, vr, short = _SHORT_ELEMENT.unpack_from(content, at)
+        if vr not in _LONG_VRS:
+            return number, at + 8, at + 8 + short
+        (length,) = struct.unpack_from("<I", content, at + 8)
+    except struct.error as error:
+        raise DatasetUnreadable("The file ends within its file meta information.") from error
+    return number, at + 12, at + 12 + length
 
 
 def _element(element: int, vr: bytes, text: str) -> bytes:

@@ -13,12 +13,16 @@ from highdicom.sr import value_types as sr
 from pydicom.dataset import Dataset
 
 from models.findings import HEADS, POSITIONS, Finding, Head, Position, Presence, Side
+from models.reading import study_reading
 from sij_node.dicom import codes
+from sij_node.dicom.comparison import Change, SincePrior
 from sij_node.dicom.document import (
     coded,
     conclusion,
     container,
+    dated,
     document,
+    document_reference,
     first_header,
     lesion,
     measurements,
@@ -74,12 +78,17 @@ def scores_report(
     content = [
         words(codes.SUMMARY, _summary(by_position, context, remarks)),
         words(codes.FINDING, score_table(by_position, context.wording)),
+        *_previous(by_position, context),
         measurements(
-            _group(by_position[position], study_uid, context, _numbers(by_position[position]))
+            _group(
+                by_position[position], study_uid, context, _numbers(by_position[position], context)
+            )
             for position in POSITIONS
         ),
     ]
-    return document(_TITLES[context.profile.scores_title], content, headers, context, "scores")
+    title, prior = _TITLES[context.profile.scores_title], context.since.prior
+    others = [prior.report] if prior else []
+    return document(title, content, headers, context, "scores", others=others)
 
 
 def not_analysed_report(
@@ -136,7 +145,7 @@ def score_table(findings: Mapping[Position, Finding], wording: Wording = ENGLISH
 
 def _line(head: Head, right: Finding, left: Finding, wording: Wording) -> str:
     thresholds = " / ".join(dict.fromkeys(percent(each.threshold) for each in (right, left)))
-    width = max(len(wording.head(each)) for each in HEADS)
+    width = _head_width(wording)
     cells = f"R {_cell(right, wording)} | L {_cell(left, wording)}"
     return f"{wording.head(head):<{width}} | {cells} | {wording.present_from} {thresholds}"
 
@@ -155,16 +164,22 @@ def _summary(
 ) -> str:
     """What to read when only one thing is read."""
     wording = context.wording
-    return LINE.join((*in_short(findings, wording), *remarks, context.intended_use))
+    since = wording.since(context.since, findings.values())
+    return LINE.join((*in_short(findings, wording), *since, *remarks, context.intended_use))
 
 
 def in_short(findings: Mapping[Position, Finding], wording: Wording) -> list[str]:
-    """What is present and what could not be evaluated, in a sentence each."""
+    """What is present, how much in each joint, and what could not be evaluated."""
     at = [p for p in POSITIONS if findings[p].presence is Presence.PRESENT]
     missing = sum(finding.presence is Presence.UNDETERMINED for finding in findings.values())
     present = wording.present_at.format(present=len(at), all=len(findings))
     return [
         present + (f": {'; '.join(map(wording.named, at))}." if at else "."),
+        *(
+            wording.joint_reading(joint)
+            for joint in study_reading(list(findings.values())).joints
+            if joint.seen
+        ),
         *([wording.missing_at.format(missing=missing, all=len(findings))] if missing else []),
     ]
 
@@ -181,5 +196,66 @@ def _group(
     return container(codes.MEASUREMENT_GROUP, content, template_id="1501")
 
 
-def _numbers(finding: Finding) -> list[sr.ContentItem]:
-    return [probability(finding.probability), probability(finding.threshold, codes.THRESHOLD)]
+def _numbers(finding: Finding, context: ResultContext) -> list[sr.ContentItem]:
+    """Now, and in the prior study if there is one."""
+    now: list[sr.ContentItem] = [
+        probability(finding.probability),
+        probability(finding.threshold, codes.THRESHOLD),
+    ]
+    before, change = context.since.before(finding.position), context.since.change(finding)
+    if before is None or change is None:
+        return now
+    return [
+        *now,
+        probability(before.probability, codes.PRIOR_PROBABILITY),
+        probability(before.threshold, codes.PRIOR_THRESHOLD),
+        coded(codes.CHANGE, codes.CHANGES[change]),
+    ]
+
+
+def _previous(findings: Mapping[Position, Finding], context: ResultContext) -> list[sr.ContentItem]:
+    """The prior study: which it was, who scored it, and every change as a table for people."""
+    since = context.since
+    if since.prior is None:
+        return []
+    weights = codes.OTHER_WEIGHTS if since.other_weights else codes.SAME_WEIGHTS
+    content = [
+        document_reference(codes.PRIOR_REPORT, since.prior.report),
+        dated(codes.STUDY_DATE, since.prior.studied.date),
+        coded(codes.PRIOR_WEIGHTS, weights),
+        words(codes.CHANGE_TABLE, change_table(findings, since, context.wording)),
+    ]
+    return [container(codes.PREVIOUS_FINDINGS, content)]
+
+
+def change_table(
+    findings: Mapping[Position, Finding], since: SincePrior, wording: Wording = ENGLISH
+) -> str:
+    """A line for each head like that of `score_table`: then, now, and what that is."""
+    return LINE.join(
+        f"{wording.head(head):<{_head_width(wording)}} | "
+        + " | ".join(
+            f"{side[0].upper()} {_change_cell(findings[Position(side, head)], since, wording)}"
+            for side in Side
+        )
+        for head in HEADS
+    )
+
+
+def _change_cell(now: Finding, since: SincePrior, wording: Wording) -> str:
+    before, change = since.before(now.position), since.change(now)
+    if before is None or change is None:
+        return ""
+    word = wording.changes[change]
+    shown = word.upper() if change in (Change.NEW, Change.GONE) else word
+    width = max(map(len, wording.changes.values()))
+    then, today = (_percent_or_dash(one) for one in (before, now))
+    return f"{then:>7} → {today:>7} {shown:<{width}}"
+
+
+def _percent_or_dash(finding: Finding) -> str:
+    return "–" if finding.probability is None else percent(finding.probability)
+
+
+def _head_width(wording: Wording) -> int:
+    return max(len(wording.head(each)) for each in HEADS)

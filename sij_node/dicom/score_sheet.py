@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from models.findings import HEADS, Finding, Position, Presence, Side
 from sij_node.dicom import diagram
 from sij_node.dicom.canvas import Canvas, Point
+from sij_node.dicom.comparison import NOTHING_EARLIER, Change, SincePrior
 from sij_node.dicom.diagram import Mark, Patch
 from sij_node.dicom.wording import Wording, percent
 
@@ -14,13 +15,18 @@ TABLE_WIDTH, ROW_HEIGHT = 904.0, 25.0
 TABLE_HEIGHT = ROW_HEIGHT * (len(HEADS) + 1)
 DIAGRAM_SCALE = 2.6
 DIAGRAM_HEIGHT = diagram.HEIGHT * DIAGRAM_SCALE
-_COLUMNS: Mapping[Side, float] = {Side.RIGHT: 290.0, Side.LEFT: 594.0}
-_BAR_WIDTH = 110.0
+_COLUMNS: Mapping[Side, float] = {Side.RIGHT: 258.0, Side.LEFT: 582.0}
+_BAR_WIDTH = 92.0
 _TEXT = 15.0
 
 
 def draw_table(
-    canvas: Canvas, at: Point, unit: float, findings: Findings, wording: Wording
+    canvas: Canvas,
+    at: Point,
+    unit: float,
+    findings: Findings,
+    wording: Wording,
+    since: SincePrior = NOTHING_EARLIER,
 ) -> None:
     """A row for each head, the patient's right before the left.
 
@@ -30,9 +36,15 @@ def draw_table(
         Upper left corner; the table is `TABLE_WIDTH` × `TABLE_HEIGHT` units.
     unit
         Size of a unit on the canvas.
+    since
+        Each cell tells also what was found before, and what is new or gone.
     """
     left, top = at
     ink = canvas.palette.ink
+    if since.prior:
+        words = wording.in_brackets.format(date=since.prior.studied)
+        middle = top + ROW_HEIGHT / 2 * unit
+        canvas.write((left + 8 * unit, middle), words, 12 * unit, canvas.palette.faint)
     for side, x in _COLUMNS.items():
         place = (left + x * unit, top + ROW_HEIGHT / 2 * unit)
         canvas.write(place, wording.sides[side].upper(), _TEXT * unit, ink, bold=True)
@@ -44,12 +56,21 @@ def draw_table(
             canvas.box((left, y - half), lower_right, canvas.palette.stripe)
         canvas.write((left + 8 * unit, y), wording.head(head), _TEXT * unit, ink)
         for side, x in _COLUMNS.items():
-            _draw_cell(canvas, (left + x * unit, y), unit, findings[Position(side, head)], wording)
+            finding, cell = findings[Position(side, head)], (left + x * unit, y)
+            _draw_cell(canvas, cell, unit, finding, wording, since)
 
 
-def _draw_cell(canvas: Canvas, at: Point, unit: float, finding: Finding, wording: Wording) -> None:
+def _draw_cell(
+    canvas: Canvas,
+    at: Point,
+    unit: float,
+    finding: Finding,
+    wording: Wording,
+    since: SincePrior,
+) -> None:
     """A bar of the probability with a tick at the threshold, the number, and a word."""
     (x, y), palette = at, canvas.palette
+    _draw_before(canvas, (x + 318 * unit, y), unit, since.before(finding.position))
     if finding.probability is None:
         canvas.write(at, wording.not_evaluable, _TEXT * unit, palette.faint)
         return
@@ -62,9 +83,18 @@ def _draw_cell(canvas: Canvas, at: Point, unit: float, finding: Finding, wording
     canvas.box((tick - 0.7 * unit, y - 9 * unit), (tick + 0.7 * unit, y + 9 * unit), palette.ink)
     ink = palette.ink if present else palette.faint
     number = percent(finding.probability)
-    canvas.write((x + bar + 62 * unit, y), number, _TEXT * unit, ink, anchor="right")
-    word = wording.presence(finding)
-    canvas.write((x + bar + 72 * unit, y), word, _TEXT * unit, ink, bold=present)
+    canvas.write((x + bar + 60 * unit, y), number, _TEXT * unit, ink, anchor="right")
+    change = since.change(finding)
+    has_changed = change in (Change.NEW, Change.GONE)
+    word = wording.changes[change] if change and has_changed else wording.presence(finding)
+    canvas.write((x + bar + 68 * unit, y), word, _TEXT * unit, ink, bold=present or has_changed)
+
+
+def _draw_before(canvas: Canvas, right: Point, unit: float, before: Finding | None) -> None:
+    """In brackets what the prior study told."""
+    if before is not None:
+        told = "–" if before.probability is None else percent(before.probability)
+        canvas.write(right, f"({told})", 12 * unit, canvas.palette.faint, anchor="right")
 
 
 def draw_joints(

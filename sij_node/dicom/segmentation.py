@@ -17,7 +17,7 @@ from models.findings import Region, Side
 from models.regions import REGION_LABELS
 from sij_node.dicom import codes
 from sij_node.dicom.headers import attribute, text
-from sij_node.dicom.origin import MANUFACTURER, MODEL, ResultContext, code_item, derived_uid, stamp
+from sij_node.dicom.origin import MANUFACTURER, MODEL, ResultContext, code_item, stamp
 from sij_node.dicom.volumes import SeriesVolume, SliceSource
 from sij_node.profiles import SeriesKind
 
@@ -210,7 +210,7 @@ def _segment(
             source=MANUFACTURER,
             parameters={"weights_sha256": delineating.weights_sha256},
         ),
-        tracking_uid=derived_uid(study_uid, "region", side, region),
+        tracking_uid=context.tracking_uid(study_uid, "region", side, region),
         tracking_id=label,
         display_color=hd.color.CIELabColor.from_rgb(*COLOURS[side, region]),
     )

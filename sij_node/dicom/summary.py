@@ -6,11 +6,14 @@ Source: DICOM PS3.3 A.8.5 (Multi-frame True Color Secondary Capture), A.8.1 (sin
 """
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage as MultiFrame
 from pydicom.uid import SecondaryCaptureImageStorage as SingleFrame
 
@@ -26,6 +29,11 @@ from sij_node.dicom.wording import Wording
 
 WIDTH, HEIGHT, MARGIN = 1024, 832, 60
 """Pixels; viewers write their own text into the margin."""
+_LETTERS = 138
+"""In a line of the smallest text."""
+_TITLE, _BELOW_TITLE = 100, 125
+"""Lower than the margin: viewers lay the knobs of their player over its middle."""
+_PANEL_TOP = 166
 _PANEL_WIDTH, _PANEL_HEIGHT = 446, 400
 _PANELS = (MARGIN, WIDTH - MARGIN - _PANEL_WIDTH)
 """Left edges of T1 and STIR."""
@@ -76,7 +84,8 @@ def _capture(
     capture.DerivationDescription = context.intended_use
     capture.ImageComments = context.intended_use
     capture.SourceImageSequence = referenced_images(headers)
-    _put_pixels(capture, np.stack([np.asarray(picture) for picture in pictures]))
+    put = _put_compressed if context.profile.summary_compression == "jpeg-ls" else _put_pixels
+    put(capture, np.stack([np.asarray(picture) for picture in pictures]))
     if context.profile.summary_class == "multi-frame":
         capture.SOPClassUID = MultiFrame
         capture.NumberOfFrames = len(pictures)
@@ -85,13 +94,25 @@ def _capture(
     return capture
 
 
+def _put_compressed(capture: Dataset, values: NDArray[np.uint8]) -> None:
+    """JPEG-LS, lossless: a fragment for each picture (PS3.5 A.4.3)."""
+    _describe(capture, values)
+    capture.PixelData = encapsulate([bytes(imagecodecs.jpegls_encode(each)) for each in values])
+    capture["PixelData"].VR = "OB"
+    capture["PixelData"].is_undefined_length = True
+
+
 def _put_pixels(capture: Dataset, values: NDArray[np.uint8]) -> None:
+    _describe(capture, values)
+    capture.PixelData = values.tobytes() + b"\0" * (values.nbytes % 2)
+    capture["PixelData"].VR = "OB"
+
+
+def _describe(capture: Dataset, values: NDArray[np.uint8]) -> None:
     capture.SamplesPerPixel, capture.PhotometricInterpretation = 3, "RGB"
     capture.PlanarConfiguration, capture.PixelRepresentation = 0, 0
     capture.Rows, capture.Columns = values.shape[1:3]
     capture.BitsAllocated, capture.BitsStored, capture.HighBit = 8, 8, 7
-    capture.PixelData = values.tobytes() + b"\0" * (values.nbytes % 2)
-    capture["PixelData"].VR = "OB"
     capture.LossyImageCompression = "00"
 
 
@@ -173,19 +194,22 @@ def _score_page(findings: Mapping[Position, Finding], context: ResultContext) ->
     wording = context.wording
     sheet = Sheet()
     _frame(sheet, wording.heading, f"{wording.scores}; {wording.side_of_patient}", context)
-    draw_joints(sheet, ((WIDTH - 312) / 2, 126), 1.0, findings, wording)
-    draw_table(sheet, (MARGIN, 316), 1.0, findings, wording)
+    draw_joints(sheet, ((WIDTH - 312) / 2, 140), 1.0, findings, wording)
+    draw_table(sheet, (MARGIN, 314), 1.0, findings, wording, context.since)
+    said = " ".join(wording.since(context.since, findings.values()))
+    for number, line in enumerate(wrap(said, _LETTERS)):
+        sheet.write((MARGIN, 699 + 15 * number), line, 13, sheet.palette.ink)
     return sheet.finished()
 
 
 def _frame(sheet: Sheet, title: str, below: str, context: ResultContext) -> None:
     """Title above, and what it is not for below."""
     palette = sheet.palette
-    sheet.write((MARGIN, 76), title, 24, palette.ink, bold=True)
-    sheet.write((MARGIN, 103), below, 15, palette.faint)
+    sheet.write((MARGIN, _TITLE), title, 24, palette.ink, bold=True)
+    sheet.write((MARGIN, _BELOW_TITLE), below, 15, palette.faint)
     made_by = ", ".join(f"{network.name} {network.version}" for network in context.networks)
-    sheet.write((MARGIN, HEIGHT - 92), made_by, 13, palette.faint)
-    sheet.write((MARGIN, HEIGHT - 72), context.intended_use, 15, palette.warning, bold=True)
+    sheet.write((MARGIN, HEIGHT - 88), made_by, 13, palette.faint)
+    sheet.write((MARGIN, HEIGHT - 69), context.intended_use, 15, palette.warning, bold=True)
 
 
 def _key_page(place: KeyPlace, looking: Sequence[Camera], context: ResultContext) -> Image.Image:
@@ -198,15 +222,17 @@ def _key_page(place: KeyPlace, looking: Sequence[Camera], context: ResultContext
         image = wording.image.format(image=camera.series.image_number(slice_index))
         title = f"{camera.series.sequence}, {image}"
         middle = x + _PANEL_WIDTH / 2
-        sheet.write((middle, 134), title, 17, sheet.palette.ink, bold=True, anchor="middle")
-        sheet.paste(camera.picture(slice_index, place.seen, _PANEL_WIDTH, _PANEL_HEIGHT), (x, 150))
+        sheet.write((middle, 152), title, 17, sheet.palette.ink, bold=True, anchor="middle")
+        sheet.paste(
+            camera.picture(slice_index, place.seen, _PANEL_WIDTH, _PANEL_HEIGHT), (x, _PANEL_TOP)
+        )
     _name_lesions(sheet, place, wording)
     return sheet.finished()
 
 
 def _name_lesions(sheet: Sheet, place: KeyPlace, wording: Wording) -> None:
     """Each ring in words, below the side on which it is drawn."""
-    top, bottom = 150 + _PANEL_HEIGHT + 24, HEIGHT - 104
+    top, bottom = _PANEL_TOP + _PANEL_HEIGHT + 20, HEIGHT - 100
     if not place.seen:
         sheet.write((MARGIN, top), wording.nothing_here, 15, sheet.palette.faint)
     for side, x in zip((Side.RIGHT, Side.LEFT), _PANELS, strict=True):

@@ -8,7 +8,7 @@ Source: DICOM PS3.3 C.7.6.2.1.1 (image plane), C.7.6.16.2 (functional groups), C
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -16,9 +16,18 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from models.volume import Volume
-from sij_node.dicom.headers import attribute, frame_count, number, numbers, text, texts
+from sij_node.dicom.headers import (
+    attribute,
+    frame_count,
+    number,
+    numbers,
+    patient_of,
+    text,
+    texts,
+)
 from sij_node.dicom.pixels import stored_values
 from sij_node.errors import GeometryUnusable, MixedFramesOfReference, MixedPatients, PixelsUnusable
+from sij_node.study import Patient, only_patient
 
 MIN_SLICES = 5
 """Fewer slices do not show the joint."""
@@ -61,7 +70,7 @@ class SeriesVolume:
     sources
         For each slice of the volume the image it came from.
     patient
-        Patient ID and its issuer, to compare; never to be logged.
+        Of every image.
     """
 
     volume: Volume
@@ -69,7 +78,7 @@ class SeriesVolume:
     study_uid: str
     series_uid: str
     frame_of_reference_uid: str
-    patient: tuple[str, str] = field(repr=False)
+    patient: Patient
 
     @property
     def sop_instance_uids(self) -> tuple[str, ...]:
@@ -115,7 +124,7 @@ def volume_from(datasets: Sequence[Dataset]) -> SeriesVolume:
         raise GeometryUnusable(f"The series has no images; at least {MIN_SLICES} are needed.")
     series = f"Series {text(datasets[0], 'SeriesInstanceUID')}"
     _check_one_object_or_single_frames(series, datasets)
-    patient = check_one_patient(datasets)
+    patient = only_patient(map(patient_of, datasets))
     frame_of_reference = _only_frame_of_reference(series, datasets)
     _check_extent(series, datasets)
     planes = list(chain.from_iterable(_planes(dataset) for dataset in datasets))
@@ -130,23 +139,6 @@ def volume_from(datasets: Sequence[Dataset]) -> SeriesVolume:
         frame_of_reference_uid=frame_of_reference,
         patient=patient,
     )
-
-
-def check_one_patient(headers: Iterable[Dataset]) -> tuple[str, str]:
-    """Patient ID and issuer that all images share.
-
-    Raises
-    ------
-    MixedPatients
-        Without naming the patients.
-    """
-    patients = {(text(each, "PatientID"), text(each, "IssuerOfPatientID")) for each in headers}
-    if len(patients) != 1:
-        raise MixedPatients(
-            f"The study holds images of {len(patients)} patients; one is needed. "
-            "Correct it at the PACS."
-        )
-    return patients.pop()
 
 
 def check_pair(t1: SeriesVolume, stir: SeriesVolume) -> None:

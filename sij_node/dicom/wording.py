@@ -3,12 +3,15 @@
 The side is always the patient's, and always in words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pydicom.sr.coding import Code
 
 from models.findings import Finding, Head, Lesion, Position, Presence, Region, Side
+from models.image_quality import Doubt, ImageQuality
+from models.reading import ACTIVE, STRUCTURAL, JointReading
+from sij_node.dicom.comparison import Change, SincePrior
 from sij_node.profiles import Language, SeriesKind
 
 
@@ -43,6 +46,9 @@ class Wording:
     not_analysed: str
     stand_in: str
     no_joint_on: str
+    doubtful: str
+    doubts: Mapping[Doubt, str]
+    joint_counts: str
     heading: str
     scores: str
     image: str
@@ -58,6 +64,13 @@ class Wording:
     nothing_here: str
     revision: str
     series: Mapping[SeriesKind, str]
+    changes: Mapping[Change, str]
+    compared: str
+    in_brackets: str
+    other_weights: str
+    not_compared: str
+    without_priors: str
+    problems: Mapping[str, str]
 
     def place(self, side: Side, region: Region) -> str:
         """A region of one joint, for instance ``Left lower ilium``."""
@@ -90,6 +103,47 @@ class Wording:
         sure = "" if finding.probability is None else f", {percent(finding.probability)}"
         return f"{self.position(finding.position)}: {self.presence(finding)}{sure}"
 
+    def joint_reading(self, joint: JointReading) -> str:
+        """How much of one joint is affected."""
+        return self.joint_counts.format(
+            side=_capital(self.sides[joint.side]),
+            active=joint.active,
+            of_active=sum(joint.counts[lesion].evaluable for lesion in ACTIVE),
+            structural=joint.structural,
+            of_structural=sum(joint.counts[lesion].evaluable for lesion in STRUCTURAL),
+        )
+
+    def doubt(self, qualities: Iterable[ImageQuality]) -> list[str]:
+        """Why the scores should be doubted, in one sentence; none where nothing speaks for it."""
+        found: dict[Doubt, dict[str, None]] = {}
+        for quality in qualities:
+            for doubt in quality.doubts():
+                found.setdefault(doubt, {})[quality.kind] = None
+        if not found:
+            return []
+        each = (f"{self.doubts[doubt]} ({', '.join(kinds)})" for doubt, kinds in found.items())
+        return [self.doubtful.format(doubts="; ".join(each))]
+
+    def since(self, since: SincePrior, findings: Iterable[Finding]) -> list[str]:
+        """What is known of earlier studies, in whole sentences."""
+        said = [
+            self.without_priors.format(reason=self.problems[problem]) for problem in since.problems
+        ]
+        if since.prior is None:
+            return said
+        counts = since.count(findings)
+        counted = ", ".join(f"{counts[each]} {self.changes[each]}" for each in Change)
+        networks, dates = (
+            ", ".join(since.prior.networks),
+            ", ".join(str(other.studied) for other in since.others),
+        )
+        return [
+            self.compared.format(date=since.prior.studied, counts=counted),
+            *([self.other_weights.format(networks=networks)] if since.other_weights else []),
+            *([self.not_compared.format(dates=dates)] if dates else []),
+            *said,
+        ]
+
 
 def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
@@ -120,6 +174,17 @@ ENGLISH = Wording(
     not_analysed="The sacroiliac joints were not analysed.",
     stand_in="A fat-saturated T2 series stood in for the STIR.",
     no_joint_on="No joint was seen on {sequence}.",
+    doubtful="Doubt the scores: {doubts}.",
+    doubts={
+        Doubt.COARSE_PIXELS: "coarse pixels",
+        Doubt.THICK_SLICES: "slices far apart",
+        Doubt.FEW_SLICES: "few slices show a joint",
+        Doubt.NOISY: "noise",
+        Doubt.UNSURE_CONTOURS: "uncertain contours",
+        Doubt.UNLIKE_TRAINING: "images unlike those of training",
+    },
+    joint_counts="{side}: oedema at {active} of {of_active} places, other lesions at {structural} "
+    "of {of_structural}.",
     heading="Sacroiliac joints: findings of the networks",
     scores="Probability of each lesion",
     image="image {image}",
@@ -149,6 +214,20 @@ ENGLISH = Wording(
         "summary": "SIJ summary",
         "pdf": "SIJ report",
         "not analysed": "SIJ not analysed",
+    },
+    changes={change: str(change) for change in Change},
+    compared="Since the prior study of {date}: {counts}.",
+    in_brackets="In brackets: the study of {date}",
+    other_weights="The prior was scored with other weights ({networks}): a change may be theirs.",
+    not_compared="Not compared: earlier results of {dates}.",
+    without_priors="Priors could not be fetched: {reason}.",
+    problems={
+        "unavailable": "they cannot be had",
+        "unreachable": "the archive cannot be reached",
+        "refused": "the archive refused",
+        "late": "the archive did not answer in time",
+        "unreadable": "an earlier report cannot be read",
+        "another patient": "the archive sent a report of another patient",
     },
 )
 GERMAN = Wording(
@@ -189,6 +268,17 @@ GERMAN = Wording(
     not_analysed="Die Sakroiliakalgelenke wurden nicht analysiert.",
     stand_in="Eine fettgesättigte T2-Serie wurde anstelle der STIR verwendet.",
     no_joint_on="Auf {sequence} ist kein Gelenk zu sehen.",
+    doubtful="Zweifel an den Werten: {doubts}.",
+    doubts={
+        Doubt.COARSE_PIXELS: "grobe Pixel",
+        Doubt.THICK_SLICES: "weit auseinanderliegende Schichten",
+        Doubt.FEW_SLICES: "nur wenige Schichten zeigen ein Gelenk",
+        Doubt.NOISY: "Rauschen",
+        Doubt.UNSURE_CONTOURS: "unsichere Konturen",
+        Doubt.UNLIKE_TRAINING: "Bilder anders als die des Trainings",
+    },
+    joint_counts="{side}: Ödem an {active} von {of_active} Stellen, andere Läsionen an "
+    "{structural} von {of_structural}.",
     heading="Sakroiliakalgelenke: Befunde der Netze",
     scores="Wahrscheinlichkeit jeder Läsion",
     image="Bild {image}",
@@ -218,6 +308,28 @@ GERMAN = Wording(
         "summary": "ISG Zusammenfassung",
         "pdf": "ISG Bericht",
         "not analysed": "ISG nicht analysiert",
+    },
+    changes={
+        Change.NEW: "neu",
+        Change.GONE: "verschwunden",
+        Change.UNCHANGED: "unverändert",
+        Change.NOT_COMPARABLE: "nicht vergleichbar",
+    },
+    compared="Seit der Voruntersuchung vom {date}: {counts}.",
+    in_brackets="In Klammern: Untersuchung vom {date}",
+    other_weights=(
+        "Die Voruntersuchung wurde mit anderen Gewichten bewertet ({networks}): "
+        "eine Änderung kann daran liegen."
+    ),
+    not_compared="Nicht verglichen: frühere Ergebnisse vom {dates}.",
+    without_priors="Voruntersuchungen konnten nicht geholt werden: {reason}.",
+    problems={
+        "unavailable": "sie sind nicht zu bekommen",
+        "unreachable": "das Archiv ist nicht erreichbar",
+        "refused": "das Archiv lehnte ab",
+        "late": "das Archiv antwortete nicht rechtzeitig",
+        "unreadable": "ein früherer Bericht ist nicht lesbar",
+        "another patient": "das Archiv sandte den Bericht eines anderen Patienten",
     },
 )
 WORDINGS: Mapping[Language, Wording] = {"en": ENGLISH, "de": GERMAN}

@@ -3,28 +3,23 @@
 Source: DICOM PS3.4 B.2.3 (statuses of C-STORE).
 """
 
-import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, _config, build_context
+from pynetdicom import _config
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from sij_node.config import DeliveryConfig, PeerConfig, TlsConfig
 from sij_node.errors import DestinationUnavailable
+from sij_node.network.calling import Caller, named
 
 # Bytes are read from the file and sent, never decoded and encoded again.
 _config.STORE_SEND_CHUNKED_DATASET = True
-_config.LOG_REQUEST_IDENTIFIERS = False
-_config.LOG_RESPONSE_IDENTIFIERS = False
 
-MAX_CONTEXTS = 128
-"""In one association: PS3.8 9.3.2.2 numbers them with odd bytes."""
 _SUCCESS = 0x0000
 _DUPLICATE_INSTANCE = 0x0111
 _WARNINGS = range(0xB000, 0xC000)
@@ -89,7 +84,7 @@ class Sender:
             If no association could be made, or it broke; objects answered before are done.
         """
         contexts = sorted({context for item in objects for context in item.contexts})
-        with self._associated(peer, contexts) as association:
+        with self._caller.associated(peer, contexts) as association:
             for number, item in enumerate(objects, start=1):
                 yield _send_one(association, item, number, peer)
 
@@ -101,43 +96,14 @@ class Sender:
         DestinationUnavailable
             If the peer does not answer with success.
         """
-        with self._associated(peer, [(Verification, ImplicitVRLittleEndian)]) as association:
+        with self._caller.associated(peer, [(Verification, ImplicitVRLittleEndian)]) as association:
             answer = association.send_c_echo()
             if answer.get("Status") != _SUCCESS:
-                raise DestinationUnavailable(
-                    f"{_named(peer)} did not answer a C-ECHO with success."
-                )
+                raise DestinationUnavailable(f"{named(peer)} did not answer a C-ECHO with success.")
 
-    @contextmanager
-    def _associated(
-        self, peer: PeerConfig, contexts: Sequence[tuple[str, str]]
-    ) -> Iterator[Association]:
-        entity = AE(ae_title=self.ae_title)
-        entity.acse_timeout = entity.network_timeout = self.limits.response_timeout_s
-        entity.dimse_timeout = self.limits.response_timeout_s
-        entity.connection_timeout = self.limits.connect_timeout_s
-        entity.requested_contexts = [build_context(*context) for context in contexts[:MAX_CONTEXTS]]
-        try:
-            association = entity.associate(
-                peer.host, peer.port, ae_title=peer.ae_title, tls_args=self._tls_arguments(peer)
-            )
-        except OSError as error:  # a name that is not known, a certificate that cannot be read
-            raise DestinationUnavailable(f"{_named(peer)} cannot be reached: {error}") from error
-        if not association.is_established:
-            raise DestinationUnavailable(_why_not(association, peer))
-        try:
-            yield association
-        finally:
-            if association.is_established:
-                association.release()
-
-    def _tls_arguments(self, peer: PeerConfig) -> tuple[ssl.SSLContext, str] | None:
-        if not peer.tls or self.tls is None:
-            return None
-        context = ssl.create_default_context(cafile=self.tls.client_ca)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self.tls.certificate, self.tls.private_key)
-        return context, peer.host
+    @property
+    def _caller(self) -> Caller:
+        return Caller(self.ae_title, self.limits, self.tls)
 
 
 def _send_one(
@@ -150,28 +116,15 @@ def _send_one(
     possible = [context for context in item.contexts if context in accepted]
     if not possible:
         return Sent(
-            item.sop_instance_uid, None, f"{_named(peer)} does not accept this kind of object."
+            item.sop_instance_uid, None, f"{named(peer)} does not accept this kind of object."
         )
     as_stored = possible[0] == item.contexts[0]
     what = item.file if as_stored else dcmread(item.file)
     try:
         answer = association.send_c_store(what, msg_id=number % 65535 + 1)
     except RuntimeError as error:  # pynetdicom's word for an association that is gone
-        raise DestinationUnavailable(f"{_named(peer)} ended the association.") from error
+        raise DestinationUnavailable(f"{named(peer)} ended the association.") from error
     if "Status" not in answer:
-        raise DestinationUnavailable(f"{_named(peer)} broke off or did not answer in time.")
+        raise DestinationUnavailable(f"{named(peer)} broke off or did not answer in time.")
     status = int(answer.Status)
     return Sent(item.sop_instance_uid, status, str(answer.get("ErrorComment", "")))
-
-
-def _why_not(association: Association, peer: PeerConfig) -> str:
-    if association.is_rejected:
-        return (
-            f"{_named(peer)} rejected the association: "
-            "check that it knows this node's AE title and address."
-        )
-    return f"{_named(peer)} cannot be reached: check that it runs and that host and port are right."
-
-
-def _named(peer: PeerConfig) -> str:
-    return f"{peer.ae_title} at {peer.host}:{peer.port}"

@@ -20,7 +20,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sij_node.jobs import Delivery, DeliveryState, Job, Result
-from sij_node.store.tables import deliveries, delivery_from, jobs, result_from, results
+from sij_node.store.tables import (
+    deliveries,
+    delivery_from,
+    instances,
+    jobs,
+    result_from,
+    results,
+)
+from sij_node.study import Patient
 
 PENDING = DeliveryState.PENDING.value
 KEPT_BACK = DeliveryState.KEPT_BACK.value
@@ -224,6 +232,39 @@ def given_before(connection: Connection, job: Job) -> tuple[tuple[Result, ...], 
         tuple(result_from(row) for row in one)
         for _, one in groupby(rows, key=lambda row: (row[0], row.is_result))
     )
+
+
+MOST_SCORES = 50
+"""Of one patient, revisions included, that are looked at."""
+
+
+def scores_of(connection: Connection, job: Job, patient: Patient) -> tuple[Result, ...]:
+    """Reports of all scores of a patient's other studies that are still on the disk.
+
+    What was never sent is no prior: who reads of it could not look at it.
+    """
+    theirs = select(instances.c.study_uid).where(
+        instances.c.patient_id == patient.identifier,
+        instances.c.issuer_of_patient_id == patient.issuer,
+        instances.c.study_uid != job.study_uid,
+    )
+    query = (
+        select(results)
+        .join(jobs, jobs.c.job_id == results.c.job_id)
+        .where(
+            jobs.c.study_uid.in_(theirs),
+            results.c.kind == "scores",
+            results.c.file_name != "",
+            exists().where(
+                deliveries.c.result_uid == results.c.sop_instance_uid,
+                deliveries.c.state.not_in([GIVEN_UP, KEPT_BACK]),
+            ),
+        )
+    )
+    if not patient.issuer:
+        query = query.where(jobs.c.source_ae == job.source_ae)
+    rows = connection.execute(query.order_by(results.c.job_id.desc()).limit(MOST_SCORES))
+    return tuple(result_from(row) for row in rows)
 
 
 def _of(job_id: int) -> ColumnElement[bool]:

@@ -68,7 +68,7 @@ from sij_node.store.tables import (
     results,
     step_from,
 )
-from sij_node.study import ReceivedInstance, Refusal, Registration
+from sij_node.study import Patient, ReceivedInstance, Refusal, Registration
 
 SCHEDULE = "schedule"
 """Who is named in the history for what the clock brings about."""
@@ -204,6 +204,23 @@ class JobTable:
         """What this job's source was given for the study up to now, the oldest first."""
         with self._database.reading() as connection:
             return outbox.given_before(connection, job)
+
+    def earlier_scores(self, job: Job, patient: Patient) -> tuple[Result, ...]:
+        """Reports of all scores that the patient's other studies have, the newest first.
+
+        Without an issuer an identifier means something only where it came from, so then only
+        what the job's own source was given counts.
+        """
+        with self._database.reading() as connection:
+            return outbox.scores_of(connection, job, patient)
+
+    def instance(self, sop_instance_uid: str) -> ReceivedInstance | None:
+        """One received instance, if it is there."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                select(instances).where(instances.c.sop_instance_uid == sop_instance_uid)
+            ).one_or_none()
+        return None if row is None else instance_from(row)
 
     # ---- claiming and holding ------------------------------------------------------------
 

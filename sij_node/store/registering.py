@@ -9,7 +9,7 @@ import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, insert, or_, select
 
 from sij_node.errors import DatabaseUnavailable, NodeError
 from sij_node.jobs import Job, State, Step, advance
@@ -24,8 +24,11 @@ _STORED = select(instances).where(
     instances.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
 )
 _OWN = select(results.c.sop_instance_uid).where(
-    results.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
+    results.c.sop_instance_uid.in_(bindparam("uids", expanding=True)),
+    or_(results.c.file_name != "", results.c.kind != "scores"),
 )
+"""Scores whose file was cleared away are taken back as a prior; like every report, they open no
+job."""
 _NEW = insert(instances)
 
 

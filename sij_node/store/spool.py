@@ -133,6 +133,11 @@ class Spool:
             staged.move_to(path)
         return name
 
+    def read_result(self, name: str) -> bytes:
+        """The bytes of a result."""
+        with _spool_errors():
+            return self.path_of_result(name).read_bytes()
+
     def remove_result(self, name: str) -> None:
         """Forget a result; one that is not there is forgotten already."""
         with _spool_errors():

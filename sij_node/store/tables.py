@@ -87,7 +87,7 @@ instances = Table(
     Column("transfer_syntax_uid", UID, nullable=False),
     Column("study_uid", UID, nullable=False, index=True),
     Column("series_uid", UID, nullable=False),
-    Column("patient_id", Foreign, nullable=False),
+    Column("patient_id", Foreign, nullable=False, index=True),
     Column("issuer_of_patient_id", Foreign, nullable=False),
     Column("source_ae", TITLE, nullable=False),
     Column("file_name", Text, nullable=False),
@@ -122,6 +122,8 @@ jobs = Table(
     CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
     Index("ix_jobs_study_uid_source_ae", "study_uid", "source_ae"),
     Index("ix_jobs_queue", "state", "priority", "job_id"),
+    Index("ix_jobs_state_job_id", "state", "job_id"),
+    Index("ix_jobs_source_ae_job_id", "source_ae", "job_id"),
     sqlite_autoincrement=True,  # a job number is never used twice
 )
 

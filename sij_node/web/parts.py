@@ -13,7 +13,9 @@ from sij_node.access import Access
 from sij_node.accounts import Person, Role, needed
 from sij_node.admin import Admin
 from sij_node.config import Config, PeerConfig
+from sij_node.errors import DestinationUnavailable
 from sij_node.jobs import Job
+from sij_node.store.contacts import ContactBook, ContactTable
 from sij_node.store.secret_key import keyed_hash
 from sij_node.store.spool import Spool
 
@@ -51,6 +53,23 @@ class Parts:
     def pseudonym(self, patient_id: str, issuer: str) -> str:
         """What stands for a patient on lists: the same for the same patient on this node."""
         return keyed_hash(self.key, "patient", patient_id, issuer)[:12]
+
+    def call(self, peer: PeerConfig) -> str:
+        """C-ECHO to a peer; how it went is noted for the list of peers.
+
+        Returns
+        -------
+        str
+            Why it did not answer, and what to do; empty when it did.
+        """
+        book, error = ContactBook(ContactTable(self.admin("").table.database)), ""
+        try:
+            self.echo(peer)
+        except DestinationUnavailable as unanswered:
+            error = str(unanswered)
+        book.echo_sent(peer.ae_title, error)
+        book.write()
+        return error
 
     def reveal(self, person: Person, job: Job) -> str:
         """The identifier of a job's patient, for somebody; it is noted under their name.

@@ -24,12 +24,14 @@ from sij_node.errors import (
     InputRejected,
     LeaseLost,
     NodeError,
+    ResultUnknown,
     RoleTooLow,
     SignInFailed,
     SignInNeeded,
     SignInThrottled,
     TemporarilyUnavailable,
     UnknownJob,
+    UnknownName,
     UnknownUser,
 )
 from sij_node.web.security import protect
@@ -45,6 +47,8 @@ STATUSES: Mapping[type[NodeError], int] = {
     RoleTooLow: 403,
     UnknownJob: 404,
     UnknownUser: 404,
+    UnknownName: 404,
+    ResultUnknown: 404,
     ImagesCleared: 410,
     IllegalStep: 409,
     LeaseLost: 409,

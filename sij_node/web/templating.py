@@ -1,10 +1,12 @@
 """Pages from templates, in which every text from elsewhere is shown as text."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -12,6 +14,7 @@ from sij_node import __version__
 from sij_node.accounts import Person
 from sij_node.web.cookies import VISIT, set_cookie
 from sij_node.web.parts import parts
+from sij_node.web.shown.words import count, moment
 from sij_node.web.visitor import form_mark
 
 FOLDER = Path(__file__).parent
@@ -22,6 +25,16 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+def commands(words: str) -> Markup:
+    """Words with what stands between backticks set as a command; everything else stays text."""
+    return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(words))))  # noqa: S704 - escaped
+
+
+_COMMAND = re.compile(r"`([^`]+)`")
+ENVIRONMENT.filters |= {"moment": moment, "count": count, "commands": commands}
+ENVIRONMENT.globals["parts"] = ENVIRONMENT.get_template("parts.html").module
 
 
 def page(
@@ -38,6 +51,15 @@ def page(
     and style elements, ``path``, ``version``, and ``openid_label`` for the link to
     ``/login/openid`` (empty without one).
     """
+    response = HTMLResponse(rendered(request, template, person, **content), status)
+    new_visit = getattr(request.state, "new_visit", "")
+    if new_visit:
+        set_cookie(request, response, VISIT, new_visit, timedelta(hours=12))
+    return response
+
+
+def rendered(request: Request, template: str, person: Person | None, **content: Any) -> str:
+    """A template filled with `content`, and with what every page has."""
     openid = parts(request).config.web.openid
     given = {
         "person": person,
@@ -48,8 +70,4 @@ def page(
         "openid_label": openid.label if openid else "",
         **content,
     }
-    response = HTMLResponse(ENVIRONMENT.get_template(template).render(given), status)
-    new_visit = getattr(request.state, "new_visit", "")
-    if new_visit:
-        set_cookie(request, response, VISIT, new_visit, timedelta(hours=12))
-    return response
+    return ENVIRONMENT.get_template(template).render(given)

@@ -138,7 +138,11 @@ cases = { training = [0, 1], validation = [1, 2], test = [2, 3] }
 """
 
 
-@pytest.mark.parametrize("text", [SMALL_CONTOUR, SMALL_LESION])
+WITH_READERS = SMALL_LESION + '[readers]\nmodel = "chain"\n'
+WITH_SOFT_LABELS = SMALL_LESION + '[readers]\nmodel = "soft"\n'
+
+
+@pytest.mark.parametrize("text", [SMALL_CONTOUR, SMALL_LESION, WITH_READERS, WITH_SOFT_LABELS])
 def test_a_training_hands_over_weights_with_a_card(stored, tmp_path, text):
     runs, weights = tmp_path / "runs", tmp_path / "weights"
     (runs / "cases").mkdir(parents=True)

@@ -1,5 +1,6 @@
 import json
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pydicom
@@ -8,6 +9,7 @@ from pydicom.uid import RLELossless
 from typer.testing import CliRunner
 
 from models.findings import POSITIONS
+from models.volume import Volume
 from trainer.__main__ import app
 from trainer.phantom.case import PhantomOptions, make_case
 from trainer.phantom.dicom import MAKERS, write_study
@@ -50,6 +52,17 @@ def test_classic_images_hold_the_voxels_and_the_affine_of_the_case(case, tmp_pat
         )
         assert np.allclose(affine, volume.affine, atol=1e-5)
         assert np.array_equal(np.stack([i.pixel_array for i in images]), volume.voxels)
+
+
+@pytest.mark.parametrize("enhanced", [False, True])
+def test_values_beyond_twelve_bits_are_kept(case, tmp_path, enhanced):
+    bright = replace(case, t1=Volume(case.t1.voxels * 8, case.t1.affine))
+
+    images = read(write_study(bright, tmp_path, enhanced=enhanced))[2]
+
+    assert all((ds.BitsStored, ds.HighBit) == (16, 15) for ds in images)
+    stored = np.concatenate([np.atleast_3d(ds.pixel_array).reshape(-1) for ds in images])
+    assert np.array_equal(stored, bright.t1.voxels.reshape(-1))
 
 
 def test_an_enhanced_object_holds_the_voxels_and_the_affine_of_the_case(case, tmp_path):

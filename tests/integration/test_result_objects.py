@@ -1,9 +1,12 @@
 """Results as files, judged by programs that are not ours: dicom3tools, DCMTK and highdicom."""
 
+import gzip
+import json
 import re
 import subprocess
+import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +23,7 @@ from models.findings import Sequence as Kind
 from models.regions import REGION_LABELS, region_label_map
 from sij_node.dicom import codes
 from sij_node.dicom.analysed import AnalysedSeries
+from sij_node.dicom.comparison import SincePrior
 from sij_node.dicom.key_images import key_places
 from sij_node.dicom.origin import to_part10
 from sij_node.dicom.page import PLACES, page_report
@@ -31,8 +35,9 @@ from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
 from sij_node.dicom.wording import WORDINGS
 from sij_node.profiles import Profile, preset
 from tests.support.mr import STIR_TIMES, classic_series, with_attributes
+from tests.support.priors import earlier
 from tests.support.results import analysed_study, context, findings
-from tests.support.templates import violations_of_report
+from tests.support.templates import violations_of_report, violations_of_scores
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
 from trainer.phantom.dicom import write_study
 
@@ -96,7 +101,8 @@ class Study:
 
     def results_for(self, profile: Profile) -> dict[str, Path]:
         """Every result that a destination gets, by its kind."""
-        made = result_objects(self.analysed, context(profile=profile))
+        since = SincePrior(earlier(), (earlier("20190101"),), True, ("late",))
+        made = result_objects(self.analysed, replace(context(profile=profile), since=since))
         return {one.kind: self._written(one.dataset) for one in made}
 
     def _written(self, dataset: Dataset) -> Path:
@@ -261,6 +267,83 @@ def test_highdicom_reads_points_and_contours_back(study, delivered):
 def test_findings_on_the_images_follow_their_templates(delivered):
     for kind in ("findings t1", "findings stir"):
         assert violations_of_report(dcmread(delivered[kind])) == []
+
+
+def test_scores_follow_their_templates(delivered):
+    assert violations_of_scores(dcmread(delivered["scores"])) == []
+
+
+def test_dcmqi_reads_every_score_and_finding_back(study, delivered, tmp_path):
+    """Its reader leaves out numbers without a value."""
+    scores = read_by_dcmqi(delivered["scores"], tmp_path)
+    assert [one["TrackingIdentifier"] for one in scores] == [
+        item.TextValue
+        for item in texts(dcmread(delivered["scores"]))
+        if item.ConceptNameCodeSequence[0].CodeValue == "112039"
+    ]
+    for one, finding in zip(scores, study.analysed.findings, strict=True):
+        said = {i["quantity"]["CodeValue"]: i["value"] for i in one.get("measurementItems", ())}
+        assert one["Laterality"]["CodeMeaning"].lower() == finding.position.side
+        if finding.probability is not None:
+            assert float(said["122157"]) == pytest.approx(100 * finding.probability)
+        assert float(said["threshold"]) == pytest.approx(100 * finding.threshold)
+
+    for analysed in study.analysed.series:
+        drawn = read_by_dcmqi(delivered[analysed.kind("findings")], tmp_path)
+        seen = analysed.seen(study.analysed.findings)
+        assert len(drawn) == len(seen) + len(analysed.contours)
+        for one, (finding, _) in zip(drawn, seen, strict=False):
+            (number,) = one["measurementItems"]
+            assert float(number["value"]) == pytest.approx(100 * finding.probability)
+
+
+def texts(item: Dataset) -> Iterator[Dataset]:
+    for child in item.get("ContentSequence", ()):
+        if child.ValueType == "TEXT":
+            yield child
+        yield from texts(child)
+
+
+def read_by_dcmqi(report: Path, folder: Path) -> list[dict]:
+    told = folder / "told.json"
+    run(beside_python("tid1500reader"), "--inputDICOM", report, "--outputMetadata", told)
+    return json.loads(told.read_text(encoding="utf-8"))["Measurements"]
+
+
+def beside_python(name: str) -> Path:
+    return Path(sys.executable).with_name(name)
+
+
+def test_dcmqi_reads_the_same_regions_at_the_same_places(study, delivered, tmp_path):
+    for analysed in study.analysed.series:
+        folder = tmp_path / analysed.sequence
+        folder.mkdir()
+        segmentation = delivered[analysed.kind("seg")]
+        options = ["--outputDirectory", folder, "-t", "nrrd", "--mergeSegments"]
+        run(beside_python("segimage2itkimage"), "--inputDICOM", segmentation, *options)
+        labels, affine = read_nrrd(folder / "1.nrrd")
+        wanted = np.argwhere(analysed.regions)
+        at = analysed.source.volume.to_patient(wanted) - affine[:3, 3]
+        indices = np.rint(np.linalg.solve(affine[:3, :3], at.T).T).astype(int)
+        assert (labels[tuple(indices.T)] == analysed.regions[analysed.regions > 0]).all()
+        assert (labels > 0).sum() == len(wanted)
+
+
+def read_nrrd(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Values in the file's own order of axes, and its affine to LPS millimetres."""
+    content = file.read_bytes()
+    header, _, body = content.partition(b"\n\n")
+    said = dict(line.split(": ", 1) for line in header.decode().splitlines() if ": " in line)
+    assert said["space"] == "left-posterior-superior"
+    raw = gzip.decompress(body) if said["encoding"] == "gzip" else body
+    kinds = {"unsigned char": "u1", "uint8": "u1", "short": "<i2", "unsigned short": "<u2"}
+    sizes = [int(size) for size in said["sizes"].split()]
+    values = np.frombuffer(raw, kinds[said["type"]]).reshape(sizes, order="F")
+    affine = np.eye(4)
+    numbers = [float(number) for number in re.findall(r"[-+.\de]+", said["space directions"])]
+    affine[:3, :3] = np.reshape(numbers, (3, 3)).T
+    affine[:3, 3] = [float(n) for n in re.findall(r"[-+.\de]+", said["space origin"])]
+    return values, affine
 
 
 def test_the_page_says_in_words_what_was_found_and_on_which_side(study, delivered):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sij_node.analysis_process import AnalysisProcess, Order, Outcome
+from sij_node.dicom.comparison import Priors
 from sij_node.errors import InternalFault, WeightsRefused, WorkerLost
 from sij_node.jobs import Job, RetryPolicy, State, Step
 from sij_node.store.job_table import JobTable
@@ -125,14 +126,17 @@ def test_an_order_says_who_the_results_are_for_and_what_it_has(table: JobTable):
     table.register(received(2, "1.2.3"), 5, opens_job=True)
     late = table.settle(table.latest_for("1.2.3", "PACS"), "quiet")
     stop = threading.Event()
-    worker = Worker("w", table, Noting(children.child, (), 60), POLICY, 20, stop)
+    found = Priors((), ("late",))
+    noting = Noting(children.child, (), 60)
+    worker = Worker("w", table, noting, POLICY, 20, stop, priors_for=lambda job, received: found)
     thread = threading.Thread(target=worker.run, args=(0.05,))
     thread.start()
     wait_for(table, late, State.DELIVERING)
     stop.set()
     thread.join(PATIENCE_S)
 
-    assert [(order.destination, order.history) for order in orders] == [("PACS", (RESULTS,))]
+    (order,) = orders
+    assert (order.destination, order.history, order.priors) == ("PACS", (RESULTS,), found)
 
 
 def test_a_study_that_kills_its_process_fails_and_the_next_one_is_analysed(table: JobTable):

@@ -32,10 +32,17 @@ class RunningNode:
         After how long an incomplete study counts as complete.
     profile
         What the archive gets.
+    page_port
+        Where its page answers; 0 leaves it out.
     """
 
     def __init__(
-        self, folder: Path, archive_port: int, quiet_s: float = 6, profile: str = "minimal"
+        self,
+        folder: Path,
+        archive_port: int,
+        quiet_s: float = 6,
+        profile: str = "minimal",
+        page_port: int = 0,
     ) -> None:
         self.folder = folder
         self._run: subprocess.Popen[bytes] | None = None
@@ -48,6 +55,7 @@ class RunningNode:
             worker={"lease_s": 8},
             retry={"first_wait_s": 1, "max_wait_s": 2},
             spool={"min_free_mb": 10},
+            web={"enabled": page_port > 0, "port": page_port or 8570},
         )
         self.peer, self._config = trial.peer, trial.config
         self._engine = open_database(load_config(self._config).database_url)
@@ -64,6 +72,7 @@ class RunningNode:
         with self.log_file.open("ab") as log:
             self._run = subprocess.Popen(
                 [sys.executable, "-m", "sij_node", "run", "--config", str(self._config)],
+                stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
@@ -145,10 +154,14 @@ def _process(folder: Path) -> tuple[int, int, str]:
 
 @contextmanager
 def running_node(
-    folder: Path, archive_port: int, quiet_s: float = 6, profile: str = "minimal"
+    folder: Path,
+    archive_port: int,
+    quiet_s: float = 6,
+    profile: str = "minimal",
+    page_port: int = 0,
 ) -> Iterator[RunningNode]:
     """A node that runs while the block does; its results go to `ARCHIVE` on that port."""
-    node = RunningNode(folder, archive_port, quiet_s, profile)
+    node = RunningNode(folder, archive_port, quiet_s, profile, page_port)
     try:
         node.start()
         yield node

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 from argon2 import PasswordHasher
+from structlog.testing import capture_logs
 
 from deploy.trial import set_up
 from sij_node.access import Access
@@ -123,7 +124,11 @@ def running_web(
     trial = set_up(folder, "PACS", 104, **sections)
     config = load_config(trial.config)
     clock = TestClock()
-    with open_store(config) as store, audited(config, Process.WEB) as trail:
+    with (
+        capture_logs(),
+        open_store(config) as store,
+        audited(config, Process.WEB) as trail,
+    ):
         parts = web_parts(config, store, trail)
         access = replace(parts.access, clock=clock, monotonic=clock.monotonic, hasher=QUICK_HASHER)
         parts = change(replace(parts, clock=clock, access=access))

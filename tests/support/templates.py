@@ -72,11 +72,15 @@ LESION_GROUP = (
     one(CONTAINS, "TEXT", "121106"),
 )
 """TID 1501, with a measurement by TID 300 and its source by TID 320."""
+SITES = many(
+    HAS_MOD, "CODE", "363698007", optional(HAS_MOD, "CODE", "272741003"),
+    optional(HAS_MOD, "CODE", "106233006"), least=1,
+)  # fmt: skip
 CONTOUR_GROUP = (
     *TRACKING,
     one(CONTAINS, "CODE", "276214006"),
     one(CONTAINS, "CODE", "121071"),
-    SITE,
+    SITES,
     one(HAS_MOD, "CODE", "130400", value="130490"),
     *ALGORITHM,
     one(CONTAINS, "SCOORD", "111030", IMAGE),
@@ -89,6 +93,46 @@ GROUPS = {"1501": LESION_GROUP, "1410": CONTOUR_GROUP}
 MEASUREMENTS = Row(CONTAINS, "CONTAINER", "126010", 1, 1, None)
 REPORT = (*OBSERVER, optional(CONTAINS, "TEXT", "121106"), MEASUREMENTS)
 """TID 1500 without its groups; it is extensible, and the comment is ours."""
+
+
+SCORE_GROUP = (
+    *TRACKING,
+    one(CONTAINS, "CODE", "276214006"),
+    one(CONTAINS, "CODE", "121071"),
+    SITE,
+    *ALGORITHM,
+    one(CONTAINS, "NUM", "122157"),
+    one(CONTAINS, "NUM", "threshold"),
+    optional(CONTAINS, "NUM", "prior-score"),
+    optional(CONTAINS, "NUM", "prior-threshold"),
+    optional(CONTAINS, "CODE", "change"),
+    one(CONTAINS, "CODE", "121052"),
+    one(CONTAINS, "TEXT", "121106"),
+)
+"""TID 1501 without coordinates; it is extensible, and what was before is ours."""
+PREVIOUS = optional(
+    CONTAINS, "CONTAINER", "18834-2",
+    one(CONTAINS, "COMPOSITE", "122075"),
+    one(CONTAINS, "DATE", "111060"),
+    one(CONTAINS, "CODE", "prior-weights"),
+    one(CONTAINS, "TEXT", "change-table"),
+)  # fmt: skip
+SCORES = (
+    *OBSERVER,
+    one(CONTAINS, "TEXT", "55112-7"),
+    one(CONTAINS, "TEXT", "121071"),
+    PREVIOUS,
+    MEASUREMENTS,
+)
+
+
+def violations_of_scores(report: Dataset) -> list[str]:
+    """What a report of all scores breaks of its rows and of those of its groups."""
+    found = violations(report, SCORES)
+    (heading,) = [item for item in report.ContentSequence if _is(item, MEASUREMENTS)]
+    for number, group in enumerate(heading.ContentSequence):
+        found += violations(group, SCORE_GROUP, f"group {number}")
+    return found
 
 
 def violations_of_report(report: Dataset) -> list[str]:

@@ -168,10 +168,14 @@ def test_words_and_codes_of_the_side_agree_in_every_group():
     _, report = report_on(classic_series(VALUES))
 
     for group in groups(report):
-        (site,) = items(group, codes.FINDING_SITE)
+        *in_one_code, site = items(group, codes.FINDING_SITE)
         (laterality,) = items(site, codes.LATERALITY)
         side = laterality.ConceptCodeSequence[0].CodeMeaning
         assert items(group, codes.TRACKING_IDENTIFIER)[0].TextValue.startswith(side)
+        for sided in in_one_code:  # what OHIF writes beside the line
+            code = sided.ConceptCodeSequence[0]
+            assert code.CodeValue == f"{side.lower()}-sij"
+            assert code.CodeMeaning == f"{side} sacroiliac joint"
 
 
 def test_the_same_lesion_is_tracked_by_the_same_uid_in_both_reports():

@@ -13,6 +13,7 @@ from trainer.phantom.lesions import V_MM, place_lesions
 from trainer.phantom.paint import Painter, Plane
 from trainer.phantom.plan import View, coronal_axes
 from trainer.phantom.scanner import Pose, Slab
+from trainer.phantom.style import LesionStyle
 from trainer.phantom.tissue import TISSUES
 
 LESIONS = [
@@ -35,7 +36,7 @@ SHINE = (
 )
 
 
-def patient_with(position, seed=4):
+def patient_with(position, seed=4, forms=("lumpy",)):
     """One joint with a lesion, in a patient whose slices are planes of the pelvis frame."""
     rng = np.random.default_rng(seed)
     pelvis = sample_pelvis(rng)
@@ -44,7 +45,8 @@ def patient_with(position, seed=4):
     view = View(Slab(axes, pose.origin_mm, 21, 4.0, 4.4, 250.0, 256), pose)
     joint = pelvis.joints[position.side]
     quadrants = quadrants_on(joint, view.slab, pose)
-    lesions = place_lesions(rng, joint, quadrants, dict.fromkeys(POSITIONS, 0) | {position: 2})
+    severity = dict.fromkeys(POSITIONS, 0) | {position: 2}
+    lesions = place_lesions(rng, joint, quadrants, severity, LesionStyle(forms=forms))
     side = position.side
     return Patient(pelvis, {side: lesions}, {side: quadrants}, view, view)
 
@@ -103,6 +105,21 @@ def test_a_lesion_lies_where_and_on_the_slices_on_which_it_changes_what_is_paint
     assert np.percentile(not_painted, 95) < 1.5
     assert {number for number, count in enumerate(slices) if count > 20} <= drawn.slices
     assert drawn.slices <= {number for number, count in enumerate(slices) if count > 5}
+
+
+@pytest.mark.parametrize("form", ["blob", "band"])
+@pytest.mark.parametrize("position", LESIONS[:2], ids=str)
+def test_blobs_and_bands_lie_where_they_change_what_is_painted(position, form):
+    ill = patient_with(position, forms=(form,))
+    well = healed(ill, position)
+    offsets = ill.t1.slab.offsets_mm()
+    there = np.concatenate([changes(ill, well, position.side, at) for at in offsets])
+
+    drawn = drawn_lesion(ill, position, Sequence.T1)
+
+    too_far, _ = cKDTree(drawn.points_mm).query(there)
+    assert len(there) > 50
+    assert np.percentile(too_far, 97) < 3
 
 
 def test_where_nothing_was_drawn_there_is_no_slice_and_no_point():

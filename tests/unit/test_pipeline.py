@@ -11,10 +11,13 @@ from pydicom import Dataset
 from models.analyser import Analysis, NetworkIdentity, NoJointSeen
 from models.delineation import Contour, Delineation
 from models.findings import POSITIONS, Finding, Side
+from models.findings import Sequence as Kind
+from models.image_quality import ImageQuality
 from models.regions import REGION_LABELS
 from models.volume import Volume
 from sij_node import pipeline
 from sij_node.config import PriorityRule
+from sij_node.dicom.comparison import Priors
 from sij_node.dicom.origin import to_part10
 from sij_node.errors import (
     ConflictingCopies,
@@ -31,6 +34,7 @@ from sij_node.readiness import readiness_of
 from sij_node.record import UsedNetwork
 from sij_node.study import ReceivedInstance, Refusal
 from tests.support.mr import STIR_TIMES, T1_TIMES, classic_series
+from tests.support.priors import earlier
 
 FIRST_TIME = Destination()
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -200,6 +204,93 @@ def test_scores_follow_a_notice_that_something_was_missing():
     assert series.SeriesInstanceUID == notice.objects[0].dataset.SeriesInstanceUID
 
 
+PRIORS = Priors((earlier(), earlier("20190101")))
+
+
+def scores_of(results: StudyResults) -> Dataset:
+    (report,) = [one.dataset for one in results.objects if one.kind == "scores"]
+    return report
+
+
+def words_in(results: StudyResults) -> str:
+    items = scores_of(results).ContentSequence
+    return "\n".join(item.TextValue for item in items if "TextValue" in item)
+
+
+def tracking_uids(report: Dataset) -> list[str]:
+    measured = report.ContentSequence[-1].ContentSequence
+    return [i.UID for group in measured for i in group.ContentSequence if i.ValueType == "UIDREF"]
+
+
+def test_a_study_is_compared_with_the_newest_prior():
+    results = Stored(t1_series(), stir_series()).analysed(destination=Destination(priors=PRIORS))
+
+    assert "Since the prior study of 2023-03-01: " in words_in(results)
+    assert "Not compared: earlier results of 2019-01-01." in words_in(results)
+    assert "scored with other weights (contour 1.4.0, lesion 2.1.0)" in words_in(results)
+
+
+def test_a_prior_of_another_patient_is_not_compared():
+    of_another = Priors((earlier(PatientID="4712"), earlier(IssuerOfPatientID="ELSEWHERE")))
+    study = Stored(t1_series(), stir_series())
+
+    results = study.analysed(destination=Destination(priors=of_another))
+
+    assert [o.content for o in results.objects] == [o.content for o in study.analysed().objects]
+
+
+def test_a_prior_that_appears_makes_a_revision_and_then_nothing_changes():
+    study = Stored(t1_series(), stir_series())
+    first = study.analysed()
+    history = (given(first),)
+
+    second = study.analysed(destination=Destination(history=history, priors=PRIORS))
+    third = study.analysed(
+        destination=Destination(history=(*history, given(second)), priors=PRIORS)
+    )
+
+    assert "revision 2" in scores_of(second).SeriesDescription
+    assert scores_of(first).SOPInstanceUID in str(scores_of(second).PredecessorDocumentsSequence)
+    assert [one.content for one in third.objects] == [one.content for one in second.objects]
+
+
+def test_priors_that_could_not_be_fetched_are_said():
+    late = Destination(Profile(name="all", like="everything"), priors=Priors((), ("late",)))
+
+    results = Stored(t1_series(), stir_series()).analysed(destination=late)
+
+    said = "Priors could not be fetched: the archive did not answer in time."
+    assert said in words_in(results)
+
+
+def test_tracking_uids_stay_with_the_patient_and_tell_nothing_without_the_key():
+    def of(study_uid: str, patient: str, key: str) -> list[str]:
+        images = [*t1_series(), *stir_series()]
+        for image in images:
+            image.StudyInstanceUID, image.PatientID = study_uid, patient
+        study = Stored(images)
+        ports = Ports(
+            study.read,
+            study.read,
+            seeing_both_joints,
+            pseudonym=lambda patient: key and f"{key} {patient.identifier}",
+        )
+        return tracking_uids(scores_of(analyse_study(study.received, (), ports)))
+
+    one = of("1.2.3", "4711", "secret")
+
+    assert len(set(one)) == len(POSITIONS)
+    assert of("1.2.4", "4711", "secret") == one
+    for study_uid, patient, key in (
+        ("1.2.3", "4712", "secret"),
+        ("1.2.3", "4711", "another"),
+        ("1.2.3", "4711", ""),
+        ("1.2.3", "", "secret"),
+    ):
+        assert set(of(study_uid, patient, key)).isdisjoint(one)
+    assert of("1.2.4", "", "secret") != of("1.2.3", "", "secret")
+
+
 @pytest.mark.parametrize("missing", ["T1", "STIR"])
 def test_a_missing_series_is_answered_with_the_reason(missing: str):
     study = Stored(stir_series() if missing == "T1" else t1_series())
@@ -325,6 +416,21 @@ def test_the_record_holds_all_findings_the_networks_and_what_a_reader_must_know(
     assert [finding.position for finding in record.findings] == list(POSITIONS)
     assert record.networks == (UsedNetwork("contour", "1.0", "a" * 64, "Phantoms only."),)
     assert record.remarks == ()
+
+
+def test_images_to_be_doubted_are_named_beside_the_scores_and_change_none():
+    def seeing_noise(t1, stir):
+        noisy = ImageQuality(Kind.STIR, Side.LEFT, 0.7, 8.0, 9, 0.6, 0.9)
+        good = ImageQuality(Kind.T1, Side.LEFT, 0.7, 4.4, 9, 0.1, 0.9)
+        return replace(seeing_both_joints(t1, stir), quality=(good, noisy))
+
+    study = Stored(t1_series(), stir_series())
+    doubted, sure = study.analysed(seeing_noise), study.analysed()
+
+    assert doubted.record.remarks == ("Doubt the scores: slices far apart (STIR); noise (STIR).",)
+    assert doubted.record.findings == sure.record.findings
+    (report,) = [made.content for made in doubted.objects if made.kind == "scores"]
+    assert b"slices far apart (STIR)" in report
 
 
 def test_the_record_of_a_rejected_study_still_says_what_each_series_is():

@@ -5,17 +5,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
 
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import pack_bits
 
 from models.delineation import Delineation
-from models.findings import Side
+from models.findings import POSITIONS, Finding, Position, Presence, Side
+from sij_node.dicom.comparison import NOTHING_EARLIER, SincePrior
 from sij_node.dicom.origin import to_part10
+from sij_node.dicom.page import page_report
 from sij_node.dicom.report import not_analysed_report
 from sij_node.dicom.results import AnalysedStudy, result_objects
 from sij_node.dicom.self_check import Evidence, check_results
@@ -23,7 +27,8 @@ from sij_node.errors import InternalFault, ResultsInconsistent
 from sij_node.profiles import preset
 from tests.support.drawn import drawn_study, headers_of, turned
 from tests.support.mr import oblique
-from tests.support.results import context
+from tests.support.priors import earlier
+from tests.support.results import context, findings
 
 FLIPPED = ((-1.0, 0.0, 0.0), (0.0, 0.0, -1.0))
 SIDES = {"7771000": "24028007", "24028007": "7771000"}
@@ -46,15 +51,17 @@ class Made:
         return [to_part10(dataset, "NODE")]
 
 
-def evidence_of(study: AnalysedStudy) -> Evidence:
-    return Evidence(tuple(headers_of(study)), study.series, tuple(study.findings))
+def evidence_of(study: AnalysedStudy, since: SincePrior = NOTHING_EARLIER) -> Evidence:
+    return Evidence(tuple(headers_of(study)), study.series, tuple(study.findings), since)
 
 
-def made(study: AnalysedStudy, **profile) -> Made:
+def made(study: AnalysedStudy, since: SincePrior = NOTHING_EARLIER, **profile) -> Made:
     drawn = {"objects": ("seg", "findings", "scores", "presentation"), **profile}
     wanted = preset("everything").model_copy(update=drawn)
-    objects = result_objects(study, replace(context(), profile=wanted))
-    return Made(evidence_of(study), {one.kind: to_part10(one.dataset, "NODE") for one in objects})
+    objects = result_objects(study, replace(context(), profile=wanted, since=since))
+    return Made(
+        evidence_of(study, since), {one.kind: to_part10(one.dataset, "NODE") for one in objects}
+    )
 
 
 SOURCES = {"classic oblique": (oblique(35, 12), False), "enhanced flipped": (FLIPPED, True)}
@@ -439,6 +446,230 @@ def test_scores_in_german_pass_and_their_swapped_words_are_noticed():
     for kind, code in (("scores", "55112-7"), ("scores", "121106"), ("findings t1", "112039")):
         with pytest.raises(ResultsInconsistent, match="side"):
             check_results(german.changed(kind, changed_text(code, swapped)), german.evidence)
+
+
+# ---- since the prior -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["en", "de"])
+def compared(request) -> Made:
+    since = SincePrior(earlier(), (earlier("20190101"),), True, ("late",))
+    return made(drawn_study(), since, objects=("scores",), language=request.param)
+
+
+def test_a_report_with_a_comparison_passes(compared):
+    check_results(compared.files.values(), compared.evidence)
+
+
+def other_change(report: Dataset) -> None:
+    code = items(report, "change")[0].ConceptCodeSequence[0]
+    code.CodeValue = "gone" if code.CodeValue == "new" else "new"
+    code.CodingSchemeDesignator = "99SIJNODE"
+
+
+def prior_probabilities_of_neighbours_exchanged(report: Dataset) -> None:
+    one, other = (i.MeasuredValueSequence[0] for i in items(report, "prior-score")[:2])
+    one.NumericValue, other.NumericValue = other.NumericValue, one.NumericValue
+
+
+def a_prior_probability_where_there_was_none(report: Dataset) -> None:
+    ninth = items(report, "prior-score")
+    ninth[9].MeasuredValueSequence = ninth[8].MeasuredValueSequence
+
+
+def other_prior_threshold(report: Dataset) -> None:
+    items(report, "prior-threshold")[2].MeasuredValueSequence[0].NumericValue = "50"
+
+
+def another_prior_report(report: Dataset) -> None:
+    items(report, "122075")[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID = "2.25.1"
+
+
+def another_date(report: Dataset) -> None:
+    items(report, "111060")[0].Date = "20230302"
+
+
+def called_the_same_weights(report: Dataset) -> None:
+    items(report, "prior-weights")[0].ConceptCodeSequence[0].CodeValue = "same-weights"
+
+
+def without_the_prior(report: Dataset) -> None:
+    report.ContentSequence = [
+        i for i in report.ContentSequence if i is not items(report, "18834-2")[0]
+    ]
+
+
+def without_evidence_of_the_prior(report: Dataset) -> None:
+    del report.PertinentOtherEvidenceSequence
+
+
+WRONG_CHANGES = [
+    other_change,
+    prior_probabilities_of_neighbours_exchanged,
+    a_prior_probability_where_there_was_none,
+    other_prior_threshold,
+    another_prior_report,
+    another_date,
+    called_the_same_weights,
+    without_the_prior,
+    without_evidence_of_the_prior,
+    changed_text("change-table", cells_swapped),
+    changed_text("change-table", lambda table: table.replace(" → ", " ← ").replace("0 %", "1 %")),
+]
+
+
+@pytest.mark.parametrize("change", WRONG_CHANGES, ids=lambda change: change.__name__)
+def test_a_changed_comparison_is_noticed(compared, change):
+    with pytest.raises(ResultsInconsistent, match="SR") as caught:
+        check_results(compared.changed("scores", change), compared.evidence)
+
+    assert_names_no_patient(caught.value)
+
+
+def test_a_comparison_without_a_prior_is_noticed(compared):
+    alone = replace(compared.evidence, since=NOTHING_EARLIER)
+
+    with pytest.raises(ResultsInconsistent):
+        check_results(compared.files.values(), alone)
+
+
+# ---- page and pictures ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["en", "de"])
+def for_people(request) -> Made:
+    since = SincePrior(earlier(), (), True)
+    return made(
+        drawn_study(),
+        since,
+        objects=("summary", "pdf"),
+        language=request.param,
+        summary_compression="jpeg-ls" if request.param == "de" else "none",
+    )
+
+
+def test_page_and_pictures_as_they_were_made_pass(for_people):
+    check_results(for_people.files.values(), for_people.evidence)
+
+
+def with_sides_exchanged(evidence: Evidence) -> Evidence:
+    return with_findings(
+        evidence,
+        lambda f: replace(
+            evidence.finding_at[Position(other_of(f.position.side), f.position.head)],
+            position=f.position,
+            sight=None,
+        ),
+    )
+
+
+def other_of(side: Side) -> Side:
+    return Side.LEFT if side is Side.RIGHT else Side.RIGHT
+
+
+def with_another_score(evidence: Evidence) -> Evidence:
+    return with_findings(
+        evidence,
+        lambda f: replace(f, probability=0.123) if f.position == POSITIONS[20] else f,
+    )
+
+
+def with_another_threshold(evidence: Evidence) -> Evidence:
+    """Then another lesion is present, at the same numbers."""
+    chosen = next(f for f in evidence.findings if f.presence is Presence.PRESENT)
+    return with_findings(evidence, lambda f: replace(f, threshold=0.999) if f is chosen else f)
+
+
+def with_findings(evidence: Evidence, change: Callable[[Finding], Finding]) -> Evidence:
+    return replace(evidence, findings=tuple(map(change, evidence.findings)))
+
+
+def with_another_prior(evidence: Evidence) -> Evidence:
+    return replace(evidence, since=SincePrior(earlier(findings=findings()), (), True))
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [with_sides_exchanged, with_another_score, with_another_threshold, with_another_prior],
+)
+def test_a_page_that_tells_something_else_is_noticed(for_people, otherwise):
+    with pytest.raises(ResultsInconsistent, match="DOC") as caught:
+        check_results([for_people.files["pdf"]], otherwise(for_people.evidence))
+
+    assert_names_no_patient(caught.value)
+
+
+def another_patients_page(document: Dataset) -> None:
+    other = drawn_study()
+    for one in other.series:
+        for header in one.headers:
+            header.PatientID = "4712"
+    page = page_report(other.series, other.findings, (), context())
+    document.EncapsulatedDocument = page.EncapsulatedDocument
+    document.EncapsulatedDocumentLength = page.EncapsulatedDocumentLength
+
+
+def cut_short(document: Dataset) -> None:
+    document.EncapsulatedDocumentLength = document.EncapsulatedDocumentLength // 2
+
+
+def no_pdf(document: Dataset) -> None:
+    document.EncapsulatedDocument = b"<html></html>   " * 100
+
+
+def a_reference_to_nothing(document: Dataset) -> None:
+    sources = document.get("SourceInstanceSequence") or document.SourceImageSequence
+    sources[0].ReferencedSOPInstanceUID = "1.2.3.9.9"
+
+
+@pytest.mark.parametrize(
+    "change", [another_patients_page, cut_short, no_pdf, a_reference_to_nothing]
+)
+def test_a_changed_page_is_noticed(for_people, change):
+    with pytest.raises(ResultsInconsistent, match="DOC"):
+        check_results(for_people.changed("pdf", change), for_people.evidence)
+
+
+def a_picture_less(capture: Dataset) -> None:
+    capture.NumberOfFrames = capture.NumberOfFrames - 1
+
+
+def pages_exchanged(capture: Dataset) -> None:
+    capture.PageNumberVector = capture.PageNumberVector[::-1]
+
+
+def black(capture: Dataset) -> None:
+    shape = (capture.Rows, capture.Columns, 3)
+    frames = [np.zeros(shape, np.uint8)] * capture.NumberOfFrames
+    if capture["PixelData"].is_undefined_length:
+        capture.PixelData = encapsulate([imagecodecs.jpegls_encode(each) for each in frames])
+        capture["PixelData"].is_undefined_length = True
+    else:
+        capture.PixelData = b"".join(each.tobytes() for each in frames)
+
+
+def of_another_size(capture: Dataset) -> None:
+    capture.Rows = capture.Rows - 2
+
+
+def another_study(capture: Dataset) -> None:
+    capture.StudyInstanceUID = "1.2.3.4"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        a_picture_less,
+        pages_exchanged,
+        black,
+        of_another_size,
+        another_study,
+        a_reference_to_nothing,
+    ],
+)
+def test_changed_pictures_are_noticed(for_people, change):
+    with pytest.raises(ResultsInconsistent, match="OT"):
+        check_results(for_people.changed("summary", change), for_people.evidence)
 
 
 # ---- findings on the images ----------------------------------------------------------------------

@@ -252,10 +252,16 @@ def _study_and_series(common: _Common, name: str, number: int, description: str)
     return ds
 
 
-def _pixels(ds: Dataset, pixels: NDArray[np.uint16]) -> None:
+def _stored_bits(volume: Volume) -> int:
+    """12, as most scanners have it, unless a value needs more."""
+    return 12 if volume.voxels.max() < 4096 else 16
+
+
+def _pixels(ds: Dataset, pixels: NDArray[np.uint16], stored_bits: int = 12) -> None:
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.Rows, ds.Columns = pixels.shape[-2:]
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, stored_bits, stored_bits - 1
+    ds.PixelRepresentation = 0
     ds.PixelData = pixels.astype("<u2").tobytes()
 
 
@@ -315,7 +321,7 @@ def _classic(common: _Common, contrast: Contrast, volume: Volume, number: int) -
         normal = volume.affine[:3, 0] / slice_mm
         ds.SliceLocation = format_number_as_ds(float(position @ normal))
         _window(ds, volume.voxels)
-        _pixels(ds, plane.astype(np.uint16))
+        _pixels(ds, plane.astype(np.uint16), _stored_bits(volume))
         yield ds
 
 
@@ -396,7 +402,7 @@ def _enhanced(common: _Common, contrast: Contrast, volume: Volume, number: int) 
         _frame(ds.AcquisitionDateTime, volume, index) for index in range(len(volume.voxels))
     )
     ds.NumberOfFrames = len(volume.voxels)
-    _pixels(ds, volume.voxels.astype(np.uint16))
+    _pixels(ds, volume.voxels.astype(np.uint16), _stored_bits(volume))
     return ds
 
 

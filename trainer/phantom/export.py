@@ -46,15 +46,17 @@ def phantom(
     seed: Annotated[int, typer.Option(help="The same seed gives the same patient.")] = 7,
     vendor: Annotated[str, typer.Option(help="siemens, philips, ge or canon.")] = "siemens",
     enhanced: Annotated[bool, typer.Option(help="Enhanced MR, one file per series.")] = False,
-    disease: Annotated[str, typer.Option(help="early, mixed or advanced.")] = "mixed",
+    disease: Annotated[str, typer.Option(help="early, mixed, advanced or balanced.")] = "mixed",
     patient_id: Annotated[str, typer.Option(help="PatientID.")] = "PHANTOM",
     patient_name: Annotated[str, typer.Option(help="PatientName.")] = "Phantom^SIJ",
-    without_joints: Annotated[bool, typer.Option(help="Soft tissue only.")] = False,
+    without_joints: Annotated[bool, typer.Option(help="No joints in the images.")] = False,
+    style: Annotated[str, typer.Option(help="plain, plausible, randomised or any.")] = "plain",
 ) -> None:
     """Write one invented study as DICOM files, with its truth. Not for clinical use."""
     from trainer.phantom.dicom import write_study  # noqa: PLC0415  pydicom only where needed
 
-    case = make_case(seed, PhantomOptions(disease=disease, without_joints=without_joints))
+    options = PhantomOptions(disease=disease, without_joints=without_joints, style=style)
+    case = make_case(seed, options)
     written = write_study(
         case,
         out / "dicom",

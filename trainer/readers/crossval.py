@@ -9,7 +9,7 @@ Source: paper, "Datasets" (8-fold cross-validation of MEASURE 1; PREVENT and SUR
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,8 @@ from trainer.readers.heads import (
     mean_answer,
     taught_heads,
 )
-from trainer.readers.matrices import Parametrisation
 from trainer.readers.models import Readers, readers_of
-from trainer.readers.plan import ReaderModel, ReaderPlan
+from trainer.readers.plan import ReaderPlan, reader_plan
 from trainer.readers.visits import TrialJoints
 from trainer.readings import MISSING, node_labels
 
@@ -69,16 +68,6 @@ def read_reader_experiment(path: Path) -> ReaderExperiment:
         return ReaderExperiment(**table, readers=plan, heads=HeadRules(**heads))
     except (KeyError, TypeError, ValueError) as error:
         raise ExperimentInvalid(f"{path}: {error}; it needs name, readers and heads") from error
-
-
-def reader_plan(table: Mapping[str, Any]) -> ReaderPlan:
-    """A ``[readers]`` table as a plan; ValueError or TypeError if it is none."""
-    plan = ReaderPlan(**table)
-    return replace(
-        plan,
-        model=ReaderModel(plan.model),
-        parametrisation=Parametrisation(plan.parametrisation),
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +137,7 @@ def run_fold(
     chosen_on = (fold + 1) % rules.folds
     train = np.flatnonzero((folds != fold) & (folds != chosen_on))
     validation, tested = np.flatnonzero(folds == chosen_on), np.flatnonzero(folds == fold)
-    inputs = head_inputs(joints.features, rules)
+    inputs = head_inputs(joints, rules)
     taught = [_taught(experiment, decay, trial, inputs, train) for decay in rules.decays]
     wanted = trial.consensus[validation]
     said = [answer(*pair, inputs[validation]).consensus for pair in taught]
@@ -159,9 +148,7 @@ def run_fold(
     return FoldResult(
         tested,
         answer(heads, readers, inputs[tested]),
-        tuple(
-            answer(heads, readers, head_inputs(other.joints.features, rules)) for other in held_out
-        ),
+        tuple(answer(heads, readers, head_inputs(other.joints, rules)) for other in held_out),
         np.array(calibration.scale),
         np.array(calibration.shift),
         own_thresholds(calibrated, wanted),

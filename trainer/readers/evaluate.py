@@ -17,14 +17,14 @@ from trainer.readers.heads import Floats
 from trainer.readers.scores import (
     Judged,
     calibration_curve,
-    difference,
+    differences,
     intervals,
     macro_auc,
     scores_of,
 )
 from trainer.readings import MISSING, Labels, kappa
 
-TIMES = 200
+TIMES = 100
 """Patients are drawn anew so often for an interval."""
 SEED = 5
 
@@ -83,10 +83,7 @@ def compared(
     """Our scores less theirs, mean over lesions: middle and 95 % interval."""
     lesions = [lesion for lesion in Lesion if trial.truth[:, HEADS_OF_LESION[lesion]].any()]
     sides = [[judged(trial, said, one, against) for one in lesions] for said in (ours, theirs)]
-    return {
-        name: difference(sides[0], sides[1], name, TIMES // 2, SEED)
-        for name in ("auc", "brier", "ece")
-    }
+    return differences(sides[0], sides[1], ("auc", "brier", "ece"), TIMES // 2, SEED)
 
 
 def agreement(trial: ReadTrial, said: TrialAnswers) -> dict[str, dict[str, float]]:

@@ -109,7 +109,7 @@ def confusion_figure(evaluation: Mapping[str, Any], names: list[str], path: Path
 
 
 def _panels(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
-    figure = Figure(figsize=(4 * columns, 0.5 + 3.8 * rows))
+    figure = Figure(figsize=(4 * columns, 0.9 + 3.9 * rows))
     return figure, figure.subplots(rows, columns, sharey=True, squeeze=False).tolist()
 
 

@@ -47,25 +47,28 @@ class ReaderMatrices(nn.Module):
         How many matrices a head has.
     parametrisation
         How they are kept.
+    pace
+        How much faster they move than an optimiser's rate says; a network's own is too slow for
+        them.
     """
 
-    def __init__(self, nodes: int, parametrisation: Parametrisation) -> None:
+    def __init__(self, nodes: int, parametrisation: Parametrisation, pace: float = 1.0) -> None:
         super().__init__()
-        self.parametrisation = parametrisation
+        self.parametrisation, self.pace = parametrisation, pace
         shape = (len(HEADS), nodes, 2)
         if parametrisation is Parametrisation.STOCHASTIC:
             share = FIRST_WRONG / MOST_WRONG
-            self.odds = nn.Parameter(torch.full(shape, log(share / (1 - share))))
+            self.odds = nn.Parameter(torch.full(shape, log(share / (1 - share)) / pace))
         else:
             away = torch.tensor([-1.0, 1.0]).expand(shape)
-            self.a = nn.Parameter(away.clone())
-            self.b = nn.Parameter(-FIRST_WRONG * away.clone())
+            self.a = nn.Parameter(away / pace)
+            self.b = nn.Parameter(-FIRST_WRONG * away / pace)
 
     def additions(self) -> Tensor:
         """A of every head and node, ``(14, nodes, 2, 2)``; rows are what comes out."""
         if self.parametrisation is Parametrisation.LITERAL:
-            return self.a[..., :, None] * self.b[..., None, :]
-        wrong = MOST_WRONG * self.odds.sigmoid()
+            return self.pace**2 * self.a[..., :, None] * self.b[..., None, :]
+        wrong = MOST_WRONG * (self.pace * self.odds).sigmoid()
         b = wrong * wrong.new_tensor([1.0, -1.0])
         return wrong.new_tensor([-1.0, 1.0])[:, None] * b[..., None, :]
 

@@ -65,13 +65,15 @@ class ReadThroughNodes(nn.Module):
         Which of them.
     readers, sessions
         How many there are.
+    pace
+        As for `ReaderMatrices`.
     """
 
-    def __init__(self, plan: ReaderPlan, readers: int, sessions: int) -> None:
+    def __init__(self, plan: ReaderPlan, readers: int, sessions: int, pace: float = 1.0) -> None:
         super().__init__()
         self.plan = plan
         self.nodes = nodes_of(plan, readers, sessions)
-        self.matrices = ReaderMatrices(len(self.nodes), plan.parametrisation)
+        self.matrices = ReaderMatrices(len(self.nodes), plan.parametrisation, pace)
         names = hierarchy(readers, sessions).names
         self._columns = [names.index(node.name) for node in self.nodes]
         self._own = torch.tensor([node.has_matrix for node in self.nodes])
@@ -220,9 +222,9 @@ def _or_nan(labels: Labels) -> NDArray[np.float64]:
 Readers = ReadThroughNodes | FixedTargets
 
 
-def readers_of(plan: ReaderPlan, readers: int, sessions: int) -> Readers:
+def readers_of(plan: ReaderPlan, readers: int, sessions: int, pace: float = 1.0) -> Readers:
     """The model that a plan asks for, untrained."""
     fixed = (ReaderModel.CONSENSUS, ReaderModel.SESSION, ReaderModel.MAJORITY, ReaderModel.SOFT)
     if plan.model in fixed:
         return FixedTargets(plan)
-    return ReadThroughNodes(plan, readers, sessions)
+    return ReadThroughNodes(plan, readers, sessions, pace)

@@ -1,7 +1,9 @@
 """How a lesion network learns from readings: which model of the readers, with which numbers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from trainer.readers.matrices import Parametrisation
 
@@ -69,3 +71,19 @@ class ReaderPlan:
         if self.warm_up == 0:
             return self.trace_weight
         return self.trace_weight * min(1.0, max(0.0, progress / self.warm_up - 1))
+
+
+def reader_plan(table: Mapping[str, Any]) -> ReaderPlan:
+    """A ``[readers]`` table as a plan.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a key is unknown or a value impossible.
+    """
+    plan = ReaderPlan(**table)
+    return replace(
+        plan,
+        model=ReaderModel(plan.model),
+        parametrisation=Parametrisation(plan.parametrisation),
+    )

@@ -128,31 +128,33 @@ def intervals(judged: Judged, times: int, seed: int) -> dict[str, list[float]]:
     return found
 
 
-def difference(
-    ours: list[Judged], theirs: list[Judged], name: str, times: int, seed: int
-) -> list[float]:
-    """Mean over lesions of our score less theirs on the same joints: middle and 95 % interval.
+def differences(
+    ours: list[Judged], theirs: list[Judged], names: tuple[str, ...], times: int, seed: int
+) -> dict[str, list[float]]:
+    """Mean over lesions of our scores less theirs on the same joints: middle and 95 % interval.
 
     Parameters
     ----------
     ours, theirs
         One for each lesion, in the same order and of the same joints.
-    name
-        A key of `scores_of`.
+    names
+        Keys of `scores_of`.
     """
     patient = ours[0].patient
-    drawn = resampled(patient, times, seed)
-    every = np.arange(len(patient))
-    values = [_mean_gap(ours, theirs, name, joints) for joints in drawn]
-    middle = _mean_gap(ours, theirs, name, every)
-    return [middle, *(float(v) for v in np.nanpercentile(values, (2.5, 97.5)))]
+    middle = _mean_gaps(ours, theirs, names, np.arange(len(patient)))
+    drawn = [_mean_gaps(ours, theirs, names, j) for j in resampled(patient, times, seed)]
+    edges = np.nanpercentile(drawn, (2.5, 97.5), axis=0)
+    return {
+        name: [float(middle[n]), float(edges[0, n]), float(edges[1, n])]
+        for n, name in enumerate(names)
+    }
 
 
-def _mean_gap(
-    ours: list[Judged], theirs: list[Judged], name: str, joints: NDArray[np.intp]
-) -> float:
-    gaps = [
-        scores_of(one.of(joints))[name] - scores_of(other.of(joints))[name]
-        for one, other in zip(ours, theirs, strict=True)
-    ]
-    return float(np.nanmean(gaps))
+def _mean_gaps(
+    ours: list[Judged], theirs: list[Judged], names: tuple[str, ...], joints: NDArray[np.intp]
+) -> Floats:
+    gaps = []
+    for one, other in zip(ours, theirs, strict=True):
+        mine, yours = scores_of(one.of(joints)), scores_of(other.of(joints))
+        gaps.append([mine.get(name, np.nan) - yours.get(name, np.nan) for name in names])
+    return np.asarray(np.nanmean(gaps, axis=0))

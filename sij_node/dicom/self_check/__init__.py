@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from pydicom.uid import SegmentationStorage
 
+from sij_node.dicom.read_back.reading import Attributes, read_result
 from sij_node.dicom.self_check.evidence import Evidence, check_found_on_their_sides
 from sij_node.dicom.self_check.identity import (
     Existing,
@@ -20,8 +21,9 @@ from sij_node.dicom.self_check.identity import (
     existing,
 )
 from sij_node.dicom.self_check.masks import check_masks
+from sij_node.dicom.self_check.page import check_page
+from sij_node.dicom.self_check.pictures import check_pictures
 from sij_node.dicom.self_check.presentation import check_presentation
-from sij_node.dicom.self_check.reading import Attributes, read_result
 from sij_node.dicom.self_check.reports import check_report
 from sij_node.errors import ResultsInconsistent
 
@@ -69,6 +71,10 @@ def _check_result(result: Attributes, known: Mapping[str, Existing], evidence: E
         check_presentation(result, evidence)
     elif result.text("Modality") == "SR":
         check_report(result, evidence)
+    elif result.text("Modality") == "DOC":
+        check_page(result, evidence)
+    elif result.text("Modality") == "OT":
+        check_pictures(result)
 
 
 def _name_of(result: Attributes) -> str:

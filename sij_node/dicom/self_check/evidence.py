@@ -18,6 +18,7 @@ from models.delineation import Contour
 from models.findings import Finding, Position, Presence, Side, Sight
 from models.regions import REGION_LABELS
 from sij_node.dicom.analysed import AnalysedSeries
+from sij_node.dicom.comparison import NOTHING_EARLIER, SincePrior
 from sij_node.dicom.volumes import SeriesVolume
 from sij_node.errors import ResultsInconsistent
 
@@ -89,11 +90,14 @@ class Evidence:
         Those that were analysed; none where the study was not.
     findings
         One for each position; none where the study was not analysed.
+    since
+        What the study is compared with.
     """
 
     headers: tuple[Dataset, ...]
     series: tuple[AnalysedSeries, ...] = ()
     findings: tuple[Finding, ...] = ()
+    since: SincePrior = NOTHING_EARLIER
 
     @cached_property
     def header_of(self) -> Mapping[str, Dataset]:

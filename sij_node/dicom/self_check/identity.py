@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from sij_node.dicom.read_back.reading import Attributes
 from sij_node.dicom.self_check.evidence import Evidence
-from sij_node.dicom.self_check.reading import Attributes
 from sij_node.errors import ResultsInconsistent
 
 SAME_AS_IMAGES = (
@@ -99,8 +99,11 @@ def _check_all_uids(attributes: Attributes, received: Collection[str]) -> None:
 
 
 def existing(results: Sequence[Attributes], evidence: Evidence) -> Mapping[str, Existing]:
-    """Images and results by SOP Instance UID."""
+    """Images, the prior report and results by SOP Instance UID."""
     images = {uid: _of_header(header) for uid, header in evidence.header_of.items()}
+    if evidence.since.prior:
+        study_uid, series_uid, sop_class_uid, uid = evidence.since.prior.report
+        images[uid] = Existing(sop_class_uid, series_uid, study_uid)
     return images | {result.text("SOPInstanceUID"): _of_result(result) for result in results}
 
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from models.findings import Position, Side
 from sij_node.dicom.analysed import AnalysedSeries
-from sij_node.dicom.self_check.content import Item
+from sij_node.dicom.read_back.content import Item
+from sij_node.dicom.read_back.positions import position_of, site_of
+from sij_node.dicom.read_back.reading import Attributes
 from sij_node.dicom.self_check.drawings import (
     check_all,
     check_line,
@@ -16,14 +18,7 @@ from sij_node.dicom.self_check.drawings import (
     drawn_mm,
 )
 from sij_node.dicom.self_check.evidence import Evidence, SourceSlice, check_side
-from sij_node.dicom.self_check.reading import Attributes
-from sij_node.dicom.self_check.scores import (
-    check_finding,
-    check_words,
-    is_of_lesion,
-    position_of,
-    site_of,
-)
+from sij_node.dicom.self_check.scores import check_finding, check_words, is_of_lesion
 from sij_node.dicom.self_check.sources import check_description, named_slice, only_series
 from sij_node.errors import ResultsInconsistent
 

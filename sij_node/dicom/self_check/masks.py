@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from models.findings import Region, Side
 from models.regions import REGION_LABELS
 from sij_node.dicom.analysed import AnalysedSeries
-from sij_node.dicom.self_check.content import code_of
+from sij_node.dicom.read_back.content import code_of
+from sij_node.dicom.read_back.reading import Attributes
+from sij_node.dicom.read_back.vocabulary import REGIONS, SIDES, names_only
 from sij_node.dicom.self_check.evidence import (
     SAME_PLACE_MM,
     Evidence,
@@ -21,9 +23,7 @@ from sij_node.dicom.self_check.evidence import (
     check_side,
     plane,
 )
-from sij_node.dicom.self_check.reading import Attributes
 from sij_node.dicom.self_check.sources import check_description, named_slice, only_series
-from sij_node.dicom.self_check.vocabulary import REGIONS, SIDES, names_only
 from sij_node.errors import ResultsInconsistent
 
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from models.findings import Finding, Side
 from sij_node.dicom.analysed import AnalysedSeries
+from sij_node.dicom.read_back.reading import Attributes
+from sij_node.dicom.read_back.vocabulary import percents_in, sides_named
 from sij_node.dicom.self_check.drawings import check_all, check_line, contour_at, drawn_mm, is_near
 from sij_node.dicom.self_check.evidence import Evidence, SourceSlice, check_side, sight_in_patient
-from sij_node.dicom.self_check.reading import Attributes
 from sij_node.dicom.self_check.scores import shown_percent
 from sij_node.dicom.self_check.sources import check_description, named_slice, only_series
-from sij_node.dicom.self_check.vocabulary import percents_in, sides_named
 from sij_node.errors import ResultsInconsistent
 
 

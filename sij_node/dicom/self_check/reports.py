@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from sij_node.dicom.self_check.content import Item
-from sij_node.dicom.self_check.evidence import Evidence
-from sij_node.dicom.self_check.image_findings import check_image_findings, graphics
-from sij_node.dicom.self_check.reading import Attributes
-from sij_node.dicom.self_check.scores import check_scores
-from sij_node.dicom.self_check.vocabulary import (
+from sij_node.dicom.read_back.content import Item
+from sij_node.dicom.read_back.reading import Attributes
+from sij_node.dicom.read_back.vocabulary import (
     IMAGING_MEASUREMENTS,
     MEASUREMENT_GROUP,
     TRACKING_UID,
 )
+from sij_node.dicom.self_check.evidence import Evidence
+from sij_node.dicom.self_check.image_findings import check_image_findings, graphics
+from sij_node.dicom.self_check.scores import check_scores
 from sij_node.errors import ResultsInconsistent
 
 
@@ -41,10 +41,11 @@ def _check_tracking(groups: Sequence[Item]) -> None:
 
 
 def _check_evidence(root: Item) -> None:
-    """Every image that the content refers to is listed as evidence (PS3.3 C.17.2)."""
+    """Every object that the content refers to is listed as evidence (PS3.3 C.17.2)."""
     listed = {
         reference.text("ReferencedSOPInstanceUID")
-        for study in root.attributes.items("CurrentRequestedProcedureEvidenceSequence")
+        for which in ("CurrentRequestedProcedure", "PertinentOther")
+        for study in root.attributes.items(f"{which}EvidenceSequence")
         for series in study.items("ReferencedSeriesSequence")
         for reference in series.items("ReferencedSOPSequence")
     }

@@ -5,34 +5,28 @@ Source: DICOM PS3.16 TID 1501 (Measurement and Qualitative Evaluation Group).
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
-from models.findings import HEADS, POSITIONS, Finding, Head, Position, Presence, Region, Side
-from sij_node.dicom.self_check.content import Item
-from sij_node.dicom.self_check.evidence import Evidence
-from sij_node.dicom.self_check.vocabulary import (
+from models.findings import HEADS, POSITIONS, Finding, Position, Presence, Side
+from sij_node.dicom.read_back.content import Item
+from sij_node.dicom.read_back.positions import known, position_of
+from sij_node.dicom.read_back.vocabulary import (
     COMMENT,
     FINDING,
-    FINDING_SITE,
-    LATERALITY,
     LESIONS,
     PRESENCE,
     PRESENCES,
     PROBABILITY,
-    REGIONS,
-    SIDES,
     SUMMARY,
     THRESHOLD,
-    TOPOGRAPHICAL_MODIFIER,
     TRACKING_IDENTIFIER,
     names_only,
     percents_in,
     sides_named,
 )
+from sij_node.dicom.self_check.changes import check_changes
+from sij_node.dicom.self_check.evidence import Evidence
 from sij_node.errors import ResultsInconsistent
 
-K = TypeVar("K")
-V = TypeVar("V")
 SAME_PERCENT = 1e-4
 """Written percentages may be off by this, from rounding to decimal strings."""
 _CELL = re.compile(r"\|\s*([RL])\b([^|]*)")
@@ -56,33 +50,12 @@ def check_scores(root: Item, groups: Sequence[Item], evidence: Evidence) -> None
     if evidence.findings:
         _check_table(root, evidence.finding_at)
         _check_summary(root, evidence.finding_at)
+    check_changes(root, groups, told, evidence)
 
 
 def is_of_lesion(group: Item) -> bool:
     """Whether a measurement group tells of a lesion; others tell of contours."""
     return any(item.code in LESIONS for item in group.called(FINDING))
-
-
-def position_of(group: Item) -> Position:
-    """Lesion, region and side by the codes of a group."""
-    region, side = site_of(group)
-    lesion = _known(LESIONS, group.only(FINDING).code, "lesion")
-    return Position(side, Head(lesion, region))
-
-
-def site_of(group: Item) -> tuple[Region, Side]:
-    """Region and side by the codes of a group's finding site."""
-    site = group.only(FINDING_SITE)
-    parts = site.called(TOPOGRAPHICAL_MODIFIER)
-    place = (site.code, parts[0].code if parts else None)
-    side = _known(SIDES, site.only(LATERALITY).code, "side")
-    return _known(REGIONS, place, "region"), side
-
-
-def _known(meanings: Mapping[K, V], code: K, what: str) -> V:
-    if code not in meanings:
-        raise ResultsInconsistent(f"A group has no {what} by its code: {code}.")
-    return meanings[code]
 
 
 def check_finding(group: Item, position: Position, evidence: Evidence) -> None:
@@ -96,7 +69,7 @@ def check_finding(group: Item, position: Position, evidence: Evidence) -> None:
     check_words(group, position.side, str(position))
     finding = evidence.finding_at.get(position)
     expected = finding.presence if finding else Presence.UNDETERMINED
-    presence = _known(PRESENCES, group.only(PRESENCE).code, "presence")
+    presence = known(PRESENCES, group.only(PRESENCE).code, "presence")
     if presence is not expected:
         raise ResultsInconsistent(f"{position} is told as {presence}, found {expected}.")
     if finding is None:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from models.findings import Sequence as Kind
 from sij_node.dicom.analysed import AnalysedSeries
+from sij_node.dicom.read_back.reading import Attributes
 from sij_node.dicom.self_check.evidence import Evidence, SourceSlice
-from sij_node.dicom.self_check.reading import Attributes
 from sij_node.errors import ResultsInconsistent
 
 

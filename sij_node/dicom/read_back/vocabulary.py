@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from models.findings import Lesion, Presence, Region, Side
+from sij_node.dicom.comparison import Change
 
 Code = tuple[str, str]
 """Coding scheme designator and code value."""
@@ -27,6 +28,13 @@ REGIONS: Mapping[tuple[Code, Code | None], Region] = MappingProxyType(
     }
 )
 """Bone or joint, and which part of it."""
+SIDED_JOINTS: Mapping[Code, Side] = MappingProxyType(
+    {
+        ("99SIJNODE", "left-sij"): Side.LEFT,
+        ("99SIJNODE", "right-sij"): Side.RIGHT,
+    }
+)
+"""A joint and its side in one code."""
 LESIONS: Mapping[Code, Lesion] = MappingProxyType(
     {
         ("99SIJNODE", "oedema"): Lesion.OEDEMA,
@@ -43,6 +51,35 @@ PRESENCES: Mapping[Code, Presence] = MappingProxyType(
         ("DCM", "121059"): Presence.UNDETERMINED,
     }
 )
+
+SCORES_TITLES: tuple[Code, ...] = (("99SIJNODE", "sij-scores"), ("DCM", "126000"))
+"""The node's own, and that of measurement reports in general."""
+CHANGES: Mapping[Code, Change] = MappingProxyType(
+    {
+        ("99SIJNODE", "new"): Change.NEW,
+        ("99SIJNODE", "gone"): Change.GONE,
+        ("SCT", "260388006"): Change.UNCHANGED,
+        ("99SIJNODE", "not-comparable"): Change.NOT_COMPARABLE,
+    }
+)
+PREVIOUS_FINDINGS: Code = ("LN", "18834-2")
+PRIOR_REPORT: Code = ("DCM", "122075")
+STUDY_DATE: Code = ("DCM", "111060")
+CHANGE_TABLE: Code = ("99SIJNODE", "change-table")
+CHANGE: Code = ("99SIJNODE", "change")
+PRIOR_PROBABILITY: Code = ("99SIJNODE", "prior-score")
+PRIOR_THRESHOLD: Code = ("99SIJNODE", "prior-threshold")
+PRIOR_WEIGHTS: Code = ("99SIJNODE", "prior-weights")
+OTHER_WEIGHTS: Code = ("99SIJNODE", "other-weights")
+
+PRESENCE_IN_WORDS: Mapping[str, Presence] = MappingProxyType(
+    {
+        **dict.fromkeys(("present", "new", "vorhanden", "neu"), Presence.PRESENT),
+        **dict.fromkeys(("absent", "gone", "nicht vorhanden", "verschwunden"), Presence.ABSENT),
+        **dict.fromkeys(("not evaluable", "nicht beurteilbar"), Presence.UNDETERMINED),
+    }
+)
+"""English and German; new and gone say it too."""
 
 IMAGING_MEASUREMENTS: Code = ("DCM", "126010")
 MEASUREMENT_GROUP: Code = ("DCM", "125007")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from sij_node.dicom.self_check.reading import Attributes
-from sij_node.dicom.self_check.vocabulary import PERCENT, Code
+from sij_node.dicom.read_back.reading import Attributes
+from sij_node.dicom.read_back.vocabulary import PERCENT, Code
 from sij_node.errors import ResultsInconsistent
 
 
@@ -61,6 +61,11 @@ class Item:
     def code(self) -> Code:
         """Value of a CODE item."""
         return code_of(self.attributes.item("ConceptCodeSequence"))
+
+    @property
+    def meaning(self) -> str:
+        """Value of a CODE item in words."""
+        return self.attributes.item("ConceptCodeSequence").text("CodeMeaning")
 
     @property
     def text(self) -> str:

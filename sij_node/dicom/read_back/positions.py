@@ -1,0 +1,57 @@
+"""What a measurement group is about, by its codes: lesion, region and side.
+
+Source: DICOM PS3.16 TID 1501 (Measurement and Qualitative Evaluation Group).
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from models.findings import Head, Position, Region, Side
+from sij_node.dicom.read_back.content import Item
+from sij_node.dicom.read_back.vocabulary import (
+    FINDING,
+    FINDING_SITE,
+    LATERALITY,
+    LESIONS,
+    REGIONS,
+    SIDED_JOINTS,
+    SIDES,
+    TOPOGRAPHICAL_MODIFIER,
+    names_only,
+)
+from sij_node.errors import ResultsInconsistent
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def position_of(group: Item) -> Position:
+    """Lesion, region and side by the codes of a group."""
+    region, side = site_of(group)
+    lesion = known(LESIONS, group.only(FINDING).code, "lesion")
+    return Position(side, Head(lesion, region))
+
+
+def site_of(group: Item) -> tuple[Region, Side]:
+    """Region and side by the codes of a group's finding site."""
+    sites = group.called(FINDING_SITE)
+    (site,) = (one for one in sites if one.code not in SIDED_JOINTS)
+    parts = site.called(TOPOGRAPHICAL_MODIFIER)
+    place = (site.code, parts[0].code if parts else None)
+    region, side = (
+        known(REGIONS, place, "region"),
+        known(SIDES, site.only(LATERALITY).code, "side"),
+    )
+    for sided in (one for one in sites if one is not site):
+        if (SIDED_JOINTS[sided.code], Region.JOINT) != (side, region):
+            raise ResultsInconsistent("A group has two sites by its codes.")
+        if not names_only(sided.meaning, side):
+            raise ResultsInconsistent(f"The site of the {side} joint names another side.")
+    return region, side
+
+
+def known(meanings: Mapping[K, V], code: K, what: str) -> V:
+    """What a code means; raises `ResultsInconsistent` for one that the node does not write."""
+    if code not in meanings:
+        raise ResultsInconsistent(f"A group has no {what} by its code: {code}.")
+    return meanings[code]

@@ -1,0 +1,68 @@
+"""Peers: when each was last heard of, whether it answers, and whether anything is sent to it."""
+
+from fastapi import APIRouter
+
+from sij_node.admin import Admin, Destination
+from sij_node.errors import UnknownName
+from sij_node.store.contacts import Contact, ContactTable
+from sij_node.web.api.asking import HoldAsked, Title
+from sij_node.web.api.models import DestinationAnswer, EchoAnswer, JobAnswer, PeerAnswer
+from sij_node.web.parts import TheParts
+from sij_node.web.visitor import Operator, TheAdmin, Viewer
+
+router = APIRouter(prefix="/peers", tags=["peers"])
+
+
+@router.get("")
+def peers(person: Viewer, admin: TheAdmin, parts: TheParts) -> list[PeerAnswer]:
+    """Every peer that config.toml names."""
+    contacts = {one.peer: one for one in ContactTable(admin.table.database).contacts()}
+    destinations = {one.ae_title: one for one in admin.destinations()}
+    return [
+        PeerAnswer.of(
+            peer,
+            contacts.get(peer.ae_title, Contact(peer.ae_title)),
+            destinations[peer.ae_title],
+        )
+        for peer in parts.config.peer
+    ]
+
+
+@router.post("/{ae_title}/echo")
+def echo(person: Operator, parts: TheParts, ae_title: Title) -> EchoAnswer:
+    """Send a C-ECHO to a peer now, and wait for its answer."""
+    peer = parts.config.peer_titled(ae_title)
+    if peer is None:
+        raise UnknownName(f"config.toml names no [[peer]] {ae_title}.")
+    error = parts.call(peer)
+    return EchoAnswer(answered=not error, words=error or f"{ae_title} answered the C-ECHO.")
+
+
+@router.post("/{ae_title}/hold")
+def hold(person: Operator, admin: TheAdmin, ae_title: Title, asked: HoldAsked) -> DestinationAnswer:
+    """Send nothing to a destination until it is released; what is for it waits."""
+    admin.hold(ae_title, asked.reason)
+    return _standing(admin, ae_title)
+
+
+@router.post("/{ae_title}/release")
+def release(person: Operator, admin: TheAdmin, ae_title: Title) -> DestinationAnswer:
+    """Send to a destination again."""
+    admin.release_hold(ae_title)
+    return _standing(admin, ae_title)
+
+
+@router.post("/{ae_title}/send-kept-back")
+def send_kept_back(person: Operator, admin: TheAdmin, ae_title: Title) -> list[JobAnswer]:
+    """Send what was kept back in shadow mode: the newest results of each study."""
+    return [JobAnswer.of(job) for job in admin.send_kept_back(ae_title)]
+
+
+def _standing(admin: Admin, ae_title: str) -> DestinationAnswer:
+    found: Destination = next(one for one in admin.destinations() if one.ae_title == ae_title)
+    return DestinationAnswer(
+        ae_title=ae_title,
+        waiting=found.waiting,
+        kept_back=found.kept_back,
+        remarks=list(found.remarks),
+    )

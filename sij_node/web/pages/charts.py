@@ -1,0 +1,38 @@
+"""Charts of throughput, latency and failures over time."""
+
+from fastapi import APIRouter, Request, Response
+from markupsafe import Markup
+
+from sij_node.store.overview import Overview
+from sij_node.web.parts import TheParts
+from sij_node.web.plot import drawn
+from sij_node.web.shown.charts import Range, Slots, charts
+from sij_node.web.templating import page
+from sij_node.web.visitor import TheAdmin, Viewer
+
+router = APIRouter(prefix="/charts")
+
+
+@router.get("")
+def over_time(
+    request: Request,
+    person: Viewer,
+    admin: TheAdmin,
+    parts: TheParts,
+    range: str = Range.DAY.value,
+) -> Response:
+    """The charts of a range."""
+    chosen = next((one for one in Range if one.value == range), Range.DAY)
+    slots = Slots.until(parts.clock(), chosen)
+    happened = Overview(admin.table.database).happenings(slots.begins[0])
+    return page(
+        request,
+        "charts.html",
+        person=person,
+        ranges=[one.value for one in Range],
+        chosen=chosen.value,
+        charts=[
+            (chart, Markup(drawn(chart)))  # noqa: S704 - its words are escaped
+            for chart in charts(happened, slots)
+        ],
+    )

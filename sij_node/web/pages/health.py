@@ -1,0 +1,47 @@
+"""The node's health."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from sij_node.accounts import Person
+from sij_node.checkup import Checkup, check_up
+from sij_node.jobs import Job
+from sij_node.store.overview import Overview
+from sij_node.web.pages.following import again, whole
+from sij_node.web.parts import Parts, TheParts
+from sij_node.web.shown.health import health_page
+from sij_node.web.visitor import Viewer, Watcher
+
+router = APIRouter(prefix="/health")
+
+
+@router.get("")
+def health(request: Request, person: Viewer, parts: TheParts) -> Response:
+    """Every part of the node."""
+    return whole(request, "health.html", "health_live.html", person, **_content(parts, person))
+
+
+@router.get("/now")
+def health_now(request: Request, person: Watcher, parts: TheParts) -> Response:
+    """The same as it is now, for a page that shows it."""
+    return again(request, "health_live.html", person, **_content(parts, person))
+
+
+def _content(parts: Parts, person: Person) -> dict[str, Any]:
+    database = parts.admin(person.name).table.database
+    checkup = check_up(parts.config, database, parts.spool)
+    kind = "PostgreSQL" if "postgresql" in parts.config.database_url else "SQLite"
+    return {
+        "shown": health_page(
+            checkup,
+            parts.config.health.silent_s,
+            _oldest(Overview(database), checkup),
+            kind,
+            parts.clock(),
+        )
+    }
+
+
+def _oldest(overview: Overview, checkup: Checkup) -> Job | None:
+    return None if checkup.facts.database_error else overview.oldest_unfinished()

@@ -1,0 +1,110 @@
+"""The peers: how they stand, C-ECHO, and holding one."""
+
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, HTTPException, Request, Response
+from starlette.responses import RedirectResponse
+
+from sij_node.accounts import Role
+from sij_node.checkup import check_up
+from sij_node.errors import DestinationUnavailable
+from sij_node.store.contacts import ContactBook, ContactTable
+from sij_node.store.overview import Overview
+from sij_node.web.parts import TheParts
+from sij_node.web.shown.peers import peer_cards, refusal_lines
+from sij_node.web.shown.words import Tone
+from sij_node.web.templating import page
+from sij_node.web.visitor import Operator, TheAdmin, Viewer
+
+router = APIRouter(prefix="/peers")
+
+REFUSALS = 25
+DID = {
+    "answered": (Tone.GOOD, "{title} answered the C-ECHO."),
+    "silent": (Tone.WARN, "{title} did not answer the C-ECHO; its card says why."),
+    "held": (Tone.GOOD, "{title} is held: nothing is sent to it until it is released."),
+    "released": (Tone.GOOD, "{title} is released: what waits for it is sent."),
+    "sent": (Tone.GOOD, "What was kept back from {title} will be sent."),
+}
+"""What is said after an action."""
+
+
+@router.get("")
+def peers(
+    request: Request,
+    person: Viewer,
+    admin: TheAdmin,
+    parts: TheParts,
+    did: str = "",
+    title: str = "",
+) -> Response:
+    """Every peer with when it was last heard of, and what was refused lately."""
+    database = admin.table.database
+    checkup = check_up(parts.config, database, parts.spool)
+    tone, words = DID.get(did, (Tone.QUIET, ""))
+    return page(
+        request,
+        "peers.html",
+        person=person,
+        cards=peer_cards(
+            parts.config.peer,
+            admin.destinations(),
+            ContactTable(database).contacts(),
+            Overview(database).last_acknowledged(),
+            checkup.conditions,
+            parts.clock(),
+        ),
+        refusals=refusal_lines(admin.refusals(REFUSALS)),
+        may_act=person.role.includes(Role.OPERATOR),
+        did=words.format(title=title[:16]),
+        did_tone=tone,
+    )
+
+
+@router.post("/{title}/echo")
+def echo(person: Operator, admin: TheAdmin, parts: TheParts, title: str) -> Response:
+    """Ask a peer whether it answers."""
+    peer = parts.config.peer_titled(title)
+    if peer is None:
+        raise HTTPException(404)
+    book = ContactBook(ContactTable(admin.table.database))
+    try:
+        parts.echo(peer)
+        book.echo_sent(title)
+        did = "answered"
+    except DestinationUnavailable as error:
+        book.echo_sent(title, str(error))
+        did = "silent"
+    book.write()
+    return _back(did, title)
+
+
+@router.post("/{title}/hold")
+def hold(
+    person: Operator,
+    admin: TheAdmin,
+    title: str,
+    reason: Annotated[str, Form(max_length=200)] = "",
+) -> Response:
+    """Send nothing to a destination until it is released."""
+    admin.hold(title, reason)
+    return _back("held", title)
+
+
+@router.post("/{title}/release")
+def release(person: Operator, admin: TheAdmin, title: str) -> Response:
+    """Send to a destination again."""
+    admin.release_hold(title)
+    return _back("released", title)
+
+
+@router.post("/{title}/send-kept-back")
+def send_kept_back(person: Operator, admin: TheAdmin, title: str) -> Response:
+    """Send what was kept back in shadow mode."""
+    admin.send_kept_back(title)
+    return _back("sent", title)
+
+
+def _back(did: str, title: str) -> Response:
+    return RedirectResponse(f"/peers?did={did}&title={quote(title)}", 303)

@@ -1,0 +1,113 @@
+"""The queue, which is also the first page."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, Request, Response
+
+from sij_node.accounts import Person, Role
+from sij_node.checkup import check_up
+from sij_node.jobs import Job
+from sij_node.store.overview import JobPage, Overview, Patient, Wanted
+from sij_node.web.pages.following import again, whole
+from sij_node.web.parts import Parts, TheParts
+from sij_node.web.shown.queue import (
+    ROWS,
+    JobRow,
+    Pace,
+    job_row,
+    queue_page,
+    wanted_from,
+)
+from sij_node.web.shown.troubles import lively_workers, node_troubles
+from sij_node.web.templating import page as show
+from sij_node.web.visitor import Operator, Viewer, Watcher
+
+router = APIRouter()
+
+Short = Annotated[str, Query(max_length=64)]
+Number = Annotated[int, Query(ge=1, le=1_000_000)]
+
+
+@router.get("/")
+def queue(
+    request: Request,
+    person: Viewer,
+    parts: TheParts,
+    state: Short = "",
+    source: Short = "",
+    find: Short = "",
+    page: Number = 1,
+) -> Response:
+    """The queue."""
+    content = _content(parts, person, wanted_from(state, source, find), page)
+    return whole(request, "queue.html", "queue_live.html", person, **content)
+
+
+@router.get("/now")
+def queue_now(
+    request: Request,
+    person: Watcher,
+    parts: TheParts,
+    state: Short = "",
+    source: Short = "",
+    find: Short = "",
+    page: Number = 1,
+) -> Response:
+    """The queue as it is now, for a page that shows it."""
+    content = _content(parts, person, wanted_from(state, source, find), page)
+    return again(request, "queue_live.html", person, **content)
+
+
+@router.post("/patient")
+def jobs_of_patient(
+    request: Request,
+    person: Operator,
+    parts: TheParts,
+    patient_id: Annotated[str, Form(max_length=64)] = "",
+) -> Response:
+    """Jobs of the patient with an identifier, which is never part of an address."""
+    overview = Overview(parts.admin(person.name).table.database)
+    found = overview.jobs_of_patient(patient_id.strip(), ROWS)
+    rows = _rows(parts, overview, found, None)
+    return show(
+        request,
+        "patient_jobs.html",
+        person=person,
+        shown={"rows": rows},
+        empty="No study of this patient is here. Its images may have been cleared away.",
+    )
+
+
+def _content(parts: Parts, person: Person, wanted: Wanted, page: int) -> dict[str, Any]:
+    admin = parts.admin(person.name)
+    overview = Overview(admin.table.database)
+    checkup = check_up(parts.config, admin.table.database, parts.spool)
+    counts = admin.counts()
+    found = overview.jobs(wanted, ROWS, (page - 1) * ROWS)
+    rows = _rows(parts, overview, found, lively_workers(checkup, parts.config.health))
+    return {
+        "shown": queue_page(wanted, page, found, counts, overview.sources(), rows),
+        "troubles": node_troubles(checkup.conditions, counts),
+        "ae_title": parts.config.node.ae_title,
+        "empty": "No job fits.",
+        "may_act": person.role.includes(Role.OPERATOR),
+    }
+
+
+def _rows(
+    parts: Parts, overview: Overview, found: JobPage, workers: int | None
+) -> tuple[JobRow, ...]:
+    patients = overview.patients(job.study_uid for job in found.jobs)
+    pace = Pace.of(overview.queue_order(), overview.analysis_seconds(), workers)
+    now = parts.clock()
+    return tuple(
+        job_row(job, pseudonym_of(parts, patients, job), now, pace, parts.config.study)
+        for job in found.jobs
+    )
+
+
+def pseudonym_of(parts: Parts, patients: Mapping[str, Patient], job: Job) -> str:
+    """What stands for a job's patient; empty where the images are no longer here."""
+    patient = patients.get(job.study_uid)
+    return parts.pseudonym(patient.patient_id, patient.issuer) if patient else ""

@@ -1,0 +1,177 @@
+"""One study: everything about it, its pictures, and what can be done."""
+
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, HTTPException, Request, Response
+from markupsafe import Markup
+from starlette.responses import FileResponse, RedirectResponse
+
+from sij_node.accounts import Person, Role
+from sij_node.admin import Admin, JobHistory
+from sij_node.errors import SpoolUnavailable
+from sij_node.jobs import Job, State
+from sij_node.readiness import image_series, series_uses
+from sij_node.record import SeriesUse
+from sij_node.store.overview import Overview
+from sij_node.store.reading import read_header
+from sij_node.web.api.asking import JobNumber
+from sij_node.web.pages.following import again, whole
+from sij_node.web.pages.queue import pseudonym_of
+from sij_node.web.parts import Parts, TheParts
+from sij_node.web.shown.joints import drawn_joints, legend
+from sij_node.web.shown.queue import Pace, expected
+from sij_node.web.shown.study import study_page
+from sij_node.web.templating import page
+from sij_node.web.visitor import Operator, TheAdmin, Viewer, Watcher
+
+router = APIRouter(prefix="/jobs/{job_id}")
+
+DID = {
+    "retry": "Queued again.",
+    "cancel": "Cancelled.",
+    "priority": "The priority is set.",
+    "try-now": "The wait is over; it is tried next.",
+    "redeliver": "The results will be sent again.",
+    "reanalyse": "This job analyses the stored study again.",
+}
+"""What is said after an action, by its name in the address."""
+Word = Annotated[str, Form(max_length=64)]
+
+
+@router.get("")
+def study(
+    request: Request, person: Viewer, parts: TheParts, job_id: JobNumber, did: str = ""
+) -> Response:
+    """The study."""
+    content = _content(parts, person, job_id) | {"did": DID.get(did, "")}
+    return whole(request, "study.html", "study_live.html", person, **content)
+
+
+@router.get("/now")
+def study_now(request: Request, person: Watcher, parts: TheParts, job_id: JobNumber) -> Response:
+    """The study as it is now, for a page that shows it."""
+    content = _content(parts, person, job_id) | {"did": ""}
+    return again(request, "study_live.html", person, **content)
+
+
+@router.get("/pictures/{name}")
+def picture(
+    person: Viewer, admin: TheAdmin, parts: TheParts, job_id: JobNumber, name: str
+) -> Response:
+    """A slice with contours and rings; there is no text of the patient in it."""
+    record = admin.table.record(job_id)
+    if record is None or name not in {one.file_name for one in record.pictures}:
+        raise HTTPException(404)
+    path = parts.spool.path_of_result(name)
+    if not path.is_file():  # it is drawn within seconds after the results were stored
+        raise HTTPException(404)
+    return FileResponse(path, media_type="image/png")
+
+
+@router.post("/patient")
+def reveal(request: Request, person: Operator, parts: TheParts, job_id: JobNumber) -> Response:
+    """The patient's identifier; that it was looked at is noted."""
+    admin = parts.admin(person.name)
+    job = admin.table.get(job_id)
+    patient = parts.reveal(person, job)
+    return page(
+        request,
+        "patient.html" if "hx-request" in request.headers else "revealed.html",
+        person=person,
+        revealed=patient,
+        shown={"job": job},
+    )
+
+
+# ---- actions -----------------------------------------------------------------------------------
+
+
+@router.post("/retry")
+def retry(person: Operator, admin: TheAdmin, job_id: JobNumber) -> Response:
+    """Queue a rejected or failed job again."""
+    return _done(admin.retry(job_id), "retry")
+
+
+@router.post("/cancel")
+def cancel(person: Operator, admin: TheAdmin, job_id: JobNumber) -> Response:
+    """Cancel a job."""
+    return _done(admin.cancel(job_id), "cancel")
+
+
+@router.post("/try-now")
+def try_now(person: Operator, admin: TheAdmin, job_id: JobNumber) -> Response:
+    """End the wait before a job's next attempt."""
+    return _done(admin.try_now(job_id), "try-now")
+
+
+@router.post("/priority")
+def priority(
+    person: Operator,
+    admin: TheAdmin,
+    job_id: JobNumber,
+    priority: Annotated[int, Form(ge=0, le=9)],
+) -> Response:
+    """Have a job analysed sooner or later."""
+    return _done(admin.set_priority(job_id, priority), "priority")
+
+
+@router.post("/redeliver")
+def redeliver(
+    person: Operator, admin: TheAdmin, job_id: JobNumber, destination: Word = ""
+) -> Response:
+    """Have the results sent again."""
+    return _done(admin.redeliver(job_id, destination or None), "redeliver")
+
+
+@router.post("/reanalyse")
+def reanalyse(person: Operator, admin: TheAdmin, job_id: JobNumber, weights: Word = "") -> Response:
+    """Open a job that analyses the stored study again."""
+    return _done(admin.reanalyse(job_id, weights), "reanalyse")
+
+
+def _done(job: Job, name: str) -> Response:
+    return RedirectResponse(f"/jobs/{job.job_id}?did={name}", 303)
+
+
+# ---- what is shown -----------------------------------------------------------------------------
+
+
+def _content(parts: Parts, person: Person, job_id: int) -> dict[str, Any]:
+    admin = parts.admin(person.name)
+    overview = Overview(admin.table.database)
+    history = admin.history(job_id)
+    job = history.job
+    patients = overview.patients([job.study_uid])
+    now = parts.clock()
+    pace = Pace.of(overview.queue_order(), overview.analysis_seconds())
+    shown = study_page(
+        history,
+        admin.table.record(job_id),
+        _series_so_far(parts, admin, history),
+        overview.same_study(job.study_uid),
+        patient=pseudonym_of(parts, patients, job),
+        expected=expected(job, now, pace, parts.config.study),
+        weights=admin.weights,
+        now=now,
+    )
+    return {
+        "shown": shown,
+        "drawing": Markup(drawn_joints(shown.findings)),  # noqa: S704 - holds no foreign text
+        "legend": legend(),
+        "may_act": person.role.includes(Role.OPERATOR),
+    }
+
+
+_NOT_ANALYSED = (State.RECEIVING, State.QUEUED, State.ANALYSING)
+
+
+def _series_so_far(parts: Parts, admin: Admin, history: JobHistory) -> tuple[SeriesUse, ...]:
+    """What the stored images would be, of a study that is not analysed yet."""
+    if history.job.state not in _NOT_ANALYSED:
+        return ()
+    images = image_series(admin.table.instances(history.job.study_uid))
+    try:
+        return series_uses(images, partial(read_header, parts.spool))
+    except SpoolUnavailable:  # the health says so; everything else is still to be seen
+        return ()

@@ -1,0 +1,287 @@
+"""The pages in a real browser: what people see, and that everybody can use it."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from sij_node.accounts import Role
+from sij_node.jobs import Job, State
+from tests.support.browser import DESKTOP, PHONE, Window, chromium, window
+from tests.support.busy_node import HOSTILE, add_many, fill
+from tests.support.phantoms import T1, written
+from tests.support.running_web import PASSWORD, RunningWeb, running_web
+
+pytestmark = pytest.mark.acceptance
+
+SIZES = {"desktop": DESKTOP, "phone": PHONE}
+PAGES = (
+    "queue",
+    "delivered",
+    "failed",
+    "rejected",
+    "delivering",
+    "peers",
+    "rules",
+    "health",
+    "charts",
+)
+QUICK_S = 1.0
+MANY = 10_000
+
+
+@dataclass(frozen=True)
+class Site:
+    """A page over a node on a busy day."""
+
+    web: RunningWeb
+    jobs: dict[State, Job]
+    browser: Browser
+
+    def path_of(self, page: str) -> str:
+        """Where one of `PAGES` is."""
+        job = next((job for state, job in self.jobs.items() if state == page), None)
+        if job is not None:
+            return f"/jobs/{job.job_id}"
+        return "/" if page == "queue" else f"/{page}"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Site]:
+    with running_web(tmp_path_factory.mktemp("web")) as web:
+        for role in Role:
+            web.add_user(role.value, role)
+        yield Site(web, fill(web.table, web.store.spool), browser)
+
+
+@pytest.fixture
+def operator(site: Site) -> Iterator[Window]:
+    with window(site.browser, site.web.url) as opened:
+        opened.sign_in("operator", PASSWORD)
+        yield opened
+        assert opened.faults == []
+
+
+# ---- how it looks, to everybody ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", list(SIZES))
+def test_every_page_can_be_used_by_everybody(site: Site, scheme: str, size: str):
+    with window(site.browser, site.web.url, SIZES[size], scheme) as seen:
+        seen.open("/login")
+        found = {"login": (seen.flaws(), seen.overflow_px())}
+        seen.keep(f"login-{size}-{scheme}")
+        seen.sign_in("operator", PASSWORD)
+        for page in PAGES:
+            seen.open(site.path_of(page))
+            seen.page.wait_for_load_state("networkidle")
+            seen.keep(f"{page}-{size}-{scheme}")
+            found[page] = (seen.flaws(), seen.overflow_px())
+
+    assert found == {page: ([], 0) for page in ("login", *PAGES)}
+    assert seen.faults == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_keyboard_reaches_everything_and_one_sees_where_it_is(
+    site: Site, operator: Window, page: str
+):
+    operator.open(site.path_of(page))
+    wanted = operator.page.locator("a[href]:visible, button:visible, input:visible, select:visible")
+
+    reached = [operator.focus_next() for _ in range(wanted.count())]
+
+    assert reached[0]["what"] == "#main"
+    assert all(one["seen"] for one in reached), [one for one in reached if not one["seen"]]
+    assert "BODY" not in [one["what"] for one in reached]
+
+
+# ---- what is wrong, first ----------------------------------------------------------------------
+
+
+def test_the_first_page_says_what_is_wrong_and_what_to_do_before_anything_else(
+    site: Site, operator: Window
+):
+    operator.open("/")
+
+    troubles = operator.page.get_by_role("status", name="What is wrong")
+    expect(troubles).to_contain_text("No listener runs.")
+    expect(troubles).to_contain_text("Start it: sij-node run")
+    expect(troubles).to_contain_text("1 job failed and waits for somebody.")
+    assert troubles.bounding_box()["y"] < 300
+
+
+def test_an_error_is_explained_with_what_to_do(site: Site, operator: Window):
+    operator.open(site.path_of("rejected"))
+
+    said = operator.page.get_by_role("status", name="What is wrong")
+    expect(said).to_contain_text("no usable coronal STIR series")
+    expect(said).to_contain_text("Correct or complete the study at its sender")
+    expect(operator.page.get_by_role("table", name="Series of the study")).to_contain_text(
+        "not used: a localiser"
+    )
+
+
+def test_a_silent_destination_is_explained_and_its_attempts_are_counted(
+    site: Site, operator: Window
+):
+    operator.open(site.path_of("delivering"))
+
+    expect(operator.page.get_by_role("status", name="What is wrong")).to_contain_text(
+        "PACS at pacs:104 cannot be reached"
+    )
+    operator.page.get_by_role("button", name="Try now").wait_for()
+
+
+def test_hostile_words_are_shown_as_words(site: Site, operator: Window):
+    for page in ("queue", "failed", "delivered", "peers"):
+        operator.open(site.path_of(page))
+
+        assert HOSTILE[:20] in operator.text()
+        assert (
+            operator.page.locator("main script, main img[src=x], main b:text('EVIL')").count() == 0
+        )
+
+
+# ---- what can be done --------------------------------------------------------------------------
+
+
+def test_a_failed_job_is_queued_again_and_then_cancelled(site: Site, operator: Window):
+    operator.open(site.path_of("failed"))
+    job = site.jobs[State.FAILED]
+
+    operator.page.get_by_role("button", name="Queue again").click()
+    expect(operator.page.locator("main")).to_contain_text("Queued again.")
+    after_retry = site.web.table.get(job.job_id).state
+    operator.page.get_by_role("button", name="Cancel").click()
+    expect(operator.page.locator("h1 + .chip")).to_have_text("cancelled")
+
+    assert after_retry is State.QUEUED
+    assert site.web.table.get(job.job_id).state is State.CANCELLED
+    assert [step.who for step in site.web.table.steps(job.job_id)][-2:] == ["operator", "operator"]
+
+
+def test_a_viewer_looks_and_is_offered_nothing(site: Site):
+    with window(site.browser, site.web.url) as seen:
+        seen.sign_in("viewer", PASSWORD)
+        for page in PAGES:
+            seen.open(site.path_of(page))
+            assert seen.page.locator("main form[method=post]:not([action='/rules'])").count() == 0
+
+
+def test_the_patient_is_shown_by_a_click_and_that_is_noted(site: Site, operator: Window):
+    operator.open(site.path_of("queued"))
+    before = operator.text()
+
+    operator.page.get_by_role("button", name="Show the patient ID").click()
+    expect(operator.page.locator("#patient")).to_contain_text("P1")
+
+    assert "P1" not in before.split()
+    changes = site.web.parts.admin("test").changes(5)
+    assert any((one.who, one.action) == ("operator", "reveal patient") for one in changes)
+
+
+def test_a_dropped_file_is_told_its_role_and_priority_and_kept_nowhere(
+    site: Site, operator: Window, case, tmp_path: Path
+):
+    file = written(case, tmp_path).files_of(T1)[0]
+    before = sorted(site.web.config.node.data_folder.rglob("*.dcm"))
+    operator.open("/rules")
+
+    operator.page.get_by_label("A DICOM file").set_input_files(file)
+    operator.page.get_by_role("button", name="Try the rules").click()
+
+    verdict = operator.page.locator("#verdict")
+    expect(verdict).to_contain_text("This series would be the T1 of its study.")
+    expect(verdict).to_contain_text("Priority 5: the priority of peer PACS")
+    assert "PHANTOM-7" not in operator.text()
+    assert sorted(site.web.config.node.data_folder.rglob("*.dcm")) == before
+    operator.keep("rules-verdict")
+
+
+def test_a_file_that_is_no_dicom_is_told_so(site: Site, operator: Window, tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("no image")
+    operator.open("/rules")
+
+    operator.page.get_by_label("A DICOM file").set_input_files(tmp_path / "notes.txt")
+    operator.page.get_by_role("button", name="Try the rules").click()
+
+    expect(operator.page.get_by_role("alert")).to_contain_text("This is not a DICOM file")
+    operator.faults.clear()  # the browser notes the status 422
+
+
+# ---- following what happens --------------------------------------------------------------------
+
+
+def test_the_queue_follows_a_job_without_a_click(site: Site, operator: Window):
+    table = site.web.table
+    operator.open("/?state=queued")
+    row = operator.page.get_by_role("row").filter(has_text="queued")
+    job = site.jobs[State.QUEUED]
+    row.get_by_role("link", name=str(job.job_id)).focus()
+
+    table.cancel(table.get(job.job_id), "somebody else")
+
+    expect(row.get_by_role("link", name=str(job.job_id), exact=True)).to_have_count(0)
+
+
+def test_a_page_says_when_the_node_does_not_answer_and_goes_on_when_it_does(
+    site: Site, operator: Window
+):
+    operator.open("/")
+    banner = operator.page.get_by_text("The node does not answer.")
+    assert banner.is_hidden()
+
+    operator.page.context.set_offline(True)
+    expect(banner).to_be_visible()
+    operator.page.context.set_offline(False)
+    expect(banner).to_be_hidden()
+    operator.faults.clear()  # the browser notes what it could not fetch
+
+
+def test_a_page_that_is_only_looked_at_does_not_keep_a_session_alive(site: Site):
+    with window(site.browser, site.web.url) as seen:
+        seen.sign_in("viewer", PASSWORD)
+        try:
+            site.web.clock.ahead += site.web.access.limits.idle * 1.1
+            seen.page.get_by_role("heading", name="Sign in").wait_for()
+        finally:
+            site.web.clock.ahead *= 0
+
+
+# ---- how fast ----------------------------------------------------------------------------------
+
+
+def test_ten_thousand_jobs_slow_no_page(tmp_path: Path, browser: Browser):
+    with running_web(tmp_path) as web, window(browser, web.url) as seen:
+        web.add_user("viewer", Role.VIEWER)
+        add_many(web.table, MANY)
+        seen.sign_in("viewer", PASSWORD)
+        took = {}
+        for path in (
+            "/",
+            "/?state=failed",
+            "/?find=9.77",
+            "/?page=150",
+            "/jobs/4000",
+            "/charts?range=30 days",
+            "/health",
+            "/peers",
+        ):
+            began = time.monotonic()
+            seen.open(path)
+            took[path] = time.monotonic() - began
+        seen.open("/")
+        expect(seen.page.locator("main")).to_contain_text("10\u202f000 jobs, page 1 of 200")
+
+    assert max(took.values()) < QUICK_S, took

@@ -1,0 +1,172 @@
+"""From the first start to a delivered study, as an administrator sees it in a browser."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from deploy.trial import free_port
+from sij_node.jobs import State
+from tests.support.browser import DESKTOP, PHONE, Window, chromium, invitation_in, window
+from tests.support.orthanc import Orthanc, running_orthanc, two_ports
+from tests.support.patience import PATIENCE_S, wait_for
+from tests.support.phantoms import PATIENT_ID, written
+from tests.support.running_node import RunningNode, running_node
+
+pytestmark = pytest.mark.acceptance
+
+PASSWORD = "a long enough password"
+ORDER = (
+    State.RECEIVING,
+    State.QUEUED,
+    State.ANALYSING,
+    State.DELIVERING,
+    State.DELIVERED,
+)
+STATES_SEEN = """
+() => {
+  window.seen = [];
+  const look = () => {
+    const chip = document.querySelector("h1 + .chip");
+    if (chip && window.seen.at(-1) !== chip.innerText) window.seen.push(chip.innerText);
+  };
+  new MutationObserver(look).observe(document.body, {childList: true, subtree: true});
+  look();
+}
+"""
+
+
+@dataclass
+class Hospital:
+    """A PACS, the node beside it, and a window with its page."""
+
+    orthanc: Orthanc
+    node: RunningNode
+    url: str
+    browser: Browser
+    seen: Window
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+    ports, page = two_ports(), free_port()
+    folder = tmp_path_factory.mktemp("node")
+    with (
+        running_node(folder, ports[0], page_port=page) as node,
+        running_orthanc(tmp_path_factory.mktemp("orthanc"), node.peer, ports) as orthanc,
+        chromium() as browser,
+        window(browser, f"http://127.0.0.1:{page}", DESKTOP) as seen,
+    ):
+        yield Hospital(orthanc, node, f"http://127.0.0.1:{page}", browser, seen)
+
+
+@pytest.fixture(scope="module")
+def first_start(hospital: Hospital) -> list[str]:
+    """Follow the link of the first start, set a password, sign out and in; what was seen."""
+    page = hospital.seen.page
+    link = wait_for(lambda: _link(hospital.node), "link of the first start")
+    page.goto(link)
+    titles = [page.title()]
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Set the password").click()
+    page.get_by_role("button", name="Sign out").click()
+    titles.append(page.title())
+    hospital.seen.sign_in("admin", PASSWORD)
+    return [*titles, page.title()]
+
+
+def _link(node: RunningNode) -> str:
+    try:
+        return invitation_in(node.log())
+    except LookupError:
+        return ""
+
+
+@pytest.fixture(scope="module")
+def watched(hospital: Hospital, first_start: list[str], case, tmp_path_factory) -> list[str]:
+    """Watch a study from its first image on, without a click; the states that were seen."""
+    study, page = written(case, tmp_path_factory.mktemp("study")), hospital.seen.page
+    hospital.seen.open("/")
+    hospital.orthanc.receive(study.files)
+    # The list shows it without being asked again.
+    page.get_by_role("link", name="1", exact=True).click(timeout=1000 * PATIENCE_S)
+    page.evaluate(STATES_SEEN)
+    expect(page.locator("h1 + .chip")).to_have_text("delivered", timeout=1000 * PATIENCE_S)
+    return list(page.evaluate("window.seen"))
+
+
+def test_the_first_start_leads_to_a_password_and_then_to_the_queue(first_start: list[str]):
+    assert first_start == ["Set a password · sij_node", "Sign in · sij_node", "Queue · sij_node"]
+
+
+def test_the_link_of_the_first_start_works_once(hospital: Hospital, first_start: list[str]):
+    with window(hospital.browser, hospital.url) as other:
+        other.page.goto(invitation_in(hospital.node.log()))
+
+        assert other.page.get_by_label("Password").count() == 0
+        other.faults.clear()  # the browser notes the status
+
+
+def test_a_study_is_watched_from_receiving_to_delivered(watched: list[str]):
+    places = [ORDER.index(State(state)) for state in watched]
+
+    assert places == sorted(places)
+    assert {State.ANALYSING, State.DELIVERED} <= set(watched)
+    assert watched[0] in (State.RECEIVING, State.QUEUED)
+
+
+def test_its_page_shows_what_was_found_and_where_it_went(hospital: Hospital, watched: list[str]):
+    page = hospital.seen.page
+    hospital.seen.open("/jobs/1")
+
+    expect(page.get_by_role("table", name="Probability of each lesion")).to_contain_text("%")
+    assert page.locator(".scores tbody tr").count() == 14
+    pictures = page.locator(".pair img")
+    assert pictures.count() >= 2
+    for number in range(pictures.count()):
+        pictures.nth(number).scroll_into_view_if_needed()
+    wait_for(
+        lambda: all(page.evaluate("[...document.images].map((one) => one.naturalWidth === 448)")),
+        "pictures",
+    )
+    expect(page.get_by_role("table", name="Results for ARCHIVE")).to_contain_text("0x0000: stored")
+    expect(page.get_by_role("table", name="Series of the study")).to_contain_text("used as STIR")
+    assert PATIENT_ID not in hospital.seen.text()
+
+
+def test_the_real_processes_and_the_peer_are_in_order(hospital: Hospital, watched: list[str]):
+    page = hospital.seen.page
+    hospital.seen.open("/health")
+    expect(page.locator("main")).to_contain_text("Everything is in order.")
+    expect(page.get_by_role("table", name="Processes of the node")).to_contain_text("worker")
+
+    hospital.seen.open("/peers")
+    page.get_by_role("button", name="C-ECHO now").click()
+    expect(page.get_by_role("status").first).to_contain_text("ARCHIVE answered the C-ECHO.")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+def test_pictures_of_the_pages_are_kept(hospital: Hospital, watched: list[str], scheme, size):
+    sizes = {"desktop": DESKTOP, "phone": PHONE}
+    with window(hospital.browser, hospital.url, sizes[size], scheme) as seen:
+        seen.sign_in("admin", PASSWORD)
+        for name, path in {
+            "queue": "/",
+            "study": "/jobs/1",
+            "charts": "/charts",
+            "peers": "/peers",
+            "health": "/health",
+        }.items():
+            seen.open(path)
+            seen.page.wait_for_load_state("networkidle")
+            seen.keep(f"live-{name}-{size}-{scheme}")
+            assert seen.overflow_px() == 0
+        assert seen.flaws() == []
+
+    assert seen.faults == []
+
+
+def test_nothing_went_wrong_in_the_browser(hospital: Hospital, watched: list[str]):
+    assert hospital.seen.faults == []

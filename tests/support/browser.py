@@ -1,0 +1,217 @@
+"""Debian's Chromium looking at the node's pages, and what makes a page usable for everybody."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.support.ohif import ONLY_LOOPBACK
+from tests.support.programs import program
+
+KEPT = Path(__file__).parents[2] / "test-artefacts"
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", ONLY_LOOPBACK]
+PATIENCE_MS = 30_000
+
+FLAWS = """
+() => {
+  const flaws = [];
+  const visible = (one) => one.checkVisibility({visibilityProperty: true});
+  const named = (one) => (one.getAttribute("aria-label") || one.innerText || one.title || "").trim()
+    || [...one.querySelectorAll("img")].some((image) => image.alt);
+  const all = (what) => [...document.querySelectorAll(what)];
+
+  if (document.documentElement.lang !== "en") flaws.push("the page names no language");
+  if (!document.title) flaws.push("the page has no title");
+  for (const landmark of ["header", "main", "footer"])
+    if (all(`body > ${landmark}`).length !== 1) flaws.push(`not one ${landmark}`);
+  for (const nav of all("nav"))
+    if (!nav.getAttribute("aria-label")) flaws.push("a nav without a name");
+  for (const field of all("input, select, textarea"))
+    if (field.type !== "hidden" && !field.labels.length)
+      flaws.push(`no label: ${field.outerHTML.slice(0, 90)}`);
+  for (const one of all("a[href], button, summary"))
+    if (visible(one) && !named(one)) flaws.push(`no name: ${one.outerHTML.slice(0, 90)}`);
+  for (const image of all("img"))
+    if (!image.alt) flaws.push(`no words for ${image.src}`);
+  for (const drawing of all("svg"))
+    if (!drawing.getAttribute("aria-label") && drawing.getAttribute("aria-hidden") !== "true")
+      flaws.push("a drawing that says nothing and is not hidden");
+  for (const table of all("table")) {
+    if (!table.caption) flaws.push("a table without a caption");
+    for (const head of table.querySelectorAll("th"))
+      if (!head.scope) flaws.push(`a heading of a table without scope: ${head.innerText}`);
+  }
+  const levels = all("h1, h2, h3, h4, h5, h6").map((one) => Number(one.tagName[1]));
+  if (levels.filter((level) => level === 1).length !== 1) flaws.push(`headings: ${levels}`);
+  levels.forEach((level, place) => {
+    if (place && level > levels[place - 1] + 1) flaws.push(`a heading is skipped: ${levels}`);
+  });
+  const ids = all("[id]").map((one) => one.id);
+  for (const id of new Set(ids))
+    if (ids.filter((other) => other === id).length > 1) flaws.push(`the id ${id} twice`);
+  for (const one of all("[aria-labelledby], [aria-describedby]"))
+    for (const kind of ["aria-labelledby", "aria-describedby"])
+      for (const id of (one.getAttribute(kind) || "").split(" ").filter(Boolean))
+        if (!document.getElementById(id)) flaws.push(`${kind} leads nowhere: ${id}`);
+  return flaws;
+}
+"""
+"""What would keep somebody with a screen reader from using a page."""
+
+FAINT = """
+() => {
+  const parse = (text) => {
+    const parts = text.match(/[\\d.]+/g).map(Number);
+    return [...parts.slice(0, 3), parts[3] ?? 1];
+  };
+  const over = (top, below) =>
+    top.slice(0, 3).map((part, i) => part * top[3] + below[i] * (1 - top[3]));
+  const light = (colour) => {
+    const [r, g, b] = colour.map((part) => {
+      const p = part / 255;
+      return p <= 0.04045 ? p / 12.92 : ((p + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (one) => {
+    const layers = [];
+    for (let at = one; at; at = at.parentElement) {
+      const colour = parse(getComputedStyle(at).backgroundColor);
+      if (colour[3] > 0) layers.push(colour);
+      if (colour[3] === 1) break;
+    }
+    const ground = matchMedia("(prefers-color-scheme: dark)").matches
+      ? [18, 18, 18] : [255, 255, 255];
+    return layers.reverse().reduce((below, layer) => over(layer, below), ground);
+  };
+  const faint = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const one = walker.currentNode.parentElement;
+    const words = walker.currentNode.textContent.trim();
+    if (!words || !one.checkVisibility({visibilityProperty: true})) continue;
+    if (one.tagName === "OPTION") continue;
+    if (one.closest(".hidden-text, script, style, title, .joints")) continue;
+    const style = getComputedStyle(one);
+    const below = behind(one);
+    const ink = over(parse(one.closest("svg") ? style.fill : style.color), below);
+    const [bright, dark] = [light(ink), light(below)].sort((a, b) => b - a);
+    const ratio = (bright + 0.05) / (dark + 0.05);
+    const size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+    if (ratio < (large ? 3 : 4.5)) faint.push(`${ratio.toFixed(2)}: ${words.slice(0, 40)}`);
+  }
+  return faint;
+}
+"""
+"""Text whose contrast is below WCAG 2.2 AA (1.4.3)."""
+
+FOCUSED = """
+() => {
+  const one = document.activeElement;
+  const style = getComputedStyle(one);
+  return {
+    what: one.id || one.getAttribute("href") || one.tagName,
+    seen: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+  };
+}
+"""
+
+
+class Window:
+    """A window of a browser of its own, that notes everything that goes wrong in it."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page, self._address = page, address
+        self.faults: list[str] = []
+        """What the console, scripts or the content policy complained about."""
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("console", self._note)
+
+    def _note(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(message.text)
+
+    def open(self, path: str) -> None:
+        """Go to a page of the node."""
+        self.page.goto(f"{self._address}{path}")
+
+    def sign_in(self, name: str, password: str) -> None:
+        """As a person does."""
+        self.open("/login")
+        self.page.get_by_label("Name").fill(name)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.get_by_role("button", name="Sign out").wait_for()
+
+    def text(self) -> str:
+        """Everything that is to be read."""
+        return self.page.locator("body").inner_text()
+
+    def flaws(self) -> list[str]:
+        """What would keep somebody from using this page; empty where nothing does."""
+        return [*self.page.evaluate(FLAWS), *self.page.evaluate(FAINT)]
+
+    def overflow_px(self) -> int:
+        """By how much the page is wider than the window."""
+        return int(
+            self.page.evaluate(
+                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
+        )
+
+    def focus_next(self) -> dict[str, Any]:
+        """Press the tabulator: what is focused now, and whether one sees it."""
+        self.page.keyboard.press("Tab")
+        return dict(self.page.evaluate(FOCUSED))
+
+    def keep(self, name: str) -> None:
+        """Keep a picture of the whole page, for people to look at."""
+        KEPT.mkdir(exist_ok=True)
+        self.page.screenshot(path=KEPT / f"page-{name}.png", full_page=True, caret="initial")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, which reaches loopback only."""
+    with (
+        sync_playwright() as driver,
+        driver.chromium.launch(
+            executable_path=program("chromium", "chromium"), args=SWITCHES
+        ) as browser,
+    ):
+        yield browser
+
+
+@contextmanager
+def window(
+    browser: Browser, address: str, size: dict[str, int] = DESKTOP, scheme: str = "light"
+) -> Iterator[Window]:
+    """A window in which nobody has signed in.
+
+    Parameters
+    ----------
+    scheme
+        light or dark, as the person prefers.
+    """
+    options: dict[str, Any] = {"viewport": size, "color_scheme": scheme}
+    if size is PHONE:
+        options |= {"has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+    context = browser.new_context(**options)
+    try:
+        yield Window(context.new_page(), address)
+    finally:
+        context.close()
+
+
+def invitation_in(said: str) -> str:
+    """The link that a first start prints."""
+    found = re.search(r"https?://\S+/welcome/\S+", said)
+    if found is None:
+        raise LookupError(f"no link in: {said[-500:]}")
+    return found.group()

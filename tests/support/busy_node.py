@@ -1,0 +1,142 @@
+"""A node's tables filled with studies in every state, some of them with hostile words."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import insert
+
+from sij_node.errors import DestinationUnavailable, InternalFault, PairMissing
+from sij_node.jobs import Job, RetryPolicy, State
+from sij_node.record import AnalysisRecord, SeriesUse, UsedNetwork
+from sij_node.store.job_table import JobTable
+from sij_node.store.spool import Spool
+from sij_node.store.tables import instances, jobs
+from sij_node.study import Refusal
+from tests.support.drawn import drawn_study
+from tests.support.job_tables import analysing, made, queued, received
+
+HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
+NETWORKS = tuple(
+    UsedNetwork(name, "0.2.0", digest * 32, "Trained on phantoms, not for clinical use")
+    for name, digest in (("contour", "ab"), ("lesion", "cd"))
+)
+SERIES = (
+    SeriesUse("1.2.3.1", "1", "localiser", 3, "other", False, "not used: a localiser"),
+    SeriesUse("1.2.3.2", "2", "T1 tse cor", 20, "T1", True, "used as T1: TR 550, TE 11 ms"),
+    SeriesUse("1.2.3.3", "3", "STIR cor", 20, "STIR", True, "used as STIR: TR 4200, TE 40 ms"),
+    SeriesUse("1.2.3.4", "4", HOSTILE, 24, "other", False, "not used: axial: 90° from coronal"),
+)
+ONCE = RetryPolicy(max_attempts=1, first_wait_s=1, max_wait_s=1)
+OFTEN = RetryPolicy(max_attempts=9, first_wait_s=60, max_wait_s=60)
+
+
+def a_record(spool: Spool) -> AnalysisRecord:
+    """What an analysis leaves, with its pictures in the spool."""
+    from sij_node.dicom.key_pictures import drawn, key_pictures  # noqa: PLC0415 - loads torch
+
+    study = drawn_study()
+    pictures = key_pictures(study, "ab" * 32)
+    for picture, content in zip(pictures, drawn(study), strict=True):
+        spool.keep_result(content, picture.file_name)
+    return AnalysisRecord(SERIES, tuple(study.findings), NETWORKS, (), pictures)
+
+
+def delivered(table: JobTable, record: AnalysisRecord, study_uid: str = "1.2.10") -> Job:
+    """A study that went all the way."""
+    results = [made(kind, study_uid) for kind in ("seg t1", "seg stir", "scores")]
+    job = analysing(table, study_uid)
+    job = table.store_results(
+        job, results, "PACS", "host:71", "contour 0.2.0, lesion 0.2.0", record=record
+    )
+    job = table.claim_delivery("host:71")
+    for result in results:
+        table.record_delivery(job, result.sop_instance_uid, "PACS", 0, acknowledged=True)
+    return table.delivered(job, "host:71")
+
+
+def rejected(table: JobTable, study_uid: str = "1.2.11") -> Job:
+    """A study without a STIR."""
+    error = PairMissing(
+        "The study has no usable coronal STIR series; a T1 and a STIR are needed. "
+        "Series received: 1.2.3.2 is a T1 (TR 550, TE 11 ms). Send what is missing."
+    )
+    record = AnalysisRecord(series=tuple(replace(one, used=False) for one in SERIES[:2]))
+    return table.reject(analysing(table, study_uid), error, [], "PACS", "host:71", record)
+
+
+def failed(table: JobTable, study_uid: str = "1.2.12") -> Job:
+    """A study that the node could not analyse, for a reason full of markup."""
+    job = analysing(table, study_uid)
+    return table.fail(job, InternalFault(f"The analysis stopped: {HOSTILE}"), ONCE, HOSTILE)
+
+
+def undelivered(table: JobTable, record: AnalysisRecord, study_uid: str = "1.2.13") -> Job:
+    """A study whose destination is silent; the node tries again in a minute."""
+    job = analysing(table, study_uid)
+    table.store_results(
+        job, [made("scores", study_uid)], "PACS", "host:71", "contour 0.2.0", record=record
+    )
+    job = table.claim_delivery("host:71")
+    silent = DestinationUnavailable("PACS at pacs:104 cannot be reached: check that it runs.")
+    return table.fail(job, silent, OFTEN, "host:71")
+
+
+def fill(table: JobTable, spool: Spool) -> dict[State, Job]:
+    """One study in each state that a node has on a busy day."""
+    record = a_record(spool)
+    found = {
+        State.DELIVERED: delivered(table, record),
+        State.REJECTED: rejected(table),
+        State.FAILED: failed(table),
+        State.DELIVERING: undelivered(table, record),
+    }
+    found[State.ANALYSING] = analysing(table, "1.2.14", "host:71")
+    found[State.QUEUED] = queued(table, "1.2.15", priority=7)
+    table.register(received(1, "1.2.16", patient_id=HOSTILE), 5, opens_job=True)
+    found[State.RECEIVING] = table.latest_for("1.2.16", "PACS")
+    found[State.CANCELLED] = table.cancel(queued(table, "1.2.17"), HOSTILE)
+    table.refuse(
+        Refusal(
+            datetime.now(UTC), "<b>EVIL</b>", "192.0.2.7", "", "", 0, f"unknown title {HOSTILE}"
+        )
+    )
+    return found
+
+
+def add_many(table: JobTable, count: int) -> None:
+    """Jobs of the last month, straight into the tables."""
+    now = datetime.now(UTC)
+    states = [State.DELIVERED] * 17 + [State.REJECTED, State.FAILED, State.QUEUED]
+    rows = [_row(number, states[number % len(states)], now) for number in range(count)]
+    images = [
+        vars(received(number, f"9.{number}", source_ae="PACS", patient_id=f"P{number % 900}"))
+        for number in range(count)
+    ]
+    with table.database.writing() as connection:
+        connection.execute(insert(jobs), rows)
+        connection.execute(insert(instances), images)
+
+
+def _row(number: int, state: State, now: datetime) -> dict[str, object]:
+    at = now - timedelta(minutes=4 * number)
+    return {
+        "study_uid": f"9.{number}",
+        "source_ae": "PACS",
+        "state": state.value,
+        "revision": 5,
+        "priority": number % 10,
+        "analysis_attempts": 1,
+        "delivery_attempts": 1,
+        "leased_by": "",
+        "heartbeat": 0,
+        "wait_s": 0.0,
+        "reason": HOSTILE if state is State.FAILED else "",
+        "error_family": "InternalFault" if state is State.FAILED else "",
+        "weights": "contour 0.2.0, lesion 0.2.0",
+        "predecessor_id": None,
+        "created_at": at - timedelta(minutes=1),
+        "changed_at": at,
+        "instances": 40,
+        "priority_by": "",
+        "weights_wanted": "",
+    }

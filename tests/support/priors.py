@@ -1,0 +1,50 @@
+"""Earlier reports for tests: what a node has written of another study of the same patient."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from models.findings import POSITIONS, Finding
+from sij_node.dicom.comparison import EarlierScores
+from sij_node.dicom.earlier import earlier_scores
+from sij_node.dicom.origin import ResultContext, to_part10
+from sij_node.dicom.report import scores_report
+from tests.support.mr import classic_series
+from tests.support.results import context
+
+VALUES = np.zeros((5, 4, 4), np.uint16)
+
+
+def earlier_findings() -> list[Finding]:
+    """As of a year before; the tenth could not be evaluated, and the thresholds were lower."""
+    return [
+        Finding(position, None if index == 9 else (index * 53 % 100) / 100, 0.45)
+        for index, position in enumerate(POSITIONS)
+    ]
+
+
+def earlier_report(
+    study_date: str = "20230301",
+    findings: Sequence[Finding] = (),
+    made_by: ResultContext | None = None,
+    **attributes: str,
+) -> bytes:
+    """The file of a report of all scores; each study date is a study of its own."""
+    images = classic_series(
+        VALUES,
+        f"1.2.9.{study_date}.1",
+        StudyInstanceUID=f"1.2.9.{study_date}",
+        StudyDate=study_date,
+        **attributes,
+    )
+    written = made_by or replace(context(), inputs_sha256=study_date)
+    return to_part10(scores_report(findings or earlier_findings(), images, written), "NODE")
+
+
+def earlier(study_date: str = "20230301", **how: object) -> EarlierScores:
+    """The same, read back."""
+    read = earlier_scores(earlier_report(study_date, **how))
+    if read is None:
+        raise LookupError("the report is none of scores")
+    return read

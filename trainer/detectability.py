@@ -1,0 +1,152 @@
+"""Detectability: how well a simple rule that knows the true geometry tells lesions from none.
+
+The rule looks where a reader would, in the bone beside the joint or in the joint itself, and
+compares what it sees with the marrow of the same bone further away.  Were it always right, the
+phantom would be too easy to say anything about a network; were it near chance, nothing could be
+learnt from it.
+"""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+from scipy.stats import rankdata
+
+from models.findings import POSITIONS, Lesion, Position, Region, Side
+from models.volume import Volume
+from trainer.phantom.anatomy import Joint
+from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
+from trainer.phantom.lesions import D_MM, V_MM, is_iliac
+from trainer.phantom.plan import View
+
+ZONE_LAYERS_MM = np.arange(1.5, 11, 1.5)
+SHALLOW_LAYERS_MM = np.arange(0.5, 4, 1.0)
+MARROW_LAYERS_MM = np.arange(13, 20, 2.0)
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What both sequences show of one joint, relative to the marrow further from it."""
+
+    case: PhantomCase
+    side: Side
+
+    @property
+    def joint(self) -> Joint:
+        """Its true shape."""
+        return self.case.patient.pelvis.joints[self.side]
+
+    def bone(self, name: str, region: Region, layers_mm: _Floats) -> _Floats:
+        """Brightness in one bone beside a quadrant, ``(points, layers)``, 1 for its marrow."""
+        values = self._at(name, region, self._depths(region, layers_mm))
+        marrow = self._at(name, Region.JOINT, self._depths(region, MARROW_LAYERS_MM))
+        return np.asarray(values / max(float(np.nanmedian(marrow)), 1e-6))
+
+    def space(self, name: str) -> _Floats:
+        """Brightness along the middle of the joint space, ``(points, 1)``, 1 for marrow."""
+        marrow = self._at(name, Region.JOINT, np.array([-16.0, -13, 13, 16]))
+        values = self._at(name, Region.JOINT, np.array([0.0]))
+        return np.asarray(values / max(float(np.nanmedian(marrow)), 1e-6))
+
+    def _depths(self, region: Region, layers_mm: _Floats) -> _Floats:
+        below = self.joint.space_mm / 2 + self.joint.cortex_mm + layers_mm
+        return below if is_iliac(region) else -below
+
+    def _at(self, name: str, region: Region, across_mm: _Floats) -> _Floats:
+        inside = self.case.patient.quadrants[self.side].of(region)
+        row, column = np.nonzero(inside)
+        keep = slice(None, None, 3)
+        d, v = (axis.astype(np.float64) for axis in (D_MM[row][keep], V_MM[column][keep]))
+        x = self.joint.distance_from_midline(d, v)[:, None] + across_mm / self.joint.steepness
+        shape = x.shape
+        points = np.stack(
+            [
+                self.joint.sign * x,
+                np.broadcast_to(d[:, None], shape),
+                np.broadcast_to(v[:, None], shape),
+            ],
+            axis=-1,
+        )
+        return _sampled(self._volume(name), self._view(name), points)
+
+    def _volume(self, name: str) -> Volume:
+        return self.case.t1 if name == "t1" else self.case.stir
+
+    def _view(self, name: str) -> View:
+        return self.case.patient.t1 if name == "t1" else self.case.patient.stir
+
+
+def _sampled(volume: Volume, view: View, points: _Floats) -> _Floats:
+    """Brightness at points of the pelvis frame; NaN outside the image."""
+    at = np.moveaxis(volume.to_indices(view.pose.to_patient(points)), -1, 0)
+    return np.asarray(map_coordinates(volume.voxels, at, order=1, mode="constant", cval=np.nan))
+
+
+def expert_score(seen: Seen, position: Position) -> float:
+    """The simple rule's confidence that a lesion is there; only its order among cases counts."""
+    lesion, region = position.head.lesion, position.head.region
+    if lesion is Lesion.OEDEMA:
+        return _excess(seen.bone("stir", region, ZONE_LAYERS_MM), 1.25)
+    if lesion is Lesion.FATTY_LESION:
+        return _excess(seen.bone("t1", region, ZONE_LAYERS_MM), 1.15)
+    if lesion is Lesion.EROSION:
+        return _lack(seen.bone("t1", region, SHALLOW_LAYERS_MM), 0.7)
+    if lesion is Lesion.SCLEROSIS:
+        quadrants = (Region.UPPER_ILIUM, Region.LOWER_ILIUM)
+        return sum(_lack(seen.bone("t1", one, ZONE_LAYERS_MM), 0.7) for one in quadrants)
+    return _excess(seen.space("t1"), 0.75)
+
+
+def _excess(values: _Floats, above: float) -> float:
+    return float(np.nan_to_num(np.nanmean(np.clip(values - above, 0, None)))) if values.size else 0
+
+
+def _lack(values: _Floats, below: float) -> float:
+    return float(np.nan_to_num(np.nanmean(np.clip(below - values, 0, None)))) if values.size else 0
+
+
+def auc(scores: _Floats, positive: NDArray[np.bool_]) -> float:
+    """Area under the ROC curve; NaN where one of both classes is missing."""
+    yes, no = int(positive.sum()), int((~positive).sum())
+    if not yes or not no:
+        return float("nan")
+    return float((rankdata(scores)[positive].sum() - yes * (yes + 1) / 2) / (yes * no))
+
+
+def detectability(
+    out: Annotated[Path | None, typer.Option(help="File to write the table into, as JSON.")] = None,
+    cases: Annotated[int, typer.Option(help="How many patients.")] = 60,
+    first_seed: Annotated[int, typer.Option(help="Seed of the first.")] = 700_000,
+    style: Annotated[str, typer.Option(help="plain, plausible, randomised or any.")] = "plausible",
+    disease: Annotated[str, typer.Option(help="early, mixed, advanced, balanced.")] = "balanced",
+) -> None:
+    """Measure how well a simple rule with the true geometry finds each lesion of the phantom."""
+    options = PhantomOptions(style=style, disease=disease)
+    scores, truth = defaultdict(list), defaultdict(list)
+    for seed in range(first_seed, first_seed + cases):
+        case = make_case(seed, options)
+        if not case.lesions_readable:
+            continue
+        for position in POSITIONS:
+            lesion = position.head.lesion
+            scores[lesion].append(expert_score(Seen(case, position.side), position))
+            truth[lesion].append(case.severity[position] > 0)
+    table = {
+        str(lesion): {
+            "positions": len(truth[lesion]),
+            "positive": int(np.sum(truth[lesion])),
+            "auc": round(auc(np.array(scores[lesion]), np.array(truth[lesion])), 3),
+        }
+        for lesion in Lesion
+    }
+    typer.echo(json.dumps(table, indent=1))
+    if out is not None:
+        out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
