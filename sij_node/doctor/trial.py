@@ -102,7 +102,8 @@ class _Node:
 
     def _last(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else "nothing."
+        told = [line for line in lines if line.startswith("sij-node:")]  # meant for people
+        return (told or lines or ["nothing."])[-1]
 
 
 @contextmanager
