@@ -27,7 +27,7 @@ from sij_node.network.sender import Sender
 
 STUDY = Path(__file__).parent / "study.zip"
 NODE, DESTINATION, HERE = "DOCTOR_NODE", "DOCTOR_PACS", "127.0.0.1"
-START_LIMIT_S = 120.0
+START_LIMIT_S = 300.0
 STOP_LIMIT_S = 45.0
 LOOK_S = 0.2
 EXPECTED = 3
