@@ -82,7 +82,10 @@ def batches(
     shown = round(size * SHARE_WITH_JOINT)
     while True:
         chosen = torch.cat(
-            [_some(with_joint, shown, generator), _some(without, size - shown, generator)]
+            [
+                _some(with_joint if len(with_joint) else without, shown, generator),
+                _some(without if len(without) else with_joint, size - shown, generator),
+            ]
         )
         images = stock.images[chosen].float().unsqueeze(1) / GREY_PER_UNIT
         moves, flipped = random_moves(size, movement, generator)

@@ -251,7 +251,15 @@ def scores_of(connection: Connection, job: Job, patient: Patient) -> tuple[Resul
     query = (
         select(results)
         .join(jobs, jobs.c.job_id == results.c.job_id)
-        .where(jobs.c.study_uid.in_(theirs), results.c.kind == "scores", results.c.file_name != "")
+        .where(
+            jobs.c.study_uid.in_(theirs),
+            results.c.kind == "scores",
+            results.c.file_name != "",
+            exists().where(
+                deliveries.c.result_uid == results.c.sop_instance_uid,
+                deliveries.c.state.not_in([GIVEN_UP, KEPT_BACK]),
+            ),
+        )
     )
     if not patient.issuer:
         query = query.where(jobs.c.source_ae == job.source_ae)
