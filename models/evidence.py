@@ -25,6 +25,9 @@ from models.lesion_resnet34 import (
     zone_of_head,
 )
 
+LEAST_SHARE = 0.5
+"""Of the most that a slice says for a lesion; from there on a slice counts as showing it."""
+
 SHARPNESS = 3
 """Power of the activation with which a pixel draws the point to itself."""
 
@@ -126,6 +129,28 @@ def _in_zone(seen: SequenceFeatures, zone: int, weights: Tensor) -> Evidence:
 def _spoken(features: Tensor, factors: Tensor) -> Tensor:
     """Channels ``(c, slices, h, w)`` summed with the factors ``(slices, c)`` of each slice."""
     return torch.einsum("cshw,sc->shw", features, factors)
+
+
+def slices_that_speak(evidence: Evidence, least: float = LEAST_SHARE) -> frozenset[int]:
+    """Slices of one sequence that speak for a lesion about as much as the one that does most.
+
+    Parameters
+    ----------
+    evidence
+        Of one sequence.
+    least
+        Share of the most that a slice adds to the logit.
+
+    Returns
+    -------
+    frozenset
+        Numbers counted from the first slice that was looked at; empty where none speaks for it.
+    """
+    added = evidence.of_slices
+    most = float(added.max())
+    if most <= 0:
+        return frozenset()
+    return frozenset(int(number) for number in (added >= least * most).nonzero())
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,8 @@ def _by_lesion(findings: Sequence[Finding]) -> Mapping[Lesion, Count]:
 
 
 SlicesSeen = Mapping[Position, frozenset[int]]
-"""On which slices each present lesion shows. T1 and STIR must be counted on the same slices."""
+"""On which slices each present lesion shows, as `models.evidence.slices_that_speak` tells of one
+sequence: STIR for oedema, T1 for the others, so that all slices of a lesion are of one series."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ _MARGIN_PX, _STRIDE_PX, _REACH_PX = 12, 3, 10.0
 """Fields are compared this far around the routes, at every third pixel, mostly near them."""
 
 _SHORTEST_PX = 4.0
+_SAME_ENDS_PX = 8.0
+_DISTRUST = 3.0
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,8 @@ def contours_from_maps(maps: Maps, rules: WalkRules) -> tuple[WalkedContour, ...
     -------
     tuple of WalkedContour
         One for each slice and side where the joint is present, by slice. The quality is the
-        geometric mean of the heatmaps' peaks, halved where the walk did not arrive.
+        geometric mean of the heatmaps' peaks, less where other routes are likely too, where the
+        line's own field differs from the one that was seen, and where the walk did not arrive.
     """
     slices, _, size, _ = maps.shape
     joints = maps.reshape(slices * len(SIDES), CHANNELS_PER_JOINT, size, size)
@@ -148,10 +151,11 @@ def contours_from_maps(maps: Maps, rules: WalkRules) -> tuple[WalkedContour, ...
     for joint, tried in groupby(zip(routes, paths, strict=True), key=lambda one: one[0].joint):
         field = joints[joint, [FIELD_ROW, FIELD_COLUMN]]
         ways = list(tried)
-        if not rules.fallback and all(path is None for _, path in ways):
+        walked = any(path is not None for _, path in ways)
+        if not (walked or rules.fallback):
             continue
-        line, walked = _best(field, ways, rules)
-        quality = float(np.sqrt(certainty[joint])) * (1.0 if walked else 0.5)
+        line, trust = _best(field, ways, rules)
+        quality = float(np.sqrt(certainty[joint])) * trust
         slice_index, side = divmod(joint, len(SIDES))
         contours.append(WalkedContour(slice_index, SIDES[side], line, quality, walked))
     return tuple(contours)
@@ -196,24 +200,35 @@ def _routes(joints: Maps, present: NDArray[np.intp], rules: WalkRules) -> list[R
 
 def _best(
     field: Maps, tried: Sequence[tuple[Route, Points | None]], rules: WalkRules
-) -> tuple[Points, bool]:
-    """The line of the best of a joint's routes that were walked, and whether there is one.
+) -> tuple[Points, float]:
+    """The line of the best of a joint's routes that were walked, and how far to trust it.
 
-    Where no walk arrived, the ridge between the highest peaks is taken.
+    Where no walk arrived, the ridge between the highest peaks is taken, with half the trust.
     """
     walked = [
         (route, evenly_spaced(path, rules.points)) for route, path in tried if path is not None
     ]
     if not walked:
         surest = max((route for route, _ in tried), key=lambda route: route.heat)
-        return evenly_spaced(geodesic(field, surest.source, surest.sink), rules.points), False
+        ridge = evenly_spaced(geodesic(field, surest.source, surest.sink), rules.points)
+        return ridge, 0.5 * _trust(disagreement(field, ridge[None])[0])
     lines = np.array([line for _, line in walked])
-    if len(lines) == 1:
-        return lines[0], True
+    apart = disagreement(field, lines)
     heats = np.array([route.heat for route, _ in walked])
     lengths = np.linalg.norm(np.diff(lines, axis=1), axis=2).sum(axis=1)
     score = np.log(np.maximum(heats, 1e-4)) + rules.length_bonus * lengths
-    return lines[int(np.argmax(score - rules.agreement * disagreement(field, lines)))], True
+    score -= rules.agreement * apart
+    best = int(np.argmax(score))
+    off = np.abs(lines[:, [0, -1]] - lines[best, [0, -1]]).max(axis=(1, 2))
+    likely = np.exp(score - score[best])
+    return lines[best], float(likely[off < _SAME_ENDS_PX].sum() / likely.sum()) * _trust(
+        apart[best]
+    )
+
+
+def _trust(apart: float) -> float:
+    """1 for a line whose own field is the one that was seen, less the more they differ."""
+    return float(np.exp(-_DISTRUST * apart))
 
 
 def disagreement(field: Maps, lines: Points) -> NDArray[np.float64]:

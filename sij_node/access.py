@@ -112,12 +112,12 @@ class Access:
 
     def set_role(self, name: str, role: Role, who: str) -> None:
         """Give somebody another role; raises `UnknownUser`."""
-        known = checked_name(name)
+        known = _another(checked_name(name), who)
         self.table.set_role(known, role, self._change(who, "set role", f"user {known}", role.value))
 
     def disable(self, name: str, who: str) -> None:
         """Shut somebody out at once: sessions and tokens end; raises `UnknownUser`."""
-        known = checked_name(name)
+        known = _another(checked_name(name), who)
         self.table.set_disabled(known, True, self._change(who, "disable user", f"user {known}"))
 
     def enable(self, name: str, who: str) -> None:
@@ -347,6 +347,15 @@ class Access:
                 f"Too many attempts failed. Wait {max(waits):.0f} seconds and try again.",
                 max(waits),
             )
+
+
+def _another(name: str, who: str) -> str:
+    """A name that is not one's own: nobody can shut themselves out by mistake."""
+    if name == who:
+        raise AccountUnusable(
+            "You cannot disable yourself or change your own role. Ask another administrator."
+        )
+    return name
 
 
 def _spent() -> AccountUnusable:

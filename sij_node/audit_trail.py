@@ -70,14 +70,14 @@ class AuditTrail:
         self.node = node
         self._reporter = reporter
         self._sinks = sinks
-        self._patient = patient
+        self.patient = patient
 
     def record(self, message: Message) -> None:
         """Write a message to wherever the site wants it. Never raises, from any thread."""
         if not self._sinks:
             return
         at = datetime.now(UTC)
-        xml = as_xml(message, self._reporter, at, self._patient)
+        xml = as_xml(message, self._reporter, at, self.patient)
         for sink in self._sinks:
             sink.put(message, xml, at)
 
@@ -190,6 +190,7 @@ class Syslog:
         self._waiting: deque[bytes] = deque(maxlen=HELD)
         self._there_is_more = threading.Condition()
         self._is_closing = False
+        self._is_overflowing = False
         self._connection: socket.socket | None = None
         self._wait_s = 0.0
         self._thread = threading.Thread(target=self._send_all, name="audit", daemon=True)
@@ -198,6 +199,9 @@ class Syslog:
     def put(self, message: Message, xml: str, at: datetime) -> None:
         """Queue a message."""
         with self._there_is_more:
+            if len(self._waiting) == HELD and not self._is_overflowing:
+                log.error("audit not sent", address=self._to[0], reason=f"{HELD} messages wait")
+            self._is_overflowing = len(self._waiting) == HELD
             self._waiting.append(syslog_message(message.outcome, xml, at))
             self._there_is_more.notify()
 

@@ -26,7 +26,7 @@ from sij_node.access import Access
 from sij_node.accounts import Role
 from sij_node.admin import Admin
 from sij_node.config import Config, load_config
-from sij_node.errors import DestinationUnavailable, NodeError
+from sij_node.errors import ConfigurationInvalid, DestinationUnavailable, NodeError
 from sij_node.jobs import Job, State
 from sij_node.logs import configure_logging
 from sij_node.teaching import teaching_case
@@ -194,6 +194,17 @@ def changes(
 def version() -> None:
     """Print the version."""
     print(__version__)  # noqa: T201
+
+
+@app.command("try-alarms")
+def try_alarms(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Send a trial notice by every way of [alarms]."""
+    told = node.tell_trial(load_config(config))
+    if not told:
+        raise ConfigurationInvalid(
+            f"{config} sets up neither [alarms.email] nor [alarms.webhook]; nobody is told."
+        )
+    Console().print(f"Sent by {' and '.join(told)}.")
 
 
 @jobs_app.command("list")

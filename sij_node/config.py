@@ -6,8 +6,9 @@ Unknown keys are errors, units end the name, and what a site must decide has no 
 import ipaddress
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar, get_args
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -39,6 +40,10 @@ AETitle = Annotated[
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+Hour = Annotated[float, Field(ge=0, le=24)]
+MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s<>,]+@[^@\s<>,]+$")]
+Weekday = Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
 
 
 def _network(text: str) -> str:
@@ -319,6 +324,72 @@ class MetricsConfig(Section):
     """The same answer is given to everybody for this long."""
 
 
+def _time_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"{name} is no time zone; write it as Europe/Berlin or UTC")
+    return name
+
+
+class EmailConfig(Section):
+    """[alarms.email] Where mails go, and the server that takes them."""
+
+    host: str
+    port: Port = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """none: only for a server on this machine or a closed network."""
+    user: str = ""
+    password_file: Path | None = None
+    """Holds the password of `user`."""
+    sender: MailAddress
+    to: tuple[MailAddress, ...] = Field(min_length=1)
+    ca: Path | None = None
+    """PEM. Who signed the server's certificate; without it, whom the system trusts."""
+
+    @model_validator(mode="after")
+    def _passwords_are_not_sent_in_the_clear(self) -> Self:
+        if self.user and self.security == "none":
+            raise ValueError("a password needs security = starttls or tls")
+        if bool(self.user) is not (self.password_file is not None):
+            raise ValueError("user and password_file go together")
+        return self
+
+
+class WebhookConfig(Section):
+    """[alarms.webhook] A program that is told by a signed POST."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^/@\s]+(/\S*)?$")]
+    secret_file: Path
+    """Holds what the posts are signed with."""
+    ca: Path | None = None
+    """PEM. Who signed the program's certificate; without it, whom the system trusts."""
+
+
+class AlarmsConfig(Section):
+    """[alarms] Who is told when something is wrong, and when; [health] says what is wrong."""
+
+    settle_minutes: Annotated[float, Field(ge=0)] = 2
+    """Only what lasts this long is told, and over is only what stays away as long."""
+    remind_hours: Annotated[float, Field(gt=0)] = 24
+    """What still stands is told again after this time."""
+    silent_sender_hours: Annotated[float, Field(ge=0)] = 0
+    """Working hours without a study from a sender that has sent before; 0 for never."""
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    working_days: tuple[Weekday, ...] = ("Mon", "Tue", "Wed", "Thu", "Fri")
+    working_hours: tuple[Hour, Hour] = (8, 18)
+    drift: bool = True
+    """Whether a sender whose studies have changed is told."""
+    patient_data: bool = False
+    """Whether notices of failed jobs name the patient and the study."""
+    email: EmailConfig | None = None
+    webhook: WebhookConfig | None = None
+
+    @model_validator(mode="after")
+    def _hours_are_in_order(self) -> Self:
+        if not self.working_hours[0] < self.working_hours[1]:
+            raise ValueError("working_hours: the first must be before the second")
+        return self
+
+
 def _syslog_address(url: str) -> str:
     parts = urlsplit(url)
     if url and (parts.scheme not in ("udp", "tcp", "tls") or not parts.hostname or not parts.port):
@@ -372,6 +443,7 @@ class Config(Section):
     spool: SpoolConfig = SpoolConfig()
     web: WebConfig = WebConfig()
     health: HealthConfig = HealthConfig()
+    alarms: AlarmsConfig = AlarmsConfig()
     audit: AuditConfig = AuditConfig()
     metrics: MetricsConfig = MetricsConfig()
 
@@ -486,12 +558,17 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
     listener, tls = config.listener, config.listener.tls
     if tls is not None:
         listener = listener.model_copy(update={"tls": _below(base, tls)})
+    told = {
+        "email": config.alarms.email and _below(base, config.alarms.email),
+        "webhook": config.alarms.webhook and _below(base, config.alarms.webhook),
+    }
     changed = {
         "node": node,
         "listener": listener,
         "worker": worker,
         "weights": tuple(_below(base, one) for one in config.weights),
         "web": web,
+        "alarms": config.alarms.model_copy(update=told),
         "audit": _below(base, config.audit),
         "metrics": _below(base, config.metrics),
     }

@@ -98,6 +98,10 @@ class DestinationUnavailable(TemporarilyUnavailable):
     """A destination refused, aborted or did not answer."""
 
 
+class NoticeNotSent(TemporarilyUnavailable):
+    """A mail or a webhook's post was not taken; what it tells stays to be told."""
+
+
 class DestinationRefused(DestinationUnavailable):
     """A destination rejected the association."""
 
@@ -180,6 +184,10 @@ class PeerSilent(AssociationEnded):
 
 class PeerGone(AssociationEnded):
     """The connection was closed or reset, or the peer aborted."""
+
+
+class HandshakeRefused(PeerGone):
+    """A TLS handshake failed over certificates, versions or ciphers, not because somebody left."""
 
 
 class InternalFault(NodeError):

@@ -24,6 +24,7 @@ KEYS = frozenset(
         "associations",
         "attempt",
         "bytes",
+        "channel",
         "destination",
         "device",
         "error",

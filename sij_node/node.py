@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,6 +18,7 @@ import structlog
 from sij_node.access import Access
 from sij_node.accounts import SessionLimits
 from sij_node.admin import Admin
+from sij_node.alarms import Kind, Line
 from sij_node.analysis_process import AnalysisProcess
 from sij_node.audit import application_activity
 from sij_node.audit_trail import AuditTrail, open_trail
@@ -25,8 +26,8 @@ from sij_node.checkup import Checkup, check_up
 from sij_node.config import Config, DeliveryConfig, PeerConfig, RetryConfig
 from sij_node.courier import Courier
 from sij_node.dicom.scanner import IMAGE_CLASSES
-from sij_node.errors import ConfigurationInvalid
-from sij_node.health import Process, Role
+from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable, DestinationUnavailable
+from sij_node.health import Process, Role, Verdict
 from sij_node.jobs import RetryPolicy
 from sij_node.network.calling import Caller
 from sij_node.network.folder import contents_of
@@ -34,6 +35,7 @@ from sij_node.network.listener import Listener
 from sij_node.network.reception import Reception
 from sij_node.network.sender import Sender, Sent
 from sij_node.network.witness import Witness
+from sij_node.notices import channels_of
 from sij_node.priors import PriorSearch
 from sij_node.readiness import Readiness, readiness_of
 from sij_node.schedule import Errand, Schedule
@@ -54,6 +56,7 @@ from sij_node.store.secret_key import secret_key
 from sij_node.store.spool import Spool, instance_file_name
 from sij_node.study import ReceivedInstance, Registration
 from sij_node.visitors import Arrivals, Departures
+from sij_node.watchman import LOOK_S, Watchman
 from sij_node.worker import Worker
 
 if TYPE_CHECKING:
@@ -131,7 +134,12 @@ def listen(config: Config, stop: threading.Event) -> None:
             reception = _reception(config, store, arrivals)
             listener = Listener(config.listener, config.node.ae_title, config.peer, reception)
             me = this_process(Role.LISTENER)
-            schedule = _schedule(config, store, _signs_of_life(store, me, book))
+            watchman = Watchman(config, store.table.database, store.spool, channels_of(config))
+            errands = (
+                *_signs_of_life(store, me, book),
+                Errand("tell people what is wrong", LOOK_S, watchman.look),
+            )
+            schedule = _schedule(config, store, errands)
             listener.start()
             schedule.start()
             try:
@@ -240,8 +248,8 @@ def work(config: Config, stop: threading.Event) -> None:
         ThreadPoolExecutor(1, "courier") as threads,
     ):
         book = ContactBook(store.contacts)
-        worker = _worker(config, store, me.name, stop)
         departures = Departures(book, trail, store.patient_of)
+        worker = _worker(config, store, me.name, stop, departures)
         delivering = threads.submit(_courier(config, store, me.name, stop, departures).run)
         delivering.add_done_callback(lambda _: stop.set())
         with beating(store.processes, lambda: worker.described(me), book.write):
@@ -253,7 +261,9 @@ def work(config: Config, stop: threading.Event) -> None:
     log.info("worker stopped", worker=me.name)
 
 
-def _worker(config: Config, store: Store, name: str, stop: threading.Event) -> Worker:
+def _worker(
+    config: Config, store: Store, name: str, stop: threading.Event, departures: Departures
+) -> Worker:
     return Worker(
         name,
         store.table,
@@ -262,13 +272,15 @@ def _worker(config: Config, store: Store, name: str, stop: threading.Event) -> W
         config.worker.lease_s,
         stop,
         config.shadow_titles,
-        _priors(config, store).priors_for,
+        _priors(config, store, departures).priors_for,
     )
 
 
-def _priors(config: Config, store: Store) -> PriorSearch:
+def _priors(config: Config, store: Store, departures: Departures) -> PriorSearch:
     caller = Caller(config.node.ae_title, config.delivery, config.listener.tls)
-    return PriorSearch(store.table, store.spool, caller, config.peer_titled, config.priors)
+    return PriorSearch(
+        store.table, store.spool, caller, config.peer_titled, config.priors, departures.asked
+    )
 
 
 def analyse_in_child(pipe: Connection, config: Config) -> None:
@@ -335,17 +347,32 @@ def web_parts(config: Config, store: Store, trail: AuditTrail) -> "Parts":
     from sij_node.web.parts import Parts  # noqa: PLC0415
 
     metrics = Metrics(config, store.table, store.contacts, store.spool)
+    sender = Sender(config.node.ae_title, config.delivery, config.listener.tls)
     return Parts(
         config=config,
         admin=partial(Admin.of, config, store.table),
         access=_access(config, store, trail),
         spool=store.spool,
-        echo=Sender(config.node.ae_title, config.delivery, config.listener.tls).echo,
+        echo=partial(_echo, sender, ContactBook(store.contacts)),
         clock=_now,
         key=secret_key(config.node.data_folder),
         record=trail.record,
         routers=(metrics_router(metrics.text, config.metrics),),
     )
+
+
+def _echo(sender: Sender, book: ContactBook, peer: PeerConfig) -> None:
+    """C-ECHO to a peer; whether it answered is noted among the contacts."""
+    error = ""
+    try:
+        sender.echo(peer)
+    except DestinationUnavailable as unavailable:
+        error = str(unavailable)
+        raise
+    finally:
+        book.echo_sent(peer.ae_title, error)
+        with suppress(DatabaseUnavailable):
+            book.write()
 
 
 def serve_page(config: Config, stop: threading.Event, announce: Callable[[str], None]) -> None:
@@ -385,6 +412,22 @@ def _now() -> datetime:
 
 
 # ---- trying things out -------------------------------------------------------------------------
+
+
+def tell_trial(config: Config) -> tuple[str, ...]:
+    """Send a trial notice by every channel; returns their names.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If a password, a secret or a certificate cannot be read.
+    NoticeNotSent
+    """
+    line = Line(Kind.NEW, Verdict.OK, "A trial: nothing is wrong.", "Nothing has to be done.")
+    channels = channels_of(config)
+    for channel in channels:
+        channel.send((line,))
+    return tuple(channel.name for channel in channels)
 
 
 def send_folder(folder: Path, receiver: str, called: str, calling: str) -> Iterator[Sent]:

@@ -30,7 +30,7 @@ from sij_node.errors import (
     SpoolUnavailable,
 )
 from sij_node.jobs import Job, Result
-from sij_node.network.archive import ArchiveSearch, Deadline
+from sij_node.network.archive import ArchiveSearch, Asked, Deadline, unheard
 from sij_node.network.calling import Caller
 from sij_node.store.job_table import JobTable
 from sij_node.store.reading import read_header
@@ -76,6 +76,8 @@ class PriorSearch:
     ----------
     peer_titled
         The system that sent a study.
+    asked
+        Told of each question to an archive.
     """
 
     def __init__(
@@ -85,7 +87,9 @@ class PriorSearch:
         caller: Caller,
         peer_titled: Callable[[str], PeerConfig | None],
         limits: PriorsConfig,
+        asked: Asked = unheard,
     ) -> None:
+        self._asked = asked
         self._table = table
         self._spool = spool
         self._caller = caller
@@ -143,7 +147,7 @@ class PriorSearch:
     def _collect_from(self, peer: PeerConfig, collected: _Collected) -> None:
         """What an archive has."""
         deadline = Deadline(self._limits.limit_s)
-        search = ArchiveSearch(self._caller, peer, deadline, self._limits.most_studies)
+        search = ArchiveSearch(self._caller, peer, deadline, self._limits.most_studies, self._asked)
         with _told(collected):
             reports = search.reports(collected.patient, collected.studied)
             fetch = search.get if peer.priors == "get" else partial(self._moved, search)

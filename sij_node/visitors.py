@@ -1,7 +1,12 @@
 """The visitors' book: what is seen of peers goes into contacts, counts and the audit trail."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import deepcopy
+
+from pydicom.dataset import Dataset
+from pydicom.uid import ImplicitVRLittleEndian
+from pynetdicom.dsutils import encode
 
 from sij_node.audit import (
     Alert,
@@ -9,10 +14,12 @@ from sij_node.audit import (
     Subject,
     begin_transferring,
     instances_transferred,
+    query,
     security_alert,
 )
 from sij_node.audit_trail import AuditTrail
 from sij_node.config import PeerConfig
+from sij_node.errors import DatabaseUnavailable
 from sij_node.network.dimse import Status
 from sij_node.network.pdu import Rejection
 from sij_node.network.witness import Brought, Origin, SendingWitness, Witness
@@ -46,6 +53,11 @@ class Arrivals(Witness):
         self._trail = trail
         self._peers = frozenset(peers)
         self._audit_accepted = audit_accepted
+
+    def unsecured(self, caller: Origin, reason: str) -> None:
+        """Audit that somebody could not show who they are."""
+        self._book.count(Counted.REFUSALS, UNKNOWN, "TLS handshake refused")
+        self._alert(caller, reason, is_failure=True)
 
     def accepted(self, caller: Origin) -> None:
         """Note that a peer was let in."""
@@ -104,7 +116,7 @@ class Departures(SendingWitness):
 
     def begun(self, study_uid: str, peer: PeerConfig) -> None:
         """Audit that results are about to be sent."""
-        study = Subject(study_uid, self._patient_of(study_uid))
+        study = self._subject(study_uid, {})
         self._trail.record(begin_transferring(self._trail.node, _destination(peer), study))
 
     def answered(self, peer: PeerConfig, status: int | None) -> None:
@@ -118,9 +130,25 @@ class Departures(SendingWitness):
         """Audit what was taken, and apart from it what was refused."""
         for objects, failure in ((taken, ""), (refused, "refused by the destination")):
             if objects:
-                study = Subject(study_uid, self._patient_of(study_uid), objects)
+                study = self._subject(study_uid, objects)
                 ends = self._trail.node, _destination(peer)
                 self._trail.record(instances_transferred(*ends, study, failure))
+
+    def asked(self, peer: PeerConfig, sop_class_uid: str, question: Dataset) -> None:
+        """Audit a question to an archive; its patient is hidden where a site wants that."""
+        told = deepcopy(question)
+        if question.get("PatientID"):
+            told.PatientID = self._trail.patient(question.PatientID)
+        identifier = encode(told, is_implicit_vr=True, is_little_endian=True) or b""
+        ends = self._trail.node, _destination(peer)
+        self._trail.record(query(*ends, sop_class_uid, identifier, ImplicitVRLittleEndian))
+
+    def _subject(self, study_uid: str, objects: Mapping[str, int]) -> Subject:
+        """The study; without its patient when the database does not answer now."""
+        try:
+            return Subject(study_uid, self._patient_of(study_uid), objects)
+        except DatabaseUnavailable:
+            return Subject(study_uid, "", objects)
 
 
 def _party(caller: Origin) -> Application:

@@ -1,14 +1,23 @@
-"""How long one study takes, stage by stage: ``python -m trainer benchmark``."""
+"""How long one study takes, stage by stage: ``python -m trainer benchmark``.
+
+Delineation is timed apart: the network against the arithmetic it does, and the walk.
+"""
 
 import statistics
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
+from torch.utils.flop_counter import FlopCounterMode
 
 from models.analyser import Analyser
-from trainer.phantom.case import PhantomOptions, make_case
+from models.contour_maps import contour_maps
+from models.preprocess import canonical, network_slices
+from models.walk import contours_from_maps
+from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
 
 
 def benchmark(
@@ -25,3 +34,48 @@ def benchmark(
         print(f"{stage}: {statistics.median(run[stage] for run in runs):.2f} s")
     total = statistics.median(sum(run.values()) for run in runs)
     print(f"all: {total:.2f} s on {analyser.device} with {torch.get_num_threads()} threads")
+    print(_delineation(analyser, case, repeats))
+
+
+def _delineation(analyser: Analyser, case: PhantomCase, repeats: int) -> str:
+    """Contours per second, network and walk apart, and the network's arithmetic floor."""
+    volumes = [network_slices(canonical(volume)) for volume in (case.t1, case.stir)]
+    rules, network = analyser.walk_rules, analyser.contour
+    maps = [contour_maps(network, images, rules.mirrored).numpy() for images in volumes]
+    contours = sum(len(contours_from_maps(one, rules)) for one in maps)
+    seeing_s = _median_s(
+        lambda: [contour_maps(network, images, rules.mirrored) for images in volumes], repeats
+    )
+    walking_s = _median_s(lambda: [contours_from_maps(one, rules) for one in maps], repeats)
+    with FlopCounterMode(display=False) as counter:
+        contour_maps(network, volumes[0][:1], rules.mirrored)
+    gflop = counter.get_total_flops() * sum(map(len, volumes)) / 1e9
+    rate = _convolution_gflops(analyser.device, repeats)
+    return (
+        f"delineation: {contours} contours, {contours / (seeing_s + walking_s):.0f} a second; "
+        f"network {seeing_s:.3f} s for {gflop:.0f} GFLOP (floor {gflop / rate:.3f} s at "
+        f"{rate:.0f} GFLOP/s), walk {walking_s:.3f} s"
+    )
+
+
+def _convolution_gflops(device: torch.device, repeats: int) -> float:
+    """What plain 3 × 3 convolutions in single precision reach here."""
+    images = torch.rand(8, 64, 112, 112, device=device).to(memory_format=torch.channels_last)
+    convolution = torch.nn.Conv2d(64, 64, 3, padding=1).to(device)
+    convolution.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.inference_mode():
+        taken_s = _median_s(lambda: convolution(images), repeats)
+    return 2 * 64 * 64 * 9 * images[:, :1].numel() / taken_s / 1e9
+
+
+def _median_s(work: Callable[[], object], repeats: int) -> float:
+    taken = []
+    for _ in range(repeats + 1):
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        begun = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - begun)
+    return statistics.median(taken[1:])

@@ -16,6 +16,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
+from scipy.spatial import cKDTree
 from scipy.stats import rankdata
 
 from models.findings import POSITIONS, Lesion, Position, Region, Side
@@ -26,8 +27,10 @@ from trainer.phantom.lesions import D_MM, V_MM, is_iliac
 from trainer.phantom.plan import View
 
 ZONE_LAYERS_MM = np.arange(1.5, 11, 1.5)
-SHALLOW_LAYERS_MM = np.arange(0.5, 4, 1.0)
+SURFACE_LAYERS_MM, DEEP_LAYERS_MM = np.arange(-0.5, 2.6, 0.5), np.arange(4, 8.1, 0.5)
 MARROW_LAYERS_MM = np.arange(13, 20, 2.0)
+PATCH_MM = 2.6
+"""An erosion is looked for in patches of the surface of this radius."""
 
 _Floats = NDArray[np.float64]
 
@@ -56,15 +59,22 @@ class Seen:
         values = self._at(name, Region.JOINT, np.array([0.0]))
         return np.asarray(values / max(float(np.nanmedian(marrow)), 1e-6))
 
+    def patches(self, region: Region) -> list[list[int]]:
+        """For each point of a quadrant's surface, the points around it."""
+        places = np.stack(self._places(region), axis=1)
+        return list(cKDTree(places).query_ball_point(places, PATCH_MM)) if len(places) else []
+
+    def _places(self, region: Region) -> tuple[_Floats, _Floats]:
+        """Every third point of a quadrant's surface map, in the pelvis frame."""
+        row, column = np.nonzero(self.case.patient.quadrants[self.side].of(region))
+        return D_MM[row][::3].astype(np.float64), V_MM[column][::3].astype(np.float64)
+
     def _depths(self, region: Region, layers_mm: _Floats) -> _Floats:
         below = self.joint.space_mm / 2 + self.joint.cortex_mm + layers_mm
         return below if is_iliac(region) else -below
 
     def _at(self, name: str, region: Region, across_mm: _Floats) -> _Floats:
-        inside = self.case.patient.quadrants[self.side].of(region)
-        row, column = np.nonzero(inside)
-        keep = slice(None, None, 3)
-        d, v = (axis.astype(np.float64) for axis in (D_MM[row][keep], V_MM[column][keep]))
+        d, v = self._places(region)
         x = self.joint.distance_from_midline(d, v)[:, None] + across_mm / self.joint.steepness
         shape = x.shape
         points = np.stack(
@@ -96,13 +106,27 @@ def expert_score(seen: Seen, position: Position) -> float:
     if lesion is Lesion.OEDEMA:
         return _excess(seen.bone("stir", region, ZONE_LAYERS_MM), 1.25)
     if lesion is Lesion.FATTY_LESION:
-        return _excess(seen.bone("t1", region, ZONE_LAYERS_MM), 1.15)
+        t1, stir = (seen.bone(name, region, ZONE_LAYERS_MM) for name in ("t1", "stir"))
+        return _excess(np.log(np.maximum(t1, 0.05) / np.maximum(stir, 0.05)), 0.3)
     if lesion is Lesion.EROSION:
-        return _lack(seen.bone("t1", region, SHALLOW_LAYERS_MM), 0.7)
+        return _brightest_patch(seen, region)
     if lesion is Lesion.SCLEROSIS:
         quadrants = (Region.UPPER_ILIUM, Region.LOWER_ILIUM)
         return sum(_lack(seen.bone("t1", one, ZONE_LAYERS_MM), 0.7) for one in quadrants)
     return _excess(seen.space("t1"), 0.75)
+
+
+def _brightest_patch(seen: Seen, region: Region) -> float:
+    """How far the brightest patch of the surface on STIR stands out from the bone beneath it."""
+    patches = seen.patches(region)
+    if not patches:
+        return 0.0
+    surface, deep = (
+        seen.bone("stir", region, layers).mean(axis=1)
+        for layers in (SURFACE_LAYERS_MM, DEEP_LAYERS_MM)
+    )
+    step = np.array([(surface - deep)[patch].mean() for patch in patches])
+    return float(np.nan_to_num(np.nanquantile(step, 0.95) - np.nanmedian(step)))
 
 
 def _excess(values: _Floats, above: float) -> float:

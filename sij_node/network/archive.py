@@ -45,7 +45,13 @@ OWN_UIDS = "2.25."
 _OWN_MANUFACTURER = "sij_node"
 _PENDING = (0xFF00, 0xFF01)
 _SUCCESS = 0x0000
+Asked = Callable[[PeerConfig, str, Dataset], None]
+"""Who was asked, under which SOP Class UID, and what."""
 _Answers = Iterator[tuple[Dataset, Dataset | None]]
+
+
+def unheard(peer: PeerConfig, sop_class_uid: str, question: Dataset) -> None:
+    """A question that nobody wants to know of."""
 
 
 class Deadline:
@@ -83,12 +89,15 @@ class ArchiveSearch:
     ----------
     most
         Of earlier studies, the newest first, so many are looked at.
+    asked
+        Told of each question.
     """
 
     caller: Caller
     peer: PeerConfig
     deadline: Deadline
     most: int
+    asked: Asked = unheard
 
     def reports(self, patient: Patient, studied: Moment) -> list[Instance]:
         """Reports in the archive that may be the node's own, of studies made before a moment.
@@ -186,6 +195,7 @@ class ArchiveSearch:
 
     def _found(self, association: Association, question: Dataset) -> list[Dataset]:
         model = StudyRootQueryRetrieveInformationModelFind
+        self.asked(self.peer, str(model), question)
         return self._answers(association, partial(association.send_c_find, question, model))
 
     # ---- answers -------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import structlog
 from pynetdicom import AllStoragePresentationContexts
 
 from sij_node.config import ListenerConfig, PeerConfig
-from sij_node.errors import AssociationEnded, PeerGone, ProtocolViolated
+from sij_node.errors import AssociationEnded, HandshakeRefused, PeerGone, ProtocolViolated
 from sij_node.network.dimse import (
     MAX_COMMAND_BYTES,
     EchoRequest,
@@ -222,8 +222,15 @@ class Association:
     def _read_request(self) -> AssociateRequest:
         deadline = monotonic() + self._limits.handshake_timeout_s
         if self._policy.tls is not None:
-            self._wire.secure(self._policy.tls, deadline)
+            self._secure(self._policy.tls, deadline)
         return decode_associate_request(self._wire.read_request(deadline, MAX_REQUEST_BYTES))
+
+    def _secure(self, tls: ssl.SSLContext, deadline: float) -> None:
+        try:
+            self._wire.secure(tls, deadline)
+        except HandshakeRefused as error:
+            self._witness.unsecured(self._origin, str(error))
+            raise
 
     def _receive(self, accepted: Mapping[int, AnsweredContext]) -> None:
         """Message after message, until the peer releases or the node stops."""

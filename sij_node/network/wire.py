@@ -9,7 +9,7 @@ import socket
 import ssl
 from time import monotonic
 
-from sij_node.errors import PeerGone, PeerSilent, ProtocolViolated
+from sij_node.errors import HandshakeRefused, PeerGone, PeerSilent, ProtocolViolated
 from sij_node.network.pdu import HEADER, AbortReason, PduType
 
 _ACKNOWLEDGE_AT_ONCE: int | None = getattr(socket, "TCP_QUICKACK", None)
@@ -48,7 +48,9 @@ class Wire:
         except TimeoutError as error:
             raise PeerSilent("the TLS handshake was not finished in time") from error
         except OSError as error:
-            raise PeerGone(f"the TLS handshake failed: {_tls_reason(error)}") from error
+            left = not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError)
+            kind = PeerGone if left else HandshakeRefused
+            raise kind(f"the TLS handshake failed: {_tls_reason(error)}") from error
 
     def read_request(self, deadline: float, limit: int) -> bytes:
         """The first PDU, without its header, which must be an association request.

@@ -58,6 +58,9 @@ class Luggage:
 class Witness:
     """Sees what happens at the door; this one forgets it."""
 
+    def unsecured(self, caller: Origin, reason: str) -> None:
+        """A TLS handshake failed over certificates, versions or ciphers."""
+
     def accepted(self, caller: Origin) -> None:
         """An association was accepted."""
 

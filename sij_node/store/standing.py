@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, typ
 from sij_node.health import Queue, Stuck
 from sij_node.jobs import DeliveryState, State, Step
 from sij_node.store.database import Database
+from sij_node.store.holds import held_titles
 from sij_node.store.tables import Utc, deliveries, job_steps, jobs
 
 
@@ -29,7 +30,10 @@ def queue_now(database: Database) -> Queue:
 
 
 def stuck_destinations(database: Database) -> Mapping[str, Stuck]:
-    """The destinations to which deliveries have failed that are still to be made."""
+    """The destinations to which deliveries have failed that are still to be made.
+
+    One that a person holds is not among them.
+    """
     failed = (
         select(
             deliveries.c.destination,
@@ -41,6 +45,7 @@ def stuck_destinations(database: Database) -> Mapping[str, Stuck]:
         .join(job_steps, job_steps.c.job_id == deliveries.c.job_id)
         .where(
             deliveries.c.state == DeliveryState.PENDING.value,
+            deliveries.c.destination.not_in(held_titles()),
             job_steps.c.step == Step.DELIVERY_FAILED.value,
         )
         .group_by(deliveries.c.destination)

@@ -373,6 +373,18 @@ tallies = Table(
     Column("total", BigInteger, nullable=False),
 )
 
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("channel", String(16), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("verdict", String(16), nullable=False),
+    Column("words", Text, nullable=False),
+    Column("since", Utc, nullable=False),
+    Column("told_at", Utc, nullable=False),
+    Column("mark", BigInteger, nullable=False),
+)
+
 
 def instance_from(row: Row[Any]) -> ReceivedInstance:
     """The received instance that a row of `instances` holds."""

@@ -16,12 +16,12 @@ from sij_node import __version__
 from sij_node.config import TlsConfig, WebConfig
 from sij_node.errors import ConfigurationInvalid
 from sij_node.network.tls import server_context
-from sij_node.web import api, login, openid, pages, probes
+from sij_node.web import api, login, openid, pages, people, probes
 from sij_node.web.parts import Parts
 from sij_node.web.problems import explain_errors
 from sij_node.web.security import Guard
 from sij_node.web.templating import FOLDER
-from sij_node.web.visitor import check_form
+from sij_node.web.visitor import check_form, is_known
 
 log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ def create_app(parts: Parts) -> FastAPI:
         dependencies=[Depends(check_form)],
         middleware=[
             Middleware(ProxyHeadersMiddleware, trusted_hosts=list(web.trusted_proxies)),
-            Middleware(Guard, web=web, large=large),
+            Middleware(Guard, web=web, large=large, is_known=is_known),
         ],
     )
     app.state.parts = parts
@@ -57,6 +57,7 @@ def create_app(parts: Parts) -> FastAPI:
         login.router,
         openid.router,
         api.router,
+        people.router,
         pages.router,
         *parts.routers,
     ):

@@ -3,11 +3,13 @@
 import ipaddress
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sij_node.config import LOOPBACK, WebConfig
@@ -62,11 +64,14 @@ class Guard:
     ----------
     large
         Largest body in bytes for paths that take files; all others take `SMALL_BODY_BYTES`.
+    is_known
+        Whether somebody is signed in; nobody else may send a large body.
     """
 
     app: ASGIApp
     web: WebConfig
     large: Mapping[str, int]
+    is_known: Callable[[HTTPConnection], bool]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -80,13 +85,14 @@ class Guard:
                 protect(MutableHeaders(scope=message), scope)
             await send(message)
 
-        problem = self._problem(scope)
+        most_bytes = await self._most_bytes(scope)
+        problem = self._problem(scope, most_bytes)
         if problem is not None:
             await _refuse(send_protected, *problem)
             return
-        await self.app(scope, _bounded(receive, self._most_bytes(scope)), send_protected)
+        await self.app(scope, _bounded(receive, most_bytes), send_protected)
 
-    def _problem(self, scope: Scope) -> tuple[int, str, str] | None:
+    def _problem(self, scope: Scope, most_bytes: int) -> tuple[int, str, str] | None:
         headers = Headers(scope=scope)
         if scope["path"] not in PROBES:
             if not self._is_our_name(headers.get("host", "")):
@@ -94,8 +100,8 @@ class Guard:
             if scope["scheme"] != "https" and not _is_local(scope):
                 return 403, "Not encrypted", "Call the page by https, through the proxy if any."
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._most_bytes(scope):
-            return _too_large(self._most_bytes(scope))
+        if not length.isdigit() or int(length) > most_bytes:
+            return _too_large(most_bytes)
         return None
 
     def _is_our_name(self, host: str) -> bool:
@@ -103,8 +109,11 @@ class Guard:
         name = name.strip("[]").lower()
         return name in (*LOOPBACK, self.web.host.lower(), *map(str.lower, self.web.names))
 
-    def _most_bytes(self, scope: Scope) -> int:
-        return self.large.get(scope["path"], SMALL_BODY_BYTES)
+    async def _most_bytes(self, scope: Scope) -> int:
+        large = self.large.get(scope["path"], 0)
+        if large and await run_in_threadpool(self.is_known, HTTPConnection(scope)):
+            return large
+        return SMALL_BODY_BYTES
 
 
 def _bounded(receive: Receive, most_bytes: int) -> Receive:
@@ -132,7 +141,6 @@ async def _refuse(send: Send, status: int, title: str, detail: str) -> None:
     headers = [
         (b"content-type", b"application/problem+json"),
         (b"content-length", str(len(content)).encode()),
-        (b"connection", b"close"),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

@@ -21,7 +21,7 @@ from sij_node.admin import Admin
 from sij_node.errors import FormForged, SignInNeeded
 from sij_node.store.secret_key import keyed_hash
 from sij_node.web.cookies import SESSION, VISIT, cookie
-from sij_node.web.parts import TheParts, parts
+from sij_node.web.parts import Parts, TheParts, parts
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 FORM_FIELD, FORM_HEADER = "form_mark", "x-form-mark"
@@ -38,7 +38,12 @@ def watching(request: Request, parts: TheParts) -> Person | None:
     return _asking(request, parts, noticed=False)
 
 
-def _asking(request: Request, parts: TheParts, noticed: bool) -> Person | None:
+def is_known(connection: HTTPConnection) -> bool:
+    """Whether whoever asks is anybody."""
+    return _asking(connection, parts(connection), noticed=False) is not None
+
+
+def _asking(request: HTTPConnection, parts: Parts, noticed: bool) -> Person | None:
     token, session = bearer(request), cookie(request, SESSION)
     if token:
         person = parts.access.person_of_token(token)

@@ -12,6 +12,7 @@ from sij_node.accounts import Role
 from sij_node.jobs import Job, State
 from tests.support.browser import DESKTOP, PHONE, Window, chromium, window
 from tests.support.busy_node import HOSTILE, add_many, fill
+from tests.support.job_tables import queued
 from tests.support.phantoms import T1, written
 from tests.support.running_web import PASSWORD, RunningWeb, running_web
 
@@ -233,6 +234,31 @@ def test_the_queue_follows_a_job_without_a_click(site: Site, operator: Window):
     table.cancel(table.get(job.job_id), "somebody else")
 
     expect(row.get_by_role("link", name=str(job.job_id), exact=True)).to_have_count(0)
+
+
+def test_what_somebody_types_stays_while_the_queue_goes_on(site: Site, operator: Window):
+    operator.open("/")
+    field = operator.page.get_by_label("Job number, study UID or AE title")
+    field.press_sequentially("1.2")
+
+    new = queued(site.web.table, "1.2.99")
+    expect(operator.page.locator(f"#job-{new.job_id}")).to_be_visible()
+
+    expect(field).to_have_value("1.2")
+    expect(field).to_be_focused()
+
+
+def test_the_studies_of_a_patient_are_found_and_the_identifier_is_in_no_address(
+    site: Site, operator: Window
+):
+    operator.open("/")
+    operator.page.get_by_text("Find the studies of a patient").click()
+    operator.page.get_by_label("Whole patient ID").fill("P1")
+    operator.page.get_by_role("button", name="Find", exact=True).click()
+
+    expect(operator.page.get_by_role("heading", name="Jobs of one patient")).to_be_visible()
+    assert operator.page.locator("tbody tr").count() > 3
+    assert "P1" not in operator.page.url
 
 
 def test_a_page_says_when_the_node_does_not_answer_and_goes_on_when_it_does(

@@ -4,11 +4,14 @@ import socket
 import ssl
 import stat
 import threading
+from base64 import b64decode
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
 from structlog.testing import capture_logs
 
 from deploy.trial import free_port
@@ -21,8 +24,8 @@ from sij_node.audit import (
     user_authentication,
 )
 from sij_node.audit_trail import AuditTrail, DayFiles, open_trail
-from sij_node.config import AuditConfig, Config, NodeConfig, PeerConfig
-from sij_node.errors import ConfigurationInvalid
+from sij_node.config import AuditConfig, Config, ListenerConfig, NodeConfig, PeerConfig, TlsConfig
+from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable
 from sij_node.store.contacts import ContactBook, ContactTable
 from sij_node.visitors import Arrivals, Departures
 from tests.support.audit_rules import check
@@ -265,6 +268,61 @@ def test_who_is_turned_away_and_what_is_taken_is_recorded(table, tmp_path, trail
     study, patient = transferred.findall("ParticipantObjectIdentification")
     assert study.get("ParticipantObjectID") == "1.2.826.1"
     assert patient.get("ParticipantObjectID") == "CANARY-1"
+
+
+def test_who_cannot_show_a_certificate_is_recorded_and_who_just_leaves_is_not(
+    table, tmp_path, trail
+):
+    ca = authority(tmp_path, "ca")
+    node_pair = signed_by(ca, tmp_path, "node")
+    tls = TlsConfig(**vars(node_pair), client_ca=ca.certificate)
+    arrivals = Arrivals(ContactBook(ContactTable(table.database)), trail, ("MODALITY",))
+    with listening(tmp_path, limits=ListenerConfig(tls=tls), witness=arrivals) as node:
+        port = node.listener.port
+        socket.create_connection(("127.0.0.1", port)).close()
+        bare = ssl.create_default_context(cafile=ca.certificate)
+        with (
+            socket.create_connection(("127.0.0.1", port)) as raw,
+            bare.wrap_socket(raw, server_hostname="127.0.0.1") as nobody,
+            suppress(OSError),
+        ):
+            nobody.recv(1)
+        wait_for(lambda: lines_in(tmp_path), "alert")
+    trail.close()
+
+    (alert,) = (check(line) for line in lines_in(tmp_path))
+    assert alert.find(".//EventTypeCode").get("csd-code") == "110126"
+    assert "certificate" in alert.find(".//EventOutcomeDescription").text.lower()
+
+
+def test_a_database_that_is_away_keeps_no_delivery_from_being_recorded(table, tmp_path, trail):
+    def away(study_uid: str) -> str:
+        raise DatabaseUnavailable("away")
+
+    Departures(ContactBook(ContactTable(table.database)), trail, away).begun("1.2.3", PACS)
+    trail.close()
+
+    (begun,) = (check(line) for line in lines_in(tmp_path))
+    assert begun.find(".//*[@ParticipantObjectTypeCode='1']").get("ParticipantObjectID") == ""
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_question_to_an_archive_is_recorded_with_its_patient_or_a_pseudonym(
+    table, tmp_path, hidden
+):
+    trail = open_trail(config_of(tmp_path, patient_ids="hashed" if hidden else "plain"))
+    departures = Departures(ContactBook(ContactTable(table.database)), trail, str)
+    question = Dataset()
+    question.QueryRetrieveLevel, question.PatientID = "STUDY", "P-17"
+
+    departures.asked(PACS, "1.2.840.10008.5.1.4.1.2.2.1", question)
+    trail.close()
+
+    (asked,) = (check(line) for line in lines_in(tmp_path))
+    identifier = b64decode(asked.find(".//ParticipantObjectQuery").text)
+    assert b"STUDY" in identifier
+    assert (b"P-17" in identifier) is not hidden
+    assert question.PatientID == "P-17"
 
 
 def test_a_node_that_is_full_raises_no_security_alert(table, tmp_path, trail):

@@ -51,6 +51,8 @@ def test_a_trial_s_joints_come_with_their_truth_and_what_the_encoder_sees(drawn,
     wanted = np.array([v.options.severity for v in visits]).reshape(-1, len(HEADS))
     np.testing.assert_array_equal(joints.severity, wanted)
     assert joints.features.shape[:3] == (len(visits) * len(Side), 2, 6)
+    assert joints.logits.shape == joints.severity.shape
+    assert joints.left.tolist() == [False, True, False, True]
     assert joints.week.tolist() == [0, 0, 16, 16]
     assert not np.array_equal(joints.features[0], joints.features[1])
 

@@ -232,6 +232,14 @@ def test_a_destination_that_takes_others_but_refuses_one_is_not_down(table):
     assert stuck_destinations(table.database)["PACS"].acknowledged_since
 
 
+def test_a_destination_that_a_person_holds_is_not_stuck(table):
+    delivering(table)
+    table.fail(table.claim_delivery("courier"), UNREACHABLE, POLICY, "courier")
+    table.hold("PACS", "migration tonight", "anna")
+
+    assert stuck_destinations(table.database) == {}
+
+
 def test_a_checkup_says_what_is_wrong_here_and_now(table, known, tmp_path):
     config = Config(
         node=NodeConfig(ae_title="SIJ", data_folder=tmp_path),

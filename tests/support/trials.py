@@ -19,11 +19,12 @@ def toy_joints(patients: int, visits: int, seed: int) -> TrialJoints:
     features = rng.normal(0, 0.5, (joints, 2, ZONES, CHANNELS)).astype(np.float32)
     for number in range(len(HEADS)):
         features[:, :, zone_of_head(number), number] += severity[:, number, None]
+    logits = (severity + rng.normal(-1, 0.5, severity.shape)).astype(np.float32)
     contrast = np.where(severity > 0, 0.6, 0.0)
     patient = np.repeat(np.arange(patients), visits * 2)
     week = np.tile(np.repeat(np.array([0, 52, 104, 208])[:visits], 2), patients)
     left = np.arange(joints) % 2 == 1
-    return TrialJoints(features, severity, contrast, patient, week, left)
+    return TrialJoints(features, logits, severity, contrast, patient, week, left)
 
 
 def toy_trials() -> dict[str, ReadTrial]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from pydantic import ValidationError
 
 from sij_node.config import Config, load_config
 from sij_node.errors import ConfigurationInvalid
@@ -13,6 +14,8 @@ from sij_node.profiles import MINIMAL, Profile, SeriesKind, preset
 
 PROFILE = re.compile(r"^# \[\[profile\]\].*?^$", re.MULTILINE | re.DOTALL)
 """The example of a profile within the shipped file."""
+ALARMS = re.compile(r"^# \[alarms\.\w+\].*\n(?:# \S.*\n)+", re.MULTILINE)
+"""The ways of telling people in the shipped file."""
 OPENID = re.compile(r"^# \[web\.openid\].*?^$", re.MULTILINE | re.DOTALL)
 """The example of an identity provider."""
 SHIPPED = Path(__file__).parents[2] / "config.toml"
@@ -45,7 +48,7 @@ def test_the_shipped_file_is_usable_as_it_is():
 
 def test_every_default_that_the_shipped_file_states_in_a_comment_is_the_default():
     text = SHIPPED.read_text(encoding="utf-8")
-    examples_left_out = re.sub(OPENID, "", re.sub(PROFILE, "", text))
+    examples_left_out = re.sub(ALARMS, "", re.sub(OPENID, "", re.sub(PROFILE, "", text)))
     stated = re.sub(r"^# (?=[a-z_]+ += )", "", examples_left_out, flags=re.MULTILINE)
     stated = re.sub(
         r"^(weights_folder|client_ca|syslog_ca|token_file|\w*certificate|\w*private_key).*\n",
@@ -70,7 +73,7 @@ def test_every_setting_is_named_in_the_shipped_file():
 def _keys(section: object) -> set[str]:
     if isinstance(section, tuple):
         return {key for part in section for key in _keys(part)}
-    return set(type(section).model_fields) - {"tls", "openid"}
+    return set(type(section).model_fields) - {"tls", "openid", "email", "webhook"}
 
 
 def test_the_profile_in_the_shipped_file_states_the_defaults_of_the_smallest():
@@ -186,3 +189,29 @@ def test_folders_are_relative_to_the_file(tmp_path: Path):
 
 def test_the_node_listens_on_loopback_unless_told_otherwise():
     assert config_from(SMALLEST).listener.host == "127.0.0.1"
+
+
+def test_the_ways_of_telling_in_the_shipped_file_can_be_used_as_they_stand():
+    blocks = "\n".join(re.findall(ALARMS, SHIPPED.read_text(encoding="utf-8")))
+    alarms = config_from(SMALLEST + re.sub(r"^# ", "", blocks, flags=re.MULTILINE)).alarms
+
+    assert alarms.email.to == ("pacs@hospital.example",)
+    assert alarms.webhook.url.startswith("https://")
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        'alarms.email]\nhost = "m"\nsender = "a@b"\nto = ["c@d"]\nuser = "u"',
+        'alarms.email]\nhost = "m"\nsender = "a@b"\nto = []',
+        'alarms.email]\nhost = "m"\nsender = "a@b\\nBcc: x@y"\nto = ["c@d"]',
+        'alarms.webhook]\nurl = "file:///etc/passwd"\nsecret_file = "s"',
+        "alarms]\nworking_hours = [18, 8]",
+        'alarms]\ntime_zone = "Middle/Earth"',
+        'audit]\nsyslog = "http://host:514"',
+        'audit]\nsyslog = "tls://host"',
+    ],
+)
+def test_alarms_and_audit_that_cannot_work_are_refused(section):
+    with pytest.raises(ValidationError):
+        config_from(f"{SMALLEST}[{section}\n")

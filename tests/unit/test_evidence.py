@@ -4,7 +4,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.evidence import Evidence, SequenceFeatures, head_evidence, seen_best
+from models.evidence import (
+    Evidence,
+    SequenceFeatures,
+    head_evidence,
+    seen_best,
+    slices_that_speak,
+)
 from models.findings import HEADS, Side
 from models.lesion_resnet34 import LesionArchitecture, LesionResNet34, Pooling, zone_of_head
 from models.preprocess import canonical
@@ -90,6 +96,15 @@ def test_nothing_is_pointed_at_where_no_slice_speaks_for_the_lesion():
     against = evidence([[-1.0, -2.0], [0.0, 0.0]], np.ones((8, 8), bool))
 
     assert seen_best([against, against]) is None
+
+
+def test_slices_that_say_half_as_much_as_the_loudest_speak_for_a_lesion():
+    activation = torch.tensor([4.0, 1.9, 2.1, -3.0, 0.0])[:, None, None].expand(5, 2, 2)
+    one = Evidence(activation, torch.full((5, 2, 2), 0.25), torch.ones(5, 8, 8, dtype=torch.bool))
+
+    assert slices_that_speak(one) == {0, 2}
+    assert slices_that_speak(one, least=0.4) == {0, 1, 2}
+    assert slices_that_speak(Evidence(-activation.abs(), one.share, one.inside)) == set()
 
 
 def test_a_point_lies_within_its_zone_even_where_the_zone_bends():

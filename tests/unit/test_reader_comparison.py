@@ -141,29 +141,38 @@ def test_the_chain_learns_errors_of_the_right_order(trials, results):
 
 
 def test_inputs_of_one_sequence_are_that_sequence_s_features():
-    features = toy_joints(2, 1, 0).features
+    seen = toy_joints(2, 1, 0)
 
-    both, t1 = (
-        head_inputs(features, replace(QUICK, sequences=s)) for s in (("t1", "stir"), ("t1",))
-    )
+    both, t1 = (head_inputs(seen, replace(QUICK, sequences=s)) for s in (("t1", "stir"), ("t1",)))
 
     assert both.shape[2] == 2 * t1.shape[2]
     torch.testing.assert_close(both[..., : t1.shape[2]], t1)
 
 
 def test_heads_see_directions_of_variance_one_that_do_not_depend_on_each_other(trials):
-    inputs = head_inputs(trials["measure-like"].joints.features, QUICK)
+    inputs = head_inputs(trials["measure-like"].joints, QUICK)
 
-    along = directions_of(inputs, 7).along(inputs)
+    along = directions_of(inputs, replace(QUICK, components=7)).along(inputs)
 
     spread = torch.einsum("nhi,nhj->hij", along, along) / len(inputs)
     torch.testing.assert_close(spread, torch.eye(7).expand(len(HEADS), 7, 7), atol=1e-3, rtol=0)
 
 
+def test_pretrained_heads_are_one_more_direction_whose_order_of_joints_is_kept(trials):
+    rules, joints = replace(QUICK, components=3, pretrained=True), trials["measure-like"].joints
+    inputs = head_inputs(joints, rules)
+
+    along = directions_of(inputs, rules).along(inputs)
+
+    assert along.shape[2] == 4
+    scaled = (inputs[..., -1] - inputs[..., -1].mean(dim=0)) / inputs[..., -1].std(dim=0)
+    torch.testing.assert_close(along[..., -1], scaled, atol=0.01, rtol=0.01)
+
+
 def test_a_heavier_decay_leaves_smaller_weights(trials):
     trial = trials["measure-like"]
     readers = readers_of(ReaderPlan(ReaderModel.SOFT), 2, 3)
-    inputs = head_inputs(trial.joints.features, QUICK)
+    inputs = head_inputs(trial.joints, QUICK)
     targets = readers.targets(trial.reading.readings)
 
     light, heavy = (

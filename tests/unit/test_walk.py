@@ -188,6 +188,27 @@ def test_of_two_lower_ends_that_is_taken_to_which_the_field_leads(true_share):
     assert contour_error(truth, contour.points).symmetric_rms < 0.5
 
 
+def test_a_contour_with_another_likely_end_is_trusted_less():
+    whole = curved_line()
+    maps = study_maps([whole, whole])
+    maps[1, SINK] = heat_at([part_of(whole, 0.4)[-1], whole[-1]], [0.97, 0.97])
+    undecided = replace(RULES, agreement=0.0)
+
+    sure, unsure = contours_from_maps(maps, undecided)
+
+    assert unsure.quality < 0.8 * sure.quality
+
+
+def test_a_contour_in_a_field_that_is_not_its_own_is_trusted_less():
+    maps = study_maps([curved_line(), curved_line()])
+    noise = np.random.default_rng(0).normal(0, 0.5, (2, SIZE, SIZE))
+    maps[1, [FIELD_ROW, FIELD_COLUMN]] += noise.astype(np.float32)
+
+    clear, blurred = contours_from_maps(maps, RULES)
+
+    assert blurred.quality < 0.8 * clear.quality
+
+
 def test_in_doubt_the_longer_route_is_taken():
     whole = curved_line()
     maps = study_maps([whole])

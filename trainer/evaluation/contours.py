@@ -44,13 +44,14 @@ def evaluate_contour(
     ] = None,
     ablate: Annotated[bool, typer.Option(help="Also change one rule at a time.")] = False,
     others: Annotated[int, typer.Option(help="Studies of each other region to refuse.")] = 0,
+    first: Annotated[int, typer.Option(help="Only so many test cases; 0 is all of them.")] = 0,
     docs: Annotated[
         Path | None, typer.Option(help="Write delineation.json, .md and the figure there.")
     ] = None,
 ) -> None:
     """Measure the contour network, and others beside it, on test cases; write it on its card."""
     plan = read_experiment(experiment)
-    seeds = range(*plan.cases.test)
+    seeds = range(*plan.cases.test)[: first or None]
     folder = ready_cases(plan.cases, (plan.cases.test,), runs, plan.roi)
     methods = [Method(SHIPPED, weights / "contour"), *map(_named, beside or ())]
     changed = ablations(weights / "contour") if ablate else []
@@ -74,7 +75,7 @@ def evaluate_contour(
         },
         "refusal": refusal_rates(weights, others) if others else {},
     }
-    _write_on_card(report, judgements, resampling, weights / "contour", plan)
+    _write_on_card(report, judgements, resampling, weights / "contour", _cases(plan, seeds))
     _print(report)
     if docs is not None:
         of_methods = {method.name: judgements[method.name] for method in methods}
@@ -134,22 +135,25 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _cases(plan: Experiment, seeds: range) -> str:
+    kind = "phantom" if plan.cases.are_phantoms else "own"
+    return f"{len(seeds)} {kind} cases that training never saw"
+
+
 def _write_on_card(
     report: Mapping[str, Any],
     judgements: Mapping[str, Sequence[Judgement]],
     resampling: Resampling,
     folder: Path,
-    plan: Experiment,
+    cases: str,
 ) -> None:
-    seeds = range(*plan.cases.test)
     scores = {
         "test" if name == SHIPPED else name: card_scores(summary(judgements[name], resampling))
         for name in report["methods"]
     }
     loaded = load_network(folder)
-    kind = "phantom" if plan.cases.are_phantoms else "own"
     metrics = {
-        "measured on": f"{len(seeds)} {kind} cases that training never saw",
+        "measured on": cases,
         "command": report["command"],
         "code": report["code"],
         **scores,

@@ -57,7 +57,8 @@ def percentile_estimate(
     """A nearest-rank percentile; infinite values are ranked last."""
     order = np.argsort(values, kind="stable")
     drawn = resampling.weights(subjects)[:, order].cumsum(axis=1)
-    wanted = np.ceil(percent / 100 * drawn[:, -1:]).clip(min=1)
+    drawn = drawn[drawn[:, -1] > 0]
+    wanted = np.ceil(percent / 100 * drawn[:, -1:])
     found = np.sort(values[order][(drawn >= wanted).argmax(axis=1)])
     low, high = (percentile(found, at) for at in (2.5, 97.5))
     return Estimate(percentile(values, percent), low, high)

@@ -106,7 +106,7 @@ TRIALS: Mapping[str, Trial] = {
         ),
         Trial(
             "surpass-like",
-            30,
+            20,
             (0, 16, 52, 104),
             (1.0, 0.45, 0.35, 0.2),
             (104,),

@@ -137,7 +137,7 @@ def run_fold(
     chosen_on = (fold + 1) % rules.folds
     train = np.flatnonzero((folds != fold) & (folds != chosen_on))
     validation, tested = np.flatnonzero(folds == chosen_on), np.flatnonzero(folds == fold)
-    inputs = head_inputs(joints.features, rules)
+    inputs = head_inputs(joints, rules)
     taught = [_taught(experiment, decay, trial, inputs, train) for decay in rules.decays]
     wanted = trial.consensus[validation]
     said = [answer(*pair, inputs[validation]).consensus for pair in taught]
@@ -148,9 +148,7 @@ def run_fold(
     return FoldResult(
         tested,
         answer(heads, readers, inputs[tested]),
-        tuple(
-            answer(heads, readers, head_inputs(other.joints.features, rules)) for other in held_out
-        ),
+        tuple(answer(heads, readers, head_inputs(other.joints, rules)) for other in held_out),
         np.array(calibration.scale),
         np.array(calibration.shift),
         own_thresholds(calibrated, wanted),

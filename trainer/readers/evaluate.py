@@ -24,7 +24,7 @@ from trainer.readers.scores import (
 )
 from trainer.readings import MISSING, Labels, kappa
 
-TIMES = 200
+TIMES = 100
 """Patients are drawn anew so often for an interval."""
 SEED = 5
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from models.findings import HEADS
 from models.lesion_resnet34 import WHOLE_ZONE, zone_of_head
 from trainer.readers.models import Readers
-from trainer.readers.visits import SEQUENCES
+from trainer.readers.visits import SEQUENCES, TrialJoints
 
 Floats = NDArray[np.float64]
 
@@ -40,6 +40,9 @@ class HeadRules:
         Its learning rate, which falls to nothing along half a cosine.
     sequences
         What the heads see: "t1", "stir", or both.
+    pretrained
+        True shows each head also what the network's own head says, which learnt from true labels
+        of other phantoms.
     by_zone
         True lets each head see its own quadrant, False the whole joint.
     seed
@@ -48,12 +51,13 @@ class HeadRules:
         Of the patients.
     """
 
-    decays: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
+    decays: tuple[float, ...] = (0.003, 0.01, 0.03)
     components: int = 16
     steps: int = 120
     rate: float = 0.05
     sequences: tuple[str, ...] = SEQUENCES
     by_zone: bool = True
+    pretrained: bool = False
     seed: int = 1
     folds: int = 8
 
@@ -66,23 +70,22 @@ class HeadRules:
             raise ValueError(f"sequences are some of {SEQUENCES}, not {self.sequences}")
 
 
-def head_inputs(features: NDArray[np.float32], rules: HeadRules) -> Tensor:
+def head_inputs(joints: TrialJoints, rules: HeadRules) -> Tensor:
     """What each head sees of each joint.
-
-    Parameters
-    ----------
-    features
-        ``(joints, 2, zones, n)``, T1 before STIR.
 
     Returns
     -------
     Tensor
-        float32, ``(joints, 14, n · sequences)``.
+        float32, ``(joints, 14, n · sequences)``; with pretrained heads their logit comes last.
     """
     numbers = range(len(HEADS))
     zones = [zone_of_head(number) if rules.by_zone else WHOLE_ZONE for number in numbers]
-    seen = features[:, [SEQUENCES.index(name) for name in rules.sequences]][:, :, zones]
-    return torch.from_numpy(np.moveaxis(seen, 1, 2).reshape(len(seen), len(HEADS), -1))
+    sequences = [SEQUENCES.index(name) for name in rules.sequences]
+    seen = joints.features[:, sequences][:, :, zones]
+    inputs = torch.from_numpy(np.moveaxis(seen, 1, 2).reshape(len(seen), len(HEADS), -1))
+    if not rules.pretrained:
+        return inputs
+    return torch.cat([inputs, torch.from_numpy(joints.logits).unsqueeze(2)], dim=2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +108,17 @@ class Directions:
         return torch.einsum("nhd,hdk->nhk", inputs - self.mean, self.axes)
 
 
-def directions_of(inputs: Tensor, components: int) -> Directions:
+def directions_of(inputs: Tensor, rules: HeadRules) -> Directions:
+    """The directions that heads see of the inputs that `head_inputs` gives."""
+    if not rules.pretrained:
+        return _principal(inputs, rules.components)
+    found, said = _principal(inputs[..., :-1], rules.components), inputs[..., -1]
+    axes = torch.nn.functional.pad(found.axes, (0, 1, 0, 1))
+    axes[:, -1, -1] = 1 / (said.std(dim=0) + 1e-3)
+    return Directions(torch.cat([found.mean, said.mean(dim=0)[:, None]], dim=1), axes)
+
+
+def _principal(inputs: Tensor, components: int) -> Directions:
     """The principal components of each head's inputs, which are first brought to one scale."""
     mean, scale = inputs.mean(dim=0), inputs.std(dim=0) + 1e-3
     scaled = ((inputs - mean) / scale).movedim(1, 0)
@@ -145,7 +158,7 @@ def taught_heads(
     decay
         Weight of the heads' squared weights.
     """
-    directions = directions_of(inputs, rules.components)
+    directions = directions_of(inputs, rules)
     along = directions.along(inputs)
     weight = torch.zeros(along.shape[1:], requires_grad=True)
     bias = torch.full((len(HEADS),), -1.0, requires_grad=True)

@@ -57,7 +57,8 @@ def lesions_page(whole: Mapping[str, Any]) -> str:
         "phantoms with true labels. Eight folds by patient on the measure-like trial (six to "
         "learn, one to choose decay, thresholds and calibration, one to test); the other two "
         "trials are only tested, by all folds together. Readings are drawn with seed "
-        f"{whole['seed of the readings']}. Intervals are 95 %, from 200 draws of whole patients. "
+        f"{whole['seed of the readings']}. Intervals are 95 %, from 100 draws of whole patients, "
+        "those of differences from 50. "
         "The trials are described in [trials.md](trials.md); all numbers are in "
         "[lesions.json](lesions.json).",
         "## The paper's chain, on consensus labels",

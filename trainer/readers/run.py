@@ -62,10 +62,14 @@ def trials(
 ) -> None:
     """Draw the three phantom trials and write the tables of what was read."""
     read = read_trials(load_network(weights), runs / TRIALS_FOLDER, processes)
+    print(_written_trials(read, docs))
+
+
+def _written_trials(read: Mapping[str, ReadTrial], docs: Path) -> str:
     page = trials_page(TRIALS, read, "python -m trainer trials")
     docs.mkdir(parents=True, exist_ok=True)
     (docs / "trials.md").write_text(page, encoding="utf-8")
-    print(page)
+    return page
 
 
 def readers(
@@ -80,6 +84,7 @@ def readers(
     """Compare models of the readers by cross-validation and on two held-out trials."""
     encoder = load_network(weights)
     read = read_trials(encoder, runs / TRIALS_FOLDER, processes)
+    _written_trials(read, docs)
     paths = sorted(experiments.glob("*.toml"))
     compare(paths, read, encoder.card, runs / "readers" / _fingerprint(read), docs)
 
@@ -92,7 +97,8 @@ def compare(
     Parameters
     ----------
     paths
-        Of the experiments; the one named "chain" must be among them.
+        Of the experiments; the one named "chain" is the first. The page is written anew after
+        each of them.
     encoder
         The card of the network that saw the trials.
     folder
@@ -100,15 +106,31 @@ def compare(
     docs
         Where the page, its numbers and its pictures go.
     """
-    found, answers = {}, {}
+    found: dict[str, Any] = {}
+    less: dict[str, Any] = {}
+    ours: dict[str, TrialAnswers] = {}
     for path in paths:
         experiment = read_reader_experiment(path)
         results = _folds(experiment, path, read, folder)
-        answers[experiment.name] = _answers(results, read)
-        found[experiment.name] = _evaluated(experiment, path, results, read, answers)
+        mine = _answers(results, read)
+        found[experiment.name] = _evaluated(experiment, path, results, read, mine)
+        if experiment.name == OURS:
+            ours = mine
+        else:
+            less[experiment.name] = _less(read, ours, mine)
         print(f"{experiment.name}: evaluated", flush=True)
-    whole = evaluation(found, answers, read, encoder)
-    write_down(whole, answers[OURS], read, docs)
+        write_down(evaluation(found, less, encoder), ours, read, docs)
+
+
+def _less(
+    read: Mapping[str, ReadTrial],
+    ours: Mapping[str, TrialAnswers],
+    theirs: Mapping[str, TrialAnswers],
+) -> dict[str, Any]:
+    return {
+        name: {kind: compared(trial, ours[name], theirs[name], kind) for kind in AGAINST}
+        for name, trial in read.items()
+    }
 
 
 def read_trials(encoder: LoadedNetwork, folder: Path, processes: int) -> dict[str, ReadTrial]:
@@ -157,9 +179,8 @@ def _evaluated(
     path: Path,
     results: list[FoldResult],
     read: Mapping[str, ReadTrial],
-    answers: Mapping[str, Mapping[str, TrialAnswers]],
+    mine: Mapping[str, TrialAnswers],
 ) -> dict[str, Any]:
-    mine = answers[experiment.name]
     errors = confusions(
         read[LEARNT_ON],
         {name: [one.composed[name] for one in results] for name in results[0].composed},
@@ -176,24 +197,16 @@ def _evaluated(
     }
 
 
-def evaluation(
-    found: Mapping[str, Any],
-    answers: Mapping[str, Mapping[str, TrialAnswers]],
-    read: Mapping[str, ReadTrial],
-    encoder: Card,
-) -> dict[str, Any]:
-    """Everything that is written down, as JSON could hold it."""
-    ours = answers[OURS]
-    against = {
-        name: {
-            trial: {
-                kind: compared(read[trial], ours[trial], theirs[trial], kind) for kind in AGAINST
-            }
-            for trial in read
-        }
-        for name, theirs in answers.items()
-        if name != OURS
-    }
+def evaluation(found: Mapping[str, Any], less: Mapping[str, Any], encoder: Card) -> dict[str, Any]:
+    """Everything that is written down, as JSON could hold it.
+
+    Parameters
+    ----------
+    found
+        Of each experiment.
+    less
+        The chain's scores less those of each other experiment.
+    """
     return {
         "warning": INTENDED_USE,
         "command": "python -m trainer readers",
@@ -204,7 +217,7 @@ def evaluation(
         },
         "seed of the readings": SEED,
         "experiments": dict(found),
-        "chain less": against,
+        "chain less": dict(less),
     }
 
 

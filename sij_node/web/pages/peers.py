@@ -8,8 +8,7 @@ from starlette.responses import RedirectResponse
 
 from sij_node.accounts import Role
 from sij_node.checkup import check_up
-from sij_node.errors import DestinationUnavailable
-from sij_node.store.contacts import ContactBook, ContactTable
+from sij_node.store.contacts import ContactTable
 from sij_node.store.overview import Overview
 from sij_node.web.parts import TheParts
 from sij_node.web.shown.peers import peer_cards, refusal_lines
@@ -63,20 +62,12 @@ def peers(
 
 
 @router.post("/{title}/echo")
-def echo(person: Operator, admin: TheAdmin, parts: TheParts, title: str) -> Response:
+def echo(person: Operator, parts: TheParts, title: str) -> Response:
     """Ask a peer whether it answers."""
     peer = parts.config.peer_titled(title)
     if peer is None:
         raise HTTPException(404)
-    book = ContactBook(ContactTable(admin.table.database))
-    try:
-        parts.echo(peer)
-        book.echo_sent(title)
-        did = "answered"
-    except DestinationUnavailable as error:
-        book.echo_sent(title, str(error))
-        did = "silent"
-    book.write()
+    did = "silent" if parts.call(peer) else "answered"
     return _back(did, title)
 
 
