@@ -10,12 +10,10 @@ import signal
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import structlog
 import torch
 
-import models
 from models.analyser import Analyser
 from models.weights import WeightsInvalid
 from sij_node.analysis_process import Equipment, Order, Outcome, answer_orders
@@ -35,7 +33,6 @@ from sij_node.study import Patient
 
 log = structlog.get_logger()
 
-WEIGHTS = Path(models.__file__).parent / "weights"
 LOWEST_PRIORITY = 19
 """The listener's syncs come before the networks' arithmetic."""
 
@@ -68,28 +65,9 @@ def load_networks(config: Config, name: str) -> Analyser:
     """
     worker = config.worker
     try:
-        return Analyser.load(weights_folder(config, name), worker.device, worker.threads)
+        return Analyser.load(config.networks_folder(name), worker.device, worker.threads)
     except WeightsInvalid as error:
         raise WeightsRefused(f"The networks cannot be used: {error}") from error
-
-
-def weights_folder(config: Config, name: str) -> Path:
-    """Where the networks of [worker] lie, or those of the [[weights]] with a name.
-
-    Raises
-    ------
-    WeightsRefused
-        If there are none of that name.
-    """
-    if not name:
-        return config.worker.weights_folder or WEIGHTS
-    found = next((one.folder for one in config.weights if one.name == name), None)
-    if found is None:
-        raise WeightsRefused(
-            f"There are no [[weights]] named {name} in config.toml any more; add them again, "
-            "or ask for an analysis with others."
-        )
-    return found
 
 
 @dataclass

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from models.case_file import SUFFIX, write_case_file
 from sij_node import __version__, node, supervisor
@@ -26,6 +27,7 @@ from sij_node.access import Access
 from sij_node.accounts import Role
 from sij_node.admin import Admin
 from sij_node.config import Config, load_config
+from sij_node.doctor.judging import Line, exit_code
 from sij_node.errors import ConfigurationInvalid, DestinationUnavailable, NodeError
 from sij_node.jobs import Job, State
 from sij_node.logs import configure_logging
@@ -152,6 +154,44 @@ def check_config(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -
         Console().print(
             f"{config} is usable: {settings.node.ae_title}, {len(settings.peer)} peer(s)."
         )
+
+
+@app.command()
+def migrate(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Bring the database up to date, or make it; back it up before."""
+    schema = node.migrate(load_config(config))
+    Console().print(f"{schema.place} has schema {schema.newest}.")
+
+
+@app.command()
+def doctor(
+    config: ConfigFile = DEFAULT_CONFIG,
+    quick: Annotated[bool, typer.Option("--quick", help="No networks loaded, no study.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at everything the node depends on, and say what to do where something is wrong.
+
+    Exit status: 0 all is well, 1 warnings only; else what failed first: 10 configuration,
+    11 disk, 12 database, 13 TLS, 14 network, 15 neural networks, 16 clock, 17 study.
+    """
+    lines = []
+    configure_logging("json")
+    console = Console(highlight=False)
+    for line in node.examine(config, quick):
+        lines.append(line)
+        if not as_json:
+            console.print(_doctors_line(line), soft_wrap=True)
+    if as_json:
+        _print_json([asdict(line) for line in lines])
+    raise typer.Exit(exit_code(lines))
+
+
+def _doctors_line(line: Line) -> Text:
+    colour = {"ok": "green", "warning": "yellow", "failed": "bold red"}[line.verdict]
+    said = Text.assemble((f"{line.verdict:8}", colour), f"{line.part:16}", line.words)
+    if line.advice:
+        said.append(f"\n{'':24}→ {line.advice}", style="bold")
+    return said
 
 
 @app.command()

@@ -22,8 +22,9 @@ from pydantic import (
 )
 from pydicom.datadict import tag_for_keyword
 
+import models
 from sij_node.accounts import Role
-from sij_node.errors import ConfigurationInvalid
+from sij_node.errors import ConfigurationInvalid, WeightsRefused
 from sij_node.profiles import MINIMAL, PRESETS, Profile, preset
 
 
@@ -495,6 +496,24 @@ class Config(Section):
     def database_url(self) -> str:
         """SQLAlchemy URL of the job table."""
         return self.database.url or f"sqlite:///{self.node.data_folder.resolve() / 'jobs.sqlite'}"
+
+    def networks_folder(self, name: str = "") -> Path:
+        """Where the networks of [worker] lie, or those of the [[weights]] with a name.
+
+        Raises
+        ------
+        WeightsRefused
+            If there are none of that name.
+        """
+        if not name:
+            return self.worker.weights_folder or Path(models.__file__).parent / "weights"
+        found = next((one.folder for one in self.weights if one.name == name), None)
+        if found is None:
+            raise WeightsRefused(
+                f"There are no [[weights]] named {name} in config.toml any more; add them again, "
+                "or ask for an analysis with others."
+            )
+        return found
 
     def peer_titled(self, ae_title: str) -> PeerConfig | None:
         """The peer with this AE title, or None when it is not configured."""

@@ -26,6 +26,7 @@ from sij_node.checkup import Checkup, check_up
 from sij_node.config import Config, DeliveryConfig, PeerConfig, RetryConfig
 from sij_node.courier import Courier
 from sij_node.dicom.scanner import IMAGE_CLASSES
+from sij_node.doctor import judging
 from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable, DestinationUnavailable
 from sij_node.health import Process, Role, Verdict
 from sij_node.jobs import RetryPolicy
@@ -41,7 +42,7 @@ from sij_node.readiness import Readiness, readiness_of
 from sij_node.schedule import Errand, Schedule
 from sij_node.store.account_table import AccountTable
 from sij_node.store.contacts import ContactBook, ContactTable
-from sij_node.store.database import open_database
+from sij_node.store.database import Schema, open_database, schema_of
 from sij_node.store.job_table import JobTable
 from sij_node.store.processes import (
     BEAT_S,
@@ -409,6 +410,31 @@ def invitation_link(config: Config, secret: str) -> str:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def migrate(config: Config) -> Schema:
+    """Bring the database up to date, making it where it is new; no process has to run.
+
+    Raises
+    ------
+    ConfigurationInvalid, DatabaseUnavailable
+    """
+    open_database(config.database_url).dispose()
+    return schema_of(config.database_url)
+
+
+def examine(config_file: Path, quick: bool) -> Iterator[judging.Line]:
+    """What the doctor finds; a quick look loads no networks and sends no study."""
+    from sij_node.doctor.examination import examine as look  # noqa: PLC0415 - only one command
+
+    return look(config_file, None if quick else _named_networks)
+
+
+def _named_networks(config: Config, name: str) -> str:
+    """Load networks, which asks them their known case, and name them."""
+    from sij_node.analysis import load_networks  # noqa: PLC0415 - others must not load torch
+
+    return ", ".join(f"{one.name} {one.version}" for one in load_networks(config, name).identities)
 
 
 # ---- trying things out -------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,57 @@ def open_database(url: str) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Which tables a database has, and which this version of the node needs.
+
+    Parameters
+    ----------
+    place
+        The database, without user and password.
+    current
+        Its schema; None where it has no tables yet.
+    known
+        Every schema that this version can bring up to date.
+    """
+
+    place: str
+    current: str | None
+    newest: str
+    known: tuple[str, ...]
+
+
+def schema_of(url: str) -> Schema:
+    """Look at the tables of a database; nothing is made or changed.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If the URL cannot be used.
+    DatabaseUnavailable
+        If it does not answer.
+    """
+    known = tuple(
+        one.revision for one in ScriptDirectory.from_config(alembic_settings()).walk_revisions()
+    )
+    file = make_url(url).database if url.startswith("sqlite") else None
+    if file and not Path(file).exists():
+        return Schema(file, None, known[0], known)
+    with as_it_is(url) as database, database.reading() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+        return Schema(_place(connection.engine), current, known[0], known)
+
+
+@contextmanager
+def as_it_is(url: str) -> Iterator["Database"]:
+    """A database to look at, whatever tables it has."""
+    engine = _engine(url)
+    try:
+        yield Database(engine)
+    finally:
+        engine.dispose()
 
 
 class Database:
@@ -192,8 +244,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _migrate(connection: Connection) -> None:
-    settings = AlembicConfig()
-    settings.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    settings = alembic_settings()
     settings.attributes["connection"] = connection
     scripts = ScriptDirectory.from_config(settings)
     known = {script.revision for script in scripts.walk_revisions()}
@@ -206,6 +257,13 @@ def _migrate(connection: Connection) -> None:
         )
     if current != scripts.get_current_head():
         command.upgrade(settings, "head")
+
+
+def alembic_settings() -> AlembicConfig:
+    """Where Alembic finds the migrations."""
+    settings = AlembicConfig()
+    settings.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return settings
 
 
 @contextmanager

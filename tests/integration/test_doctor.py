@@ -1,0 +1,253 @@
+"""The doctor finds real faults, each told in its own line."""
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+from alembic import command
+
+import models
+from deploy.trial import free_port, set_up
+from sij_node.config import load_config
+from sij_node.doctor import probing
+from sij_node.doctor.examination import examine
+from sij_node.doctor.judging import Answer, Line, Part
+from sij_node.doctor.trial import try_study
+from sij_node.health import Verdict
+from sij_node.node import migrate
+from sij_node.store.database import alembic_settings, as_it_is, schema_of
+from tests.integration.test_cli import sij_node
+from tests.support.certificates import authority, signed_by
+from tests.support.listening import listening
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A node that does not run, and whose archive is nowhere."""
+    return set_up(tmp_path / "node", "PACS", free_port()).config
+
+
+def told(config: Path, part: Part) -> list[Line]:
+    """What a quick look says about one part."""
+    return [line for line in examine(config) if line.part is part]
+
+
+def the_one(config: Path, part: Part, verdict: Verdict) -> str:
+    """The words of the one line with this verdict."""
+    (line,) = [line for line in told(config, part) if line.verdict is verdict]
+    assert line.advice or verdict is Verdict.OK
+    return line.words
+
+
+def test_a_configuration_that_cannot_be_read_is_the_only_line(tmp_path: Path):
+    broken = tmp_path / "config.toml"
+    broken.write_text("[node]\nae_titel = 'X'\n")
+
+    (line,) = examine(broken)
+
+    assert (line.part, line.verdict) == (Part.CONFIGURATION, Verdict.FAILED)
+    assert "ae_titel" in line.words
+
+
+# ---- disk and database -------------------------------------------------------------------
+
+
+def test_a_folder_that_can_be_written_is_measured(config: Path):
+    assert "GB free; a sync takes" in the_one(config, Part.DISK, Verdict.OK)
+    assert list(load_config(config).node.data_folder.glob(".doctor-*")) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(config: Path):
+    folder = load_config(config).node.data_folder
+    folder.write_text("a file in its place")
+
+    assert "cannot be written" in the_one(config, Part.DISK, Verdict.FAILED)
+
+
+def upgrade_to(url: str, version: str) -> None:
+    """Make the tables of an earlier version."""
+    settings = alembic_settings()
+    with as_it_is(url) as database, database.writing() as connection:
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, version)
+
+
+def test_looking_at_a_database_makes_and_changes_nothing(empty_database: str):
+    found = schema_of(empty_database)
+
+    assert found.current is None
+    assert found == schema_of(empty_database)
+
+
+def test_a_database_that_was_not_migrated_is_told_and_migrating_puts_it_right(
+    tmp_path: Path, empty_database: str
+):
+    url = {"url": empty_database}
+    config = set_up(tmp_path / "node", "PACS", free_port(), database=url).config
+    upgrade_to(empty_database, "v0001")
+
+    assert "has schema v0001" in the_one(config, Part.DATABASE, Verdict.WARNING)
+    newest = migrate(load_config(config)).newest
+    assert f"schema {newest}" in the_one(config, Part.DATABASE, Verdict.OK)
+
+
+def test_an_empty_database_is_made_by_migrating(empty_database: str, tmp_path: Path):
+    url = {"url": empty_database}
+    config = set_up(tmp_path / "node", "PACS", free_port(), database=url).config
+
+    schema = migrate(load_config(config))
+
+    assert schema.current == schema.newest
+    assert migrate(load_config(config)) == schema
+
+
+def test_a_database_that_does_not_answer_is_told_without_its_password(tmp_path: Path):
+    url = {"url": f"postgresql+psycopg://sij:secret@127.0.0.1:{free_port()}/sij"}
+    config = set_up(tmp_path / "node", "PACS", free_port(), database=url).config
+
+    words = the_one(config, Part.DATABASE, Verdict.FAILED)
+
+    assert "does not answer" in words
+    assert "secret" not in words
+
+
+# ---- TLS ---------------------------------------------------------------------------------
+
+
+def with_certificate(tmp_path: Path, days: int) -> Path:
+    own = signed_by(authority(tmp_path, "ca"), tmp_path, "node", days)
+    tls = {"certificate": str(own.certificate), "private_key": str(own.private_key)}
+    return set_up(tmp_path / "node", "PACS", free_port(), **{"listener.tls": tls}).config
+
+
+def test_an_expired_certificate_is_told(tmp_path: Path):
+    assert "expired" in the_one(with_certificate(tmp_path, -1), Part.TLS, Verdict.FAILED)
+
+
+def test_a_certificate_that_ends_soon_is_told(tmp_path: Path):
+    words = the_one(with_certificate(tmp_path, 3), Part.TLS, Verdict.WARNING)
+
+    assert "CN=node" in words
+
+
+def test_a_key_of_another_certificate_is_told(tmp_path: Path):
+    config = with_certificate(tmp_path, 300)
+    other = authority(tmp_path, "other")
+    shutil.copy(other.private_key, tmp_path / "node.key")
+
+    assert "[listener.tls] cannot be used" in the_one(config, Part.TLS, Verdict.FAILED)
+
+
+def test_the_certificates_of_a_chain_are_held_against_each_other(tmp_path: Path):
+    ca = authority(tmp_path, "ca")
+    own, stranger = signed_by(ca, tmp_path, "node"), authority(tmp_path, "stranger")
+    chain, mixed = tmp_path / "chain.pem", tmp_path / "mixed.pem"
+    chain.write_bytes(own.certificate.read_bytes() + ca.certificate.read_bytes())
+    mixed.write_bytes(own.certificate.read_bytes() + stranger.certificate.read_bytes())
+
+    signed = [[one.issued_by_next for one in probing.certificates_in(f)] for f in (chain, mixed)]
+
+    assert signed == [[True, None], [False, None]]
+
+
+# ---- network -----------------------------------------------------------------------------
+
+
+def test_a_peer_behind_a_closed_port_is_told(config: Path):
+    assert "cannot be reached" in the_one(config, Part.NETWORK, Verdict.FAILED)
+
+
+def with_listener(folder: Path, port: int, ae_title: str = "SIJ") -> Path:
+    """The configuration of a node at a port, with the peer that `listening` knows."""
+    config = set_up(folder, "MODALITY", free_port(), port).config
+    config.write_text(config.read_text().replace('"SIJNODE"', f'"{ae_title}"'))
+    return config
+
+
+def test_the_nodes_own_door_is_tried_with_the_right_and_a_wrong_title(tmp_path: Path):
+    with listening(tmp_path / "spool") as node:
+        config = load_config(with_listener(tmp_path / "node", node.listener.port))
+
+        right = probing.call_own_door(config, "SIJ", "MODALITY")
+        wrong = probing.call_own_door(config, probing.NOBODY, "MODALITY")
+        stranger = probing.call_own_door(config, "SIJ", "STRANGER")
+
+    assert (right, wrong, stranger) == (Answer.ACCEPTED, Answer.REJECTED, Answer.REJECTED)
+
+
+def test_a_listener_that_runs_under_another_title_is_told(tmp_path: Path):
+    with listening(tmp_path / "spool") as node:
+        config = with_listener(tmp_path / "node", node.listener.port, "RENAMED")
+        words = [one.words for one in told(config, Part.NETWORK) if "own AE title" in one.words]
+
+    assert len(words) == 1
+    assert "does not accept" in words[0]
+
+
+def test_a_program_that_speaks_no_dicom_on_our_port_is_told(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(probing, "ECHO_LIMIT_S", 1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        config = with_listener(tmp_path / "node", taken.getsockname()[1])
+
+        failed = [one for one in told(config, Part.NETWORK) if one.verdict is Verdict.FAILED]
+
+    assert any("does not accept an association" in one.words for one in failed)
+
+
+# ---- weights -----------------------------------------------------------------------------
+
+
+def test_damaged_weights_are_told(tmp_path: Path):
+    weights = tmp_path / "weights"
+    shutil.copytree(Path(models.__file__).parent / "weights", weights)
+    damaged = weights / "lesion" / "weights.safetensors"
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    worker = {"weights_folder": str(weights)}
+    config = set_up(tmp_path / "node", "PACS", free_port(), worker=worker).config
+
+    words = the_one(config, Part.NETWORKS, Verdict.FAILED)
+
+    assert "other weights than its card says" in words
+    assert str(weights / "lesion") in words
+
+
+# ---- the whole ---------------------------------------------------------------------------
+
+
+def test_a_script_gets_lines_as_json_and_an_exit_status(config: Path):
+    done = sij_node("doctor", "--quick", "--json", "--config", config)
+
+    lines = json.loads(done.stdout)
+    assert {line["verdict"] for line in lines} >= {"ok", "failed"}
+    assert done.returncode == 14  # the archive does not answer
+
+
+def test_people_get_a_line_each_with_what_to_do(config: Path):
+    done = sij_node("doctor", "--quick", "--config", config)
+
+    assert "→ Results are kept until it answers." in done.stdout
+    assert "neural networks" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_phantom_study_passes_through_a_node_of_its_own(config: Path):
+    trial = try_study(load_config(config), limit_s=500)
+
+    assert trial.problem == ""
+    assert trial.results == 3
+    assert not load_config(config).node.data_folder.exists()
+
+
+def test_a_node_that_cannot_start_says_why(tmp_path: Path):
+    worker = {"weights_folder": str(tmp_path / "nowhere")}
+    config = set_up(tmp_path / "node", "PACS", free_port(), worker=worker).config
+
+    trial = try_study(load_config(config), limit_s=60)
+
+    assert "networks cannot be used" in trial.problem
