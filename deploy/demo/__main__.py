@@ -26,16 +26,14 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from rich.table import Column, Table
 
 from deploy.demo.archive import Archive
-from deploy.demo.pictures import COLOURS, Picture, key_pictures, pictures_of
+from deploy.demo.pictures import COLOURS, Picture, key_pictures
 from deploy.demo.reading import (
     PRESENT,
     ReportedFinding,
     findings_of,
     masks_of,
-    page_among,
     report_among,
     segmentations_among,
-    summary_among,
     words_of,
 )
 from deploy.trial import set_up
@@ -48,8 +46,7 @@ from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
 
 ARCHIVE = "DEMO_ARCHIVE"
-RESULTS = 9
-PDF = "report.pdf"
+RESULTS = 3
 LIMIT_S = 240.0
 HEADINGS = ("score", "present from", "node says", "true grade", "")
 ENDED = {State.DELIVERED, State.REJECTED, State.FAILED, State.CANCELLED}
@@ -89,7 +86,6 @@ def _show(out: Path, objects: list[Dataset], images: int, seconds: float) -> Non
     report = report_among(objects)
     findings = [(finding, grades[finding.name]) for finding in findings_of(report)]
     _print_table(findings)
-    (out / PDF).write_bytes(page_among(objects))
     page = out / "index.html"
     page.write_text(_page(out, objects, report, findings, truth, seconds), encoding="utf-8")
     console.print(
@@ -110,7 +106,6 @@ def _running_node(out: Path, archive_port: int) -> Iterator[PeerConfig]:
         out,
         ARCHIVE,
         archive_port,
-        profile="everything",
         study={"pair_quiet_s": 2, "quiet_s": 10},
         spool={"min_free_mb": 100},
     )
@@ -202,8 +197,6 @@ def _page(
             colours=COLOURS,
             pictures=_pictures(out, objects, truth),
             objects=objects,
-            summary=pictures_of(summary_among(objects)),
-            pdf=PDF,
             words=words_of(report),
         )
     )

@@ -68,16 +68,6 @@ def key_pictures(
     ]
 
 
-def pictures_of(summary: Dataset) -> list[Picture]:
-    """Every picture of a summary."""
-    made = []
-    for number, frame in enumerate(summary.pixel_array, 1):
-        buffer = BytesIO()
-        Image.fromarray(frame).save(buffer, "PNG", optimize=True)
-        made.append(Picture(f"{summary.SeriesDescription}, picture {number}", buffer.getvalue()))
-    return made
-
-
 def _area(masks: Masks) -> int:
     return sum(int(mask.sum()) for mask in masks.values())
 

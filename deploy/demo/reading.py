@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.uid import SegmentationStorage
+from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 
 TRACKING_IDENTIFIER, PROBABILITY, THRESHOLD, PRESENCE = "112039", "122157", "threshold", "121052"
 SUMMARY, FINDING, MEASUREMENTS = "55112-7", "121071", "126010"
-SCORES_TITLE = "sij-scores"
 PRESENT = "Present"
 
 
@@ -24,19 +23,8 @@ class ReportedFinding:
 
 
 def report_among(objects: list[Dataset]) -> Dataset:
-    """The report of all scores among received objects."""
-    return next(one for one in objects if one.Modality == "SR" and _concept(one) == SCORES_TITLE)
-
-
-def summary_among(objects: list[Dataset]) -> Dataset:
-    """The summary as pictures among received objects."""
-    return next(one for one in objects if one.Modality == "OT")
-
-
-def page_among(objects: list[Dataset]) -> bytes:
-    """The page among received objects, as a PDF."""
-    page = next(one for one in objects if one.Modality == "DOC")
-    return bytes(page.EncapsulatedDocument)[: int(page.EncapsulatedDocumentLength)]
+    """The one structured report among received objects."""
+    return next(one for one in objects if one.SOPClassUID == Comprehensive3DSRStorage)
 
 
 def segmentations_among(objects: list[Dataset]) -> list[Dataset]:

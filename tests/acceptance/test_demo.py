@@ -35,12 +35,10 @@ def test_a_study_goes_in_and_findings_come_back_again_and_again_and_nothing_is_l
         assert said.count("absent") + said.count("present ") >= 28
         assert "not for clinical use" in said
     assert processes_of(out) == []
-    assert len(names) == 9
-    modalities = {dcmread(out / "archive" / name).Modality for name in names}
-    assert modalities == {"SEG", "SR", "PR", "OT", "DOC"}
-    assert (out / "report.pdf").read_bytes().startswith(b"%PDF-")
+    assert len(names) == 3
+    assert {dcmread(out / "archive" / name).Modality for name in names} == {"SEG", "SR"}
     page = (out / "index.html").read_text(encoding="utf-8")
-    assert page.count("<img") >= 8 + 2
+    assert page.count("<img") == 8
     assert "Trained on phantoms, not for clinical use" in page
 
 

@@ -13,7 +13,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset, dcmread
-from pydicom.uid import JPEGLSLossless
 
 from models.findings import Region, Side
 from sij_node.dicom.segmentation import COLOURS
@@ -238,7 +237,6 @@ def test_the_scores_are_read_as_text(reading):
 
 
 def test_the_summary_is_shown_as_it_was_sent(reading):
-    assert reading.results["SIJ summary"].file_meta.TransferSyntaxUID == JPEGLSLossless
     frame = reading.results["SIJ summary"].pixel_array[0]
 
     reading.viewer.open_series("SIJ summary")
