@@ -9,7 +9,7 @@ from models.analyser import Analyser, NoJointSeen
 from models.findings import HEADS, POSITIONS, Finding, Presence, Sequence, Sight
 from trainer.lesion_training import Answers
 from trainer.metrics import Pointing
-from trainer.phantom.case import PhantomCase, make_case
+from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
 from trainer.phantom.drawn import drawn_lesion
 
 
@@ -30,11 +30,11 @@ class CascadeAnswers:
 
 
 def cascade_answers(analyser: Analyser, seeds: Iterable[int]) -> CascadeAnswers:
-    """Draw each subject, analyse it from its images alone, and keep what was said."""
+    """Draw each subject, plausibly, analyse it from its images alone, and keep what was said."""
     truth, said = [], []
     pointings: list[Pointing] = []
     for seed in seeds:
-        case = make_case(seed)
+        case = make_case(seed, PhantomOptions(style="plausible"))
         findings = _findings(analyser, case)
         truth.append([case.severity[position] >= 1 for position in POSITIONS])
         said.append([finding.probability or 0.0 for finding in findings])

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse
 
 from sij_node import __version__
 from sij_node.accounts import Person
+from sij_node.web.cards import intended_use
 from sij_node.web.cookies import VISIT, set_cookie
 from sij_node.web.parts import parts
 from sij_node.web.shown.words import count, moment
@@ -60,14 +61,15 @@ def page(
 
 def rendered(request: Request, template: str, person: Person | None, **content: Any) -> str:
     """A template filled with `content`, and with what every page has."""
-    openid = parts(request).config.web.openid
+    config = parts(request).config
     given = {
         "person": person,
         "form_mark": form_mark(request),
         "nonce": getattr(request.state, "nonce", ""),
         "path": request.url.path,
         "version": __version__,
-        "openid_label": openid.label if openid else "",
+        "openid_label": config.web.openid.label if config.web.openid else "",
+        "intended_use": intended_use(config.worker.weights_folder),
         **content,
     }
     return ENVIRONMENT.get_template(template).render(given)

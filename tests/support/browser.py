@@ -110,6 +110,14 @@ FAINT = """
 """
 """Text whose contrast is below WCAG 2.2 AA (1.4.3)."""
 
+SHOW_PICTURES = """
+() => Promise.all([...document.images].map((one) => {
+  one.loading = "eager";
+  return one.decode().catch(() => null);
+}))
+"""
+"""Pictures are fetched when one scrolls to them; a picture of a whole page needs them all."""
+
 FOCUSED = """
 () => {
   const one = document.activeElement;
@@ -173,6 +181,7 @@ class Window:
     def keep(self, name: str) -> None:
         """Keep a picture of the whole page, for people to look at."""
         KEPT.mkdir(exist_ok=True)
+        self.page.evaluate(SHOW_PICTURES)
         self.page.screenshot(path=KEPT / f"page-{name}.png", full_page=True, caret="initial")
 
 

@@ -72,8 +72,10 @@ def calibration_figure(evaluation: Mapping[str, Any], shown: Mapping[str, str], 
                 panel.plot(said, share, color=colour, linewidth=1, label=name)
                 panel.scatter(said, share, color=colour, s=4 + np.sqrt(count))
             panel.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8)
-            panel.set(title=f"{trial}, {against}", xlabel="probability", aspect="equal")
+            panel.set(title=f"{trial}, {against}", aspect="equal")
         panels[row][0].set_ylabel("share that is present")
+    for panel in panels[-1]:
+        panel.set_xlabel("probability")
     panels[0][0].legend(loc="upper left", fontsize=8, frameon=False)
     _save(figure, f"Calibration, all lesions together ({TITLE})", path)
 

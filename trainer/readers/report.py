@@ -82,7 +82,8 @@ def lesions_page(whole: Mapping[str, Any]) -> str:
         "Mean distance between learnt and true error rates of a reading, over readers, sessions "
         "and lesions. A matrix that sits between the network and a consensus cannot be told "
         "apart from the network's own answer, so these are never to be shown as a reader's error "
-        "rate.",
+        "rate. Few joints and heads that can follow the readings themselves leave little for the "
+        "matrices to explain: errors are learnt too small.",
         _confusion_table(whole),
         "![Readers' errors](images/lesions_confusion.png)",
         "## How to do it again",

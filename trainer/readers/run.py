@@ -46,6 +46,9 @@ SEED = 1
 OURS = "chain"
 """The experiment that all others are held against."""
 
+WITH_MATRICES = (OURS, "chain, literal", "flat Tanno", "GeoCrowdNet")
+"""Those whose matrices are shown beside the readers' true errors."""
+
 LEARNT_ON = "measure-like"
 
 WeightsOption = Annotated[Path, typer.Option(help="Folder of the lesion network.")]
@@ -233,9 +236,9 @@ def write_down(
     shown = {OURS: "#2c5f8a", "consensus only": "#c0392b", "soft labels": "#888888"}
     there = {name: colour for name, colour in shown.items() if name in whole["experiments"]}
     calibration_figure(whole, there, pictures / "lesions_calibration.png")
-    learnt = [name for name, one in whole["experiments"].items() if one["confusion"]]
-    confusion_figure(whole, learnt[:4], pictures / "lesions_confusion.png")
-    (docs / "lesions.json").write_text(json.dumps(_rounded(whole), indent=1) + "\n")
+    learnt = [name for name in WITH_MATRICES if name in whole["experiments"]]
+    confusion_figure(whole, learnt, pictures / "lesions_confusion.png")
+    (docs / "lesions.json").write_text(json.dumps(_rounded(whole), separators=(",", ":")) + "\n")
     (docs / "lesions.md").write_text(lesions_page(whole), encoding="utf-8")
 
 

@@ -27,7 +27,7 @@ def written(value: float, digits: int = 2) -> str:
     """A number as a table shows it; a dash where there is none."""
     if not np.isfinite(value):
         return "–"
-    text = f"{value:.{digits}f}"
+    text = f"{round(value, digits) + 0.0:.{digits}f}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 

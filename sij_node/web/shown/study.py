@@ -373,8 +373,8 @@ def _answer(delivery: Delivery) -> str:
 
 def timeline(steps: Sequence[JobStep]) -> tuple[Line, ...]:
     """Every step with who and when, the newest first."""
-    befores = [None, *steps[:-1]]
-    lines = [_line(step, before) for step, before in zip(steps, befores, strict=True)]
+    befores = (None, *steps)
+    lines = [_line(step, before) for step, before in zip(steps, befores, strict=False)]
     return tuple(reversed(lines))
 
 
