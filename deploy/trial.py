@@ -40,6 +40,7 @@ def set_up(
     archive_port: int,
     port: int = 0,
     profile: str = "minimal",
+    priors_from: str = "store",
     **sections: Settings,
 ) -> TrialNode:
     """Write the configuration of a node that knows one archive on this machine.
@@ -54,6 +55,8 @@ def set_up(
         Where the node listens; 0 takes a free port.
     profile
         What the archive gets.
+    priors_from
+        Where earlier results come from, as in a [[peer]].
     sections
         Further sections of config.toml, for instance ``study={"quiet_s": 5}``.
     """
@@ -68,6 +71,7 @@ def set_up(
             "host": LOOPBACK,
             "port": archive_port,
             "profile": profile,
+            "priors": priors_from,
         },
         "[web]": {"enabled": False},
         **{f"[{name}]": content for name, content in sections.items()},

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -32,6 +32,9 @@ from sij_node.errors import ConfigurationInvalid, DestinationUnavailable, NodeEr
 from sij_node.jobs import Job, State
 from sij_node.logs import configure_logging
 from sij_node.teaching import teaching_case
+
+if TYPE_CHECKING:
+    from sij_node.comparison import StudyComparison
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -161,6 +164,49 @@ def migrate(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Bring the database up to date, or make it; back it up before."""
     schema = node.migrate(load_config(config))
     Console().print(f"{schema.place} has schema {schema.newest}.")
+
+
+@app.command()
+def compare(
+    weights: Annotated[Path, typer.Option(help="Folder with the networks to compare with.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+    jobs: Annotated[list[int] | None, typer.Option(help="Studies of these jobs.")] = None,
+    last: Annotated[int, typer.Option(min=1, help="Else those of the last so many.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Analyse stored studies with other weights too: 28 scores side by side, nothing is sent."""
+    found = node.compare(_started(config), weights, tuple(jobs or ()), last)
+    if as_json:
+        return _print_json(found.as_json())
+    for study in found.studies:
+        _print_comparison(study)
+    distance = "-" if found.contour_mm is None else f"{found.contour_mm:.2f} mm"
+    changes = ", ".join(f"{lesion} {by:+.3f}" for lesion, by in found.mean_change.items())
+    Console().print(
+        f"{found.before} → {found.after}, trained on phantoms, not for clinical use\n"
+        f"{found.changing_sides} of {len(found.pairs)} positions change sides; "
+        f"mean change: {changes or '-'}; contours {distance} apart."
+    )
+
+
+def _print_comparison(study: "StudyComparison") -> None:
+    Console().print(f"Job {study.job_id}, study {study.study_uid}. {study.remark}")
+    _print_table(
+        ["position", "before", "after", ""],
+        [
+            [
+                pair.position,
+                _probability(pair.before),
+                _probability(pair.after),
+                "changes sides" if pair.changes_sides else "",
+            ]
+            for pair in study.scores
+        ],
+    )
+
+
+def _probability(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 @app.command()

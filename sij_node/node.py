@@ -1,5 +1,6 @@
 """The node: the one place where configuration and parts are put together."""
 
+import json
 import os
 import threading
 import time
@@ -27,9 +28,14 @@ from sij_node.config import Config, DeliveryConfig, PeerConfig, RetryConfig
 from sij_node.courier import Courier
 from sij_node.dicom.scanner import IMAGE_CLASSES
 from sij_node.doctor import judging
-from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable, DestinationUnavailable
+from sij_node.errors import (
+    ConfigurationInvalid,
+    DatabaseUnavailable,
+    DestinationUnavailable,
+    WeightsRefused,
+)
 from sij_node.health import Process, Role, Verdict
-from sij_node.jobs import RetryPolicy
+from sij_node.jobs import RetryPolicy, State
 from sij_node.network.calling import Caller
 from sij_node.network.folder import contents_of
 from sij_node.network.listener import Listener
@@ -61,6 +67,8 @@ from sij_node.watchman import LOOK_S, Watchman
 from sij_node.worker import Worker
 
 if TYPE_CHECKING:
+    from models.analyser import Analyser
+    from sij_node.comparison import Comparison
     from sij_node.web.parts import Parts
 
 log = structlog.get_logger()
@@ -434,7 +442,52 @@ def _named_networks(config: Config, name: str) -> str:
     """Load networks, which asks them their known case, and name them."""
     from sij_node.analysis import load_networks  # noqa: PLC0415 - others must not load torch
 
-    return ", ".join(f"{one.name} {one.version}" for one in load_networks(config, name).identities)
+    return _named(load_networks(config, name))
+
+
+def compare(config: Config, folder: Path, job_ids: Sequence[int], last: int) -> "Comparison":
+    """Analyse stored studies with the networks of [worker] and those of a folder.
+
+    The outcome is kept in the folder ``comparisons`` of the data folder too.
+
+    Parameters
+    ----------
+    job_ids
+        The studies of these jobs; without any, those of the `last` jobs that had results.
+
+    Raises
+    ------
+    WeightsRefused, UnknownJob, DatabaseUnavailable, SpoolUnavailable
+    """
+    from models.analyser import Analyser  # noqa: PLC0415 - others must not load torch
+    from models.weights import WeightsInvalid  # noqa: PLC0415
+    from sij_node.analysis import load_networks  # noqa: PLC0415
+    from sij_node.comparing import compare_studies  # noqa: PLC0415
+    from sij_node.comparison import Comparison  # noqa: PLC0415
+
+    before = load_networks(config, "")
+    try:
+        after = Analyser.load(folder, config.worker.device, config.worker.threads)
+    except WeightsInvalid as error:
+        raise WeightsRefused(f"The networks in {folder} cannot be used: {error}") from error
+    with open_store(config) as store:
+        jobs = [store.table.get(number) for number in job_ids] or store.table.jobs(
+            (State.DELIVERED, State.CONFIRMED, State.NOT_SENT), last
+        )
+        studies = tuple(compare_studies(store.table, store.spool, jobs, before, after))
+    found = Comparison(_named(before), _named(after), studies)
+    _keep_comparison(config.node.data_folder, found)
+    return found
+
+
+def _named(networks: "Analyser") -> str:
+    return ", ".join(f"{one.name} {one.version}" for one in networks.identities)
+
+
+def _keep_comparison(data_folder: Path, found: "Comparison") -> None:
+    folder = data_folder / "comparisons"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / f"{_now():%Y%m%dT%H%M%SZ}.json").write_text(json.dumps(found.as_json(), indent=2))
 
 
 # ---- trying things out -------------------------------------------------------------------------

@@ -35,15 +35,9 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = MappingProxyType(
     {
         "minimal": {"objects": ("seg", "scores")},
         # OHIF lists presentation states and ignores them.
-        "ohif": {
-            "objects": ("seg", "findings", "scores", "summary", "pdf"),
-            "summary_compression": "jpeg-ls",
-        },
+        "ohif": {"objects": ("seg", "findings", "scores", "summary", "pdf")},
         # Orthanc's viewers show pictures; the rest is for those who fetch it from there.
-        "orthanc": {
-            "objects": ("summary", "seg", "findings", "scores", "pdf"),
-            "summary_compression": "jpeg-ls",
-        },
+        "orthanc": {"objects": ("summary", "seg", "findings", "scores", "pdf")},
         "everything": {"objects": get_args(ObjectName)},
     }
 )

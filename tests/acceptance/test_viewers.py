@@ -108,7 +108,8 @@ def _sent(group: Dataset, reading: Reading) -> Sent:
     (drawing,) = _drawings(group)
     image = drawing.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
     comments = {item.TextValue for item in items(group, COMMENT)}
-    sites = {item.ConceptCodeSequence[0].CodeMeaning for item in items(group, SITE)}
+    # The viewer writes the first site beside a contour, so that is the one with the side.
+    sites = {items(group, SITE)[0].ConceptCodeSequence[0].CodeMeaning}
     return Sent(
         items(group, TRACKING_NAME)[0].TextValue,
         comments or sites,
@@ -167,6 +168,7 @@ def test_every_contour_and_lesion_is_drawn_where_it_was_found_and_says_which_it_
         seen = drawn[uid]
         assert seen["name"] == one.name
         assert one.labels <= set(seen["labels"])
+        assert any(label.startswith(("Right ", "Left ")) for label in seen["labels"])
         assert one.image in seen["image"]
         np.testing.assert_allclose(seen["points"][: len(one.points)], one.points, atol=SAME_MM)
     assert is_lit(reading.viewer.picture())

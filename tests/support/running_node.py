@@ -34,6 +34,8 @@ class RunningNode:
         What the archive gets.
     page_port
         Where its page answers; 0 leaves it out.
+    priors_from
+        As in a [[peer]].
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class RunningNode:
         quiet_s: float = 6,
         profile: str = "minimal",
         page_port: int = 0,
+        priors_from: str = "store",
     ) -> None:
         self.folder = folder
         self._run: subprocess.Popen[bytes] | None = None
@@ -51,6 +54,7 @@ class RunningNode:
             ARCHIVE,
             archive_port,
             profile=profile,
+            priors_from=priors_from,
             study={"pair_quiet_s": 3, "quiet_s": quiet_s},
             worker={"lease_s": 8},
             retry={"first_wait_s": 1, "max_wait_s": 2},
@@ -159,9 +163,10 @@ def running_node(
     quiet_s: float = 6,
     profile: str = "minimal",
     page_port: int = 0,
+    priors_from: str = "store",
 ) -> Iterator[RunningNode]:
     """A node that runs while the block does; its results go to `ARCHIVE` on that port."""
-    node = RunningNode(folder, archive_port, quiet_s, profile, page_port)
+    node = RunningNode(folder, archive_port, quiet_s, profile, page_port, priors_from)
     try:
         node.start()
         yield node

@@ -1,0 +1,100 @@
+"""A patient comes back: the report of the second study tells what has changed since the first.
+
+Orthanc keeps the studies. The node finds the first report in its own store, and once that has been
+cleared away, in Orthanc, by C-FIND and C-GET.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset, dcmread
+
+from models.findings import POSITIONS
+from sij_node.jobs import State
+from sij_node.store.spool import Spool
+from tests.support.orthanc import running_orthanc, two_ports
+from tests.support.phantoms import PhantomStudy, small_case, written
+from tests.support.programs import said_by
+from tests.support.running_node import RunningNode, running_node
+
+pytestmark = pytest.mark.acceptance
+
+SCORES = "SIJ lesion scores"
+
+
+def studied(day: str, folder: Path) -> PhantomStudy:
+    """The same patient, on a day."""
+    study = written(small_case(), folder)
+    for file in study.files:
+        image = dcmread(file)
+        image.StudyDate = day
+        image.save_as(file)
+    return study
+
+
+def clear_away(node: RunningNode, study: PhantomStudy) -> None:
+    """As the node does by itself when `[spool] keep_days` have passed."""
+    spool, later = Spool(node.folder / "data" / "spool"), datetime(2100, 1, 1, tzinfo=UTC)
+    assert node.table.forget(study.study_uid, later, spool.remove, spool.remove_result)
+
+
+def texts(report: Dataset) -> str:
+    return "\n".join(one.TextValue for one in report.ContentSequence if "TextValue" in one)
+
+
+def coded(item: Dataset, concept: str) -> list[str]:
+    """The coded values of a concept, at any depth."""
+    found = []
+    for child in item.get("ContentSequence", ()):
+        names = child.get("ConceptNameCodeSequence", ())
+        if child.ValueType == "CODE" and names and names[0].CodeValue == concept:
+            found.append(child.ConceptCodeSequence[0].CodeValue)
+        found += coded(child, concept)
+    return found
+
+
+def tracking_uids(item: Dataset) -> list[str]:
+    return [
+        one.UID
+        for group in item.ContentSequence[-1].ContentSequence
+        for one in group.ContentSequence
+        if one.ValueType == "UIDREF"
+    ]
+
+
+@pytest.mark.parametrize("way", ["get"])
+def test_the_second_report_names_the_first_and_the_changes_since(way, tmp_path):
+    ports = two_ports()
+    first, second = (studied(day, tmp_path / day) for day in ("20250301", "20260301"))
+    (tmp_path / "orthanc").mkdir()
+    with (
+        running_node(tmp_path / "node", ports[0], quiet_s=40, priors_from=way) as node,
+        running_orthanc(tmp_path / "orthanc", node.peer, ports) as orthanc,
+    ):
+        reports = []
+        for study in (first, second):
+            orthanc.receive(study.files)
+            node.wait_for_state(study.study_uid, State.DELIVERED)
+            results = orthanc.results_of(study.study_uid)
+            (report,) = [one for one in results if one.SeriesDescription.startswith(SCORES)]
+            reports.append(report)
+            clear_away(node, study)
+        jobs = node.table.jobs()
+
+    before, after = reports
+    file = tmp_path / "report.dcm"
+    after.save_as(file)
+    (study,) = after.PertinentOtherEvidenceSequence
+    (series,) = study.ReferencedSeriesSequence
+    (named,) = series.ReferencedSOPSequence
+    assert "PertinentOtherEvidenceSequence" not in before
+    assert study.StudyInstanceUID == first.study_uid
+    assert named.ReferencedSOPInstanceUID == before.SOPInstanceUID
+    assert "Since the prior study of 2025-03-01: 0 new, 0 gone, 28 unchanged" in texts(after)
+    assert "other weights" not in texts(after)
+    assert coded(after, "change") == ["260388006"] * len(POSITIONS)
+    assert tracking_uids(after) == tracking_uids(before)
+    assert len(jobs) == 2
+    said = said_by("dciodvfy", "dicom3tools", file)
+    assert [line for line in said if line.startswith("Error")] == []
