@@ -77,7 +77,7 @@ class WalkRules:
     contiguous: bool = True
     ends: int = 3
     agreement: float = 8.0
-    length_bonus: float = 0.01
+    length_bonus: float = 0.0
 
 
 LITERAL_RULES = WalkRules(

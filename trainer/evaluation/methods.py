@@ -44,7 +44,7 @@ def ablations(weights: Path) -> list[Method]:
         "sink reached within 1 px instead of 4": replace(best, arrival_px=1.0),
         "no path along the ridge for lost walks": replace(best, fallback=False),
         "only the highest peaks": replace(best, ends=1),
-        "no bonus for length": replace(best, length_bonus=0.0),
+        "a bonus for length": replace(best, length_bonus=0.01),
         "no comparison of fields": replace(best, agreement=0.0),
         "no mirrored view": replace(best, mirrored=False),
         "presence slice by slice": replace(best, contiguous=False),
