@@ -28,8 +28,8 @@ def test_a_study_goes_in_and_findings_come_back_again_and_again_and_nothing_is_l
     out = tmp_path / "demo"
 
     first = run_demo(out)
-    names = {file.name for file in (out / "archive").iterdir()}
     second = run_demo(out)
+    names = {file.name for file in (out / "archive").iterdir()}
 
     for said in (first, second):
         assert said.count("absent") + said.count("present ") >= 28

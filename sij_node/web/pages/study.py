@@ -1,5 +1,7 @@
 """One study: everything about it, its pictures, and what can be done."""
 
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any
 
@@ -12,7 +14,7 @@ from sij_node.admin import Admin, JobHistory
 from sij_node.errors import SpoolUnavailable
 from sij_node.jobs import Job, State
 from sij_node.readiness import image_series, series_uses
-from sij_node.record import SeriesUse
+from sij_node.record import AnalysisRecord, SeriesUse
 from sij_node.store.overview import Overview
 from sij_node.store.reading import read_header
 from sij_node.web.api.asking import JobNumber
@@ -36,6 +38,8 @@ DID = {
     "reanalyse": "This job analyses the stored study again.",
 }
 """What is said after an action, by its name in the address."""
+PICTURES_TAKE = timedelta(minutes=1)
+"""So long after its last step a finished study's page still waits for pictures."""
 Word = Annotated[str, Form(max_length=64)]
 
 
@@ -145,9 +149,11 @@ def _content(parts: Parts, person: Person, job_id: int) -> dict[str, Any]:
     patients = overview.patients([job.study_uid])
     now = parts.clock()
     pace = Pace.of(overview.queue_order(), overview.analysis_seconds())
+    record = admin.table.record(job_id)
+    drawn = record and _with_pictures_drawn(parts, record)
     shown = study_page(
         history,
-        admin.table.record(job_id),
+        drawn,
         _series_so_far(parts, admin, history),
         overview.same_study(job.study_uid),
         patient=pseudonym_of(parts, patients, job),
@@ -155,12 +161,20 @@ def _content(parts: Parts, person: Person, job_id: int) -> dict[str, Any]:
         weights=admin.weights,
         now=now,
     )
+    awaited = record != drawn and now - job.changed_at < PICTURES_TAKE
     return {
         "shown": shown,
+        "follows": awaited or not shown.is_over,
         "drawing": Markup(drawn_joints(shown.findings)),  # noqa: S704 - holds no foreign text
         "legend": legend(),
         "may_act": person.role.includes(Role.OPERATOR),
     }
+
+
+def _with_pictures_drawn(parts: Parts, record: AnalysisRecord) -> AnalysisRecord:
+    """Without the pictures that are still being drawn."""
+    there = (one for one in record.pictures if parts.spool.path_of_result(one.file_name).is_file())
+    return replace(record, pictures=tuple(there))
 
 
 _NOT_ANALYSED = (State.RECEIVING, State.QUEUED, State.ANALYSING)
