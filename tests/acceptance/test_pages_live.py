@@ -71,6 +71,7 @@ def first_start(hospital: Hospital) -> list[str]:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Set the password").click()
     page.get_by_role("button", name="Sign out").click()
+    expect(page).to_have_title("Sign in · sij_node")
     titles.append(page.title())
     hospital.seen.sign_in("admin", PASSWORD)
     return [*titles, page.title()]
