@@ -166,7 +166,12 @@ class AnalysisProcess:
         WorkerLost
             If the child died or took too long.
         """
-        self.start().send(order)
+        pipe = self.start()
+        try:
+            pipe.send(order)
+        except BrokenPipeError as error:
+            self.stop()
+            raise WorkerLost("The analysis process died before it was asked.") from error
         answer: Answer
         self.equipment, answer = self._receive(self._study_limit_s, check)
         return answer

@@ -194,6 +194,7 @@ class Association:
         except AssociationEnded as error:
             self._abort(str(error))
         finally:
+            self._messages = None  # they know each other: its buffers would outlive it
             self._wire.close()
             self._log()
             self._witness.ended(

@@ -28,22 +28,15 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable, InternalFault, NodeError
+from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable, InternalFault
 
 BUSY_TIMEOUT_S = 10
 """How long to wait for a lock or a connection; a sender waits about a minute for its answer."""
+MIGRATION_TIMEOUT_S = 600
+"""How long to wait at the start for a process that brings the tables up to date."""
 _MIGRATING = 5170001
 _OPENING = 5170002
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_POSTGRES_SETTINGS = {
-    "connect_timeout": 5,
-    "keepalives_idle": 5,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
-    "application_name": "sij-node",
-    "options": f"-c synchronous_commit=on -c lock_timeout={BUSY_TIMEOUT_S}s -c timezone=UTC",
-}
 
 
 def open_database(url: str) -> Engine:
@@ -63,15 +56,14 @@ def open_database(url: str) -> Engine:
     DatabaseUnavailable
         If it does not answer, or the folder cannot be written to.
     """
-    engine = _engine(url)
+    patient = _engine(url, MIGRATION_TIMEOUT_S)
     try:
-        with Database(engine).writing() as connection:
+        with Database(patient).writing() as connection:
             _lock(connection, _MIGRATING)
             _migrate(connection)
-    except NodeError:
-        engine.dispose()
-        raise
-    return engine
+    finally:
+        patient.dispose()
+    return _engine(url)
 
 
 @dataclass(frozen=True)
@@ -172,19 +164,19 @@ def _lock(connection: Connection, key: int) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, busy_timeout_s: int = BUSY_TIMEOUT_S) -> Engine:
     try:
         parsed = make_url(url)
         dialect = parsed.get_backend_name()
         if dialect == "sqlite":
             _make_private_file(parsed.database)
-            return _sqlite_engine(url)
+            return _sqlite_engine(url, busy_timeout_s)
         if dialect == "postgresql":
             return create_engine(
                 parsed.set(drivername="postgresql+psycopg"),
                 pool_pre_ping=True,
                 pool_timeout=BUSY_TIMEOUT_S,
-                connect_args=_POSTGRES_SETTINGS,
+                connect_args=_postgres_settings(busy_timeout_s),
                 hide_parameters=True,
             )
     except (ArgumentError, NoSuchModuleError) as error:
@@ -196,6 +188,18 @@ def _engine(url: str) -> Engine:
         f"[database] url names {dialect}; PostgreSQL and SQLite are possible. "
         "Write postgresql+psycopg://user@host/name, or leave it empty for SQLite."
     )
+
+
+def _postgres_settings(busy_timeout_s: int) -> dict[str, Any]:
+    return {
+        "connect_timeout": 5,
+        "keepalives_idle": 5,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15_000,
+        "application_name": "sij-node",
+        "options": f"-c synchronous_commit=on -c lock_timeout={busy_timeout_s}s -c timezone=UTC",
+    }
 
 
 def _make_private_file(database: str | None) -> None:
@@ -215,10 +219,10 @@ def _make_private_file(database: str | None) -> None:
         ) from error
 
 
-def _sqlite_engine(url: str) -> Engine:
+def _sqlite_engine(url: str, busy_timeout_s: int) -> Engine:
     engine = create_engine(
         url,
-        connect_args={"timeout": BUSY_TIMEOUT_S},
+        connect_args={"timeout": busy_timeout_s},
         pool_timeout=BUSY_TIMEOUT_S,
         hide_parameters=True,
     )
@@ -230,7 +234,6 @@ def _sqlite_engine(url: str) -> Engine:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # the driver must not begin transactions by itself
     for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_S * 1000}",
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",

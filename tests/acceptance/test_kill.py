@@ -1,5 +1,6 @@
 """The node's processes are killed where it hurts, and its results arrive all the same, once."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ from tests.support.running_node import (
 from trainer.phantom.case import PhantomCase
 
 pytestmark = pytest.mark.acceptance
+
+HANDED_OVER_S = 2
+"""A worker that has a study gives it to its child within this time."""
 
 ANALYSED_ONCE = [Step.CLAIMED, Step.RESULTS_STORED, Step.DELIVERY_CLAIMED, Step.ACKNOWLEDGED]
 ANALYSED_AGAIN = [Step.CLAIMED, Step.TRY_AGAIN, Step.RELEASED, *ANALYSED_ONCE]
@@ -114,10 +118,11 @@ def test_a_listener_killed_within_an_image_has_all_that_it_acknowledged(site):
 
 @pytest.mark.parametrize("role", [WORKER, ANALYSIS], ids=["worker", "analysing child"])
 def test_a_study_is_analysed_again_when_its_process_is_killed(site, role):
-    site.send()
-    site.wait_for(State.ANALYSING)
-
-    site.node.kill(role)
+    with site.node.held_still(ANALYSIS):
+        site.send()
+        site.wait_for(State.ANALYSING)
+        time.sleep(HANDED_OVER_S)
+        site.node.kill(role)
 
     site.check_delivered_once()
     assert site.steps() == ANALYSED_AGAIN

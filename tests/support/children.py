@@ -5,7 +5,7 @@ import signal
 import time
 from multiprocessing.connection import Connection
 
-from sij_node.analysis_process import Order, Outcome, answer_orders
+from sij_node.analysis_process import Equipment, Order, Outcome, answer_orders
 from sij_node.errors import PairMissing, WeightsRefused
 from sij_node.jobs import Result
 
@@ -23,6 +23,12 @@ def child_without_weights(pipe: Connection) -> None:
 
 def child_that_dies_at_once(pipe: Connection) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def child_that_hangs_up(pipe: Connection) -> None:
+    pipe.send(Equipment())
+    pipe.close()
+    time.sleep(600)
 
 
 def _outcome(order: Order, results: tuple[Result, ...]) -> Outcome:

@@ -101,8 +101,18 @@ class RunningNode:
 
     def kill(self, role: str) -> None:
         """SIGKILL the `LISTENER`, the `WORKER` or its child for `ANALYSIS`."""
-        (pid,) = (pid for pid, command in self.processes().items() if role in command)
-        os.kill(pid, signal.SIGKILL)
+        os.kill(self._pid_of(role), signal.SIGKILL)
+
+    @contextmanager
+    def held_still(self, role: str) -> Iterator[None]:
+        """Let one of its processes do nothing for a while, so that others are not too late."""
+        pid = self._pid_of(role)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            if pid in self.processes():
+                os.kill(pid, signal.SIGCONT)
 
     def processes(self) -> dict[int, str]:
         """Process id and command line of each of its processes that lives."""
@@ -110,6 +120,10 @@ class RunningNode:
             return {}
         found = (_process(folder) for folder in Path("/proc").glob("[0-9]*"))
         return {pid: command for pid, group, command in found if group == self._run.pid}
+
+    def _pid_of(self, role: str) -> int:
+        (pid,) = (pid for pid, command in self.processes().items() if role in command)
+        return pid
 
     def job_of(self, study_uid: str) -> Job | None:
         """The study's latest job."""
