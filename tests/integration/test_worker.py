@@ -246,13 +246,11 @@ def test_a_process_that_dies_at_the_start_is_said_to_have_died():
 
 
 def test_a_process_that_dies_before_it_is_asked_is_said_to_have_died():
-    with (
-        analysis(60, children.child_that_hangs_up) as process,
-        pytest.raises(WorkerLost, match="before it was asked"),
-    ):
+    with analysis(60, children.child_that_hangs_up) as process:
         process.start()
         time.sleep(0.5)
-        process.analyse(order("PACS"), lambda: None)
+        with pytest.raises(WorkerLost, match="before it was asked"):
+            process.analyse(order("PACS"), lambda: None)
 
 
 def test_the_process_is_warm_between_studies_and_replaced_after_a_crash():
