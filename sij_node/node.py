@@ -288,7 +288,7 @@ def _worker(
 def _priors(config: Config, store: Store, departures: Departures) -> PriorSearch:
     caller = Caller(config.node.ae_title, config.delivery, config.listener.tls)
     return PriorSearch(
-        store.table, store.spool, caller, config.peer_titled, config.priors, departures.asked
+        store.table, store.spool, caller, config.peer_titled, config.priors, departures
     )
 
 
