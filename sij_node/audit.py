@@ -198,13 +198,24 @@ def begin_transferring(source: Application, destination: Application, study: Sub
 
 
 def instances_transferred(
-    source: Application, destination: Application, study: Subject, failure: str = ""
+    source: Application,
+    destination: Application,
+    study: Subject,
+    failure: str = "",
+    *,
+    was_fetched: bool = False,
 ) -> Message:
-    """Images or results of a study were sent and taken, or not, A.5.3.7."""
+    """Images or results of a study were sent and taken, or not, A.5.3.7.
+
+    Parameters
+    ----------
+    was_fetched
+        Whether the destination asked for them, as with C-GET, and not the source offered them.
+    """
     return Message(
         Event.INSTANCES_TRANSFERRED,
         Action.CREATE,
-        _both_ends(source, destination),
+        _both_ends(source, destination, was_fetched),
         outcome=Outcome.MINOR_FAILURE if failure else Outcome.SUCCESS,
         description=failure,
         things=_study_and_patient(study),
@@ -306,10 +317,12 @@ def _person(who: Person) -> Participant:
     return Participant(who.user, True, address=who.address)
 
 
-def _both_ends(source: Application, destination: Application) -> tuple[Participant, ...]:
+def _both_ends(
+    source: Application, destination: Application, is_destination_asking: bool = False
+) -> tuple[Participant, ...]:
     return (
-        _application(source, is_requestor=True, role=_SOURCE),
-        _application(destination, is_requestor=False, role=_DESTINATION),
+        _application(source, is_requestor=not is_destination_asking, role=_SOURCE),
+        _application(destination, is_requestor=is_destination_asking, role=_DESTINATION),
     )
 
 

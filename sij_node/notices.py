@@ -6,14 +6,17 @@ Source: RFC 5321 and 3207 (SMTP and STARTTLS), RFC 3834 (automatic messages), RF
 import hmac
 import json
 import smtplib
+import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -34,6 +37,9 @@ class Channel(Protocol):
 
     def send(self, lines: Sequence[Line]) -> None:
         """Tell; raises `NoticeNotSent`."""
+
+    def reach(self) -> str:
+        """Look whether it answers, and tell nothing; where that is, or raises `NoticeNotSent`."""
 
 
 def channels_of(config: Config) -> tuple[Channel, ...]:
@@ -76,6 +82,22 @@ class Email:
         ------
         NoticeNotSent
         """
+        with self._signed_in() as server:
+            server.send_message(self.message(lines))
+
+    def reach(self) -> str:
+        """Sign in at the server, and send nothing.
+
+        Raises
+        ------
+        NoticeNotSent
+        """
+        with self._signed_in() as server:
+            server.ehlo_or_helo_if_needed()
+        return f"{self.config.host}:{self.config.port}"
+
+    @contextmanager
+    def _signed_in(self) -> Iterator[smtplib.SMTP]:
         mail = self.config
         try:
             with self._connected() as server:
@@ -83,7 +105,7 @@ class Email:
                     server.starttls(context=self.context)
                 if mail.user:
                     server.login(mail.user, self.password)
-                server.send_message(self.message(lines))
+                yield server
         except (OSError, smtplib.SMTPException) as error:
             raise NoticeNotSent(
                 f"No mail could be sent by {mail.host}:{mail.port}: {_first_line(error)}. "
@@ -146,6 +168,27 @@ class Webhook:
                 f"The webhook of [alarms] did not take a notice: {_first_line(error)}. "
                 "Check [alarms.webhook]; it is tried again."
             ) from error
+
+    def reach(self) -> str:
+        """Connect to the program's machine, with TLS where the address says so, and post nothing.
+
+        Raises
+        ------
+        NoticeNotSent
+        """
+        address = urlsplit(self.config.url)
+        is_secure, host = address.scheme == "https", address.hostname or ""
+        port = address.port or (443 if is_secure else 80)
+        try:
+            with socket.create_connection((host, port), TIMEOUT_S) as connection:
+                if is_secure:
+                    self.context.wrap_socket(connection, server_hostname=host).close()
+        except OSError as error:
+            raise NoticeNotSent(
+                f"The webhook of [alarms] at {host}:{port} cannot be reached: "
+                f"{_first_line(error)}. Check [alarms.webhook]."
+            ) from error
+        return f"{host}:{port}"
 
     def body(self, lines: Sequence[Line]) -> bytes:
         """The notice as JSON."""

@@ -30,8 +30,9 @@ from sij_node.errors import (
     SpoolUnavailable,
 )
 from sij_node.jobs import Job, Result
-from sij_node.network.archive import ArchiveSearch, Asked, Deadline, unheard
+from sij_node.network.archive import ArchiveSearch, Deadline
 from sij_node.network.calling import Caller
+from sij_node.network.witness import UNSEEN, SearchWitness
 from sij_node.store.job_table import JobTable
 from sij_node.store.reading import read_header
 from sij_node.store.spool import Spool
@@ -76,8 +77,8 @@ class PriorSearch:
     ----------
     peer_titled
         The system that sent a study.
-    asked
-        Told of each question to an archive.
+    witness
+        Told of each question to an archive, and of what it gave.
     """
 
     def __init__(
@@ -87,9 +88,9 @@ class PriorSearch:
         caller: Caller,
         peer_titled: Callable[[str], PeerConfig | None],
         limits: PriorsConfig,
-        asked: Asked = unheard,
+        witness: SearchWitness = UNSEEN,
     ) -> None:
-        self._asked = asked
+        self._witness = witness
         self._table = table
         self._spool = spool
         self._caller = caller
@@ -147,7 +148,9 @@ class PriorSearch:
     def _collect_from(self, peer: PeerConfig, collected: _Collected) -> None:
         """What an archive has."""
         deadline = Deadline(self._limits.limit_s)
-        search = ArchiveSearch(self._caller, peer, deadline, self._limits.most_studies, self._asked)
+        search = ArchiveSearch(
+            self._caller, peer, deadline, self._limits.most_studies, self._witness
+        )
         with _told(collected):
             reports = search.reports(collected.patient, collected.studied)
             fetch = search.get if peer.priors == "get" else partial(self._moved, search)

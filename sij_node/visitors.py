@@ -22,7 +22,7 @@ from sij_node.config import PeerConfig
 from sij_node.errors import DatabaseUnavailable
 from sij_node.network.dimse import Status
 from sij_node.network.pdu import Rejection
-from sij_node.network.witness import Brought, Origin, SendingWitness, Witness
+from sij_node.network.witness import Brought, Origin, SearchWitness, SendingWitness, Witness
 from sij_node.store.contacts import ContactBook, Counted
 
 UNKNOWN = "unknown"
@@ -86,11 +86,11 @@ class Arrivals(Witness):
         self._book.count(Counted.ASSOCIATIONS, self._counted_as(caller), outcome)
         for brought in studies:
             study = Subject(brought.study_uid, brought.patient_id, brought.instances)
-            self._trail.record(instances_transferred(_party(caller), self._trail.node, study))
+            self._trail.record(instances_transferred(_caller(caller), self._trail.node, study))
 
     def _alert(self, caller: Origin, words: str, *, is_failure: bool) -> None:
         alert = security_alert(
-            Alert.NODE_AUTHENTICATION, words, _party(caller), is_failure=is_failure
+            Alert.NODE_AUTHENTICATION, words, _caller(caller), is_failure=is_failure
         )
         self._trail.record(alert)
 
@@ -98,8 +98,8 @@ class Arrivals(Witness):
         return caller.ae_title if caller.ae_title in self._peers else UNKNOWN
 
 
-class Departures(SendingWitness):
-    """What goes out to destinations.
+class Departures(SendingWitness, SearchWitness):
+    """What goes out to destinations, and what is asked of archives and fetched there.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class Departures(SendingWitness):
     def begun(self, study_uid: str, peer: PeerConfig) -> None:
         """Audit that results are about to be sent."""
         study = self._subject(study_uid, {})
-        self._trail.record(begin_transferring(self._trail.node, _destination(peer), study))
+        self._trail.record(begin_transferring(self._trail.node, _peer(peer), study))
 
     def answered(self, peer: PeerConfig, status: int | None) -> None:
         """Count an answer by its status."""
@@ -131,7 +131,7 @@ class Departures(SendingWitness):
         for objects, failure in ((taken, ""), (refused, "refused by the destination")):
             if objects:
                 study = self._subject(study_uid, objects)
-                ends = self._trail.node, _destination(peer)
+                ends = self._trail.node, _peer(peer)
                 self._trail.record(instances_transferred(*ends, study, failure))
 
     def asked(self, peer: PeerConfig, sop_class_uid: str, question: Dataset) -> None:
@@ -140,8 +140,15 @@ class Departures(SendingWitness):
         if question.get("PatientID"):
             told.PatientID = self._trail.patient(question.PatientID)
         identifier = encode(told, is_implicit_vr=True, is_little_endian=True) or b""
-        ends = self._trail.node, _destination(peer)
+        ends = self._trail.node, _peer(peer)
         self._trail.record(query(*ends, sop_class_uid, identifier, ImplicitVRLittleEndian))
+
+    def fetched(self, peer: PeerConfig, studies: Sequence[Brought]) -> None:
+        """Audit what an archive gave on the association that asked for it."""
+        for brought in studies:
+            study = Subject(brought.study_uid, brought.patient_id, brought.instances)
+            ends = _peer(peer), self._trail.node
+            self._trail.record(instances_transferred(*ends, study, was_fetched=True))
 
     def _subject(self, study_uid: str, objects: Mapping[str, int]) -> Subject:
         """The study; without its patient when the database does not answer now."""
@@ -151,9 +158,9 @@ class Departures(SendingWitness):
             return Subject(study_uid, "", objects)
 
 
-def _party(caller: Origin) -> Application:
+def _caller(caller: Origin) -> Application:
     return Application(caller.ae_title or UNKNOWN, caller.address)
 
 
-def _destination(peer: PeerConfig) -> Application:
+def _peer(peer: PeerConfig) -> Application:
     return Application(peer.ae_title, peer.host)

@@ -10,8 +10,15 @@ from pathlib import Path
 from sij_node.config import Config, PeerConfig, load_config
 from sij_node.doctor import judging, probing
 from sij_node.doctor.judging import Line, Part
-from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable, NodeError, WeightsRefused
+from sij_node.errors import (
+    ConfigurationInvalid,
+    DatabaseUnavailable,
+    NodeError,
+    NoticeNotSent,
+    WeightsRefused,
+)
 from sij_node.network.tls import server_context
+from sij_node.notices import channels_of
 from sij_node.store.contacts import Contact, ContactTable
 from sij_node.store.database import as_it_is, schema_of
 
@@ -38,7 +45,9 @@ def examine(config_file: Path, load_networks: LoadNetworks | None = None) -> Ite
         partial(_database, config),
         partial(_certificates, config),
         partial(_door, config),
+        partial(_page, config),
         partial(_peers, config),
+        partial(_alarms, config),
         lambda: [judging.clock_line(probing.clock())],
         partial(_networks, config, load_networks),
     ]
@@ -84,12 +93,9 @@ def _certificates(config: Config) -> Iterator[Line]:
 def _door(config: Config) -> Iterator[Line]:
     listener = config.listener
     place = f"{listener.host}:{listener.port}"
-    try:
-        is_free = probing.is_free(listener.host, listener.port)
-    except OSError as error:
-        advice = "Set [listener] host and port to ones that this machine and user have."
-        words = f"Nobody can listen at {place}: {error.strerror}."
-        yield judging.failed(Part.NETWORK, words, advice)
+    is_free = _is_free("[listener]", listener.host, listener.port)
+    if isinstance(is_free, Line):
+        yield is_free
         return
     if is_free:
         yield judging.port_line("The listener", place, is_free=True, is_ours=False)
@@ -102,6 +108,41 @@ def _door(config: Config) -> Iterator[Line]:
         probing.call_own_door(config, probing.NOBODY, calling),
         local is not None,
     )
+
+
+def _page(config: Config) -> Iterator[Line]:
+    web = config.web
+    if not web.enabled:
+        return
+    is_free = _is_free("[web]", web.host, web.port)
+    if isinstance(is_free, Line):
+        yield is_free
+        return
+    is_ours = not is_free and probing.is_our_page(config)
+    yield judging.port_line("The page", f"{web.host}:{web.port}", is_free, is_ours)
+
+
+def _is_free(section: str, host: str, port: int) -> bool | Line:
+    """Whether nobody listens there; or why the node cannot."""
+    try:
+        return probing.is_free(host, port)
+    except OSError as error:
+        advice = f"Set {section} host and port to ones that this machine and user have."
+        words = f"Nobody can listen at {host}:{port}: {error.strerror}."
+        return judging.failed(Part.NETWORK, words, advice)
+
+
+def _alarms(config: Config) -> Iterator[Line]:
+    try:
+        channels = channels_of(config)
+    except ConfigurationInvalid as error:
+        yield judging.failed(Part.CONFIGURATION, str(error), "The node does not start like this.")
+        return
+    for channel in channels:
+        try:
+            yield judging.alarm_line(channel.name, channel.reach(), "")
+        except NoticeNotSent as error:
+            yield judging.alarm_line(channel.name, "", str(error))
 
 
 def _who_may_call_from_here(config: Config) -> PeerConfig | None:

@@ -198,9 +198,17 @@ def port_line(what: str, place: str, is_free: bool, is_ours: bool) -> Line:
         return _ok(Part.NETWORK, f"{what} does not run; {place} is free for it.")
     return failed(
         Part.NETWORK,
-        f"Another program than {what} has {place}.",
+        f"Another program than {what.lower()} has {place}.",
         "End that program, or give the node another port.",
     )
+
+
+def alarm_line(channel: str, place: str, error: str) -> Line:
+    """Whether people can be told; `error` is empty when the way to them answers."""
+    if not error:
+        return _ok(Part.NETWORK, f"Alarms by {channel}: {place} answers.")
+    advice = "Nobody is told this way; put it right, then `sij-node try-alarms` sends a trial."
+    return _warning(Part.NETWORK, f"Alarms by {channel}: {error}", advice)
 
 
 def door_line(place: str, right: Answer, wrong: Answer, may_call: bool) -> Line:

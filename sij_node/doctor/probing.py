@@ -17,6 +17,7 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from pynetdicom import AE
@@ -128,6 +129,20 @@ def is_free(host: str, port: int) -> bool:
 def reachable(host: str) -> str:
     """The address by which this machine reaches a server of its own."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
+def is_our_page(config: Config) -> bool:
+    """Whether what answers at the page's address is a page of this software."""
+    web = config.web
+    host = reachable(web.host)
+    place = f"[{host}]" if ":" in host else host
+    url = f"{'https' if web.tls else 'http'}://{place}:{web.port}/live"
+    try:
+        # Our own address: a certificate for the name that browsers use does not fit it.
+        answer = httpx.get(url, timeout=ECHO_LIMIT_S, verify=False, trust_env=False)  # noqa: S501
+        return bool(answer.json() == {"status": "ok"})
+    except (httpx.HTTPError, ValueError):
+        return False
 
 
 def call_own_door(config: Config, called: str, calling: str) -> Answer:

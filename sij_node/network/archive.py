@@ -25,14 +25,17 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from sij_node.config import PeerConfig
 from sij_node.dicom.comparison import Moment
 from sij_node.dicom.headers import Instance, patient_of, text
+from sij_node.dicom.scanner import scan
 from sij_node.errors import (
     ArchiveRefused,
     ArchiveSilent,
     ArchiveSlow,
+    DatasetUnreadable,
     DestinationRefused,
     DestinationUnavailable,
 )
 from sij_node.network.calling import Caller, Handler, named
+from sij_node.network.witness import UNSEEN, Luggage, SearchWitness
 from sij_node.study import Patient
 
 REPORT_CLASSES = (Comprehensive3DSRStorage, ComprehensiveSRStorage)
@@ -45,13 +48,7 @@ OWN_UIDS = "2.25."
 _OWN_MANUFACTURER = "sij_node"
 _PENDING = (0xFF00, 0xFF01)
 _SUCCESS = 0x0000
-Asked = Callable[[PeerConfig, str, Dataset], None]
-"""Who was asked, under which SOP Class UID, and what."""
 _Answers = Iterator[tuple[Dataset, Dataset | None]]
-
-
-def unheard(peer: PeerConfig, sop_class_uid: str, question: Dataset) -> None:
-    """A question that nobody wants to know of."""
 
 
 class Deadline:
@@ -89,15 +86,15 @@ class ArchiveSearch:
     ----------
     most
         Of earlier studies, the newest first, so many are looked at.
-    asked
-        Told of each question.
+    witness
+        Told of each question, and of what was fetched.
     """
 
     caller: Caller
     peer: PeerConfig
     deadline: Deadline
     most: int
-    asked: Asked = unheard
+    witness: SearchWitness = UNSEEN
 
     def reports(self, patient: Patient, studied: Moment) -> list[Instance]:
         """Reports in the archive that may be the node's own, of studies made before a moment.
@@ -125,15 +122,21 @@ class ArchiveSearch:
         """
         model = StudyRootQueryRetrieveInformationModelGet
         files: list[bytes] = []
+        luggage = Luggage()
 
         def take(event: evt.Event) -> int:
             files.append(event.encoded_dataset())
+            _note(luggage, event.encoded_dataset(include_meta=False))
             return _SUCCESS
 
         handlers = [(evt.EVT_C_STORE, take), (evt.EVT_DATA_RECV, _Measure().count)]
-        with self._associated(model, REPORT_CLASSES, handlers) as association:
-            for report in reports:
-                self._answers(association, partial(association.send_c_get, _wanted(report), model))
+        try:
+            with self._associated(model, REPORT_CLASSES, handlers) as association:
+                for report in reports:
+                    ask = partial(association.send_c_get, _wanted(report), model)
+                    self._answers(association, ask)
+        finally:
+            self.witness.fetched(self.peer, luggage.studies)
         if len(files) < len(reports):
             raise ArchiveRefused(
                 f"{named(self.peer)} sent {len(files)} of {len(reports)} earlier reports."
@@ -195,7 +198,7 @@ class ArchiveSearch:
 
     def _found(self, association: Association, question: Dataset) -> list[Dataset]:
         model = StudyRootQueryRetrieveInformationModelFind
-        self.asked(self.peer, str(model), question)
+        self.witness.asked(self.peer, str(model), question)
         return self._answers(association, partial(association.send_c_find, question, model))
 
     # ---- answers -------------------------------------------------------------------------
@@ -248,6 +251,14 @@ class ArchiveSearch:
             raise ArchiveRefused(
                 f"{named(self.peer)} does not offer Study Root query or retrieval."
             ) from error
+
+
+def _note(luggage: Luggage, dataset: bytes) -> None:
+    """Whatever an archive sends is noted as what it says of itself, asked for or not."""
+    try:
+        luggage.add(scan(dataset, explicit_vr=True))
+    except DatasetUnreadable:
+        return  # it names no patient; that it cannot be read is told as a problem
 
 
 class _Measure:

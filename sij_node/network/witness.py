@@ -1,4 +1,4 @@
-"""Who is told what happens at the door: for contacts, counts and the audit trail.
+"""Who is told what is received, sent and asked for: for contacts, counts and the audit trail.
 
 A witness is called within the association's own thread and must be quick.
 """
@@ -7,7 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pydicom.dataset import Dataset
+
 from sij_node.config import PeerConfig
+from sij_node.dicom.scanner import Scan
 from sij_node.network.dimse import Status
 from sij_node.network.pdu import Rejection
 from sij_node.study import ReceivedInstance
@@ -42,7 +45,7 @@ class Luggage:
     def __init__(self) -> None:
         self._studies: dict[str, Brought] = {}
 
-    def add(self, instance: ReceivedInstance) -> None:
+    def add(self, instance: ReceivedInstance | Scan) -> None:
         """One more instance that was taken."""
         brought = self._studies.setdefault(
             instance.study_uid, Brought(instance.study_uid, instance.patient_id)
@@ -102,3 +105,16 @@ class SendingWitness:
         taken, refused
             How many objects were acknowledged and how many not, by SOP Class UID.
         """
+
+
+class SearchWitness:
+    """Sees what an archive is asked and what it gives; this one forgets it."""
+
+    def asked(self, peer: PeerConfig, sop_class_uid: str, question: Dataset) -> None:
+        """A question is sent."""
+
+    def fetched(self, peer: PeerConfig, studies: Sequence[Brought]) -> None:
+        """Instances came that the node had asked for on the same association."""
+
+
+UNSEEN = SearchWitness()

@@ -193,6 +193,20 @@ def test_the_patient_is_shown_by_a_click_and_that_is_noted(site: Site, operator:
     assert any((one.who, one.action) == ("operator", "reveal patient") for one in changes)
 
 
+def test_a_patient_who_was_shown_stays_shown_while_the_page_goes_on(site: Site, operator: Window):
+    table = site.web.table
+    job = queued(table, "1.2.98")
+    operator.open(f"/jobs/{job.job_id}")
+    operator.page.get_by_role("button", name="Show the patient ID").click()
+    expect(operator.page.locator("#patient")).to_contain_text("P1")
+
+    table.cancel(job, "somebody else")
+    expect(operator.page.locator("h1 + .chip")).to_have_text("cancelled")
+
+    expect(operator.page.locator("#patient")).to_contain_text("P1")
+    assert operator.page.locator("#patient").count() == 1
+
+
 def test_a_dropped_file_is_told_its_role_and_priority_and_kept_nowhere(
     site: Site, operator: Window, case, tmp_path: Path
 ):

@@ -26,6 +26,7 @@ from sij_node.audit import (
 from sij_node.audit_trail import AuditTrail, DayFiles, open_trail
 from sij_node.config import AuditConfig, Config, ListenerConfig, NodeConfig, PeerConfig, TlsConfig
 from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable
+from sij_node.network.witness import Brought
 from sij_node.store.contacts import ContactBook, ContactTable
 from sij_node.visitors import Arrivals, Departures
 from tests.support.audit_rules import check
@@ -323,6 +324,23 @@ def test_a_question_to_an_archive_is_recorded_with_its_patient_or_a_pseudonym(
     assert b"STUDY" in identifier
     assert (b"P-17" in identifier) is not hidden
     assert question.PatientID == "P-17"
+
+
+def test_what_an_archive_gave_is_recorded_as_asked_for_by_the_node(table, tmp_path, trail):
+    departures = Departures(ContactBook(ContactTable(table.database)), trail, str)
+
+    departures.fetched(PACS, [Brought("1.2.9", "P-17", Counter({"1.2.8": 2}))])
+    trail.close()
+
+    (fetched,) = (check(line) for line in lines_in(tmp_path))
+    source, destination = fetched.findall("ActiveParticipant")
+    assert fetched.find(".//EventID").get("csd-code") == "110104"
+    assert (source.get("UserID"), source.get("UserIsRequestor")) == ("PACS", "false")
+    assert (destination.get("UserID"), destination.get("UserIsRequestor")) == ("SIJ", "true")
+    study, patient = fetched.findall("ParticipantObjectIdentification")
+    assert study.get("ParticipantObjectID") == "1.2.9"
+    assert patient.get("ParticipantObjectID") == "P-17"
+    assert fetched.find(".//SOPClass").get("NumberOfInstances") == "2"
 
 
 def test_a_node_that_is_full_raises_no_security_alert(table, tmp_path, trail):

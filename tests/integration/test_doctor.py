@@ -20,7 +20,10 @@ from sij_node.node import migrate
 from sij_node.store.database import alembic_settings, as_it_is, schema_of
 from tests.integration.test_cli import sij_node
 from tests.support.certificates import authority, signed_by
+from tests.support.hooks import hook_receiver
 from tests.support.listening import listening
+from tests.support.running_web import running_web
+from tests.support.smtp import mail_server
 
 
 @pytest.fixture
@@ -196,6 +199,66 @@ def test_a_program_that_speaks_no_dicom_on_our_port_is_told(tmp_path: Path, monk
         failed = [one for one in told(config, Part.NETWORK) if one.verdict is Verdict.FAILED]
 
     assert any("does not accept an association" in one.words for one in failed)
+
+
+def test_the_page_is_told_apart_from_another_program_on_its_port(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(probing, "ECHO_LIMIT_S", 1)
+    with running_web(tmp_path / "web") as web, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        found = [
+            about(with_page(tmp_path / str(port), port), "page")
+            for port in (int(web.url.rpartition(":")[2]), taken.getsockname()[1], free_port())
+        ]
+
+    assert [one.verdict for one in found] == [Verdict.OK, Verdict.FAILED, Verdict.OK]
+    assert "answers at 127.0.0.1" in found[0].words
+    assert "Another program than the page" in found[1].words
+    assert "is free for it" in found[2].words
+
+
+def with_page(folder: Path, port: int) -> Path:
+    return set_up(folder, "PACS", free_port(), web={"port": port}).config
+
+
+def about(config: Path, word: str) -> Line:
+    """The one line about the network with a word in it."""
+    (line,) = [one for one in told(config, Part.NETWORK) if word in one.words]
+    return line
+
+
+def test_a_page_that_is_not_wanted_is_not_looked_for(tmp_path: Path):
+    config = set_up(tmp_path, "PACS", free_port(), web={"enabled": False}).config
+
+    assert [one for one in told(config, Part.NETWORK) if "page" in one.words] == []
+
+
+def test_ways_of_telling_people_are_tried_and_nobody_is_told(tmp_path: Path):
+    (tmp_path / "secret").write_text("shared")
+    with mail_server() as server, hook_receiver() as receiver:
+        at = {"email": server.port, "webhook": int(receiver.url.split(":")[2].split("/")[0])}
+        reached = [about(with_alarms(tmp_path, **at), way) for way in at]
+    away = [about(with_alarms(tmp_path, email=free_port(), webhook=free_port()), w) for w in at]
+
+    assert [one.verdict for one in reached] == [Verdict.OK, Verdict.OK]
+    assert [one.verdict for one in away] == [Verdict.WARNING, Verdict.WARNING]
+    assert all("try-alarms" in one.advice for one in away)
+    assert "t0ken" not in "".join(one.words for one in reached + away)
+    assert server.mails == receiver.posts == []
+
+
+def with_alarms(folder: Path, email: int, webhook: int) -> Path:
+    mail = {"host": "127.0.0.1", "port": email, "security": "none"}
+    mail |= {"sender": "sij@hospital.example", "to": ["one@hospital.example"]}
+    hook = {"url": f"http://127.0.0.1:{webhook}/t0ken", "secret_file": "secret"}
+    alarms = {"alarms.email": mail, "alarms.webhook": hook}
+    return set_up(folder, "PACS", free_port(), **alarms).config
+
+
+def test_a_secret_that_the_alarms_lack_is_told(tmp_path: Path):
+    config = with_alarms(tmp_path, free_port(), free_port())
+
+    assert "secret cannot be read" in the_one(config, Part.CONFIGURATION, Verdict.FAILED)
 
 
 # ---- weights -----------------------------------------------------------------------------

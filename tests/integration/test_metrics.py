@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -134,19 +135,50 @@ def test_every_metric_that_dashboard_and_rules_name_is_there(web):
         assert named - shown == set(), file
 
 
+def panels() -> list[dict[str, Any]]:
+    return json.loads((DEPLOY / "grafana" / "sij-node.json").read_text("utf-8"))["panels"]
+
+
+def test_every_label_that_dashboard_and_rules_ask_for_has_that_value(web):
+    everything_happens(web)
+    known = {(name, *label) for name, labels in scraped(web) for label in labels}
+    targets = [target for panel in panels() for target in panel.get("targets", ())]
+    rules = (DEPLOY / "prometheus" / "rules.yml").read_text(encoding="utf-8")
+    asked = " ".join([*(target["expr"] for target in targets), rules])
+
+    wanted = {
+        (name, label, value)
+        for name, matchers in re.findall(r"\b(sij_[a-z_]+)\{([^}]*)\}", asked)
+        for label, values in re.findall(r'(\w+)!?=~?"([^"]*)"', matchers)
+        for value in values.split("|")
+    }
+
+    assert len(wanted) > 15
+    assert wanted - known == set()
+
+
+def test_every_line_of_the_dashboard_is_named_by_labels_that_its_metric_has(web):
+    everything_happens(web)
+    known = {(name, label) for name, labels in scraped(web) for label, _ in labels}
+
+    for target in [target for panel in panels() for target in panel.get("targets", ())]:
+        names = re.findall(r"\bsij_[a-z_]+", target["expr"])
+        legend = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+        assert legend <= {label for name, label in known if name in names}, target["expr"]
+
+
 def test_the_dashboard_can_be_laid_out():
-    panels = json.loads((DEPLOY / "grafana" / "sij-node.json").read_text("utf-8"))["panels"]
     places = [
         (place["x"] + column, place["y"] + row)
-        for place in (panel["gridPos"] for panel in panels)
+        for place in (panel["gridPos"] for panel in panels())
         for column in range(place["w"])
         for row in range(place["h"])
     ]
 
     assert len(set(places)) == len(places), "two panels lie on top of each other"
     assert max(column for column, _ in places) < 24
-    assert len({panel["id"] for panel in panels}) == len(panels)
-    assert all(panel["title"] for panel in panels)
+    assert len({panel["id"] for panel in panels()}) == len(panels())
+    assert all(panel["title"] for panel in panels())
 
 
 def test_nothing_of_a_patient_or_a_study_is_shown(web):

@@ -139,6 +139,17 @@ def test_a_webhook_gets_a_signed_post(tmp_path):
     }
 
 
+def test_a_webhook_behind_tls_is_reached_only_if_somebody_vouches_for_it(tmp_path, tls):
+    (tmp_path / "secret").write_text("shared")
+    with mail_server(tls, at_once=True) as server:
+        settings = {"url": f"https://127.0.0.1:{server.port}/", "secret_file": tmp_path / "secret"}
+        trusting = WebhookConfig(**settings, ca=tmp_path / "ca.pem")
+
+        assert channel(tmp_path, webhook=trusting).reach() == f"127.0.0.1:{server.port}"
+        with pytest.raises(NoticeNotSent, match="certificate"):
+            channel(tmp_path, webhook=WebhookConfig(**settings)).reach()
+
+
 @pytest.mark.parametrize("status", [302, 400, 500])
 def test_a_webhook_that_does_not_take_it_is_told_without_its_address(tmp_path, status):
     (tmp_path / "secret").write_text("shared\n")

@@ -4,7 +4,8 @@ import hashlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -15,11 +16,12 @@ from pydicom import Dataset, dcmread
 
 from deploy.trial import free_port
 from sij_node import node
-from sij_node.config import Config
+from sij_node.config import Config, PeerConfig
 from sij_node.dicom.comparison import NO_PRIORS, Priors
 from sij_node.dicom.origin import to_part10
 from sij_node.jobs import Job, State
 from sij_node.network.calling import Caller
+from sij_node.network.witness import UNSEEN, Brought, SearchWitness
 from sij_node.node import Store, open_store
 from sij_node.priors import PriorSearch
 from sij_node.store.job_table import JobTable
@@ -45,15 +47,30 @@ class Hospital:
     job: Job
     images: tuple[ReceivedInstance, ...]
 
-    def search(self) -> PriorSearch:
+    def search(self, witness: SearchWitness = UNSEEN) -> PriorSearch:
         settings = self.config
         caller = Caller("SIJNODE", settings.delivery, None)
         return PriorSearch(
-            self.store.table, self.store.spool, caller, settings.peer_titled, settings.priors
+            self.store.table,
+            self.store.spool,
+            caller,
+            settings.peer_titled,
+            settings.priors,
+            witness,
         )
 
-    def priors(self) -> Priors:
-        return self.search().priors_for(self.job, self.images)
+    def priors(self, witness: SearchWitness = UNSEEN) -> Priors:
+        return self.search(witness).priors_for(self.job, self.images)
+
+
+class Noting(SearchWitness):
+    """Keeps what was fetched."""
+
+    def __init__(self) -> None:
+        self.studies: list[Brought] = []
+
+    def fetched(self, peer: PeerConfig, studies: Sequence[Brought]) -> None:
+        self.studies += studies
 
 
 def configured(folder: Path, way: str, port: int = 9, limit_s: float = 20) -> Config:
@@ -342,6 +359,29 @@ def without_a_group(file: bytes) -> bytes:
     report = dcmread(BytesIO(file))
     del report.ContentSequence[-1].ContentSequence[-1]
     return to_part10(report, "PACS")
+
+
+def test_what_an_archive_gave_is_told_as_what_it_says_of_itself(tmp_path):
+    wrong, noting = earlier_report(PatientID="4712"), Noting()
+    with (
+        QueryArchive([earlier_report(), earlier_report("20190101")], instead=wrong) as archive,
+        hospital(tmp_path, "get", archive.port) as here,
+    ):
+        here.priors(noting)
+
+    report_class = str(dcmread(BytesIO(wrong)).SOPClassUID)
+    assert noting.studies == [Brought(BEFORE, "4712", Counter({report_class: 2}))]
+
+
+def test_nothing_is_told_as_fetched_that_did_not_come(tmp_path):
+    noting = Noting()
+    with (
+        QueryArchive([earlier_report()], status=0xA702) as archive,
+        hospital(tmp_path, "get", archive.port) as here,
+    ):
+        here.priors(noting)
+
+    assert noting.studies == []
 
 
 def test_a_damaged_report_is_said_and_others_are_compared(tmp_path):
