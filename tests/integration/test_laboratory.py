@@ -184,6 +184,7 @@ def few_slices(stored):
         contours=stored.contours[chosen],
         pixel_mm=stored.pixel_mm[chosen],
         native_mm=stored.native_mm[chosen],
+        place_mm=stored.place_mm[chosen],
         stir_from=stored.stir_from // 3,
     )
 
