@@ -25,6 +25,7 @@ from sij_node.errors import WeightsRefused
 from sij_node.jobs import Result
 from sij_node.logs import configure_logging
 from sij_node.pipeline import CheckedResult, Destination, Ports, StudyResults, analyse_study
+from sij_node.profiles import Profile
 from sij_node.record import AnalysisRecord, KeyPicture
 from sij_node.store.reading import read_checked, read_header
 from sij_node.store.secret_key import keyed_hash, secret_key
@@ -51,7 +52,7 @@ def serve(pipe: Connection, config: Config) -> None:
     _limit_memory(config.worker, analyser)
     log.info("networks ready", model=_named(analyser), device=str(analyser.device))
     spool = Spool(config.node.data_folder / "spool")
-    desk = _Desk({"": analyser}, spool, config)
+    desk = Desk({"": analyser}, spool, config)
     answer_orders(pipe, desk.fulfil, desk.draw, partial(_equipment, analyser))
 
 
@@ -71,7 +72,7 @@ def load_networks(config: Config, name: str) -> Analyser:
 
 
 @dataclass
-class _Desk:
+class Desk:
     """Where one order after the other is done.
 
     Parameters
@@ -90,6 +91,13 @@ class _Desk:
 
     def fulfil(self, order: Order) -> Outcome:
         """Analyse a study and keep its results."""
+        study = self.results_of(order, self.config.profile_for(order.destination))
+        kept = tuple(_kept(self.spool, made) for made in study.objects)
+        record = self._with_pictures(study, kept)
+        return Outcome(kept, study.weights, _in_short(record), study.rejected, record)
+
+    def results_of(self, order: Order, profile: Profile) -> StudyResults:
+        """Analyse a study; nothing is kept."""
         ports = Ports(
             header=partial(read_header, self.spool),
             dataset=partial(read_checked, self.spool),
@@ -97,12 +105,8 @@ class _Desk:
             ae_title=self.config.node.ae_title,
             pseudonym=self.pseudonym,
         )
-        profile = self.config.profile_for(order.destination)
         destination = Destination(profile, order.history, order.priors)
-        study = analyse_study(order.instances, order.conflicts, ports, destination)
-        kept = tuple(_kept(self.spool, made) for made in study.objects)
-        record = self._with_pictures(study, kept)
-        return Outcome(kept, study.weights, _in_short(record), study.rejected, record)
+        return analyse_study(order.instances, order.conflicts, ports, destination)
 
     def pseudonym(self, patient: Patient) -> str:
         """The same for a patient in every study."""

@@ -56,6 +56,7 @@ Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]
 UserName = Annotated[str, typer.Argument(help="The user's name.")]
 JobNumber = Annotated[int, typer.Argument(help="The job's number.")]
 Title = Annotated[str, typer.Argument(help="AE title of a peer in the configuration.")]
+StudyUid = Annotated[str, typer.Argument(metavar="STUDY", help="Its Study Instance UID.")]
 DEFAULT_CONFIG = Path("config.toml")
 
 
@@ -207,6 +208,35 @@ def _print_comparison(study: "StudyComparison") -> None:
 
 def _probability(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+@app.command()
+def results(
+    study: StudyUid,
+    out: Annotated[Path, typer.Option(help="Folder for the DICOM files.")],
+    profile: Annotated[str, typer.Option(help="Which; else what the study's sender gets.")] = "",
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Make all results of a stored study again, into a folder; nothing is sent."""
+    _write_results(config, study, out, profile, as_pictures=False)
+
+
+@app.command()
+def pictures(
+    study: StudyUid,
+    out: Annotated[Path, typer.Option(help="Folder for the PNG files.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Draw a stored study's key slices, its summary and its page into a folder."""
+    _write_results(config, study, out, "", as_pictures=True)
+
+
+def _write_results(config: Path, study: str, out: Path, profile: str, *, as_pictures: bool) -> None:
+    who = getpass.getuser()
+    for file in node.write_results(
+        _started(config), study, out, profile, who, as_pictures=as_pictures
+    ):
+        Console(highlight=False).print(f"{file} {file.stat().st_size} bytes", soft_wrap=True)
 
 
 @app.command()

@@ -24,7 +24,7 @@ from pydicom.datadict import tag_for_keyword
 
 import models
 from sij_node.accounts import Role
-from sij_node.errors import ConfigurationInvalid, WeightsRefused
+from sij_node.errors import ConfigurationInvalid, UnknownName, WeightsRefused
 from sij_node.profiles import MINIMAL, PRESETS, Profile, preset
 
 
@@ -522,8 +522,20 @@ class Config(Section):
     def profile_for(self, ae_title: str) -> Profile:
         """What a peer gets; the smallest profile for one that is not configured any more."""
         peer = self.peer_titled(ae_title)
+        return self.profile_named(peer.profile) if peer else MINIMAL
+
+    def profile_named(self, name: str) -> Profile:
+        """A [[profile]], or one of those that come with the node.
+
+        Raises
+        ------
+        UnknownName
+            If there is none of that name.
+        """
         known = {name: preset(name) for name in PRESETS} | {own.name: own for own in self.profile}
-        return known[peer.profile] if peer else MINIMAL
+        if name not in known:
+            raise UnknownName(f"There is no profile {name}; there are {', '.join(known)}.")
+        return known[name]
 
 
 def load_config(path: Path) -> Config:

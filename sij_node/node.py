@@ -21,7 +21,7 @@ from sij_node.accounts import SessionLimits
 from sij_node.admin import Admin
 from sij_node.alarms import Kind, Line
 from sij_node.analysis_process import AnalysisProcess
-from sij_node.audit import application_activity
+from sij_node.audit import Person, Subject, application_activity, instances_accessed
 from sij_node.audit_trail import AuditTrail, open_trail
 from sij_node.checkup import Checkup, check_up
 from sij_node.config import Config, DeliveryConfig, PeerConfig, RetryConfig
@@ -488,6 +488,43 @@ def _keep_comparison(data_folder: Path, found: "Comparison") -> None:
     folder = data_folder / "comparisons"
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / f"{_now():%Y%m%dT%H%M%SZ}.json").write_text(json.dumps(found.as_json(), indent=2))
+
+
+def write_results(
+    config: Config, study_uid: str, folder: Path, profile: str, who: str, *, as_pictures: bool
+) -> Iterator[Path]:
+    """Make a stored study's results, or pictures of them, again in a folder; nothing is sent.
+
+    It is recorded who took them, as for a download.
+
+    Parameters
+    ----------
+    profile
+        Which results, by the name of a profile; empty for what the study's sender gets.
+
+    Raises
+    ------
+    UnknownJob, UnknownName, ImagesCleared, WeightsRefused, DatabaseUnavailable, SpoolUnavailable
+    """
+    from sij_node.recreating import files_of, pictured, pictures_of, recreated  # noqa: PLC0415
+
+    wanted = config.profile_named(profile) if profile else None
+    trail = open_trail(config)
+    try:
+        with open_store(config) as store:
+            departures = Departures(ContactBook(store.contacts), trail, store.patient_of)
+            priors_for = _priors(config, store, departures).priors_for
+            asked = pictured() if as_pictures else wanted
+            made = recreated(config, store.table, store.spool, priors_for, study_uid, asked)
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, content in (pictures_of if as_pictures else files_of)(made):
+                (folder / name).write_bytes(content)
+                yield folder / name
+            study = Subject(study_uid, store.patient_of(study_uid))
+            trail.record(instances_accessed(Person(who, ""), study, "results written to a folder"))
+            Admin.of(config, store.table, who).note("write results", f"study {study_uid}", profile)
+    finally:
+        trail.close()
 
 
 # ---- trying things out -------------------------------------------------------------------------

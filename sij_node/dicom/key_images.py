@@ -216,10 +216,18 @@ class Camera:
 
 
 def _draw_sides(pen: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
-    """R and L, as on every image."""
+    """R and L, as on every image, with an edge that can be seen on bright bone."""
     font, (width, height) = pixel_font(20 * FINENESS, "bold"), size
-    pen.text((10 * FINENESS, height / 2), "R", WHITE, font, anchor="lm")
-    pen.text((width - 10 * FINENESS, height / 2), "L", WHITE, font, anchor="rm")
+    for letter, across, anchor in (("R", 10 * FINENESS, "lm"), ("L", width - 10 * FINENESS, "rm")):
+        pen.text(
+            (across, height / 2),
+            letter,
+            WHITE,
+            font,
+            anchor=anchor,
+            stroke_width=2 * FINENESS,
+            stroke_fill=BLACK,
+        )
 
 
 def _rings(seen: Iterable[Seen], pixel_mm: float) -> list[list[Seen]]:

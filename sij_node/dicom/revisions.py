@@ -1,7 +1,8 @@
 """Where new results stand among those that a destination already has.
 
 When inputs, networks or the way of writing have changed, results are a new revision that names
-the one before. When nothing has changed, they are the same again, under the same UIDs.
+the one before. When nothing has changed since, they are the same again, under the same UIDs. What
+goes back to how it was before that is one more revision, so that the newest always holds.
 """
 
 from collections.abc import Sequence
@@ -31,13 +32,16 @@ def in_history(
     Returns
     -------
     ResultContext
-        An earlier revision's own context where nothing has changed since; else one more.
+        The newest revision's own context where nothing has changed since; else one more.
     """
-    for number, revision in enumerate(_told_apart(history), 1):
-        if _is_same(context, study_uid, revision, reason_code):
-            return context
-        context = replace(context, predecessors=revision, revision=number + 1)
-    return context
+    known = _told_apart(history)
+    if not known:
+        return context
+    before = known[-2] if len(known) > 1 else ()
+    as_newest = replace(context, predecessors=before, revision=len(known))
+    if _is_same(as_newest, study_uid, known[-1], reason_code):
+        return as_newest
+    return replace(context, predecessors=known[-1], revision=len(known) + 1)
 
 
 def _told_apart(history: Sequence[Revision]) -> list[Revision]:

@@ -149,6 +149,10 @@ class JobTable:
         with self._database.reading() as connection:
             return last_job(connection, study_uid, source_ae)
 
+    def jobs_of(self, study_uid: str) -> list[Job]:
+        """A study's jobs, whoever sent it, the oldest first."""
+        return self._jobs_where(jobs.c.study_uid == study_uid)
+
     def jobs(
         self, states: Sequence[State] = tuple(State), limit: int = 50, offset: int = 0
     ) -> list[Job]:

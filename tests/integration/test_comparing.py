@@ -1,40 +1,15 @@
 """Stored studies are analysed with other weights too; nothing is sent and no job changes."""
 
 import json
-import zipfile
 from pathlib import Path
 
 import models
 from deploy.trial import free_port, set_up
-from sij_node.config import DeliveryConfig, PeerConfig, load_config
-from sij_node.doctor.trial import STUDY
-from sij_node.jobs import Job
-from sij_node.network.folder import contents_of
-from sij_node.network.sender import Sender
+from sij_node.config import load_config
 from sij_node.node import compare, open_store
-from tests.support.listening import listening
+from tests.support.stored_study import received_study
 
 WEIGHTS = Path(models.__file__).parent / "weights"
-
-
-def received_study(config_file: Path, folder: Path) -> Job:
-    """The doctor's phantom, as a scanner would have sent it."""
-    with zipfile.ZipFile(STUDY) as bundle:
-        bundle.extractall(folder)
-    config = load_config(config_file)
-    with open_store(config) as store:
-
-        def register(instance):
-            return store.table.register(instance, 5, opens_job=True)
-
-        with listening(config.node.data_folder, register=register) as node:
-            port = node.listener.port
-            peer = PeerConfig(ae_title="SIJ", networks=("127.0.0.1",), host="127.0.0.1", port=port)
-            sent = list(
-                Sender("MODALITY", DeliveryConfig()).send(peer, contents_of(folder).objects)
-            )
-        assert all(one.acknowledged for one in sent)
-        return store.table.jobs()[0]
 
 
 def test_the_same_weights_say_the_same_and_the_outcome_is_kept(tmp_path: Path):

@@ -1,5 +1,6 @@
 """An archive that can be asked and fetched from, and that can be wrong in several ways."""
 
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from io import BytesIO
@@ -47,6 +48,8 @@ class QueryArchive:
         What it gives for whatever is asked.
     finds_all
         Whether it ignores what it is asked for, as some archives do with what they do not know.
+    tls
+        How associations with it are encrypted, if they are.
     """
 
     def __init__(
@@ -60,13 +63,14 @@ class QueryArchive:
         instead: bytes | None = None,
         finds_all: bool = False,
         knows: str = "SIJNODE",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.held = [dcmread(BytesIO(file)) for file in files]
         self.asked: list[str] = []
         self._offers, self._move_to, self._silent_on = offers, move_to, silent_on
         self._status, self._finds_all = status, finds_all
         self._instead = None if instead is None else dcmread(BytesIO(instead))
-        self._knows = knows
+        self._knows, self._tls = knows, tls
         self._closing = threading.Event()
 
     def __enter__(self) -> Self:
@@ -84,7 +88,9 @@ class QueryArchive:
             (evt.EVT_C_GET, self._get),
             (evt.EVT_C_MOVE, self._move),
         ]
-        self._server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        self._server = entity.start_server(
+            ("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=self._tls
+        )
         return self
 
     def __exit__(

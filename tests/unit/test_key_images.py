@@ -82,6 +82,16 @@ def test_the_patients_left_is_on_the_right_of_every_picture(cosines, many_frames
     assert down > 0.5
 
 
+def test_the_letters_of_the_sides_can_be_read_on_white():
+    (camera,) = cameras([pelvis(CORONAL)], *SIZE)
+    white = replace(camera, grey=(-1.0, 0.0))
+
+    letters = np.asarray(white.picture(2, [], *SIZE)).max(axis=-1) < 60
+
+    assert letters[:, :40].sum() > 50
+    assert letters[:, -40:].sum() > 50
+
+
 @pytest.mark.parametrize("cosines", [CORONAL, FLIPPED, UPSIDE_DOWN, LYING])
 def test_a_ring_is_drawn_around_what_it_points_at(cosines):
     one = pelvis(cosines)

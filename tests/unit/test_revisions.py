@@ -68,8 +68,22 @@ def test_when_nothing_changed_the_same_bytes_are_made_again():
     second = scored(OTHER, (given(first),))
     history = (given(first), given(second))
 
-    assert to_part10(scored(context(), history), "N") == to_part10(first, "N")
+    assert to_part10(scored(context(), history[:1]), "N") == to_part10(first, "N")
     assert to_part10(scored(OTHER, history), "N") == to_part10(second, "N")
+
+
+def test_going_back_is_a_revision_of_its_own_so_that_the_newest_holds():
+    first = scored(context(), ())
+    second = scored(OTHER, (given(first),))
+    history = (given(first), given(second))
+
+    third = scored(context(), history)
+    again = scored(context(), (*history, given(third)))
+
+    assert third.SOPInstanceUID != first.SOPInstanceUID
+    assert replaced_by(third) == [second.SOPInstanceUID]
+    assert third.SeriesDescription == "SIJ lesion scores, revision 3"
+    assert to_part10(again, "N") == to_part10(third, "N")
 
 
 def test_a_revision_given_by_several_jobs_counts_once():

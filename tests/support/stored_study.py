@@ -1,0 +1,32 @@
+"""A study in a node's store, as if a scanner had sent it."""
+
+import zipfile
+from pathlib import Path
+
+from sij_node.config import DeliveryConfig, PeerConfig, load_config
+from sij_node.doctor.trial import STUDY
+from sij_node.jobs import Job
+from sij_node.network.folder import contents_of
+from sij_node.network.sender import Sender
+from sij_node.node import open_store
+from tests.support.listening import listening
+
+
+def received_study(config_file: Path, folder: Path) -> Job:
+    """The doctor's phantom, as a scanner would have sent it."""
+    with zipfile.ZipFile(STUDY) as bundle:
+        bundle.extractall(folder)
+    config = load_config(config_file)
+    with open_store(config) as store:
+
+        def register(instance):
+            return store.table.register(instance, 5, opens_job=True)
+
+        with listening(config.node.data_folder, register=register) as node:
+            port = node.listener.port
+            peer = PeerConfig(ae_title="SIJ", networks=("127.0.0.1",), host="127.0.0.1", port=port)
+            sent = list(
+                Sender("MODALITY", DeliveryConfig()).send(peer, contents_of(folder).objects)
+            )
+        assert all(one.acknowledged for one in sent)
+        return store.table.jobs()[0]
