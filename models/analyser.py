@@ -31,7 +31,15 @@ from models.image_quality import (
     whole_joint,
 )
 from models.lesion_resnet34 import WHOLE_ZONE, BasicBlock, LesionResNet34, zone_of_head
-from models.preprocess import canonical, carried, frame_of, network_slices, normalised
+from models.preprocess import (
+    SquareFrame,
+    canonical,
+    carried,
+    frame_of,
+    network_slices,
+    normalised,
+)
+from models.presence import of_both_sequences, slice_places
 from models.regions import joint_zones, region_label_map
 from models.roi import (
     RoiBox,
@@ -43,7 +51,7 @@ from models.roi import (
     slices_within,
 )
 from models.volume import Volume
-from models.walk import WALKS, WalkRules, contours_from_maps
+from models.walk import WALKS, WalkedContour, WalkRules, certainty_of_slices, contours_from_maps
 from models.weights import LoadedNetwork, WeightsInvalid, check_known_case, load_network
 
 DeviceWish = Literal["auto", "cpu", "cuda"]
@@ -216,7 +224,7 @@ class Analyser:
         stages = _Stages(progress)
         stages.begin("delineation")
         upright = (canonical(t1), canonical(stir))
-        seen = [self.delineate(volume) for volume in upright]
+        seen = self.delineate(upright)
         if not shows_joints([sighting.delineation for sighting in seen]):
             raise NoJointSeen(f"no sacroiliac joint was seen for certain: {RULE}")
         stages.begin("regions")
@@ -246,20 +254,20 @@ class Analyser:
             tuple(quality for joint in joints.values() for quality in joint.quality),
         )
 
-    def delineate(self, volume: Volume) -> Sighting:
-        """The contours on every slice of a canonical volume."""
-        maps = contour_maps(self.contour, network_slices(volume), self.walk_rules.mirrored)
-        frame = frame_of(volume)
-        found = contours_from_maps(maps.numpy(), self.walk_rules)
-        return Sighting(
-            volume,
-            Delineation(
-                tuple(
-                    Contour(c.slice_index, c.side, frame.to_image(c.points), min(1.0, c.quality))
-                    for c in found
-                )
-            ),
-        )
+    def delineate(self, volumes: tuple[Volume, ...]) -> list[Sighting]:
+        """The contours on every slice of one or two canonical volumes: T1 and STIR of a study."""
+        rules = self.walk_rules
+        maps = [
+            contour_maps(self.contour, network_slices(volume), rules.mirrored).numpy()
+            for volume in volumes
+        ]
+        certainties = [certainty_of_slices(one) for one in maps]
+        if rules.both_sequences:
+            certainties = of_both_sequences(certainties, slice_places(volumes))
+        return [
+            Sighting(volume, _delineation(frame_of(volume), contours_from_maps(one, rules, sure)))
+            for volume, one, sure in zip(volumes, maps, certainties, strict=True)
+        ]
 
     def _score(
         self, seen: list[Sighting], labels: list[NDArray[np.uint8]], box: RoiBox
@@ -391,6 +399,15 @@ def _pairs(module: nn.Module) -> list[tuple[str, str]]:
     if isinstance(module, BasicBlock):
         return [("conv1", "bn1"), ("conv2", "bn2")]
     return [("conv1", "bn1")] if isinstance(module, LesionResNet34) else []
+
+
+def _delineation(frame: SquareFrame, found: tuple[WalkedContour, ...]) -> Delineation:
+    return Delineation(
+        tuple(
+            Contour(c.slice_index, c.side, frame.to_image(c.points), min(1.0, c.quality))
+            for c in found
+        )
+    )
 
 
 def _identity(loaded: LoadedNetwork, device: torch.device) -> NetworkIdentity:

@@ -1,4 +1,4 @@
-"""Where a joint can begin and end on a slice, and on which slices it is seen at all.
+"""Where a joint can begin and end on a slice.
 
 A heatmap of an end can have more than one peak: where cartilage is interrupted, the upper part
 has its own lower end. All clear peaks are kept; which of them belong together is decided later,
@@ -20,9 +20,6 @@ _BLOCK_PX = 8
 
 _LOWEST, _LOWEST_SHARE = 0.05, 0.15
 """A further peak has at least this height, and this share of the highest one."""
-
-_BRIDGED_SLICES = 2
-_LONE_SHARE = 3
 
 
 def peaks(heatmaps: Maps) -> tuple[Points, Heights]:
@@ -115,33 +112,3 @@ def _around(heights: Maps) -> Maps:
     padded = np.pad(heights, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
     across = np.maximum(np.maximum(padded[:, :, :-2], padded[:, :, 1:-1]), padded[:, :, 2:])
     return np.maximum(np.maximum(across[:, :-2], across[:, 1:-1]), across[:, 2:])
-
-
-def shown(certainty: Heights, threshold: float, contiguous: bool) -> NDArray[np.bool_]:
-    """On which slices a joint is.
-
-    Parameters
-    ----------
-    certainty
-        Of each slice of a volume in order, ``(slices,)``.
-    threshold
-        Above this a slice shows the joint.
-    contiguous
-        A joint is one piece: holes of one or two slices are filled, and what is less than a third
-        as long as the longest stretch and apart from it is dropped.
-    """
-    there = certainty > threshold
-    if not contiguous or not there.any():
-        return there
-    runs = _runs(there, _BRIDGED_SLICES)
-    longest = max(last - first for first, last in runs) + 1
-    for first, last in runs:
-        there[first : last + 1] = (last - first + 1) * _LONE_SHARE >= longest
-    return there
-
-
-def _runs(there: NDArray[np.bool_], bridged: int) -> list[tuple[int, int]]:
-    """First and last slice of each stretch; stretches this close to each other are one."""
-    on = np.flatnonzero(there)
-    breaks = np.flatnonzero(np.diff(on) > bridged + 1) + 1
-    return [(int(run[0]), int(run[-1])) for run in np.split(on, breaks)]

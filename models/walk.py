@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from models.contour_unet import CHANNELS_PER_JOINT, FIELD_COLUMN, FIELD_ROW, SIDES, SINK, SOURCE
-from models.ends import clear_peaks, peaks, shown
+from models.ends import clear_peaks
 from models.field import Grid, blended_field
 from models.findings import Side
+from models.presence import presence_certainty, shown
 from models.ridge import geodesic
 
 Maps = NDArray[np.float32]
@@ -39,7 +40,8 @@ class WalkRules:
     Parameters
     ----------
     presence_threshold
-        A joint is on a slice where the product of both heatmaps' peaks is above this.
+        A joint is on a slice where the product of both heatmaps' peaks is above this (see
+        `both_sequences`).
     step_px
         Length of a step.
     arrival_px
@@ -55,6 +57,8 @@ class WalkRules:
         A lost walk is replaced by the path along the ridge; else its contour is missed.
     mirrored
         The network also sees each slice mirrored, and its answers are averaged.
+    both_sequences
+        A slice is judged with what the other sequence shows in its place.
     contiguous
         A joint is on neighbouring slices: holes are filled, lone slices dropped.
     ends
@@ -74,6 +78,7 @@ class WalkRules:
     between_pixels: bool = True
     fallback: bool = True
     mirrored: bool = True
+    both_sequences: bool = True
     contiguous: bool = True
     ends: int = 3
     agreement: float = 8.0
@@ -85,6 +90,7 @@ LITERAL_RULES = WalkRules(
     between_pixels=False,
     fallback=False,
     mirrored=False,
+    both_sequences=False,
     contiguous=False,
     ends=1,
 )
@@ -115,7 +121,9 @@ class Route:
     heat: float
 
 
-def contours_from_maps(maps: Maps, rules: WalkRules) -> tuple[WalkedContour, ...]:
+def contours_from_maps(
+    maps: Maps, rules: WalkRules, certainty: NDArray[np.float64] | None = None
+) -> tuple[WalkedContour, ...]:
     """Every contour that the network's maps show.
 
     Parameters
@@ -125,18 +133,21 @@ def contours_from_maps(maps: Maps, rules: WalkRules) -> tuple[WalkedContour, ...
         in order.
     rules
         Thresholds and lengths.
+    certainty
+        How surely each joint is on each slice, ``(slices, 2)``; None takes what the maps say.
 
     Returns
     -------
     tuple of WalkedContour
         One for each slice and side where the joint is present, by slice. The quality is the
-        geometric mean of the heatmaps' peaks, less where other routes are likely too, where the
+        square root of the certainty, less where other routes are likely too, where the
         line's own field differs from the one that was seen, and where the walk did not arrive.
     """
     slices, _, size, _ = maps.shape
     joints = maps.reshape(slices * len(SIDES), CHANNELS_PER_JOINT, size, size)
-    certainty = presence_certainty(joints)
-    present = np.flatnonzero(_present(certainty, rules))
+    certainty = certainty_of_slices(maps) if certainty is None else certainty
+    there = [shown(one, rules.presence_threshold, rules.contiguous) for one in certainty.T]
+    present = np.flatnonzero(np.stack(there, axis=1))
     if not len(present):
         return ()
     routes = _routes(joints, present, rules)
@@ -155,30 +166,23 @@ def contours_from_maps(maps: Maps, rules: WalkRules) -> tuple[WalkedContour, ...
         if not (walked or rules.fallback):
             continue
         line, trust = _best(field, ways, rules)
-        quality = float(np.sqrt(certainty[joint])) * trust
+        quality = float(np.sqrt(certainty.flat[joint])) * trust
         slice_index, side = divmod(joint, len(SIDES))
         contours.append(WalkedContour(slice_index, SIDES[side], line, quality, walked))
     return tuple(contours)
 
 
-def presence_certainty(joints: Maps, last: int = SINK) -> NDArray[np.float64]:
-    """How surely each joint is there: the product of its ends' highest heat, 0 to 1.
+def certainty_of_slices(maps: Maps) -> NDArray[np.float64]:
+    """How surely each joint is on each slice, by this volume alone, ``(slices, 2)``.
 
     Parameters
     ----------
-    joints
-        ``(n, channels, size, size)``, the heatmap of the superior end first.
-    last
-        The channel of the inferior end's heatmap.
+    maps
+        As for `contours_from_maps`.
     """
-    heights = [peaks(joints[:, channel])[1].clip(0, 1) for channel in (SOURCE, last)]
-    return np.asarray(heights[0] * heights[1])
-
-
-def _present(certainty: NDArray[np.float64], rules: WalkRules) -> NDArray[np.bool_]:
-    of_sides = certainty.reshape(-1, len(SIDES)).T
-    there = [shown(one, rules.presence_threshold, rules.contiguous) for one in of_sides]
-    return np.stack(there, axis=1).ravel()
+    slices, _, size, _ = maps.shape
+    joints = maps.reshape(slices * len(SIDES), CHANNELS_PER_JOINT, size, size)
+    return presence_certainty(joints).reshape(slices, len(SIDES))
 
 
 def _routes(joints: Maps, present: NDArray[np.intp], rules: WalkRules) -> list[Route]:

@@ -240,6 +240,19 @@ def _write_results(config: Path, study: str, out: Path, profile: str, *, as_pict
 
 
 @app.command()
+def conformance(
+    config: ConfigFile = DEFAULT_CONFIG,
+    out: Annotated[Path | None, typer.Option(help="A file; else it is printed.")] = None,
+) -> None:
+    """Write the DICOM conformance statement of this node, as Markdown."""
+    text = node.conformance_statement(load_config(config))
+    if out is None:
+        print(text, end="")  # noqa: T201
+    else:
+        out.write_text(text, encoding="utf-8")
+
+
+@app.command()
 def doctor(
     config: ConfigFile = DEFAULT_CONFIG,
     quick: Annotated[bool, typer.Option("--quick", help="No networks loaded, no study.")] = False,

@@ -490,6 +490,13 @@ def _keep_comparison(data_folder: Path, found: "Comparison") -> None:
     (folder / f"{_now():%Y%m%dT%H%M%SZ}.json").write_text(json.dumps(found.as_json(), indent=2))
 
 
+def conformance_statement(config: Config) -> str:
+    """What a node with a configuration does on the network, as DICOM asks for it."""
+    from sij_node.conformance import statement  # noqa: PLC0415 - only one command
+
+    return statement(config)
+
+
 def write_results(
     config: Config, study_uid: str, folder: Path, profile: str, who: str, *, as_pictures: bool
 ) -> Iterator[Path]:

@@ -11,7 +11,8 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from models.contour_unet import SIDES
-from models.ends import peaks, shown
+from models.ends import peaks
+from models.presence import shown
 from models.walk import Maps, WalkedContour, WalkRules
 from trainer.contour_training import Shown, heat_loss
 

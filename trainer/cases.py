@@ -26,6 +26,7 @@ from models.preprocess import (
     network_slices,
     normalised,
 )
+from models.presence import slice_places
 from models.regions import joint_zones, region_label_map
 from models.roi import RoiRules, Sighting, cut, joint_boxes
 from models.volume import Volume
@@ -60,6 +61,9 @@ class StoredCase:
         float32, ``(slices, 2, 16, 2)`` in network pixels (right, left); NaN where not seen.
     pixel_mm, native_mm
         Side of a pixel of the network's square and of the image itself, ``(slices,)``.
+    place_mm
+        Where each slice lies along the normal of the first series, to compare T1 with STIR; NaN
+        where that is not known, ``(slices,)``.
     stir_from
         Number of the first STIR slice.
     style
@@ -77,6 +81,7 @@ class StoredCase:
     contours: NDArray[np.float32]
     pixel_mm: NDArray[np.float32]
     native_mm: NDArray[np.float32]
+    place_mm: NDArray[np.float64]
     stir_from: int
     style: str
     rois: dict[tuple[str, Side], NDArray[np.uint8]]
@@ -134,6 +139,7 @@ def stored(
         np.concatenate([_NO_CONTOURS, *map(_network_contours, sightings)]),
         np.repeat(scales, counts).astype(np.float32),
         np.repeat(native, counts).astype(np.float32),
+        _slice_places(sightings),
         stir_from,
         style,
         rois,
@@ -163,6 +169,14 @@ def canonical_sighting(volume: Volume, truth: Delineation) -> Sighting:
     """A series and its contours in canonical orientation."""
     upright = canonical(volume)
     return Sighting(upright, carried(truth, volume, upright))
+
+
+def _slice_places(sightings: Sequence[Sighting]) -> NDArray[np.float64]:
+    """Of one T1 and one STIR; more series of a kind are not told apart later."""
+    volumes = [sighting.volume for sighting in sightings]
+    if len(volumes) == len(_SEQUENCES):
+        return np.concatenate(slice_places(volumes))
+    return np.full(sum(len(volume.voxels) for volume in volumes), np.nan)
 
 
 def _as_bytes(values: torch.Tensor) -> NDArray[np.uint8]:
@@ -225,6 +239,7 @@ def write_case(stored: StoredCase, folder: Path) -> Path:
         "contours": stored.contours,
         "pixel_mm": stored.pixel_mm,
         "native_mm": stored.native_mm,
+        "place_mm": stored.place_mm,
         "stir_from": np.array(stored.stir_from),
         "style": np.array(stored.style),
         "severity": stored.severity,
@@ -236,7 +251,7 @@ def write_case(stored: StoredCase, folder: Path) -> Path:
 
 
 def read_case(folder: Path, seed: int) -> StoredCase:
-    """A case kept by `write_case`, also by one that kept neither style nor native pixels.
+    """A case kept by `write_case`, also by one that kept less of it.
 
     Raises
     ------
@@ -256,6 +271,7 @@ def read_case(folder: Path, seed: int) -> StoredCase:
             kept["contours"],
             kept["pixel_mm"],
             kept.get("native_mm", np.full_like(kept["pixel_mm"], np.nan)),
+            kept.get("place_mm", np.full(len(kept["pixel_mm"]), np.nan)),
             int(kept.get("stir_from", len(kept["images"]) // 2)),
             str(kept.get("style", "not kept")),
             rois,

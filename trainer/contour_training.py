@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from models.contour_maps import contour_maps
 from models.contour_unet import CHANNELS_PER_JOINT, FIELD_ROW, SIDES, SINK
 from models.field import Grid
-from models.walk import WalkRules, presence_certainty
+from models.presence import presence_certainty
+from models.walk import WalkRules
 from trainer.augment import (
     Movement,
     Spoiling,

@@ -47,7 +47,8 @@ def import_cases(
     analyser = Analyser.load(weights, "cpu")
 
     def delineate(volume: Volume) -> Delineation:
-        return analyser.delineate(volume).delineation
+        (sighting,) = analyser.delineate((volume,))
+        return sighting.delineation
 
     out.mkdir(parents=True, exist_ok=True)
     subjects = []

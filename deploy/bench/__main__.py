@@ -21,6 +21,7 @@ import models
 from deploy.bench.ingest import Tell, measure_ingest
 from deploy.bench.jobs import measure_jobs
 from deploy.bench.machine import circumstances
+from deploy.bench.objects import measure_objects
 from deploy.bench.page import PARTS, Results, page
 from deploy.bench.servers import MeasurementFailed
 from deploy.bench.study import measure_study, phantom_case
@@ -85,6 +86,10 @@ def _measure(
         attempt("ingest", lambda folder: measure_ingest(folder, repeats, tell)),
         attempt(
             "study", lambda folder: measure_study(folder, weights or WEIGHTS, case, repeats, tell)
+        ),
+        attempt(
+            "objects",
+            lambda folder: measure_objects(folder, weights or WEIGHTS, case, repeats, tell),
         ),
         attempt("node", lambda folder: measure_node(folder, weights, case, repeats, tell)),
         attempt("jobs", lambda folder: measure_jobs(folder, repeats, tell)),

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from deploy.bench.ingest import IDLE_ASSOCIATIONS, IDLE_S, INSTANCES, Ingest, Row
 from deploy.bench.jobs import Operation
 from deploy.bench.machine import NOT_INSTALLED, Circumstances
+from deploy.bench.objects import ObjectCost
 from deploy.bench.study import NETWORKS, StudyTimes
 from deploy.bench.whole_node import QUIET_S, WholeNode
 
-PARTS = ("ingest", "study", "node", "jobs")
+PARTS = ("ingest", "study", "objects", "node", "jobs")
 PHANTOM = "The weights are trained on phantoms. Not for clinical use."
 
 
@@ -20,6 +21,7 @@ class Results:
     circumstances: Circumstances
     ingest: Ingest | None
     study: StudyTimes | None
+    objects: tuple[ObjectCost, ...] | None
     node: WholeNode | None
     jobs: tuple[Operation, ...] | None
     missing: Mapping[str, str]
@@ -31,6 +33,7 @@ def page(results: Results) -> str:
         _head(results.circumstances),
         *([ingest_section(results.ingest)] if results.ingest else []),
         *([_study(results.study)] if results.study else []),
+        *([objects_section(results.objects)] if results.objects else []),
         *([_node(results.node)] if results.node else []),
         *([_jobs(results.jobs)] if results.jobs else []),
         *([_missing(results.missing)] if results.missing else []),
@@ -189,6 +192,29 @@ def _floor_table(of: StudyTimes) -> str:
             for name, taken, floor in rows
         ],
     )
+
+
+def objects_section(of: Sequence[ObjectCost]) -> str:
+    """Each kind of result: time to make and check it, and its size."""
+    whole_s = sum(one.made_s + one.checked_s for one in of)
+    rows = [
+        [
+            one.name,
+            str(one.count),
+            f"{100 * (one.made_s + one.checked_s) / whole_s:.0f} %",
+            f"{1000 * one.made_s:.0f}",
+            f"{1000 * one.checked_s:.0f}",
+            f"{one.size_bytes / 1000:.0f}",
+        ]
+        for one in of
+    ]
+    return f"""## Each kind of result
+
+Of the same phantom study, each made alone, as files; `seg`, `findings` and `presentation` are two
+objects each. Checked: read back from its bytes and compared with what was found.
+{PHANTOM}
+
+{table(["result", "objects", "share of time", "made ms", "checked ms", "kB"], rows)}"""
 
 
 def _node(of: WholeNode) -> str:

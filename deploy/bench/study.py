@@ -89,7 +89,7 @@ def measure_study(
     tell("study: loading the networks")
     analyser = Analyser.load(weights)
     spool = Spool(folder / "spool")
-    received = [_receive(spool, file) for file in write_study(case, folder / "images")]
+    received = [receive(spool, file) for file in write_study(case, folder / "images")]
     tell("study: warming up, counting operations")
     operations = _operations(analyser, spool, received)
     runs = []
@@ -110,7 +110,7 @@ def measure_study(
     )
 
 
-def _receive(spool: Spool, file: Path) -> ReceivedInstance:
+def receive(spool: Spool, file: Path) -> ReceivedInstance:
     """Put a file into the spool, as the listener would."""
     content = file.read_bytes()
     header = dcmread(file, stop_before_pixels=True)

@@ -8,7 +8,7 @@ import ssl
 from sij_node.config import TlsConfig
 from sij_node.errors import ConfigurationInvalid
 
-_TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Forward secrecy and authenticated encryption only, RFC 9325 4.2. TLS 1.3 has no others."""
 
 
@@ -22,7 +22,7 @@ def server_context(config: TlsConfig) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_TLS_1_2_CIPHERS)
+    context.set_ciphers(TLS_1_2_CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     try:
         context.load_cert_chain(config.certificate, config.private_key)

@@ -1,7 +1,7 @@
 """A patient comes back: the report of the second study tells what has changed since the first.
 
 Orthanc keeps the studies. The node finds the first report in its own store, and once that has been
-cleared away, in Orthanc, by C-FIND and C-GET.
+cleared away, in Orthanc, by C-FIND and C-GET or C-MOVE.
 """
 
 from datetime import UTC, datetime
@@ -63,7 +63,7 @@ def tracking_uids(item: Dataset) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("way", ["get"])
+@pytest.mark.parametrize("way", ["get", "move"])
 def test_the_second_report_names_the_first_and_the_changes_since(way, tmp_path):
     ports = two_ports()
     first, second = (studied(day, tmp_path / day) for day in ("20250301", "20260301"))

@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+import models
 from deploy.bench import ingest, servers
 from deploy.bench.footprint import footprint_of, tree_of
 from deploy.bench.ingest import Ingest, Sample, compared_with_storescp
 from deploy.bench.instances import PER_STUDY, make_instances
-from deploy.bench.page import ingest_section
+from deploy.bench.objects import measure_objects
+from deploy.bench.page import ingest_section, objects_section
 from deploy.bench.servers import MeasurementFailed, listener, running, started, storescp
+from tests.support.phantoms import small_case
 
+WEIGHTS = Path(models.__file__).parent / "weights"
 PARENT_OF_A_BUSY_CHILD = """
 import subprocess, sys, time
 busy = "import time; begin = time.process_time()\\nwhile time.process_time() - begin < 0.3: pass"
@@ -98,6 +102,18 @@ def test_a_peer_that_is_not_installed_is_named_in_the_table():
 
     assert f"**{servers.STORESCP}** | **NOT INSTALLED**" in text
     assert "no storescp" in text
+
+
+def test_each_kind_of_result_is_measured_and_all_of_it_is_told(tmp_path):
+    costs = measure_objects(tmp_path, WEIGHTS, small_case(), 1, lambda words: None)
+    rows = objects_section(costs)
+
+    assert [(one.name, one.count) for one in costs] == [
+        *(("seg", 2), ("findings", 2), ("scores", 1), ("presentation", 2)),
+        *(("summary", 1), ("pdf", 1), ("summary, JPEG-LS", 1)),
+    ]
+    assert all(min(one.made_s, one.checked_s, one.size_bytes) > 0 for one in costs)
+    assert all(f"| {one.name} | {one.count} |" in rows for one in costs)
 
 
 def test_without_a_sender_nothing_is_measured(tmp_path, monkeypatch):

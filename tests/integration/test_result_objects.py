@@ -8,6 +8,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from html import unescape
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -235,15 +236,33 @@ def test_dcmpschk_passes_every_presentation_state(delivered):
         assert "Test passed" in run("dcmpschk", "-v", delivered[kind])
 
 
-def test_dsrdump_and_dsr2html_read_the_findings_on_the_images(delivered):
-    for kind in ("findings t1", "findings stir"):
-        read = dcmread(delivered[kind])
-        (heading,) = [i for i in read.ContentSequence if i.ValueType == "CONTAINER"]
+def test_dsrdump_and_dsr2html_read_every_group_of_every_report(study, delivered):
+    reports = [delivered[kind] for kind in ("findings t1", "findings stir", "scores")]
+    for report in (*reports, study.results[3]):
+        read = dcmread(report)
+        (heading,) = [i for i in read.ContentSequence if _is_about(i, "126010")]
         groups = len(heading.ContentSequence)
-        assert run("dsrdump", delivered[kind]).count("Tracking Identifier") == groups
-        page = run("dsr2html", "+Ra", delivered[kind])
+        assert run("dsrdump", report).count("Tracking Identifier") == groups
+        page = run("dsr2html", "+Ra", report)
         assert page.count("Tracking Identifier") == groups
         assert "<html" in page
+
+
+def test_dsr2html_tells_what_has_changed_since_the_prior(delivered):
+    (previous,) = [
+        item for item in dcmread(delivered["scores"]).ContentSequence if _is_about(item, "18834-2")
+    ]
+    changes = [item for item in previous.ContentSequence if _is_about(item, "change-table")]
+
+    page = " ".join(unescape(run("dsr2html", "+Ra", delivered["scores"])).split())
+
+    assert changes
+    for line in changes[0].TextValue.splitlines():
+        assert " ".join(line.split()) in page.replace("<br>", "").replace("  ", " ")
+
+
+def _is_about(item: Dataset, concept: str) -> bool:
+    return item.ConceptNameCodeSequence[0].CodeValue == concept
 
 
 def test_highdicom_reads_points_and_contours_back(study, delivered):

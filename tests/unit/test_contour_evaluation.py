@@ -33,6 +33,7 @@ def case_showing(right_on_t1, seed=1):
         contours,
         np.full(2 * SLICES, 0.5, np.float32),
         np.full(2 * SLICES, 0.25, np.float32),
+        np.tile(np.arange(SLICES) * 4.0, 2),
         SLICES,
         "plain",
         {},

@@ -1,10 +1,9 @@
 import numpy as np
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.ends import clear_peaks, peaks, shown
+from models.ends import clear_peaks, peaks
 from trainer.fields import heatmaps
 
 SIZE = 96
@@ -46,32 +45,3 @@ def test_a_single_peak_is_the_same_peak_for_both_searches(row, column):
     ((places, _),) = clear_peaks(maps, 3)
 
     np.testing.assert_array_equal(places, peaks(maps)[0])
-
-
-@pytest.mark.parametrize(
-    ("certainty", "expected"),
-    [
-        ([0, 0.9, 0.1, 0.9, 0], [False, True, True, True, False]),
-        ([0.9, 0, 0, 0, 0.9, 0.9, 0.9, 0.9], [False, False, False, False, *[True] * 4]),
-        ([0.9, 0.9, 0, 0, 0, 0.9, 0.9], [True, True, False, False, False, True, True]),
-        ([0.1, 0.2], [False, False]),
-    ],
-)
-def test_a_joint_is_one_piece(certainty, expected):
-    assert shown(np.array(certainty), 0.5, contiguous=True).tolist() == expected
-
-
-def test_slice_by_slice_nothing_is_filled_or_dropped():
-    certainty = np.array([0, 0.9, 0.1, 0.9, 0])
-
-    there = shown(certainty, 0.5, contiguous=False)
-
-    assert there.tolist() == [False, True, False, True, False]
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=24))
-def test_where_nothing_is_certain_nothing_is_shown_and_where_all_is_all_is(certainties):
-    certainty = np.array(certainties)
-
-    assert not shown(certainty, 1.0, contiguous=True).any()
-    assert shown(certainty, -1.0, contiguous=True).all()

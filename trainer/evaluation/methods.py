@@ -10,7 +10,14 @@ from models.analyser import walk_rules
 from models.contour_maps import contour_maps
 from models.contour_unet import CHANNELS_PER_JOINT, SIDES, ContourUNet
 from models.findings import Side
-from models.walk import LITERAL_RULES, WalkedContour, WalkRules, contours_from_maps
+from models.presence import of_both_sequences
+from models.walk import (
+    LITERAL_RULES,
+    WalkedContour,
+    WalkRules,
+    certainty_of_slices,
+    contours_from_maps,
+)
 from models.weights import LoadedNetwork, WeightsInvalid, load_network
 from trainer.baseline import contours_from_landmarks
 from trainer.cases import GREY_PER_UNIT, StoredCase
@@ -47,6 +54,7 @@ def ablations(weights: Path) -> list[Method]:
         "a bonus for length": replace(best, length_bonus=0.01),
         "no comparison of fields": replace(best, agreement=0.0),
         "no mirrored view": replace(best, mirrored=False),
+        "presence by one sequence alone": replace(best, both_sequences=False),
         "presence slice by slice": replace(best, contiguous=False),
         "the paper's walk": replace(LITERAL_RULES, presence_threshold=best.presence_threshold),
     }
@@ -80,7 +88,7 @@ class Delineator:
             seen = method.weights, rules.mirrored
             if seen not in maps:
                 maps[seen] = contour_maps(network, images, rules.mirrored)
-            yield method, _of_both_sequences(maps[seen], case.stir_from, rules)
+            yield method, _of_both_sequences(maps[seen], case, rules)
 
 
 def _contour_network(folder: Path) -> LoadedNetwork:
@@ -90,11 +98,22 @@ def _contour_network(folder: Path) -> LoadedNetwork:
     return loaded
 
 
-def _of_both_sequences(maps: torch.Tensor, stir_from: int, rules: WalkRules) -> Found:
-    fields = maps.shape[1] == len(SIDES) * CHANNELS_PER_JOINT
-    decode = contours_from_maps if fields else contours_from_landmarks
-    found: Found = {}
-    for first, part in ((0, maps[:stir_from]), (stir_from, maps[stir_from:])):
-        for contour in decode(part.numpy(), rules):
-            found[first + contour.slice_index, contour.side] = contour
-    return found
+def _of_both_sequences(maps: torch.Tensor, case: StoredCase, rules: WalkRules) -> Found:
+    parts = (slice(0, case.stir_from), slice(case.stir_from, None))
+    of_parts = [maps[part].numpy() for part in parts]
+    if maps.shape[1] == len(SIDES) * CHANNELS_PER_JOINT:
+        certainties = [certainty_of_slices(part) for part in of_parts]
+        if rules.both_sequences:
+            places = [case.place_mm[part] for part in parts]
+            certainties = of_both_sequences(certainties, places)
+        decoded = [
+            contours_from_maps(part, rules, sure)
+            for part, sure in zip(of_parts, certainties, strict=True)
+        ]
+    else:
+        decoded = [contours_from_landmarks(part, rules) for part in of_parts]
+    return {
+        (part.start + contour.slice_index, contour.side): contour
+        for part, contours in zip(parts, decoded, strict=True)
+        for contour in contours
+    }

@@ -49,5 +49,5 @@ def refusal_rates(weights: Path, studies: int) -> dict[str, Any]:
 
 
 def _accepted(analyser: Analyser, case: PhantomCase) -> bool:
-    seen = [analyser.delineate(canonical(volume)).delineation for volume in (case.t1, case.stir)]
-    return shows_joints(seen)
+    seen = analyser.delineate((canonical(case.t1), canonical(case.stir)))
+    return shows_joints([sighting.delineation for sighting in seen])

@@ -1,0 +1,96 @@
+"""How long each kind of result takes to make and to check, and how large it is.
+
+One study is analysed once; then each kind that a destination can ask for is made alone, several
+times, with and without lossless compression of the pictures.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from deploy.bench.ingest import Tell
+from deploy.bench.servers import MeasurementFailed
+from deploy.bench.study import receive
+from models.analyser import Analyser
+from sij_node import __version__
+from sij_node.dicom.origin import Network, ResultContext, to_part10
+from sij_node.dicom.results import AnalysedStudy, result_objects
+from sij_node.dicom.self_check import Evidence, check_results
+from sij_node.pipeline import Ports, analyse_study
+from sij_node.profiles import Profile, preset
+from sij_node.store.reading import read_checked, read_header
+from sij_node.store.spool import Spool
+from trainer.phantom.case import PhantomCase
+from trainer.phantom.dicom import write_study
+
+
+@dataclass(frozen=True)
+class ObjectCost:
+    """One kind of result; medians of several runs.
+
+    Parameters
+    ----------
+    count
+        Objects of this kind in a study.
+    size_bytes
+        Of all of them, as files.
+    """
+
+    name: str
+    count: int
+    made_s: float
+    checked_s: float
+    size_bytes: int
+
+
+def measure_objects(
+    folder: Path, weights: Path, case: PhantomCase, repeats: int, tell: Tell
+) -> tuple[ObjectCost, ...]:
+    """Make and check each kind of result of one study."""
+    tell("objects: analysing one study")
+    analyser = Analyser.load(weights)
+    study = _analysed(folder, analyser, case)
+    networks = tuple(Network(one.name, one.version, one.sha256) for one in analyser.identities)
+    first = ResultContext("", networks, __version__, datetime.now(UTC))
+    found = []
+    for name, profile in _alone():
+        tell(f"objects: {name}")
+        found.append(_cost(name, study, replace(first, profile=profile), repeats))
+    return tuple(found)
+
+
+def _alone() -> Iterator[tuple[str, Profile]]:
+    """Profiles of one kind each."""
+    everything = preset("everything")
+    for kind in everything.objects:
+        yield kind, everything.model_copy(update={"objects": (kind,)})
+    compressed = {"objects": ("summary",), "summary_compression": "jpeg-ls"}
+    yield "summary, JPEG-LS", everything.model_copy(update=compressed)
+
+
+def _analysed(folder: Path, analyser: Analyser, case: PhantomCase) -> AnalysedStudy:
+    spool = Spool(folder / "spool")
+    received = [receive(spool, file) for file in write_study(case, folder / "images")]
+    header, dataset = partial(read_header, spool), partial(read_checked, spool)
+    study = analyse_study(received, (), Ports(header, dataset, analyser.analyse)).study
+    if study is None:
+        raise MeasurementFailed("the phantom study was not analysed")
+    return study
+
+
+def _cost(name: str, study: AnalysedStudy, context: ResultContext, repeats: int) -> ObjectCost:
+    evidence = Evidence(tuple(study.headers), study.series, tuple(study.findings), context.since)
+    made_s, checked_s, files = [], [], list[bytes]()
+    for _ in range(repeats + 1):  # the first run warms up
+        began = time.perf_counter()
+        files = [to_part10(one.dataset, "BENCH") for one in result_objects(study, context)]
+        made = time.perf_counter()
+        check_results(files, evidence)
+        made_s.append(made - began)
+        checked_s.append(time.perf_counter() - made)
+    sizes = sum(map(len, files))
+    return ObjectCost(name, len(files), median(made_s[1:]), median(checked_s[1:]), sizes)

@@ -1,0 +1,108 @@
+"""An example of everything the node writes, from which its statement lists attributes and items.
+
+The images are those of the doctor's phantom. No network has looked at them: what was "found" is
+put there so that every kind of content appears.
+"""
+
+import zipfile
+from collections import defaultdict
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from models.delineation import Contour, Delineation
+from models.findings import POSITIONS, Finding, Side, Sight
+from models.findings import Sequence as Kind
+from models.regions import REGION_LABELS
+from sij_node import __version__, doctor
+from sij_node.dicom.analysed import AnalysedSeries
+from sij_node.dicom.comparison import EarlierScores, SincePrior
+from sij_node.dicom.earlier import earlier_scores
+from sij_node.dicom.origin import Network, ResultContext, to_part10
+from sij_node.dicom.report import not_analysed_report, scores_report
+from sij_node.dicom.results import AnalysedStudy, ResultObject, result_objects
+from sij_node.dicom.sequences import choose_pair, series_facts
+from sij_node.dicom.volumes import volume_from
+from sij_node.jobs import Result
+from sij_node.profiles import Profile
+
+_IMAGES = Path(*doctor.__path__) / "study.zip"
+_MOMENT = datetime(2020, 1, 1, tzinfo=UTC)
+_NETWORKS = (Network("contour", "0", "0" * 64), Network("lesion", "0", "0" * 64))
+_SEEN = {0: 0.9, 1: None, 6: 0.9}
+"""Probabilities at some positions, one of which could not be evaluated; elsewhere 0.1."""
+
+
+def example_results(profile: Profile) -> list[ResultObject]:
+    """One of every kind: a revision, compared with a prior, and a study that was not analysed."""
+    study = _study()
+    first = ResultContext("", _NETWORKS, __version__, _MOMENT, profile)
+    context = replace(
+        first,
+        predecessors=tuple(_kept(one) for one in result_objects(study, first)),
+        revision=2,
+        since=SincePrior(_prior(study, first)),
+    )
+    words = "The study holds no STIR series."
+    notice = not_analysed_report(
+        "pair-missing", words, study.headers, replace(context, networks=(), since=SincePrior())
+    )
+    return [*result_objects(study, context), ResultObject("not analysed", notice)]
+
+
+def _study() -> AnalysedStudy:
+    by_series = defaultdict(list)
+    for image in _images():
+        by_series[image.SeriesInstanceUID].append(image)
+    choice = choose_pair({uid: series_facts(images) for uid, images in by_series.items()})
+    t1, stir = by_series[choice.t1_series_uid], by_series[choice.stir_series_uid]
+    findings = [
+        Finding(position, _SEEN.get(number, 0.1), 0.5, _sight(number))
+        for number, position in enumerate(POSITIONS)
+    ]
+    return AnalysedStudy((_analysed(Kind.T1, t1), _analysed(Kind.STIR, stir)), findings)
+
+
+def _images() -> list[Dataset]:
+    with zipfile.ZipFile(_IMAGES) as bundle:
+        names = [name for name in bundle.namelist() if not name.endswith("/")]
+        return [dcmread(BytesIO(bundle.read(name))) for name in sorted(names)]
+
+
+def _sight(number: int) -> Sight | None:
+    sequence = Kind.T1 if number else Kind.STIR
+    return Sight(sequence, 2, 20.0, 20.0) if _SEEN.get(number) else None
+
+
+def _analysed(kind: Kind, images: Sequence[Dataset]) -> AnalysedSeries:
+    source = volume_from(images)
+    regions = np.zeros(source.volume.voxels.shape, np.uint8)
+    for value in REGION_LABELS.values():
+        regions[2, 4 * value : 4 * value + 2, 4:8] = value
+    columns = {Side.RIGHT: 20.0, Side.LEFT: 40.0}
+    lines = (
+        Contour(2, side, np.array([[row, across] for row in (10.0, 15.0, 20.0)]), 0.9)
+        for side, across in columns.items()
+    )
+    return AnalysedSeries(kind, source, images, Delineation(tuple(lines)), regions)
+
+
+def _prior(study: AnalysedStudy, context: ResultContext) -> EarlierScores | None:
+    headers = [deepcopy(header) for header in study.headers]
+    for header in headers:
+        header.StudyInstanceUID, header.StudyDate = "2.25.1", "20190101"
+    report = scores_report(study.findings, headers, context)
+    return earlier_scores(to_part10(report, "SIJNODE"))
+
+
+def _kept(one: ResultObject) -> Result:
+    made = one.dataset
+    uids = str(made.SOPInstanceUID), str(made.SOPClassUID), one.kind, str(made.SeriesInstanceUID)
+    return Result(*uids, "", "", 0, "")
