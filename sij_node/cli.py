@@ -55,7 +55,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="For scripts: JSON instead 
 Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]
 UserName = Annotated[str, typer.Argument(help="The user's name.")]
 JobNumber = Annotated[int, typer.Argument(help="The job's number.")]
-Title = Annotated[str, typer.Argument(help="AE title of a [[peer]].")]
+Title = Annotated[str, typer.Argument(help="AE title of a peer in the configuration.")]
 StudyUid = Annotated[str, typer.Argument(metavar="STUDY", help="Its Study Instance UID.")]
 DEFAULT_CONFIG = Path("config.toml")
 
@@ -327,7 +327,7 @@ def version() -> None:
 
 @app.command("try-alarms")
 def try_alarms(config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Send a trial notice by every way of [alarms]."""
+    """Send a trial notice by e-mail and webhook, as far as they are configured."""
     told = node.tell_trial(load_config(config))
     if not told:
         raise ConfigurationInvalid(
@@ -427,7 +427,7 @@ def redeliver_job(
 def reanalyse_job(
     job_id: JobNumber,
     config: ConfigFile = DEFAULT_CONFIG,
-    weights: Annotated[str, typer.Option(help="Name of the [[weights]]; else the usual.")] = "",
+    weights: Annotated[str, typer.Option(help="Their configured name; else the usual.")] = "",
 ) -> None:
     """Analyse a stored study again, in a new job."""
     _act(config, lambda admin: admin.reanalyse(job_id, weights))

@@ -6,6 +6,7 @@ Each is one short reading transaction, so that a page never holds up a sender.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select, true
 
@@ -16,6 +17,9 @@ from sij_node.store.tables import deliveries, instances, job_from, job_steps, jo
 RECENT = 50
 """Analyses from which it is judged how long one takes."""
 _ENDS = (Step.RESULTS_STORED, Step.KEPT_BACK, Step.REJECT)
+_STEPS = {step.value: step for step in Step}
+_STATES = {state.value: state for state in State}
+"""Looked up here, for a month has tens of thousands of steps."""
 _OUTCOMES = (
     Step.CLAIMED,
     *_ENDS,
@@ -57,8 +61,7 @@ class Patient:
     issuer: str
 
 
-@dataclass(frozen=True)
-class Happening:
+class Happening(NamedTuple):
     """A step of some job, with what a chart needs of the job."""
 
     job_id: int
@@ -182,8 +185,8 @@ class Overview:
                 .order_by(job_steps.c.step_id)
             )
             return tuple(
-                Happening(row.job_id, Step(row.step), State(row.to_state), row.at, row.created_at)
-                for row in rows
+                Happening(job_id, _STEPS[step], _STATES[state], at, opened_at)
+                for job_id, step, state, at, opened_at in rows
             )
 
     def sources(self) -> tuple[str, ...]:

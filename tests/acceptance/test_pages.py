@@ -4,16 +4,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from sij_node.accounts import Role
 from sij_node.jobs import Job, State
-from tests.support.browser import DESKTOP, PHONE, Window, chromium, window
+from tests.support.browser import DESKTOP, KEPT, PHONE, Window, chromium, window
 from tests.support.busy_node import HOSTILE, add_many, fill
 from tests.support.job_tables import queued
 from tests.support.phantoms import T1, written
+from tests.support.postgres import running_postgres
 from tests.support.running_web import PASSWORD, RunningWeb, running_web
 
 pytestmark = pytest.mark.acceptance
@@ -30,9 +32,20 @@ PAGES = (
     "health",
     "charts",
 )
-QUICK_S = 1.0
-"""Of processor time of the node, so that other work on the machine decides nothing."""
+QUICK_MS, TIMES = 1000, 5
 MANY = 10_000
+PAGES_OF_MANY = (
+    "/",
+    "/?state=failed",
+    "/?find=9.77",
+    "/?page=150",
+    "/jobs/4001",
+    "/charts",
+    "/charts?range=30 days",
+    "/health",
+    "/peers",
+)
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
 
 
 @dataclass(frozen=True)
@@ -303,26 +316,44 @@ def test_a_page_that_is_only_looked_at_does_not_keep_a_session_alive(site: Site)
 # ---- how fast ----------------------------------------------------------------------------------
 
 
-def test_ten_thousand_jobs_slow_no_page(tmp_path: Path, browser: Browser):
-    with running_web(tmp_path) as web, window(browser, web.url) as seen:
-        web.add_user("viewer", Role.VIEWER)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[dict[str, dict[str, str]]]:
+    """Sections of config.toml for each kind of database."""
+    if request.param == "sqlite":
+        yield {}
+        return
+    with running_postgres() as server:
+        yield {"database": {"url": server.create("many")}}
+
+
+def test_ten_thousand_jobs_slow_no_page(tmp_path: Path, browser: Browser, database):
+    with running_web(tmp_path, **database) as web, window(browser, web.url) as seen:
+        web.add_user("operator", Role.OPERATOR)
         add_many(web.table, MANY)
-        seen.sign_in("viewer", PASSWORD)
-        took = {}
-        for path in (
-            "/",
-            "/?state=failed",
-            "/?find=9.77",
-            "/?page=150",
-            "/jobs/4000",
-            "/charts?range=30 days",
-            "/health",
-            "/peers",
-        ):
-            began = time.process_time()
-            seen.open(path)
-            took[path] = time.process_time() - began
+        seen.sign_in("operator", PASSWORD)
+        took_ms = {path: [opened_ms(seen, path) for _ in range(TIMES)] for path in PAGES_OF_MANY}
         seen.open("/")
         expect(seen.page.locator("main")).to_contain_text("10\u202f000 jobs, page 1 of 200")
 
-    assert max(took.values()) < QUICK_S, took
+    keep_times("postgresql" if database else "sqlite", took_ms)
+    # The quickest: other work on the machine is no fault of the page.
+    assert {path: times for path, times in took_ms.items() if min(times) >= QUICK_MS} == {}
+
+
+def opened_ms(seen: Window, path: str) -> float:
+    """By the clock on the wall, from asking until everything is loaded and drawn."""
+    began = time.perf_counter()
+    seen.open(path)
+    seen.page.evaluate(DRAWN)
+    return 1000 * (time.perf_counter() - began)
+
+
+def keep_times(database: str, took_ms: dict[str, list[float]]) -> None:
+    """Keep a table for people to look at, and for docs/operations.md."""
+    rows = [
+        f"| `{path}` | {median(times):.0f} | {min(times):.0f} | {max(times):.0f} |"
+        for path, times in took_ms.items()
+    ]
+    head = [f"| {MANY} jobs on {database} | median ms | least | most |", "|---|---:|---:|---:|"]
+    KEPT.mkdir(exist_ok=True)
+    (KEPT / f"page-times-{database}.md").write_text("\n".join([*head, *rows, ""]))

@@ -3,14 +3,14 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import insert
+from sqlalchemy import Connection, String, insert, literal, select
 
 from sij_node.errors import DestinationUnavailable, InternalFault, PairMissing
-from sij_node.jobs import Job, RetryPolicy, State
+from sij_node.jobs import DeliveryState, Job, RetryPolicy, State, Step
 from sij_node.record import AnalysisRecord, SeriesUse, UsedNetwork
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
-from sij_node.store.tables import instances, jobs
+from sij_node.store.tables import deliveries, instances, job_steps, jobs, results
 from sij_node.study import Refusal
 from tests.support.drawn import drawn_study
 from tests.support.job_tables import analysing, made, queued, received
@@ -103,18 +103,72 @@ def fill(table: JobTable, spool: Spool) -> dict[State, Job]:
     return found
 
 
+IMAGES_OF_A_STUDY = 40
+_LIFE = (
+    (Step.OPENED, None, State.RECEIVING),
+    (Step.SETTLED, State.RECEIVING, State.QUEUED),
+    (Step.CLAIMED, State.QUEUED, State.ANALYSING),
+    (Step.RESULTS_STORED, State.ANALYSING, State.DELIVERING),
+    (Step.ACKNOWLEDGED, State.DELIVERING, State.DELIVERED),
+)
+
+
 def add_many(table: JobTable, count: int) -> None:
-    """Jobs of the last month, straight into the tables."""
+    """Jobs of the last month with images, steps and results, straight into empty tables."""
     now = datetime.now(UTC)
     states = [State.DELIVERED] * 17 + [State.REJECTED, State.FAILED, State.QUEUED]
     rows = [_row(number, states[number % len(states)], now) for number in range(count)]
     images = [
-        vars(received(number, f"9.{number}", source_ae="PACS", patient_id=f"P{number % 900}"))
+        vars(received(1, f"9.{number}", source_ae="PACS", patient_id=f"P{number % 900}"))
         for number in range(count)
     ]
     with table.database.writing() as connection:
         connection.execute(insert(jobs), rows)
         connection.execute(insert(instances), images)
+        for number in range(2, IMAGES_OF_A_STUDY + 1):
+            _add_images(connection, number)
+        for step in _LIFE:
+            _add_step(connection, *step)
+        for kind in ("scores", "seg t1", "seg stir"):
+            _add_result(connection, kind)
+
+
+def _add_images(connection: Connection, number: int) -> None:
+    """One more image of each study, like its first."""
+    image = instances.c
+    others = [column for column in image if column is not image.sop_instance_uid]
+    first = image.sop_instance_uid == image.study_uid + ".9.1"
+    like_it = select(image.study_uid + f".9.{number}", *others).where(first)
+    connection.execute(insert(instances).from_select(["sop_instance_uid", *others], like_it))
+
+
+def _add_step(connection: Connection, step: Step, before: State | None, after: State) -> None:
+    """One step of each job, whatever became of it."""
+    taken = {
+        "job_id": jobs.c.job_id,
+        "step": literal(step.value),
+        "from_state": literal(before and before.value, String),
+        "to_state": literal(after.value),
+        "who": literal("worker 1"),
+        "note": literal(""),
+        "at": jobs.c.created_at if after in (State.RECEIVING, State.QUEUED) else jobs.c.changed_at,
+    }
+    line = select(*taken.values()).order_by(jobs.c.job_id)
+    connection.execute(insert(job_steps).from_select([*taken], line))
+
+
+def _add_result(connection: Connection, kind: str) -> None:
+    """One result of each delivered job, and that it was taken."""
+    like_it, is_delivered = made(kind), jobs.c.state == State.DELIVERED.value
+    uid = jobs.c.study_uid + f".8.{kind}"
+    kept = {name: literal(value) for name, value in vars(like_it).items()}
+    kept |= {"sop_instance_uid": uid, "job_id": jobs.c.job_id}
+    taken = {"job_id": jobs.c.job_id, "result_uid": uid, "destination": literal("PACS")}
+    taken |= {"state": literal(DeliveryState.ACKNOWLEDGED.value), "attempts": literal(1)}
+    taken |= {"status": literal(0), "note": literal(""), "acknowledged_at": jobs.c.changed_at}
+    for table, row in ((results, kept), (deliveries, taken)):
+        rows = select(*row.values()).where(is_delivered)
+        connection.execute(insert(table).from_select([*row], rows))
 
 
 def _row(number: int, state: State, now: datetime) -> dict[str, object]:
