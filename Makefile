@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check unit integration acceptance bench servers clean
+.PHONY: demo test check unit integration acceptance bench pictures servers clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -28,6 +28,10 @@ unit integration acceptance: $(READY)   ## one kind of test
 
 bench: $(READY) servers   ## measure beside peers; writes docs/benchmarks.md
 	$(BIN)/python -m deploy.bench
+
+pictures: $(READY) servers   ## the pictures of the page in docs/images, as the browser tests see it
+	$(BIN)/pytest tests/acceptance -k "every_page_can_be_used or pictures_of_the_pages or a_picture_of"
+	$(BIN)/python -m deploy.pictures
 
 servers:              ## the real servers and the viewer that the tests run against
 	sh deploy/install-test-servers.sh

@@ -225,10 +225,11 @@ def results(
 def pictures(
     study: StudyUid,
     out: Annotated[Path, typer.Option(help="Folder for the PNG files.")],
+    profile: Annotated[str, typer.Option(help="In whose words; else the sender's.")] = "",
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Draw a stored study's key slices, its summary and its page into a folder."""
-    _write_results(config, study, out, "", as_pictures=True)
+    _write_results(config, study, out, profile, as_pictures=True)
 
 
 def _write_results(config: Path, study: str, out: Path, profile: str, *, as_pictures: bool) -> None:

@@ -513,7 +513,7 @@ def write_results(
     ------
     UnknownJob, UnknownName, ImagesCleared, WeightsRefused, DatabaseUnavailable, SpoolUnavailable
     """
-    from sij_node.recreating import files_of, pictured, pictures_of, recreated  # noqa: PLC0415
+    from sij_node.recreating import files_of, pictures_of, recreated  # noqa: PLC0415
 
     wanted = config.profile_named(profile) if profile else None
     trail = open_trail(config)
@@ -521,8 +521,8 @@ def write_results(
         with open_store(config) as store:
             departures = Departures(ContactBook(store.contacts), trail, store.patient_of)
             priors_for = _priors(config, store, departures).priors_for
-            asked = pictured() if as_pictures else wanted
-            made = recreated(config, store.table, store.spool, priors_for, study_uid, asked)
+            stored = (config, store.table, store.spool, priors_for, study_uid)
+            made = recreated(*stored, wanted, as_pictures=as_pictures)
             folder.mkdir(parents=True, exist_ok=True)
             for name, content in (pictures_of if as_pictures else files_of)(made):
                 (folder / name).write_bytes(content)

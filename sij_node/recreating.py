@@ -21,7 +21,7 @@ from sij_node.dicom.key_pictures import drawn, key_pictures
 from sij_node.errors import ConfigurationInvalid, ImagesCleared, UnknownJob
 from sij_node.jobs import Job
 from sij_node.pipeline import CheckedResult, StudyResults
-from sij_node.profiles import Profile, preset
+from sij_node.profiles import Profile
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
 from sij_node.study import ReceivedInstance
@@ -39,6 +39,8 @@ def recreated(
     priors_for: PriorsFor,
     study_uid: str,
     profile: Profile | None = None,
+    *,
+    as_pictures: bool = False,
 ) -> StudyResults:
     """Analyse a stored study as its last job did.
 
@@ -46,6 +48,8 @@ def recreated(
     ----------
     profile
         What is made; without one, what the study's sender gets.
+    as_pictures
+        Of the same, only what `pictures_of` draws from.
 
     Raises
     ------
@@ -62,6 +66,9 @@ def recreated(
             f"The images of study {study_uid} were cleared from the spool; send them again."
         )
     usual = config.profile_for(job.source_ae)
+    asked = profile or usual
+    if as_pictures:
+        asked = _pictured(asked)
     order = Order(
         images,
         table.conflicts(study_uid),
@@ -69,10 +76,10 @@ def recreated(
         weights=job.weights_wanted,
         priors=priors_for(job, images),
     )
-    if profile in (None, usual):
+    if asked == usual:
         order = replace(order, history=table.earlier_results(job))
     desk = Desk({order.weights: load_networks(config, order.weights)}, spool, config)
-    return desk.results_of(order, profile or usual)
+    return desk.results_of(order, asked)
 
 
 def _last_job(table: JobTable, study_uid: str) -> Job:
@@ -84,9 +91,10 @@ def _last_job(table: JobTable, study_uid: str) -> Job:
     return jobs[-1]
 
 
-def pictured() -> Profile:
-    """What pictures are made from."""
-    return preset("everything").model_copy(update={"objects": ("summary", "pdf")})
+def _pictured(profile: Profile) -> Profile:
+    """The same in words, with all that can be drawn and nothing else."""
+    plain = {"summary_class": "multi-frame", "summary_compression": "none"}
+    return profile.model_copy(update={"objects": ("summary", "pdf"), **plain})
 
 
 def files_of(made: StudyResults) -> Iterator[File]:
@@ -115,8 +123,8 @@ def _pictures_in(one: CheckedResult) -> Iterator[File]:
     if one.dataset.SOPClassUID == EncapsulatedPDFStorage:
         yield f"{_as_name(one.kind)}.png", _page_drawn(one.dataset.EncapsulatedDocument)
     elif "PixelData" in one.dataset and one.kind.startswith("summary"):
-        frames = dcmread(BytesIO(one.content)).pixel_array
-        for number, frame in enumerate(frames, 1):
+        values = dcmread(BytesIO(one.content)).pixel_array
+        for number, frame in enumerate(values.reshape(-1, *values.shape[-3:]), 1):
             file = BytesIO()
             Image.fromarray(frame).save(file, "PNG")
             yield f"{_as_name(one.kind)}-{number}.png", file.getvalue()

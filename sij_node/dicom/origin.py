@@ -31,7 +31,7 @@ from sij_node.profiles import MINIMAL, Profile, SeriesKind
 MANUFACTURER = "sij_node"
 MODEL = "sij_node sacroiliac joint analysis"
 NOT_CLINICAL = "Trained on phantoms, not for clinical use."
-OUTPUT_VERSION = "4"
+OUTPUT_VERSION = "5"
 """Changes whenever the same findings are written in another way."""
 
 EMPTY_WHERE_UNKNOWN = (
@@ -128,9 +128,9 @@ class ResultContext:
 
     @property
     def intended_use(self) -> str:
-        """What the networks may be used for, each statement once."""
-        stated = dict.fromkeys(network.intended_use for network in self.networks)
-        return " ".join(stated) or NOT_CLINICAL
+        """What the networks may be used for, in the destination's language."""
+        stated = [network.intended_use for network in self.networks]
+        return self.wording.intended_use(stated or [NOT_CLINICAL])
 
     def uid(self, study_uid: str, *kind: str) -> str:
         """UID of a result or its series.

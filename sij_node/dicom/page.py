@@ -46,6 +46,8 @@ PLACES = 2
 _PICTURE_MM = (43.5, 39.0)
 _PICTURE_PX = (348, 312)
 _GAP_MM = 2.0
+_FOOT_MM = 270.0
+"""Where the fine print begins."""
 _NOTE_SIZES_MM = (3.5, 3.1, 2.8, 2.5, 2.2, 1.9)
 
 
@@ -273,10 +275,16 @@ class Page:
             self._name_lesions(place, (x - 2 * (_PICTURE_MM[0] + _GAP_MM), top + 48), wording)
 
     def _name_lesions(self, place: KeyPlace, at: Point, wording: Wording) -> None:
-        step = min(3.6, 40.0 / max(len(place.seen), 1))
-        for row, one in enumerate(place.seen):
-            words = f"{one.number}  {wording.comment(one.finding)}"
-            self.write((at[0], at[1] + 1.5 + row * step), words, step * 0.8, self.palette.ink)
+        """A line for each, all in one size in which the longest stays below its pictures."""
+        lines = [f"{one.number}  {wording.comment(one.finding)}" for one in place.seen]
+        step = min(3.6, (_FOOT_MM - 2 - at[1]) / max(len(lines), 1))
+        size_mm, longest_mm = step * 0.8, 2 * _PICTURE_MM[0]
+        for line in lines:
+            self._font(step * 0.8 / PT_MM, self.palette.ink, False, line)
+            width_mm = self._pdf.get_string_width(line)
+            size_mm = min(size_mm, step * 0.8 * longest_mm / width_mm)
+        for row, line in enumerate(lines):
+            self.write((at[0], at[1] + 1.5 + row * step), line, size_mm, self.palette.ink)
 
     def fine_print(self, wording: Wording, context: ResultContext) -> None:
         """Limits, networks and software, at the foot of the page."""
@@ -289,7 +297,7 @@ class Page:
             f"{wording.weights}: {networks}\n"
             f"{wording.software}: sij_node {context.software_version}, {moment}"
         )
-        self.paragraph((MARGIN_MM, 270), INNER_MM, words, 2.5)
+        self.paragraph((MARGIN_MM, _FOOT_MM), INNER_MM, words, 2.5)
 
     def finished(self) -> bytes:
         """The file."""

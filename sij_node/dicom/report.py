@@ -118,7 +118,10 @@ def not_analysed_report(
     """
     study_uid = text(first_header(headers), "StudyInstanceUID")
     undetermined = [Finding(position, None, 0.5) for position in positions]
-    summary = (context.wording.not_analysed, reason, context.intended_use)
+    summary = (
+        *context.wording.not_analysed_because(reason_code, reason),
+        context.intended_use,
+    )
     content = [
         words(codes.SUMMARY, LINE.join(summary)),
         coded(codes.REASON, codes.reason_for(reason_code)),

@@ -81,7 +81,8 @@ def _presentations(study: AnalysedStudy, context: ResultContext) -> Iterator[Res
 
 
 def _summary(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
-    for number, made in enumerate(summary(study.series, study.findings, context), 1):
+    captures = summary(study.series, study.findings, context, study.remarks)
+    for number, made in enumerate(captures, 1):
         yield ResultObject("summary" if number == 1 else f"summary {number}", made)
 
 

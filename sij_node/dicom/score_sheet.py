@@ -15,8 +15,10 @@ TABLE_WIDTH, ROW_HEIGHT = 904.0, 25.0
 TABLE_HEIGHT = ROW_HEIGHT * (len(HEADS) + 1)
 DIAGRAM_SCALE = 2.6
 DIAGRAM_HEIGHT = diagram.HEIGHT * DIAGRAM_SCALE
-_COLUMNS: Mapping[Side, float] = {Side.RIGHT: 258.0, Side.LEFT: 582.0}
-_BAR_WIDTH = 92.0
+_COLUMNS: Mapping[Side, float] = {Side.RIGHT: 258.0, Side.LEFT: 594.0}
+_BEFORE_ENDS = 306.0
+"""From the left edge of a cell: well before the cell of the other side."""
+_BAR_WIDTH = 80.0
 _TEXT = 15.0
 
 
@@ -70,7 +72,7 @@ def _draw_cell(
 ) -> None:
     """A bar of the probability with a tick at the threshold, the number, and a word."""
     (x, y), palette = at, canvas.palette
-    _draw_before(canvas, (x + 318 * unit, y), unit, since.before(finding.position))
+    _draw_before(canvas, (x + _BEFORE_ENDS * unit, y), unit, since.before(finding.position))
     if finding.probability is None:
         canvas.write(at, wording.not_evaluable, _TEXT * unit, palette.faint)
         return

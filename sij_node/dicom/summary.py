@@ -29,8 +29,9 @@ from sij_node.dicom.wording import Wording
 
 WIDTH, HEIGHT, MARGIN = 1024, 832, 60
 """Pixels; viewers write their own text into the margin."""
-_LETTERS = 138
-"""In a line of the smallest text."""
+_TEXT_SIZES = (13.0, 11.5, 10.0, 8.5, 7.0)
+_LETTER_WIDTH, _LINE_HEIGHT = 0.504, 1.15
+"""Of a letter of the mean, and of a line, in sizes of the text."""
 _TITLE, _BELOW_TITLE = 100, 125
 """Lower than the margin: viewers lay the knobs of their player over its middle."""
 _PANEL_TOP = 166
@@ -40,7 +41,10 @@ _PANELS = (MARGIN, WIDTH - MARGIN - _PANEL_WIDTH)
 
 
 def summary(
-    series: Sequence[AnalysedSeries], findings: Sequence[Finding], context: ResultContext
+    series: Sequence[AnalysedSeries],
+    findings: Sequence[Finding],
+    context: ResultContext,
+    remarks: Sequence[str] = (),
 ) -> list[Dataset]:
     """One object of many pictures, or one for each, as the profile says.
 
@@ -48,13 +52,15 @@ def summary(
     ----------
     series
         T1 and STIR.
+    remarks
+        What a reader must know, in whole sentences.
 
     Returns
     -------
     list of Dataset
         Secondary Capture Images, all in one series.
     """
-    pictures = pages(series, findings, context)
+    pictures = pages(series, findings, context, remarks)
     headers = [header for one in series for header in one.headers]
     stacks = [pictures]
     if context.profile.summary_class == "single-frame":
@@ -120,13 +126,16 @@ def _describe(capture: Dataset, values: NDArray[np.uint8]) -> None:
 
 
 def pages(
-    series: Sequence[AnalysedSeries], findings: Sequence[Finding], context: ResultContext
+    series: Sequence[AnalysedSeries],
+    findings: Sequence[Finding],
+    context: ResultContext,
+    remarks: Sequence[str] = (),
 ) -> list[Image.Image]:
     """The score sheet, then the key images."""
     looking = cameras(series, _PANEL_WIDTH, _PANEL_HEIGHT)
     by_position = {finding.position: finding for finding in findings}
     return [
-        _score_page(by_position, context),
+        _score_page(by_position, context, remarks),
         *(_key_page(place, looking, context) for place in key_places(series, findings)),
     ]
 
@@ -160,6 +169,17 @@ class Sheet:
         font = pixel_font(round(height * FINENESS), "bold" if bold else "regular")
         self._pen.text(_fine(at), words, colour, font, anchor=f"{anchor[0]}m")
 
+    def fitted(self, at: Point, space: tuple[float, float], words: str) -> None:
+        """Text of several lines below a point, as large as a space (across, down) allows."""
+        across, down = space
+        for size in _TEXT_SIZES:
+            lines = wrap(words, int(across / (size * _LETTER_WIDTH)))
+            if len(lines) * size * _LINE_HEIGHT <= down:
+                break
+        for number, line in enumerate(lines):
+            y = at[1] + (number + 0.5) * size * _LINE_HEIGHT
+            self.write((at[0], y), line, size, self.palette.ink)
+
     def box(self, upper_left: Point, lower_right: Point, fill: Colour) -> None:
         """A filled rectangle."""
         (left, upper), (right, lower) = _fine(upper_left), _fine(lower_right)
@@ -190,15 +210,17 @@ def _fine(at: Point) -> Point:
     return at[0] * FINENESS, at[1] * FINENESS
 
 
-def _score_page(findings: Mapping[Position, Finding], context: ResultContext) -> Image.Image:
+def _score_page(
+    findings: Mapping[Position, Finding], context: ResultContext, remarks: Sequence[str]
+) -> Image.Image:
     wording = context.wording
     sheet = Sheet()
     _frame(sheet, wording.heading, f"{wording.scores}; {wording.side_of_patient}", context)
     draw_joints(sheet, ((WIDTH - 312) / 2, 140), 1.0, findings, wording)
     draw_table(sheet, (MARGIN, 314), 1.0, findings, wording, context.since)
-    said = " ".join(wording.since(context.since, findings.values()))
-    for number, line in enumerate(wrap(said, _LETTERS)):
-        sheet.write((MARGIN, 699 + 15 * number), line, 13, sheet.palette.ink)
+    sheet.fitted((MARGIN, 150), (230, 150), " ".join(remarks))
+    since = " ".join(wording.since(context.since, findings.values()))
+    sheet.fitted((MARGIN, 691), (WIDTH - 2 * MARGIN, 45), since)
     return sheet.finished()
 
 

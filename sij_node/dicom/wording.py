@@ -25,6 +25,10 @@ class Wording:
         Of each region, with ``{side}`` in it.
     lesion_at
         A lesion at a place.
+    reasons
+        Why a study was not analysed, by reason code, where that is not said in this language.
+    intended_uses
+        What cards say of weights, where that is not said in this language.
     """
 
     language: Code
@@ -71,6 +75,8 @@ class Wording:
     not_compared: str
     without_priors: str
     problems: Mapping[str, str]
+    reasons: Mapping[str, str]
+    intended_uses: Mapping[str, str]
 
     def place(self, side: Side, region: Region) -> str:
         """A region of one joint, for instance ``Left lower ilium``."""
@@ -112,6 +118,16 @@ class Wording:
             structural=joint.structural,
             of_structural=sum(joint.counts[lesion].evaluable for lesion in STRUCTURAL),
         )
+
+    def intended_use(self, stated: Iterable[str]) -> str:
+        """What cards say of weights, each once and as a sentence; what is not known as it is."""
+        sentences = dict.fromkeys(one.strip().rstrip(".") for one in stated)
+        return " ".join(f"{self.intended_uses.get(one, one)}." for one in sentences if one)
+
+    def not_analysed_because(self, reason_code: str, message: str) -> list[str]:
+        """That nothing was analysed and why; the message, which has the details, is English."""
+        told = self.reasons.get(reason_code)
+        return [self.not_analysed, *([f"{told}."] if told else []), message]
 
     def doubt(self, qualities: Iterable[ImageQuality]) -> list[str]:
         """Why the scores should be doubted, in one sentence; none where nothing speaks for it."""
@@ -229,6 +245,8 @@ ENGLISH = Wording(
         "unreadable": "an earlier report cannot be read",
         "another patient": "the archive sent a report of another patient",
     },
+    reasons={},
+    intended_uses={},
 )
 GERMAN = Wording(
     language=Code("de-DE", "RFC5646", "German (Germany)"),
@@ -330,6 +348,22 @@ GERMAN = Wording(
         "late": "das Archiv antwortete nicht rechtzeitig",
         "unreadable": "ein früherer Bericht ist nicht lesbar",
         "another patient": "das Archiv sandte den Bericht eines anderen Patienten",
+    },
+    reasons={
+        "pair-missing": "Es fehlt ein brauchbares Paar aus einer T1- und einer STIR-Serie",
+        "mixed-patients": "Die Bilder gehören zu mehr als einem Patienten",
+        "mixed-frames-of-reference": "Die Serien haben kein gemeinsames Koordinatensystem",
+        "geometry-unusable": "Die Schichten bilden kein Volumen",
+        "pixels-unusable": "Die Bilddaten lassen sich nicht dekodieren",
+        "conflicting-copies": "Ein Bild kam zweimal mit verschiedenem Inhalt",
+        "dataset-unreadable": "Ein Objekt ist nicht lesbar",
+        "joint-not-found": "Es ist kein Sakroiliakalgelenk zu sehen",
+    },
+    intended_uses={
+        "Trained on phantoms, not for clinical use": "An Phantomen trainiert, nicht für den "
+        "klinischen Gebrauch",
+        "Trained on a site's own cases, for research, not for clinical use": "An Fällen des "
+        "eigenen Hauses trainiert, für die Forschung, nicht für den klinischen Gebrauch",
     },
 )
 WORDINGS: Mapping[Language, Wording] = {"en": ENGLISH, "de": GERMAN}

@@ -77,15 +77,15 @@ def _database(config: Config) -> Iterator[Line]:
 
 def _certificates(config: Config) -> Iterator[Line]:
     now = datetime.now(UTC)
-    for where, file in probing.certificate_files(config):
+    for one in probing.certificate_files(config):
         try:
-            for certificate in probing.certificates_in(file):
-                yield judging.certificate_line(where, certificate, now)
+            for certificate in probing.certificates_in(one.file, one.is_chain):
+                yield judging.certificate_line(one.where, certificate, now)
         except ConfigurationInvalid as error:
-            yield judging.failed(Part.TLS, f"{where}: {error}", "Name a PEM file.")
-    if config.listener.tls is not None:
+            yield judging.failed(Part.TLS, f"{one.where}: {error}", "Name a PEM file.")
+    for section, tls in probing.own_certificates(config):
         try:
-            server_context(config.listener.tls)
+            server_context(tls, section)
         except ConfigurationInvalid as error:
             yield judging.failed(Part.TLS, str(error), "Key and certificate belong together.")
 

@@ -12,7 +12,8 @@ import socket
 import ssl
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +23,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from pynetdicom import AE
 
-from sij_node.config import Config, PeerConfig
+from sij_node.config import Config, PeerConfig, TlsConfig
 from sij_node.doctor.judging import Answer, Certificate, Clock
 from sij_node.errors import ConfigurationInvalid, DestinationUnavailable, WeightsRefused
 from sij_node.network.sender import Sender
@@ -71,8 +72,50 @@ def _one_sync_s(path: Path) -> float:
 # ---- TLS ---------------------------------------------------------------------------------------
 
 
-def certificates_in(file: Path) -> tuple[Certificate, ...]:
-    """The certificates of a PEM file, in its order.
+@dataclass(frozen=True)
+class PemFile:
+    """A file with certificates that the configuration names.
+
+    Parameters
+    ----------
+    is_chain
+        Whether each has to be signed by the next; authorities to trust stand in any order.
+    """
+
+    where: str
+    file: Path
+    is_chain: bool
+
+
+def certificate_files(config: Config) -> Iterator[PemFile]:
+    """Every file with certificates that the configuration names."""
+    tls, web, audit, alarms = config.listener.tls, config.web.tls, config.audit, config.alarms
+    own = {
+        "[listener.tls] certificate": tls and tls.certificate,
+        "[web.tls] certificate": web and web.certificate,
+        "[audit] syslog_certificate": audit.syslog_certificate,
+    }
+    trusted = {
+        "[listener.tls] client_ca": tls and tls.client_ca,
+        "[audit] syslog_ca": audit.syslog_ca,
+        "[alarms.email] ca": alarms.email and alarms.email.ca,
+        "[alarms.webhook] ca": alarms.webhook and alarms.webhook.ca,
+    }
+    for files, is_chain in ((own, True), (trusted, False)):
+        yield from (PemFile(where, file, is_chain) for where, file in files.items() if file)
+
+
+def own_certificates(config: Config) -> Iterator[tuple[str, TlsConfig]]:
+    """What the node's own doors show, and the section that names it."""
+    if config.listener.tls is not None:
+        yield "[listener.tls]", config.listener.tls
+    if config.web.tls is not None:
+        web = config.web.tls
+        yield "[web.tls]", TlsConfig(certificate=web.certificate, private_key=web.private_key)
+
+
+def certificates_in(file: Path, is_chain: bool) -> tuple[Certificate, ...]:
+    """The certificates of a PEM file, in its order; those of a chain held against each other.
 
     Raises
     ------
@@ -84,7 +127,7 @@ def certificates_in(file: Path) -> tuple[Certificate, ...]:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is no PEM file with a certificate"
         raise ConfigurationInvalid(f"{file} cannot be used: {why}.") from error
-    signed = [_is_signed_by(one, issuer) for one, issuer in pairwise(chain)]
+    signed = [_is_signed_by(one, issuer) if is_chain else None for one, issuer in pairwise(chain)]
     return tuple(
         Certificate(
             one.subject.rfc4514_string(),
@@ -244,14 +287,3 @@ def _kernel_clock() -> tuple[bool | None, float]:
         return None, 0.0
     largest_error_us, status = timex[3], timex[5] & 0xFFFFFFFF
     return not status & _STA_UNSYNC, largest_error_us / 1e6
-
-
-def certificate_files(config: Config) -> Sequence[tuple[str, Path]]:
-    """Every file with certificates that the configuration names, and where it does."""
-    tls, web = config.listener.tls, config.web.tls
-    named: list[tuple[str, Path | None]] = [
-        ("[listener.tls] certificate", tls.certificate if tls else None),
-        ("[listener.tls] client_ca", tls.client_ca if tls else None),
-        ("[web.tls] certificate", web.certificate if web else None),
-    ]
-    return [(where, file) for where, file in named if file is not None]

@@ -12,8 +12,13 @@ TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Forward secrecy and authenticated encryption only, RFC 9325 4.2. TLS 1.3 has no others."""
 
 
-def server_context(config: TlsConfig) -> ssl.SSLContext:
-    """For associations that come in: TLS 1.2 at least; with `client_ca` peers prove who they are.
+def server_context(config: TlsConfig, section: str = "[listener.tls]") -> ssl.SSLContext:
+    """For connections that come in: TLS 1.2 at least; with `client_ca` peers prove who they are.
+
+    Parameters
+    ----------
+    section
+        Where the certificates are named, for people.
 
     Raises
     ------
@@ -31,7 +36,7 @@ def server_context(config: TlsConfig) -> ssl.SSLContext:
             context.verify_mode = ssl.CERT_REQUIRED
     except OSError as error:
         raise ConfigurationInvalid(
-            f"[listener.tls] cannot be used: {error.strerror or error}. "
+            f"{section} cannot be used: {error.strerror or error}. "
             "Certificate, private key and client CA must be readable PEM files that fit together."
         ) from error
     return context

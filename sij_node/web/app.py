@@ -118,7 +118,7 @@ def serving(app: FastAPI, web: WebConfig, door: socket.socket) -> Iterator[None]
     )
     if web.tls is not None:
         own = TlsConfig(certificate=web.tls.certificate, private_key=web.tls.private_key)
-        context = server_context(own)
+        context = server_context(own, "[web.tls]")
         settings.ssl_context_factory = lambda _config, _default: context
     server = uvicorn.Server(settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [door]}, name="page")

@@ -1,14 +1,17 @@
 """From the first start to a delivered study, as an administrator sees it in a browser."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from deploy.trial import free_port
 from sij_node.jobs import State
-from tests.support.browser import DESKTOP, PHONE, Window, chromium, invitation_in, window
+from tests.integration.test_cli import sij_node
+from tests.support.browser import DESKTOP, KEPT, PHONE, Window, chromium, invitation_in, window
 from tests.support.orthanc import Orthanc, running_orthanc, two_ports
 from tests.support.patience import PATIENCE_S, wait_for
 from tests.support.phantoms import PATIENT_ID, written
@@ -167,6 +170,16 @@ def test_pictures_of_the_pages_are_kept(hospital: Hospital, watched: list[str], 
         assert seen.flaws() == []
 
     assert seen.faults == []
+
+
+def test_a_picture_of_the_radiologists_page_is_kept(hospital, watched, tmp_path: Path):
+    study = hospital.node.table.get(1).study_uid
+    config = hospital.node.folder / "config.toml"
+
+    done = sij_node("pictures", study, "--out", tmp_path, "--config", config)
+
+    assert done.returncode == 0, done.stderr
+    shutil.copy(tmp_path / "pdf.png", KEPT / "report.png")
 
 
 def test_nothing_went_wrong_in_the_browser(hospital: Hospital, watched: list[str]):

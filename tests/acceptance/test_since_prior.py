@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.uid import Comprehensive3DSRStorage
 
 from models.findings import POSITIONS
 from sij_node.jobs import State
 from sij_node.store.spool import Spool
+from tests.support.audit_rules import check
 from tests.support.orthanc import running_orthanc, two_ports
 from tests.support.phantoms import PhantomStudy, small_case, written
 from tests.support.programs import said_by
-from tests.support.running_node import RunningNode, running_node
+from tests.support.running_node import ARCHIVE, RunningNode, running_node
 
 pytestmark = pytest.mark.acceptance
 
@@ -63,6 +65,19 @@ def tracking_uids(item: Dataset) -> list[str]:
     ]
 
 
+def fetched_from(peer: str, data: Path) -> set[str]:
+    """The studies whose reports a peer gave to the node, as the audit trail has it."""
+    files = (data / "audit").glob("*.xml")
+    messages = [check(line) for file in files for line in file.read_text("utf-8").splitlines()]
+    return {
+        message.find("ParticipantObjectIdentification").get("ParticipantObjectID")
+        for message in messages
+        if message.find(".//EventID").get("csd-code") == "110104"
+        and message.find("ActiveParticipant").get("UserID") == peer
+        and message.find(f".//SOPClass[@UID='{Comprehensive3DSRStorage}']") is not None
+    }
+
+
 @pytest.mark.parametrize("way", ["get", "move"])
 def test_the_second_report_names_the_first_and_the_changes_since(way, tmp_path):
     ports = two_ports()
@@ -96,5 +111,6 @@ def test_the_second_report_names_the_first_and_the_changes_since(way, tmp_path):
     assert coded(after, "change") == ["260388006"] * len(POSITIONS)
     assert tracking_uids(after) == tracking_uids(before)
     assert len(jobs) == 2
+    assert fetched_from(ARCHIVE, node.folder / "data") == {first.study_uid}
     said = said_by("dciodvfy", "dicom3tools", file)
     assert [line for line in said if line.startswith("Error")] == []

@@ -1,7 +1,7 @@
 """What is handed over for running the node: units, images and manifests hold together.
 
-No engine for containers runs here. What systemd and kubectl can check without one, they check;
-the rest is held against what it says elsewhere in this checkout.
+No engine for containers runs here. Units, scripts, image, compose file and manifests are checked by
+systemd, linters and the schemas of those who read them, and held against the rest of this checkout.
 """
 
 import re
@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes_validate import validate
 
 from sij_node.config import load_config
 from sij_node.jobs import State
@@ -31,6 +32,7 @@ SCRIPTS = sorted(DEPLOY.rglob("*.sh"))
 KUSTOMIZATION = DEPLOY / "kubernetes" / "kustomization.yaml"
 MANIFESTS = sorted(set(KUSTOMIZATION.parent.glob("*.yaml")) - {KUSTOMIZATION})
 COMPOSE = DEPLOY / "compose" / "compose.yaml"
+KUBERNETES = ("1.30", "1.37")
 OWN = ("migrate", "listener", "worker", "web")
 
 
@@ -89,6 +91,12 @@ def test_a_shell_understands_each_script(script: Path):
     assert run("sh", "-n", script).stderr == ""
 
 
+def test_a_linter_finds_nothing_wrong_with_the_scripts():
+    done = run(Path(sys.executable).with_name("shellcheck"), *SCRIPTS)
+
+    assert done.returncode == 0, done.stdout
+
+
 def test_passwords_and_certificate_are_made_once(tmp_path: Path):
     shutil.copy(DEPLOY / "compose" / "prepare.sh", tmp_path)
 
@@ -102,6 +110,20 @@ def test_passwords_and_certificate_are_made_once(tmp_path: Path):
 
 
 # ---- containers --------------------------------------------------------------------------
+
+
+def test_a_linter_finds_nothing_wrong_with_the_image():
+    done = run(Path(sys.executable).with_name("hadolint"), DEPLOY / "Dockerfile")
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_compose_file_is_what_the_specification_allows():
+    schema = ("--builtin-schema", "vendor.compose-spec")
+
+    done = run(sys.executable, "-m", "check_jsonschema", *schema, COMPOSE)
+
+    assert done.returncode == 0, done.stdout
 
 
 def test_an_image_runs_as_an_ordinary_user_from_pinned_releases():
@@ -200,6 +222,12 @@ def test_every_manifest_is_among_those_that_are_applied():
     applied = yaml.safe_load(KUSTOMIZATION.read_text())
 
     assert set(applied["resources"]) == {file.name for file in MANIFESTS}
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_every_manifest_is_what_kubernetes_knows_and_nothing_is_misspelled(manifests, version):
+    for one in manifests:
+        validate(one, version, strict=True)
 
 
 def test_pods_satisfy_the_restricted_standard(manifests):

@@ -150,9 +150,40 @@ def test_the_certificates_of_a_chain_are_held_against_each_other(tmp_path: Path)
     chain.write_bytes(own.certificate.read_bytes() + ca.certificate.read_bytes())
     mixed.write_bytes(own.certificate.read_bytes() + stranger.certificate.read_bytes())
 
-    signed = [[one.issued_by_next for one in probing.certificates_in(f)] for f in (chain, mixed)]
+    signed = [
+        [one.issued_by_next for one in probing.certificates_in(file, is_chain=True)]
+        for file in (chain, mixed)
+    ]
 
     assert signed == [[True, None], [False, None]]
+
+
+def test_authorities_to_trust_stand_in_any_order_and_each_is_looked_at(tmp_path: Path):
+    first, second = authority(tmp_path, "first"), authority(tmp_path, "second")
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(first.certificate.read_bytes() + second.certificate.read_bytes())
+    own = signed_by(first, tmp_path, "node", 300)
+    tls = {key: str(file) for key, file in vars(own).items()} | {"client_ca": str(trusted)}
+    audit = {"syslog": f"tls://127.0.0.1:{free_port()}", "syslog_ca": str(trusted)}
+    sections = {"listener.tls": tls, "audit": audit}
+    config = set_up(tmp_path / "node", "PACS", free_port(), **sections).config
+
+    words = [(line.verdict, line.words) for line in told(config, Part.TLS)]
+
+    assert Verdict.FAILED not in [verdict for verdict, _ in words]
+    for where in ("[listener.tls] client_ca", "[audit] syslog_ca"):
+        assert [one.split()[2] for _, one in words if one.startswith(where)] == [
+            "CN=first,",
+            "CN=second,",
+        ]
+
+
+def test_a_key_that_does_not_fit_the_pages_certificate_is_told(tmp_path: Path):
+    own, other = authority(tmp_path, "own"), authority(tmp_path, "other")
+    tls = {"certificate": str(own.certificate), "private_key": str(other.private_key)}
+    config = set_up(tmp_path / "node", "PACS", free_port(), **{"web.tls": tls}).config
+
+    assert "[web.tls] cannot be used" in the_one(config, Part.TLS, Verdict.FAILED)
 
 
 # ---- network -----------------------------------------------------------------------------

@@ -8,24 +8,19 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import insert
 
 from models.findings import POSITIONS, Finding
-from sij_node.errors import ConfigurationInvalid, DestinationUnavailable
-from sij_node.health import Role
-from sij_node.jobs import RetryPolicy, State
+from sij_node.errors import ConfigurationInvalid
 from sij_node.record import AnalysisRecord
 from sij_node.store.contacts import ContactBook, Counted
 from sij_node.store.figures import histories
-from sij_node.store.job_table import JobTable
-from sij_node.store.processes import this_process
-from sij_node.store.tables import analyses, analysis_findings, jobs
-from tests.support.job_tables import NOON, analysing, delivering, made
+from sij_node.store.tables import jobs
+from tests.support.happenings import add_studies, everything_happens
+from tests.support.job_tables import analysing, made
 from tests.support.patience import wait_for
 from tests.support.running_web import RunningWeb, running_web
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-POLICY = RetryPolicy(max_attempts=5, first_wait_s=5, max_wait_s=300)
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -49,55 +44,6 @@ def scraped(web: RunningWeb) -> Samples:
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")
     return samples_in(answer.text)
-
-
-def add_studies(table: JobTable, number: int, first: int, pixel_mm: float, share: float) -> None:
-    """Analysed studies of PACS, as they stand in the tables."""
-    rows = range(first, first + number)
-    state = {"study_uid": "", "revision": 1, "priority": 5, "analysis_attempts": 1}
-    state |= {"delivery_attempts": 1, "leased_by": "", "heartbeat": 0, "wait_s": 0, "reason": ""}
-    state |= {"error_family": "", "weights": "contour 1, lesion 1", "instances": 40}
-    state |= {"source_ae": "PACS", "state": State.DELIVERED.value}
-    state |= {"created_at": NOON, "changed_at": NOON}
-    with table.database.writing() as connection:
-        connection.execute(
-            insert(jobs), [{**state, "job_id": n, "study_uid": f"1.2.{n}"} for n in rows]
-        )
-        figures = {"T1 pixel mm": pixel_mm, "T1 slices": 20.0}
-        kept = {"networks": [], "remarks": [], "figures": figures}
-        connection.execute(insert(analyses), [{"job_id": n, **kept} for n in rows])
-        place = {"place": 0, "side": "left", "lesion": "oedema", "region": "upper ilium"}
-        connection.execute(
-            insert(analysis_findings),
-            [
-                {
-                    **place,
-                    "job_id": n,
-                    "threshold": 0.4,
-                    "probability": 0.9 if (n - first) < share * number else 0.1,
-                }
-                for n in rows
-            ],
-        )
-
-
-def everything_happens(web: RunningWeb) -> None:
-    """Let each kind of thing that is measured have happened."""
-    book = ContactBook(web.store.contacts)
-    book.accepted("PACS", "10.0.0.1")
-    book.count(Counted.RECEIVED, "PACS", "0x0000")
-    book.count(Counted.SENT, "PACS", "0xA700")
-    book.count(Counted.REFUSALS, "unknown", "calling AE title is not a configured peer")
-    book.count(Counted.ASSOCIATIONS, "PACS", "released")
-    book.write()
-    worker = this_process(Role.WORKER)
-    web.store.processes.beat(
-        type(worker)(**{**vars(worker), "device": "cuda:0", "gpu_used_mb": 9, "gpu_total_mb": 99})
-    )
-    delivering(web.table)
-    web.table.fail(web.table.claim_delivery("c"), DestinationUnavailable("away"), POLICY, "courier")
-    add_studies(web.table, 100, 1000, 0.5, 0.2)
-    add_studies(web.table, 50, 2000, 0.7, 0.9)
 
 
 def test_one_scrape_shows_the_whole_node(web):

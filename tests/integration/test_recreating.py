@@ -15,6 +15,7 @@ from sij_node.config import Config, load_config
 from sij_node.errors import UnknownJob, UnknownName
 from sij_node.jobs import Job
 from sij_node.node import open_store, write_results
+from sij_node.profiles import Profile
 from tests.support.stored_study import received_study
 
 EVERYTHING = [
@@ -78,6 +79,22 @@ def test_the_key_slices_the_summary_and_the_page_are_drawn(node, tmp_path):
     kinds = {name.split("-")[0].removesuffix(".png") for name in pictures}
     assert kinds == {"place", "summary", "pdf"}
     assert all(np.ptp(picture) > 200 for picture in pictures.values())
+
+
+def test_pictures_are_in_the_words_of_the_profile(node, tmp_path):
+    config, job = node
+    german = Profile(name="ward", like="everything", language="de", summary_compression="jpeg-ls")
+    known = config.model_copy(update={"profile": (german,)})
+    english, other = (
+        {
+            file.name: file.read_bytes()
+            for file in written((known, job), tmp_path / name, name, drawn=True)
+        }
+        for name in ("minimal", "ward")
+    )
+
+    changed = {name for name, content in english.items() if other[name] != content}
+    assert changed == {name for name in english if name.startswith(("summary", "pdf"))}
 
 
 def test_what_is_not_there_is_said(node, tmp_path):

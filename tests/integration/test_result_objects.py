@@ -34,11 +34,16 @@ from sij_node.dicom.segmentation import joint_segmentation
 from sij_node.dicom.sequences import choose_pair, series_facts
 from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
 from sij_node.dicom.wording import WORDINGS
+from sij_node.jobs import Result
 from sij_node.profiles import Profile, preset
 from tests.support.mr import STIR_TIMES, classic_series, with_attributes
 from tests.support.priors import earlier
 from tests.support.results import analysed_study, context, findings
-from tests.support.templates import violations_of_report, violations_of_scores
+from tests.support.templates import (
+    violations_of_refusal,
+    violations_of_report,
+    violations_of_scores,
+)
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
 from trainer.phantom.dicom import write_study
 
@@ -142,6 +147,7 @@ OTHERWISE = Profile(
     language="de",
     report_class="comprehensive",
     summary_class="single-frame",
+    summary_compression="jpeg-ls",
     scores_title="imaging measurement report",
     empty_frames=True,
 )
@@ -389,19 +395,54 @@ def test_a_repeat_from_the_files_writes_the_same_bytes(study):
     assert again == [path.read_bytes() for path in study.results]
 
 
+@pytest.mark.parametrize("profile", [EVERYTHING, OTHERWISE], ids=["everything", "otherwise"])
 @pytest.mark.parametrize("reason", codes.REASONS)
-def test_dciodvfy_finds_no_error_in_a_refusal_for_any_reason(reason, tmp_path):
+def test_dciodvfy_finds_no_error_in_a_refusal_for_any_reason(reason, profile, tmp_path):
     images = classic_series(np.zeros((5, 4, 4), np.uint16))
+    refusal = not_analysed_report(reason, "Why.", images, context((), profile))
     path = tmp_path / "refusal.dcm"
-    path.write_bytes(to_part10(not_analysed_report(reason, "Why.", images, context(())), "NODE"))
+    path.write_bytes(to_part10(refusal, "NODE"))
 
     assert errors_of(path) == []
+    assert violations_of_refusal(dcmread(path)) == []
+
+
+def test_dciodvfy_finds_no_error_in_a_revision(tmp_path):
+    images = classic_series(np.zeros((5, 16, 12), np.uint16))
+    first = scores_report(findings(), images, CONTEXT)
+    before = Result(
+        str(first.SOPInstanceUID), str(first.SOPClassUID), "scores", str(first.SeriesInstanceUID),
+        "", "", 1, "",
+    )  # fmt: skip
+    second = scores_report(findings(), images, replace(CONTEXT, predecessors=(before,), revision=2))
+    path = tmp_path / "revision.dcm"
+    path.write_bytes(to_part10(second, "NODE"))
+
+    assert dcmread(path).SeriesDescription == "SIJ lesion scores, revision 2"
+    assert first.SOPInstanceUID in run("dcmdump", path)
+    assert errors_of(path) == []
+
+
+def test_a_compressed_summary_is_valid_and_dcmtk_sees_the_same_pictures(study, tmp_path):
+    plain, compressed = (
+        study.results_for(Profile(name=how, objects=("summary",), summary_compression=how))[
+            "summary"
+        ]
+        for how in ("none", "jpeg-ls")
+    )
+    seen = tmp_path / "seen.dcm"
+    run("dcmdjpls", compressed, seen)
+
+    assert errors_of(compressed) == []
+    assert compressed.stat().st_size < plain.stat().st_size / 3
+    assert dcmread(seen).PixelData == dcmread(plain).PixelData
 
 
 NAMES = {
     "Japanese": (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
     "half-width Japanese": (["ISO 2022 IR 13", "ISO 2022 IR 87"], "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎"),
     "Korean": (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+    "Arabic": ("ISO_IR 127", "قباني^لنزار"),
     "Greek": ("ISO_IR 126", "Διονυσιος"),
     "umlauts": ("ISO_IR 100", "Äneas^Rüdiger^^Dr."),
     "Cyrillic": ("ISO_IR 144", "Люкceмбypг"),
@@ -444,7 +485,20 @@ def test_a_name_in_any_script_survives(charset, name, tmp_path):
     assert report.ProcedureCodeSequence[0].CodeMeaning == name.rsplit("=", 1)[-1]
     assert report.SpecificCharacterSet == "ISO_IR 192"
     assert errors_of(path) == []
-    assert name.rsplit("=", 1)[-1].split("^")[0] in run("dsrdump", path)
+    spelt = name.rsplit("=", 1)[-1].split("^")[0]
+    assert spelt in run("dsrdump", path)
+    assert spelt in unescape(run("dsr2html", path))
+
+
+def test_markup_in_a_value_is_text_in_html(tmp_path):
+    images = classic_series(np.zeros((5, 16, 12), np.uint16), StudyDescription="<b>&amp;</b>")
+    path = tmp_path / "report.dcm"
+
+    path.write_bytes(to_part10(scores_report(findings(), images, CONTEXT), "NODE"))
+
+    page = run("dsr2html", path)
+    assert "&lt;b&gt;&amp;amp;&lt;/b&gt;" in page
+    assert "<b>&amp;" not in page
 
 
 @pytest.mark.parametrize(("charset", "name"), NAMES.values(), ids=NAMES)

@@ -126,6 +126,32 @@ SCORES = (
 )
 
 
+REFUSED_GROUP = (
+    *TRACKING,
+    one(CONTAINS, "CODE", "276214006"),
+    one(CONTAINS, "CODE", "121071"),
+    SITE,
+    one(CONTAINS, "CODE", "121052", value="121059"),
+    one(CONTAINS, "TEXT", "121106"),
+)
+"""TID 1501 without a number, for no network has looked."""
+REFUSAL = (
+    *OBSERVER,
+    one(CONTAINS, "TEXT", "55112-7"),
+    one(CONTAINS, "CODE", "reason"),
+    MEASUREMENTS,
+)
+
+
+def violations_of_refusal(report: Dataset) -> list[str]:
+    """What a notice that nothing was analysed breaks of its rows and of those of its groups."""
+    found = violations(report, REFUSAL)
+    (heading,) = [item for item in report.ContentSequence if _is(item, MEASUREMENTS)]
+    for number, group in enumerate(heading.ContentSequence):
+        found += violations(group, REFUSED_GROUP, f"group {number}")
+    return found
+
+
 def violations_of_scores(report: Dataset) -> list[str]:
     """What a report of all scores breaks of its rows and of those of its groups."""
     found = violations(report, SCORES)

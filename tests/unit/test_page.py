@@ -1,16 +1,21 @@
 """The page: one, whole, searchable, with every name as it is spelt."""
 
 import re
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
 from pydicom import dcmread
 
-from models.findings import POSITIONS, Finding
+from models.findings import POSITIONS, Finding, Sight
+from models.findings import Sequence as Kind
+from sij_node.dicom.comparison import SincePrior
 from sij_node.dicom.origin import NOT_CLINICAL, to_part10
-from sij_node.dicom.page import page_report
+from sij_node.dicom.page import page, page_report
+from sij_node.dicom.read_back.pdf import words_of
 from sij_node.profiles import Profile
 from tests.support.mr import STIR_TIMES, classic_series
+from tests.support.priors import earlier
 from tests.support.results import analysed_study, context
 
 VALUES = np.arange(5 * 16 * 12, dtype=np.uint16).reshape(5, 16, 12)
@@ -59,6 +64,26 @@ def test_the_most_that_can_be_said_still_fits_one_page():
     )
 
     assert pages_in(pdf_of(document)) == 1
+
+
+def test_names_of_lesions_stay_below_their_own_pictures_and_above_the_fine_print():
+    study = analysed_study(classic_series(VALUES), classic_series(VALUES, "1.2.3.5", **STIR_TIMES))
+    present = (replace(f, probability=0.999, threshold=0.5) for f in study.findings)
+    one_place = Sight(Kind.STIR, 2, 5.0, 5.0)
+    two_places = [
+        replace(f, sight=replace(one_place, slice_index=2 + n % 2)) for n, f in enumerate(present)
+    ]
+    since = SincePrior(earlier(), (earlier("20190101"),), True, ("late",))
+    german = replace(context(profile=Profile(name="ward", language="de")), since=since)
+
+    words = words_of(page(study.series, two_places, (), german))
+
+    (fine_print,) = [one for one in words if one.text.startswith("Grenzen:")]
+    lesions = [one for one in words if re.match(r"\d+  ISG", one.text)]
+    assert len(lesions) == len(POSITIONS)
+    assert min(one.up_pt for one in lesions) > fine_print.up_pt + 2
+    columns = {round(one.across_pt) for one in lesions}
+    assert len(columns) == 2
 
 
 def test_empty_values_are_no_obstacle():

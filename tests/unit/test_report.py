@@ -9,6 +9,8 @@ from sij_node import errors
 from sij_node.dicom import codes
 from sij_node.dicom.origin import NOT_CLINICAL, derived_uid, inputs_digest, to_part10
 from sij_node.dicom.report import not_analysed_report, score_table, scores_report
+from sij_node.dicom.wording import GERMAN
+from sij_node.profiles import Profile
 from tests.support.mr import STIR_TIMES, classic_series, with_attributes
 from tests.support.results import NETWORKS, context, findings
 
@@ -226,6 +228,15 @@ def test_a_study_that_was_not_analysed_says_why_and_guesses_nothing():
     assert not any(items(g, codes.PROBABILITY) for g in groups(report))
     assert len(groups(report)) == len(POSITIONS)
     assert "ContributingEquipmentSequence" not in report
+
+
+def test_a_notice_in_german_gives_the_reason_in_german():
+    images, made_by = classic_series(VALUES), context((), Profile(name="ward", language="de"))
+    for reason in codes.REASONS:
+        report = not_analysed_report(reason, "Why.", images, made_by)
+        said = items(report, codes.SUMMARY)[0].TextValue.splitlines()
+        assert said[:2] == [GERMAN.not_analysed, f"{GERMAN.reasons[reason]}."]
+        assert said[2:] == ["Why.", "An Phantomen trainiert, nicht für den klinischen Gebrauch."]
 
 
 def test_every_reason_of_a_rejection_has_a_meaning_of_its_own():

@@ -1,11 +1,14 @@
 """What a destination gets: exactly what its profile asks for, in its order."""
 
 from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from models.delineation import Delineation
+from sij_node.dicom.origin import to_part10
 from sij_node.dicom.results import AnalysedStudy, result_objects
 from sij_node.profiles import PRESETS, Profile, preset
 from tests.support.mr import STIR_TIMES, classic_series
@@ -39,6 +42,37 @@ def test_every_result_has_uids_a_series_and_a_number_of_its_own():
     for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription"):
         assert len({one[keyword].value for one in made}) == len(made)
     assert {one.StudyInstanceUID for one in made} == {"1.2.3"}
+
+
+IDENTITIES = {
+    "long": {
+        "PatientName": "Ä" * 62 + "^" + "Β" * 60,
+        "PatientID": "W" * 64,
+        "IssuerOfPatientID": "Krankenhaus <Süd> & Nord",
+        "AccessionNumber": "A" * 16,
+        "StudyID": "#/\N{GREEK SMALL LETTER ALPHA} 1",
+        "StudyDescription": "<b>&amp;",
+    },
+    "empty": {
+        "PatientName": "",
+        "PatientID": "",
+        "AccessionNumber": "",
+        "StudyID": "",
+        "StudyDate": "",
+        "PatientBirthDate": "",
+    },
+}
+
+
+@pytest.mark.parametrize("identity", IDENTITIES.values(), ids=IDENTITIES)
+def test_every_result_keeps_the_patient_and_the_study_of_its_images(identity):
+    study = analysed_study(
+        classic_series(VALUES, **identity),
+        classic_series(VALUES, "1.2.3.5", **STIR_TIMES, **identity),
+    )
+    for one in result_objects(study, context(profile=preset("everything"))):
+        read = dcmread(BytesIO(to_part10(one.dataset, "NODE")))
+        assert {key: read[key].value or "" for key in identity} == identity
 
 
 def test_every_result_says_what_it_is_not_for():

@@ -701,6 +701,18 @@ def rows_and_columns_exchanged(report: Dataset) -> None:
         item.GraphicData = points[:, ::-1].reshape(-1).tolist()
 
 
+def one_slice_further(report: Dataset) -> None:
+    """Every line as it is, on the neighbouring image."""
+    move_on(items(report, "111030"), "ContentSequence")
+
+
+def move_on(drawings: list[Dataset], reference: str) -> None:
+    """Give each what is referenced by the one of the same side on the next slice."""
+    references = [drawing[reference].value for drawing in drawings]
+    for drawing, other in zip(drawings, [*references[2:], *references[:2]], strict=True):
+        setattr(drawing, reference, other)
+
+
 def half_a_contour(report: Dataset) -> None:
     item = items(report, "111030")[0]
     item.GraphicData = list(item.GraphicData)[:10]
@@ -731,6 +743,7 @@ WRONG_DRAWINGS = [
     point_moved,
     columns_flipped,
     rows_and_columns_exchanged,
+    one_slice_further,
     half_a_contour,
     lines_of_neighbours_exchanged,
     lines_of_both_sides_exchanged,
@@ -794,6 +807,18 @@ def lines_from_the_centre(state: Dataset) -> None:
         graphic(one).GraphicData = [float(x) - 0.5 for x in graphic(one).GraphicData]
 
 
+def flipped(state: Dataset) -> None:
+    for one in annotations(state):
+        points = np.array(graphic(one).GraphicData, float).reshape(-1, 2)
+        across = np.column_stack([51 - points[:, 0], points[:, 1]])
+        graphic(one).GraphicData = across.reshape(-1).tolist()
+
+
+def lines_one_slice_further(state: Dataset) -> None:
+    lines = [one for one in annotations(state) if graphic(one).GraphicType == "POLYLINE"]
+    move_on(lines, "ReferencedImageSequence")
+
+
 def a_ring_beside_its_lesion(state: Dataset) -> None:
     last = graphic(annotations(state)[-1])
     last.GraphicData = [last.GraphicData[0] + 0.2, *list(last.GraphicData)[1:]]
@@ -839,6 +864,8 @@ def percentage_of_another_lesion(state: Dataset) -> None:
 
 WRONG_PRESENTATIONS = [
     lines_from_the_centre,
+    flipped,
+    lines_one_slice_further,
     a_ring_beside_its_lesion,
     images_of_two_exchanged,
     graphics_of_two_sides_exchanged,

@@ -1,16 +1,22 @@
 """The summary as pictures: a score sheet first, then key images, and no name in any of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from models.findings import POSITIONS, Finding, Lesion, Presence, Region, Side
+from models.weights import INTENDED_USE, OWN_INTENDED_USE
 from sij_node.dicom import diagram
+from sij_node.dicom.comparison import SincePrior
 from sij_node.dicom.diagram import Mark, Patch
 from sij_node.dicom.origin import NOT_CLINICAL, to_part10
+from sij_node.dicom.score_sheet import TABLE_HEIGHT
 from sij_node.dicom.summary import HEIGHT, MARGIN, WIDTH, pages, summary
-from sij_node.dicom.wording import ENGLISH
+from sij_node.dicom.wording import ENGLISH, GERMAN
 from sij_node.profiles import Profile
 from tests.support.mr import STIR_TIMES, classic_series
+from tests.support.priors import earlier
 from tests.support.results import analysed_study, context, findings
 
 VALUES = np.arange(5 * 16 * 12, dtype=np.uint16).reshape(5, 16, 12)
@@ -33,6 +39,44 @@ def test_the_margin_is_left_to_the_viewer(pictures):
         inner = picture.copy()
         inner[MARGIN:-MARGIN, MARGIN:-MARGIN] = 0
         assert inner.max() == 0
+
+
+REMARKS = [GERMAN.stand_in, GERMAN.doubtful.format(doubts="; ".join(GERMAN.doubts.values()))]
+
+
+def test_what_a_reader_must_know_is_on_the_score_sheet(pictures):
+    sheet, *others = (
+        np.asarray(page) for page in pages(STUDY.series, STUDY.findings, context(), REMARKS)
+    )
+    changed = np.argwhere((sheet != pictures[0]).any(axis=-1))
+
+    assert len(changed) > 1000
+    (top, left), (bottom, right) = changed.min(axis=0), changed.max(axis=0)
+    assert pictures[0][top : bottom + 1, left : right + 1].max() == 0  # nothing is written over
+    assert all(np.array_equal(*pair) for pair in zip(others, pictures[1:], strict=True))
+
+
+def test_however_much_is_told_of_earlier_studies_nothing_is_written_over():
+    others = tuple(earlier(f"{year}0101") for year in range(1990, 2020))
+    since = SincePrior(earlier(), others, True, ("late", "unreadable", "another patient"))
+    few, many = (
+        np.asarray(pages(STUDY.series, STUDY.findings, replace(context(), since=each))[0])
+        for each in (SincePrior(earlier(), (), True), since)
+    )
+    changed = np.argwhere((few != many).any(axis=-1))
+
+    assert changed[:, 0].min() > 314 + TABLE_HEIGHT
+    assert changed[:, 0].max() < HEIGHT - 88 - 6  # above the networks, written 13 pixels high
+    assert changed[:, 1].max() < WIDTH - MARGIN
+
+
+def test_the_words_of_a_card_are_told_in_the_language_of_the_destination():
+    (made,) = summary(
+        STUDY.series, STUDY.findings, context(profile=Profile(name="ward", language="de"))
+    )
+
+    assert made.ImageComments == "An Phantomen trainiert, nicht für den klinischen Gebrauch."
+    assert {INTENDED_USE, OWN_INTENDED_USE} <= set(GERMAN.intended_uses)
 
 
 def test_another_score_makes_another_score_sheet():
