@@ -46,7 +46,7 @@ def test_every_result_has_uids_a_series_and_a_number_of_its_own():
 
 IDENTITIES = {
     "long": {
-        "PatientName": "Ä" * 62 + "^" + "Β" * 60,
+        "PatientName": "Ä" * 31 + "^" + "Β" * 32,
         "PatientID": "W" * 64,
         "IssuerOfPatientID": "Krankenhaus <Süd> & Nord",
         "AccessionNumber": "A" * 16,
