@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from models.contour_maps import contour_maps
 from models.contour_unet import CHANNELS_PER_JOINT, FIELD_ROW, SIDES, SINK
 from models.field import Grid
-from models.presence import presence_certainty
+from models.presence import of_both_sequences, presence_certainty, shown
 from models.walk import WalkRules
 from trainer.augment import (
     Movement,
@@ -26,13 +26,14 @@ from trainer.augment import (
     random_moves,
     spoilt,
 )
-from trainer.cases import GREY_PER_UNIT, read_case
+from trainer.cases import GREY_PER_UNIT, StoredCase, read_case
 from trainer.fields import Field, area_between, heatmaps, spread_px, taught_field
 
 SHARE_WITH_JOINT = 0.8
 """Share of a batch's slices that show a joint."""
 
 HEAT_WEIGHT, HEAT_PEAK_WEIGHT = 30.0, 10.0
+MISSED_WEIGHT = 3
 FIELD_STRIDE = 2
 FIELD_REACH_PX = 20.0
 
@@ -205,26 +206,42 @@ def contour_loss(maps: Tensor, wanted: Targets) -> Tensor:
 def best_presence_threshold(
     network: nn.Module, folder: Path, seeds: range, rules: WalkRules
 ) -> float:
-    """The threshold on presence that errs least often on the validation cases.
+    """The threshold on presence that errs least on the validation cases.
+
+    A contour that is missed weighs as much as three that are false: where a joint is missed its
+    lesions are lost, where one is drawn too many a little bone beside it is looked at.
 
     Parameters
     ----------
     network
         A contour network or a baseline.
     rules
-        By which it will be read: of them, whether slices are mirrored.
+        By which it will be read.
     """
     network.eval()
-    scores, truth = [], []
+    candidates = np.linspace(0.02, 0.6, 59)
+    cost = np.zeros(len(candidates))
     for seed in seeds:
         case = read_case(folder, seed)
-        maps = contour_maps(network, case.network_images, rules.mirrored)
-        scores.append(certainties(maps).ravel())
-        truth.append(~np.isnan(case.contours[:, :, 0, 0]).ravel())
-    certainty, there = np.concatenate(scores), np.concatenate(truth)
-    candidates = np.linspace(0.02, 0.6, 59)
-    wrong = [int(((certainty > candidate) != there).sum()) for candidate in candidates]
-    return round(float(candidates[int(np.argmin(wrong))]), 3)
+        for certainty, there in _presences(network, case, rules):
+            for number, candidate in enumerate(candidates):
+                drawn = shown(certainty, float(candidate), rules.contiguous)
+                cost[number] += MISSED_WEIGHT * (there & ~drawn).sum() + (drawn & ~there).sum()
+    return round(float(candidates[int(np.argmin(cost))]), 3)
+
+
+def _presences(
+    network: nn.Module, case: StoredCase, rules: WalkRules
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+    """Of each sequence and side: how surely its slices show the joint, and which do."""
+    certainty = certainties(contour_maps(network, case.network_images, rules.mirrored))
+    there = ~np.isnan(case.contours[:, :, 0, 0])
+    parts = [slice(0, case.stir_from), slice(case.stir_from, len(certainty))]
+    judged = [certainty[part] for part in parts]
+    if rules.both_sequences:
+        judged = of_both_sequences(judged, [case.place_mm[part] for part in parts])
+    for sure, part in zip(judged, parts, strict=True):
+        yield from zip(sure.T, there[part].T, strict=True)
 
 
 def certainties(maps: Tensor) -> NDArray[np.float64]:

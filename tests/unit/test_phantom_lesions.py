@@ -18,6 +18,8 @@ from trainer.phantom.lesions import (
 from trainer.phantom.paint import Painter, Plane
 from trainer.phantom.plan import coronal_axes
 from trainer.phantom.scanner import Pose, Slab
+from trainer.phantom.style import PIT_FILLINGS, LesionStyle
+from trainer.phantom.tissue import TISSUES
 
 NOTHING = dict.fromkeys(POSITIONS, 0)
 
@@ -111,6 +113,56 @@ def test_the_painted_oedema_fills_about_the_share_its_map_says(region, grade):
 
     share = share_of_zone(ill.bank(region).oedema_mm, quadrants.of(region))
     assert painted / zone == pytest.approx(share, abs=0.15)
+
+
+def brightness(pelvis, lesions, bright, where):
+    """Mean signal of a left joint in which only some tissues shine, over chosen distances."""
+    shine = dict.fromkeys(TISSUES, 0.0) | dict.fromkeys(bright, 1.0)
+    painter = Painter(pelvis, {Side.LEFT: lesions}, shine, 0.5)
+    x, v = np.meshgrid(np.arange(10, 95, 0.5, np.float32), V_MM, indexing="xy")
+    flat, seen = np.zeros_like(x), []
+    for depth_mm in D_MM[30:70:4]:
+        plane = Plane(x, np.full_like(x, depth_mm), v, flat, flat)
+        image, banks = painter.paint(plane, Side.LEFT)
+        seen.append(image[where(banks) & (banks.outside_cartilage < -3)])
+    return float(np.concatenate(seen).mean())
+
+
+@pytest.mark.parametrize("tissue", PIT_FILLINGS)
+def test_an_erosion_shines_as_what_fills_it(tissue):
+    rng, pelvis, joint, quadrants = patient(7)
+    severity = NOTHING | {Position(Side.LEFT, Head(Lesion.EROSION, r)): 3 for r in QUADRANTS}
+    eroded = place_lesions(rng, joint, quadrants, severity, LesionStyle(pit_fillings=(tissue,)))
+    eroded.ilium.erosion_fat[:] = eroded.sacrum.erosion_fat[:] = eroded.fluid[:] = 0
+
+    def in_the_cortex(banks):
+        return (banks.across > joint.space_mm / 2 + 0.5) & (banks.across < joint.space_mm / 2 + 2)
+
+    shining = {other: brightness(pelvis, eroded, (other,), in_the_cortex) for other in PIT_FILLINGS}
+    assert shining.pop(tissue) > 0.1
+    assert max(shining.values()) < 0.03
+
+
+def test_bone_that_bridges_a_joint_little_leaves_a_line_of_cortex():
+    rng, pelvis, joint, quadrants = patient(8)
+    severity = NOTHING | {Position(Side.LEFT, Head(Lesion.ANKYLOSIS, Region.JOINT)): 3}
+    fused = place_lesions(rng, joint, quadrants, severity)
+
+    def in_the_cortex(banks):
+        return abs(abs(banks.across) - joint.space_mm / 2 - 0.8 * joint.cortex_mm) < 0.3
+
+    def in_the_joint(banks):
+        return abs(banks.across) < 0.4
+
+    cortex, space = {}, {}
+    for bridge_mm in (-0.3, 1.2):
+        fused.bridge_mm = bridge_mm
+        marrow = ("red marrow", "yellow marrow")
+        cortex[bridge_mm] = brightness(pelvis, fused, marrow, in_the_cortex)
+        space[bridge_mm] = brightness(pelvis, fused, marrow, in_the_joint)
+
+    assert cortex[-0.3] < 0.8 * cortex[1.2]
+    assert min(space.values()) > 0.5
 
 
 def test_every_position_gets_a_berlin_grade():

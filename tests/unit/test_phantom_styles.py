@@ -11,6 +11,7 @@ from trainer.phantom.elsewhere import PLACES, picture_elsewhere
 from trainer.phantom.lesions import (
     D_MM,
     FRACTIONS,
+    JOINT_FRACTIONS,
     V_MM,
     Quadrants,
     earned,
@@ -20,7 +21,14 @@ from trainer.phantom.lesions import (
 )
 from trainer.phantom.plan import free_flaws, free_plan, plausible_plan
 from trainer.phantom.scanner import Slab, acquire, sample_texture, trace
-from trainer.phantom.style import LesionStyle, Shape, Style, sample_style
+from trainer.phantom.style import (
+    BRIDGES,
+    PIT_FILLINGS,
+    LesionStyle,
+    Shape,
+    Style,
+    sample_style,
+)
 from trainer.phantom.tissue import TISSUES, Sequence, pools, signal
 
 NOTHING = dict.fromkeys(POSITIONS, 0)
@@ -58,6 +66,60 @@ def test_blobs_and_bands_fill_the_share_that_earns_their_grade(form, grade, lesi
         low, high = FRACTIONS[grade]
         assert low - 0.03 <= share_of_zone(depth, quadrants.lower, start) <= high + 0.03
         assert earned(severity, Side.LEFT, lesions, quadrants)[position] == grade
+
+
+@pytest.mark.parametrize("grade", [2, 3])
+def test_a_sheet_of_sclerosis_is_of_one_depth_along_the_whole_joint(grade):
+    quadrants, position = whole_joint(), Position(Side.LEFT, Head(Lesion.SCLEROSIS, Region.JOINT))
+    rng, style = np.random.default_rng(3), LesionStyle(sclerosis_forms=("sheet",))
+
+    lesions = place_lesions(rng, joint(), quadrants, NOTHING | {position: grade}, style)
+
+    whole = quadrants.of(Region.JOINT)
+    low, high = JOINT_FRACTIONS[grade]
+    assert np.ptp(lesions.ilium.sclerosis_mm[whole]) == 0
+    assert low <= share_of_zone(lesions.ilium.sclerosis_mm, whole) <= high
+    assert not lesions.ilium.sclerosis_mm[~whole].any()
+
+
+@pytest.mark.parametrize("form", BRIDGES)
+@pytest.mark.parametrize(
+    ("grade", "least", "most"), [(1, 0.2, 0.33), (2, 0.34, 0.66), (3, 0.67, 1)]
+)
+def test_bone_bridges_the_share_of_a_joint_that_its_grade_says(form, grade, least, most):
+    quadrants, position = whole_joint(), Position(Side.LEFT, Head(Lesion.ANKYLOSIS, Region.JOINT))
+    whole = quadrants.of(Region.JOINT)
+
+    for seed in range(6):
+        rng, style = np.random.default_rng(seed), LesionStyle(bridges=(form,))
+        lesions = place_lesions(rng, joint(), quadrants, NOTHING | {position: grade}, style)
+        assert least - 0.04 <= lesions.ankylosis[whole].mean() <= most + 0.04
+        assert not lesions.ankylosis[~whole].any() or form == "patches"
+
+
+def test_bone_between_two_heights_bridges_a_joint_from_front_to_back():
+    quadrants, position = whole_joint(), Position(Side.LEFT, Head(Lesion.ANKYLOSIS, Region.JOINT))
+    rng, style = np.random.default_rng(1), LesionStyle(bridges=("storey",))
+
+    lesions = place_lesions(rng, joint(), quadrants, NOTHING | {position: 2}, style)
+
+    inside = quadrants.of(Region.JOINT).any(axis=1)
+    assert (lesions.ankylosis[inside] == lesions.ankylosis[inside][0]).all()
+    assert 0 < lesions.ankylosis[inside][0].sum() < len(V_MM)
+
+
+def test_an_erosion_is_filled_with_one_of_the_tissues_of_its_style():
+    quadrants = whole_joint()
+    position = Position(Side.LEFT, Head(Lesion.EROSION, Region.LOWER_ILIUM))
+    severity, style = NOTHING | {position: 2}, LesionStyle(pit_fillings=("fluid", "cartilage"))
+
+    filled = set()
+    for seed in range(20):
+        lesions = place_lesions(np.random.default_rng(seed), joint(), quadrants, severity, style)
+        (number,) = np.unique(lesions.ilium.erosion_filling[quadrants.lower])
+        filled.add(PIT_FILLINGS[number])
+
+    assert filled == {"fluid", "cartilage"}
 
 
 def test_what_no_slice_shows_earns_no_grade():

@@ -16,7 +16,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from models.findings import HEADS, POSITIONS, QUADRANTS, Head, Lesion, Position, Region, Side
 from trainer.phantom.anatomy import Joint
-from trainer.phantom.style import PLAIN, LesionStyle
+from trainer.phantom.style import PIT_FILLINGS, PLAIN, LesionStyle
 
 ZONE_MM = 12.0
 D_MM = np.arange(-50, 51, dtype=np.float32)
@@ -32,6 +32,8 @@ OPACITIES = {
 """How clearly such a lesion shows; low grades are often faint."""
 COUNTS = {1: (1, 2), 2: (3, 5), 3: (6, 9)}
 """Erosions for the Berlin grades."""
+THINNEST_SHEET_MM = 2.5
+"""Thinner than this a whole joint's rim is normal."""
 JOINT_FRACTIONS = {1: (0.10, 0.22), 2: (0.25, 0.45), 3: (0.5, 0.85)}
 
 Map = NDArray[np.float32]
@@ -127,7 +129,8 @@ def _flat() -> Map:
 class BoneLesions:
     """What lies on one bank of a joint: depths in mm, opacities from 0 to 1, per surface point.
 
-    A lesion reaches from its start, 0 where it touches the joint, down to its depth.
+    A lesion reaches from its start, 0 where it touches the joint, down to its depth. What fills
+    an erosion is a number in `PIT_FILLINGS`.
     """
 
     oedema_start_mm: Map = field(default_factory=_flat)
@@ -138,6 +141,7 @@ class BoneLesions:
     fatty_opacity: Map = field(default_factory=_flat)
     erosion_mm: Map = field(default_factory=_flat)
     erosion_fat: Map = field(default_factory=_flat)
+    erosion_filling: NDArray[np.intp] = field(default_factory=lambda: _flat().astype(np.intp))
     sclerosis_start_mm: Map = field(default_factory=_flat)
     sclerosis_mm: Map = field(default_factory=_flat)
 
@@ -152,6 +156,7 @@ class JointLesions:
     fluid: Map
     sclerosis_opacity: float
     edge_mm: float
+    bridge_mm: float = PLAIN.lesions.bridge_mm
 
     def bank(self, region: Region) -> BoneLesions:
         """The bone a quadrant belongs to."""
@@ -208,13 +213,19 @@ def lesion_depth(rng: np.random.Generator, half: Half, share: float) -> Map:
     return depth.astype(np.float32)
 
 
+def _one_of(rng: np.random.Generator, forms: tuple[str, ...]) -> str:
+    return forms[0] if len(forms) == 1 else str(rng.choice(forms))
+
+
 def _in_form(
     rng: np.random.Generator, half: Half, share: float, forms: tuple[str, ...]
 ) -> tuple[Map, Map]:
     """Start and depth of a lesion in one of some forms that fills `share` of its quadrant."""
-    form = forms[0] if len(forms) == 1 else str(rng.choice(forms))
+    form = _one_of(rng, forms)
     if form == "band" and half.inside.any():
         return _flat(), _band(rng, half.inside, share)
+    if form == "sheet" and share * ZONE_MM > THINNEST_SHEET_MM:
+        return _flat(), half.inside * np.float32(share * ZONE_MM)
     if form == "blob" and half.inside.any():
         start, depth = _blob(rng, half.inside, share)
         if abs(share_of_zone(depth, half.inside, start) - share) < 0.1 * share:
@@ -319,6 +330,7 @@ def _place_in_quadrant(
             pits = _erosions(rng, inside, count, style)
             bone.erosion_mm = np.maximum(bone.erosion_mm, pits)
             bone.erosion_fat[inside] = rng.choice([0.0, 0.3, 1.0], p=[0.55, 0.25, 0.2])
+            bone.erosion_filling[inside] = PIT_FILLINGS.index(_one_of(rng, style.pit_fillings))
         return
     share = _share(rng, grade, 0.3 if head.lesion is Lesion.OEDEMA else 0.15)
     if share == 0:
@@ -382,15 +394,27 @@ def place_lesions(
     if fused:
         share = float(rng.uniform(*{1: (0.2, 0.33), 2: (0.34, 0.66), 3: (0.67, 1.0)}[fused]))
         found.ankylosis = _bridging(rng, whole, share, style)
+        found.bridge_mm = style.bridge_mm
     if rng.random() < 0.3:
         found.fluid = _patches(rng, whole, rng.uniform(0.1, 0.6)) * rng.uniform(0.3, 1)
     return found
 
 
 def _bridging(rng: np.random.Generator, whole: Mask, share: float, style: LesionStyle) -> Map:
-    if style.forms == ("lumpy",) or not whole.any() or rng.random() < 0.5:
+    form = _one_of(rng, style.bridges)
+    if form == "patches" or not whole.any():
         return _patches(rng, whole, share)
-    return _nearest(rng, whole, share).astype(np.float32)
+    if form == "whole part":
+        return _nearest(rng, whole, share).astype(np.float32)
+    return _storey(rng, whole, share).astype(np.float32)
+
+
+def _storey(rng: np.random.Generator, whole: Mask, share: float) -> Mask:
+    """The share of a surface between two heights, from front to back."""
+    heights = np.broadcast_to(V_MM, whole.shape)[whole]
+    lowest = rng.uniform(0, max(1 - share, 0))
+    low, high = np.quantile(heights, [lowest, min(lowest + share, 1)])
+    return np.asarray(whole & (low <= V_MM[None]) & (V_MM[None] <= high))
 
 
 def _strain(rng: np.random.Generator, found: JointLesions, whole: Mask) -> None:
@@ -462,10 +486,10 @@ def _place_sclerosis(
     share = rng.uniform(*JOINT_FRACTIONS[grade])
     found.sclerosis_opacity = max(found.sclerosis_opacity, style.least_opacity)
     found.ilium.sclerosis_start_mm, found.ilium.sclerosis_mm = _in_form(
-        rng, both, share, style.forms
+        rng, both, share, style.sclerosis_forms
     )
     if rng.random() < 0.5:
         share = share * rng.uniform(0.2, 0.7)
         found.sacrum.sclerosis_start_mm, found.sacrum.sclerosis_mm = _in_form(
-            rng, both, share, style.forms
+            rng, both, share, style.sclerosis_forms
         )

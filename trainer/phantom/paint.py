@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.findings import Side
 from trainer.phantom.anatomy import Blob, Foramen, Grid, Joint, Pelvis
 from trainer.phantom.lesions import D_MM, V_MM, BoneLesions, JointLesions, Map
-from trainer.phantom.style import Look
+from trainer.phantom.style import PIT_FILLINGS, Look
 
 Picture = NDArray[np.inexact[Any]]
 Shine = Mapping[str, complex]
@@ -375,7 +375,7 @@ class Painter:
         ):
             self._erosions(image, bone, below, at, inside)
         if lesions.ankylosis.any():
-            bridged = ramp(half + joint.cortex_mm + 0.6 - np.abs(banks.across), 1.2)
+            bridged = ramp(half + joint.cortex_mm + lesions.bridge_mm - np.abs(banks.across), 1.2)
             lay(image, marrow, bridged * lesions.ankylosis[at] * inside)
 
     def _erosions(
@@ -392,8 +392,9 @@ class Painter:
         pit = (depth > 0.4) * inside * ramp(below + 0.5, 1.0)
         rim = ramp(depth + 1.1 - below, self.edge_mm) * pit
         lay(image, self.shine["cortex"], rim * backfill)
-        inflamed, fat = self.shine["inflamed erosion"], self.shine["fatty lesion"]
-        filling = inflamed + (fat - inflamed) * backfill
+        soft = np.array([self.shine[tissue] for tissue in PIT_FILLINGS], image.dtype)
+        soft, fat = soft[bone.erosion_filling[at]], self.shine["fatty lesion"]
+        filling = soft + (fat - soft) * backfill
         lay(image, filling, ramp(depth - below, self.edge_mm) * pit)
 
     def _blobs(self, image: Picture, plane: Plane, blobs: tuple[Blob, ...]) -> None:

@@ -17,7 +17,11 @@ PLAUSIBLE_SHARE = 0.4
 BODIES = ("oval", "box", "ellipse", "none")
 CONTRASTS = ("physics", "ordered", "free")
 """Signals by two-pool physics; jittered widely in the order that lesions keep; or any at all."""
-FORMS = ("lumpy", "blob", "band")
+FORMS = ("lumpy", "blob", "band", "sheet")
+"""Lumps, ellipsoids, bone of one depth beside a part of the joint, or along all of it."""
+PIT_FILLINGS = ("inflamed erosion", "fluid", "cartilage")
+BRIDGES = ("patches", "whole part", "storey")
+"""Scattered; one connected part; everything between two heights, from front to back."""
 
 
 @dataclass(frozen=True)
@@ -110,21 +114,33 @@ class LesionStyle:
     Parameters
     ----------
     forms
-        Of oedema, fatty lesion and sclerosis; one of `FORMS` is drawn for each lesion.
+        Of oedema and fatty lesion; one of `FORMS` is drawn for each lesion.
+    sclerosis_forms
+        Likewise.
     least_opacity
         Lesions that count show at least so clearly.
     edge_mm
         Width of their borders; None draws 1.5 to 5 mm.
     widest_pit_mm
         Largest radius of an erosion.
+    pit_fillings
+        Tissues that fill erosions; one is drawn for each quadrant. Fat may have taken its place.
+    bridges
+        Of ankylosis; one of `BRIDGES` is drawn for each joint.
+    bridge_mm
+        How much deeper than the cortex bone bridges the joint; below 0 a line of cortex stays.
     mechanical
         A small subchondral oedema that no disease has made.
     """
 
     forms: tuple[str, ...] = ("lumpy",)
+    sclerosis_forms: tuple[str, ...] = ("lumpy",)
     least_opacity: float = 0.0
     edge_mm: float | None = None
     widest_pit_mm: float = 3.4
+    pit_fillings: tuple[str, ...] = ("inflamed erosion",)
+    bridges: tuple[str, ...] = ("patches",)
+    bridge_mm: float = 0.6
     confluent: bool = False
     mechanical: bool = False
 
@@ -211,13 +227,18 @@ def _plausible(rng: np.random.Generator) -> Style:
 
 def _lesion_style(rng: np.random.Generator, lumpy: float) -> LesionStyle:
     forms = ("lumpy",) if _odds(rng, lumpy) else ("lumpy", "blob", "band")
+    forms = forms if _odds(rng, 0.8) else ("blob",)
     return LesionStyle(
-        forms=forms if _odds(rng, 0.8) else ("blob",),
+        forms=forms,
+        sclerosis_forms=(*forms, "sheet"),
         least_opacity=float(rng.uniform(0.3, 0.95)) if _odds(rng, 0.6) else 0.0,
         edge_mm=_either(rng, 0.6, 5, 0.6),
         widest_pit_mm=float(rng.uniform(2.5, 5.5)),
         confluent=_odds(rng, 0.2),
         mechanical=_odds(rng, 0.2),
+        pit_fillings=PIT_FILLINGS,
+        bridges=BRIDGES,
+        bridge_mm=float(rng.uniform(-0.3, 1.2)),
     )
 
 
