@@ -18,14 +18,8 @@ from numpy.typing import NDArray
 from models.contour_unet import SIDES
 from models.delineation import Contour, Delineation
 from models.findings import POSITIONS, Side
-from models.preprocess import (
-    NETWORK_PX,
-    canonical,
-    carried,
-    frame_of,
-    network_slices,
-    normalised,
-)
+from models.orientation import canonical, carried
+from models.preprocess import NETWORK_PX, frame_of, network_slices, normalised
 from models.presence import slice_places
 from models.regions import joint_zones, region_label_map
 from models.roi import RoiRules, Sighting, cut, joint_boxes
