@@ -162,6 +162,14 @@ def test_an_unreachable_database_is_one_clear_line_without_its_password(tmp_path
     assert "secret" not in done.stderr
 
 
+def test_the_node_s_processes_load_no_torch_until_one_analyses():
+    asked = "import sys, sij_node.cli, sij_node.web.app; print('torch' in sys.modules)"
+
+    said = subprocess.check_output([sys.executable, "-c", asked], text=True)
+
+    assert said == "False\n"
+
+
 @pytest.mark.parametrize("command", ["work", "run"])
 def test_missing_weights_end_the_node_with_one_clear_line(tmp_path: Path, command: str):
     done = sij_node(command, "--config", configured(tmp_path, worker={"weights_folder": "nowhere"}))
