@@ -11,6 +11,7 @@ from models.findings import POSITIONS, Side
 from models.preprocess import PREPROCESSING_VERSION
 from models.roi import RoiRules
 from models.weights import INTENDED_USE, Card, build, load_network, save_network
+from tests.support.phantoms import drawn_case
 from trainer.augment import PAPER, Movement
 from trainer.baseline import LANDMARKS
 from trainer.cases import read_case, stored_case, write_case
@@ -20,7 +21,7 @@ from trainer.evaluation.second import evaluate_second
 from trainer.experiment import read_experiment
 from trainer.fit import STEPS_PER_CHECKPOINT, fit
 from trainer.lesion_training import joint_samples, lesion_batches
-from trainer.phantom.case import PhantomOptions, make_case
+from trainer.phantom.case import PhantomOptions
 from trainer.train import Network, calibrate, train
 
 WEIGHTS = Path(__file__).parents[2] / "models" / "weights"
@@ -30,7 +31,7 @@ STEPS = 2 * STEPS_PER_CHECKPOINT
 
 @pytest.fixture(scope="module")
 def phantom():
-    return make_case(7, PhantomOptions(slices=15, matrix=256))
+    return drawn_case(7, PhantomOptions(slices=15, matrix=256))
 
 
 @pytest.fixture(scope="module")
