@@ -1,5 +1,7 @@
 # Two commands do everything: `make demo` and `make test`. Both set up what they need.
 .DELETE_ON_ERROR:
+# Packages for Python and servers are fetched at the same time.
+MAKEFLAGS += --jobs=2
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
