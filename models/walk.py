@@ -345,10 +345,10 @@ def evenly_spaced(line: Points, count: int) -> Points:
     Parameters
     ----------
     line
-        ``(n, 2)``, n ≥ 1.
+        ``(n, 2)`` or ``(n, 3)``, n ≥ 1.
     count
         Points wanted, 2 or more.
     """
     lengths = np.r_[0, np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))]
     wanted = np.linspace(0, lengths[-1], count)
-    return np.stack([np.interp(wanted, lengths, line[:, axis]) for axis in (0, 1)], axis=1)
+    return np.stack([np.interp(wanted, lengths, along) for along in line.T], axis=1)
