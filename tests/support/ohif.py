@@ -225,7 +225,9 @@ class Viewer:
     def show_image(self, sop_instance_uid: str) -> None:
         """Go to one image of the series in the viewport."""
         shown = f"{VIEWPORT}.getCurrentImageId().includes('{sop_instance_uid}')"
-        images = self._page.evaluate(f"{VIEWPORT}.getImageIds()")
+        images = wait_for(
+            lambda: self._page.evaluate(f"{VIEWPORT}?.getImageIds()"), "images", VIEWER_PATIENCE_S
+        )
         (index,) = [at for at, image in enumerate(images) if sop_instance_uid in image]
         # A stack counts its images from one end, a volume its slices from the other.
         places = cycle((index, len(images) - 1 - index))
