@@ -1032,7 +1032,17 @@ def percentage_of_another_lesion(state: Dataset) -> None:
     label.UnformattedTextValue = re.sub(r"[\d.]+ %", "12.3 %", label.UnformattedTextValue)
 
 
+def images_flipped(state: Dataset) -> None:
+    state.ImageHorizontalFlip, state.ImageRotation = "Y", 0
+
+
+def images_turned(state: Dataset) -> None:
+    state.ImageHorizontalFlip, state.ImageRotation = "N", 180
+
+
 WRONG_PRESENTATIONS = [
+    images_flipped,
+    images_turned,
     lines_from_the_centre,
     flipped,
     lines_one_slice_further,
