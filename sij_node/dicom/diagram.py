@@ -19,7 +19,11 @@ COLOURS: Mapping[Lesion, Colour] = {
     Lesion.SCLEROSIS: (135, 75, 185),
     Lesion.ANKYLOSIS: (15, 130, 110),
 }
-AFFECTED: Colour = (255, 222, 196)
+TINTS: Mapping[Lesion, Colour] = {
+    lesion: (255 - (255 - red) // 3, 255 - (255 - green) // 3, 255 - (255 - blue) // 3)
+    for lesion, (red, green, blue) in COLOURS.items()
+}
+"""Of bone with a lesion, so that what is there is seen before any letter is read."""
 HEALTHY: Colour = (232, 236, 240)
 UNKNOWN: Colour = (200, 200, 200)
 LINE: Colour = (110, 118, 128)
@@ -61,7 +65,8 @@ def shapes(
     for side in Side:
         for region in (*QUADRANTS, Region.JOINT):
             found = _at(findings, side, region)
-            drawn.append(Patch(_corners(side, region), _fill(found)))
+            drawn.append(Patch(_corners(side, region), _ground(found)))
+            drawn += _bands(side, region, found)
             drawn += _marks(side, region, found, letters)
     return drawn
 
@@ -74,11 +79,17 @@ def _at(findings: Mapping[Position, Finding], side: Side, region: Region) -> lis
     ]
 
 
-def _fill(found: list[Finding]) -> Colour:
-    if all(finding.presence is Presence.UNDETERMINED for finding in found):
-        return UNKNOWN
-    present = any(finding.presence is Presence.PRESENT for finding in found)
-    return AFFECTED if present else HEALTHY
+def _ground(found: list[Finding]) -> Colour:
+    unknown = all(finding.presence is Presence.UNDETERMINED for finding in found)
+    return UNKNOWN if unknown else HEALTHY
+
+
+def _bands(side: Side, region: Region, found: list[Finding]) -> Iterator[Patch]:
+    """A region has a band for each of its lesions, in the lesion's colour where it is present."""
+    for number, finding in enumerate(found):
+        if finding.presence is Presence.PRESENT:
+            part = (number / len(found), (number + 1) / len(found))
+            yield Patch(_corners(side, region, part), TINTS[finding.position.head.lesion])
 
 
 def _joint_x(y: float) -> float:
@@ -90,11 +101,15 @@ def _lateral_x(y: float) -> float:
     return 8.0 + (y - _TOP) * 16.0 / (_BOTTOM - _TOP)
 
 
-def _corners(side: Side, region: Region) -> tuple[Point, ...]:
+def _corners(
+    side: Side, region: Region, part: tuple[float, float] = (0.0, 1.0)
+) -> tuple[Point, ...]:
+    """Of a region, or of a part of its height."""
     upper = region in (Region.UPPER_ILIUM, Region.UPPER_SACRUM)
     top, bottom = (_TOP, _MIDDLE - 0.3) if upper else (_MIDDLE + 0.3, _BOTTOM)
     if region is Region.JOINT:
         top, bottom = _TOP, _BOTTOM
+    top, bottom = (top + (bottom - top) * each for each in part)
     corners = [
         (_edges(region, top)[0], top),
         (_edges(region, top)[1], top),

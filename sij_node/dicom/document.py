@@ -49,7 +49,8 @@ def document(
     """
     header = first_header(headers)
     made = Dataset()
-    made.update(container(title, [*_about(header, context), *content], relationship=None))
+    content = [*_about(header, context), *content]
+    made.update(container(title, content, relationship=None, template_id="1500"))
     made.SOPClassUID = _CLASSES[context.profile.report_class]
     made.Modality, made.InstanceNumber = "SR", 1
     made.CompletionFlag, made.VerificationFlag = "COMPLETE", "UNVERIFIED"

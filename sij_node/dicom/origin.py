@@ -31,7 +31,7 @@ from sij_node.profiles import MINIMAL, Profile, SeriesKind
 MANUFACTURER = "sij_node"
 MODEL = "sij_node sacroiliac joint analysis"
 NOT_CLINICAL = "Trained on phantoms, not for clinical use."
-OUTPUT_VERSION = "5"
+OUTPUT_VERSION = "6"
 """Changes whenever the same findings are written in another way."""
 
 EMPTY_WHERE_UNKNOWN = (

@@ -276,7 +276,10 @@ class Page:
 
     def _name_lesions(self, place: KeyPlace, at: Point, wording: Wording) -> None:
         """A line for each, all in one size in which the longest stays below its pictures."""
-        lines = [f"{one.number}  {wording.comment(one.finding)}" for one in place.seen]
+        lines = [
+            f"{one.number}  {wording.comment(one.finding)}  ·  {one.sight.sequence}"
+            for one in place.seen
+        ]
         step = min(3.6, (_FOOT_MM - 2 - at[1]) / max(len(lines), 1))
         size_mm, longest_mm = step * 0.8, 2 * _PICTURE_MM[0]
         for line in lines:

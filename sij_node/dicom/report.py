@@ -31,7 +31,7 @@ from sij_node.dicom.document import (
 )
 from sij_node.dicom.headers import text
 from sij_node.dicom.origin import ResultContext
-from sij_node.dicom.wording import ENGLISH, Wording, percent
+from sij_node.dicom.wording import ENGLISH, Wording
 
 LINE = "\r\n"
 """Line end within text values (PS3.5 6.2)."""
@@ -147,7 +147,8 @@ def score_table(findings: Mapping[Position, Finding], wording: Wording = ENGLISH
 
 
 def _line(head: Head, right: Finding, left: Finding, wording: Wording) -> str:
-    thresholds = " / ".join(dict.fromkeys(percent(each.threshold) for each in (right, left)))
+    percents = (wording.percent(each.threshold) for each in (right, left))
+    thresholds = " / ".join(dict.fromkeys(percents))
     width = _head_width(wording)
     cells = f"R {_cell(right, wording)} | L {_cell(left, wording)}"
     return f"{wording.head(head):<{width}} | {cells} | {wording.present_from} {thresholds}"
@@ -159,7 +160,7 @@ def _cell(finding: Finding, wording: Wording) -> str:
     if finding.probability is None:
         return f"{wording.not_evaluable:<{8 + width}}"
     shown = word.upper() if finding.presence is Presence.PRESENT else word
-    return f"{percent(finding.probability):>7} {shown:<{width}}"
+    return f"{wording.percent(finding.probability):>7} {shown:<{width}}"
 
 
 def _summary(
@@ -252,12 +253,12 @@ def _change_cell(now: Finding, since: SincePrior, wording: Wording) -> str:
     word = wording.changes[change]
     shown = word.upper() if change in (Change.NEW, Change.GONE) else word
     width = max(map(len, wording.changes.values()))
-    then, today = (_percent_or_dash(one) for one in (before, now))
+    then, today = (_percent_or_dash(one, wording) for one in (before, now))
     return f"{then:>7} → {today:>7} {shown:<{width}}"
 
 
-def _percent_or_dash(finding: Finding) -> str:
-    return "–" if finding.probability is None else percent(finding.probability)
+def _percent_or_dash(finding: Finding, wording: Wording) -> str:
+    return "–" if finding.probability is None else wording.percent(finding.probability)
 
 
 def _head_width(wording: Wording) -> int:

@@ -7,7 +7,7 @@ from sij_node.dicom import diagram
 from sij_node.dicom.canvas import Canvas, Point
 from sij_node.dicom.comparison import NOTHING_EARLIER, Change, SincePrior
 from sij_node.dicom.diagram import Mark, Patch
-from sij_node.dicom.wording import Wording, percent
+from sij_node.dicom.wording import Wording
 
 Findings = Mapping[Position, Finding]
 
@@ -72,7 +72,9 @@ def _draw_cell(
 ) -> None:
     """A bar of the probability with a tick at the threshold, the number, and a word."""
     (x, y), palette = at, canvas.palette
-    _draw_before(canvas, (x + _BEFORE_ENDS * unit, y), unit, since.before(finding.position))
+    _draw_before(
+        canvas, (x + _BEFORE_ENDS * unit, y), unit, since.before(finding.position), wording
+    )
     if finding.probability is None:
         canvas.write(at, wording.not_evaluable, _TEXT * unit, palette.faint)
         return
@@ -84,7 +86,7 @@ def _draw_cell(
     tick = x + bar * finding.threshold
     canvas.box((tick - 0.7 * unit, y - 9 * unit), (tick + 0.7 * unit, y + 9 * unit), palette.ink)
     ink = palette.ink if present else palette.faint
-    number = percent(finding.probability)
+    number = wording.percent(finding.probability)
     canvas.write((x + bar + 60 * unit, y), number, _TEXT * unit, ink, anchor="right")
     change = since.change(finding)
     has_changed = change in (Change.NEW, Change.GONE)
@@ -92,10 +94,12 @@ def _draw_cell(
     canvas.write((x + bar + 68 * unit, y), word, _TEXT * unit, ink, bold=present or has_changed)
 
 
-def _draw_before(canvas: Canvas, right: Point, unit: float, before: Finding | None) -> None:
+def _draw_before(
+    canvas: Canvas, right: Point, unit: float, before: Finding | None, wording: Wording
+) -> None:
     """In brackets what the prior study told."""
     if before is not None:
-        told = "–" if before.probability is None else percent(before.probability)
+        told = "–" if before.probability is None else wording.percent(before.probability)
         canvas.write(right, f"({told})", 12 * unit, canvas.palette.faint, anchor="right")
 
 

@@ -17,11 +17,11 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage as MultiFrame
 from pydicom.uid import SecondaryCaptureImageStorage as SingleFrame
 
-from models.findings import Finding, Position, Side
+from models.findings import Finding, Position
 from sij_node.dicom.analysed import AnalysedSeries
 from sij_node.dicom.canvas import Anchor, Colour, Palette, Point
 from sij_node.dicom.document import first_header, referenced_images
-from sij_node.dicom.key_images import FINENESS, RED, Camera, KeyPlace, cameras, key_places
+from sij_node.dicom.key_images import FINENESS, RED, Camera, KeyPlace, Seen, cameras, key_places
 from sij_node.dicom.origin import ResultContext, stamp
 from sij_node.dicom.score_sheet import draw_joints, draw_table
 from sij_node.dicom.typeface import pixel_font
@@ -38,6 +38,7 @@ _PANEL_TOP = 166
 _PANEL_WIDTH, _PANEL_HEIGHT = 446, 400
 _PANELS = (MARGIN, WIDTH - MARGIN - _PANEL_WIDTH)
 """Left edges of T1 and STIR."""
+_CAPTIONS_TOP = _PANEL_TOP + _PANEL_HEIGHT + 20
 
 
 def summary(
@@ -220,7 +221,7 @@ def _score_page(
     draw_table(sheet, (MARGIN, 314), 1.0, findings, wording, context.since)
     sheet.fitted((MARGIN, 150), (230, 150), " ".join(remarks))
     since = " ".join(wording.since(context.since, findings.values()))
-    sheet.fitted((MARGIN, 691), (WIDTH - 2 * MARGIN, 45), since)
+    sheet.fitted((MARGIN, 698), (WIDTH - 2 * MARGIN, 38), since)
     return sheet.finished()
 
 
@@ -248,19 +249,19 @@ def _key_page(place: KeyPlace, looking: Sequence[Camera], context: ResultContext
         sheet.paste(
             camera.picture(slice_index, place.seen, _PANEL_WIDTH, _PANEL_HEIGHT), (x, _PANEL_TOP)
         )
-    _name_lesions(sheet, place, wording)
+    for camera, x in zip(looking, _PANELS, strict=True):
+        mine = [one for one in place.seen if one.sight.sequence is camera.series.sequence]
+        _name_lesions(sheet, mine, x, wording)
+    if not place.seen:
+        sheet.write((MARGIN, _CAPTIONS_TOP), wording.nothing_here, 15, sheet.palette.faint)
     return sheet.finished()
 
 
-def _name_lesions(sheet: Sheet, place: KeyPlace, wording: Wording) -> None:
-    """Each ring in words, below the side on which it is drawn."""
-    top, bottom = _PANEL_TOP + _PANEL_HEIGHT + 20, HEIGHT - 100
-    if not place.seen:
-        sheet.write((MARGIN, top), wording.nothing_here, 15, sheet.palette.faint)
-    for side, x in zip((Side.RIGHT, Side.LEFT), _PANELS, strict=True):
-        mine = [one for one in place.seen if one.finding.position.side is side]
-        step = min(24.0, (bottom - top) / max(len(mine), 1))
-        for row, one in enumerate(mine):
-            y = top + row * step
-            sheet.write((x + 18, y), str(one.number), 15, RED, bold=True, anchor="right")
-            sheet.write((x + 28, y), wording.comment(one.finding), 15, sheet.palette.ink)
+def _name_lesions(sheet: Sheet, seen: Sequence[Seen], left: float, wording: Wording) -> None:
+    """Each ring in words, below the picture on which it is drawn."""
+    step = min(24.0, (HEIGHT - 100 - _CAPTIONS_TOP) / max(len(seen), 1))
+    size = min(15.0, 0.9 * step)
+    for row, one in enumerate(seen):
+        y = _CAPTIONS_TOP + row * step
+        sheet.write((left + 18, y), str(one.number), size, RED, bold=True, anchor="right")
+        sheet.write((left + 28, y), wording.comment(one.finding), size, sheet.palette.ink)

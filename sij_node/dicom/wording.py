@@ -21,6 +21,8 @@ class Wording:
 
     Parameters
     ----------
+    decimal
+        Between whole numbers and tenths.
     places
         Of each region, with ``{side}`` in it.
     lesion_at
@@ -32,6 +34,7 @@ class Wording:
     """
 
     language: Code
+    decimal: str
     sides: Mapping[Side, str]
     places: Mapping[Region, str]
     joint: str
@@ -106,8 +109,12 @@ class Wording:
 
     def comment(self, finding: Finding) -> str:
         """A finding in one line."""
-        sure = "" if finding.probability is None else f", {percent(finding.probability)}"
+        sure = "" if finding.probability is None else f", {self.percent(finding.probability)}"
         return f"{self.position(finding.position)}: {self.presence(finding)}{sure}"
+
+    def percent(self, part: float) -> str:
+        """A probability as a person reads it."""
+        return f"{100 * part:.1f} %".replace(".", self.decimal)
 
     def joint_reading(self, joint: JointReading) -> str:
         """How much of one joint is affected."""
@@ -165,13 +172,9 @@ def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def percent(part: float) -> str:
-    """A probability as a person reads it."""
-    return f"{100 * part:.1f} %"
-
-
 ENGLISH = Wording(
     language=Code("en-GB", "RFC5646", "English (United Kingdom)"),
+    decimal=".",
     sides={side: str(side) for side in Side},
     places={region: f"{{side}} {region}" for region in Region},
     joint="{side} sacroiliac joint",
@@ -250,6 +253,7 @@ ENGLISH = Wording(
 )
 GERMAN = Wording(
     language=Code("de-DE", "RFC5646", "German (Germany)"),
+    decimal=",",
     sides={Side.RIGHT: "rechts", Side.LEFT: "links"},
     places={
         Region.UPPER_ILIUM: "ISG {side}, Os ilium kranial",

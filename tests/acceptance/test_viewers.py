@@ -6,13 +6,16 @@ patient coordinates, and every picture is checked not to be black.
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset, dcmread
+from pydicom.uid import generate_uid
 
 from models.findings import Region, Side
 from sij_node.dicom.segmentation import COLOURS
@@ -37,6 +40,7 @@ RESULTS = [
 ]
 TRACKING_NAME, TRACKING_UID, COMMENT, SITE = "112039", "112040", "121106", "363698007"
 SUMMARY, FINDING = "55112-7", "121071"
+NOTHING_TO_DRAW = "Nothing to draw"
 SAME_MM = 0.1
 
 
@@ -67,8 +71,23 @@ def archived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reading]:
             orthanc.receive(study.files)
             node.wait_for_state(study.study_uid, State.DELIVERED)
         results = orthanc.results_of(study.study_uid)
+        named = {result.SeriesDescription: result for result in results}
+        orthanc.receive([without_coordinates(named["SIJ lesion scores"], folder)])
         viewer = running.enter_context(running_viewer(orthanc.http_port))
-        yield Reading(study, {result.SeriesDescription: result for result in results}, viewer)
+        yield Reading(study, named, viewer)
+
+
+def without_coordinates(scores: Dataset, folder: Path) -> Path:
+    """The scores under the title of reports that are drawn: the viewer then shows nothing."""
+    report = deepcopy(scores)
+    report.SeriesDescription = NOTHING_TO_DRAW
+    report.SeriesInstanceUID, report.SOPInstanceUID = generate_uid(), generate_uid()
+    report.file_meta.MediaStorageSOPInstanceUID = report.SOPInstanceUID
+    (title,) = report.ConceptNameCodeSequence
+    title.CodeValue, title.CodingSchemeDesignator = "126000", "DCM"
+    title.CodeMeaning = "Imaging Measurement Report"
+    report.save_as(folder / "report.dcm")
+    return folder / "report.dcm"
 
 
 @pytest.fixture
@@ -234,6 +253,17 @@ def test_the_scores_are_read_as_text(reading):
     for lines in (summary.TextValue, table.TextValue):
         for line in lines.splitlines():
             assert " ".join(line.split()) in " ".join(said)
+
+
+def test_a_black_viewport_is_seen_as_black(archived):
+    """What all other tests rely on, tried on a report that this viewer cannot show."""
+    archived.viewer.open_study(archived.study.study_uid)
+
+    archived.viewer.open_series(NOTHING_TO_DRAW)
+    wait_for(lambda: not is_lit(archived.viewer.picture()), "black viewport")
+
+    with pytest.raises(TimeoutError, match="picture but black"):
+        archived.viewer.wait_until_lit(patience_s=5)
 
 
 def test_the_summary_is_shown_as_it_was_sent(reading):

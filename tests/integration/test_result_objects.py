@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 import highdicom as hd
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -36,6 +37,7 @@ from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
 from sij_node.dicom.wording import WORDINGS
 from sij_node.jobs import Result
 from sij_node.profiles import Profile, preset
+from tests.support.drawn import drawn_study
 from tests.support.mr import STIR_TIMES, classic_series, with_attributes
 from tests.support.priors import earlier
 from tests.support.results import analysed_study, context, findings
@@ -242,6 +244,43 @@ def test_dcmpschk_passes_every_presentation_state(delivered):
         assert "Test passed" in run("dcmpschk", "-v", delivered[kind])
 
 
+def test_dcmtk_applies_a_presentation_state_to_every_image_and_turns_none(
+    study, delivered, tmp_path
+):
+    for one in study.analysed.series:
+        path = delivered[one.kind("presentation")]
+        state = dcmread(path)
+        for index, image in enumerate(one.source.sources):
+            number = image.frame_number or 1
+            file = next(f for f in study.sources if uid_of(f) == image.sop_instance_uid)
+            grey = tmp_path / "grey.pgm"
+            said = run("dcmp2pgm", "-v", "-p", path, "-f", number, file, grey)
+
+            mine = [
+                each for each in state.GraphicAnnotationSequence
+                if shows(each.ReferencedImageSequence[0], image.sop_instance_uid, number)
+            ]  # fmt: skip
+            assert "Rotation: none" in said
+            assert "Flip: no" in said
+            assert len(re.findall(r"graphic \d+: points", said)) == len(mine)
+            for each in mine:
+                assert f'"{each.TextObjectSequence[0].UnformattedTextValue}"' in said
+            window = state.SoftcopyVOILUTSequence[0]
+            values = one.source.volume.voxels[index]
+            lowest = window.WindowCenter - 0.5 - (window.WindowWidth - 1) / 2
+            wanted = np.clip((values - lowest) / (window.WindowWidth - 1), 0, 1) * 255
+            assert np.abs(np.asarray(Image.open(grey), float) - wanted).max() <= 2
+
+
+def uid_of(file: Path) -> str:
+    return str(dcmread(file, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
+
+
+def shows(reference: Dataset, uid: str, frame: int) -> bool:
+    frames = reference.get("ReferencedFrameNumber", frame)
+    return reference.ReferencedSOPInstanceUID == uid and frames == frame
+
+
 def test_dsrdump_and_dsr2html_read_every_group_of_every_report(study, delivered):
     reports = [delivered[kind] for kind in ("findings t1", "findings stir", "scores")]
     for report in (*reports, study.results[3]):
@@ -296,6 +335,87 @@ def test_findings_on_the_images_follow_their_templates(delivered):
 
 def test_scores_follow_their_templates(delivered):
     assert violations_of_scores(dcmread(delivered["scores"])) == []
+
+
+def heading(report: Dataset) -> Dataset:
+    (found,) = [item for item in report.ContentSequence if _is_about(item, "126010")]
+    return found
+
+
+def group(report: Dataset) -> Dataset:
+    return heading(report).ContentSequence[0]
+
+
+def child(item: Dataset, concept: str) -> Dataset:
+    return next(one for one in item.ContentSequence if _is_about(one, concept))
+
+
+def removed(item: Dataset, concept: str) -> None:
+    item.ContentSequence = [one for one in item.ContentSequence if not _is_about(one, concept)]
+
+
+def other_value_type(report: Dataset) -> None:
+    child(group(report), "112039").ValueType = "UIDREF"
+
+
+def other_relationship(report: Dataset) -> None:
+    child(group(report), "121052").RelationshipType = "HAS PROPERTIES"
+
+
+def said_twice(report: Dataset) -> None:
+    group(report).ContentSequence.append(child(group(report), "121052"))
+
+
+def site_without_side(report: Dataset) -> None:
+    removed(child(group(report), "363698007"), "272741003")
+
+
+def other_scheme(report: Dataset) -> None:
+    child(group(report), "121052").ConceptNameCodeSequence[0].CodingSchemeDesignator = "99X"
+
+
+def other_template(report: Dataset) -> None:
+    group(report).ContentTemplateSequence[0].TemplateIdentifier = "1411"
+
+
+def other_root_template(report: Dataset) -> None:
+    report.ContentTemplateSequence[0].TemplateIdentifier = "2000"
+
+
+def one_item_more(report: Dataset) -> None:
+    report.ContentSequence.append(child(report, "121049"))
+
+
+BROKEN = [
+    other_value_type,
+    other_relationship,
+    said_twice,
+    site_without_side,
+    other_scheme,
+    other_template,
+    other_root_template,
+    one_item_more,
+    *(lambda report, concept=concept: removed(group(report), concept)
+      for concept in ("112040", "121071", "363698007", "111001", "122157", "121106")),
+    *(lambda report, concept=concept: removed(report, concept)
+      for concept in ("121005", "121058")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_whatever_breaks_a_template_is_seen(broken):
+    study = drawn_study()
+    t1, scores = (dcmread(BytesIO(to_part10(one, "NODE"))) for one in reports_of(study))
+
+    assert (violations_of_report(t1), violations_of_scores(scores)) == ([], [])
+    for report, violations in ((t1, violations_of_report), (scores, violations_of_scores)):
+        broken(report)
+        assert violations(report)
+
+
+def reports_of(study: AnalysedStudy) -> tuple[Dataset, Dataset]:
+    made = {one.kind: one.dataset for one in result_objects(study, context(profile=EVERYTHING))}
+    return made["findings t1"], made["scores"]
 
 
 def test_dcmqi_reads_every_score_and_finding_back(study, delivered, tmp_path):

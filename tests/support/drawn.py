@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 from pydicom.dataset import Dataset
+from scipy.ndimage import gaussian_filter
 
 from models.delineation import Delineation
 from models.findings import POSITIONS, Finding, Sight
@@ -43,7 +44,7 @@ def drawn_study(cosines: Cosines = CORONAL, many_frames: bool = False) -> Analys
 
 
 def _analysed(kind: Kind, number: int, cosines: Cosines, many_frames: bool) -> AnalysedSeries:
-    values = np.zeros(SHAPE, np.uint16)
+    values = _grained(number)
     place = {"cosines": cosines, "spacing_mm": SPACING_MM}
     origin = FIRST_PIXEL_MM + number
     uid = f"1.2.3.{number}"
@@ -56,6 +57,12 @@ def _analysed(kind: Kind, number: int, cosines: Cosines, many_frames: bool) -> A
     source = volume_from(images)
     drawn = _joints(source.volume)
     return AnalysedSeries(kind, source, images, drawn, region_label_map(source.volume, drawn))
+
+
+def _grained(number: int) -> np.ndarray:
+    """No two slices alike, and none like its own mirror image."""
+    grain = gaussian_filter(np.random.default_rng(number).normal(size=SHAPE), (0, 1.5, 1.5))
+    return np.uint16(1000 + 300 * grain / grain.std()).clip(0, 2000)
 
 
 def _joints(volume) -> Delineation:

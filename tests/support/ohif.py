@@ -225,7 +225,9 @@ class Viewer:
     def show_image(self, sop_instance_uid: str) -> None:
         """Go to one image of the series in the viewport."""
         shown = f"{VIEWPORT}.getCurrentImageId().includes('{sop_instance_uid}')"
-        images = self._page.evaluate(f"{VIEWPORT}.getImageIds()")
+        images = wait_for(
+            lambda: self._page.evaluate(f"{VIEWPORT}?.getImageIds()"), "images", VIEWER_PATIENCE_S
+        )
         (index,) = [at for at, image in enumerate(images) if sop_instance_uid in image]
         # A stack counts its images from one end, a volume its slices from the other.
         places = cycle((index, len(images) - 1 - index))
@@ -273,9 +275,9 @@ class Viewer:
         shot = Image.open(BytesIO(self.viewport.screenshot())).convert("RGB")
         return np.asarray(shot, np.int16)
 
-    def wait_until_lit(self) -> None:
+    def wait_until_lit(self, patience_s: float = VIEWER_PATIENCE_S) -> None:
         """Wait for a picture in the viewport; a black viewport is a failure."""
-        wait_for(lambda: is_lit(self.picture()), "picture but black", VIEWER_PATIENCE_S)
+        wait_for(lambda: is_lit(self.picture()), "picture but black", patience_s)
         self._page.wait_for_timeout(SETTLED_MS)
 
     def keep(self, name: str) -> None:

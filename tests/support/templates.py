@@ -1,10 +1,14 @@
 """The rules of the SR templates that the node uses, as data, and a check of a report by them.
 
 No validator checks templates, so the rows that our reports use are written down here by hand.
+TID 1411 (a volume with measurements) is among them although the node writes no such group: its
+regions are a Segmentation of their own. A group that says it follows 1411 is held against its rows.
 
-Source: DICOM PS3.16 TID 1500, 1501, 1410, 300, 320, 1204, 1001, 1004, 4019.
+Source: DICOM PS3.16 TID 1500, 1501, 1410, 1411, 300, 320, 1204, 1001, 1004, 4019; PS3.3 A.35.3.3
+and A.35.13.3 (which value types and relationships a class of reports may have).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
@@ -87,7 +91,63 @@ CONTOUR_GROUP = (
 )
 """TID 1410."""
 GROUP = (CONTAINS, "CONTAINER", "125007")
-GROUPS = {"1501": LESION_GROUP, "1410": CONTOUR_GROUP}
+VOLUME_GROUP = (
+    *TRACKING,
+    optional(CONTAINS, "CODE", "276214006"),
+    optional(CONTAINS, "CODE", "121071"),
+    SITES,
+    *ALGORITHM,
+    one(CONTAINS, "IMAGE", "121191"),
+    one(CONTAINS, "IMAGE", "121233"),
+    many(CONTAINS, "NUM", "122157"),
+)
+"""TID 1411, of a segment and the series that it was drawn on."""
+GROUPS = {"1501": LESION_GROUP, "1410": CONTOUR_GROUP, "1411": VOLUME_GROUP}
+SCHEMES = {
+    **dict.fromkeys(("363698007", "272741003", "106233006", "276214006"), "SCT"),
+    **dict.fromkeys(("55112-7", "18834-2"), "LN"),
+}
+"""Of concept names; numbers are DICOM's own otherwise, and words ours."""
+RELATED = {
+    "1.2.840.10008.5.1.4.1.1.88.33": frozenset(
+        {
+            *(("CONTAINER", CONTAINS, kind) for kind in (
+                "TEXT", "CODE", "NUM", "DATE", "COMPOSITE", "IMAGE", "SCOORD", "CONTAINER",
+            )),
+            *(("CONTAINER", HAS_OBS, kind) for kind in ("TEXT", "CODE", "UIDREF", "DATE")),
+            *((kind, HAS_MOD, value) for kind in ("CONTAINER", "CODE")
+              for value in ("TEXT", "CODE")),
+            ("NUM", INFERRED, "SCOORD"),
+            ("SCOORD", SELECTED, "IMAGE"),
+        }
+    ),
+}  # fmt: skip
+RELATED["1.2.840.10008.5.1.4.1.1.88.34"] = RELATED["1.2.840.10008.5.1.4.1.1.88.33"]
+"""By SOP class: parent, relationship and child that both classes allow and the node uses."""
+
+
+def violations_of_class(report: Dataset) -> list[str]:
+    """What breaks the rules of the SOP class: relationships, schemes, template of the root."""
+    allowed = RELATED[report.SOPClassUID]
+    (template,) = report.ContentTemplateSequence
+    found = [] if template.MappingResource == "DCMR" else ["root: not of DCMR"]
+    if template.TemplateIdentifier != "1500":
+        found.append(f"root: template {template.TemplateIdentifier}")
+    for parent, child in _edges(report):
+        edge = (parent.ValueType, child.RelationshipType, child.ValueType)
+        if edge not in allowed:
+            found.append(f"{' '.join(edge)} is not allowed")
+        name = child.ConceptNameCodeSequence[0]
+        usual = "DCM" if name.CodeValue.isdigit() else "99SIJNODE"
+        if name.CodingSchemeDesignator != SCHEMES.get(name.CodeValue, usual):
+            found.append(f"{name.CodeValue} in scheme {name.CodingSchemeDesignator}")
+    return found
+
+
+def _edges(parent: Dataset) -> Iterator[tuple[Dataset, Dataset]]:
+    for child in parent.get("ContentSequence", ()):
+        yield parent, child
+        yield from _edges(child)
 
 
 MEASUREMENTS = Row(CONTAINS, "CONTAINER", "126010", 1, 1, None)
@@ -145,25 +205,33 @@ REFUSAL = (
 
 def violations_of_refusal(report: Dataset) -> list[str]:
     """What a notice that nothing was analysed breaks of its rows and of those of its groups."""
-    found = violations(report, REFUSAL)
+    found = violations_of_class(report) + violations(report, REFUSAL)
     (heading,) = [item for item in report.ContentSequence if _is(item, MEASUREMENTS)]
     for number, group in enumerate(heading.ContentSequence):
+        found += _template(group, "1501", number)
         found += violations(group, REFUSED_GROUP, f"group {number}")
     return found
 
 
 def violations_of_scores(report: Dataset) -> list[str]:
     """What a report of all scores breaks of its rows and of those of its groups."""
-    found = violations(report, SCORES)
+    found = violations_of_class(report) + violations(report, SCORES)
     (heading,) = [item for item in report.ContentSequence if _is(item, MEASUREMENTS)]
     for number, group in enumerate(heading.ContentSequence):
+        found += _template(group, "1501", number)
         found += violations(group, SCORE_GROUP, f"group {number}")
     return found
 
 
+def _template(group: Dataset, identifier: str, number: int) -> list[str]:
+    (said,) = group.ContentTemplateSequence
+    follows = (said.TemplateIdentifier, said.MappingResource) == (identifier, "DCMR")
+    return [] if follows else [f"group {number}: not by TID {identifier}"]
+
+
 def violations_of_report(report: Dataset) -> list[str]:
     """What a report breaks of TID 1500 and of the templates of its groups."""
-    found = violations(report, REPORT)
+    found = violations_of_class(report) + violations(report, REPORT)
     (heading,) = [item for item in report.ContentSequence if _is(item, MEASUREMENTS)]
     for number, group in enumerate(heading.ContentSequence):
         template = group.ContentTemplateSequence[0].TemplateIdentifier

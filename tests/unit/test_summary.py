@@ -129,7 +129,8 @@ def with_one_lesion(side, region, lesion):
 def test_a_lesion_colours_its_own_quadrant_on_its_own_side(side, region):
     drawn = shapes_of(with_one_lesion(side, region, Lesion.EROSION))
 
-    (patch,) = [s for s in drawn if isinstance(s, Patch) and s.fill == diagram.AFFECTED]
+    tints = diagram.TINTS.values()
+    (patch,) = [s for s in drawn if isinstance(s, Patch) and s.fill in tints]
     (mark,) = [s for s in drawn if isinstance(s, Mark) and s.fill]
     x, y = np.mean(patch.corners, axis=0)
     assert (x < diagram.WIDTH / 2) == (side is Side.RIGHT)
@@ -142,6 +143,7 @@ def test_a_lesion_colours_its_own_quadrant_on_its_own_side(side, region):
     at_joint = min(joint) if side is Side.RIGHT else max(joint)
     lateral = abs(x - diagram.WIDTH / 2) > abs(at_joint - diagram.WIDTH / 2)
     assert lateral == str(region).endswith("ilium")
+    assert patch.fill == diagram.TINTS[Lesion.EROSION]
     assert (mark.fill, mark.letter) == (diagram.COLOURS[Lesion.EROSION], "E")
 
 

@@ -74,7 +74,7 @@ def _check_result(result: Attributes, known: Mapping[str, Existing], evidence: E
     elif result.text("Modality") == "DOC":
         check_page(result, evidence)
     elif result.text("Modality") == "OT":
-        check_pictures(result)
+        check_pictures(result, evidence)
 
 
 def _name_of(result: Attributes) -> str:

@@ -1,4 +1,4 @@
-"""The page, read back: every score stands in the column of its side, and so do the words.
+"""The page, read back: scores and words stand in the columns of their sides; key images are true.
 
 Source: DICOM PS3.3 C.24.2 (Encapsulated Document).
 """
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from models.findings import HEADS, POSITIONS, Position, Presence, Side
-from sij_node.dicom.read_back.pdf import Words, words_of
+from sij_node.dicom.read_back.pdf import Shown, Words, pictures_of, words_of
 from sij_node.dicom.read_back.reading import Attributes
 from sij_node.dicom.read_back.vocabulary import (
     PRESENCE_IN_WORDS,
@@ -16,12 +16,14 @@ from sij_node.dicom.read_back.vocabulary import (
     sides_named,
 )
 from sij_node.dicom.self_check.evidence import Evidence
+from sij_node.dicom.self_check.key_images import check_key_image, views
 from sij_node.dicom.self_check.scores import shown_percent
 from sij_node.errors import ResultsInconsistent
 
 _SAME_ROW_PT = 3.0
-_NOW = re.compile(r"\d+\.\d %")
-_BEFORE = re.compile(r"\((\d+\.\d %|–)\)")
+_NOW = re.compile(r"\d+[.,]\d %")
+_CAPTION = re.compile(r"(T1|STIR), \w+ (\S+)")
+_BEFORE = re.compile(r"\((\d+[.,]\d %|–)\)")
 
 
 def check_page(document: Attributes, evidence: Evidence) -> None:
@@ -33,7 +35,8 @@ def check_page(document: Attributes, evidence: Evidence) -> None:
         If a score, a word or a column differs, or the patient is not named.
     """
     length = document.integer("EncapsulatedDocumentLength")
-    words = words_of(document.octets("EncapsulatedDocument")[:length])
+    pdf = document.octets("EncapsulatedDocument")[:length]
+    words = words_of(pdf)
     _check_patient(document, words)
     header = _header(words)
     numbers = [one for one in words if one.up_pt < header[Side.LEFT].up_pt]
@@ -42,6 +45,7 @@ def check_page(document: Attributes, evidence: Evidence) -> None:
         _check_numbers(numbers, header, evidence, _BEFORE)
     _check_presences(numbers, header, evidence)
     _check_lesions_in_words(words, evidence)
+    _check_key_images(words, pictures_of(pdf), evidence)
 
 
 def _check_patient(document: Attributes, words: Sequence[Words]) -> None:
@@ -77,7 +81,9 @@ def _check_numbers(
     """From above to below, the numbers of each side are those of its heads."""
     told = [one for one in words if form.fullmatch(one.text)]
     for side in Side:
-        mine = [one.text for one in _downwards(told) if _side_of(one, header) is side]
+        mine = [
+            one.text.replace(",", ".") for one in _downwards(told) if _side_of(one, header) is side
+        ]
         expected = [_told(Position(side, head), evidence, form) for head in HEADS]
         if mine != [each for each in expected if each]:
             raise ResultsInconsistent(f"The page tells other numbers of the {side} side.")
@@ -119,3 +125,29 @@ def _check_lesions_in_words(words: Iterable[Words], evidence: Evidence) -> None:
             is_found = names_only(one.text, sides[0]) and (sides[0], percents[0]) in present
             if not is_found or len(percents) != 1:
                 raise ResultsInconsistent("A lesion below a key image was not found on its side.")
+
+
+def _check_key_images(
+    words: Iterable[Words], pictures: Sequence[Shown], evidence: Evidence
+) -> None:
+    """Every picture shows the image that is named above it."""
+    captions = [
+        (one, *told.groups()) for one in words if (told := _CAPTION.fullmatch(one.text)) is not None
+    ]
+    if len(captions) != len(pictures):
+        raise ResultsInconsistent(f"{len(pictures)} key images have {len(captions)} captions.")
+    if not pictures:
+        return
+    rows, columns, _ = pictures[0].pixels.shape
+    looking = views(evidence, (columns, rows))
+    for shown in pictures:
+        above = [one for one in captions if one[0].up_pt > shown.up_pt]
+        _, sequence, number = min(above, key=lambda one: _between_pt(one[0], shown))
+        (own,) = (view for view in looking if view.series.sequence == sequence)
+        check_key_image(shown.pixels, own, looking, evidence, number)
+
+
+def _between_pt(caption: Words, shown: Shown) -> float:
+    """From the left edge of a picture to where its caption begins; captions are in its middle."""
+    apart = caption.across_pt - shown.across_pt
+    return apart if apart >= 0 else float("inf")

@@ -56,6 +56,8 @@ def check_presentation(state: Attributes, evidence: Evidence) -> None:
     ResultsInconsistent
         If something is missing, doubled, or drawn elsewhere than it was found.
     """
+    if state.text("ImageHorizontalFlip") not in ("", "N") or any(state.numbers("ImageRotation")):
+        raise ResultsInconsistent("It flips or turns the images.")
     drawn = [_annotation(item, evidence) for item in state.items("GraphicAnnotationSequence")]
     series = only_series(one.source.series for one in drawn)
     check_description(state, series)

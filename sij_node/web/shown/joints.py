@@ -10,11 +10,12 @@ from sij_node.dicom.diagram import Mark, Patch, shapes
 from sij_node.dicom.wording import ENGLISH
 
 _MARGIN = 6.0
+_LESIONS = {lesion: f"lesion-{lesion.value.split()[0]}" for lesion in Lesion}
 _FILLS = {
-    diagram.AFFECTED: "affected",
     diagram.HEALTHY: "healthy",
     diagram.UNKNOWN: "unknown",
-    **{colour: f"lesion-{lesion.value.split()[0]}" for lesion, colour in diagram.COLOURS.items()},
+    **{colour: _LESIONS[lesion] for lesion, colour in diagram.COLOURS.items()},
+    **{colour: f"tint {_LESIONS[lesion]}" for lesion, colour in diagram.TINTS.items()},
 }
 """Colours are classes, so that the style sheet decides about them."""
 
@@ -40,8 +41,7 @@ def drawn_joints(findings: Sequence[Finding]) -> str:
 def legend() -> list[tuple[str, str, str]]:
     """Class, letter and name of each lesion."""
     return [
-        (_FILLS[diagram.COLOURS[lesion]], ENGLISH.letters[lesion], ENGLISH.lesions[lesion])
-        for lesion in Lesion
+        (_LESIONS[lesion], ENGLISH.letters[lesion], ENGLISH.lesions[lesion]) for lesion in Lesion
     ]
 
 

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from models.findings import HEADS, Finding, Head, Position, Presence, Side
 from sij_node.admin import JobHistory
-from sij_node.dicom.wording import ENGLISH, percent
+from sij_node.dicom.wording import ENGLISH
 from sij_node.jobs import Action, Delivery, DeliveryState, Job, JobStep, State, Step
 from sij_node.record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
 from sij_node.web.shown.words import (
@@ -293,7 +293,7 @@ def score(finding: Finding) -> Score:
         probability=100 * finding.probability if finding.probability is not None else None,
         threshold=100 * finding.threshold,
         said=ENGLISH.presence(finding),
-        number=percent(finding.probability) if finding.probability is not None else "",
+        number=ENGLISH.percent(finding.probability) if finding.probability is not None else "",
         present=known and finding.presence is Presence.PRESENT,
     )
 
