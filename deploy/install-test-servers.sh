@@ -18,6 +18,7 @@ want dcmtk dcmdump # pynetdicom has a storescp of its own
 want dicom3tools dciodvfy
 want poppler-utils pdftotext
 want prometheus prometheus
+want sqlite3 sqlite3
 want systemd-container systemd-nspawn
 want postgresql-15 /usr/lib/postgresql/15/bin/postgres initdb
 [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || packages="$packages orthanc-dicomweb"

@@ -146,7 +146,9 @@ def test_the_keyboard_reaches_everything_and_one_sees_where_it_is(
     site: Site, administrator: Window, page: str
 ):
     administrator.open(site.path_of(page))
-    wanted = administrator.page.locator("a[href]:visible, button:visible, input:visible, select:visible")
+    wanted = administrator.page.locator(
+        "a[href]:visible, button:visible, input:visible, select:visible"
+    )
 
     reached = [administrator.focus_next() for _ in range(wanted.count())]
 

@@ -15,8 +15,8 @@ import pytest
 
 from deploy.demo.archive import Archive
 from deploy.trial import free_port
-from sij_node.node import send_contents
 from sij_node.network.folder import contents_of
+from sij_node.node import send_contents
 from tests.support.machine import DEPENDENCIES, Machine, running_machine
 from tests.support.patience import PATIENCE_S, wait_for
 from tests.support.phantoms import written
@@ -93,7 +93,7 @@ def hospital(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def lend_packages(machine: Machine) -> None:
-    """Make the environment that the script would make, and have it find the packages of this one."""
+    """Make the environment that the script would make, and lend it the packages of this one."""
     machine.done(PYTHON, "-m", "venv", "/opt/sij_node")
     machine.done("/opt/sij_node/bin/pip", "uninstall", "--quiet", "--yes", "setuptools")
     packages = machine.file("/opt/sij_node/lib/python3.11/site-packages")

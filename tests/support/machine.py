@@ -55,7 +55,9 @@ class Machine:
         """The same; what it says. It has to succeed."""
         done = self.do(*command, **environment)
         if done.returncode:
-            raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+            raise RuntimeError(
+                f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            )
         return done.stdout
 
     def file(self, path: str) -> Path:
