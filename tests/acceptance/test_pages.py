@@ -167,7 +167,7 @@ def test_the_first_page_says_what_is_wrong_and_what_to_do_before_anything_else(
 
     troubles = operator.page.get_by_role("status", name="What is wrong")
     expect(troubles).to_contain_text("No listener runs.")
-    expect(troubles).to_contain_text("Start it: sij-node run")
+    expect(troubles).to_contain_text("Start it: systemctl start sij-node-listener")
     expect(troubles).to_contain_text("1 job failed and waits for somebody.")
     assert troubles.bounding_box()["y"] < 300
 
