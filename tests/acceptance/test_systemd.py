@@ -48,9 +48,9 @@ class Hospital:
         return self.machine.told_of(unit, "MainPID")[0]
 
     def log(self) -> list[str]:
-        """Every line that the units have written."""
-        said = self.machine.done("journalctl", "--output=cat", "--no-pager", "--unit=sij-node*")
-        return said.splitlines()
+        """Every line that the node has written, without what systemd says of it."""
+        ours = ("--unit=sij-node*", "_TRANSPORT=stdout")
+        return self.machine.done("journalctl", "--output=cat", "--no-pager", *ours).splitlines()
 
     def wait_until_ready(self) -> None:
         """Wait until the newest processes of all three are at work."""
