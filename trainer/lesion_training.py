@@ -21,7 +21,7 @@ from models.image_quality import Reference, reference_of, whole_joint
 from models.lesion_resnet34 import LesionResNet34
 from trainer.augment import LIKELY, Movement, moved_images, random_moves, spoilt
 from trainer.cases import GREY_PER_UNIT, UNREAD, StoredCase, read_case
-from trainer.metrics import auc, balanced_accuracy, best_threshold
+from trainer.metrics import best_threshold
 from trainer.readers.calibrate import HEADS_OF_LESION, fitted_calibration, log_odds
 
 SLICES_PER_JOINT = 8
@@ -196,21 +196,6 @@ def head_thresholds(of: Answers) -> tuple[float, ...]:
         lesion: best_threshold(*of.known(heads)) for lesion, heads in HEADS_OF_LESION.items()
     }
     return tuple(by_lesion[head.lesion] for head in HEADS)
-
-
-def lesion_scores(of: Answers, thresholds: tuple[float, ...]) -> dict[str, dict[str, float]]:
-    """AUC and balanced accuracy of each lesion, pooled over its places, and their mean."""
-    called = Answers(of.positive, (of.probability >= np.array(thresholds)).astype(np.float64))
-    scores = {}
-    for lesion, heads in HEADS_OF_LESION.items():
-        truth, probability = of.known(heads)
-        scores[str(lesion)] = {
-            "auc": round(auc(truth, probability), 4),
-            "balanced accuracy": round(balanced_accuracy(truth, called.known(heads)[1] > 0), 4),
-            "positive": int(truth.sum()),
-            "of": len(truth),
-        }
-    return scores
 
 
 def lesion_loss(logits: Tensor, positive: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from models.findings import HEADS
 from trainer.experiment import ExperimentInvalid
 from trainer.metrics import best_threshold
-from trainer.phantom.readers import Reading, read_by
-from trainer.phantom.trials import Trial, read_sessions
+from trainer.phantom.readers import Reading
+from trainer.phantom.trials import Trial, trial_reading
 from trainer.readers.calibrate import HEADS_OF_LESION, fitted_calibration, log_odds
 from trainer.readers.heads import (
     Answer,
@@ -95,9 +95,8 @@ class ReadTrial:
 
 def read_trial(trial: Trial, joints: TrialJoints, seed: int) -> ReadTrial:
     """Let a trial's readers read its joints; the same seed gives the same readings."""
-    rng = np.random.default_rng([seed, trial.first_seed])
-    covered = read_sessions(trial, joints.week, rng)
-    return ReadTrial(joints, read_by(joints.severity, joints.contrast, trial.readers, covered, rng))
+    reading = trial_reading(trial, joints.week, joints.severity, joints.contrast, seed)
+    return ReadTrial(joints, reading)
 
 
 @dataclass(frozen=True, eq=False)
