@@ -21,8 +21,23 @@ from models.calibration import Calibration
 from models.contour_maps import contour_maps
 from models.contour_unet import ContourUNet
 from models.delineation import Contour, Delineation
-from models.evidence import SequenceFeatures, SquarePoint, head_evidence, seen_best
-from models.findings import HEADS, POSITIONS, Finding, Position, Sequence, Side, Sight
+from models.evidence import (
+    SequenceFeatures,
+    SquarePoint,
+    head_evidence,
+    seen_best,
+    slices_alone,
+)
+from models.findings import (
+    HEADS,
+    POSITIONS,
+    Finding,
+    Lesion,
+    Position,
+    Sequence,
+    Side,
+    Sight,
+)
 from models.image_quality import (
     ImageQuality,
     Reference,
@@ -40,6 +55,7 @@ from models.preprocess import (
     normalised,
 )
 from models.presence import of_both_sequences, slice_places
+from models.reading import SlicesSeen
 from models.regions import joint_zones, region_label_map
 from models.roi import (
     RoiBox,
@@ -91,6 +107,10 @@ class Analysis:
         How long each stage took, by its name.
     quality
         Of each joint that was seen, on T1 and on STIR.
+    slices
+        On which slices of STIR each present oedema shows, and of T1 each other present lesion,
+        in the indices of the volumes that were given: those on which alone it would be called
+        present.
     """
 
     t1: Delineation
@@ -101,6 +121,7 @@ class Analysis:
     networks: tuple[NetworkIdentity, ...]
     seconds: Mapping[str, float]
     quality: tuple[ImageQuality, ...] = ()
+    slices: SlicesSeen | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,11 +134,20 @@ class _ScoredJoint:
         14, in the order of HEADS; None where neither sequence shows the region.
     points
         Where the heads that are at or above their threshold see the lesion, by their number.
+    slices
+        Likewise, on which slices of the sequence that shows such lesions, from the first slice
+        that was looked at.
     """
 
     probabilities: tuple[float | None, ...]
     points: Mapping[int, SquarePoint | None]
+    slices: Mapping[int, frozenset[int]]
     quality: tuple[ImageQuality, ...]
+
+
+def _sequence_of(head: int) -> int:
+    """Number of the sequence on whose slices a head's lesion is counted: STIR for oedema, or T1."""
+    return int(HEADS[head].lesion is Lesion.OEDEMA)
 
 
 def _shown(looked: list[SequenceFeatures], head: int) -> bool:
@@ -242,6 +272,16 @@ class Analyser:
             for number, point in joint.points.items()
             if point is not None
         }
+        slices = {
+            Position(side, HEADS[number]): self._slices(
+                numbers,
+                boxes[side],
+                upright[_sequence_of(number)],
+                (t1, stir)[_sequence_of(number)],
+            )
+            for side, joint in joints.items()
+            for number, numbers in joint.slices.items()
+        }
         stages.begin("")
         return Analysis(
             t1_contours,
@@ -252,6 +292,7 @@ class Analyser:
             self.identities,
             stages.seconds,
             tuple(quality for joint in joints.values() for quality in joint.quality),
+            slices,
         )
 
     def delineate(self, volumes: tuple[Volume, ...]) -> list[Sighting]:
@@ -284,15 +325,25 @@ class Analyser:
         probabilities = self.calibration.probabilities(logits[0].cpu().numpy())
         present = shown & (probabilities >= np.array(self.thresholds))
         with torch.inference_mode():
-            points = {
-                int(number): seen_best(head_evidence(self.lesion, int(number), looked))
+            evidence = {
+                int(number): head_evidence(self.lesion, int(number), looked)
                 for number in np.flatnonzero(present)
             }
+            points = {number: seen_best(one) for number, one in evidence.items()}
+            slices = {number: self._called_alone(number, looked) for number in evidence}
         return _ScoredJoint(
             tuple(float(p) if seen else None for p, seen in zip(probabilities, shown, strict=True)),
             points,
+            slices,
             self._quality(seen, box, views, described),
         )
+
+    def _called_alone(self, number: int, looked: list[SequenceFeatures]) -> frozenset[int]:
+        """Slices on each of which alone a head's lesion would be called present."""
+        logits = slices_alone(self.lesion, number, looked, _sequence_of(number)).cpu().numpy()
+        every_head = np.repeat(logits[:, None], len(HEADS), axis=1)
+        probabilities = self.calibration.probabilities(every_head)[:, number]
+        return frozenset(np.flatnonzero(probabilities >= self.thresholds[number]).tolist())
 
     def _quality(
         self,
@@ -342,6 +393,15 @@ class Analyser:
         place = volume.to_patient(np.insert(at[0], 0, chosen[0]))
         slice_index, row, column = given[point.sequence].to_indices(place).tolist()
         return Sight(tuple(Sequence)[point.sequence], round(slice_index), row, column)
+
+    def _slices(
+        self, numbers: frozenset[int], box: RoiBox, volume: Volume, given: Volume
+    ) -> frozenset[int]:
+        """Slices of a joint's square as indices of the volume that was given."""
+        chosen = slices_within(volume, box)[sorted(numbers)]
+        corners = np.stack([chosen, np.zeros_like(chosen), np.zeros_like(chosen)], axis=1)
+        at = given.to_indices(volume.to_patient(corners))[:, 0]
+        return frozenset(np.rint(at).astype(int).tolist())
 
     def _finding(
         self,

@@ -1,13 +1,14 @@
 """Both networks together on phantoms they have never seen, as a hospital would use them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.analyser import Analyser, NoJointSeen
-from models.findings import POSITIONS, Finding, Presence, Sequence, Sight
+from models.findings import POSITIONS, Finding, Lesion, Presence, Sequence, Sight
+from models.reading import Definition, SlicesSeen, any_met, definitions
 from models.volume import Volume
 from trainer.metrics import Pointing
 from trainer.phantom.case import PhantomCase
@@ -30,28 +31,34 @@ class StudyAnswer:
         Calibrated, ``(28,)``; NaN where a position was not evaluable.
     pointings
         One for each lesion that is there, was found, and was pointed at.
+    definitions
+        Whether each published definition is met as the network sees the slices, and as they were
+        drawn; empty where the phantom does not tell.
     """
 
     severity: NDArray[np.int8]
     contrast: NDArray[np.float64]
     probability: NDArray[np.float64]
     pointings: tuple[Pointing, ...] = ()
+    definitions: Mapping[Definition, tuple[bool, bool]] = field(default_factory=dict)
 
 
 def answer_on(analyser: Analyser, case: PhantomCase) -> StudyAnswer:
     """Analyse a phantom's images, and keep what was said."""
-    findings = _findings(analyser, case.t1, case.stir)
+    findings, slices = _said(analyser, case.t1, case.stir)
+    met, truly_met = definitions(slices), definitions(drawn_slices(case))
     return StudyAnswer(
         _grades(case),
         contrasts(case),
         _probabilities(findings),
         tuple(pointings_of(case, findings)),
+        {one: (any_met(met[one]), any_met(truly_met[one])) for one in Definition},
     )
 
 
 def answer_on_second(analyser: Analyser, case: SecondCase) -> StudyAnswer:
     """As `answer_on`; the second phantom tells neither contrast nor where lesions were drawn."""
-    findings = _findings(analyser, case.t1, case.stir)
+    findings, _ = _said(analyser, case.t1, case.stir)
     return StudyAnswer(_grades(case), np.full(len(POSITIONS), np.nan), _probabilities(findings))
 
 
@@ -64,11 +71,25 @@ def _probabilities(findings: Iterable[Finding]) -> NDArray[np.float64]:
     return np.array([np.nan if one is None else one for one in said])
 
 
-def _findings(analyser: Analyser, t1: Volume, stir: Volume) -> tuple[Finding, ...]:
+def _said(analyser: Analyser, t1: Volume, stir: Volume) -> tuple[tuple[Finding, ...], SlicesSeen]:
     try:
-        return analyser.analyse(t1, stir).findings
+        analysis = analyser.analyse(t1, stir)
     except NoJointSeen:
-        return tuple(Finding(position, None, 0.5) for position in POSITIONS)
+        return tuple(Finding(position, None, 0.5) for position in POSITIONS), {}
+    return analysis.findings, analysis.slices or {}
+
+
+def drawn_slices(case: PhantomCase) -> SlicesSeen:
+    """On which slices each graded lesion was drawn: of STIR for oedema, of T1 for the others."""
+    return {
+        position: drawn_lesion(case.patient, position, _counted_on(position.head.lesion)).slices
+        for position in POSITIONS
+        if case.severity[position] >= 1
+    }
+
+
+def _counted_on(lesion: Lesion) -> Sequence:
+    return Sequence.STIR if lesion is Lesion.OEDEMA else Sequence.T1
 
 
 def pointings_of(case: PhantomCase, findings: Iterable[Finding]) -> list[Pointing]:

@@ -44,12 +44,15 @@ class JointSample:
         the order of HEADS.
     grades
         True Berlin grades, ``(14,)``; NaN where nothing is known.
+    readings
+        What a site's readers said, int8, ``(14, readers, sessions)``; None of a phantom.
     """
 
     t1: Tensor
     stir: Tensor
     positive: Tensor
     grades: Tensor
+    readings: Tensor | None = None
 
 
 def joint_samples(case: StoredCase) -> tuple[JointSample, ...]:
@@ -65,7 +68,8 @@ def joint_samples(case: StoredCase) -> tuple[JointSample, ...]:
         both = (case.rois.get(("t1", side)), case.rois.get(("stir", side)))
         if both[0] is not None and both[1] is not None:
             t1, stir = (torch.from_numpy(roi) for roi in both if roi is not None)
-            samples.append(JointSample(t1, stir, labels[mine], grades[mine]))
+            read = None if case.readings is None else torch.from_numpy(case.readings)[mine]
+            samples.append(JointSample(t1, stir, labels[mine], grades[mine], read))
     return tuple(samples)
 
 

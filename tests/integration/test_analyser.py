@@ -12,7 +12,7 @@ from models.regions import REGION_LABELS
 from models.volume import Volume
 from models.weights import INTENDED_USE, WeightsInvalid
 from tests.support.volumes import reordered
-from trainer.cascade import answer_on, pointings_of
+from trainer.cascade import answer_on, drawn_slices, pointings_of
 from trainer.metrics import contour_error
 from trainer.phantom.case import PhantomOptions, make_case
 
@@ -114,6 +114,29 @@ def test_a_lesion_is_seen_within_its_own_region(ill_analysis):
         assert np.abs(places - (sight.row, sight.column)).max(axis=1).min() <= 1.5
 
 
+def test_present_lesions_and_no_others_have_slices_and_those_lie_on_their_joint(ill_analysis):
+    present = {f.position for f in ill_analysis.findings if f.presence is Presence.PRESENT}
+
+    assert set(ill_analysis.slices) == present
+    for position, numbers in ill_analysis.slices.items():
+        oedema = position.head.lesion == "oedema"
+        seen = ill_analysis.stir if oedema else ill_analysis.t1
+        assert numbers <= {contour.slice_index for contour in seen.of(position.side)}
+
+
+def test_lesions_show_mostly_on_the_slices_on_which_they_were_drawn(ill, ill_analysis):
+    drawn = drawn_slices(ill)
+    pairs = [
+        (numbers, drawn[position])
+        for position, numbers in ill_analysis.slices.items()
+        if position in drawn
+    ]
+
+    said = sum(len(numbers) for numbers, _ in pairs)
+    assert said >= 10
+    assert sum(len(numbers & true) for numbers, true in pairs) / said >= 0.8
+
+
 @pytest.mark.parametrize(
     ("lying", "flips"), [(True, ()), (False, (0,)), (False, (1, 2)), (True, (0, 1, 2))]
 )
@@ -133,6 +156,11 @@ def test_the_order_of_voxels_moves_no_point_in_the_patient(
                 in_patient(before.sight, ill.t1, ill.stir),
                 atol=0.1,
             )
+    last = {Sequence.T1: len(ill.t1.voxels) - 1, Sequence.STIR: len(ill.stir.voxels) - 1}
+    for position, numbers in ill_analysis.slices.items():
+        on = last[Sequence.STIR if position.head.lesion == "oedema" else Sequence.T1]
+        expected = {on - number for number in numbers} if 0 in flips else numbers
+        assert again.slices[position] == expected
 
 
 def in_patient(sight, t1, stir):

@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 
 from models.findings import HEADS, POSITIONS, Lesion, Side
+from models.reading import Definition
 from models.weights import Card
 from tests.support.trials import toy_joints
 from trainer.cascade import StudyAnswer
 from trainer.evaluation.answered import Study, StudySet, trial_set
-from trainer.evaluation.lesion_card import card_scores, pointed_at, set_scores
+from trainer.evaluation.lesion_card import (
+    card_scores,
+    definition_scores,
+    pointed_at,
+    set_scores,
+)
 from trainer.evaluation.lesion_page import scores_page
 from trainer.metrics import Pointing
 from trainer.phantom.trials import TRIALS
@@ -157,6 +163,22 @@ def test_pointings_have_names_without_spaces():
 
     assert set(found) == {"fatty_lesion", "all"}
     assert found["all"]["distance_mm_p50"] == "beyond: too many were missed"
+
+
+def test_definitions_are_scored_over_the_studies_that_tell_them():
+    told = [
+        dict.fromkeys(Definition, pair)
+        for pair in ((True, True), (True, True), (False, True), (False, False))
+    ]
+
+    found = definition_scores([*told, {}])
+
+    assert list(found) == ["positive_mri", "active", "structural"]
+    assert found["active"]["studies"] == 4
+    assert found["active"]["met"] == 3
+    assert found["active"]["sensitivity"] == pytest.approx(2 / 3, abs=1e-4)
+    assert found["active"]["specificity"] == 1
+    assert found["active"]["kappa"] == pytest.approx(0.5)
 
 
 def test_the_page_tells_every_set_and_what_falls_short():

@@ -17,6 +17,7 @@ import torch
 
 from models.analyser import Analyser
 from models.findings import Lesion
+from models.reading import Definition
 from models.weights import read_card
 from trainer.cascade import StudyAnswer, answer_on, answer_on_second
 from trainer.experiment import ExperimentInvalid
@@ -216,6 +217,7 @@ def _keep(said: StudyAnswer, path: Path) -> None:
         "contrast": _numbers(said.contrast),
         "probability": _numbers(said.probability),
         "pointings": [asdict(one) for one in said.pointings],
+        "definitions": said.definitions,
     }
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(told), encoding="utf-8")
@@ -234,4 +236,5 @@ def _kept(path: Path) -> StudyAnswer:
         np.array(told["contrast"], float),
         np.array(told["probability"], float),
         tuple(replace(one, lesion=Lesion(one.lesion)) for one in pointings),
+        {Definition(name): (met[0], met[1]) for name, met in told["definitions"].items()},
     )

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.findings import HEADS, Lesion, Side
+from models.reading import Definition
 from trainer.cascade import StudyAnswer
 from trainer.evaluation.answered import StudySet
 from trainer.metrics import Pointing, pointing_scores
 from trainer.phantom.trials import trial_reading
 from trainer.readers.calibrate import HEADS_OF_LESION
-from trainer.readers.scores import COUNTS, Floats, Judged, intervals, scores_of
-from trainer.readings import MISSING, node_labels
+from trainer.readers.scores import COUNTS, Floats, Judged, intervals, scores_of, share
+from trainer.readings import MISSING, kappa, node_labels
 
 RESAMPLES, SEED = 1000, 0
 READINGS_SEED = 1
@@ -106,12 +107,18 @@ def set_scores(
     probability = _by_joint([one.probability for one in said])
     grades = _by_joint([one.severity for one in said])
     shared = {"patients": asked.patients, "studies": len(said)}
-    pointed = {"pointed_at": pointed_at([p for one in said for p in one.pointings])}
 
     def entry(labels: Floats, kind: str) -> dict[str, Any]:
         return {"labels": kind} | shared | card_scores(labels, probability, patient, thresholds)
 
-    truth = entry((grades >= 1).astype(float), TRUTH) | (pointed if pointed["pointed_at"] else {})
+    truth = entry((grades >= 1).astype(float), TRUTH) | {
+        name: of
+        for name, of in {
+            "pointed_at": pointed_at([p for one in said for p in one.pointings]),
+            "definitions": definition_scores([one.definitions for one in said]),
+        }.items()
+        if of
+    }
     if asked.trial is None:
         return {asked.name: truth}
     week = np.repeat([study.week for study in asked.studies], len(Side))
@@ -133,3 +140,29 @@ def pointed_at(pointings: Sequence[Pointing]) -> Mapping[str, Mapping[str, float
         name.replace(" ", "_"): {key: _rounded(value) for key, value in found.items()}
         for name, found in pointing_scores(pointings).items()
     }
+
+
+def definition_scores(
+    of_studies: Sequence[Mapping[Definition, tuple[bool, bool]]],
+) -> Mapping[str, Mapping[str, float | str]]:
+    """How well published definitions are met by the slices that the network sees, as on the card.
+
+    Parameters
+    ----------
+    of_studies
+        Whether each is met as the network sees it, and as it was drawn.
+    """
+    found = {}
+    for one in Definition:
+        pairs = np.array([study[one] for study in of_studies if one in study], np.int8)
+        if not len(pairs):
+            continue
+        said, true = pairs.T
+        scores = {
+            "sensitivity": share(said[true == 1] == 1),
+            "specificity": share(said[true == 0] == 0),
+            "kappa": kappa(said, true),
+        }
+        known = {name: _rounded(value) for name, value in scores.items() if np.isfinite(value)}
+        found[one.name.lower()] = {"studies": len(pairs), "met": int(true.sum())} | known
+    return found

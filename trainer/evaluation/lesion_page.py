@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from models.findings import Lesion
+from models.reading import Definition
 from models.weights import Card
 from trainer.evaluation.answered import SECOND_PHANTOM
 from trainer.evaluation.lesion_card import OF_TRUTH, card_name
@@ -23,6 +24,7 @@ COLUMNS = {
     "sensitivity at .5": "sensitivity_at_half",
     "specificity at .5": "specificity_at_half",
 }
+DEFINED = ("sensitivity", "specificity", "kappa")
 FINE = {"Brier": "brier", "ECE": "ece"}
 
 
@@ -63,6 +65,19 @@ def _set(name: str, of: Mapping[str, Any]) -> Iterator[str]:
             for one in [of[card_name(lesion)]]
         ],
     )
+    if "definitions" in of:
+        yield markdown(
+            ["published definition, by slices", "met / studies", *DEFINED],
+            [
+                [
+                    str(one),
+                    f"{found['met']} / {found['studies']}",
+                    *(written(found.get(key, math.nan)) for key in DEFINED),
+                ]
+                for one in Definition
+                for found in [of["definitions"][one.name.lower()]]
+            ],
+        )
     if "pointed_at" in of:
         found = of["pointed_at"]["all"]
         yield (

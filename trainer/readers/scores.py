@@ -65,17 +65,18 @@ def scores_of(judged: Judged) -> dict[str, float]:
         "present": int(truth.sum()),
         "auc": auc(truth, probability),
         "balanced_accuracy": balanced_accuracy(truth, at_half),
-        "sensitivity": _share(at_half[truth]),
-        "specificity": _share(~at_half[~truth]),
+        "sensitivity": share(at_half[truth]),
+        "specificity": share(~at_half[~truth]),
         "balanced_accuracy_own": balanced_accuracy(truth, called),
-        "sensitivity_own": _share(called[truth]),
-        "specificity_own": _share(~called[~truth]),
+        "sensitivity_own": share(called[truth]),
+        "specificity_own": share(~called[~truth]),
         "brier": float(np.square(probability - truth).mean()),
         "ece": calibration_error(truth, probability),
     }
 
 
-def _share(right: Bools) -> float:
+def share(right: Bools) -> float:
+    """Of those that are right; NaN where there is none."""
     return float(right.mean()) if len(right) else float("nan")
 
 
