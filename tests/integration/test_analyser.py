@@ -1,5 +1,6 @@
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,40 @@ def test_the_order_of_voxels_changes_no_finding(analyser, case, analysis, lying,
     there = carried(again.t1, t1, case.t1)
     for before, after in zip(_sorted(analysis.t1.contours), _sorted(there.contours), strict=True):
         np.testing.assert_allclose(after.points, before.points, atol=1e-2)
+
+
+def test_scores_in_half_precision_are_nearly_the_same(analyser, ill, ill_analysis):
+    again = replace(analyser, mixed=True).analyse(ill.t1, ill.stir)
+
+    one, other = (
+        np.array([finding.probability for finding in each.findings])
+        for each in (ill_analysis, again)
+    )
+    assert not np.array_equal(one, other)
+    assert np.abs(one - other).max() < 0.03
+
+
+def test_sequences_with_unlike_numbers_of_slices_are_scored_in_one_batch(analyser, ill):
+    asked = []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(analyser.lesion, name)
+
+        def __call__(self, *described):
+            return analyser.lesion(*described)
+
+        def feature_maps(self, squares, zones, present):
+            asked.append(present.sum(dim=1).tolist())
+            return analyser.lesion.feature_maps(squares, zones, present)
+
+    fewer = Volume(ill.stir.voxels[:-4], ill.stir.affine)
+    found = replace(analyser, lesion=Watched()).analyse(ill.t1, fewer)
+
+    assert len(asked) == 1
+    assert len(asked[0]) == 4
+    assert asked[0][0] != asked[0][1]
+    assert all(finding.probability is not None for finding in found.findings)
 
 
 def test_a_finding_says_where_it_is_seen_if_and_only_if_it_is_present(ill_analysis):

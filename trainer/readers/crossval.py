@@ -42,11 +42,21 @@ from trainer.readings import MISSING, node_labels
 
 @dataclass(frozen=True)
 class ReaderExperiment:
-    """One model of the readers, and how heads are taught with it."""
+    """One model of the readers, and how heads are taught with it.
+
+    Parameters
+    ----------
+    margin_mm
+        Bone kept around the joints' boxes; None for the encoder's own.
+    pretrained_encoder
+        False lets the heads see what an encoder makes of the images that has learnt nothing.
+    """
 
     name: str
     readers: ReaderPlan
     heads: HeadRules
+    margin_mm: float | None = None
+    pretrained_encoder: bool = True
 
 
 def read_reader_experiment(path: Path) -> ReaderExperiment:
