@@ -97,6 +97,11 @@ class StoredCase:
         """Every slice as the contour network sees it, float32, ``(slices, 1, 224, 224)``."""
         return torch.from_numpy(self.images).unsqueeze(1).float() / GREY_PER_UNIT
 
+    @property
+    def parts(self) -> tuple[slice, slice]:
+        """Which slices are T1 and which STIR."""
+        return slice(0, self.stir_from), slice(self.stir_from, len(self.images))
+
 
 def stored_case(case: PhantomCase, rules: RoiRules) -> StoredCase:
     """A phantom case cut and scaled as the networks will see it."""

@@ -14,7 +14,7 @@ from models.weights import INTENDED_USE, Card, build, load_network, save_network
 from trainer.augment import PAPER, Movement
 from trainer.baseline import LANDMARKS
 from trainer.cases import read_case, stored_case, write_case
-from trainer.contour_training import SliceStock, batches
+from trainer.contour_training import batches, slice_stock
 from trainer.evaluation.contours import evaluate_contour
 from trainer.evaluation.second import evaluate_second
 from trainer.experiment import read_experiment
@@ -72,12 +72,12 @@ def test_a_case_gives_a_sample_for_each_joint_with_its_own_labels(stored, phanto
 
 def test_training_batches_of_both_networks_have_the_promised_shapes(stored):
     generator = torch.Generator().manual_seed(0)
-    stock = SliceStock(torch.from_numpy(stored.images), torch.from_numpy(stored.contours))
+    stock = slice_stock([stored])
 
-    images, contours = next(batches(stock, 5, Movement(), PAPER, generator))
+    images, contours = next(batches(stock, 5, (0, -1, 1), Movement(), PAPER, generator))
     squares, zones, positive = next(lesion_batches(joint_samples(stored), 2, generator))
 
-    assert images.shape == (5, 1, 224, 224)
+    assert images.shape == (5, 3, 224, 224)
     assert contours.shape == (5, 2, 16, 2)
     assert squares.shape == zones.shape == (4, 8, 48, 48)
     assert positive.shape == (2, 14)
