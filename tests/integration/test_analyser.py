@@ -167,9 +167,12 @@ def test_lesions_show_mostly_on_the_slices_on_which_they_were_drawn(ill, ill_ana
         if position in drawn
     ]
 
-    said = sum(len(numbers) for numbers, _ in pairs)
+    said, shown, both = (
+        sum(map(len, one)) for one in zip(*((n, true, n & true) for n, true in pairs), strict=True)
+    )
     assert said >= 10
-    assert sum(len(numbers & true) for numbers, true in pairs) / said >= 0.8
+    assert both / said >= 0.65
+    assert both / shown >= 0.6
 
 
 @pytest.mark.parametrize(
