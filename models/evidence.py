@@ -25,9 +25,6 @@ from models.lesion_resnet34 import (
     zone_of_head,
 )
 
-LEAST_SHARE = 0.5
-"""Of the most that a slice says for a lesion; from there on a slice counts as showing it."""
-
 SHARPNESS = 3
 """Power of the activation with which a pixel draws the point to itself."""
 
@@ -131,26 +128,37 @@ def _spoken(features: Tensor, factors: Tensor) -> Tensor:
     return torch.einsum("cshw,sc->shw", features, factors)
 
 
-def slices_that_speak(evidence: Evidence, least: float = LEAST_SHARE) -> frozenset[int]:
-    """Slices of one sequence that speak for a lesion about as much as the one that does most.
+def slices_alone(
+    network: LesionResNet34, number: int, seen: Sequence[SequenceFeatures], counted: int
+) -> Tensor:
+    """What a head's logit would be, were each slice of a sequence all that this sequence shows.
 
     Parameters
     ----------
-    evidence
-        Of one sequence.
-    least
-        Share of the most that a slice adds to the logit.
+    number, seen
+        As for `head_evidence`.
+    counted
+        Number of the sequence whose slices are taken alone; the other one stays as it is.
 
     Returns
     -------
-    frozenset
-        Numbers counted from the first slice that was looked at; empty where none speaks for it.
+    Tensor
+        ``(slices,)``; minus infinity for a slice that does not show what the head looks at.
     """
-    added = evidence.of_slices
-    most = float(added.max())
-    if most <= 0:
-        return frozenset()
-    return frozenset(int(number) for number in (added >= least * most).nonzero())
+    weights = network.heads.weight[number].detach().chunk(2)
+    zone = zone_of_head(number) if network.architecture.pooling is Pooling.ZONES else 0
+    one, other = seen[counted], seen[1 - counted]
+    described = network.pooled(other.features, other.zones, other.present)[0, zone]
+    beside = described @ weights[1 - counted] + network.heads.bias[number].detach()
+    if network.architecture.pooling is Pooling.GLOBAL:
+        added = one.features[0].mean(dim=(2, 3)).T @ weights[counted]
+        shown = one.present[0]
+    else:
+        # The mean over one slice and the largest value over it are the same.
+        of_mean, of_largest = weights[counted].chunk(2)
+        added = one.averages.per_slice[0, zone] @ (of_mean + of_largest)
+        shown = one.averages.seen[0, zone]
+    return (added + beside).masked_fill(~shown, -torch.inf)
 
 
 @dataclass(frozen=True)

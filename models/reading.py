@@ -10,11 +10,10 @@ Ann Rheum Dis 2021 (cut-offs for active and structural lesions, in slice-level q
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 
 from models.findings import Finding, Lesion, Position, Presence, Region, Side
-
-RESEARCH_AID = "Research aid: counted from a network's findings, not a diagnosis"
 
 ACTIVE = (Lesion.OEDEMA,)
 STRUCTURAL = (Lesion.EROSION, Lesion.FATTY_LESION, Lesion.SCLEROSIS, Lesion.ANKYLOSIS)
@@ -122,8 +121,8 @@ def _by_lesion(findings: Sequence[Finding]) -> Mapping[Lesion, Count]:
 
 
 SlicesSeen = Mapping[Position, frozenset[int]]
-"""On which slices each present lesion shows, as `models.evidence.slices_that_speak` tells of one
-sequence: STIR for oedema, T1 for the others, so that all slices of a lesion are of one series."""
+"""On which slices each present lesion shows, as `models.analyser.Analysis` tells of one sequence:
+STIR for oedema, T1 for the others, so that all slices of a lesion are of one series."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +195,25 @@ def structural_lesions(slices: SlicesSeen) -> tuple[Criterion, ...]:
         _consecutive(
             "fatty lesion at one place on consecutive slices", slices, Lesion.FATTY_LESION, 3
         ),
+    )
+
+
+class Definition(StrEnum):
+    """A published definition that is a few cut-offs, each of which is enough."""
+
+    POSITIVE_MRI = "ASAS 2016 positive MRI"
+    ACTIVE = "Maksymowych 2021 active"
+    STRUCTURAL = "Maksymowych 2021 structural"
+
+
+def definitions(slices: SlicesSeen) -> Mapping[Definition, tuple[Criterion, ...]]:
+    """The cut-offs of every definition, as for `positive_mri`."""
+    return MappingProxyType(
+        {
+            Definition.POSITIVE_MRI: positive_mri(slices),
+            Definition.ACTIVE: active_lesions(slices),
+            Definition.STRUCTURAL: structural_lesions(slices),
+        }
     )
 
 

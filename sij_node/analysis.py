@@ -66,7 +66,9 @@ def load_networks(config: Config, name: str) -> Analyser:
     """
     worker = config.worker
     try:
-        return Analyser.load(config.networks_folder(name), worker.device, worker.threads)
+        return Analyser.load(
+            config.networks_folder(name), worker.device, worker.threads, worker.mixed_precision
+        )
     except WeightsInvalid as error:
         raise WeightsRefused(f"The networks cannot be used: {error}") from error
 

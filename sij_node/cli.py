@@ -149,13 +149,16 @@ def write_teaching_case(
     contours: Annotated[
         list[Path] | None, typer.Option(help="JSON, CSV or DICOM SR; may be given again.")
     ] = None,
-    readings: Annotated[Path | None, typer.Option(help="CSV of what readers scored.")] = None,
+    readings: Annotated[
+        Path | None, typer.Option(help="CSV of all that readers scored; this visit is taken.")
+    ] = None,
 ) -> None:
     """Turn a study of your own, with contours or readings, into a case for training."""
-    case = teaching_case(images, contours or (), readings, subject)
+    case = teaching_case(images, contours or (), readings, subject, visit)
     out.mkdir(parents=True, exist_ok=True)
     written = write_case_file(case, out / f"{subject}-{visit}{SUFFIX}")
-    Console().print(f"{written}: {', '.join(one.kind for one in case.series)}")
+    kinds = ", ".join(one.kind for one in case.series)
+    Console().print(f"{written}: {kinds}; readings: {len(case.readings)}")
 
 
 @app.command("check-config")

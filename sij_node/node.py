@@ -466,8 +466,9 @@ def compare(config: Config, folder: Path, job_ids: Sequence[int], last: int) -> 
     from sij_node.comparison import Comparison  # noqa: PLC0415
 
     before = load_networks(config, "")
+    worker = config.worker
     try:
-        after = Analyser.load(folder, config.worker.device, config.worker.threads)
+        after = Analyser.load(folder, worker.device, worker.threads, worker.mixed_precision)
     except WeightsInvalid as error:
         raise WeightsRefused(f"The networks in {folder} cannot be used: {error}") from error
     with open_store(config) as store:

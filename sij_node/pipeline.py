@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pydicom import Dataset
 
 from models.analyser import Analysis, NetworkIdentity, NoJointSeen
+from models.findings import Presence
 from models.findings import Sequence as Kind
 from models.volume import Volume
 from sij_node import __version__
@@ -246,6 +247,8 @@ def _analysed(
         for one in series
         if not one.regions.any()
     ]
+    complete = all(one.presence is not Presence.UNDETERMINED for one in analysis.findings)
+    remarks += context.wording.defined(analysis.slices, complete)
     remarks += context.wording.doubt(analysis.quality)
     return AnalysedStudy(series, analysis.findings, remarks)
 

@@ -13,7 +13,7 @@ from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 
 from models.case_file import Case, CaseFileInvalid, CaseSeries, Reading, position_named
-from models.findings import Position
+from models.findings import Position, Region
 from sij_node.dicom.drawn_lines import (
     DrawnLine,
     delineation_of,
@@ -26,12 +26,16 @@ from sij_node.dicom.sequences import choose_pair, series_facts
 from sij_node.dicom.volumes import volume_from
 from sij_node.errors import PairMissing, TeachingUnusable
 
-_READING_COLUMNS = {"reader", "session", "position", "grade"}
-HIGHEST_GRADE = 3
+READING_COLUMNS = ("patient", "visit", "reader", "session", "side", "region", "lesion", "score")
+HIGHEST_SCORE = 3
 
 
 def teaching_case(
-    images: Path, contours: Iterable[Path], readings: Path | None, subject: str
+    images: Path,
+    contours: Iterable[Path],
+    readings: Path | None,
+    subject: str,
+    visit: int = 1,
 ) -> Case:
     """A case of one study.
 
@@ -42,9 +46,12 @@ def teaching_case(
     contours
         JSON, CSV, or structured reports, as `sij_node.dicom.drawn_lines` reads them.
     readings
-        A table with the columns reader, session, position and grade; None without readings.
+        A table of all that was read, with READING_COLUMNS; what it says of this subject's visit
+        is taken. None without readings.
     subject
         The site's own name for the person, the same for all visits; never a patient's identity.
+    visit
+        Which of the subject's visits the study is.
 
     Returns
     -------
@@ -60,7 +67,7 @@ def teaching_case(
     """
     by_series = _series_in(images)
     lines = [line for path in contours for line in _lines_in(path)]
-    read = _readings_in(readings) if readings else ()
+    read = readings_of(readings, subject, visit) if readings else ()
     kinds = _kinds(by_series)
     series = []
     known: set[str] = set()
@@ -134,25 +141,62 @@ def _lines_in(path: Path) -> tuple[DrawnLine, ...]:
         ) from error
 
 
-def _readings_in(path: Path) -> tuple[Reading, ...]:
+def readings_of(path: Path, subject: str, visit: int) -> tuple[Reading, ...]:
+    """What a table of readings says of one visit, one for each reader and session.
+
+    Any number of readers and sessions; a place that somebody did not score has no row, or an
+    empty score.
+
+    Raises
+    ------
+    TeachingUnusable
+        If the table cannot be read, a column is missing, or a row means nothing.
+    """
+    said: dict[tuple[str, int], dict[Position, int]] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-        if not rows or not _READING_COLUMNS.issubset(rows[0]):
-            raise TeachingUnusable(
-                f"{path} needs rows with the columns {', '.join(sorted(_READING_COLUMNS))}"
-            )
-        said: dict[tuple[str, int], dict[Position, int]] = {}
-        for row in rows:
-            session = said.setdefault((row["reader"], int(row["session"])), {})
-            session[position_named(row["position"])] = _grade(row["grade"])
-    except (OSError, UnicodeDecodeError, ValueError, CaseFileInvalid) as error:
-        raise TeachingUnusable(f"{path} cannot be used: {error}") from error
-    return tuple(Reading(reader, session, grades) for (reader, session), grades in said.items())
+            table = csv.DictReader(file)
+            _check_columns(table.fieldnames or (), path)
+            for row in table:
+                _read_row(row, subject, visit, said, f"{path}, line {table.line_num}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TeachingUnusable(f"{path} cannot be read: {error}") from error
+    return tuple(
+        Reading(reader, session, scores) for (reader, session), scores in said.items() if scores
+    )
 
 
-def _grade(text: str) -> int:
-    grade = int(text)
-    if not 0 <= grade <= HIGHEST_GRADE:
-        raise ValueError(f"grade {grade} is not within 0 to {HIGHEST_GRADE}")
-    return grade
+def _check_columns(found: Iterable[str], path: Path) -> None:
+    missing = [name for name in READING_COLUMNS if name not in found]
+    if missing:
+        raise TeachingUnusable(
+            f"{path} lacks the column(s) {', '.join(missing)}; "
+            f"it needs {', '.join(READING_COLUMNS)}"
+        )
+
+
+def _read_row(
+    row: Mapping[str, str],
+    subject: str,
+    visit: int,
+    said: dict[tuple[str, int], dict[Position, int]],
+    where: str,
+) -> None:
+    try:
+        if row["patient"].strip() != subject or int(row["visit"]) != visit:
+            return
+        place = f"{row['side']} {row['region'].strip() or Region.JOINT} {row['lesion']}"
+        scores = said.setdefault((row["reader"].strip(), int(row["session"])), {})
+        _note(scores, position_named(place), row["score"].strip())
+    except (AttributeError, ValueError, CaseFileInvalid) as error:
+        raise TeachingUnusable(f"{where}, cannot be used: {error}") from error
+
+
+def _note(scores: dict[Position, int], position: Position, text: str) -> None:
+    if not text:
+        return
+    score = int(text)
+    if not 0 <= score <= HIGHEST_SCORE:
+        raise ValueError(f"score {score} is not within 0 to {HIGHEST_SCORE}")
+    if scores.setdefault(position, score) != score:
+        raise ValueError(f"{position} has two scores of one reader in one session")

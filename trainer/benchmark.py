@@ -1,13 +1,15 @@
 """How long one study takes, stage by stage: ``python -m trainer benchmark``.
 
-Delineation is timed apart: the network against the arithmetic it does, and the walk.
+Each network is timed apart, against the arithmetic it does; the lesion network also in half
+precision and joint by joint.
 """
 
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import torch
 import typer
@@ -15,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.analyser import Analyser
 from models.contour_maps import contour_maps
+from models.lesion_resnet34 import LesionResNet34
 from models.orientation import canonical
 from models.preprocess import network_slices
 from models.walk import contours_from_maps
@@ -36,6 +39,7 @@ def benchmark(
     total = statistics.median(sum(run.values()) for run in runs)
     print(f"all: {total:.2f} s on {analyser.device} with {torch.get_num_threads()} threads")
     print(_delineation(analyser, case, repeats))
+    print(_scoring(analyser, case, repeats))
 
 
 def _delineation(analyser: Analyser, case: PhantomCase, repeats: int) -> str:
@@ -57,6 +61,54 @@ def _delineation(analyser: Analyser, case: PhantomCase, repeats: int) -> str:
         f"network {seeing_s:.3f} s for {gflop:.0f} GFLOP (floor {gflop / rate:.3f} s at "
         f"{rate:.0f} GFLOP/s), walk {walking_s:.3f} s"
     )
+
+
+def _scoring(analyser: Analyser, case: PhantomCase, repeats: int) -> str:
+    """The lesion network on both joints and sequences, and its arithmetic floor."""
+    seen = _what_is_scored(analyser, case)
+    one_by_one = [tuple(part[[n]] for part in seen) for n in range(len(seen[0]))]
+    network, place = analyser.lesion, analyser.device.type
+    half = torch.float16 if place == "cuda" else torch.bfloat16
+
+    def batched(mixed: bool) -> float:
+        with torch.inference_mode(), torch.autocast(place, half, enabled=mixed):
+            return _median_s(lambda: network.feature_maps(*seen), repeats)
+
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network.feature_maps(*seen)
+    with torch.inference_mode():
+        apart_s = _median_s(lambda: [network.feature_maps(*one) for one in one_by_one], repeats)
+    gflop, rate = counter.get_total_flops() / 1e9, _convolution_gflops(analyser.device, repeats)
+    return (
+        f"scoring: network {batched(mixed=False):.3f} s in one batch for {gflop:.0f} GFLOP (floor "
+        f"{gflop / rate:.3f} s at {rate:.0f} GFLOP/s), {apart_s:.3f} s one by one, "
+        f"{batched(mixed=True):.3f} s in half precision"
+    )
+
+
+def _what_is_scored(
+    analyser: Analyser, case: PhantomCase
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Squares, zones and present slices of the batch that an analysis gives the network."""
+    given: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+
+    class Listening:
+        """The lesion network, which also keeps what it is given."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(analyser.lesion, name)
+
+        def __call__(self, *described: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = analyser.lesion(*described)
+            return logits
+
+        def feature_maps(self, *seen: torch.Tensor) -> torch.Tensor:
+            given.append((seen[0], seen[1], seen[2]))
+            return analyser.lesion.feature_maps(*given[-1])
+
+    listening = replace(analyser, lesion=cast(LesionResNet34, Listening()))
+    listening.analyse(case.t1, case.stir)
+    return given[0]
 
 
 def _convolution_gflops(device: torch.device, repeats: int) -> float:

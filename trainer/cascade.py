@@ -1,54 +1,95 @@
 """Both networks together on phantoms they have never seen, as a hospital would use them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.analyser import Analyser, NoJointSeen
-from models.findings import HEADS, POSITIONS, Finding, Presence, Sequence, Sight
-from trainer.lesion_training import Answers
+from models.findings import POSITIONS, Finding, Lesion, Presence, Sequence, Sight
+from models.reading import Definition, SlicesSeen, any_met, definitions
+from models.volume import Volume
 from trainer.metrics import Pointing
-from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
+from trainer.phantom.case import PhantomCase
 from trainer.phantom.drawn import drawn_lesion
+from trainer.phantom.readers import contrasts
+from trainer.second_phantom import SecondCase
 
 
 @dataclass(frozen=True, eq=False)
-class CascadeAnswers:
-    """What was said of some subjects.
+class StudyAnswer:
+    """What was said of one study from its images alone, beside what is there.
 
     Parameters
     ----------
-    answers
-        A row for each joint. A joint that was not seen counts as free of lesions: probability 0.
+    severity
+        True Berlin grades in the order of POSITIONS, int8, ``(28,)``.
+    contrast
+        How clearly each lesion shows, ``(28,)``; NaN where the phantom does not tell.
+    probability
+        Calibrated, ``(28,)``; NaN where a position was not evaluable.
     pointings
         One for each lesion that is there, was found, and was pointed at.
+    definitions
+        Whether each published definition is met as the network sees the slices, and as they were
+        drawn; empty where the phantom does not tell.
     """
 
-    answers: Answers
-    pointings: tuple[Pointing, ...]
+    severity: NDArray[np.int8]
+    contrast: NDArray[np.float64]
+    probability: NDArray[np.float64]
+    pointings: tuple[Pointing, ...] = ()
+    definitions: Mapping[Definition, tuple[bool, bool]] = field(default_factory=dict)
 
 
-def cascade_answers(analyser: Analyser, seeds: Iterable[int]) -> CascadeAnswers:
-    """Draw each subject, plausibly, analyse it from its images alone, and keep what was said."""
-    truth, said = [], []
-    pointings: list[Pointing] = []
-    for seed in seeds:
-        case = make_case(seed, PhantomOptions(style="plausible"))
-        findings = _findings(analyser, case)
-        truth.append([case.severity[position] >= 1 for position in POSITIONS])
-        said.append([finding.probability or 0.0 for finding in findings])
-        pointings += pointings_of(case, findings)
-    shape = (-1, len(HEADS))
-    answers = Answers(np.array(truth, float).reshape(shape), np.array(said).reshape(shape))
-    return CascadeAnswers(answers, tuple(pointings))
+def answer_on(analyser: Analyser, case: PhantomCase) -> StudyAnswer:
+    """Analyse a phantom's images, and keep what was said."""
+    findings, slices = _said(analyser, case.t1, case.stir)
+    met, truly_met = definitions(slices), definitions(drawn_slices(case))
+    return StudyAnswer(
+        _grades(case),
+        contrasts(case),
+        _probabilities(findings),
+        tuple(pointings_of(case, findings)),
+        {one: (any_met(met[one]), any_met(truly_met[one])) for one in Definition},
+    )
 
 
-def _findings(analyser: Analyser, case: PhantomCase) -> tuple[Finding, ...]:
+def answer_on_second(analyser: Analyser, case: SecondCase) -> StudyAnswer:
+    """As `answer_on`; the second phantom tells neither contrast nor where lesions were drawn."""
+    findings, _ = _said(analyser, case.t1, case.stir)
+    return StudyAnswer(_grades(case), np.full(len(POSITIONS), np.nan), _probabilities(findings))
+
+
+def _grades(case: PhantomCase | SecondCase) -> NDArray[np.int8]:
+    return np.array([case.severity[position] for position in POSITIONS], np.int8)
+
+
+def _probabilities(findings: Iterable[Finding]) -> NDArray[np.float64]:
+    said = [finding.probability for finding in findings]
+    return np.array([np.nan if one is None else one for one in said])
+
+
+def _said(analyser: Analyser, t1: Volume, stir: Volume) -> tuple[tuple[Finding, ...], SlicesSeen]:
     try:
-        return analyser.analyse(case.t1, case.stir).findings
+        analysis = analyser.analyse(t1, stir)
     except NoJointSeen:
-        return tuple(Finding(position, None, 0.5) for position in POSITIONS)
+        return tuple(Finding(position, None, 0.5) for position in POSITIONS), {}
+    return analysis.findings, analysis.slices or {}
+
+
+def drawn_slices(case: PhantomCase) -> SlicesSeen:
+    """On which slices each graded lesion was drawn: of STIR for oedema, of T1 for the others."""
+    return {
+        position: drawn_lesion(case.patient, position, _counted_on(position.head.lesion)).slices
+        for position in POSITIONS
+        if case.severity[position] >= 1
+    }
+
+
+def _counted_on(lesion: Lesion) -> Sequence:
+    return Sequence.STIR if lesion is Lesion.OEDEMA else Sequence.T1
 
 
 def pointings_of(case: PhantomCase, findings: Iterable[Finding]) -> list[Pointing]:

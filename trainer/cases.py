@@ -68,6 +68,9 @@ class StoredCase:
         int8, ``(28,)`` in the order of POSITIONS; UNREAD where nothing is known.
     lesions_readable
         False for a case that teaches contours only.
+    readings
+        What a site's readers said: 1, 0 or MISSING, int8, ``(28, readers, sessions)``; None of a
+        phantom.
     """
 
     seed: int
@@ -81,6 +84,7 @@ class StoredCase:
     rois: dict[tuple[str, Side], NDArray[np.uint8]]
     severity: NDArray[np.int8]
     lesions_readable: bool
+    readings: NDArray[np.int8] | None = None
 
     @property
     def network_images(self) -> torch.Tensor:
@@ -116,6 +120,7 @@ def stored(
     rois: dict[tuple[str, Side], NDArray[np.uint8]],
     severity: Sequence[int],
     lesions_readable: bool,
+    readings: NDArray[np.int8] | None = None,
 ) -> StoredCase:
     """A case as training reads it, from its series in canonical orientation.
 
@@ -125,7 +130,7 @@ def stored(
         The case's own.
     sightings
         Every series with its true contours, in the order in which slices are kept.
-    rois, severity, lesions_readable, stir_from, style
+    rois, severity, lesions_readable, readings, stir_from, style
         As in `StoredCase`.
     """
     squares = [network_slices(sighting.volume) for sighting in sightings]
@@ -144,6 +149,7 @@ def stored(
         rois,
         np.array(severity, dtype=np.int8),
         lesions_readable,
+        readings,
     )
 
 
@@ -244,6 +250,8 @@ def write_case(stored: StoredCase, folder: Path) -> Path:
         "severity": stored.severity,
         "lesions_readable": np.array(stored.lesions_readable),
     }
+    if stored.readings is not None:
+        arrays["readings"] = stored.readings
     with partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
     return partial.rename(path)
@@ -276,6 +284,7 @@ def read_case(folder: Path, seed: int) -> StoredCase:
             rois,
             kept["severity"],
             bool(kept.get("lesions_readable", True)),
+            kept.get("readings"),
         )
 
 

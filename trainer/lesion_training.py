@@ -21,7 +21,7 @@ from models.image_quality import Reference, reference_of, whole_joint
 from models.lesion_resnet34 import LesionResNet34
 from trainer.augment import LIKELY, Movement, moved_images, random_moves, spoilt
 from trainer.cases import GREY_PER_UNIT, UNREAD, StoredCase, read_case
-from trainer.metrics import auc, balanced_accuracy, best_threshold
+from trainer.metrics import best_threshold
 from trainer.pits import with_pits
 from trainer.readers.calibrate import HEADS_OF_LESION, fitted_calibration, log_odds
 
@@ -45,12 +45,15 @@ class JointSample:
         the order of HEADS.
     grades
         True Berlin grades, ``(14,)``; NaN where nothing is known.
+    readings
+        What a site's readers said, int8, ``(14, readers, sessions)``; None of a phantom.
     """
 
     t1: Tensor
     stir: Tensor
     positive: Tensor
     grades: Tensor
+    readings: Tensor | None = None
 
 
 def joint_samples(case: StoredCase) -> tuple[JointSample, ...]:
@@ -66,7 +69,8 @@ def joint_samples(case: StoredCase) -> tuple[JointSample, ...]:
         both = (case.rois.get(("t1", side)), case.rois.get(("stir", side)))
         if both[0] is not None and both[1] is not None:
             t1, stir = (torch.from_numpy(roi) for roi in both if roi is not None)
-            samples.append(JointSample(t1, stir, labels[mine], grades[mine]))
+            read = None if case.readings is None else torch.from_numpy(case.readings)[mine]
+            samples.append(JointSample(t1, stir, labels[mine], grades[mine], read))
     return tuple(samples)
 
 
@@ -202,21 +206,6 @@ def head_thresholds(of: Answers) -> tuple[float, ...]:
         lesion: best_threshold(*of.known(heads)) for lesion, heads in HEADS_OF_LESION.items()
     }
     return tuple(by_lesion[head.lesion] for head in HEADS)
-
-
-def lesion_scores(of: Answers, thresholds: tuple[float, ...]) -> dict[str, dict[str, float]]:
-    """AUC and balanced accuracy of each lesion, pooled over its places, and their mean."""
-    called = Answers(of.positive, (of.probability >= np.array(thresholds)).astype(np.float64))
-    scores = {}
-    for lesion, heads in HEADS_OF_LESION.items():
-        truth, probability = of.known(heads)
-        scores[str(lesion)] = {
-            "auc": round(auc(truth, probability), 4),
-            "balanced accuracy": round(balanced_accuracy(truth, called.known(heads)[1] > 0), 4),
-            "positive": int(truth.sum()),
-            "of": len(truth),
-        }
-    return scores
 
 
 def lesion_loss(logits: Tensor, positive: Tensor) -> Tensor:

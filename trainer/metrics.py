@@ -101,12 +101,12 @@ def _pointing_scores(group: Sequence[Pointing]) -> dict[str, float]:
     off = np.array([one.slices_off for one in group])
     distance_mm = np.array([one.distance_mm for one in group])
     return {
-        "pointed at": len(group),
-        "slice shows it": float((off == 0).mean()),
-        "any slice of the joint would": float(np.mean([one.by_chance for one in group])),
-        "within one slice": float((off <= 1).mean()),
-        "distance median mm": percentile(distance_mm, 50),
-        "distance p90 mm": percentile(distance_mm, 90),
+        "pointed_at": len(group),
+        "slice_shows_it": float((off == 0).mean()),
+        "any_slice_would": float(np.mean([one.by_chance for one in group])),
+        "within_one_slice": float((off <= 1).mean()),
+        "distance_mm_p50": percentile(distance_mm, 50),
+        "distance_mm_p90": percentile(distance_mm, 90),
     }
 
 

@@ -10,7 +10,15 @@ from pydicom.sr.coding import Code
 
 from models.doubts import Doubt, ImageQuality
 from models.findings import Finding, Head, Lesion, Position, Presence, Region, Side
-from models.reading import ACTIVE, STRUCTURAL, JointReading
+from models.reading import (
+    ACTIVE,
+    STRUCTURAL,
+    Definition,
+    JointReading,
+    SlicesSeen,
+    any_met,
+    definitions,
+)
 from sij_node.dicom.comparison import Change, SincePrior
 from sij_node.profiles import Language, SeriesKind
 
@@ -56,6 +64,10 @@ class Wording:
     doubtful: str
     doubts: Mapping[Doubt, str]
     joint_counts: str
+    research_aid: str
+    definitions: Mapping[Definition, str]
+    met: str
+    not_met: str
     heading: str
     scores: str
     image: str
@@ -125,6 +137,31 @@ class Wording:
             structural=joint.structural,
             of_structural=sum(joint.counts[lesion].evaluable for lesion in STRUCTURAL),
         )
+
+    def defined(self, slices: SlicesSeen | None, complete: bool) -> list[str]:
+        """Which published definitions are met, in one sentence; none where that is not known.
+
+        Parameters
+        ----------
+        slices
+            On which slices each present lesion shows; None where that is not known.
+        complete
+            Whether every place was evaluable; otherwise only what is met can be told.
+        """
+        if slices is None:
+            return []
+        outcomes = {
+            one: any_met(criteria)
+            for one, criteria in definitions(slices).items()
+            if complete or any_met(criteria)
+        }
+        if not outcomes:
+            return []
+        each = (
+            f"{self.definitions[one]} {self.met if met else self.not_met}"
+            for one, met in outcomes.items()
+        )
+        return [self.research_aid.format(definitions="; ".join(each))]
 
     def intended_use(self, stated: Iterable[str]) -> str:
         """What cards say of weights, each once and as a sentence; what is not known as it is."""
@@ -204,6 +241,10 @@ ENGLISH = Wording(
     },
     joint_counts="{side}: oedema at {active} of {of_active} places, other lesions at {structural} "
     "of {of_structural}.",
+    research_aid="Research aid, not a diagnosis, by the slices that show lesions: {definitions}.",
+    definitions={definition: str(definition) for definition in Definition},
+    met="met",
+    not_met="not met",
     heading="Sacroiliac joints: findings of the networks",
     scores="Probability of each lesion",
     image="image {image}",
@@ -301,6 +342,14 @@ GERMAN = Wording(
     },
     joint_counts="{side}: Ödem an {active} von {of_active} Stellen, andere Läsionen an "
     "{structural} von {of_structural}.",
+    research_aid="Forschungshilfe, keine Diagnose, nach den Schichten mit Läsionen: {definitions}.",
+    definitions={
+        Definition.POSITIVE_MRI: "positives MRT nach ASAS 2016",
+        Definition.ACTIVE: "aktiv nach Maksymowych 2021",
+        Definition.STRUCTURAL: "strukturell nach Maksymowych 2021",
+    },
+    met="erfüllt",
+    not_met="nicht erfüllt",
     heading="Sakroiliakalgelenke: Befunde der Netze",
     scores="Wahrscheinlichkeit jeder Läsion",
     image="Bild {image}",

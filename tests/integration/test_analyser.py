@@ -1,5 +1,6 @@
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from models.volume import Volume
 from models.weights import INTENDED_USE, WeightsInvalid
 from tests.support.phantoms import drawn_case
 from tests.support.volumes import reordered
-from trainer.cascade import cascade_answers, pointings_of
+from trainer.cascade import answer_on, drawn_slices, pointings_of
 from trainer.metrics import contour_error
 from trainer.phantom.case import PhantomOptions
 
@@ -91,6 +92,40 @@ def test_the_order_of_voxels_changes_no_finding(analyser, case, analysis, lying,
         np.testing.assert_allclose(after.points, before.points, atol=1e-2)
 
 
+def test_scores_in_half_precision_are_nearly_the_same(analyser, ill, ill_analysis):
+    again = replace(analyser, mixed=True).analyse(ill.t1, ill.stir)
+
+    one, other = (
+        np.array([finding.probability for finding in each.findings])
+        for each in (ill_analysis, again)
+    )
+    assert not np.array_equal(one, other)
+    assert np.abs(one - other).max() < 0.03
+
+
+def test_sequences_with_unlike_numbers_of_slices_are_scored_in_one_batch(analyser, ill):
+    asked = []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(analyser.lesion, name)
+
+        def __call__(self, *described):
+            return analyser.lesion(*described)
+
+        def feature_maps(self, squares, zones, present):
+            asked.append(present.sum(dim=1).tolist())
+            return analyser.lesion.feature_maps(squares, zones, present)
+
+    fewer = Volume(ill.stir.voxels[:-4], ill.stir.affine)
+    found = replace(analyser, lesion=Watched()).analyse(ill.t1, fewer)
+
+    assert len(asked) == 1
+    assert len(asked[0]) == 4
+    assert asked[0][0] != asked[0][1]
+    assert all(finding.probability is not None for finding in found.findings)
+
+
 def test_a_finding_says_where_it_is_seen_if_and_only_if_it_is_present(ill_analysis):
     present = [finding for finding in ill_analysis.findings if finding.presence == "present"]
 
@@ -115,6 +150,32 @@ def test_a_lesion_is_seen_within_its_own_region(ill_analysis):
         assert np.abs(places - (sight.row, sight.column)).max(axis=1).min() <= 1.5
 
 
+def test_present_lesions_and_no_others_have_slices_and_those_lie_on_their_joint(ill_analysis):
+    present = {f.position for f in ill_analysis.findings if f.presence is Presence.PRESENT}
+
+    assert set(ill_analysis.slices) == present
+    for position, numbers in ill_analysis.slices.items():
+        oedema = position.head.lesion == "oedema"
+        seen = ill_analysis.stir if oedema else ill_analysis.t1
+        assert numbers <= {contour.slice_index for contour in seen.of(position.side)}
+
+
+def test_lesions_show_mostly_on_the_slices_on_which_they_were_drawn(ill, ill_analysis):
+    drawn = drawn_slices(ill)
+    pairs = [
+        (numbers, drawn[position])
+        for position, numbers in ill_analysis.slices.items()
+        if position in drawn
+    ]
+
+    said, shown, both = (
+        sum(map(len, one)) for one in zip(*((n, true, n & true) for n, true in pairs), strict=True)
+    )
+    assert said >= 10
+    assert both / said >= 0.65
+    assert both / shown >= 0.6
+
+
 @pytest.mark.parametrize(
     ("lying", "flips"), [(True, ()), (False, (0,)), (False, (1, 2)), (True, (0, 1, 2))]
 )
@@ -134,6 +195,11 @@ def test_the_order_of_voxels_moves_no_point_in_the_patient(
                 in_patient(before.sight, ill.t1, ill.stir),
                 atol=0.1,
             )
+    last = {Sequence.T1: len(ill.t1.voxels) - 1, Sequence.STIR: len(ill.stir.voxels) - 1}
+    for position, numbers in ill_analysis.slices.items():
+        on = last[Sequence.STIR if position.head.lesion == "oedema" else Sequence.T1]
+        expected = {on - number for number in numbers} if 0 in flips else numbers
+        assert again.slices[position] == expected
 
 
 def in_patient(sight, t1, stir):
@@ -191,13 +257,14 @@ def test_both_networks_say_that_they_are_not_for_clinical_use(analysis):
     assert {network.intended_use for network in analysis.networks} == {INTENDED_USE}
 
 
-def test_the_cascade_answers_for_both_joints_of_every_subject(analyser, case):
-    said = cascade_answers(analyser, [case.seed])
+def test_the_cascade_says_of_every_position_what_is_there_and_what_was_said(
+    analyser, case, analysis
+):
+    said = answer_on(analyser, case)
 
-    truth = [severity >= 1 for severity in case.severity.values()]
-    assert said.answers.positive.ravel().tolist() == truth
-    assert said.answers.probability.shape == (2, len(HEADS))
-    assert len(said.pointings) <= sum(truth)
+    assert said.severity.tolist() == list(case.severity.values())
+    np.testing.assert_allclose(said.probability, [one.probability for one in analysis.findings])
+    assert len(said.pointings) <= (said.severity >= 1).sum()
 
 
 def test_exchanged_weights_are_refused(tmp_path):

@@ -13,8 +13,10 @@ from models.roi import RoiRules
 from tests.support.phantoms import drawn_case
 from trainer.cases import UNREAD, read_case, write_case
 from trainer.lesion_training import joint_samples, lesion_loss
-from trainer.own_cases import own_case
+from trainer.own_cases import ReadBy, own_case
 from trainer.phantom.case import PhantomOptions
+from trainer.readers.lesson import kept_readings
+from trainer.readings import MISSING
 from trainer.subjects import SUBJECTS, SubjectDivided, check_split, proposed_split
 
 RULES = RoiRules(size_px=48)
@@ -57,6 +59,31 @@ def test_a_case_teaches_contours_where_they_were_drawn_and_lesions_where_they_we
     samples = joint_samples(kept)
     assert len(samples) == 2
     assert sum(int(sample.positive.isnan().sum()) for sample in samples) == 1
+
+
+def test_every_reading_is_kept_beside_the_consensus(phantom, tmp_path):
+    place = POSITIONS[0]
+    other = Reading("B", 3, {place: 0 if phantom.severity[place] else 2})
+    case = case_of(phantom, readings=[reading(phantom, "A"), other])
+    everybody = ReadBy(("A", "B", "C"), (1, 3))
+
+    write_case(own_case(0, case, RULES, nobody, everybody), tmp_path)
+
+    kept = read_case(tmp_path, 0)
+    assert kept.readings.shape == (28, 3, 2)
+    assert kept.severity[0] == UNREAD
+    assert kept.readings[0, 0, 0] == (phantom.severity[place] >= 1)
+    assert kept.readings[0, 1, 1] == (phantom.severity[place] == 0)
+    assert (kept.readings[:, 2] == MISSING).all()
+    right, left = joint_samples(kept)
+    said = kept_readings((right, left))
+    np.testing.assert_array_equal(said.values.reshape(28, 3, 2), kept.readings)
+
+
+def test_who_read_follows_from_the_readings(phantom):
+    found = ReadBy.of([reading(phantom, "B"), Reading("A", 7, {}), Reading("B", 7, {})])
+
+    assert found == ReadBy(("A", "B"), (1, 7))
 
 
 def test_where_nobody_drew_the_network_s_contours_cut_the_joints_and_teach_no_contour(phantom):

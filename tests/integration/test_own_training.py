@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from models.weights import OWN_INTENDED_USE, load_network, read_card
 from sij_node.cli import app as node
+from sij_node.teaching import READING_COLUMNS
 from tests.support.phantoms import STIR, T1, drawn_case, written
 from trainer.__main__ import app as laboratory
 from trainer.phantom.case import PhantomOptions
@@ -59,8 +60,14 @@ def contours_json(case, study):
 
 
 def readings_csv(case):
-    rows = [f"A,1,{position},{grade}" for position, grade in case.severity.items()]
-    return "\n".join(["reader,session,position,grade", *rows])
+    """Two readers who never disagree, one of them in two sessions, of four people."""
+    rows = [
+        f"S{person},1,{reader},{session},{p.side},{p.head.region},{p.head.lesion},{grade}"
+        for person in range(4)
+        for reader, session in (("A", 1), ("A", 2), ("B", 1))
+        for p, grade in case.severity.items()
+    ]
+    return "\n".join([",".join(READING_COLUMNS), *rows])
 
 
 def run(app, *arguments):
@@ -102,6 +109,7 @@ def prepared(tmp_path_factory):
         48,
     )
     assert 'folder = "own"' in said
+    assert "2 reader(s), 2 session(s)" in said
     return folder
 
 
@@ -126,6 +134,18 @@ def test_a_site_s_own_studies_become_weights_that_say_what_they_were_trained_on(
     assert card.intended_use == OWN_INTENDED_USE
     assert card.training["data"] == "a site's own: own"
     assert load_network(prepared / "weights" / kind).card.sha256 == card.sha256
+
+
+def test_a_site_s_readers_are_learnt_beside_the_network(prepared):
+    plan = prepared / "read.toml"
+    text = EXPERIMENT.format(kind="lesion", architecture=ARCHITECTURES["lesion"])
+    plan.write_text(text.replace("own-lesion", "read") + '\n[readers]\nmodel = "chain"\n')
+
+    where = ("--weights", prepared / "read-weights", "--runs", prepared / "runs")
+    run(laboratory, "train", "lesion", "--experiment", plan, *where)
+
+    card = read_card(prepared / "read-weights" / "lesion")
+    assert card.training["readers"] == "chain"
 
 
 def test_a_case_that_was_never_prepared_is_named(prepared):

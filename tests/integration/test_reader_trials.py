@@ -9,6 +9,7 @@ from models.roi import RoiRules
 from models.weights import load_network
 from trainer.phantom.case import PhantomOptions
 from trainer.phantom.trials import TRIALS, visits_of
+from trainer.readers.run import untrained
 from trainer.readers.visits import draw_visits, seen_joints
 
 SMALL = replace(
@@ -55,6 +56,19 @@ def test_a_trial_s_joints_come_with_their_truth_and_what_the_encoder_sees(drawn,
     assert joints.left.tolist() == [False, True, False, True]
     assert joints.week.tolist() == [0, 0, 16, 16]
     assert not np.array_equal(joints.features[0], joints.features[1])
+
+
+def test_an_encoder_that_has_learnt_nothing_sees_something_else(drawn, encoder):
+    nothing = untrained(encoder)
+
+    seen, usual = (seen_joints(SMALL, drawn, one) for one in (nothing, encoder))
+
+    assert seen.features.shape == usual.features.shape
+    assert np.isfinite(seen.features).all()
+    assert seen.features.std(axis=0).mean() > 0.01
+    assert not np.allclose(seen.features, usual.features)
+    again = untrained(encoder).network.state_dict()
+    assert all((again[name] == one).all() for name, one in nothing.network.state_dict().items())
 
 
 def test_what_was_seen_is_kept_for_the_same_weights(drawn, encoder):

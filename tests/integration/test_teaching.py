@@ -7,11 +7,11 @@ import pytest
 from pydicom import dcmread
 from typer.testing import CliRunner
 
-from models.case_file import CaseFileInvalid, read_case_file
+from models.case_file import CaseFileInvalid, position_named, read_case_file
 from models.findings import POSITIONS, Side
 from sij_node.cli import app
 from sij_node.errors import TeachingUnusable
-from sij_node.teaching import teaching_case
+from sij_node.teaching import READING_COLUMNS, readings_of, teaching_case
 from tests.support.phantoms import PATIENT_ID, STIR, T1, small_case, written
 
 
@@ -43,13 +43,26 @@ def contours_file(case, study, folder):
 
 
 def readings_file(case, folder, disagreeing=()):
-    rows = ["reader,session,position,grade"]
+    rows = []
     for reader in ("A", "B"):
         for position, grade in case.severity.items():
             said = 3 - grade if reader == "B" and position in disagreeing else grade
-            rows.append(f"{reader},1,{position},{said}")
+            rows.append(row_of("S001", 1, reader, 1, position, said))
+    rows.append(row_of("S001", 2, "A", 1, POSITIONS[0], 3 - case.severity[POSITIONS[0]]))
+    rows.append(row_of("S002", 1, "A", 1, POSITIONS[0], 3 - case.severity[POSITIONS[0]]))
+    return table_in(folder, rows)
+
+
+def row_of(patient, visit, reader, session, position, score):
+    head = position.head
+    return (
+        f"{patient},{visit},{reader},{session},{position.side},{head.region},{head.lesion},{score}"
+    )
+
+
+def table_in(folder, rows):
     path = folder / "readings.csv"
-    path.write_text("\n".join(rows))
+    path.write_text("\n".join([",".join(READING_COLUMNS), *rows]))
     return path
 
 
@@ -124,16 +137,67 @@ def test_a_study_on_which_nothing_was_drawn_teaches_nothing(study):
         teaching_case(study.files[0].parent, [], None, "S001")
 
 
-@pytest.mark.parametrize(
-    "row",
-    ["A,1,left knee oedema,1", "A,one,left lower ilium oedema,1", "A,1,left lower ilium oedema,7"],
-)
-def test_a_reading_that_means_nothing_is_refused(study, tmp_path, row):
-    path = tmp_path / "readings.csv"
-    path.write_text(f"reader,session,position,grade\n{row}\n")
+def test_any_number_of_readers_and_sessions_and_readings_that_are_missing(tmp_path):
+    first, second = POSITIONS[:2]
+    path = table_in(
+        tmp_path,
+        [
+            row_of("S001", 1, "Dr A", 1, first, 0),
+            row_of("S001", 1, "Dr A", 2, first, 2),
+            row_of("S001", 1, "Dr B", 1, second, 1),
+            row_of("S001", 1, "Dr C", 4, first, ""),
+            row_of("S001", 1, "Dr C", 4, second, 3),
+            row_of("S001", 1, "Dr D", 1, first, ""),
+            "S001,1,Dr B,1,left,,sclerosis,0",
+        ],
+    )
 
-    with pytest.raises(TeachingUnusable):
-        teaching_case(study.files[0].parent, [], path, "S001")
+    read = {(one.reader, one.session): one.grades for one in readings_of(path, "S001", 1)}
+
+    assert set(read) == {("Dr A", 1), ("Dr A", 2), ("Dr B", 1), ("Dr C", 4)}
+    assert read["Dr A", 2] == {first: 2}
+    assert read["Dr C", 4] == {second: 3}
+    assert read["Dr B", 1] == {second: 1, position_named("left joint sclerosis"): 0}
+
+
+def test_readings_are_taken_of_the_subject_s_own_visit(tmp_path):
+    place = POSITIONS[3]
+    path = table_in(
+        tmp_path,
+        [
+            row_of("S001", 1, "A", 1, place, 1),
+            row_of("S001", 2, "A", 1, place, 2),
+            row_of("S002", 1, "A", 1, place, 3),
+        ],
+    )
+
+    assert [one.grades[place] for one in readings_of(path, "S001", 2)] == [2]
+    assert readings_of(path, "S003", 1) == ()
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("S001,1,A,1,left,knee,oedema,1", "no position"),
+        ("S001,1,A,one,left,lower ilium,oedema,1", "line 3"),
+        ("S001,1,A,1,left,lower ilium,oedema,7", "score 7"),
+        ("S001,1,A,1,left,lower ilium", "line 3"),
+        ("S001,1,A,1,right,upper ilium,oedema,1", "two scores"),
+    ],
+)
+def test_a_reading_that_means_nothing_is_refused(tmp_path, row, said):
+    path = table_in(tmp_path, [row_of("S001", 1, "A", 1, POSITIONS[0], 0), row])
+
+    with pytest.raises(TeachingUnusable, match=said):
+        readings_of(path, "S001", 1)
+
+
+def test_a_column_that_is_missing_is_named(tmp_path):
+    path = tmp_path / "readings.csv"
+    path.write_text("patient,visit,reader,session,side,region,score\n")
+
+    with pytest.raises(TeachingUnusable, match="lesion; it needs patient"):
+        readings_of(path, "S001", 1)
 
 
 def test_a_damaged_case_file_is_refused_by_its_name(tmp_path):

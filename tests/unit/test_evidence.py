@@ -9,7 +9,7 @@ from models.evidence import (
     SequenceFeatures,
     head_evidence,
     seen_best,
-    slices_that_speak,
+    slices_alone,
 )
 from models.findings import HEADS, Side
 from models.lesion_resnet34 import LesionArchitecture, LesionResNet34, Pooling, zone_of_head
@@ -98,13 +98,32 @@ def test_nothing_is_pointed_at_where_no_slice_speaks_for_the_lesion():
     assert seen_best([against, against]) is None
 
 
-def test_slices_that_say_half_as_much_as_the_loudest_speak_for_a_lesion():
-    activation = torch.tensor([4.0, 1.9, 2.1, -3.0, 0.0])[:, None, None].expand(5, 2, 2)
-    one = Evidence(activation, torch.full((5, 2, 2), 0.25), torch.ones(5, 8, 8, dtype=torch.bool))
+@pytest.mark.parametrize("pooling", Pooling)
+@pytest.mark.parametrize("counted", [0, 1])
+def test_a_slice_alone_says_what_the_network_would_say_of_that_slice(pooling, counted):
+    net = network(pooling)
+    seen = [looked(5, 4), looked(6, 3)]
 
-    assert slices_that_speak(one) == {0, 2}
-    assert slices_that_speak(one, least=0.4) == {0, 1, 2}
-    assert slices_that_speak(Evidence(-activation.abs(), one.share, one.inside)) == set()
+    for number in (0, 7, 12, 13):
+        alone = slices_alone(net, number, seen, counted)
+        for at, said in enumerate(alone):
+            whole = seen[counted]
+            only = [*seen]
+            only[counted] = SequenceFeatures(
+                whole.features[:, :, [at]], whole.zones[:, [at]], whole.present[:, [at]]
+            )
+            zone = zone_of_head(number)
+            shown = pooling is Pooling.GLOBAL or bool(only[counted].averages.seen[0, zone, 0])
+            expected = logits(net, only)[number] if shown else torch.tensor(-torch.inf)
+            torch.testing.assert_close(said, expected)
+
+
+@pytest.mark.parametrize("pooling", Pooling)
+def test_a_slice_that_only_fills_the_batch_shows_nothing(pooling):
+    alone = slices_alone(network(pooling), 3, [looked(1, 4, absent=1), looked(2, 3)], 0)
+
+    assert alone[-1] == -torch.inf
+    assert torch.isfinite(alone).any()
 
 
 def test_a_point_lies_within_its_zone_even_where_the_zone_bends():

@@ -57,11 +57,36 @@ def test_simulated_readings_mostly_say_what_is_there():
     assert said[truth == 0].mean() < 0.1
 
 
-def test_cases_that_keep_only_a_consensus_are_refused():
-    own = replace(READ, cases=CaseSplit((0, 1), (1, 2), (2, 3), "own"))
+OWN = replace(READ, cases=CaseSplit((0, 1), (1, 2), (2, 3), "own"))
 
-    with pytest.raises(ExperimentInvalid, match="consensus"):
-        lesson_of(own, network(), joints())
+
+def read(readers, sessions, count=12):
+    """Joints with what a site's readers said of them, some of it missing."""
+    generator = torch.Generator().manual_seed(1)
+    shape = (count, len(HEADS), readers, sessions)
+    said = torch.randint(-1, 2, shape, generator=generator).to(torch.int8)
+    return tuple(replace(j, readings=r) for j, r in zip(joints(count), said, strict=True))
+
+
+@pytest.mark.parametrize(("readers", "sessions", "nodes"), [(1, 1, 2), (3, 1, 4), (4, 2, 13)])
+def test_the_hierarchy_follows_from_a_site_s_own_readers(readers, sessions, nodes):
+    lesson = lesson_of(OWN, network(), read(readers, sessions))
+
+    taught = torch.stack([one.positive for one in lesson.joints])
+    assert taught.shape == (12, len(HEADS), nodes)
+    assert torch.isfinite(lesson.loss(torch.zeros(12, len(HEADS)), taught, 0.5))
+
+
+def test_cases_that_keep_no_readings_are_refused():
+    with pytest.raises(ExperimentInvalid, match="keep what readers said"):
+        lesson_of(OWN, network(), joints())
+
+
+def test_a_reader_whom_a_site_does_not_have_is_refused():
+    plan = replace(OWN, readers=ReaderPlan(ReaderModel.SESSION, reader=3, session=1))
+
+    with pytest.raises(ExperimentInvalid, match="reader 3"):
+        lesson_of(plan, network(), read(2, 1))
 
 
 def test_a_reader_plan_in_an_experiment_is_checked(tmp_path):

@@ -177,11 +177,11 @@ def test_pointings_are_scored_for_each_lesion_and_together():
 
     assert set(scores) == {"oedema", "erosion", "all"}
     assert scores["oedema"] == {
-        "pointed at": 2,
-        "slice shows it": 0.5,
-        "any slice of the joint would": 0.375,
-        "within one slice": 1.0,
-        "distance median mm": 1.0,
-        "distance p90 mm": 3.0,
+        "pointed_at": 2,
+        "slice_shows_it": 0.5,
+        "any_slice_would": 0.375,
+        "within_one_slice": 1.0,
+        "distance_mm_p50": 1.0,
+        "distance_mm_p90": 3.0,
     }
-    assert scores["all"]["distance p90 mm"] == np.inf
+    assert scores["all"]["distance_mm_p90"] == np.inf

@@ -95,6 +95,11 @@ def seeing_both_joints(t1: Volume, stir: Volume) -> Analysis:
     return Analysis(nothing, nothing, t1_map, stir_map, findings, NETWORKS, {})
 
 
+def seeing_oedema_on_two_slices(t1: Volume, stir: Volume) -> Analysis:
+    oedema = POSITIONS[0]
+    return replace(seeing_both_joints(t1, stir), slices={oedema: frozenset({2, 3})})
+
+
 def seeing_nothing(t1: Volume, stir: Volume) -> Analysis:
     raise NoJointSeen("no joint")
 
@@ -122,6 +127,15 @@ def test_each_segmentation_refers_to_the_series_it_lies_on():
     seg_t1, seg_stir, _ = (made.dataset for made in results.objects)
     assert seg_t1.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.1"
     assert seg_stir.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.2"
+
+
+def test_published_definitions_are_told_as_research_aids():
+    results = Stored(t1_series(), stir_series()).analysed(seeing_oedema_on_two_slices)
+
+    (scores,) = (made.dataset for made in results.objects if made.kind == "scores")
+    said = str([item.TextValue for item in scores.ContentSequence if "TextValue" in item])
+    assert "Research aid, not a diagnosis" in said
+    assert "ASAS 2016 positive MRI met; Maksymowych 2021 active not met" in said
 
 
 def test_the_order_of_arrival_changes_nothing():

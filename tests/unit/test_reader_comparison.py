@@ -64,6 +64,15 @@ def test_every_experiment_of_the_readers_can_be_read_and_built(path):
     assert readers_of(experiment.readers, 2, 3).plan == experiment.readers
 
 
+def test_margin_encoder_pooling_and_each_sequence_have_an_ablation():
+    each = [read_reader_experiment(path) for path in EXPERIMENTS.glob("*.toml")]
+
+    assert [one.margin_mm for one in each if one.margin_mm is not None] == [0]
+    assert sum(not one.pretrained_encoder for one in each) == 1
+    assert sum(not one.heads.by_zone for one in each) == 1
+    assert {one.heads.sequences for one in each} == {("t1", "stir"), ("t1",), ("stir",)}
+
+
 def test_every_model_of_the_readers_has_an_experiment():
     plans = [read_reader_experiment(path).readers for path in EXPERIMENTS.glob("*.toml")]
 

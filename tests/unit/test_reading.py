@@ -4,9 +4,11 @@ from hypothesis import strategies as st
 
 from models.findings import HEADS, POSITIONS, Finding, Head, Lesion, Position, Region, Side
 from models.reading import (
+    Definition,
     active_lesions,
     any_met,
     counted,
+    definitions,
     longest,
     most_at_once,
     positive_mri,
@@ -118,3 +120,17 @@ def test_every_head_is_active_or_structural():
     reading = study_reading(findings(present=POSITIONS))
 
     assert [joint.active + joint.structural for joint in reading.joints] == [len(HEADS)] * 2
+
+
+def test_oedema_on_two_slices_is_a_positive_mri_and_not_yet_an_active_lesion():
+    found = definitions({RIGHT_OEDEMA: frozenset({4, 5})})
+
+    assert {one for one, criteria in found.items() if any_met(criteria)} == {
+        Definition.POSITIVE_MRI
+    }
+
+
+def test_an_erosion_on_two_slices_is_a_structural_lesion_alone():
+    found = definitions({LEFT_EROSION: frozenset({4, 5})})
+
+    assert {one for one, criteria in found.items() if any_met(criteria)} == {Definition.STRUCTURAL}

@@ -9,7 +9,7 @@ from sij_node import errors
 from sij_node.dicom import codes
 from sij_node.dicom.origin import NOT_CLINICAL, derived_uid, inputs_digest, to_part10
 from sij_node.dicom.report import not_analysed_report, score_table, scores_report
-from sij_node.dicom.wording import GERMAN
+from sij_node.dicom.wording import ENGLISH, GERMAN
 from sij_node.profiles import Profile
 from tests.support.mr import STIR_TIMES, classic_series, with_attributes
 from tests.support.results import NETWORKS, context, findings
@@ -278,3 +278,23 @@ def test_the_private_codes_fit_their_value_representations():
     written = [*codes.LESIONS.values(), codes.SCORES_TITLE, codes.THRESHOLD, codes.REASON]
 
     assert all(len(code.value) <= 16 and len(code.meaning) <= 64 for code in written)
+
+
+def test_a_definition_is_called_unmet_only_where_every_place_was_evaluable():
+    oedema = {POSITIONS[0]: frozenset({2, 3})}
+
+    (whole,) = ENGLISH.defined(oedema, complete=True)
+    (part,) = ENGLISH.defined(oedema, complete=False)
+
+    assert "Maksymowych 2021 active not met" in whole
+    assert "ASAS 2016 positive MRI met" in part
+    assert "not met" not in part
+    assert ENGLISH.defined({}, complete=False) == []
+    assert ENGLISH.defined(None, complete=True) == []
+
+
+def test_definitions_are_research_aids_in_every_language():
+    for wording in (ENGLISH, GERMAN):
+        (said,) = wording.defined({}, complete=True)
+        assert said.count(wording.not_met) == 3
+    assert "keine Diagnose" in said

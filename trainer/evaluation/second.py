@@ -6,61 +6,51 @@ beside the first phantom's test cases belongs to that phantom's way of drawing.
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from models.analyser import Analyser, NoJointSeen
-from models.findings import HEADS, POSITIONS, Lesion
+from models.findings import POSITIONS, Lesion
 from models.weights import INTENDED_USE, read_card
 from trainer.cases import StoredCase, canonical_sighting, stored
+from trainer.evaluation.answered import (
+    NETWORKS,
+    SECOND_FIRST,
+    SECOND_PHANTOM,
+    answers_on,
+    second_set,
+)
 from trainer.evaluation.judgement import Judgement, judged
+from trainer.evaluation.lesion_card import card_name, set_scores
 from trainer.evaluation.methods import Delineator, Method
 from trainer.evaluation.summary import Estimate, Resampling, Summary, summary
-from trainer.lesion_training import Answers
-from trainer.metrics import auc, balanced_accuracy
-from trainer.readers.calibrate import HEADS_OF_LESION
+from trainer.experiment import RUNS_FOLDER
 from trainer.record import code_version, machine
 from trainer.second_phantom import SecondCase, make_second_case
 
-NAME = "second_phantom"
 STYLE = "second phantom"
-
-
-@dataclass(frozen=True, eq=False)
-class Said:
-    """What both networks said of some patients of the second phantom.
-
-    Parameters
-    ----------
-    answers
-        A row for each joint; probability 0 where a joint was not seen.
-    patients
-        Whose row each is.
-    """
-
-    contours: Sequence[Judgement]
-    answers: Answers
-    patients: Sequence[int]
 
 
 def evaluate_second(
     cases: Annotated[int, typer.Option(min=2, help="How many patients.")] = 40,
-    first: Annotated[int, typer.Option(help="Seed of the first one.")] = 30000,
+    first: Annotated[int, typer.Option(help="Seed of the first one.")] = SECOND_FIRST,
     weights: Annotated[Path, typer.Option(help="Holds a folder for each network.")] = Path(
         "models/weights"
     ),
+    runs: Annotated[Path, typer.Option(help="Where answers are kept.")] = RUNS_FOLDER,
     docs: Annotated[
         Path | None, typer.Option(help="Write second_phantom.json and .md there.")
     ] = None,
 ) -> None:
     """Measure both networks on images of a generator that they never learnt from."""
     seeds = range(first, first + cases)
-    said = asked(weights, (make_second_case(seed) for seed in seeds))
+    asked = second_set(seeds)
+    drawn = contours_on(weights, (make_second_case(seed) for seed in seeds))
+    thresholds = read_card(weights / "lesion").settings["thresholds"]
+    said = answers_on(asked, weights, runs)
     report = {
         "warning": INTENDED_USE,
         "command": f"python -m trainer {' '.join(sys.argv[1:])}",
@@ -68,34 +58,30 @@ def evaluate_second(
         "machine": machine(),
         "networks": [
             f"{card.name} {card.version} {card.sha256[:12]}"
-            for card in (read_card(weights / name) for name in ("contour", "lesion"))
+            for card in (read_card(weights / name) for name in NETWORKS)
         ],
         "patients": cases,
-        "contours": _contour_numbers(summary(said.contours, Resampling.of(seeds))),
-        "lesions": _lesion_numbers(said, Analyser.load(weights).thresholds),
+        "contours": _contour_numbers(summary(drawn, Resampling.of(seeds))),
+        "lesions": set_scores(asked, said, thresholds)[SECOND_PHANTOM],
     }
     page = second_page(report)
     print(page)
     if docs is not None:
-        (docs / f"{NAME}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        (docs / f"{NAME}.md").write_text(page, encoding="utf-8")
+        (docs / f"{SECOND_PHANTOM}.json").write_text(
+            json.dumps(report, indent=1) + "\n", encoding="utf-8"
+        )
+        (docs / f"{SECOND_PHANTOM}.md").write_text(page, encoding="utf-8")
 
 
-def asked(weights: Path, cases: Iterable[SecondCase]) -> Said:
-    """Ask both networks about each patient, from the images alone."""
+def contours_on(weights: Path, cases: Iterable[SecondCase]) -> list[Judgement]:
+    """What became of every contour, from the images alone."""
     delineator = Delineator([Method(STYLE, weights / "contour")])
-    analyser = Analyser.load(weights)
-    contours: list[Judgement] = []
-    truth, probability, patients = [], [], []
-    for case in cases:
-        for _, found in delineator.answers(prepared := _prepared(case)):
-            contours += judged(prepared, found)
-        truth.append([float(case.severity[position]) for position in POSITIONS])
-        probability.append(_probabilities(analyser, case))
-        patients += [case.seed] * 2
-    shape = (-1, len(HEADS))
-    answers = Answers(np.reshape(truth, shape), np.reshape(probability, shape))
-    return Said(contours, answers, patients)
+    return [
+        judgement
+        for prepared in map(_prepared, cases)
+        for _, found in delineator.answers(prepared)
+        for judgement in judged(prepared, found)
+    ]
 
 
 def _prepared(case: SecondCase) -> StoredCase:
@@ -109,14 +95,6 @@ def _prepared(case: SecondCase) -> StoredCase:
         severity=[case.severity[position] for position in POSITIONS],
         lesions_readable=True,
     )
-
-
-def _probabilities(analyser: Analyser, case: SecondCase) -> list[float]:
-    try:
-        findings = analyser.analyse(case.t1, case.stir).findings
-    except NoJointSeen:
-        return [0.0] * len(POSITIONS)
-    return [finding.probability or 0.0 for finding in findings]
 
 
 def _contour_numbers(of: Summary) -> dict[str, Any]:
@@ -134,38 +112,6 @@ def _rounded(of: Estimate) -> list[float | str]:
     """The value and its interval, as JSON can hold them."""
     each = (of.value, of.low, of.high)
     return [round(one, 3) if np.isfinite(one) else "missed" for one in each]
-
-
-def _lesion_numbers(said: Said, thresholds: Sequence[float]) -> dict[str, Any]:
-    called = Answers(
-        said.answers.positive, (said.answers.probability >= np.array(thresholds)).astype(float)
-    )
-    numbers = {}
-    for lesion, heads in HEADS_OF_LESION.items():
-        truth, probability = said.answers.known(heads)
-        numbers[str(lesion)] = {
-            "AUC": [round(auc(truth, probability), 3), *_auc_interval(said, lesion)],
-            "balanced accuracy": round(balanced_accuracy(truth, called.known(heads)[1] > 0), 3),
-            "positive": int(truth.sum()),
-            "of": len(truth),
-        }
-    return numbers
-
-
-def _auc_interval(said: Said, lesion: Lesion, resamples: int = 400) -> list[float]:
-    """95 % interval of a bootstrap over patients."""
-    rng = np.random.default_rng(0)
-    patients = np.array(said.patients)
-    each = np.unique(patients)
-    heads = HEADS_OF_LESION[lesion]
-    found = []
-    for _ in range(resamples):
-        rows = np.concatenate([np.flatnonzero(patients == p) for p in rng.choice(each, len(each))])
-        drawn = Answers(said.answers.positive[rows], said.answers.probability[rows])
-        truth, probability = drawn.known(heads)
-        if truth.any() and not truth.all():
-            found.append(auc(truth, probability))
-    return [round(float(value), 3) for value in np.percentile(found, (2.5, 97.5))]
 
 
 def second_page(report: dict[str, Any]) -> str:
@@ -188,12 +134,19 @@ def second_page(report: dict[str, Any]) -> str:
             if name != "of"
         ),
         "",
-        "| lesion | AUC | 95 % interval | balanced accuracy | positive | of |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| lesion | AUC | 95 % interval | balanced accuracy | 95 % interval | positive | of |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         *(
-            f"| {lesion} | {one['AUC'][0]} | {one['AUC'][1]} to {one['AUC'][2]} | "
-            f"{one['balanced accuracy']} | {one['positive']} | {one['of']} |"
-            for lesion, one in report["lesions"].items()
+            f"| {lesion} | {one.get('auc', '–')} | {_interval(one, 'auc')} | "
+            f"{one.get('balanced_accuracy', '–')} | {_interval(one, 'balanced_accuracy')} | "
+            f"{one['positive']} | {one['places']} |"
+            for lesion in Lesion
+            for one in [report["lesions"][card_name(lesion)]]
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _interval(one: Mapping[str, Any], name: str) -> str:
+    low, high = one.get(f"{name}_interval", ("–", "–"))
+    return f"{low} to {high}"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models.findings import POSITIONS, Lesion, Position
 from trainer.phantom.case import PhantomOptions
 from trainer.phantom.lesions import sample_severity
-from trainer.phantom.readers import Reader
+from trainer.phantom.readers import Reader, Reading, read_by
 
 SEEDS_PER_PATIENT = 10
 READING_MISSING = 0.03
@@ -183,3 +183,23 @@ def read_sessions(
     within = weeks[:, None] <= np.array(trial.last_week_read)[None, :]
     shape = (len(weeks), len(trial.readers), len(trial.last_week_read))
     return np.asarray(within[:, None, :] & (rng.random(shape) >= READING_MISSING))
+
+
+def trial_reading(
+    trial: Trial,
+    weeks: NDArray[np.integer],
+    severity: NDArray[np.integer],
+    contrast: NDArray[np.float64],
+    seed: int,
+) -> Reading:
+    """What a trial's readers say of its joints; the same seed gives the same readings.
+
+    Parameters
+    ----------
+    weeks
+        Of the visit at which each joint is seen, ``(joints,)``.
+    severity, contrast
+        As for `trainer.phantom.readers.read_by`, visit by visit, right before left.
+    """
+    rng = np.random.default_rng([seed, trial.first_seed])
+    return read_by(severity, contrast, trial.readers, read_sessions(trial, weeks, rng), rng)

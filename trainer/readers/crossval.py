@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from models.findings import HEADS
 from trainer.experiment import ExperimentInvalid
 from trainer.metrics import best_threshold
-from trainer.phantom.readers import Reading, read_by
-from trainer.phantom.trials import Trial, read_sessions
+from trainer.phantom.readers import Reading
+from trainer.phantom.trials import Trial, trial_reading
 from trainer.readers.calibrate import HEADS_OF_LESION, fitted_calibration, log_odds
 from trainer.readers.heads import (
     Answer,
@@ -42,11 +42,21 @@ from trainer.readings import MISSING, node_labels
 
 @dataclass(frozen=True)
 class ReaderExperiment:
-    """One model of the readers, and how heads are taught with it."""
+    """One model of the readers, and how heads are taught with it.
+
+    Parameters
+    ----------
+    margin_mm
+        Bone kept around the joints' boxes; None for the encoder's own.
+    pretrained_encoder
+        False lets the heads see what an encoder makes of the images that has learnt nothing.
+    """
 
     name: str
     readers: ReaderPlan
     heads: HeadRules
+    margin_mm: float | None = None
+    pretrained_encoder: bool = True
 
 
 def read_reader_experiment(path: Path) -> ReaderExperiment:
@@ -95,9 +105,8 @@ class ReadTrial:
 
 def read_trial(trial: Trial, joints: TrialJoints, seed: int) -> ReadTrial:
     """Let a trial's readers read its joints; the same seed gives the same readings."""
-    rng = np.random.default_rng([seed, trial.first_seed])
-    covered = read_sessions(trial, joints.week, rng)
-    return ReadTrial(joints, read_by(joints.severity, joints.contrast, trial.readers, covered, rng))
+    reading = trial_reading(trial, joints.week, joints.severity, joints.contrast, seed)
+    return ReadTrial(joints, reading)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""What the lesion network is taught from: true labels, or what readers say.
+"""What the lesion network is taught from: labels, or what readers say.
 
 With readers, network and readers' matrices learn together; afterwards the matrices are laid
 aside. The one that leads to the consensus never changes the order of two joints, and calibration
@@ -57,21 +57,44 @@ def lesson_of(plan: Experiment, network: LesionResNet34, joints: tuple[JointSamp
     Raises
     ------
     ExperimentInvalid
-        If readers are wanted of cases that are no phantoms: those keep their consensus only.
+        If readers are wanted of a site's own cases that keep no readings, or the experiment asks
+        for a reader or session that nobody was.
     """
     if plan.readers is None:
         return Lesson(network, joints, lambda logits, taught, _: lesion_loss(logits, taught))
-    if not plan.cases.are_phantoms:
+    if plan.cases.are_phantoms:
+        readings = simulated_readings(joints, plan.seed)
+    else:
+        readings = kept_readings(joints)
+    of_whom, sessions = readings.values.shape[2:]
+    readers = readers_of(plan.readers, of_whom, sessions, PACE)
+    try:
+        targets = readers.targets(readings)
+    except ValueError as error:
         raise ExperimentInvalid(
-            f"{plan.name} has [readers], but its cases keep only the consensus of theirs; "
-            "leave [readers] out"
-        )
-    readers = readers_of(plan.readers, len(TRIAL.readers), len(TRIAL.last_week_read), PACE)
-    targets = readers.targets(simulated_readings(joints, plan.seed))
+            f"{plan.name} asks for readings that are not there: {error}"
+        ) from error
     taught = tuple(
         replace(joint, positive=target) for joint, target in zip(joints, targets, strict=True)
     )
     return Lesson(nn.ModuleList([network, readers]), taught, readers.loss)
+
+
+def kept_readings(joints: Sequence[JointSample]) -> Readings:
+    """What a site's readers said of its own joints; readers and sessions are those that there are.
+
+    Raises
+    ------
+    ExperimentInvalid
+        If a case keeps none.
+    """
+    values = [joint.readings for joint in joints if joint.readings is not None]
+    if not values or len(values) < len(joints):
+        raise ExperimentInvalid(
+            "an experiment with [readers] needs cases that keep what readers said; prepare them "
+            "anew with `python -m trainer import-cases`, or leave [readers] out"
+        )
+    return Readings(torch.stack(values).numpy())
 
 
 def simulated_readings(joints: Sequence[JointSample], seed: int) -> Readings:

@@ -72,7 +72,9 @@ def lesions_page(whole: Mapping[str, Any]) -> str:
         _own_table(whole, "truth"),
         "## Models of the readers",
         "Means over the lesions. The last columns are the chain less the other model, with its "
-        "interval: above 0 is better for AUC, below 0 for Brier score and calibration error.",
+        "interval: above 0 is better for AUC, below 0 for Brier score and calibration error. "
+        "*No margin* cuts the paper's literal boxes; the encoder stays the one that learnt with a "
+        "margin. *Untrained encoder* has the same shape and has learnt nothing.",
         *_comparisons(whole),
         "![Calibration](images/lesions_calibration.png)",
         "## Agreement: the model and the readers",

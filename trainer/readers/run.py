@@ -7,14 +7,16 @@ again.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
 from models.roi import RoiRules
-from models.weights import INTENDED_USE, Card, LoadedNetwork, load_network
+from models.weights import INTENDED_USE, Card, LoadedNetwork, build, load_network
 from trainer.experiment import RUNS_FOLDER
 from trainer.phantom.trials import TRIALS
 from trainer.readers.crossval import (
@@ -89,11 +91,34 @@ def readers(
     read = read_trials(encoder, runs / TRIALS_FOLDER, processes)
     _written_trials(read, docs)
     paths = sorted(experiments.glob("*.toml"))
-    compare(paths, read, encoder.card, runs / "readers" / _fingerprint(read), docs)
+
+    def seen_otherwise(experiment: ReaderExperiment) -> Mapping[str, ReadTrial]:
+        changed = encoder if experiment.pretrained_encoder else untrained(encoder)
+        folder = runs / TRIALS_FOLDER
+        return read_trials(changed, folder, processes, experiment.margin_mm)
+
+    home = runs / "readers" / _fingerprint(read)
+    compare(paths, read, encoder.card, home, docs, seen_otherwise)
+
+
+def untrained(encoder: LoadedNetwork) -> LoadedNetwork:
+    """An encoder of the same shape that has learnt nothing, always the same one."""
+    torch.manual_seed(SEED)
+    network = build(encoder.card.architecture)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv3d):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    card = replace(encoder.card, name="untrained", sha256="untrained")
+    return LoadedNetwork(network.eval().requires_grad_(False), card)
 
 
 def compare(
-    paths: Sequence[Path], read: Mapping[str, ReadTrial], encoder: Card, folder: Path, docs: Path
+    paths: Sequence[Path],
+    read: Mapping[str, ReadTrial],
+    encoder: Card,
+    folder: Path,
+    docs: Path,
+    seen_otherwise: Callable[[ReaderExperiment], Mapping[str, ReadTrial]] | None = None,
 ) -> None:
     """Run every experiment on trials that were read, and write down what came out.
 
@@ -108,15 +133,19 @@ def compare(
         Where folds are kept.
     docs
         Where the page, its numbers and its pictures go.
+    seen_otherwise
+        The same trials as experiments see them that change margin or encoder.
     """
     found: dict[str, Any] = {}
     less: dict[str, Any] = {}
     ours: dict[str, TrialAnswers] = {}
     for path in paths:
         experiment = read_reader_experiment(path)
-        results = _folds(experiment, path, read, folder)
-        mine = _answers(results, read)
-        found[experiment.name] = _evaluated(experiment, path, results, read, mine)
+        usual = experiment.margin_mm is None and experiment.pretrained_encoder
+        seen = read if usual or seen_otherwise is None else seen_otherwise(experiment)
+        results = _folds(experiment, path, seen, folder)
+        mine = _answers(results, seen)
+        found[experiment.name] = _evaluated(experiment, path, results, seen, mine)
         if experiment.name == OURS:
             ours = mine
         else:
@@ -136,13 +165,26 @@ def _less(
     }
 
 
-def read_trials(encoder: LoadedNetwork, folder: Path, processes: int) -> dict[str, ReadTrial]:
-    """All trials drawn, seen and read."""
+def read_trials(
+    encoder: LoadedNetwork, folder: Path, processes: int, margin_mm: float | None = None
+) -> dict[str, ReadTrial]:
+    """All trials drawn, seen and read.
+
+    Parameters
+    ----------
+    folder
+        Of all trials; squares of each size and margin have a folder of their own in it.
+    margin_mm
+        As in `ReaderExperiment`.
+    """
     rules = RoiRules(**encoder.card.settings["roi"])
+    if margin_mm is not None:
+        rules = replace(rules, margin_mm=margin_mm)
+    home = folder / f"{rules.size_px}px-{rules.margin_mm:g}mm"
     read = {}
     for name, trial in TRIALS.items():
-        draw_visits(trial, folder, rules, processes)
-        read[name] = read_trial(trial, seen_joints(trial, folder, encoder), SEED)
+        draw_visits(trial, home, rules, processes)
+        read[name] = read_trial(trial, seen_joints(trial, home, encoder), SEED)
     return read
 
 

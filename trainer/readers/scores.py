@@ -30,7 +30,7 @@ class Judged:
     probability
         ``(joints, places)``.
     called
-        Whether the folds' own threshold calls it present, same shape.
+        Whether the network's, or the folds', own threshold calls it present, same shape.
     label
         1, 0, or NaN where there is none, same shape.
     patient
@@ -65,17 +65,18 @@ def scores_of(judged: Judged) -> dict[str, float]:
         "present": int(truth.sum()),
         "auc": auc(truth, probability),
         "balanced_accuracy": balanced_accuracy(truth, at_half),
-        "sensitivity": _share(at_half[truth]),
-        "specificity": _share(~at_half[~truth]),
+        "sensitivity": share(at_half[truth]),
+        "specificity": share(~at_half[~truth]),
         "balanced_accuracy_own": balanced_accuracy(truth, called),
-        "sensitivity_own": _share(called[truth]),
-        "specificity_own": _share(~called[~truth]),
+        "sensitivity_own": share(called[truth]),
+        "specificity_own": share(~called[~truth]),
         "brier": float(np.square(probability - truth).mean()),
         "ece": calibration_error(truth, probability),
     }
 
 
-def _share(right: Bools) -> float:
+def share(right: Bools) -> float:
+    """Of those that are right; NaN where there is none."""
     return float(right.mean()) if len(right) else float("nan")
 
 
@@ -114,14 +115,15 @@ def resampled(patient: NDArray[np.int64], times: int, seed: int) -> Iterator[NDA
         yield np.concatenate([joints[number] for number in drawn])
 
 
-INTERVALS_OF = ("auc", "balanced_accuracy", "balanced_accuracy_own", "brier", "ece")
+COUNTS = ("places", "present")
 
 
 def intervals(judged: Judged, times: int, seed: int) -> dict[str, list[float]]:
-    """95 % intervals of the main scores."""
+    """95 % intervals of every score."""
     drawn = [scores_of(judged.of(joints)) for joints in resampled(judged.patient, times, seed)]
     found = {}
-    for name in INTERVALS_OF:
+    names = [name for name in scores_of(judged) if name not in COUNTS]
+    for name in names:
         values = np.array([one.get(name, np.nan) for one in drawn])
         if np.isfinite(values).any():
             found[name] = [float(v) for v in np.nanpercentile(values, (2.5, 97.5))]

@@ -1,0 +1,96 @@
+"""A score belongs to the patient: how images are sent, or a little noise, does not move it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.uid import ImplicitVRLittleEndian, RLELossless
+from scipy.ndimage import shift
+
+from models.analyser import Analyser
+from models.volume import Volume
+from sij_node.dicom.volumes import volume_from
+from tests.support.phantoms import STIR, T1, written
+from trainer.phantom.case import PhantomOptions, make_case
+
+
+@pytest.fixture(scope="module")
+def analyser():
+    return Analyser.load(Path("models/weights"), "cpu")
+
+
+@pytest.fixture(scope="module")
+def case():
+    return make_case(20000, PhantomOptions(slices=15, matrix=256, disease="advanced"))
+
+
+@pytest.fixture(scope="module")
+def scores(analyser, case):
+    return probabilities(analyser, case.t1, case.stir)
+
+
+def probabilities(analyser, t1, stir):
+    return np.array([one.probability for one in analyser.analyse(t1, stir).findings], float)
+
+
+SENT = {
+    "another maker": {"vendor": "philips"},
+    "Enhanced MR": {"enhanced": True},
+    "implicit VR": {"transfer_syntax": ImplicitVRLittleEndian},
+    "compressed": {"transfer_syntax": RLELossless},
+    "Enhanced MR, compressed": {"enhanced": True, "transfer_syntax": RLELossless},
+}
+
+
+@pytest.mark.parametrize("how", SENT.values(), ids=SENT)
+def test_no_way_of_sending_changes_a_score(analyser, case, scores, tmp_path, how):
+    study = written(case, tmp_path, **how)
+    rng = np.random.default_rng(1)
+    volumes = []
+    for number in (T1, STIR):
+        files = study.files_of(number)
+        shuffled = [files[at] for at in rng.permutation(len(files))]
+        volumes.append(volume_from([dcmread(file) for file in shuffled]).volume)
+
+    again = probabilities(analyser, *volumes)
+
+    np.testing.assert_allclose(again, scores, atol=2e-3)
+
+
+def changed(volume, change):
+    return Volume(change(volume.voxels).astype(np.float32), volume.affine)
+
+
+def test_a_little_noise_changes_scores_little(analyser, case, scores):
+    rng = np.random.default_rng(2)
+
+    def noisy(voxels):
+        return np.abs(voxels + rng.normal(0, 0.02 * np.quantile(voxels, 0.95), voxels.shape))
+
+    again = probabilities(analyser, changed(case.t1, noisy), changed(case.stir, noisy))
+
+    assert np.abs(again - scores).mean() < 0.03
+    assert np.abs(again - scores).max() < 0.25
+
+
+@pytest.mark.parametrize("pixels", [(3, -2), (0.4, 0.6)], ids=["whole pixels", "parts of a pixel"])
+def test_a_patient_who_lies_a_little_elsewhere_has_nearly_the_same_scores(
+    analyser, case, scores, pixels
+):
+    def moved(voxels):
+        return shift(voxels, (0, *pixels), order=1, mode="nearest")
+
+    again = probabilities(analyser, changed(case.t1, moved), changed(case.stir, moved))
+
+    assert np.abs(again - scores).mean() < 0.04
+    assert np.abs(again - scores).max() < 0.3
+
+
+def test_a_brighter_scan_has_the_same_scores(analyser, case, scores):
+    def brighter(voxels):
+        return 3.5 * voxels
+
+    again = probabilities(analyser, changed(case.t1, brighter), changed(case.stir, brighter))
+
+    np.testing.assert_allclose(again, scores, atol=2e-3)

@@ -1,0 +1,168 @@
+"""Lesion scores as the card has them: every number with its interval, set by set.
+
+Source: paper, "Results" (AUC, balanced accuracy, sensitivity and specificity on consensus labels);
+Brier score and expected calibration error beside them; intervals by drawing whole patients anew.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.findings import HEADS, Lesion, Side
+from models.reading import Definition
+from trainer.cascade import StudyAnswer
+from trainer.evaluation.answered import StudySet
+from trainer.metrics import Pointing, pointing_scores
+from trainer.phantom.trials import trial_reading
+from trainer.readers.calibrate import HEADS_OF_LESION
+from trainer.readers.scores import COUNTS, Floats, Judged, intervals, scores_of, share
+from trainer.readings import MISSING, kappa, node_labels
+
+RESAMPLES, SEED = 1000, 0
+READINGS_SEED = 1
+"""Of what the trials' readers say; the same as in the comparison of reader models."""
+
+CARD_NAMES = {
+    "auc": "auc",
+    "balanced_accuracy_own": "balanced_accuracy",
+    "sensitivity_own": "sensitivity",
+    "specificity_own": "specificity",
+    "balanced_accuracy": "balanced_accuracy_at_half",
+    "sensitivity": "sensitivity_at_half",
+    "specificity": "specificity_at_half",
+    "brier": "brier",
+    "ece": "ece",
+}
+"""Those of `scores_of`, and on the card: there the network's own thresholds need no word."""
+
+TRUTH, CONSENSUS = "what was drawn", "consensus of the readers"
+OF_TRUTH = "_truth"
+"""Ends the name of a trial that is held against what was drawn."""
+
+
+def card_name(lesion: Lesion) -> str:
+    """A lesion's key on the card, for instance ``fatty_lesion``."""
+    return lesion.name.lower()
+
+
+def card_scores(
+    labels: Floats, probability: Floats, patient: NDArray[np.int64], thresholds: Sequence[float]
+) -> dict[str, dict[str, Any]]:
+    """Every score of each lesion, and beside it its 95 % interval.
+
+    Parameters
+    ----------
+    labels
+        1, 0 or NaN where nothing is known, ``(joints, 14)``.
+    probability
+        Calibrated, same shape; NaN where a place was not evaluable counts as free of lesions.
+    patient
+        Whose joint each is, ``(joints,)``.
+    thresholds
+        14, as on the card.
+    """
+    said = np.nan_to_num(probability)
+    called = said >= np.array(thresholds)
+    return {
+        card_name(lesion): _scores(
+            Judged(said[:, heads], called[:, heads], labels[:, heads], patient),
+            int((np.isnan(probability[:, heads]) & ~np.isnan(labels[:, heads])).sum()),
+        )
+        for lesion, heads in HEADS_OF_LESION.items()
+    }
+
+
+def _scores(judged: Judged, not_evaluable: int) -> dict[str, Any]:
+    found = scores_of(judged)
+    places, present = (int(found[name]) for name in COUNTS)
+    scores: dict[str, Any] = {
+        "patients": len(np.unique(judged.patient)),
+        "places": places,
+        "positive": present,
+        "not_evaluable": not_evaluable,
+    }
+    if not places:
+        return scores
+    likely = intervals(judged, RESAMPLES, SEED)
+    for name, written in CARD_NAMES.items():
+        if np.isfinite(found[name]):
+            scores[written] = _rounded(found[name])
+            scores[f"{written}_interval"] = [_rounded(one) for one in likely[name]]
+    return scores
+
+
+def _rounded(value: float) -> float | str:
+    """As JSON can hold it."""
+    return "beyond: too many were missed" if math.isinf(value) else round(value, 4)
+
+
+def set_scores(
+    asked: StudySet, said: Sequence[StudyAnswer], thresholds: Sequence[float]
+) -> dict[str, dict[str, Any]]:
+    """What the card says of a set of phantoms, by name; a trial has an entry for either label."""
+    patient = np.repeat([study.patient for study in asked.studies], len(Side))
+    probability = _by_joint([one.probability for one in said])
+    grades = _by_joint([one.severity for one in said])
+    shared = {"patients": asked.patients, "studies": len(said)}
+
+    def entry(labels: Floats, kind: str) -> dict[str, Any]:
+        return {"labels": kind} | shared | card_scores(labels, probability, patient, thresholds)
+
+    truth = entry((grades >= 1).astype(float), TRUTH) | {
+        name: of
+        for name, of in {
+            "pointed_at": pointed_at([p for one in said for p in one.pointings]),
+            "definitions": definition_scores([one.definitions for one in said]),
+        }.items()
+        if of
+    }
+    if asked.trial is None:
+        return {asked.name: truth}
+    week = np.repeat([study.week for study in asked.studies], len(Side))
+    contrast = _by_joint([one.contrast for one in said])
+    reading = trial_reading(asked.trial, week, grades, contrast, READINGS_SEED)
+    agreed = node_labels(reading.readings)[..., 0]
+    consensus = np.where(agreed == MISSING, np.nan, agreed.astype(float))
+    return {asked.name: entry(consensus, CONSENSUS), asked.name + OF_TRUTH: truth}
+
+
+def _by_joint(of_studies: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """``(28,)`` of each study to ``(joints, 14)``, right before left."""
+    return np.reshape(of_studies, (-1, len(HEADS)))
+
+
+def pointed_at(pointings: Sequence[Pointing]) -> Mapping[str, Mapping[str, float | str]]:
+    """How well the lesions that were found were pointed at, as the card has it."""
+    return {
+        name.replace(" ", "_"): {key: _rounded(value) for key, value in found.items()}
+        for name, found in pointing_scores(pointings).items()
+    }
+
+
+def definition_scores(
+    of_studies: Sequence[Mapping[Definition, tuple[bool, bool]]],
+) -> Mapping[str, Mapping[str, float | str]]:
+    """How well published definitions are met by the slices that the network sees, as on the card.
+
+    Parameters
+    ----------
+    of_studies
+        Whether each is met as the network sees it, and as it was drawn.
+    """
+    found = {}
+    for one in Definition:
+        pairs = np.array([study[one] for study in of_studies if one in study], np.int8)
+        if not len(pairs):
+            continue
+        said, true = pairs.T
+        scores = {
+            "sensitivity": share(said[true == 1] == 1),
+            "specificity": share(said[true == 0] == 0),
+            "kappa": kappa(said, true),
+        }
+        known = {name: _rounded(value) for name, value in scores.items() if np.isfinite(value)}
+        found[one.name.lower()] = {"studies": len(pairs), "met": int(true.sum())} | known
+    return found
