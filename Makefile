@@ -1,8 +1,12 @@
 # Two commands do everything: `make demo` and `make test`. Both set up what they need.
 .DELETE_ON_ERROR:
+# Packages for Python and servers are fetched at the same time.
+MAKEFLAGS += --jobs=2
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
+# Whole files, and those first that wait for servers; three, for most of the time one of them waits.
+SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check unit integration acceptance bench pictures servers clean
 
@@ -14,8 +18,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)        ## a phantom study goes in, findings come back
 	$(BIN)/python -m deploy.demo
 
-test: check servers   ## every check and every test
-	$(BIN)/pytest
+test: check servers   ## every check and every test, files of tests side by side
+	$(BIN)/pytest $(SIDE_BY_SIDE)
 
 check: $(READY)       ## style, types and import contracts; no test
 	$(BIN)/ruff check

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the real peers that tests and benchmarks run against: Orthanc, DCMTK, dicom3tools,
-# poppler, Prometheus and PostgreSQL. Installs nothing that is there already, and starts no service.
+# poppler, Prometheus, PostgreSQL, and systemd-nspawn, in which a systemd of its own runs the units.
+# Installs nothing that is there already, and starts no service.
 set -eu
 
 packages=""
@@ -17,6 +18,8 @@ want dcmtk dcmdump # pynetdicom has a storescp of its own
 want dicom3tools dciodvfy
 want poppler-utils pdftotext
 want prometheus prometheus
+want sqlite3 sqlite3
+want systemd-container systemd-nspawn
 want postgresql-15 /usr/lib/postgresql/15/bin/postgres initdb
 [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || packages="$packages orthanc-dicomweb"
 [ -n "$packages" ] || exit 0

@@ -98,16 +98,25 @@ def prefer_programs_of_the_system() -> None:
     os.environ["PATH"] = os.pathsep.join([*others, "/usr/sbin", own])
 
 
+_untried = random.sample(range(20_000, 32_000), 12_000)
+
+
+def keep_to_share(number: int, shares: int) -> None:
+    """Give out free ports of one share only, so that programs side by side never meet at one."""
+    _untried[:] = [port for port in _untried if port % shares == number]
+
+
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on.
+    """A TCP port on loopback that nobody listens on, and that was not given out before.
 
     It lies below those that the system gives to outgoing connections (from 32768), of which one
     could take it before the program that it is meant for does.
     """
     while True:
+        port = _untried.pop()
         with socket.socket() as probe:
             try:
-                probe.bind((LOOPBACK, random.randrange(20_000, 32_000)))  # noqa: S311
+                probe.bind((LOOPBACK, port))
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
+        return port

@@ -21,24 +21,13 @@ from models.calibration import Calibration
 from models.contour_maps import contour_maps
 from models.contour_unet import ContourUNet
 from models.delineation import Contour, Delineation
+from models.doubts import ImageQuality
 from models.evidence import SequenceFeatures, SquarePoint, head_evidence, seen_best
 from models.findings import HEADS, POSITIONS, Finding, Position, Sequence, Side, Sight
-from models.image_quality import (
-    ImageQuality,
-    Reference,
-    image_quality,
-    reference_from,
-    whole_joint,
-)
+from models.image_quality import Reference, image_quality, reference_from, whole_joint
 from models.lesion_resnet34 import WHOLE_ZONE, BasicBlock, LesionResNet34, zone_of_head
-from models.preprocess import (
-    SquareFrame,
-    canonical,
-    carried,
-    frame_of,
-    network_slices,
-    normalised,
-)
+from models.orientation import canonical, carried
+from models.preprocess import SquareFrame, frame_of, network_slices, normalised
 from models.presence import of_both_sequences, slice_places
 from models.regions import joint_zones, region_label_map
 from models.roi import (

@@ -4,23 +4,47 @@ A mirrored slice is the slice of a mirrored patient: right and left change place
 columns turn round. The mean of both answers errs less than either.
 """
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Sequence
 
-from models.contour_unet import FIELD_COLUMN, SIDES
+import torch
+from torch import Tensor
+
+from models.contour_unet import FIELD_COLUMN, SIDES, ContourUNet
+
+
+def with_neighbours(images: Tensor, offsets: Sequence[int]) -> Tensor:
+    """Every slice of a volume with the slices around it.
+
+    Parameters
+    ----------
+    images
+        All slices of one volume in order, ``(slices, 1, size, size)``.
+    offsets
+        As `ContourArchitecture.slice_offsets` gives them.
+
+    Returns
+    -------
+    Tensor
+        ``(slices, offsets, size, size)``; zero where the volume ends.
+    """
+    count, reach = len(images), max(offsets)
+    padding = images.new_zeros(reach, *images.shape[1:])
+    padded = torch.cat([padding, images, padding])
+    return torch.cat([padded[reach + offset :][:count] for offset in offsets], dim=1)
 
 
 def contour_maps(
-    network: nn.Module, images: Tensor, mirrored: bool, slices_at_once: int = 8
+    network: ContourUNet, images: Tensor, mirrored: bool, slices_at_once: int = 8
 ) -> Tensor:
-    """Maps of every slice.
+    """Maps of every slice of a volume.
 
     Parameters
     ----------
     network
         A contour network in evaluation mode.
     images
-        As `models.preprocess.network_slices` gives them, ``(slices, 1, size, size)``.
+        All slices of one volume in order, as `models.preprocess.network_slices` gives them,
+        ``(slices, 1, size, size)``.
     mirrored
         Whether the mirrored slices are seen as well, which doubles the time.
     slices_at_once
@@ -34,7 +58,8 @@ def contour_maps(
     place = next(network.parameters()).device
     seen = []
     with torch.inference_mode():
-        for stack in torch.split(images, slices_at_once):
+        seen_together = with_neighbours(images, network.architecture.slice_offsets)
+        for stack in torch.split(seen_together, slices_at_once):
             there = stack.to(place, memory_format=torch.channels_last)
             maps = network(there).float()
             if mirrored:

@@ -1,10 +1,11 @@
 """The contour network: where each joint begins, where it ends, and the way between them.
 
-A 2D U-Net reads one slice and answers, for each of the two joints, with a heatmap of the
-superior end (source), a heatmap of the inferior end (sink) and a field of unit vectors that
-leads from one to the other.
+A 2D U-Net reads one slice, and the slices before and behind it for comparison, and answers, for
+each of the two joints, with a heatmap of the superior end (source), a heatmap of the inferior end
+(sink) and a field of unit vectors that leads from one to the other.
 
-Source: paper, "Delineating the sacroiliac joints" (one network, eight output channels).
+Source: paper, "Delineating the sacroiliac joints" (one network, eight output channels); the
+neighbours are ours.
 """
 
 from dataclasses import dataclass
@@ -40,16 +41,26 @@ class ContourArchitecture:
         unfolded after the last, which loses no pixel. 1 is the plain U-Net.
     channels_per_joint
         4 for source, sink and field; 21 for the baseline's landmarks.
+    neighbours
+        Slices on either side that are seen with each slice; 0 is the paper's.
     """
 
     width: int = 16
     levels: int = 5
     fold: int = 2
     channels_per_joint: int = CHANNELS_PER_JOINT
+    neighbours: int = 0
 
     def __post_init__(self) -> None:
         if min(self.width, self.levels, self.fold, self.channels_per_joint) < 1:
             raise ValueError(f"width, levels, fold and channels must be 1 or more, got {self}")
+        if self.neighbours < 0:
+            raise ValueError(f"neighbours must be 0 or more, got {self}")
+
+    @property
+    def slice_offsets(self) -> tuple[int, ...]:
+        """The slices that are seen at once: the one that is meant, then those around it."""
+        return (0, *(side * far for far in range(1, self.neighbours + 1) for side in (-1, 1)))
 
 
 def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
@@ -78,7 +89,7 @@ class ContourUNet(nn.Module):
         widths = [architecture.width * 2**level for level in range(architecture.levels)]
         folded = architecture.fold**2
         outputs = architecture.channels_per_joint * len(SIDES) * folded
-        inputs = [folded, *widths[:-1]]
+        inputs = [len(architecture.slice_offsets) * folded, *widths[:-1]]
         self.down = nn.ModuleList(map(_double_convolution, inputs, widths))
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(below, here, 2, 2) for here, below in pairwise(widths)
@@ -97,8 +108,8 @@ class ContourUNet(nn.Module):
         Parameters
         ----------
         images
-            ``(batch, 1, size, size)``; the size must be a multiple of
-            ``fold · 2^(levels - 1)``.
+            ``(batch, slices seen, size, size)``, as `models.contour_maps.with_neighbours` gives
+            them; the size must be a multiple of ``fold · 2^(levels - 1)``.
 
         Returns
         -------

@@ -1,11 +1,9 @@
 """What is done to the images before a network sees them, and how to find the way back.
 
-A volume is first brought into one canonical orientation (columns run to the patient's left,
-rows to the feet, slices from front to back), so that left and right are always the patient's.
-Each slice is then zero-padded to a square, resampled to 224 × 224 and scaled by percentiles of
-the whole volume.
+Each slice of a volume in its canonical orientation is zero-padded to a square, resampled to
+224 × 224 and scaled by percentiles of the whole volume.
 
-Source: paper, "Implementation details"; LPS axes from DICOM PS3.3 C.7.6.2.1.1.
+Source: paper, "Implementation details".
 """
 
 from dataclasses import dataclass
@@ -15,7 +13,6 @@ import torch
 import torch.nn.functional as nnf
 from numpy.typing import NDArray
 
-from models.delineation import Contour, Delineation
 from models.volume import Volume
 
 PREPROCESSING_VERSION = 1
@@ -27,65 +24,6 @@ NETWORK_PX = 224
 DARK_PERCENTILE, BRIGHT_PERCENTILE = 1.0, 99.0
 BRIGHTEST = 2.0
 """Values above twice the bright percentile (vessels, coil flare) are cut."""
-
-_CLEAR_OF_ROUNDING = 1e-9
-
-
-def canonical(volume: Volume) -> Volume:
-    """The same voxels, reordered into the canonical orientation.
-
-    Parameters
-    ----------
-    volume
-        Slices in any in-plane orientation and either order; the first axis must be the slices.
-
-    Returns
-    -------
-    Volume
-        Columns run to the patient's left (+x), rows to the feet (-z) and slices from front to
-        back (+y), each as nearly as the grid allows; nothing is resampled. The affine maps every
-        voxel to where it was before.
-    """
-    row, column = volume.affine[:3, 1], volume.affine[:3, 2]
-    upright = abs(column[0]) / np.linalg.norm(column) + abs(row[2]) / np.linalg.norm(row)
-    lying = abs(row[0]) / np.linalg.norm(row) + abs(column[2]) / np.linalg.norm(column)
-    if lying > upright + _CLEAR_OF_ROUNDING:
-        volume = Volume(volume.voxels.transpose(0, 2, 1), volume.affine[:, [0, 2, 1, 3]])
-    x, y, z = volume.affine[:3, :3]
-    against = (y[0] < 0, z[1] > 0, x[2] < 0)
-    return _flipped(volume, tuple(axis for axis in range(3) if against[axis]))
-
-
-def _flipped(volume: Volume, axes: tuple[int, ...]) -> Volume:
-    affine = volume.affine.copy()
-    for axis in axes:
-        affine[:, 3] += affine[:, axis] * (volume.voxels.shape[axis] - 1)
-        affine[:, axis] *= -1
-    return Volume(np.ascontiguousarray(np.flip(volume.voxels, axes)), affine)
-
-
-def carried(delineation: Delineation, origin: Volume, target: Volume) -> Delineation:
-    """A delineation drawn on one ordering of a volume, in the indices of another.
-
-    Parameters
-    ----------
-    delineation
-        In the indices of `origin`.
-    origin, target
-        The same voxels in two orders, such as a volume and its canonical form.
-
-    Returns
-    -------
-    Delineation
-        In the indices of `target`; every point stays where it was in the patient.
-    """
-    return Delineation(tuple(_carried_contour(c, origin, target) for c in delineation.contours))
-
-
-def _carried_contour(contour: Contour, origin: Volume, target: Volume) -> Contour:
-    slices = np.full((len(contour.points), 1), float(contour.slice_index))
-    at = target.to_indices(origin.to_patient(np.hstack([slices, contour.points])))
-    return Contour(round(float(at[0, 0])), contour.side, at[:, 1:], contour.quality)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from itertools import groupby, product
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.contour_unet import CHANNELS_PER_JOINT, FIELD_COLUMN, FIELD_ROW, SIDES, SINK, SOURCE
 from models.ends import clear_peaks
@@ -152,7 +153,7 @@ def contours_from_maps(
         return ()
     routes = _routes(joints, present, rules)
     paths = walk(
-        joints,
+        torch.from_numpy(joints),
         np.array([route.joint for route in routes], dtype=np.intp),
         np.array([route.source for route in routes]).reshape(-1, 2),
         np.array([route.sink for route in routes]).reshape(-1, 2),
@@ -262,14 +263,15 @@ def disagreement(field: Maps, lines: Points) -> NDArray[np.float64]:
 
 
 def walk(
-    joints: Maps, which: NDArray[np.intp], sources: Points, sinks: Points, rules: WalkRules
+    joints: Tensor, which: NDArray[np.intp], sources: Points, sinks: Points, rules: WalkRules
 ) -> list[Points | None]:
-    """Follow the field from every source until its sink is near.
+    """Follow the field from every source until its sink is near, all at once.
 
     Parameters
     ----------
     joints
-        ``(joints, 4, size, size)``.
+        ``(joints, 4, size, size)``, of any slices, sides and studies, on the CPU or a GPU, which
+        is where the walk is computed.
     which
         The joint of each walk, ``(n,)``.
     sources, sinks
@@ -283,56 +285,57 @@ def walk(
     """
     if not len(which):
         return []
-    budget = np.linalg.norm(sinks - sources, axis=1) * rules.detour + 20
-    steps = int(np.ceil(budget.max() / rules.step_px))
-    place, arrived_at = sources.copy(), np.full(len(which), -1)
-    track = np.empty((steps + 1, *sources.shape))
+    walker, place, goal = (
+        torch.as_tensor(one, device=joints.device) for one in (which, sources, sinks)
+    )
+    budget = (goal - place).norm(dim=1) * rules.detour + 20
+    arrived_at = torch.full_like(walker, _UNDER_WAY)
     read = _read_between if rules.between_pixels else _read_nearest
-    for step in range(steps + 1):
-        track[step] = place
-        heading, heat = read(joints, which, place)
-        left_px = np.linalg.norm(place - sinks, axis=1)
+    track = []
+    for step in range(int(np.ceil(float(budget.max()) / rules.step_px)) + 1):
+        track.append(place)
+        heading, heat = read(joints, walker, place)
+        left_px = (place - goal).norm(dim=1)
         warm = (heat >= rules.arrival_heat) & (left_px <= 3 * rules.arrival_px)
-        on_time = step * rules.step_px <= budget
-        arrived_at[(arrived_at < 0) & ((left_px <= rules.arrival_px) | warm) & on_time] = step
-        if (arrived_at >= 0).all():
+        there = ((left_px <= rules.arrival_px) | warm) & (step * rules.step_px <= budget)
+        arrived_at = torch.where((arrived_at == _UNDER_WAY) & there, step, arrived_at)
+        if step % _LOOK_EVERY == 0 and bool((arrived_at != _UNDER_WAY).all()):
             break
-        length = np.linalg.norm(heading, axis=1, keepdims=True)
-        place = place + rules.step_px * heading / np.maximum(length, 1e-6)
+        place = place + rules.step_px * heading / heading.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    tracks = torch.stack(track, dim=1).cpu().numpy()
     return [
-        np.vstack([track[: last + 1, n], sinks[n]]) if last >= 0 else None
-        for n, last in enumerate(arrived_at)
+        None if last == _UNDER_WAY else np.vstack([path[: last + 1], sink])
+        for path, last, sink in zip(tracks, arrived_at.tolist(), sinks, strict=True)
     ]
 
 
-_READ = np.array([FIELD_ROW, FIELD_COLUMN, SINK])
+_UNDER_WAY = -1
+_LOOK_EVERY = 8
+"""Steps between two looks at whether all have arrived: each look makes a GPU wait."""
+
+_READ = torch.tensor([FIELD_ROW, FIELD_COLUMN, SINK])
 
 
-def _read_between(
-    joints: Maps, which: NDArray[np.intp], places: Points
-) -> tuple[Points, NDArray[np.float64]]:
+def _read_between(joints: Tensor, walker: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """Field and sink heat at each place, bilinear; the border continues outwards."""
     size = joints.shape[-1]
-    inside = np.clip(places, 0, size - 1)
-    low = np.minimum(inside.astype(np.intp), size - 2)
-    share = inside - low
-    (row, column), (down, right) = low.T[..., None], share.T[..., None]
-    one = which[:, None]
+    inside = places.clamp(0, size - 1)
+    low = inside.long().clamp(max=size - 2)
+    (row, column), (down, right) = low.T[..., None], (inside - low).T[..., None]
+    one, read = walker[:, None], _READ.to(joints.device)
     value = (
-        joints[one, _READ, row, column] * (1 - down) * (1 - right)
-        + joints[one, _READ, row + 1, column] * down * (1 - right)
-        + joints[one, _READ, row, column + 1] * (1 - down) * right
-        + joints[one, _READ, row + 1, column + 1] * down * right
+        joints[one, read, row, column] * (1 - down) * (1 - right)
+        + joints[one, read, row + 1, column] * down * (1 - right)
+        + joints[one, read, row, column + 1] * (1 - down) * right
+        + joints[one, read, row + 1, column + 1] * down * right
     )
     return value[:, :2], value[:, 2]
 
 
-def _read_nearest(
-    joints: Maps, which: NDArray[np.intp], places: Points
-) -> tuple[Points, NDArray[np.float64]]:
+def _read_nearest(joints: Tensor, walker: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """Field and sink heat of the pixel that is nearest to each place."""
-    row, column = np.clip(np.rint(places), 0, joints.shape[-1] - 1).astype(np.intp).T[..., None]
-    value = joints[which[:, None], _READ, row, column].astype(np.float64)
+    row, column = places.round().clamp(0, joints.shape[-1] - 1).long().T[..., None]
+    value = joints[walker[:, None], _READ.to(joints.device), row, column].double()
     return value[:, :2], value[:, 2]
 
 
@@ -342,10 +345,10 @@ def evenly_spaced(line: Points, count: int) -> Points:
     Parameters
     ----------
     line
-        ``(n, 2)``, n ≥ 1.
+        ``(n, 2)`` or ``(n, 3)``, n ≥ 1.
     count
         Points wanted, 2 or more.
     """
     lengths = np.r_[0, np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))]
     wanted = np.linspace(0, lengths[-1], count)
-    return np.stack([np.interp(wanted, lengths, line[:, axis]) for axis in (0, 1)], axis=1)
+    return np.stack([np.interp(wanted, lengths, along) for along in line.T], axis=1)

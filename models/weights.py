@@ -20,6 +20,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from models.contour_maps import with_neighbours
 from models.contour_unet import ContourArchitecture, ContourUNet
 from models.findings import HEADS
 from models.lesion_resnet34 import LesionArchitecture, LesionResNet34, Pooling
@@ -245,7 +246,8 @@ def known_answer(
     waves = _waves().to(device or "cpu")
     with torch.inference_mode():
         if isinstance(network, ContourUNet):
-            maps = network(waves.unsqueeze(1)).float().cpu()
+            slices = with_neighbours(waves.unsqueeze(1), network.architecture.slice_offsets)
+            maps = network(slices).float().cpu()
             means, spreads = maps.mean(dim=(0, 2, 3)), maps.std(dim=(0, 2, 3))
             named = {f"channel {n} mean": float(value) for n, value in enumerate(means)}
             return named | {f"channel {n} spread": float(v) for n, v in enumerate(spreads)}

@@ -5,6 +5,7 @@ Exit status: 0 done, 2 wrong usage, 65 to 78 as in `sij_node.errors`.
 
 import getpass
 import json
+import os
 import signal
 import sys
 import threading
@@ -31,6 +32,7 @@ from sij_node.doctor.judging import Line, exit_code
 from sij_node.errors import ConfigurationInvalid, DestinationUnavailable, NodeError
 from sij_node.jobs import Job, State
 from sij_node.logs import configure_logging
+from sij_node.network.folder import contents_of
 from sij_node.teaching import teaching_case
 
 if TYPE_CHECKING:
@@ -50,7 +52,10 @@ app.add_typer(destinations_app, name="destinations")
 users_app = typer.Typer(no_args_is_help=True, help="Who may use the page and the API.")
 app.add_typer(users_app, name="users")
 
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
+ConfigFile = Annotated[
+    Path,
+    typer.Option("--config", "-c", envvar="SIJ_NODE_CONFIG", help="The configuration file."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts: JSON instead of a table.")]
 Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]
 UserName = Annotated[str, typer.Argument(help="The user's name.")]
@@ -120,14 +125,19 @@ def send(
     """Send files by C-STORE, for trying things out."""
     failures = 0
     console = Console()
-    for sent in node.send_folder(folder, to, called, calling):
+    contents = contents_of(folder)
+    for file in contents.left_out:
+        console.print(f"{file.name}: left out, it is not a DICOM file")
+    for sent in node.send_contents(contents, to, called, calling):
         if not sent.acknowledged:
             failures += 1
             console.print(
                 f"{sent.sop_instance_uid}: {sent.note or 'refused'} ({_status(sent.status)})"
             )
     if failures:
-        raise DestinationUnavailable(f"{failures} objects were not accepted by {called} at {to}.")
+        raise DestinationUnavailable(
+            f"{failures} of {len(contents.objects)} objects were not accepted by {called} at {to}."
+        )
 
 
 @app.command("teaching-case")
@@ -233,7 +243,7 @@ def pictures(
 
 
 def _write_results(config: Path, study: str, out: Path, profile: str, *, as_pictures: bool) -> None:
-    who = getpass.getuser()
+    who = _asking()
     for file in node.write_results(
         _started(config), study, out, profile, who, as_pictures=as_pictures
     ):
@@ -485,14 +495,14 @@ def add_user(
 ) -> None:
     """Add somebody; prints the link by which they set a password."""
     with _access(config) as access:
-        _print_invitation(config, access.add(name, role, getpass.getuser()))
+        _print_invitation(config, access.add(name, role, _asking()))
 
 
 @users_app.command("reset")
 def reset_user(name: UserName, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Print a new link by which somebody sets a password; the old one holds until then."""
     with _access(config) as access:
-        _print_invitation(config, access.invite_again(name, getpass.getuser()))
+        _print_invitation(config, access.invite_again(name, _asking()))
 
 
 @users_app.command("list")
@@ -518,21 +528,26 @@ def change_role(
 ) -> None:
     """Give somebody another role."""
     with _access(config) as access:
-        access.set_role(name, role, getpass.getuser())
+        access.set_role(name, role, _asking())
 
 
 @users_app.command("disable")
 def disable_user(name: UserName, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Shut somebody out at once; sessions and tokens end."""
     with _access(config) as access:
-        access.disable(name, getpass.getuser())
+        access.disable(name, _asking())
 
 
 @users_app.command("enable")
 def enable_user(name: UserName, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Let somebody in again."""
     with _access(config) as access:
-        access.enable(name, getpass.getuser())
+        access.enable(name, _asking())
+
+
+def _asking() -> str:
+    """The name of who calls this command, also where sudo has it run as the node's user."""
+    return os.environ.get("SUDO_USER") or getpass.getuser()
 
 
 def _access(config: Path) -> AbstractContextManager[Access]:
@@ -554,7 +569,7 @@ def _act(config: Path, action: Callable[[Admin], Job]) -> None:
 def _admin(config: Path) -> Iterator[Admin]:
     settings = load_config(config)
     with node.open_store(settings) as store:
-        yield Admin.of(settings, store.table, getpass.getuser())
+        yield Admin.of(settings, store.table, _asking())
 
 
 def _started(config: Path) -> Config:

@@ -249,7 +249,8 @@ def _listener(seen: Sequence[Sighting], limits: HealthConfig) -> Condition:
             Part.LISTENER, Verdict.OK, f"The listener runs on {lively[0].process.host}."
         )
     if not seen:
-        words, advice = "No listener runs.", "Start it: `sij-node run`, or `sij-node listen`."
+        words = "No listener runs."
+        advice = "Start it: `systemctl start sij-node-listener`, or `sij-node run` without systemd."
     else:
         words, advice = _silence(seen[0])
     return Condition(Part.LISTENER, Verdict.FAILED, words, advice)
@@ -271,7 +272,7 @@ def _lively_workers(lively: Sequence[Process]) -> Condition:
             Part.WORKERS,
             Verdict.FAILED,
             "No worker runs. Studies are received, but not analysed.",
-            "Start one: `sij-node run`, or `sij-node work`. "
+            "Start one: `systemctl start sij-node-worker@1`, or `sij-node work` without systemd. "
             "If it ends at once, the last line of its log says why.",
         )
     if len({one.weights_sha256 for one in lively} - {""}) > 1:

@@ -91,6 +91,7 @@ def _silence_libraries() -> None:
     logging.getLogger().handlers[:] = [logging.NullHandler()]
     logging.lastResort = None
     warnings.simplefilter("ignore")
+    logging.captureWarnings(True)  # some libraries have theirs shown whatever is ignored
 
 
 def _locate_errors(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

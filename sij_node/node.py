@@ -37,7 +37,7 @@ from sij_node.errors import (
 from sij_node.health import Process, Role, Verdict
 from sij_node.jobs import RetryPolicy, State
 from sij_node.network.calling import Caller
-from sij_node.network.folder import contents_of
+from sij_node.network.folder import FolderContents
 from sij_node.network.listener import Listener
 from sij_node.network.reception import Reception
 from sij_node.network.sender import Sender, Sent
@@ -553,8 +553,10 @@ def tell_trial(config: Config) -> tuple[str, ...]:
     return tuple(channel.name for channel in channels)
 
 
-def send_folder(folder: Path, receiver: str, called: str, calling: str) -> Iterator[Sent]:
-    """Send every DICOM file below a folder to a storage SCP.
+def send_contents(
+    contents: FolderContents, receiver: str, called: str, calling: str
+) -> Iterator[Sent]:
+    """Send the DICOM files of a folder to a storage SCP.
 
     Raises
     ------
@@ -565,10 +567,7 @@ def send_folder(folder: Path, receiver: str, called: str, calling: str) -> Itera
     host, _, port = receiver.rpartition(":")
     if not host or not port.isdigit():
         raise ConfigurationInvalid(f"--to {receiver} is not HOST:PORT.")
-    contents = contents_of(folder)
     if not contents.objects:
-        raise ConfigurationInvalid(f"{folder} holds no DICOM file.")
-    for file in contents.left_out:
-        yield Sent(file.name, None, "left out: not a DICOM file")
+        raise ConfigurationInvalid("There is no DICOM file to send.")
     peer = PeerConfig(ae_title=called, networks=("127.0.0.1",), host=host, port=int(port))
     yield from Sender(calling, DeliveryConfig()).send(peer, contents.objects)

@@ -1,5 +1,23 @@
-"""For all tests: the programs they start are the system's."""
+"""For all tests: the programs they start are the system's; those side by side do not meet.
 
-from deploy.trial import prefer_programs_of_the_system
+Several workers share the processors. Threads of the networks would only wait for each other there,
+so these and all programs that are started compute with one, which torch has to be told before it
+is imported.
+"""
 
+import os
+
+from deploy.trial import keep_to_share, prefer_programs_of_the_system
+
+SHARES = 8
+"""More workers than this are not to be expected."""
+
+
+def number_of_worker() -> int:
+    """0, 1 and so on in a worker of pytest-xdist, 0 without."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+keep_to_share(number_of_worker() % SHARES, SHARES)
 prefer_programs_of_the_system()

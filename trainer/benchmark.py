@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.analyser import Analyser
 from models.contour_maps import contour_maps
-from models.preprocess import canonical, network_slices
+from models.orientation import canonical
+from models.preprocess import network_slices
 from models.walk import contours_from_maps
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
 

@@ -18,14 +18,8 @@ from numpy.typing import NDArray
 from models.contour_unet import SIDES
 from models.delineation import Contour, Delineation
 from models.findings import POSITIONS, Side
-from models.preprocess import (
-    NETWORK_PX,
-    canonical,
-    carried,
-    frame_of,
-    network_slices,
-    normalised,
-)
+from models.orientation import canonical, carried
+from models.preprocess import NETWORK_PX, frame_of, network_slices, normalised
 from models.presence import slice_places
 from models.regions import joint_zones, region_label_map
 from models.roi import RoiRules, Sighting, cut, joint_boxes
@@ -92,6 +86,11 @@ class StoredCase:
     def network_images(self) -> torch.Tensor:
         """Every slice as the contour network sees it, float32, ``(slices, 1, 224, 224)``."""
         return torch.from_numpy(self.images).unsqueeze(1).float() / GREY_PER_UNIT
+
+    @property
+    def parts(self) -> tuple[slice, slice]:
+        """Which slices are T1 and which STIR."""
+        return slice(0, self.stir_from), slice(self.stir_from, len(self.images))
 
 
 def stored_case(case: PhantomCase, rules: RoiRules) -> StoredCase:

@@ -5,22 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.analyser import walk_rules
 from models.contour_unet import CHANNELS_PER_JOINT, SIDES, ContourArchitecture, ContourUNet
-from models.weights import load_network
 from trainer.augment import BEYOND, PAPER, Movement
 from trainer.baseline import LANDMARKS, landmark_loss
+from trainer.cases import read_case
 from trainer.contour_training import (
     batches,
     best_presence_threshold,
     contour_loss,
-    read_slices,
+    slice_stock,
     targets,
 )
 from trainer.experiment import Augmentation, Experiment, ExperimentInvalid
 from trainer.fit import fit
+from trainer.start import continue_from
 from trainer.team import Team, source_of_chance
 
 WIDE = Movement(translation=0.2, scale=0.3, rotation_deg=20.0, bending_px=4.0)
@@ -49,7 +50,8 @@ def trained_contour(plan: Experiment, runs: Path, team: Team) -> tuple[ContourUN
     if not isinstance(plan.architecture, ContourArchitecture):
         raise ExperimentInvalid(f"{plan.name} is no experiment of the contour network")
     network = ContourUNet(plan.architecture)
-    continue_from(plan.start, network)
+    if plan.start:
+        continue_from(Path(plan.start), network, torch.Generator().manual_seed(plan.seed))
     network.to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with team.device:
         _learn(network, plan, runs, team)
@@ -64,8 +66,10 @@ def trained_contour(plan: Experiment, runs: Path, team: Team) -> tuple[ContourUN
 
 def _learn(network: ContourUNet, plan: Experiment, runs: Path, team: Team) -> None:
     generator = source_of_chance(plan.seed, team)
-    stock = read_slices(runs / plan.cases.folder, range(*plan.cases.training)).on(team.device)
-    drawn = batches(stock, plan.batch, *CHANGES[plan.augmentation], generator)
+    folder, seeds = runs / plan.cases.folder, range(*plan.cases.training)
+    stock = slice_stock(read_case(folder, seed) for seed in seeds).on(team.device)
+    offsets = network.architecture.slice_offsets
+    drawn = batches(stock, plan.batch, offsets, *CHANGES[plan.augmentation], generator)
     loss = _loss(plan, network.architecture, generator)
 
     def loss_of_step(_: int) -> Tensor:
@@ -92,9 +96,3 @@ def _loss(
             f"joints mean nothing; {CHANNELS_PER_JOINT} is the field, {LANDMARKS} the baseline"
         )
     return losses[architecture.channels_per_joint]
-
-
-def continue_from(start: str, network: nn.Module) -> None:
-    """Take over the weights in a folder, if one is named."""
-    if start:
-        network.load_state_dict(load_network(Path(start)).network.state_dict())

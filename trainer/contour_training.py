@@ -3,20 +3,20 @@
 Source: paper, "Implementation details" (Adam, L2 on the field, weighted L2 on the heatmaps).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.contour_maps import contour_maps
-from models.contour_unet import CHANNELS_PER_JOINT, FIELD_ROW, SIDES, SINK
+from models.contour_unet import CHANNELS_PER_JOINT, FIELD_ROW, SIDES, SINK, ContourUNet
 from models.field import Grid
 from models.presence import of_both_sequences, presence_certainty, shown
-from models.walk import WalkRules
+from models.walk import Maps, WalkRules
 from trainer.augment import (
     Movement,
     Spoiling,
@@ -45,13 +45,16 @@ class SliceStock:
     Parameters
     ----------
     images
-        uint8, ``(n, 224, 224)``.
+        uint8, ``(n, 224, 224)``, in the order of their volumes.
     contours
         float32, ``(n, 2, 16, 2)``, NaN where not seen.
+    volume
+        The number of the volume that each slice belongs to, ``(n,)``.
     """
 
     images: Tensor
     contours: Tensor
+    volume: Tensor
 
     @property
     def shows_joint(self) -> Tensor:
@@ -60,25 +63,43 @@ class SliceStock:
 
     def on(self, device: torch.device) -> "SliceStock":
         """The same slices in a device's memory."""
-        return SliceStock(self.images.to(device), self.contours.to(device))
+        return SliceStock(*(part.to(device) for part in (self.images, self.contours, self.volume)))
+
+    def seen(self, chosen: Tensor, offsets: Sequence[int]) -> Tensor:
+        """Some slices with those around them, float32, ``(chosen, offsets, 224, 224)``.
+
+        As `models.contour_maps.with_neighbours` has them: zero beyond the end of a volume.
+        """
+        around = chosen[:, None] + torch.tensor(offsets)
+        within = around.clamp(0, len(self.images) - 1)
+        same = (around == within) & (self.volume[within] == self.volume[chosen][:, None])
+        return self.images[within].float() / GREY_PER_UNIT * same[..., None, None]
 
 
-def read_slices(folder: Path, seeds: range) -> SliceStock:
-    """All slices of the cases of some subjects."""
-    cases = [read_case(folder, seed) for seed in seeds]
-    images = torch.from_numpy(np.concatenate([case.images for case in cases]))
-    contours = torch.from_numpy(np.concatenate([case.contours for case in cases]))
-    return SliceStock(images, contours)
+def slice_stock(cases: Iterable[StoredCase]) -> SliceStock:
+    """All slices of some cases."""
+    kept = list(cases)
+    lengths = [part.stop - part.start for case in kept for part in case.parts]
+    return SliceStock(
+        torch.from_numpy(np.concatenate([case.images for case in kept])),
+        torch.from_numpy(np.concatenate([case.contours for case in kept])),
+        torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)),
+    )
 
 
 def batches(
     stock: SliceStock,
     size: int,
+    offsets: Sequence[int],
     movement: Movement,
     spoiling: Spoiling,
     generator: torch.Generator,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Augmented images ``(n, 1, 224, 224)`` and contours ``(n, 2, 16, 2)``, without end."""
+    """Augmented images and contours, without end.
+
+    Images are ``(size, offsets, 224, 224)``, their slices changed alike but for the noise;
+    contours ``(size, 2, 16, 2)``.
+    """
     with_joint = stock.shows_joint.nonzero()[:, 0]
     without = (~stock.shows_joint).nonzero()[:, 0]
     shown = round(size * SHARE_WITH_JOINT)
@@ -89,7 +110,7 @@ def batches(
                 _some(without if len(without) else with_joint, size - shown, generator),
             ]
         )
-        images = stock.images[chosen].float().unsqueeze(1) / GREY_PER_UNIT
+        images = stock.seen(chosen, offsets)
         moves, flipped = random_moves(size, movement, generator)
         contours = moved_points(stock.contours[chosen], moves, images.shape[-1])
         contours[flipped] = contours[flipped].flip(1)
@@ -204,7 +225,7 @@ def contour_loss(maps: Tensor, wanted: Targets) -> Tensor:
 
 
 def best_presence_threshold(
-    network: nn.Module, folder: Path, seeds: range, rules: WalkRules
+    network: ContourUNet, folder: Path, seeds: range, rules: WalkRules
 ) -> float:
     """The threshold on presence that errs least on the validation cases.
 
@@ -231,22 +252,26 @@ def best_presence_threshold(
 
 
 def _presences(
-    network: nn.Module, case: StoredCase, rules: WalkRules
+    network: ContourUNet, case: StoredCase, rules: WalkRules
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
     """Of each sequence and side: how surely its slices show the joint, and which do."""
-    certainty = certainties(contour_maps(network, case.network_images, rules.mirrored))
     there = ~np.isnan(case.contours[:, :, 0, 0])
-    parts = [slice(0, case.stir_from), slice(case.stir_from, len(certainty))]
-    judged = [certainty[part] for part in parts]
+    judged = [certainties(maps) for maps in maps_of_case(network, case, rules.mirrored)]
     if rules.both_sequences:
-        judged = of_both_sequences(judged, [case.place_mm[part] for part in parts])
-    for sure, part in zip(judged, parts, strict=True):
+        judged = of_both_sequences(judged, [case.place_mm[part] for part in case.parts])
+    for sure, part in zip(judged, case.parts, strict=True):
         yield from zip(sure.T, there[part].T, strict=True)
 
 
-def certainties(maps: Tensor) -> NDArray[np.float64]:
+def maps_of_case(network: ContourUNet, case: StoredCase, mirrored: bool) -> list[Maps]:
+    """What a network says of T1 and of STIR, ``(slices, channels, 224, 224)`` each."""
+    images = case.network_images
+    return [contour_maps(network, images[part], mirrored).numpy() for part in case.parts]
+
+
+def certainties(maps: Maps) -> NDArray[np.float64]:
     """How surely each joint is on each slice, ``(slices, 2)``; of a network or a baseline."""
     count, channels, size, _ = maps.shape
-    joints = maps.view(count * len(SIDES), channels // len(SIDES), size, size).numpy()
+    joints = maps.reshape(count * len(SIDES), channels // len(SIDES), size, size)
     last = SINK if joints.shape[1] == CHANNELS_PER_JOINT else joints.shape[1] - 1
     return presence_certainty(joints, last).reshape(count, len(SIDES))

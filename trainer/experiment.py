@@ -108,6 +108,9 @@ class Experiment:
         Folder of the weights from which training goes on; empty for a fresh beginning.
     readers
         From which readings the lesion network learns, and how; None for true labels.
+    pits
+        Share of the joints into which the lesion network's training sets erosions of its own;
+        only where it learns from true labels.
     """
 
     name: str
@@ -128,6 +131,13 @@ class Experiment:
     notes: str = ""
     start: str = ""
     readers: ReaderPlan | None = None
+    pits: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.pits <= 1:
+            raise ExperimentInvalid(f"pits is a share, 0 to 1, not {self.pits}")
+        if self.pits and self.readers:
+            raise ExperimentInvalid("nobody has read the pits that are set: leave out one of both")
 
     @property
     def folder(self) -> str:

@@ -22,6 +22,7 @@ from models.lesion_resnet34 import LesionResNet34
 from trainer.augment import LIKELY, Movement, moved_images, random_moves, spoilt
 from trainer.cases import GREY_PER_UNIT, UNREAD, StoredCase, read_case
 from trainer.metrics import auc, balanced_accuracy, best_threshold
+from trainer.pits import with_pits
 from trainer.readers.calibrate import HEADS_OF_LESION, fitted_calibration, log_odds
 
 SLICES_PER_JOINT = 8
@@ -75,17 +76,22 @@ def read_joints(folder: Path, seeds: range) -> tuple[JointSample, ...]:
 
 
 def lesion_batches(
-    joints: tuple[JointSample, ...], size: int, generator: torch.Generator
+    joints: tuple[JointSample, ...], size: int, generator: torch.Generator, pits: float = 0.0
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Augmented squares and zones ``(2 · size, 8, px, px)``, T1 first, and labels, without end."""
+    """Augmented squares and zones ``(2 · size, 8, px, px)``, T1 first, and labels, without end.
+
+    A share `pits` of the joints gets erosions that no phantom drew.
+    """
     while True:
         order = torch.randperm(len(joints), generator=generator).tolist()
         for first in range(0, len(order) - size + 1, size):
             chosen = [joints[number] for number in order[first : first + size]]
             sequences = [joint.t1 for joint in chosen] + [joint.stir for joint in chosen]
-            stacks = torch.stack([_spread_slices(roi, generator) for roi in sequences])
-            squares, zones = _moved(stacks, generator)
-            yield squares, zones, torch.stack([joint.positive for joint in chosen])
+            stacks = torch.stack([_spread_slices(roi, generator) for roi in sequences]).float()
+            positive = torch.stack([joint.positive for joint in chosen])
+            stacks[:, 0] /= GREY_PER_UNIT
+            stacks, positive = with_pits(stacks, positive, pits, generator)
+            yield *_moved(stacks, generator), positive
 
 
 def _spread_slices(roi: Tensor, generator: torch.Generator) -> Tensor:
@@ -99,8 +105,8 @@ def _moved(stacks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Both sequences of a joint moved alike; each spoilt in its own way."""
     half = len(stacks) // 2
     moves = random_moves(half, GENTLE, generator)[0].repeat(2, 1, 1)
-    grey = moved_images(stacks[:, 0].float() / GREY_PER_UNIT, moves)
-    zones = moved_images(stacks[:, 1].float(), moves, mode="nearest")
+    grey = moved_images(stacks[:, 0], moves)
+    zones = moved_images(stacks[:, 1], moves, mode="nearest")
     return spoilt(grey, LIKELY, generator), zones.to(torch.uint8)
 
 

@@ -44,7 +44,7 @@ MISSED = ContourError(np.inf, np.inf, np.inf, np.inf)
 
 
 def contour_error(truth: Points, predicted: Points | None) -> ContourError:
-    """Compare one contour with the truth; both ``(n, 2)``, in the unit that is wanted."""
+    """Compare one contour with the truth; both ``(n, 2)`` or ``(n, 3)``, in the unit wanted."""
     if predicted is None:
         return MISSED
     dense_truth, dense_predicted = (evenly_spaced(line, _DENSE) for line in (truth, predicted))

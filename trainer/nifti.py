@@ -18,7 +18,7 @@ from scipy.ndimage import distance_transform_edt
 from models.case_file import SUFFIX, Case, CaseFileInvalid, CaseSeries, write_case_file
 from models.delineation import Contour, Delineation
 from models.findings import Side
-from models.preprocess import canonical
+from models.orientation import canonical
 from models.volume import Volume
 
 MASKS = {Side.LEFT: "hip_left", Side.RIGHT: "hip_right"}

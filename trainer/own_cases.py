@@ -14,7 +14,7 @@ from models.analyser import Analyser
 from models.case_file import SUFFIX, Case, CaseSeries, read_case_file
 from models.delineation import Delineation
 from models.findings import POSITIONS
-from models.preprocess import canonical
+from models.orientation import canonical
 from models.roi import RoiRules, Sighting
 from models.volume import Volume
 from trainer.cases import (

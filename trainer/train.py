@@ -13,7 +13,7 @@ from models.lesion_resnet34 import LesionArchitecture, LesionResNet34
 from models.preprocess import PREPROCESSING_VERSION
 from models.weights import INTENDED_USE, OWN_INTENDED_USE, Card, load_network, save_network
 from trainer.cases import ready_cases
-from trainer.contour_run import continue_from, trained_contour
+from trainer.contour_run import trained_contour
 from trainer.experiment import (
     RUNS_FOLDER,
     Experiment,
@@ -31,6 +31,7 @@ from trainer.lesion_training import (
 )
 from trainer.readers.lesson import lesson_of
 from trainer.record import record_run, training_record
+from trainer.start import continue_from
 from trainer.team import Team, joined_team, source_of_chance
 
 WEIGHTS_FOLDER = Path("models/weights")
@@ -93,13 +94,14 @@ def _trained_lesion(
     if not isinstance(plan.architecture, LesionArchitecture):
         raise ExperimentInvalid(f"{plan.name} is no experiment of the lesion network")
     network = LesionResNet34(plan.architecture)
-    continue_from(plan.start, network)
+    if plan.start:
+        continue_from(Path(plan.start), network, torch.Generator().manual_seed(plan.seed))
     network.to(team.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     generator = source_of_chance(plan.seed, replace(team, device=torch.device("cpu")))
     joints = read_joints(runs / plan.cases.folder, range(*plan.cases.training))
     lesson = lesson_of(plan, network, joints)
     lesson.module.to(team.device)
-    drawn = lesion_batches(lesson.joints, plan.batch, generator)
+    drawn = lesion_batches(lesson.joints, plan.batch, generator, plan.pits)
 
     def loss_of_step(step: int) -> Tensor:
         squares, zones, positive = (part.to(team.device) for part in next(drawn))

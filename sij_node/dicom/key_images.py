@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from models.delineation import Contour
 from models.findings import Finding, Region, Side, Sight
-from models.preprocess import canonical
+from models.orientation import canonical
 from models.volume import Volume
 from sij_node.dicom.analysed import AnalysedSeries
 from sij_node.dicom.presentation import RING_MM, window

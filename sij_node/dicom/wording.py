@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from pydicom.sr.coding import Code
 
+from models.doubts import Doubt, ImageQuality
 from models.findings import Finding, Head, Lesion, Position, Presence, Region, Side
-from models.image_quality import Doubt, ImageQuality
 from models.reading import ACTIVE, STRUCTURAL, JointReading
 from sij_node.dicom.comparison import Change, SincePrior
 from sij_node.profiles import Language, SeriesKind

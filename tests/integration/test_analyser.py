@@ -7,14 +7,15 @@ import pytest
 
 from models.analyser import Analyser, NoJointSeen
 from models.findings import HEADS, POSITIONS, Presence, Sequence, Side
-from models.preprocess import carried
+from models.orientation import carried
 from models.regions import REGION_LABELS
 from models.volume import Volume
 from models.weights import INTENDED_USE, WeightsInvalid
+from tests.support.phantoms import drawn_case
 from tests.support.volumes import reordered
 from trainer.cascade import cascade_answers, pointings_of
 from trainer.metrics import contour_error
-from trainer.phantom.case import PhantomOptions, make_case
+from trainer.phantom.case import PhantomOptions
 
 WEIGHTS = Path(__file__).parents[2] / "models" / "weights"
 
@@ -26,7 +27,7 @@ def analyser():
 
 @pytest.fixture(scope="module")
 def case():
-    return make_case(20001, PhantomOptions(slices=15, matrix=256))
+    return drawn_case(20001, PhantomOptions(slices=15, matrix=256))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def analysis(analyser, case):
 
 @pytest.fixture(scope="module")
 def ill():
-    return make_case(20000, PhantomOptions(slices=15, matrix=256, disease="advanced"))
+    return drawn_case(20000, PhantomOptions(slices=15, matrix=256, disease="advanced"))
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +163,7 @@ def test_each_stage_is_announced_and_timed(analyser, case):
 
 
 def test_images_without_a_joint_are_refused(analyser):
-    empty = make_case(20002, PhantomOptions(slices=15, matrix=256, without_joints=True))
+    empty = drawn_case(20002, PhantomOptions(slices=15, matrix=256, without_joints=True))
     noise = np.random.default_rng(0).random(empty.t1.voxels.shape).astype(np.float32)
 
     with pytest.raises(NoJointSeen, match="no sacroiliac joint"):

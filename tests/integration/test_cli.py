@@ -1,15 +1,19 @@
 """The command line: what it prints, and the exit status that a script can rely on."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from deploy.demo.archive import Archive
 from deploy.trial import free_port, set_up
 from sij_node.config import load_config
+from sij_node.doctor.trial import STUDY
 from sij_node.jobs import State
 from sij_node.node import open_store
 from sij_node.study import Refusal
@@ -26,9 +30,16 @@ def configured(folder: Path, port: int = 0, **sections: dict[str, object]) -> Pa
     return set_up(folder, "PACS", 104, port, **sections).config
 
 
-def sij_node(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def sij_node(*arguments: str | Path | int, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sij_node", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | environment,
+    )
 
 
 def only_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -48,6 +59,31 @@ def test_jobs_are_listed_for_people_and_for_scripts(config: Path):
     assert "queued" in for_people.stdout
     (job,) = json.loads(for_scripts.stdout)
     assert (job["state"], job["study_uid"], job["source_ae"]) == ("queued", "1.2.3", "PACS")
+
+
+def test_the_environment_names_the_configuration_and_who_called_sudo(config: Path):
+    with open_store(load_config(config)) as store:
+        job = queued(store.table, "1.2.3")
+
+    done = sij_node("jobs", "cancel", job.job_id, SIJ_NODE_CONFIG=str(config), SUDO_USER="anna")
+
+    assert done.returncode == 0, done.stderr
+    with open_store(load_config(config)) as store:
+        assert store.table.steps(job.job_id)[-1].who == "anna"
+
+
+def test_files_that_are_no_dicom_files_are_told_and_are_no_failure(tmp_path: Path):
+    with zipfile.ZipFile(STUDY) as study:
+        study.extractall(tmp_path / "study")
+    (tmp_path / "study" / "truth.json").write_text("{}")
+    with Archive(tmp_path / "archive", "PACS") as archive:
+        done = sij_node(
+            "send", tmp_path / "study", "--to", f"127.0.0.1:{archive.port}", "--called", "PACS"
+        )
+
+    assert done.returncode == 0, done.stderr
+    assert "truth.json: left out" in done.stdout
+    assert archive.stores > 10
 
 
 def test_a_job_is_shown_with_its_steps(config: Path):
@@ -160,6 +196,14 @@ def test_an_unreachable_database_is_one_clear_line_without_its_password(tmp_path
     assert done.returncode == 75
     assert "127.0.0.1" in only_line(done)
     assert "secret" not in done.stderr
+
+
+def test_the_node_s_processes_load_no_torch_until_one_analyses():
+    asked = "import sys, sij_node.cli, sij_node.web.app; print('torch' in sys.modules)"
+
+    said = subprocess.check_output([sys.executable, "-c", asked], text=True)
+
+    assert said == "False\n"
 
 
 @pytest.mark.parametrize("command", ["work", "run"])

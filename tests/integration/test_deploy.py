@@ -28,7 +28,8 @@ from tests.support.postgres import Postgres
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
-SCRIPTS = sorted(DEPLOY.rglob("*.sh"))
+COMMAND = DEPLOY / "systemd" / "sij-node"
+SCRIPTS = [*sorted(DEPLOY.rglob("*.sh")), COMMAND]
 KUSTOMIZATION = DEPLOY / "kubernetes" / "kustomization.yaml"
 MANIFESTS = sorted(set(KUSTOMIZATION.parent.glob("*.yaml")) - {KUSTOMIZATION})
 COMPOSE = DEPLOY / "compose" / "compose.yaml"
@@ -49,7 +50,7 @@ def run(*command: str | Path, **settings: Any) -> subprocess.CompletedProcess[st
 def units_here(tmp_path: Path) -> Path:
     """The units, with a program in place of the one that is installed on a real machine."""
     program = Path(sys.executable).with_name("sij-node")
-    for unit in (DEPLOY / "systemd").glob("sij-node*"):
+    for unit in (DEPLOY / "systemd").glob("sij-node*.*"):
         text = unit.read_text().replace("/opt/sij_node/bin/sij-node", str(program))
         (tmp_path / unit.name).write_text(text)
     return tmp_path

@@ -11,16 +11,17 @@ from models.findings import POSITIONS, Side
 from models.preprocess import PREPROCESSING_VERSION
 from models.roi import RoiRules
 from models.weights import INTENDED_USE, Card, build, load_network, save_network
+from tests.support.phantoms import drawn_case
 from trainer.augment import PAPER, Movement
 from trainer.baseline import LANDMARKS
 from trainer.cases import read_case, stored_case, write_case
-from trainer.contour_training import SliceStock, batches
+from trainer.contour_training import batches, slice_stock
 from trainer.evaluation.contours import evaluate_contour
 from trainer.evaluation.second import evaluate_second
 from trainer.experiment import read_experiment
 from trainer.fit import STEPS_PER_CHECKPOINT, fit
 from trainer.lesion_training import joint_samples, lesion_batches
-from trainer.phantom.case import PhantomOptions, make_case
+from trainer.phantom.case import PhantomOptions
 from trainer.train import Network, calibrate, train
 
 WEIGHTS = Path(__file__).parents[2] / "models" / "weights"
@@ -30,7 +31,7 @@ STEPS = 2 * STEPS_PER_CHECKPOINT
 
 @pytest.fixture(scope="module")
 def phantom():
-    return make_case(7, PhantomOptions(slices=15, matrix=256))
+    return drawn_case(7, PhantomOptions(slices=15, matrix=256))
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +73,12 @@ def test_a_case_gives_a_sample_for_each_joint_with_its_own_labels(stored, phanto
 
 def test_training_batches_of_both_networks_have_the_promised_shapes(stored):
     generator = torch.Generator().manual_seed(0)
-    stock = SliceStock(torch.from_numpy(stored.images), torch.from_numpy(stored.contours))
+    stock = slice_stock([stored])
 
-    images, contours = next(batches(stock, 5, Movement(), PAPER, generator))
+    images, contours = next(batches(stock, 5, (0, -1, 1), Movement(), PAPER, generator))
     squares, zones, positive = next(lesion_batches(joint_samples(stored), 2, generator))
 
-    assert images.shape == (5, 1, 224, 224)
+    assert images.shape == (5, 3, 224, 224)
     assert contours.shape == (5, 2, 16, 2)
     assert squares.shape == zones.shape == (4, 8, 48, 48)
     assert positive.shape == (2, 14)

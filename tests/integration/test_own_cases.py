@@ -10,10 +10,11 @@ from models.case_file import Case, CaseSeries, Reading
 from models.delineation import Delineation
 from models.findings import POSITIONS, Side
 from models.roi import RoiRules
+from tests.support.phantoms import drawn_case
 from trainer.cases import UNREAD, read_case, write_case
 from trainer.lesion_training import joint_samples, lesion_loss
 from trainer.own_cases import own_case
-from trainer.phantom.case import PhantomOptions, make_case
+from trainer.phantom.case import PhantomOptions
 from trainer.subjects import SUBJECTS, SubjectDivided, check_split, proposed_split
 
 RULES = RoiRules(size_px=48)
@@ -21,7 +22,7 @@ RULES = RoiRules(size_px=48)
 
 @pytest.fixture(scope="module")
 def phantom():
-    return make_case(7, PhantomOptions(slices=15, matrix=256))
+    return drawn_case(7, PhantomOptions(slices=15, matrix=256))
 
 
 def case_of(phantom, *, drawn=("T1", "STIR"), readings=()):

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from models.weights import OWN_INTENDED_USE, load_network, read_card
 from sij_node.cli import app as node
-from tests.support.phantoms import STIR, T1, written
+from tests.support.phantoms import STIR, T1, drawn_case, written
 from trainer.__main__ import app as laboratory
-from trainer.phantom.case import PhantomOptions, make_case
+from trainer.phantom.case import PhantomOptions
 
 EXPERIMENT = """
 kind = "{kind}"
@@ -73,7 +73,7 @@ def run(app, *arguments):
 def prepared(tmp_path_factory):
     """Four people, one visit each, ready for training."""
     folder = tmp_path_factory.mktemp("own")
-    base = make_case(7, PhantomOptions(slices=15, matrix=256, disease="advanced"))
+    base = drawn_case(7, PhantomOptions(slices=15, matrix=256, disease="advanced"))
     for number in range(4):
         case = base if number < 3 else replace(base, seed=8)
         study = written(case, folder / f"dicom{number}")

@@ -10,14 +10,15 @@ from typer.testing import CliRunner
 
 from models.findings import POSITIONS
 from models.volume import Volume
+from tests.support.phantoms import drawn_case
 from trainer.__main__ import app
-from trainer.phantom.case import PhantomOptions, make_case
+from trainer.phantom.case import PhantomOptions
 from trainer.phantom.dicom import MAKERS, write_study
 
 
 @pytest.fixture(scope="module")
 def case():
-    return make_case(5, PhantomOptions(slices=15, matrix=256))
+    return drawn_case(5, PhantomOptions(slices=15, matrix=256))
 
 
 def read(paths):

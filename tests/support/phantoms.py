@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +42,15 @@ class PhantomStudy:
         return replace(self, files=[f for f in self.files if f not in self.files_of(STIR)])
 
 
+@cache
+def drawn_case(seed: int, options: PhantomOptions) -> PhantomCase:
+    """A patient who is drawn once for all tests; none changes him."""
+    return make_case(seed, options)
+
+
 def small_case() -> PhantomCase:
     """A patient with much to see, on few and small images."""
-    return make_case(7, PhantomOptions(slices=16, matrix=256, disease="advanced"))
+    return drawn_case(7, PhantomOptions(slices=16, matrix=256, disease="advanced"))
 
 
 def written(case: PhantomCase, folder: Path, **how: object) -> PhantomStudy:

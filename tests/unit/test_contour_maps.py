@@ -1,6 +1,6 @@
 import torch
 
-from models.contour_maps import contour_maps, mirrored_maps
+from models.contour_maps import contour_maps, mirrored_maps, with_neighbours
 from models.contour_unet import FIELD_COLUMN, FIELD_ROW, SOURCE, ContourArchitecture, ContourUNet
 
 SIZE = 16
@@ -45,3 +45,16 @@ def test_slices_are_seen_alike_in_any_number_at_once():
     few, many = (contour_maps(network, images, mirrored=False, slices_at_once=n) for n in (2, 8))
 
     torch.testing.assert_close(few, many)
+
+
+def test_each_slice_is_seen_with_those_around_it_and_with_nothing_beyond_the_ends():
+    images = torch.arange(1.0, 5).view(4, 1, 1, 1)
+
+    stacks = with_neighbours(images, ContourArchitecture(neighbours=2).slice_offsets)
+
+    assert stacks[:, :, 0, 0].tolist() == [
+        [1, 0, 2, 0, 3],
+        [2, 1, 3, 0, 4],
+        [3, 2, 4, 1, 0],
+        [4, 3, 0, 2, 0],
+    ]

@@ -13,7 +13,7 @@ from models.evidence import (
 )
 from models.findings import HEADS, Side
 from models.lesion_resnet34 import LesionArchitecture, LesionResNet34, Pooling, zone_of_head
-from models.preprocess import canonical
+from models.orientation import canonical
 from models.roi import RoiRules, Sighting, cut, joint_boxes, on_slices, slices_within
 from models.volume import Volume
 from tests.support.volumes import coronal_affine, reordered, two_joints

@@ -4,14 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from models.doubts import Doubt, ImageQuality
 from models.findings import Sequence, Side
-from models.image_quality import (
-    Doubt,
-    ImageQuality,
-    noise_share,
-    reference_from,
-    reference_of,
-)
+from models.image_quality import noise_share, reference_from, reference_of
 
 GOOD = ImageQuality(Sequence.T1, Side.LEFT, 0.7, 4.4, 10, 0.08, 0.9, 0.6)
 

@@ -90,3 +90,14 @@ def test_an_error_that_ends_a_thread_is_written_without_its_message():
 
     assert [json.loads(line)["error"] for line in lines] == ["KeyError"]
     assert "Muster" not in lines[0]
+
+
+def test_a_warning_of_a_library_is_no_line_of_the_log_even_where_the_library_insists():
+    body = """
+warnings.simplefilter("always", DeprecationWarning)
+warnings.warn("use something else", DeprecationWarning)
+log.info("job finished", job_id=41)
+"""
+    (line,) = lines_of(body)
+
+    assert json.loads(line)["event"] == "job finished"

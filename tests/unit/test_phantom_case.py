@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.findings import POSITIONS, Side
+from tests.support.phantoms import drawn_case
 from trainer.phantom.anatomy import restyled, sample_pelvis
 from trainer.phantom.case import PhantomOptions, make_case, training_options
 from trainer.phantom.paint import Painter, Plane
@@ -22,7 +23,7 @@ GRADES_OF_SEED_3 = "0000011300000022102001210202"
 
 @pytest.fixture(scope="module")
 def case():
-    return make_case(7, SMALL)
+    return drawn_case(7, SMALL)
 
 
 def turned(tilt_rad):
@@ -57,7 +58,7 @@ def test_a_seed_gives_the_patient_that_networks_were_trained_on():
 
 
 def test_another_seed_gives_another_patient(case):
-    assert not np.array_equal(case.t1.voxels, make_case(8, SMALL).t1.voxels)
+    assert not np.array_equal(case.t1.voxels, drawn_case(8, SMALL).t1.voxels)
 
 
 def test_all_positions_have_a_severity_and_parameters_are_json(case):

@@ -6,13 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.findings import Side
-from models.preprocess import (
-    SquareFrame,
-    canonical,
-    carried,
-    network_slices,
-    normalised,
-)
+from models.orientation import canonical, carried
+from models.preprocess import SquareFrame, network_slices, normalised
 from models.volume import Volume
 from tests.support.volumes import coronal_affine, reordered, two_joints
 

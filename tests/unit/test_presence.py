@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.preprocess import canonical
+from models.orientation import canonical
 from models.presence import of_both_sequences, shown, slice_places
 from models.volume import Volume
 from tests.support.volumes import coronal_affine, reordered

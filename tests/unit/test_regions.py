@@ -5,7 +5,7 @@ import pytest
 
 from models.delineation import Delineation
 from models.findings import QUADRANTS, Region, Side
-from models.preprocess import carried
+from models.orientation import carried
 from models.regions import BAND_MM, REGION_LABELS, ZONE_MM, joint_zones, region_label_map
 from models.volume import Volume
 from tests.support.volumes import coronal_affine, reordered, two_joints

@@ -5,7 +5,7 @@ import pytest
 
 from models.delineation import Contour, Delineation
 from models.findings import Side
-from models.preprocess import canonical
+from models.orientation import canonical
 from models.roi import RoiRules, Sighting, cut, joint_boxes, slices_within
 from models.volume import Volume
 from tests.support.volumes import coronal_affine, reordered, two_joints

@@ -22,6 +22,7 @@ from trainer.metrics import contour_error
 
 SIZE = 96
 RULES = WalkRules()
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 def curved_line(shift=0.0):
@@ -76,7 +77,8 @@ def nearest(image, place):
 
 
 @pytest.mark.parametrize("rules", [RULES, LITERAL_RULES])
-def test_walking_all_joints_at_once_is_walking_each_alone(rules):
+@pytest.mark.parametrize("device", DEVICES)
+def test_walking_all_joints_at_once_is_walking_each_alone(rules, device):
     rng = np.random.default_rng(3)
     lines = [curved_line(shift) for shift in (0.0, 7.3, 15.9)]
     joints = np.stack([joint_maps(line) for line in lines]).astype(np.float32)
@@ -84,7 +86,7 @@ def test_walking_all_joints_at_once_is_walking_each_alone(rules):
     sources, _ = peaks(joints[:, SOURCE])
     sinks, _ = peaks(joints[:, SINK])
 
-    together = walk(joints, np.arange(3), sources, sinks, rules)
+    together = walk(torch.from_numpy(joints).to(device), np.arange(3), sources, sinks, rules)
 
     assert any(path is not None for path in together)
     for number, path in enumerate(together):

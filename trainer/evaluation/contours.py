@@ -102,7 +102,7 @@ def judgements_of(delineator: Delineator, folder: Path, seeds: range) -> dict[st
 
 
 def _described(delineator: Delineator, method: Method) -> dict[str, Any]:
-    card = delineator.loaded[method.weights].card
+    _, card = delineator.loaded[method.weights]
     return {
         "network": f"{card.name} {card.version}",
         "sha256": card.sha256,

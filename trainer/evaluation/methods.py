@@ -1,26 +1,25 @@
 """The methods that are held beside each other: weights, and how their maps become contours."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from models.analyser import walk_rules
-from models.contour_maps import contour_maps
 from models.contour_unet import CHANNELS_PER_JOINT, SIDES, ContourUNet
 from models.findings import Side
 from models.presence import of_both_sequences
 from models.walk import (
     LITERAL_RULES,
+    Maps,
     WalkedContour,
     WalkRules,
     certainty_of_slices,
     contours_from_maps,
 )
-from models.weights import LoadedNetwork, WeightsInvalid, load_network
+from models.weights import Card, WeightsInvalid, load_network
 from trainer.baseline import contours_from_landmarks
-from trainer.cases import GREY_PER_UNIT, StoredCase
+from trainer.cases import StoredCase
+from trainer.contour_training import maps_of_case
 
 
 @dataclass(frozen=True)
@@ -71,49 +70,46 @@ class Delineator:
         if len({method.name for method in methods}) != len(methods):
             raise ValueError("two methods have the same name")
         self._methods = methods
-        self.loaded: Mapping[Path, LoadedNetwork] = {
+        self.loaded = {
             folder: _contour_network(folder) for folder in {method.weights for method in methods}
         }
 
     def rules_of(self, method: Method) -> WalkRules:
         """The rules of a method, those of its card where it has none of its own."""
-        return method.rules or walk_rules(self.loaded[method.weights].card.settings)
+        return method.rules or walk_rules(self.loaded[method.weights][1].settings)
 
     def answers(self, case: StoredCase) -> Iterator[tuple[Method, Found]]:
         """What each method says of a case, by the slice's number in the case and the side."""
-        maps: dict[tuple[Path, bool], torch.Tensor] = {}
-        images = torch.from_numpy(case.images).unsqueeze(1).float() / GREY_PER_UNIT
+        maps: dict[tuple[Path, bool], list[Maps]] = {}
         for method in self._methods:
-            rules, network = self.rules_of(method), self.loaded[method.weights].network
+            rules, network = self.rules_of(method), self.loaded[method.weights][0]
             seen = method.weights, rules.mirrored
             if seen not in maps:
-                maps[seen] = contour_maps(network, images, rules.mirrored)
+                maps[seen] = maps_of_case(network, case, rules.mirrored)
             yield method, _of_both_sequences(maps[seen], case, rules)
 
 
-def _contour_network(folder: Path) -> LoadedNetwork:
+def _contour_network(folder: Path) -> tuple[ContourUNet, Card]:
     loaded = load_network(folder)
     if not isinstance(loaded.network, ContourUNet):
         raise WeightsInvalid(f"{folder} holds no contour network")
-    return loaded
+    return loaded.network, loaded.card
 
 
-def _of_both_sequences(maps: torch.Tensor, case: StoredCase, rules: WalkRules) -> Found:
-    parts = (slice(0, case.stir_from), slice(case.stir_from, None))
-    of_parts = [maps[part].numpy() for part in parts]
-    if maps.shape[1] == len(SIDES) * CHANNELS_PER_JOINT:
-        certainties = [certainty_of_slices(part) for part in of_parts]
+def _of_both_sequences(maps: Sequence[Maps], case: StoredCase, rules: WalkRules) -> Found:
+    if maps[0].shape[1] == len(SIDES) * CHANNELS_PER_JOINT:
+        certainties = [certainty_of_slices(part) for part in maps]
         if rules.both_sequences:
-            places = [case.place_mm[part] for part in parts]
+            places = [case.place_mm[part] for part in case.parts]
             certainties = of_both_sequences(certainties, places)
         decoded = [
             contours_from_maps(part, rules, sure)
-            for part, sure in zip(of_parts, certainties, strict=True)
+            for part, sure in zip(maps, certainties, strict=True)
         ]
     else:
-        decoded = [contours_from_landmarks(part, rules) for part in of_parts]
+        decoded = [contours_from_landmarks(part, rules) for part in maps]
     return {
         (part.start + contour.slice_index, contour.side): contour
-        for part, contours in zip(parts, decoded, strict=True)
+        for part, contours in zip(case.parts, decoded, strict=True)
         for contour in contours
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from models.acceptance import RULE, shows_joints
 from models.analyser import Analyser
-from models.preprocess import canonical
+from models.orientation import canonical
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
 
 FIRST_SEED = 900_000

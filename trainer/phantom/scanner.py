@@ -179,12 +179,10 @@ def _interpolated(
     low = int(at)
     plane = field[low] * np.float32(low + 1 - at) + field[low + 1] * np.float32(at - low)
     index = np.clip(along_mm / step_mm + (size - 1) / 2, 0, size - 1.001)
-    base = index.astype(np.intp)
-    weights = np.zeros((len(along_mm), size), np.float32)
-    rows = np.arange(len(along_mm))
-    weights[rows, base] = base + 1 - index
-    weights[rows, base + 1] = index - base
-    return np.asarray(weights @ plane @ weights.T)
+    low_index = index.astype(np.intp)
+    share = (index - low_index).astype(np.float32)
+    rows = plane[low_index] * (1 - share)[:, None] + plane[low_index + 1] * share[:, None]
+    return np.asarray(rows[:, low_index] * (1 - share) + rows[:, low_index + 1] * share)
 
 
 def acquire(ideal: Picture, slab: Slab, *, flaws: Flaws, noise_seed: int) -> Volume:

@@ -1,0 +1,152 @@
+"""Erosions that no phantom drew, put into the squares that the lesion network learns from.
+
+A phantom draws erosions in a few ways only, and a network soon knows that hand. Here pits of any
+size, softness and filling are set on the border of joint space and bone, and spots that mean
+nothing into the bone behind it.
+
+Source: appearance of erosions on T1 and STIR as radiologists describe it (dark on T1, bright on
+STIR where inflamed; filled with fat the other way round); about 3 mm and more across.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from models.findings import HEADS, QUADRANTS, Lesion, Region
+from models.regions import BAND_MM, REGIONS_PER_JOINT, ZONE_MM
+
+SHARE_OF_QUADRANTS = 0.3
+"""Of a chosen joint's quadrants, those that get something."""
+
+SHARE_OF_SPOTS = 0.4
+"""Of what is set, that which lies in the bone and means nothing."""
+
+SHARE_OF_FAT = 0.25
+MOST_PITS = 4
+RADIUS_MM = (1.5, 4.0)
+DEEPEST_SLICES = 1.6
+GRAIN = 0.4
+"""How much of what was there still shows through."""
+
+_JOINT = 1 + REGIONS_PER_JOINT.index(Region.JOINT)
+_HEAD_OF_ZONE = {
+    1 + REGIONS_PER_JOINT.index(head.region): number
+    for number, head in enumerate(HEADS)
+    if head.lesion is Lesion.EROSION
+}
+
+
+def with_pits(
+    stacks: Tensor, positive: Tensor, share: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Some joints with more erosions than they had.
+
+    Parameters
+    ----------
+    stacks
+        Intensities and zones, float32, ``(2 · joints, 2, slices, size, size)``, T1 first.
+    positive
+        Labels, ``(joints, 14)``; a quadrant of which nothing is known stays as it is.
+    share
+        Of the joints that are chosen.
+
+    Returns
+    -------
+    tuple
+        Copies of both; labels are 1 where a pit was set.
+    """
+    stacks, positive = stacks.clone(), positive.clone()
+    count = len(positive)
+    for joint in (torch.rand(count, generator=generator) < share).nonzero()[:, 0].tolist():
+        both = stacks[[joint, count + joint]]
+        for zone in range(1, 1 + len(QUADRANTS)):
+            head = _HEAD_OF_ZONE[zone]
+            chosen = torch.rand(1, generator=generator) < SHARE_OF_QUADRANTS
+            if chosen and not positive[joint, head].isnan():
+                drawn = _Drawing(both[:, 0], both[:, 1], zone, generator).filled()
+                positive[joint, head] = 1.0 if drawn else positive[joint, head]
+        stacks[[joint, count + joint]] = both
+    return stacks, positive
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawing:
+    """One quadrant of a joint.
+
+    Parameters
+    ----------
+    grey, zones
+        Of T1 and STIR, ``(2, slices, size, size)``; `grey` is drawn on.
+    """
+
+    grey: Tensor
+    zones: Tensor
+    zone: int
+    generator: torch.Generator
+
+    def filled(self) -> bool:
+        """Set pits or meaningless spots; whether there was room for a pit."""
+        means_nothing = self._chance() < SHARE_OF_SPOTS
+        fat = self._chance() < SHARE_OF_FAT
+        levels = [
+            self._between(1.0, 1.5) if fat else self._between(0.25, 0.8),
+            self._between(0.3, 0.8) if fat else self._between(0.7, 3.0),
+        ]
+        pits = 0
+        for _ in range(1 + int(self._chance() * MOST_PITS)):
+            place = self._place(in_bone=means_nothing)
+            if place is not None:
+                self._paint(self._shape(place), levels)
+                pits += not means_nothing
+        return pits > 0
+
+    def _place(self, in_bone: bool) -> Tensor | None:
+        """Slice, row and column of a centre, on T1; None where the quadrant is not seen."""
+        quadrant = self.zones[0] == self.zone
+        joint = (self.zones[0] == _JOINT).float()
+        reach = 2 * round(0.5 * (ZONE_MM - BAND_MM) * self._px_per_mm) + 1 if in_bone else 3
+        beside = nnf.max_pool2d(joint, reach, 1, reach // 2) > 0
+        places = (quadrant & (~beside if in_bone else beside)).nonzero()
+        if not len(places):
+            return None
+        return places[int(self._chance() * len(places))].float()
+
+    @property
+    def _px_per_mm(self) -> float:
+        """From the width of the quadrant's zone, which is known."""
+        quadrant = self.zones[0] == self.zone
+        rows = int(quadrant.any(dim=2).sum())
+        width_px = float(quadrant.sum()) / max(rows, 1)
+        return max(width_px / (ZONE_MM - BAND_MM), 0.5)
+
+    def _shape(self, centre: Tensor) -> Tensor:
+        """How much of each voxel a pit takes, 0 to 1, ``(slices, size, size)``."""
+        slices, size = self.grey.shape[1], self.grey.shape[-1]
+        radii_px = [self._between(*RADIUS_MM) * self._px_per_mm for _ in range(2)]
+        across = self._between(0.6, DEEPEST_SLICES)
+        turn = torch.tensor(self._between(0, torch.pi))
+        line = torch.arange(size, dtype=torch.float32)
+        down, right = line[:, None] - centre[1], line[None] - centre[2]
+        long = down * turn.cos() + right * turn.sin()
+        wide = right * turn.cos() - down * turn.sin()
+        off = (torch.arange(slices) - centre[0] - self._between(-0.4, 0.4)) / across
+        away = (long / radii_px[0]) ** 2 + (wide / radii_px[1]) ** 2 + off[:, None, None] ** 2
+        edge = self._between(0.5, 1.5) / min(radii_px)
+        return ((1 - away.sqrt()) / edge + 0.5).clamp(0, 1)
+
+    def _paint(self, shape: Tensor, levels: list[float]) -> None:
+        """A pit of some brightness against the quadrant's bone, in the bone and joint space."""
+        for grey, zones, level in zip(self.grey, self.zones, levels, strict=True):
+            inside = zones == self.zone
+            marrow = grey[inside].mean() if inside.any() else grey.mean()
+            share = shape * (inside | (zones == _JOINT))
+            filled = (level * marrow + GRAIN * (grey - marrow)).clamp(min=0)
+            grey.add_(share * (filled - grey))
+
+    def _chance(self) -> float:
+        return float(torch.rand(1, generator=self.generator))
+
+    def _between(self, low: float, high: float) -> float:
+        return low + (high - low) * self._chance()

@@ -1,0 +1,113 @@
+"""Where a training goes on from: the weights of a network trained before, also of a narrower one.
+
+A wider network begins by saying what the narrower one said: channels stand there more than once,
+and whoever listens to them gives each copy a share of the weight, unequal by chance, so that the
+copies can learn different things. Slices that the narrower one did not see begin with no weight.
+
+Source: Chen et al., "Net2Net" (ICLR 2016), the wider network.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from models.contour_unet import ContourArchitecture, ContourUNet
+from models.weights import load_network
+from trainer.experiment import ExperimentInvalid
+
+
+def continue_from(start: Path, network: nn.Module, generator: torch.Generator) -> None:
+    """Take over the weights in a folder.
+
+    Parameters
+    ----------
+    start
+        Holds a card and weights.
+    network
+        Of the same shape; a contour network may be wider or see more neighbours.
+    generator
+        Decides what share each copy of a channel has.
+
+    Raises
+    ------
+    ExperimentInvalid
+        If the shapes differ in anything else.
+    """
+    before = load_network(start).network
+    if isinstance(before, ContourUNet) and isinstance(network, ContourUNet):
+        widen(before, network, generator)
+    else:
+        network.load_state_dict(before.state_dict())
+
+
+def widen(before: ContourUNet, network: ContourUNet, generator: torch.Generator) -> None:
+    """Have a wider network give the maps of a narrower one.
+
+    Parameters
+    ----------
+    network
+        Its weights are overwritten.
+    """
+    old, new = before.architecture, network.architecture
+    if not _reaches(old, new):
+        raise ExperimentInvalid(
+            f"{new} cannot go on from {old}: only width and neighbours may grow"
+        )
+    copying = _Copying(generator)
+    levels = range(old.levels)
+    origins = [torch.arange(new.width << level) % (old.width << level) for level in levels]
+    inputs = [torch.arange(old.fold**2 * len(old.slice_offsets)), *origins[:-1]]
+    with torch.no_grad():
+        for narrow, wide, seen, here in zip(
+            before.down, network.down, inputs, origins, strict=True
+        ):
+            copying.block(narrow, wide, seen, here)
+        for level, (here, below) in enumerate(pairwise(origins)):
+            copying.raising(before.up[level], network.up[level], below, here)
+            both = torch.cat([here, here + (old.width << level)])
+            copying.block(before.merge[level], network.merge[level], both, here)
+        copying.layer(before.head, network.head, origins[0], torch.arange(len(before.head.weight)))
+
+
+def _reaches(old: ContourArchitecture, new: ContourArchitecture) -> bool:
+    grown = replace(old, width=new.width, neighbours=new.neighbours)
+    return grown == new and old.width <= new.width and old.neighbours <= new.neighbours
+
+
+@dataclass(frozen=True)
+class _Copying:
+    """Copies layers; `seen` and `here` say from which channel each input and output comes."""
+
+    generator: torch.Generator
+
+    def block(self, narrow: nn.Module, wide: nn.Module, seen: Tensor, here: Tensor) -> None:
+        """Two convolutions with their normalisations."""
+        for old, new in zip(narrow.children(), wide.children(), strict=True):
+            self.layer(old, new, seen, here)
+            seen = here if isinstance(old, nn.Conv2d) else seen
+
+    def layer(self, narrow: nn.Module, wide: nn.Module, seen: Tensor, here: Tensor) -> None:
+        """One convolution or normalisation; what the narrow one did not see gets no weight."""
+        for name, old in narrow.state_dict().items():
+            new = wide.state_dict()[name]
+            if old.dim() > 1:
+                new.zero_()
+                new[:, : len(seen)] = self._shared(old, seen, here)
+            else:
+                new.copy_(old[here] if old.dim() else old)
+
+    def raising(self, narrow: nn.Module, wide: nn.Module, seen: Tensor, here: Tensor) -> None:
+        """A transposed convolution, whose weight names the inputs first."""
+        old, new = narrow.state_dict(), wide.state_dict()
+        new["weight"].copy_(self._shared(old["weight"].transpose(0, 1), seen, here).transpose(0, 1))
+        new["bias"].copy_(old["bias"][here])
+
+    def _shared(self, weight: Tensor, seen: Tensor, here: Tensor) -> Tensor:
+        """A weight ``(outputs, inputs, …)`` for copies; shares of one input add to 1."""
+        wide = weight[here][:, seen]
+        parts = 0.5 + torch.rand(wide.shape, generator=self.generator)
+        whole = torch.zeros_like(weight[here]).index_add_(1, seen, parts)
+        return wide * parts / whole[:, seen]
