@@ -5,6 +5,7 @@ Source: DICOM PS3.3 C.24.2 (Encapsulated Document).
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from models.findings import HEADS, POSITIONS, Position, Presence, Side
 from sij_node.dicom.read_back.pdf import Shown, Words, pictures_of, words_of
@@ -131,9 +132,7 @@ def _check_key_images(
     words: Iterable[Words], pictures: Sequence[Shown], evidence: Evidence
 ) -> None:
     """Every picture shows the image that is named above it."""
-    captions = [
-        (one, *told.groups()) for one in words if (told := _CAPTION.fullmatch(one.text)) is not None
-    ]
+    captions = [one for one in words if _CAPTION.fullmatch(one.text)]
     if len(captions) != len(pictures):
         raise ResultsInconsistent(f"{len(pictures)} key images have {len(captions)} captions.")
     if not pictures:
@@ -141,13 +140,13 @@ def _check_key_images(
     rows, columns, _ = pictures[0].pixels.shape
     looking = views(evidence, (columns, rows))
     for shown in pictures:
-        above = [one for one in captions if one[0].up_pt > shown.up_pt]
-        _, sequence, number = min(above, key=lambda one: _between_pt(one[0], shown))
+        caption = min(captions, key=partial(_between_pt, shown))
+        ((sequence, number),) = _CAPTION.findall(caption.text)
         (own,) = (view for view in looking if view.series.sequence == sequence)
         check_key_image(shown.pixels, own, looking, evidence, number)
 
 
-def _between_pt(caption: Words, shown: Shown) -> float:
-    """From the left edge of a picture to where its caption begins; captions are in its middle."""
+def _between_pt(shown: Shown, caption: Words) -> float:
+    """From the left edge of a picture to where a caption above it begins."""
     apart = caption.across_pt - shown.across_pt
-    return apart if apart >= 0 else float("inf")
+    return apart if apart >= 0 and caption.up_pt > shown.up_pt else float("inf")

@@ -57,10 +57,10 @@ def check_pictures(capture: Attributes, evidence: Evidence) -> None:
     for picture in pictures:
         if picture.shape != shape or float(picture.std()) < _LEAST_CONTRAST:
             raise ResultsInconsistent("A picture of the summary is empty or of another size.")
-    first, *others = pictures if capture.integer("InstanceNumber") == 1 else (None, *pictures)
-    if first is not None:
-        check_bars(first, evidence)
-    pointed_at = _check_key_images(others, evidence)
+    sheets = 1 if capture.integer("InstanceNumber") == 1 else 0
+    for sheet in pictures[:sheets]:
+        check_bars(sheet, evidence)
+    pointed_at = _check_key_images(pictures[sheets:], evidence)
     if 1 < frames < MOST_PICTURES:
         _check_all_shown(pointed_at, evidence)
 
