@@ -11,7 +11,7 @@ from trainer.lesion_training import JointSample
 from trainer.readers.lesson import lesson_of, simulated_readings
 from trainer.readers.plan import ReaderModel, ReaderPlan
 
-PLAN = read_experiment(Path("trainer/experiments/lesion.toml"))
+PLAN = replace(read_experiment(Path("trainer/experiments/lesion.toml")), pits=0.0)
 READ = replace(PLAN, readers=ReaderPlan(ReaderModel.CHAIN))
 
 
@@ -95,3 +95,8 @@ def test_a_reader_plan_in_an_experiment_is_checked(tmp_path):
 
     with pytest.raises(ExperimentInvalid, match="mind"):
         read_experiment(path)
+
+
+def test_pits_that_nobody_has_read_are_refused_beside_readings():
+    with pytest.raises(ExperimentInvalid, match="nobody has read the pits"):
+        replace(READ, pits=0.2)
