@@ -16,7 +16,7 @@ from pydicom import Dataset, dcmread
 
 from models.delineation import Delineation
 from models.findings import Side
-from models.preprocess import carried
+from models.orientation import carried
 from models.regions import BAND_MM
 from models.volume import Volume
 from sij_node.jobs import State
