@@ -73,7 +73,7 @@ BROWSER = [
 ]
 ONLY_LOOPBACK = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 SCREEN = {"width": 1440, "height": 900}
-VIEWER_PATIENCE_S = 30.0
+VIEWER_PATIENCE_S = 90.0
 SETTLED_MS = 700
 """Nothing says when the viewer has finished drawing; this is several times what it takes."""
 KEPT = Path(__file__).parents[2] / "test-artefacts"
@@ -275,9 +275,9 @@ class Viewer:
         shot = Image.open(BytesIO(self.viewport.screenshot())).convert("RGB")
         return np.asarray(shot, np.int16)
 
-    def wait_until_lit(self, patience_s: float = VIEWER_PATIENCE_S) -> None:
+    def wait_until_lit(self) -> None:
         """Wait for a picture in the viewport; a black viewport is a failure."""
-        wait_for(lambda: is_lit(self.picture()), "picture but black", patience_s)
+        wait_for(lambda: is_lit(self.picture()), "picture but black", VIEWER_PATIENCE_S)
         self._page.wait_for_timeout(SETTLED_MS)
 
     def keep(self, name: str) -> None:
