@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo.archive import Archive
 from deploy.trial import free_port, set_up
 from sij_node.config import load_config
 from sij_node.doctor.trial import STUDY
@@ -18,6 +17,7 @@ from sij_node.jobs import State
 from sij_node.node import open_store
 from sij_node.study import Refusal
 from tests.support.job_tables import NOON, queued, received
+from tests.support.listening import listening
 
 
 @pytest.fixture
@@ -76,14 +76,14 @@ def test_files_that_are_no_dicom_files_are_told_and_are_no_failure(tmp_path: Pat
     with zipfile.ZipFile(STUDY) as study:
         study.extractall(tmp_path / "study")
     (tmp_path / "study" / "truth.json").write_text("{}")
-    with Archive(tmp_path / "archive", "PACS") as archive:
-        done = sij_node(
-            "send", tmp_path / "study", "--to", f"127.0.0.1:{archive.port}", "--called", "PACS"
-        )
+    with listening(tmp_path / "destination") as destination:
+        to = f"127.0.0.1:{destination.listener.port}"
+        titles = ("--called", "SIJ", "--calling", "MODALITY")
+        done = sij_node("send", tmp_path / "study", "--to", to, *titles)
 
     assert done.returncode == 0, done.stderr
     assert "truth.json: left out" in done.stdout
-    assert archive.stores > 10
+    assert len(destination.kept_files()) > 10
 
 
 def test_a_job_is_shown_with_its_steps(config: Path):
