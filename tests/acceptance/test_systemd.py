@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 
 import pytest
 
@@ -26,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a machine within this one"),
 ]
 
-ROOT = Path(__file__).parents[2]
+ROOT, CHECKOUT = Path(__file__).parents[2], "/srv/sij_node"
 PYTHON = "/usr/bin/python3.11"
 UNITS = ("sij-node-listener", "sij-node-web", "sij-node-worker@1")
 CONFIG = "/etc/sij-node/config.toml"
@@ -80,6 +81,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 def hospital(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     with Archive(tmp_path_factory.mktemp("archive"), "ORTHANC") as archive:
         lend_packages(machine)
+        lend_checkout(machine)
         install(machine)
         port = configure(machine, archive.port)
         found = machine.do("sij-node", "doctor", "--quick", "--json")
@@ -100,9 +102,15 @@ def lend_packages(machine: Machine) -> None:
     (packages / "lent.pth").write_text(f"{DEPENDENCIES}\n")
 
 
+def lend_checkout(machine: Machine) -> None:
+    """A copy of this checkout: where it lies, such as below /tmp, the machine may see nothing."""
+    made_here = ignore_patterns(".*", "runs", "test-artefacts", "demo-output", "*.egg-info")
+    copytree(ROOT, machine.file(CHECKOUT), ignore=made_here)
+
+
 def install(machine: Machine) -> str:
     """Run the script as an administrator does, but without fetching what builds a package."""
-    script = ROOT / "deploy" / "systemd" / "install.sh"
+    script = f"{CHECKOUT}/deploy/systemd/install.sh"
     return machine.done("sh", script, PIP_NO_BUILD_ISOLATION="false", PIP_NO_INDEX="1")
 
 
