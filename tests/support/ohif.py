@@ -275,9 +275,9 @@ class Viewer:
         shot = Image.open(BytesIO(self.viewport.screenshot())).convert("RGB")
         return np.asarray(shot, np.int16)
 
-    def wait_until_lit(self) -> None:
+    def wait_until_lit(self, patience_s: float = VIEWER_PATIENCE_S) -> None:
         """Wait for a picture in the viewport; a black viewport is a failure."""
-        wait_for(lambda: is_lit(self.picture()), "picture but black", VIEWER_PATIENCE_S)
+        wait_for(lambda: is_lit(self.picture()), "picture but black", patience_s)
         self._page.wait_for_timeout(SETTLED_MS)
 
     def keep(self, name: str) -> None:
