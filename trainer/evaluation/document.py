@@ -46,6 +46,7 @@ def delineation_page(report: Report, figure: Path) -> str:
         "## Methods side by side\n",
         _methods(report["methods"]),
         f"![Cumulative distribution of the error]({figure.as_posix()})\n",
+        _goals(report["methods"]),
         "What each network is:\n",
         _networks(report["methods"]),
         *_details(report["methods"]),
@@ -90,6 +91,48 @@ def _methods(methods: Report) -> str:
 
     head = ["RMS in mm", "p50", "p75", "p90", "p95", "both ways p95", "< 1.5 mm", "missed", "false"]
     return _table(head, (row(name, one["all"]) for name, one in methods.items()))
+
+
+GOALS = """What was aimed at, and what is reached by {name} ({style} phantoms, all phantoms):
+
+- 95 % of the contours below 1.5 mm: {below}.
+- Fewer than 1 % missed: {missed}. Fewer than 1 % false: {false}.
+{fields}
+What is not reached is lost at the ends of contours; on the first and last slices of a joint, where
+7 mm of cartilage are the rule and a thick slice shows a little less or a little more; and where a
+slice shows an upper and a lower part of a joint far apart: the longer one is meant, and another
+that is nearly as long is as good to the eye.
+"""
+
+
+def _goals(methods: Report) -> str:
+    name, one = next(iter(methods.items()))
+    style = "plausible" if "plausible" in one["by"]["style"] else next(iter(one["by"]["style"]))
+    parts = (one["by"]["style"][style], one["all"])
+
+    def reached(key: str) -> str:
+        return ", ".join(f"{100 * part[key]['value']:.1f} %" for part in parts)
+
+    fields = [
+        f"- {other} better than the baseline at: {_better(methods[other], methods['baseline'])}.\n"
+        for other in methods
+        if "baseline" in methods and other not in ("baseline", name)
+    ]
+    return GOALS.format(
+        name=name,
+        style=style,
+        below=reached("below_1_5_mm"),
+        missed=reached("missed_fraction"),
+        false=reached("false_fraction"),
+        fields="".join(fields),
+    )
+
+
+def _better(method: Report, baseline: Report) -> str:
+    """The percentiles of the paper's error at which one method is ahead of another."""
+    rms, other = (one["all"]["errors"]["rms"]["mm"] for one in (method, baseline))
+    ahead = [p for p in rms if float(rms[p]["value"]) < float(other[p]["value"])]
+    return ", ".join(f"p{percent}" for percent in ahead) or "none"
 
 
 def _networks(methods: Report) -> str:
