@@ -34,7 +34,6 @@ from models.findings import (
     HEADS,
     POSITIONS,
     Finding,
-    Lesion,
     Position,
     Sequence,
     Side,
@@ -45,7 +44,7 @@ from models.lesion_resnet34 import WHOLE_ZONE, BasicBlock, LesionResNet34, zone_
 from models.orientation import canonical, carried
 from models.preprocess import SquareFrame, frame_of, network_slices, normalised
 from models.presence import of_both_sequences, slice_places
-from models.reading import SlicesSeen
+from models.reading import SlicesSeen, counted_on
 from models.regions import joint_zones, region_label_map
 from models.roi import (
     RoiBox,
@@ -140,8 +139,14 @@ _View = tuple[Tensor, SequenceFeatures]
 
 
 def _sequence_of(head: int) -> int:
-    """Number of the sequence on whose slices a head's lesion is counted: STIR for oedema, or T1."""
-    return int(HEADS[head].lesion is Lesion.OEDEMA)
+    """Number of the sequence on whose slices a head's lesion is counted: 0 for T1, 1 for STIR."""
+    return tuple(Sequence).index(counted_on(HEADS[head].lesion))
+
+
+def mixed_precision(device: torch.device, wanted: bool) -> torch.autocast:
+    """Within this, if wanted, convolutions compute in the half precision of the device."""
+    half = torch.float16 if device.type == "cuda" else torch.bfloat16
+    return torch.autocast(device.type, half, enabled=wanted)
 
 
 def _shown(looked: list[SequenceFeatures], head: int) -> bool:
@@ -340,8 +345,7 @@ class Analyser:
     def _called_alone(self, number: int, looked: list[SequenceFeatures]) -> frozenset[int]:
         """Slices on each of which alone a head's lesion would be called present."""
         logits = slices_alone(self.lesion, number, looked, _sequence_of(number)).cpu().numpy()
-        every_head = np.repeat(logits[:, None], len(HEADS), axis=1)
-        probabilities = self.calibration.probabilities(every_head)[:, number]
+        probabilities = self.calibration.of_head(number, logits)
         return frozenset(np.flatnonzero(probabilities >= self.thresholds[number]).tolist())
 
     def _quality(
@@ -387,11 +391,7 @@ class Analyser:
         )
         slices = torch.arange(max(counts), device=self.device)
         present = slices < torch.tensor(counts, device=self.device)[:, None]
-        half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.type, half, enabled=self.mixed),
-        ):
+        with torch.inference_mode(), mixed_precision(self.device, self.mixed):
             features = self.lesion.feature_maps(batch, marked, present)
         views = [
             (

@@ -48,8 +48,15 @@ class Calibration:
 
     def probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """What logits ``(…, 14)`` mean, likewise."""
-        stretched = logits.astype(np.float64) * np.array(self.scale) + np.array(self.shift)
-        return np.asarray(1 / (1 + np.exp(-np.clip(stretched, -50, 50))))
+        return _meant(logits.astype(np.float64) * np.array(self.scale) + np.array(self.shift))
+
+    def of_head(self, number: int, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """What logits of one head mean, of any shape."""
+        return _meant(logits.astype(np.float64) * self.scale[number] + self.shift[number])
+
+
+def _meant(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -50, 50))))
 
 
 UNCALIBRATED = Calibration()

@@ -14,6 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from models.findings import Finding, Lesion, Position, Presence, Region, Side
+from models.findings import Sequence as Kind
 
 ACTIVE = (Lesion.OEDEMA,)
 STRUCTURAL = (Lesion.EROSION, Lesion.FATTY_LESION, Lesion.SCLEROSIS, Lesion.ANKYLOSIS)
@@ -122,7 +123,12 @@ def _by_lesion(findings: Sequence[Finding]) -> Mapping[Lesion, Count]:
 
 SlicesSeen = Mapping[Position, frozenset[int]]
 """On which slices each present lesion shows, as `models.analyser.Analysis` tells of one sequence:
-STIR for oedema, T1 for the others, so that all slices of a lesion are of one series."""
+the one of `counted_on`, so that all slices of a lesion are of one series."""
+
+
+def counted_on(lesion: Lesion) -> Kind:
+    """The sequence on whose slices a lesion is counted: STIR for oedema, T1 for the others."""
+    return Kind.STIR if lesion is Lesion.OEDEMA else Kind.T1
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 import typer
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.analyser import Analyser
+from models.analyser import Analyser, mixed_precision
 from models.contour_maps import contour_maps
 from models.lesion_resnet34 import LesionResNet34
 from models.orientation import canonical
@@ -67,11 +67,10 @@ def _scoring(analyser: Analyser, case: PhantomCase, repeats: int) -> str:
     """The lesion network on both joints and sequences, and its arithmetic floor."""
     seen = _what_is_scored(analyser, case)
     one_by_one = [tuple(part[[n]] for part in seen) for n in range(len(seen[0]))]
-    network, place = analyser.lesion, analyser.device.type
-    half = torch.float16 if place == "cuda" else torch.bfloat16
+    network = analyser.lesion
 
     def batched(mixed: bool) -> float:
-        with torch.inference_mode(), torch.autocast(place, half, enabled=mixed):
+        with torch.inference_mode(), mixed_precision(analyser.device, mixed):
             return _median_s(lambda: network.feature_maps(*seen), repeats)
 
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:

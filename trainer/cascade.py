@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.analyser import Analyser, NoJointSeen
-from models.findings import POSITIONS, Finding, Lesion, Presence, Sequence, Sight
-from models.reading import Definition, SlicesSeen, any_met, definitions
+from models.findings import POSITIONS, Finding, Presence, Sequence, Sight
+from models.reading import Definition, SlicesSeen, any_met, counted_on, definitions
 from models.volume import Volume
 from trainer.metrics import Pointing
 from trainer.phantom.case import PhantomCase
@@ -82,14 +82,10 @@ def _said(analyser: Analyser, t1: Volume, stir: Volume) -> tuple[tuple[Finding, 
 def drawn_slices(case: PhantomCase) -> SlicesSeen:
     """On which slices each graded lesion was drawn: of STIR for oedema, of T1 for the others."""
     return {
-        position: drawn_lesion(case.patient, position, _counted_on(position.head.lesion)).slices
+        position: drawn_lesion(case.patient, position, counted_on(position.head.lesion)).slices
         for position in POSITIONS
         if case.severity[position] >= 1
     }
-
-
-def _counted_on(lesion: Lesion) -> Sequence:
-    return Sequence.STIR if lesion is Lesion.OEDEMA else Sequence.T1
 
 
 def pointings_of(case: PhantomCase, findings: Iterable[Finding]) -> list[Pointing]:

@@ -50,8 +50,7 @@ def trained_contour(plan: Experiment, runs: Path, team: Team) -> tuple[ContourUN
     if not isinstance(plan.architecture, ContourArchitecture):
         raise ExperimentInvalid(f"{plan.name} is no experiment of the contour network")
     network = ContourUNet(plan.architecture)
-    if plan.start:
-        continue_from(Path(plan.start), network, torch.Generator().manual_seed(plan.seed))
+    continue_from(plan, network)
     network.to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with team.device:
         _learn(network, plan, runs, team)

@@ -9,6 +9,7 @@ STIR where inflamed; filled with fat the other way round); about 3 mm and more a
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as nnf
@@ -113,7 +114,7 @@ class _Drawing:
             return None
         return places[int(self._chance() * len(places))].float()
 
-    @property
+    @cached_property
     def _px_per_mm(self) -> float:
         """From the width of the quadrant's zone, which is known."""
         quadrant = self.zones[0] == self.zone

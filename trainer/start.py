@@ -16,29 +16,29 @@ from torch import Tensor, nn
 
 from models.contour_unet import ContourArchitecture, ContourUNet
 from models.weights import load_network
-from trainer.experiment import ExperimentInvalid
+from trainer.experiment import Experiment, ExperimentInvalid
 
 
-def continue_from(start: Path, network: nn.Module, generator: torch.Generator) -> None:
-    """Take over the weights in a folder.
+def continue_from(plan: Experiment, network: nn.Module) -> None:
+    """Take over the weights from which an experiment goes on, if it names any.
 
     Parameters
     ----------
-    start
-        Holds a card and weights.
+    plan
+        Its seed decides what share each copy of a channel has.
     network
         Of the same shape; a contour network may be wider or see more neighbours.
-    generator
-        Decides what share each copy of a channel has.
 
     Raises
     ------
     ExperimentInvalid
         If the shapes differ in anything else.
     """
-    before = load_network(start).network
+    if not plan.start:
+        return
+    before = load_network(Path(plan.start)).network
     if isinstance(before, ContourUNet) and isinstance(network, ContourUNet):
-        widen(before, network, generator)
+        widen(before, network, torch.Generator().manual_seed(plan.seed))
     else:
         network.load_state_dict(before.state_dict())
 

@@ -94,8 +94,7 @@ def _trained_lesion(
     if not isinstance(plan.architecture, LesionArchitecture):
         raise ExperimentInvalid(f"{plan.name} is no experiment of the lesion network")
     network = LesionResNet34(plan.architecture)
-    if plan.start:
-        continue_from(Path(plan.start), network, torch.Generator().manual_seed(plan.seed))
+    continue_from(plan, network)
     network.to(team.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     generator = source_of_chance(plan.seed, replace(team, device=torch.device("cpu")))
     joints = read_joints(runs / plan.cases.folder, range(*plan.cases.training))

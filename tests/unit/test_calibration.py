@@ -70,3 +70,11 @@ def test_a_card_s_thresholds_are_for_calibrated_probabilities_and_say_where_they
     expected = log_odds(probability) * OVERSURE + TOO_HIGH >= log_odds(drawn_labels().mean())
     assert (called == expected).mean() > 0.85
     assert "toy joints 0 to 1499" in settings["thresholds_chosen"]
+
+
+def test_a_head_s_logit_means_alone_what_it_means_among_all():
+    found = fitted_calibration(LOGITS, drawn_labels(), "")
+
+    for number in range(len(HEADS)):
+        alone = found.of_head(number, LOGITS[:, number])
+        np.testing.assert_array_equal(alone, found.probabilities(LOGITS)[:, number])

@@ -76,13 +76,14 @@ class Delineator:
 
     def rules_of(self, method: Method) -> WalkRules:
         """The rules of a method, those of its card where it has none of its own."""
-        return method.rules or walk_rules(self.loaded[method.weights][1].settings)
+        _, card = self.loaded[method.weights]
+        return method.rules or walk_rules(card.settings)
 
     def answers(self, case: StoredCase) -> Iterator[tuple[Method, Found]]:
         """What each method says of a case, by the slice's number in the case and the side."""
         maps: dict[tuple[Path, bool], list[Maps]] = {}
         for method in self._methods:
-            rules, network = self.rules_of(method), self.loaded[method.weights][0]
+            rules, (network, _) = self.rules_of(method), self.loaded[method.weights]
             seen = method.weights, rules.mirrored
             if seen not in maps:
                 maps[seen] = maps_of_case(network, case, rules.mirrored)
