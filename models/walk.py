@@ -1,15 +1,12 @@
 """From the network's maps to contours: start at the upper end and follow the field downwards.
 
 All joints of all slices walk at once. A walk that loses its way is replaced by the cheapest
-path along the ridge on which the field converges. Where a slice offers several upper or lower
-ends, each pair is walked and the contour is taken whose own field is most like the one seen.
+path along the ridge on which the field converges.
 
 Source: paper, "Delineating the sacroiliac joints"; all but the walk itself is ours.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby, product
 
 import numpy as np
 import torch
@@ -17,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.contour_unet import CHANNELS_PER_JOINT, FIELD_COLUMN, FIELD_ROW, SIDES, SINK, SOURCE
-from models.ends import clear_peaks
+from models.ends import peaks
 from models.field import Grid, blended_field
 from models.findings import Side
 from models.presence import presence_certainty, shown
@@ -27,11 +24,10 @@ Maps = NDArray[np.float32]
 Points = NDArray[np.float64]
 
 _MARGIN_PX, _STRIDE_PX, _REACH_PX = 12, 3, 10.0
-"""Fields are compared this far around the routes, at every third pixel, mostly near them."""
+"""Fields are compared this far around a contour, at every third pixel, mostly near it."""
 
-_SHORTEST_PX = 4.0
-_SAME_ENDS_PX = 8.0
 _DISTRUST = 3.0
+_LOST_TRUST = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,12 +58,6 @@ class WalkRules:
         A slice is judged with what the other sequence shows in its place.
     contiguous
         A joint is on neighbouring slices: holes are filled, lone slices dropped.
-    ends
-        As many upper and lower ends of a slice are tried; 1 is the highest peaks only.
-    agreement
-        How much a route whose own field differs from the one seen is disliked.
-    length_bonus
-        In doubt the longer route, which leaves out no part of the joint: its gain per pixel.
     """
 
     presence_threshold: float = 0.1
@@ -81,9 +71,6 @@ class WalkRules:
     mirrored: bool = True
     both_sequences: bool = True
     contiguous: bool = True
-    ends: int = 3
-    agreement: float = 8.0
-    length_bonus: float = 0.0
 
 
 LITERAL_RULES = WalkRules(
@@ -93,7 +80,6 @@ LITERAL_RULES = WalkRules(
     mirrored=False,
     both_sequences=False,
     contiguous=False,
-    ends=1,
 )
 """The walk as the paper states it."""
 
@@ -110,16 +96,6 @@ class WalkedContour:
     quality: float
     walked: bool
     """False where the fallback had to find the way."""
-
-
-@dataclass(frozen=True, eq=False)
-class Route:
-    """A pair of ends that may belong together; joints are numbered slice by slice."""
-
-    joint: int
-    source: Points
-    sink: Points
-    heat: float
 
 
 def contours_from_maps(
@@ -141,8 +117,8 @@ def contours_from_maps(
     -------
     tuple of WalkedContour
         One for each slice and side where the joint is present, by slice. The quality is the
-        square root of the certainty, less where other routes are likely too, where the
-        line's own field differs from the one that was seen, and where the walk did not arrive.
+        square root of the certainty, less where the line's own field differs from the one that
+        was seen, and where the walk did not arrive.
     """
     slices, _, size, _ = maps.shape
     joints = maps.reshape(slices * len(SIDES), CHANNELS_PER_JOINT, size, size)
@@ -151,25 +127,19 @@ def contours_from_maps(
     present = np.flatnonzero(np.stack(there, axis=1))
     if not len(present):
         return ()
-    routes = _routes(joints, present, rules)
-    paths = walk(
-        torch.from_numpy(joints),
-        np.array([route.joint for route in routes], dtype=np.intp),
-        np.array([route.source for route in routes]).reshape(-1, 2),
-        np.array([route.sink for route in routes]).reshape(-1, 2),
-        rules,
-    )
+    sources, sinks = (peaks(joints[present, end])[0] for end in (SOURCE, SINK))
+    paths = walk(torch.from_numpy(joints), present, sources, sinks, rules)
     contours = []
-    for joint, tried in groupby(zip(routes, paths, strict=True), key=lambda one: one[0].joint):
-        field = joints[joint, [FIELD_ROW, FIELD_COLUMN]]
-        ways = list(tried)
-        walked = any(path is not None for _, path in ways)
-        if not (walked or rules.fallback):
+    for joint, source, sink, path in zip(present.tolist(), sources, sinks, paths, strict=True):
+        if path is None and not rules.fallback:
             continue
-        line, trust = _best(field, ways, rules)
-        quality = float(np.sqrt(certainty.flat[joint])) * trust
+        field = joints[joint, [FIELD_ROW, FIELD_COLUMN]]
+        line = evenly_spaced(geodesic(field, source, sink) if path is None else path, rules.points)
+        trust = np.exp(-_DISTRUST * disagreement(field, line))
+        trust *= _LOST_TRUST if path is None else 1
+        quality = float(np.sqrt(certainty.flat[joint]) * trust)
         slice_index, side = divmod(joint, len(SIDES))
-        contours.append(WalkedContour(slice_index, SIDES[side], line, quality, walked))
+        contours.append(WalkedContour(slice_index, SIDES[side], line, quality, path is not None))
     return tuple(contours)
 
 
@@ -186,80 +156,30 @@ def certainty_of_slices(maps: Maps) -> NDArray[np.float64]:
     return presence_certainty(joints).reshape(slices, len(SIDES))
 
 
-def _routes(joints: Maps, present: NDArray[np.intp], rules: WalkRules) -> list[Route]:
-    """Pairs of ends of each joint that is present: the lower end lies below the upper."""
-    sources = clear_peaks(joints[present, SOURCE], rules.ends)
-    sinks = clear_peaks(joints[present, SINK], rules.ends)
-    routes: list[Route] = []
-    for joint, source, sink in zip(present.tolist(), sources, sinks, strict=True):
-        pairs = [
-            Route(joint, begin, end, float(warm * hot))
-            for (begin, warm), (end, hot) in product(
-                zip(*source, strict=True), zip(*sink, strict=True)
-            )
-        ]
-        downwards = [one for one in pairs if one.sink[0] - one.source[0] > _SHORTEST_PX]
-        routes += downwards if rules.ends > 1 and downwards else pairs[:1]
-    return routes
-
-
-def _best(
-    field: Maps, tried: Sequence[tuple[Route, Points | None]], rules: WalkRules
-) -> tuple[Points, float]:
-    """The line of the best of a joint's routes that were walked, and how far to trust it.
-
-    Where no walk arrived, the ridge between the highest peaks is taken, with half the trust.
-    """
-    walked = [
-        (route, evenly_spaced(path, rules.points)) for route, path in tried if path is not None
-    ]
-    if not walked:
-        surest = max((route for route, _ in tried), key=lambda route: route.heat)
-        ridge = evenly_spaced(geodesic(field, surest.source, surest.sink), rules.points)
-        return ridge, 0.5 * _trust(disagreement(field, ridge[None])[0])
-    lines = np.array([line for _, line in walked])
-    apart = disagreement(field, lines)
-    heats = np.array([route.heat for route, _ in walked])
-    lengths = np.linalg.norm(np.diff(lines, axis=1), axis=2).sum(axis=1)
-    score = np.log(np.maximum(heats, 1e-4)) + rules.length_bonus * lengths
-    score -= rules.agreement * apart
-    best = int(np.argmax(score))
-    off = np.abs(lines[:, [0, -1]] - lines[best, [0, -1]]).max(axis=(1, 2))
-    likely = np.exp(score - score[best])
-    return lines[best], float(likely[off < _SAME_ENDS_PX].sum() / likely.sum()) * _trust(
-        apart[best]
-    )
-
-
-def _trust(apart: float) -> float:
-    """1 for a line whose own field is the one that was seen, less the more they differ."""
-    return float(np.exp(-_DISTRUST * apart))
-
-
-def disagreement(field: Maps, lines: Points) -> NDArray[np.float64]:
-    """How far the field of each line is from the one that was seen.
+def disagreement(field: Maps, line: Points) -> float:
+    """How far the field of a line is from the one that was seen around it.
 
     Parameters
     ----------
     field
         ``(2, size, size)``, (row, column) components.
-    lines
-        ``(n, points, 2)``; compared on the same pixels, those around any of them.
+    line
+        ``(points, 2)``.
 
     Returns
     -------
-    NDArray
-        Mean squared length of the difference, ``(n,)``: 0 for the same field, 4 for the opposite.
+    float
+        Mean squared length of the difference: 0 for the same field, 4 for the opposite.
     """
     size = field.shape[-1]
-    low = np.maximum(np.floor(lines.min(axis=(0, 1))).astype(int) - _MARGIN_PX, 0)
-    high = np.minimum(np.ceil(lines.max(axis=(0, 1))).astype(int) + _MARGIN_PX + 1, size)
+    low = np.maximum(np.floor(line.min(axis=0)).astype(int) - _MARGIN_PX, 0)
+    high = np.minimum(np.ceil(line.max(axis=0)).astype(int) + _MARGIN_PX + 1, size)
     rows, columns = (np.arange(*ends, _STRIDE_PX) for ends in zip(low, high, strict=True))
     grid = Grid(torch.from_numpy(rows).float(), torch.from_numpy(columns).float())
-    own, distance = (part.numpy() for part in blended_field(torch.from_numpy(lines).float(), grid))
-    weights = np.exp(-(distance.min(axis=0) ** 2) / (2 * _REACH_PX**2))
-    apart = ((own - field[:, rows[:, None], columns]) ** 2).sum(axis=1)
-    return np.asarray((apart * weights).sum(axis=(1, 2)) / weights.sum(), dtype=np.float64)
+    own, distance = blended_field(torch.from_numpy(line[None]).float(), grid)
+    weights = np.exp(-(distance[0].numpy() ** 2) / (2 * _REACH_PX**2))
+    apart = ((own[0].numpy() - field[:, rows[:, None], columns]) ** 2).sum(axis=0)
+    return float((apart * weights).sum() / weights.sum())
 
 
 def walk(

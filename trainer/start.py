@@ -3,6 +3,7 @@
 A wider network begins by saying what the narrower one said: channels stand there more than once,
 and whoever listens to them gives each copy a share of the weight, unequal by chance, so that the
 copies can learn different things. Slices that the narrower one did not see begin with no weight.
+A network with other maps, such as the baseline's landmarks, takes over all but its last layer.
 
 Source: Chen et al., "Net2Net" (ICLR 2016), the wider network.
 """
@@ -27,7 +28,7 @@ def continue_from(plan: Experiment, network: nn.Module) -> None:
     plan
         Its seed decides what share each copy of a channel has.
     network
-        Of the same shape; a contour network may be wider or see more neighbours.
+        Of the same shape; a contour network may be wider, see more neighbours or give other maps.
 
     Raises
     ------
@@ -44,7 +45,7 @@ def continue_from(plan: Experiment, network: nn.Module) -> None:
 
 
 def widen(before: ContourUNet, network: ContourUNet, generator: torch.Generator) -> None:
-    """Have a wider network give the maps of a narrower one.
+    """Have a wider network give the maps of a narrower one, if it gives maps of the same kind.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ def widen(before: ContourUNet, network: ContourUNet, generator: torch.Generator)
     old, new = before.architecture, network.architecture
     if not _reaches(old, new):
         raise ExperimentInvalid(
-            f"{new} cannot go on from {old}: only width and neighbours may grow"
+            f"{new} cannot go on from {old}: only width and neighbours may grow, and maps differ"
         )
     copying = _Copying(generator)
     levels = range(old.levels)
@@ -69,11 +70,14 @@ def widen(before: ContourUNet, network: ContourUNet, generator: torch.Generator)
             copying.raising(before.up[level], network.up[level], below, here)
             both = torch.cat([here, here + (old.width << level)])
             copying.block(before.merge[level], network.merge[level], both, here)
-        copying.layer(before.head, network.head, origins[0], torch.arange(len(before.head.weight)))
+        if old.channels_per_joint == new.channels_per_joint:
+            every = torch.arange(len(before.head.weight))
+            copying.layer(before.head, network.head, origins[0], every)
 
 
 def _reaches(old: ContourArchitecture, new: ContourArchitecture) -> bool:
-    grown = replace(old, width=new.width, neighbours=new.neighbours)
+    free = ("width", "neighbours", "channels_per_joint")
+    grown = replace(old, **{name: getattr(new, name) for name in free})
     return grown == new and old.width <= new.width and old.neighbours <= new.neighbours
 
 

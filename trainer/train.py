@@ -29,6 +29,7 @@ from trainer.lesion_training import (
     read_joints,
     reference_on,
 )
+from trainer.memory import keep_freed_memory
 from trainer.readers.lesson import lesson_of
 from trainer.record import record_run, training_record
 from trainer.start import continue_from
@@ -61,6 +62,7 @@ def train(
     torchrun --nproc-per-node 4 -m trainer train contour --experiment FILE
     """
     plan = read_experiment(experiment)
+    keep_freed_memory()
     with joined_team() as team:
         if team.leads:
             ready_cases(plan.cases, (plan.cases.training, plan.cases.validation), runs, plan.roi)

@@ -132,6 +132,15 @@ def test_false_contours_are_counted_for_each_true_one():
     assert of.false_fraction.value == pytest.approx(0.25)
 
 
+def test_a_false_contour_next_to_the_joint_is_not_away_from_it():
+    case = case_showing(range(3, 7))
+
+    judgements = judged(case, found_on(*(guess(n) for n in range(2, 9))))
+
+    of = summary(judgements, Resampling.of([1]))
+    assert (of.false_fraction.value, of.false_away_fraction.value) == (3 / 4, 1 / 4)
+
+
 def test_patients_not_contours_are_drawn_anew_for_an_interval():
     """One of two patients is bad: whether he is drawn at all decides the percentile."""
     judgements = [judgement(1, 0.5)] * 40 + [judgement(2, 9.0)] * 40

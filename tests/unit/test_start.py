@@ -35,6 +35,19 @@ def test_a_wider_network_begins_by_saying_what_the_narrower_one_said(width, neig
     )
 
 
+def test_a_network_of_other_maps_takes_over_all_but_its_last_layer():
+    before = some_network(NARROW)
+    baseline = some_network(ContourArchitecture(4, 3, 2, channels_per_joint=21))
+
+    widen(before, baseline, torch.Generator().manual_seed(0))
+
+    taken, given = baseline.state_dict(), before.state_dict()
+    assert [name for name in given if not taken[name].equal(given[name])] == [
+        "head.weight",
+        "head.bias",
+    ]
+
+
 def test_copies_of_a_channel_learn_different_things():
     before = some_network(NARROW)
     wider = some_network(ContourArchitecture(8, 3, 2))

@@ -142,16 +142,6 @@ def test_the_cheapest_path_keeps_to_the_ridge_of_the_field():
     assert contour_error(line, path).rms < 1.0
 
 
-@pytest.mark.parametrize("place", [(40.3, 25.8), (60.5, 70.25)])
-def test_a_peak_is_found_between_pixels(place):
-    heat = heatmaps(torch.tensor([place]), torch.tensor([4.0]), SIZE).numpy()
-
-    (found,), (height,) = peaks(heat)
-
-    np.testing.assert_allclose(found, place, atol=0.35)
-    assert 0.95 < height <= 1
-
-
 def test_even_spacing_keeps_the_ends_and_the_length():
     line = curved_line()
 
@@ -169,38 +159,6 @@ def test_without_the_fallback_a_lost_walk_is_a_missed_contour():
     assert contours_from_maps(maps, replace(RULES, fallback=False)) == ()
 
 
-def part_of(line, share):
-    return evenly_spaced(line[: round(share * len(line))], 16)
-
-
-def heat_at(places, heights, size=SIZE):
-    each = heatmaps(torch.tensor(np.array(places)).float(), torch.full((len(places),), 4.0), size)
-    return (torch.tensor(heights)[:, None, None] * each).amax(dim=0).numpy()
-
-
-@pytest.mark.parametrize("true_share", [0.4, 1.0])
-def test_of_two_lower_ends_that_is_taken_to_which_the_field_leads(true_share):
-    whole = curved_line()
-    truth = part_of(whole, true_share)
-    maps = study_maps([truth])
-    maps[0, SINK] = heat_at([part_of(whole, 0.4)[-1], whole[-1]], [0.5, 0.5])
-
-    (contour,) = contours_from_maps(maps, RULES)
-
-    assert contour_error(truth, contour.points).symmetric_rms < 0.5
-
-
-def test_a_contour_with_another_likely_end_is_trusted_less():
-    whole = curved_line()
-    maps = study_maps([whole, whole])
-    maps[1, SINK] = heat_at([part_of(whole, 0.4)[-1], whole[-1]], [0.97, 0.97])
-    undecided = replace(RULES, agreement=0.0)
-
-    sure, unsure = contours_from_maps(maps, undecided)
-
-    assert unsure.quality < 0.8 * sure.quality
-
-
 def test_a_contour_in_a_field_that_is_not_its_own_is_trusted_less():
     maps = study_maps([curved_line(), curved_line()])
     noise = np.random.default_rng(0).normal(0, 0.5, (2, SIZE, SIZE))
@@ -211,21 +169,10 @@ def test_a_contour_in_a_field_that_is_not_its_own_is_trusted_less():
     assert blurred.quality < 0.8 * clear.quality
 
 
-def test_in_doubt_the_longer_route_is_taken():
-    whole = curved_line()
-    maps = study_maps([whole])
-    maps[0, SINK] = heat_at([part_of(whole, 0.4)[-1], whole[-1]], [0.5, 0.5])
-    undecided = replace(RULES, agreement=0.0)
-
-    (contour,) = contours_from_maps(maps, undecided)
-
-    np.testing.assert_allclose(contour.points[-1], whole[-1], atol=0.5)
-
-
 def test_a_line_agrees_with_its_own_field_and_not_with_another():
     line, other = curved_line(), curved_line() + np.array([0.0, 8.0])
 
-    own, foreign = disagreement(joint_maps(line)[FIELD_ROW:], np.array([line, other]))
+    own, foreign = (disagreement(joint_maps(line)[FIELD_ROW:], one) for one in (line, other))
 
     assert own < 0.01
     assert foreign > 0.2

@@ -170,7 +170,10 @@ def card_scores(of: Summary) -> dict[str, Any]:
         f"symmetric_rms_mm_p{percent}": estimate
         for percent, estimate in of.errors["symmetric_rms"]["mm"].items()
     }
-    named |= {"missed_fraction": of.missed_fraction, "false_fraction": of.false_fraction}
+    named |= {
+        f"{name}_fraction": getattr(of, f"{name}_fraction")
+        for name in ("missed", "false", "false_away")
+    }
     scores: dict[str, Any] = {"patients": of.patients, "contours": of.contours}
     for name, one in named.items():
         scores[name] = _plain(one.value)

@@ -28,12 +28,13 @@ class Outcome(StrEnum):
 
 
 class SlicePlace(StrEnum):
-    """Where a slice lies among those that show the joint in its sequence."""
+    """Where a slice lies among those that show the joint in its sequence, or beside them."""
 
     BORDER = "first or last"
     ANTERIOR = "anterior third"
     MIDDLE = "middle third"
     POSTERIOR = "posterior third"
+    NEXT = "next to the joint"
     OUTSIDE = "no joint there"
 
 
@@ -139,7 +140,11 @@ def _places_of_sequence(there: NDArray[np.bool_]) -> list[list[SlicePlace]]:
 
 def _place(number: int, shown: NDArray[np.intp]) -> SlicePlace:
     if number not in shown:
-        return SlicePlace.OUTSIDE
+        return (
+            SlicePlace.NEXT
+            if np.isin(shown, (number - 1, number + 1)).any()
+            else SlicePlace.OUTSIDE
+        )
     first, last = int(shown[0]), int(shown[-1])
     if number in (first, last):
         return SlicePlace.BORDER

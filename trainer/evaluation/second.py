@@ -104,6 +104,7 @@ def _contour_numbers(of: Summary) -> dict[str, Any]:
         "share below 1.5 mm": of.below_1_5_mm,
         "missed": of.missed_fraction,
         "false": of.false_fraction,
+        "false, not next to the joint": of.false_away_fraction,
     }
     return {"of": of.contours} | {name: _rounded(one) for name, one in numbers.items()}
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from trainer.evaluation.judgement import Judgement, Outcome
+from trainer.evaluation.judgement import Judgement, Outcome, SlicePlace
 from trainer.metrics import percentile
 
 PERCENTS = (50, 75, 90, 95)
@@ -87,6 +87,8 @@ class Summary:
         True ones, missed ones included.
     missed_fraction, false_fraction
         Missed and false contours for each true one.
+    false_away_fraction
+        Of the false ones those that are not on a slice next to one that shows the joint.
     errors
         By measure, unit ("mm", "native px", "224 px") and percent; missed contours included.
     below_1_5_mm
@@ -99,6 +101,7 @@ class Summary:
     false: int
     missed_fraction: Estimate
     false_fraction: Estimate
+    false_away_fraction: Estimate
     below_1_5_mm: Estimate
     errors: Mapping[str, Mapping[str, Mapping[int, Estimate]]]
 
@@ -125,6 +128,7 @@ def summary(judgements: Sequence[Judgement], resampling: Resampling) -> Summary:
         np.array([one.outcome is outcome for one in judgements])
         for outcome in (Outcome.MISSED, Outcome.FALSE)
     )
+    away = np.array([one.place is SlicePlace.OUTSIDE for one in judgements])
     true = [one for one in judgements if one.outcome is not Outcome.FALSE]
     near = np.array([one.error.rms < 1.5 for one in judgements])
     return Summary(
@@ -134,6 +138,7 @@ def summary(judgements: Sequence[Judgement], resampling: Resampling) -> Summary:
         int(false.sum()),
         share_estimate(missed, ~false, subjects, resampling),
         share_estimate(false, ~false, subjects, resampling),
+        share_estimate(false & away, ~false, subjects, resampling),
         share_estimate(near, ~false, subjects, resampling),
         {measure: _errors(true, measure, resampling) for measure in MEASURES},
     )
@@ -165,8 +170,8 @@ def grouped(
 ) -> dict[str, dict[str, Summary]]:
     """Summaries by sequence, style and place of the slice; groups without a true contour left out.
 
-    False contours have no place among the slices that show the joint and form a group of their
-    own there, which is left out as well.
+    False contours have no place among the slices that show the joint and form groups of their
+    own there, which are left out as well.
     """
     return {name: _groups(judgements, key, resampling) for name, key in GROUPS.items()}
 
