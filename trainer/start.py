@@ -3,7 +3,8 @@
 A wider network begins by saying what the narrower one said: channels stand there more than once,
 and whoever listens to them gives each copy a share of the weight, unequal by chance, so that the
 copies can learn different things. Slices that the narrower one did not see begin with no weight.
-A network with other maps, such as the baseline's landmarks, takes over all but its last layer.
+A network with other maps, such as the baseline's landmarks, takes over all but its last layer and
+begins with empty maps: to unlearn random ones would cost it what it took over.
 
 Source: Chen et al., "Net2Net" (ICLR 2016), the wider network.
 """
@@ -73,6 +74,9 @@ def widen(before: ContourUNet, network: ContourUNet, generator: torch.Generator)
         if old.channels_per_joint == new.channels_per_joint:
             every = torch.arange(len(before.head.weight))
             copying.layer(before.head, network.head, origins[0], every)
+        else:
+            for part in network.head.parameters():
+                part.zero_()
 
 
 def _reaches(old: ContourArchitecture, new: ContourArchitecture) -> bool:

@@ -46,6 +46,7 @@ def test_a_network_of_other_maps_takes_over_all_but_its_last_layer():
     assert trunk
     for name in trunk:
         torch.testing.assert_close(taken[name], given[name])
+    assert not contour_maps(baseline, torch.rand(2, 1, 32, 32), mirrored=False).any()
 
 
 def test_copies_of_a_channel_learn_different_things():
