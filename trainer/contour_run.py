@@ -21,7 +21,7 @@ from trainer.contour_training import (
 )
 from trainer.experiment import Augmentation, Experiment, ExperimentInvalid
 from trainer.fit import fit
-from trainer.start import continue_from
+from trainer.start import begin_empty, continue_from
 from trainer.team import Team, source_of_chance
 
 WIDE = Movement(translation=0.2, scale=0.3, rotation_deg=20.0, bending_px=4.0)
@@ -50,6 +50,7 @@ def trained_contour(plan: Experiment, runs: Path, team: Team) -> tuple[ContourUN
     if not isinstance(plan.architecture, ContourArchitecture):
         raise ExperimentInvalid(f"{plan.name} is no experiment of the contour network")
     network = ContourUNet(plan.architecture)
+    begin_empty(network)
     continue_from(plan, network)
     network.to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with team.device:

@@ -1,10 +1,9 @@
-"""Where a training goes on from: the weights of a network trained before, also of a narrower one.
+"""Where a training begins: with empty maps, or with the weights of a network trained before.
 
-A wider network begins by saying what the narrower one said: channels stand there more than once,
-and whoever listens to them gives each copy a share of the weight, unequal by chance, so that the
-copies can learn different things. Slices that the narrower one did not see begin with no weight.
-A network with other maps, such as the baseline's landmarks, takes over all but its last layer and
-begins with empty maps: to unlearn random ones would cost it what it took over.
+A network may be wider than the one before. It begins by saying what the narrower one said:
+channels stand there more than once, and whoever listens to them gives each copy a share of the
+weight, unequal by chance, so that the copies can learn different things. Slices that the narrower
+one did not see begin with no weight.
 
 Source: Chen et al., "Net2Net" (ICLR 2016), the wider network.
 """
@@ -21,6 +20,16 @@ from models.weights import load_network
 from trainer.experiment import Experiment, ExperimentInvalid
 
 
+def begin_empty(network: ContourUNet) -> None:
+    """Have a new network give empty maps.
+
+    The random ones that it would give are so far off that it unlearns whatever it sees, and then
+    takes a thousand steps to find the small heat of the ends.
+    """
+    for part in network.head.parameters():
+        nn.init.zeros_(part)
+
+
 def continue_from(plan: Experiment, network: nn.Module) -> None:
     """Take over the weights from which an experiment goes on, if it names any.
 
@@ -29,7 +38,7 @@ def continue_from(plan: Experiment, network: nn.Module) -> None:
     plan
         Its seed decides what share each copy of a channel has.
     network
-        Of the same shape; a contour network may be wider, see more neighbours or give other maps.
+        Of the same shape; a contour network may be wider or see more neighbours.
 
     Raises
     ------
@@ -46,7 +55,7 @@ def continue_from(plan: Experiment, network: nn.Module) -> None:
 
 
 def widen(before: ContourUNet, network: ContourUNet, generator: torch.Generator) -> None:
-    """Have a wider network give the maps of a narrower one, if it gives maps of the same kind.
+    """Have a wider network give the maps of a narrower one.
 
     Parameters
     ----------
@@ -56,7 +65,7 @@ def widen(before: ContourUNet, network: ContourUNet, generator: torch.Generator)
     old, new = before.architecture, network.architecture
     if not _reaches(old, new):
         raise ExperimentInvalid(
-            f"{new} cannot go on from {old}: only width and neighbours may grow, and maps differ"
+            f"{new} cannot go on from {old}: only width and neighbours may grow"
         )
     copying = _Copying(generator)
     levels = range(old.levels)
@@ -71,17 +80,11 @@ def widen(before: ContourUNet, network: ContourUNet, generator: torch.Generator)
             copying.raising(before.up[level], network.up[level], below, here)
             both = torch.cat([here, here + (old.width << level)])
             copying.block(before.merge[level], network.merge[level], both, here)
-        if old.channels_per_joint == new.channels_per_joint:
-            every = torch.arange(len(before.head.weight))
-            copying.layer(before.head, network.head, origins[0], every)
-        else:
-            for part in network.head.parameters():
-                part.zero_()
+        copying.layer(before.head, network.head, origins[0], torch.arange(len(before.head.weight)))
 
 
 def _reaches(old: ContourArchitecture, new: ContourArchitecture) -> bool:
-    free = ("width", "neighbours", "channels_per_joint")
-    grown = replace(old, **{name: getattr(new, name) for name in free})
+    grown = replace(old, width=new.width, neighbours=new.neighbours)
     return grown == new and old.width <= new.width and old.neighbours <= new.neighbours
 
 
