@@ -14,8 +14,11 @@ from sij_node.dicom.volumes import volume_from
 from tests.support.phantoms import STIR, T1, written
 from trainer.phantom.case import PhantomOptions, make_case
 
-LITTLE_IN_THE_MEAN, LITTLE_ANYWHERE = 0.06, 0.5
+NOISE_MOVES = 0.02, 0.15
 """Of a probability: over all 28 places, and at the one that moves most."""
+
+LYING_ELSEWHERE_MOVES = 0.05, 0.45
+"""Likewise; a lesion on the border of two quadrants may be counted in the other one."""
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,11 @@ def changed(volume, change):
     return Volume(change(volume.voxels).astype(np.float32), volume.affine)
 
 
+def moves_less(again, scores, limits):
+    moved = np.abs(again - scores)
+    return moved.mean() < limits[0] and moved.max() < limits[1]
+
+
 def test_a_little_noise_changes_scores_little(analyser, case, scores):
     rng = np.random.default_rng(2)
 
@@ -73,8 +81,7 @@ def test_a_little_noise_changes_scores_little(analyser, case, scores):
 
     again = probabilities(analyser, changed(case.t1, noisy), changed(case.stir, noisy))
 
-    assert np.abs(again - scores).mean() < LITTLE_IN_THE_MEAN
-    assert np.abs(again - scores).max() < LITTLE_ANYWHERE
+    assert moves_less(again, scores, NOISE_MOVES)
 
 
 @pytest.mark.parametrize("pixels", [(3, -2), (0.4, 0.6)], ids=["whole pixels", "parts of a pixel"])
@@ -86,8 +93,7 @@ def test_a_patient_who_lies_a_little_elsewhere_has_nearly_the_same_scores(
 
     again = probabilities(analyser, changed(case.t1, moved), changed(case.stir, moved))
 
-    assert np.abs(again - scores).mean() < LITTLE_IN_THE_MEAN
-    assert np.abs(again - scores).max() < LITTLE_ANYWHERE
+    assert moves_less(again, scores, LYING_ELSEWHERE_MOVES)
 
 
 def test_a_brighter_scan_has_the_same_scores(analyser, case, scores):
