@@ -108,34 +108,31 @@ SCHEMES = {
     **dict.fromkeys(("55112-7", "18834-2"), "LN"),
 }
 """Of concept names; numbers are DICOM's own otherwise, and words ours."""
-RELATED = {
-    "1.2.840.10008.5.1.4.1.1.88.33": frozenset(
-        {
-            *(("CONTAINER", CONTAINS, kind) for kind in (
-                "TEXT", "CODE", "NUM", "DATE", "COMPOSITE", "IMAGE", "SCOORD", "CONTAINER",
-            )),
-            *(("CONTAINER", HAS_OBS, kind) for kind in ("TEXT", "CODE", "UIDREF", "DATE")),
-            *((kind, HAS_MOD, value) for kind in ("CONTAINER", "CODE")
-              for value in ("TEXT", "CODE")),
-            ("NUM", INFERRED, "SCOORD"),
-            ("SCOORD", SELECTED, "IMAGE"),
-        }
-    ),
-}  # fmt: skip
-RELATED["1.2.840.10008.5.1.4.1.1.88.34"] = RELATED["1.2.840.10008.5.1.4.1.1.88.33"]
-"""By SOP class: parent, relationship and child that both classes allow and the node uses."""
+COMPREHENSIVE, COMPREHENSIVE_3D = "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.88.34"
+RELATIONS = frozenset(
+    {
+        *(("CONTAINER", CONTAINS, kind) for kind in (
+            "TEXT", "CODE", "NUM", "DATE", "COMPOSITE", "IMAGE", "SCOORD", "CONTAINER",
+        )),
+        *(("CONTAINER", HAS_OBS, kind) for kind in ("TEXT", "CODE", "UIDREF", "DATE")),
+        *((kind, HAS_MOD, value) for kind in ("CONTAINER", "CODE") for value in ("TEXT", "CODE")),
+        ("NUM", INFERRED, "SCOORD"),
+        ("SCOORD", SELECTED, "IMAGE"),
+    }
+)  # fmt: skip
+"""Parent, relationship and child that both SOP classes allow and the node uses."""
 
 
 def violations_of_class(report: Dataset) -> list[str]:
     """What breaks the rules of the SOP class: relationships, schemes, template of the root."""
-    allowed = RELATED[report.SOPClassUID]
+    assert report.SOPClassUID in (COMPREHENSIVE, COMPREHENSIVE_3D)
     (template,) = report.ContentTemplateSequence
     found = [] if template.MappingResource == "DCMR" else ["root: not of DCMR"]
     if template.TemplateIdentifier != "1500":
         found.append(f"root: template {template.TemplateIdentifier}")
     for parent, child in _edges(report):
         edge = (parent.ValueType, child.RelationshipType, child.ValueType)
-        if edge not in allowed:
+        if edge not in RELATIONS:
             found.append(f"{' '.join(edge)} is not allowed")
         name = child.ConceptNameCodeSequence[0]
         usual = "DCM" if name.CodeValue.isdigit() else "99SIJNODE"
