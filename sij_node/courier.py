@@ -102,9 +102,7 @@ class Courier:
         """Send what is pending; raises `DestinationUnavailable` unless all was acknowledged."""
         refused = [sent for sent in self._answers(job, pending) if not sent.acknowledged]
         if refused:
-            said = "; ".join(
-                sorted({sent.note or f"status 0x{sent.status:04X}" for sent in refused})
-            )
+            said = "; ".join(sorted({_why(sent) for sent in refused}))
             raise DestinationUnavailable(
                 f"{len(refused)} of {len(pending)} objects were refused: {said}"
             )
@@ -157,3 +155,8 @@ class Courier:
         return OutgoingObject(
             result.sop_class_uid, result.sop_instance_uid, result.transfer_syntax_uid, file
         )
+
+
+def _why(refused: Sent) -> str:
+    """An archive's own comment stays with the delivery: it may name the patient."""
+    return refused.note if refused.status is None else f"status 0x{refused.status:04X}"

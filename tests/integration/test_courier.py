@@ -24,8 +24,8 @@ SCORES, SEG, NOTICE = made("scores"), made("seg t1"), made("not analysed")
 class FakePacs:
     """Answers each object with the next status; None breaks the association."""
 
-    def __init__(self, *statuses: int | None) -> None:
-        self.statuses = list(statuses)
+    def __init__(self, *statuses: int | None, comment: str = "") -> None:
+        self.statuses, self.comment = list(statuses), comment
         self.got: list[str] = []
 
     def send(self, peer: PeerConfig, objects: Sequence[OutgoingObject]) -> Iterator[Sent]:
@@ -35,7 +35,7 @@ class FakePacs:
                 raise DestinationUnavailable("PACS broke off.")
             if status == 0x0000:
                 self.got.append(item.sop_instance_uid)
-            yield Sent(item.sop_instance_uid, status, "")
+            yield Sent(item.sop_instance_uid, status, self.comment)
 
 
 @pytest.fixture
@@ -117,6 +117,17 @@ def test_a_refused_object_is_tried_again_and_then_given_up_with_the_reason(
 
     assert after.state is State.FAILED
     assert "0xA700" in after.reason
+
+
+def test_what_an_archive_says_of_a_patient_stays_with_the_delivery(table: JobTable, spool: Spool):
+    pacs = FakePacs(0xA700, comment="DOE^JANE exists already")
+    job = delivering(table, SCORES)
+
+    after = deliver(table, spool, pacs, job)
+
+    (delivery,) = table.deliveries(job.job_id)
+    assert delivery.note == "DOE^JANE exists already"
+    assert after.reason == "1 of 1 objects were refused: status 0xA700"
 
 
 def test_a_failed_delivery_waits_before_it_is_tried_again(table: JobTable, spool: Spool):
