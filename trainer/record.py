@@ -10,10 +10,14 @@ from typing import Any
 import torch
 
 from models.weights import read_card
-from trainer.experiment import Experiment
+from trainer.experiment import Experiment, ExperimentInvalid
+from trainer.fit import CHECKPOINT
 from trainer.team import Team
 
 RUN_RECORD = "run.json"
+MAY_CHANGE = frozenset({"digest", "notes"})
+"""What of an experiment can be written differently in the middle of its run."""
+
 PHANTOMS = "phantom cases drawn by trainer.phantom; no patient was involved"
 
 
@@ -69,7 +73,14 @@ def machine() -> dict[str, Any]:
 
 
 def record_run(plan: Experiment, folder: Path, team: Team) -> None:
-    """Write ``run.json``: the whole configuration, seed, code version, machine, processes."""
+    """Write ``run.json``: the whole configuration, seed, code version, machine, processes.
+
+    Raises
+    ------
+    ExperimentInvalid
+        If the folder holds the checkpoint of an experiment that differs.
+    """
+    _refuse_another(plan, folder)
     folder.mkdir(parents=True, exist_ok=True)
     said = {
         "experiment": asdict(plan),
@@ -79,3 +90,17 @@ def record_run(plan: Experiment, folder: Path, team: Team) -> None:
         **machine(),
     }
     (folder / RUN_RECORD).write_text(json.dumps(said, indent=1, default=str) + "\n")
+
+
+def _refuse_another(plan: Experiment, folder: Path) -> None:
+    """A run must not go on from the checkpoint of other cases or another network."""
+    if not (folder / CHECKPOINT).exists():
+        return
+    before = json.loads((folder / RUN_RECORD).read_text())["experiment"]
+    now = json.loads(json.dumps(asdict(plan), default=str))
+    other = sorted(key for key in now if key not in MAY_CHANGE and now[key] != before.get(key))
+    if other:
+        raise ExperimentInvalid(
+            f"{folder} holds a run of {plan.name} {plan.version} with another {', '.join(other)}; "
+            "give the experiment another version, or remove that folder"
+        )

@@ -65,8 +65,8 @@ def train(
     keep_freed_memory()
     with joined_team() as team:
         if team.leads:
-            ready_cases(plan.cases, (plan.cases.training, plan.cases.validation), runs, plan.roi)
             record_run(plan, runs / plan.folder, team)
+            ready_cases(plan.cases, (plan.cases.training, plan.cases.validation), runs, plan.roi)
         team.wait()
         torch.manual_seed(plan.seed)
         learn = trained_contour if network is Network.CONTOUR else _trained_lesion

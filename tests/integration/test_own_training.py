@@ -151,7 +151,7 @@ def test_a_site_s_readers_are_learnt_beside_the_network(prepared):
 def test_a_case_that_was_never_prepared_is_named(prepared):
     plan = prepared / "missing.toml"
     text = EXPERIMENT.format(kind="contour", architecture=ARCHITECTURES["contour"])
-    plan.write_text(text.replace("[0, 2]", "[10, 12]"))
+    plan.write_text(text.replace("[0, 2]", "[10, 12]").replace("own-contour", "missing"))
 
     result = CliRunner().invoke(
         laboratory,
