@@ -57,7 +57,3 @@ class Calibration:
 
 def _meant(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -50, 50))))
-
-
-UNCALIBRATED = Calibration()
-"""Logits taken at their word."""

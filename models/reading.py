@@ -86,16 +86,6 @@ class StudyReading:
     counts: Mapping[Lesion, Count]
     joints: tuple[JointReading, ...]
 
-    @property
-    def sides_active(self) -> tuple[Side, ...]:
-        """Sides with oedema."""
-        return tuple(joint.side for joint in self.joints if joint.active)
-
-    @property
-    def sides_structural(self) -> tuple[Side, ...]:
-        """Sides with a structural lesion."""
-        return tuple(joint.side for joint in self.joints if joint.structural)
-
 
 def study_reading(findings: Sequence[Finding]) -> StudyReading:
     """Count a study's findings.

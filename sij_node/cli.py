@@ -63,6 +63,7 @@ JobNumber = Annotated[int, typer.Argument(help="The job's number.")]
 Title = Annotated[str, typer.Argument(help="AE title of a peer in the configuration.")]
 StudyUid = Annotated[str, typer.Argument(metavar="STUDY", help="Its Study Instance UID.")]
 DEFAULT_CONFIG = Path("config.toml")
+_NO_PERMISSION = 77
 
 
 def main() -> None:
@@ -72,6 +73,13 @@ def main() -> None:
     except NodeError as error:
         print(f"sij-node: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
+    except PermissionError as error:
+        print(  # noqa: T201
+            f"sij-node: {error.filename} is closed to user {getpass.getuser()}, as whom this runs: "
+            f"{error.strerror}. Name a place that this user may use.",
+            file=sys.stderr,
+        )
+        sys.exit(_NO_PERMISSION)
 
 
 @app.command()

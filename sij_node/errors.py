@@ -207,6 +207,8 @@ class ResultsInconsistent(InternalFault):
 class IllegalStep(InternalFault):
     """A step that the job's state does not allow."""
 
+    exit_code: ClassVar[int] = 65
+
 
 class UnknownJob(NodeError):
     """A job number that is not in the table."""

@@ -1,7 +1,7 @@
 """What is wrong with the node now, in words, and what to do about it.
 
 Everything here is a decision on facts that were gathered elsewhere (`sij_node.checkup`). Page,
-command line, readiness and alarms all show these conditions, so that they never disagree.
+command line, metrics and alarms all show these conditions, so that they never disagree.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -192,12 +192,6 @@ def troubles(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
 def worst(conditions: Iterable[Condition]) -> Verdict:
     """The worst verdict; ok where there is none."""
     return max((one.verdict for one in conditions), key=list(Verdict).index, default=Verdict.OK)
-
-
-def can_receive(conditions: Iterable[Condition]) -> bool:
-    """Whether a study that is sent now would be taken: the node is ready."""
-    needed = (Part.DATABASE, Part.SPOOL, Part.DISK, Part.LISTENER)
-    return not any(one.part in needed and one.verdict is Verdict.FAILED for one in conditions)
 
 
 def in_words(seconds: float) -> str:

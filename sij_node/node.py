@@ -503,7 +503,7 @@ def write_results(
 ) -> Iterator[Path]:
     """Make a stored study's results, or pictures of them, again in a folder; nothing is sent.
 
-    It is recorded who took them, as for a download.
+    It is recorded who took them, as for a download, and before the first file is there.
 
     Parameters
     ----------
@@ -525,12 +525,12 @@ def write_results(
             stored = (config, store.table, store.spool, priors_for, study_uid)
             made = recreated(*stored, wanted, as_pictures=as_pictures)
             folder.mkdir(parents=True, exist_ok=True)
-            for name, content in (pictures_of if as_pictures else files_of)(made):
-                (folder / name).write_bytes(content)
-                yield folder / name
             study = Subject(study_uid, store.patient_of(study_uid))
             trail.record(instances_accessed(Person(who, ""), study, "results written to a folder"))
             Admin.of(config, store.table, who).note("write results", f"study {study_uid}", profile)
+            for name, content in (pictures_of if as_pictures else files_of)(made):
+                (folder / name).write_bytes(content)
+                yield folder / name
     finally:
         trail.close()
 

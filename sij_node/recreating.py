@@ -86,7 +86,8 @@ def _last_job(table: JobTable, study_uid: str) -> Job:
     jobs = table.jobs_of(study_uid)
     if not jobs:
         raise UnknownJob(
-            f"The node knows no study {study_uid}. `sij-node jobs list --json` has all."
+            f"The node knows no study {study_uid}. `sij-node jobs list --limit 1000` names those "
+            "it knows."
         )
     return jobs[-1]
 

@@ -23,6 +23,7 @@ from sij_node.dicom import codes
 from sij_node.dicom.origin import COPIED_WHERE_GIVEN, EMPTY_WHERE_UNKNOWN
 from sij_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from sij_node.dicom.results import ResultObject
+from sij_node.dicom.sequences import MR_IMAGES
 from sij_node.network.archive import MAX_REPORTS_OF_STUDY, REPORT_CLASSES
 from sij_node.network.association import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from sij_node.network.calling import MAX_CONTEXTS
@@ -150,7 +151,7 @@ def _accepted() -> Iterator[str]:
     yield _table(("Transfer syntax", "UID"), [(_name(uid), uid) for uid in TRANSFER_SYNTAXES])
     yield (
         "Deflated and big endian are never accepted. Stored is every SOP class below; analysed are "
-        "MR Image Storage and Enhanced MR Image Storage."
+        f"{', '.join(map(_name, MR_IMAGES))}."
     )
     yield _table(
         ("Storage SOP class", "UID"),

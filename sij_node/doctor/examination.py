@@ -146,7 +146,10 @@ def _alarms(config: Config) -> Iterator[Line]:
 
 
 def _who_may_call_from_here(config: Config) -> PeerConfig | None:
-    here = ip_address(probing.reachable(config.listener.host))
+    try:
+        here = ip_address(probing.reachable(config.listener.host))
+    except ValueError:  # a host's name
+        return None
     return next(
         (
             peer

@@ -158,7 +158,7 @@ def is_free(host: str, port: int) -> bool:
     OSError
         If it is no address of this machine, or this user may not listen there.
     """
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

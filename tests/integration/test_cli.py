@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.trial import free_port, set_up
+from sij_node import cli
 from sij_node.config import load_config
 from sij_node.doctor.trial import STUDY
 from sij_node.jobs import State
@@ -114,7 +115,7 @@ def test_an_action_that_the_state_does_not_allow_is_refused_in_words(config: Pat
 
     done = sij_node("jobs", "retry", str(job.job_id), "--config", config)
 
-    assert done.returncode == 70
+    assert done.returncode == 65
     assert "queued" in only_line(done)
 
 
@@ -232,3 +233,16 @@ def test_jobs_can_be_asked_for_while_an_instance_has_been_received(config: Path)
     (job,) = json.loads(sij_node("jobs", "list", "--config", config, "--json").stdout)
 
     assert job["instances"] == 1
+
+
+def test_a_folder_that_may_not_be_written_is_named_with_the_user(monkeypatch, capsys):
+    def refused():
+        raise PermissionError(13, "Permission denied", "/root/out")
+
+    monkeypatch.setattr(cli, "app", refused)
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+
+    assert ended.value.code == 77
+    assert "/root/out is closed to user" in capsys.readouterr().err

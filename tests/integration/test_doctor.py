@@ -211,6 +211,30 @@ def test_the_nodes_own_door_is_tried_with_the_right_and_a_wrong_title(tmp_path: 
     assert (right, wrong, stranger) == (Answer.ACCEPTED, Answer.REJECTED, Answer.REJECTED)
 
 
+def test_a_listener_that_is_named_and_not_numbered_is_looked_at_too(tmp_path: Path):
+    with listening(tmp_path / "spool") as node:
+        config = with_listener(tmp_path / "node", node.listener.port)
+        text = config.read_text()
+        config.write_text(text.replace("[listener]\n", '[listener]\nhost = "localhost"\n'))
+
+        assert load_config(config).listener.host == "localhost"
+        words = [one.words for one in told(config, Part.NETWORK) if "localhost" in one.words]
+
+    assert words
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_port_is_free_until_somebody_listens_there(host):
+    port = free_port()
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    assert probing.is_free(host, port)
+    with socket.socket(family) as taken:
+        taken.bind((host, port))
+        taken.listen()
+        assert not probing.is_free(host, port)
+
+
 def test_a_listener_that_runs_under_another_title_is_told(tmp_path: Path):
     with listening(tmp_path / "spool") as node:
         config = with_listener(tmp_path / "node", node.listener.port, "RENAMED")

@@ -71,6 +71,20 @@ def test_any_profile_can_be_asked_for_and_what_was_taken_is_recorded(node, tmp_p
     assert (change.who, change.action, change.note) == ("anna", "write results", "everything")
 
 
+def test_who_takes_results_is_recorded_even_if_he_stops_after_the_first_file(node, tmp_path):
+    config, job = node
+
+    taking = write_results(config, job.study_uid, tmp_path, "", "berta", as_pictures=False)
+    next(taking)
+    taking.close()
+
+    with open_store(config) as store:
+        assert (store.table.changes()[0].who, store.table.changes()[0].action) == (
+            "berta",
+            "write results",
+        )
+
+
 def test_the_key_slices_the_summary_and_the_page_are_drawn(node, tmp_path):
     pictures = {
         file.name: np.asarray(Image.open(file)) for file in written(node, tmp_path, drawn=True)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.calibration import UNCALIBRATED, Calibration
+from models.calibration import Calibration
 from models.findings import HEADS
 from trainer.lesion_training import Answers, chosen_settings
 from trainer.readers.calibrate import fitted_calibration, log_odds
@@ -29,7 +29,7 @@ def test_calibration_lowers_the_calibration_error_on_joints_it_was_not_fitted_on
     found = fitted_calibration(LOGITS, drawn_labels(), "")
     label = drawn_labels(seed=1)[:, 0] == 1
 
-    before = calibration_error(label, UNCALIBRATED.probabilities(LOGITS)[:, 0])
+    before = calibration_error(label, Calibration().probabilities(LOGITS)[:, 0])
     after = calibration_error(label, found.probabilities(LOGITS)[:, 0])
 
     assert after < 0.04 < before
@@ -59,7 +59,7 @@ def test_a_calibration_that_is_short_or_not_positive_is_refused(scale):
 
 
 def test_a_card_s_thresholds_are_for_calibrated_probabilities_and_say_where_they_come_from():
-    probability = UNCALIBRATED.probabilities(LOGITS)
+    probability = Calibration().probabilities(LOGITS)
 
     settings = chosen_settings(
         Answers((drawn_labels() == 1).astype(float), probability), "toy joints 0 to 1499"

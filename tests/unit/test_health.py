@@ -16,7 +16,6 @@ from sij_node.health import (
     Sighting,
     Stuck,
     Verdict,
-    can_receive,
     health,
     in_words,
     troubles,
@@ -51,7 +50,6 @@ def test_a_node_that_is_well_says_so_of_every_part():
 
     assert {one.part for one in conditions} == set(Part)
     assert worst(conditions) is Verdict.OK
-    assert can_receive(conditions)
     assert troubles(conditions) == ()
 
 
@@ -79,26 +77,24 @@ def test_every_trouble_says_what_to_do():
 
 
 @pytest.mark.parametrize(
-    ("free_mb", "verdict", "ready"),
+    ("free_mb", "verdict"),
     [
-        (20_000, Verdict.OK, True),
-        (4999, Verdict.WARNING, True),
-        (1000, Verdict.WARNING, True),
-        (999, Verdict.FAILED, False),
+        (20_000, Verdict.OK),
+        (4999, Verdict.WARNING),
+        (1000, Verdict.WARNING),
+        (999, Verdict.FAILED),
     ],
 )
-def test_the_disk_is_told_before_the_door_closes(free_mb, verdict, ready):
+def test_the_disk_is_told_before_the_door_closes(free_mb, verdict):
     facts = replace(WELL, free_mb=free_mb)
 
     assert condition(facts, Part.DISK).verdict is verdict
-    assert can_receive(health(facts, LIMITS)) is ready
 
 
-def test_without_a_worker_studies_are_received_but_not_analysed():
+def test_a_node_without_a_worker_is_not_well():
     facts = replace(WELL, processes=(process(Role.LISTENER),))
 
     assert condition(facts, Part.WORKERS).verdict is Verdict.FAILED
-    assert can_receive(health(facts, LIMITS))
 
 
 def test_a_silent_worker_is_named_while_others_work():
@@ -127,7 +123,6 @@ def test_a_node_whose_listener_is_silent_is_not_ready(seen):
     facts = replace(WELL, processes=(*seen, process(Role.WORKER, 2)))
 
     assert condition(facts, Part.LISTENER).verdict is Verdict.FAILED
-    assert not can_receive(health(facts, LIMITS))
 
 
 @pytest.mark.parametrize(
@@ -163,14 +158,12 @@ def test_a_database_that_does_not_answer_leaves_the_rest_unsaid():
     conditions = health(facts, LIMITS)
 
     assert [one.part for one in conditions] == [Part.DATABASE, Part.SPOOL, Part.DISK]
-    assert not can_receive(conditions)
 
 
 def test_a_spool_that_does_not_answer_is_not_ready():
     facts = replace(WELL, free_mb=None, spool_error="The spool cannot be used: read-only.")
 
     assert condition(facts, Part.SPOOL).verdict is Verdict.FAILED
-    assert not can_receive(health(facts, LIMITS))
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,6 @@ def test_a_study_s_lesions_are_counted_over_both_joints_and_in_each():
     right, left = reading.joints
     assert (right.active, right.structural) == (2, 0)
     assert (left.active, left.structural) == (0, 1)
-    assert reading.sides_active == (Side.RIGHT,)
-    assert reading.sides_structural == (Side.LEFT,)
 
 
 def test_a_joint_that_was_not_seen_is_not_counted_as_healthy():
