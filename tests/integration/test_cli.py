@@ -130,7 +130,7 @@ def test_a_held_destination_is_listed_with_the_reason_until_it_is_released(confi
     assert (pacs["ae_title"], pacs["hold"]["reason"]) == ("PACS", "migration")
     assert "not held any more" in released.stdout
     assert (again.returncode, only_line(again)) == (
-        70,
+        65,
         "sij-node: PACS is not held; there is nothing to release.",
     )
 
