@@ -106,17 +106,19 @@ def confusion_figure(evaluation: Mapping[str, Any], names: list[str], path: Path
                     )  # fmt: skip
         panel.plot([0, 0.5], [0, 0.5], color="#bbbbbb", linewidth=0.8)
         panel.set(title=name, xlabel="true error of a reading", aspect="equal")
+    for lesion in Lesion:
+        panels[0][0].scatter([], [], color=COLOURS[lesion], s=26, label=lesion)
+    panels[0][0].legend(loc="upper left", fontsize=8, frameon=False)
     panels[0][0].set_ylabel("learnt")
     _save(figure, f"Readers' errors: o added, x missed ({TITLE})", path)
 
 
 def _panels(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
-    figure = Figure(figsize=(4 * columns, 0.9 + 3.9 * rows))
+    figure = Figure(figsize=(4 * columns, 0.9 + 3.9 * rows), layout="constrained")
     return figure, figure.subplots(rows, columns, sharey=True, squeeze=False).tolist()
 
 
 def _save(figure: Figure, title: str, path: Path) -> None:
     figure.suptitle(title, fontsize=10)
-    figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
