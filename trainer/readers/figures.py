@@ -114,7 +114,7 @@ def confusion_figure(evaluation: Mapping[str, Any], names: list[str], path: Path
 
 
 def _panels(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
-    figure = Figure(figsize=(4 * columns, 0.9 + 3.9 * rows), layout="constrained")
+    figure = Figure(figsize=(4 * columns, 0.6 + 4.4 * rows), layout="constrained")
     return figure, figure.subplots(rows, columns, sharey=True, squeeze=False).tolist()
 
 
