@@ -159,7 +159,7 @@ class AnalysisProcess:
         Parameters
         ----------
         check
-            Called about twice a second; may raise to end the analysis.
+            Called every `POLL_S`; may raise to end the analysis.
 
         Raises
         ------
@@ -169,7 +169,7 @@ class AnalysisProcess:
         pipe = self.start()
         try:
             pipe.send(order)
-        except BrokenPipeError as error:
+        except (BrokenPipeError, ConnectionResetError) as error:
             self.stop()
             raise WorkerLost("The analysis process died before it was asked.") from error
         answer: Answer
@@ -197,7 +197,7 @@ class AnalysisProcess:
                 if time.monotonic() > deadline:
                     raise WorkerLost(f"The analysis took longer than {limit_s:g} s and was ended.")
             return self._pipe.recv()
-        except EOFError as error:
+        except (EOFError, ConnectionResetError) as error:  # reset: it left an order unread
             self._process.join()
             raise WorkerLost(
                 f"The analysis process died (exit status {self._process.exitcode})."

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,17 @@ def test_a_process_that_dies_before_it_is_asked_is_said_to_have_died():
         time.sleep(0.5)
         with pytest.raises(WorkerLost, match="before it was asked"):
             process.analyse(order("PACS"), lambda: None)
+
+
+@pytest.mark.parametrize("length", [0, 4_000_000], ids=["in the pipe", "longer than the pipe"])
+def test_a_process_that_dies_with_an_order_unread_is_said_to_have_died(length):
+    waiting = replace(order("PACS"), weights="w" * length)
+
+    with (
+        analysis(60, children.child_that_dies_with_an_order_unread) as process,
+        pytest.raises(WorkerLost, match="died"),
+    ):
+        process.analyse(waiting, lambda: None)
 
 
 def test_the_process_is_warm_between_studies_and_replaced_after_a_crash():

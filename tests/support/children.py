@@ -31,6 +31,13 @@ def child_that_hangs_up(pipe: Connection) -> None:
     time.sleep(600)
 
 
+def child_that_dies_with_an_order_unread(pipe: Connection) -> None:
+    """As one that is killed while it draws pictures and the next order waits."""
+    pipe.send(Equipment())
+    pipe.poll(600)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _outcome(order: Order, results: tuple[Result, ...]) -> Outcome:
     match order.instances[0].source_ae:
         case "sleepy":
