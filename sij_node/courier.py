@@ -75,11 +75,12 @@ class Courier:
             with held(self._table, job, self._lease_s):
                 self._send_all(job, pending)
             close = self._table.hand_back if waiting else self._table.delivered
-            after = close(job, self._name)
+            after, event = close(job, self._name), "results delivered"
         except (DestinationUnavailable, SpoolUnavailable) as error:
             after = self._table.fail(job, error, self._policy, self._name)
+            event = "delivery failed"
         log.info(
-            "results delivered" if after.reason == "" else "delivery failed",
+            event,
             job_id=after.job_id,
             state=after.state,
             destination=job.source_ae,

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from sij_node.config import PeerConfig
 from sij_node.courier import Courier
@@ -12,6 +13,7 @@ from sij_node.errors import DestinationUnavailable, PairMissing
 from sij_node.jobs import DeliveryState, Job, RetryPolicy, State
 from sij_node.network.sender import OutgoingObject, Sent
 from sij_node.profiles import MINIMAL, preset
+from sij_node.store.deliveries import add_deliveries
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
 from tests.support.job_tables import analysing, delivering, made
@@ -146,11 +148,48 @@ def test_the_notice_of_a_rejected_study_is_delivered_and_the_study_stays_rejecte
     pacs, job = FakePacs(), analysing(table)
     table.reject(job, PairMissing("No T1."), [NOTICE], "PACS", "worker 1")
 
-    after = deliver(table, spool, pacs, job)
+    with capture_logs() as lines:
+        after = deliver(table, spool, pacs, job)
 
     assert after.state is State.REJECTED
     assert after.reason == "No T1."
     assert states(table, job) == [DeliveryState.ACKNOWLEDGED]
+    assert [line["event"] for line in lines] == ["results delivered"]
+
+
+def test_a_delivery_that_fails_is_logged_as_such_also_of_a_rejected_study(
+    table: JobTable, spool: Spool
+):
+    pacs, job = FakePacs(0xA700), analysing(table)
+    table.reject(job, PairMissing("No T1."), [NOTICE], "PACS", "worker 1")
+
+    with capture_logs() as lines:
+        deliver(table, spool, pacs, job)
+
+    assert [line["event"] for line in lines] == ["delivery failed"]
+
+
+def test_what_one_destination_took_is_logged_as_delivered_while_another_is_held(
+    table: JobTable, spool: Spool
+):
+    job = delivering(table, SCORES)
+    failed = deliver(table, spool, FakePacs(0xA700), job)
+    table.release(failed)
+    also_elsewhere(table, job, "ARCHIVE")
+    table.hold("ARCHIVE", "it moves", "a person")
+
+    with capture_logs() as lines:
+        after = deliver(table, spool, FakePacs(), job)
+
+    assert after.state is State.DELIVERING
+    assert after.reason != ""
+    assert [line["event"] for line in lines] == ["results delivered"]
+
+
+def also_elsewhere(table: JobTable, job: Job, destination: str) -> None:
+    """Have a job's results delivered to a second destination too."""
+    with table.database.writing() as connection:
+        add_deliveries(connection, job.job_id, [SCORES], destination)
 
 
 def test_a_peer_that_was_taken_from_the_configuration_is_named(table: JobTable, spool: Spool):
