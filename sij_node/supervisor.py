@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import structlog
 
@@ -74,12 +75,19 @@ def _start_again(one: _Kept, status: int) -> None:
     if one.due is None:
         if now - one.started > STEADY_S:
             one.wait_s = FIRST_WAIT_S
-        log.error("process died", process=one.command[-1], exit_status=status, seconds=one.wait_s)
+        name = _name(one.command)
+        log.error("process died", process=name, exit_status=status, seconds=one.wait_s)
         one.due = now + one.wait_s
     if now >= one.due:
         one.process = _started(one.command)
         one.started, one.due = now, None
         one.wait_s = min(one.wait_s * 2, LONGEST_WAIT_S)
+
+
+def _name(command: Sequence[str]) -> str:
+    """The sub-command: the last word before the options."""
+    *_, name = takewhile(lambda word: not word.startswith("--"), command)
+    return name
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from sij_node.supervisor import keep_running
 
@@ -51,18 +52,21 @@ def test_a_process_that_dies_is_started_again_and_all_end_at_a_stop(
     monkeypatch.setattr("sij_node.supervisor.FIRST_WAIT_S", 0.1)
     notes, stop, status = tmp_path / "pids", threading.Event(), []
     command = python(NOTE_AND_SLEEP.format(notes=str(notes)))
+    command += ["work", "--config", "config.toml"]
     thread = threading.Thread(target=lambda: status.append(keep_running([command], stop)))
-    thread.start()
-    try:
-        wait_until(lambda: len(pids(notes)) == 1)
-        os.kill(pids(notes)[0], signal.SIGKILL)
-        wait_until(lambda: len(pids(notes)) == 2)
-    finally:
-        stop.set()
-        thread.join(PATIENCE_S)
+    with capture_logs() as lines:
+        thread.start()
+        try:
+            wait_until(lambda: len(pids(notes)) == 1)
+            os.kill(pids(notes)[0], signal.SIGKILL)
+            wait_until(lambda: len(pids(notes)) == 2)
+        finally:
+            stop.set()
+            thread.join(PATIENCE_S)
 
     assert status == [0]
     assert not any(is_running(pid) for pid in pids(notes))
+    assert [(line["event"], line["process"]) for line in lines] == [("process died", "work")]
 
 
 def test_a_process_that_can_never_work_ends_all_with_its_status(tmp_path: Path):
