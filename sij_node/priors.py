@@ -138,12 +138,7 @@ class PriorSearch:
         """What the node has itself."""
         for result in results:
             with _told(collected):
-                content = _content(self._spool.path_of_result(result.file_name))
-                if hashlib.sha256(content).hexdigest() != result.sha256:
-                    raise PriorUnreadable(
-                        f"The stored result {result.sop_instance_uid} has changed on the disk."
-                    )
-                collected.add(content)
+                collected.add(self._content_of(result))
 
     def _collect_from(self, peer: PeerConfig, collected: _Collected) -> None:
         """What an archive has."""
@@ -158,15 +153,39 @@ class PriorSearch:
                 collected.add(file)
 
     def _moved(self, search: ArchiveSearch, reports: Sequence[Instance]) -> Iterator[bytes]:
-        """Reports that the archive sends to the listener; not those that came before."""
-        missing = [report for report in reports if self._table.instance(report[3]) is None]
+        """Reports that the archive sends to the listener; not those that are here already.
+
+        Of the node's own reports the listener takes back scores alone, and others tell none.
+        """
+        wanted = [report for report in reports if self._may_be_scores(report[3])]
+        missing = [report for report in wanted if self._here(report[3]) is None]
         if missing:
             search.move(missing)
-        for report in reports:
-            instance = self._table.instance(report[3])
-            if instance is None:
+        for report in wanted:
+            content = self._here(report[3])
+            if content is None:
                 raise ArchiveRefused(f"The earlier report {report[3]} did not reach the listener.")
-            yield _content(self._spool.path_of(instance.file_name))
+            yield content
+
+    def _may_be_scores(self, sop_instance_uid: str) -> bool:
+        result = self._table.result(sop_instance_uid)
+        return result is None or result.kind == "scores"
+
+    def _here(self, sop_instance_uid: str) -> bytes | None:
+        """A report that the node has made and still has, or that was sent to it."""
+        result = self._table.result(sop_instance_uid)
+        if result is not None and result.file_name:
+            return self._content_of(result)
+        instance = self._table.instance(sop_instance_uid)
+        return None if instance is None else _content(self._spool.path_of(instance.file_name))
+
+    def _content_of(self, result: Result) -> bytes:
+        content = _content(self._spool.path_of_result(result.file_name))
+        if hashlib.sha256(content).hexdigest() != result.sha256:
+            raise PriorUnreadable(
+                f"The stored result {result.sop_instance_uid} has changed on the disk."
+            )
+        return content
 
 
 def _content(file: Path) -> bytes:

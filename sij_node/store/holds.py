@@ -22,12 +22,6 @@ def current(connection: Connection) -> tuple[Hold, ...]:
     return tuple(hold_from(row) for row in rows)
 
 
-def newest(connection: Connection, limit: int) -> tuple[Hold, ...]:
-    """Holds, those that were released too, the newest first."""
-    rows = connection.execute(select(holds).order_by(holds.c.hold_id.desc()).limit(limit))
-    return tuple(hold_from(row) for row in rows)
-
-
 def hold(connection: Connection, destination: str, reason: str, who: str) -> Hold:
     """Begin to hold a destination.
 

@@ -64,7 +64,7 @@ from sij_node.store.tables import (
     job_from,
     job_steps,
     jobs,
-    refusals,
+    result_from,
     results,
     step_from,
 )
@@ -141,7 +141,7 @@ class JobTable:
         with self._database.reading() as connection:
             row = connection.execute(select(jobs).where(jobs.c.job_id == job_id)).one_or_none()
         if row is None:
-            raise UnknownJob(f"There is no job {job_id}. `sij-node jobs` lists those there are.")
+            raise UnknownJob(f"There is no job {job_id}. `sij-node jobs list` has all.")
         return job_from(row)
 
     def latest_for(self, study_uid: str, source_ae: str) -> Job | None:
@@ -225,6 +225,14 @@ class JobTable:
                 select(instances).where(instances.c.sop_instance_uid == sop_instance_uid)
             ).one_or_none()
         return None if row is None else instance_from(row)
+
+    def result(self, sop_instance_uid: str) -> Result | None:
+        """One result that the node has made, also after its file was cleared away."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                select(results).where(results.c.sop_instance_uid == sop_instance_uid)
+            ).one_or_none()
+        return None if row is None else result_from(row)
 
     # ---- claiming and holding ------------------------------------------------------------
 
@@ -535,11 +543,6 @@ class JobTable:
         with self._database.reading() as connection:
             return held.current(connection)
 
-    def hold_history(self, limit: int = 50) -> tuple[Hold, ...]:
-        """The newest holds, those that were released too."""
-        with self._database.reading() as connection:
-            return held.newest(connection, limit)
-
     def jobs_by_destination(self, state: DeliveryState) -> dict[str, int]:
         """How many jobs have a delivery in some state, for each destination that has any."""
         with self._database.reading() as connection:
@@ -574,7 +577,7 @@ class JobTable:
                 .group_by(instances.c.study_uid)
                 .having(func.max(instances.c.received_at) < moment)
             )
-            return tuple(studies.scalars())
+            return (*studies.scalars(), *refused.quarantined_alone(connection, moment))
 
     def forget(
         self,
@@ -592,7 +595,8 @@ class JobTable:
         moment
             As in `finished_before`; what has happened since then keeps the study.
         remove_instance, remove_result
-            Called with each file name; to them a file that is gone already is no error.
+            Called with each file name; to them a file that is gone already is no error. A copy in
+            quarantine is an instance.
 
         Returns
         -------
@@ -604,6 +608,8 @@ class JobTable:
             if not _is_forgettable(connection, study_uid, moment):
                 return False
             for file_name in _instance_files(connection, study_uid):
+                remove_instance(file_name)
+            for file_name in refused.files_of(connection, study_uid):
                 remove_instance(file_name)
             for file_name in _result_files(connection, study_uid):
                 remove_result(file_name)
@@ -738,9 +744,7 @@ def _result_files(connection: Connection, study_uid: str) -> Sequence[str]:
 
 def _remove_rows(connection: Connection, study_uid: str) -> None:
     connection.execute(delete(instances).where(instances.c.study_uid == study_uid))
-    connection.execute(
-        delete(refusals).where(refusals.c.conflict, refusals.c.study_uid == study_uid)
-    )
+    refused.forget(connection, study_uid)
     connection.execute(
         update(results).where(results.c.job_id.in_(_jobs_of(study_uid))).values(file_name="")
     )

@@ -1,12 +1,17 @@
 """What was not accepted, kept for the administrator, and which studies that makes doubtful."""
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from collections.abc import Sequence
+from datetime import datetime
 
-from sij_node.store.tables import refusal_from, refusals
+from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
+
+from sij_node.store.tables import instances, refusal_from, refusals
 from sij_node.study import ReceivedInstance, Refusal
 
 KEPT = 10_000
-"""Refusals kept, the newest; conflicts are kept as long as their study."""
+"""Refusals kept, the newest; conflicts and copies in quarantine stay as long as their study."""
+
+_IN_QUARANTINE = refusals.c.quarantined_as != ""
 
 
 def add_refusal(connection: Connection, refusal: Refusal) -> None:
@@ -33,7 +38,9 @@ def add_refusal(connection: Connection, refusal: Refusal) -> None:
         )
         oldest_kept = added.scalar_one() - KEPT
         connection.execute(
-            delete(refusals).where(~refusals.c.conflict, refusals.c.refusal_id <= oldest_kept)
+            delete(refusals).where(
+                ~refusals.c.conflict, ~_IN_QUARANTINE, refusals.c.refusal_id <= oldest_kept
+            )
         )
 
 
@@ -73,6 +80,35 @@ def conflicts_of(connection: Connection, study_uid: str) -> tuple[Refusal, ...]:
         .order_by(refusals.c.refusal_id)
     )
     return tuple(refusal_from(row) for row in rows)
+
+
+def files_of(connection: Connection, study_uid: str) -> Sequence[str]:
+    """Names of a study's copies in quarantine."""
+    names = select(refusals.c.quarantined_as).where(
+        _IN_QUARANTINE, refusals.c.study_uid == study_uid
+    )
+    return connection.execute(names.distinct()).scalars().all()
+
+
+def quarantined_alone(connection: Connection, moment: datetime) -> Sequence[str]:
+    """Studies of which nothing is here but copies in quarantine, and that came before a moment."""
+    nothing_else = ~exists().where(instances.c.study_uid == refusals.c.study_uid)
+    studies = (
+        select(refusals.c.study_uid)
+        .where(_IN_QUARANTINE, nothing_else)
+        .group_by(refusals.c.study_uid)
+        .having(func.max(refusals.c.at) < moment)
+    )
+    return connection.execute(studies).scalars().all()
+
+
+def forget(connection: Connection, study_uid: str) -> None:
+    """Remove a study's conflicts, and all that names its copies in quarantine."""
+    connection.execute(
+        delete(refusals).where(
+            or_(refusals.c.conflict, _IN_QUARANTINE), refusals.c.study_uid == study_uid
+        )
+    )
 
 
 def newest(connection: Connection, limit: int) -> tuple[Refusal, ...]:

@@ -783,7 +783,7 @@ def test_jobs_are_listed_newest_first_a_page_at_a_time(table):
 
 
 def test_an_unknown_job_is_named(table):
-    with pytest.raises(UnknownJob, match="no job 99"):
+    with pytest.raises(UnknownJob, match=r"no job 99.*sij-node jobs list"):
         table.get(99)
 
 
@@ -847,6 +847,47 @@ def test_a_study_that_ended_lately_is_kept(table):
     assert removed_files(table, "1.2.3", NOON + timedelta(seconds=1)) is None
 
 
+def conflicting_copy(table: JobTable, name: str, study_uid: str = "1.2.3", at=NOON) -> Refusal:
+    """Enter a copy in quarantine, as the listener does."""
+    told = Refusal(at, "PACS", "10.0.0.7", "1.2.3.9.1", study_uid, 0xC001, "other bytes", name)
+    table.refuse(told)
+    return told
+
+
+def test_copies_in_quarantine_are_cleared_with_their_study(table):
+    table.register(received(1), 5, opens_job=False)
+    table.register(received(1, sha256="0" * 64), 5, opens_job=False)
+    for name in ("a copy", "another copy", "another copy"):
+        conflicting_copy(table, name)
+    of_another = conflicting_copy(table, "a third copy", "1.2.4")
+
+    removed = removed_files(table, "1.2.3")
+
+    assert sorted(removed) == sorted([received(1).file_name, "a copy", "another copy"])
+    assert table.conflicts("1.2.3") == ()
+    assert table.refusals() == (of_another,)
+
+
+def test_a_study_that_has_copies_in_quarantine_alone_is_cleared_too(table):
+    conflicting_copy(table, "a copy")
+    later = NOON + timedelta(seconds=1)
+
+    assert table.finished_before(NOON) == ()
+    assert table.finished_before(later) == ("1.2.3",)
+    assert removed_files(table, "1.2.3", later) == ["a copy"]
+    assert table.finished_before(later) == ()
+
+
+def test_a_copy_in_quarantine_is_not_forgotten_over_many_refusals(table, monkeypatch):
+    monkeypatch.setattr("sij_node.store.refusals.KEPT", 2)
+    copy = conflicting_copy(table, "a copy")
+    for n in range(4):
+        table.refuse(Refusal(NOON, f"X{n}", "10.0.0.1", "", "", 0, "unknown AE title"))
+
+    assert [refusal.source_ae for refusal in table.refusals()] == ["X3", "X2", "PACS"]
+    assert table.refusals()[-1] == copy
+
+
 def test_objects_without_a_job_are_cleared_too(table):
     table.register(received(1), 5, opens_job=False)
 
@@ -864,6 +905,18 @@ def test_a_file_that_cannot_be_removed_keeps_its_row(table):
         table.forget("1.2.3", NOON + timedelta(days=1), refuse, refuse)
 
     assert len(table.instances("1.2.3")) == 1
+
+
+def test_a_copy_that_cannot_be_removed_keeps_its_row(table):
+    copy = conflicting_copy(table, "a copy")
+
+    def refuse(name: str) -> None:
+        raise SpoolUnavailable("read-only")
+
+    with pytest.raises(SpoolUnavailable):
+        table.forget("1.2.3", NOON + timedelta(days=1), refuse, refuse)
+
+    assert table.refusals() == (copy,)
 
 
 def test_a_forgotten_study_that_is_sent_again_is_analysed_again(table):

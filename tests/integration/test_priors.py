@@ -19,7 +19,7 @@ from sij_node import node
 from sij_node.config import Config, PeerConfig
 from sij_node.dicom.comparison import NO_PRIORS, Priors
 from sij_node.dicom.origin import to_part10
-from sij_node.jobs import Job, State
+from sij_node.jobs import Job, Result, State
 from sij_node.network.calling import Caller
 from sij_node.network.witness import UNSEEN, Brought, SearchWitness
 from sij_node.node import Store, open_store
@@ -30,7 +30,12 @@ from sij_node.study import Patient, ReceivedInstance
 from tests.support.job_tables import NOON, analysing, delivering, made, received
 from tests.support.mr import T1_TIMES, classic_series
 from tests.support.patience import wait_for
-from tests.support.priors import VALUES, earlier_findings, earlier_report
+from tests.support.priors import (
+    VALUES,
+    earlier_findings,
+    earlier_findings_report,
+    earlier_report,
+)
 from tests.support.query_archive import QueryArchive
 from tests.support.results import context
 
@@ -127,8 +132,10 @@ def received_image(store: Store, image: Dataset, source: str = "PACS") -> Receiv
     return instance
 
 
-def analysed_before(store: Store, report: bytes, source: str = "PACS") -> None:
-    """Leave the report of another study of the patient in the node's own store."""
+def analysed_before(
+    store: Store, report: bytes, source: str = "PACS", *, findings: bytes | None = None
+) -> None:
+    """Leave the reports of another study of the patient in the node's own store."""
     told = dcmread(BytesIO(report))
     study_uid = str(told.StudyInstanceUID)
     image = received(
@@ -141,15 +148,21 @@ def analysed_before(store: Store, report: bytes, source: str = "PACS") -> None:
     store.table.register(image, 9, opens_job=True)
     store.table.settle(store.table.latest_for(study_uid, source), "quiet")
     job = store.table.claim("worker 1")
+    results = [stored_result(store, report, "scores")]
+    if findings is not None:
+        results.append(stored_result(store, findings, "findings t1"))
+    store.table.store_results(job, results, source, "worker 1")
+
+
+def stored_result(store: Store, report: bytes, kind: str) -> Result:
     digest = hashlib.sha256(report).hexdigest()
-    name = store.spool.keep_result(report, f"{digest}.dcm")
-    result = replace(
-        made("scores", study_uid),
-        sop_instance_uid=str(told.SOPInstanceUID),
-        file_name=name,
+    return replace(
+        made(),
+        kind=kind,
+        sop_instance_uid=str(dcmread(BytesIO(report)).SOPInstanceUID),
+        file_name=store.spool.keep_result(report, f"{digest}.dcm"),
         sha256=digest,
     )
-    store.table.store_results(job, [result], source, "worker 1")
 
 
 def dates(priors: Priors) -> list[str]:
@@ -281,6 +294,7 @@ def test_earlier_reports_come_to_the_listener_with_c_move_and_open_no_job(tmp_pa
 
 
 def test_scores_that_the_node_has_cleared_away_come_back_with_c_move(tmp_path):
+    findings, scores = earlier_findings_report(), earlier_report()
     config = configured(tmp_path, "move")
     stop = threading.Event()
     listening = threading.Thread(target=node.listen, args=(config, stop))
@@ -289,11 +303,11 @@ def test_scores_that_the_node_has_cleared_away_come_back_with_c_move(tmp_path):
         wait_until_it_answers(config)
         with (
             QueryArchive(
-                [earlier_report()], move_to=("127.0.0.1", config.listener.port)
+                [findings, scores], move_to=("127.0.0.1", config.listener.port)
             ) as archive,
             hospital(tmp_path, "move", archive.port) as here,
         ):
-            analysed_before(here.store, earlier_report())
+            analysed_before(here.store, scores, findings=findings)
             forget(here.store)
             priors = here.priors()
             states = {job.study_uid: job.state for job in here.store.table.jobs()}
@@ -302,7 +316,23 @@ def test_scores_that_the_node_has_cleared_away_come_back_with_c_move(tmp_path):
         listening.join()
 
     assert dates(priors) == ["2023-03-01"]
+    assert priors.problems == ()
+    assert archive.asked.count("move") == 1
     assert states == {NOW: State.ANALYSING, BEFORE: State.CANCELLED}
+
+
+def test_scores_that_the_node_has_for_another_source_need_not_come(tmp_path):
+    scores = earlier_report(IssuerOfPatientID="")
+    with (
+        QueryArchive([scores]) as archive,
+        hospital(tmp_path, "move", archive.port, IssuerOfPatientID="") as here,
+    ):
+        analysed_before(here.store, scores, source="CLINIC")
+
+        priors = here.priors()
+
+    assert dates(priors) == ["2023-03-01"]
+    assert archive.asked.count("move") == 0
 
 
 def forget(store: Store) -> None:

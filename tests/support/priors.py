@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 
 from models.findings import POSITIONS, Finding
+from models.findings import Sequence as Kind
 from sij_node.dicom.comparison import EarlierScores
 from sij_node.dicom.earlier import earlier_scores
+from sij_node.dicom.image_findings import image_findings_report
 from sij_node.dicom.origin import ResultContext, to_part10
 from sij_node.dicom.report import scores_report
 from tests.support.mr import classic_series
-from tests.support.results import context
+from tests.support.results import analysed, context, sighted
 
 VALUES = np.zeros((5, 4, 4), np.uint16)
 
@@ -40,6 +42,19 @@ def earlier_report(
     )
     written = made_by or replace(context(), inputs_sha256=study_date)
     return to_part10(scores_report(findings or earlier_findings(), images, written), "NODE")
+
+
+def earlier_findings_report(study_date: str = "20230301") -> bytes:
+    """The file of the findings on the T1 images of the same study."""
+    images = classic_series(
+        np.zeros((5, 16, 12), np.uint16),
+        f"1.2.9.{study_date}.1",
+        StudyInstanceUID=f"1.2.9.{study_date}",
+        StudyDate=study_date,
+    )
+    one = analysed(images, Kind.T1)
+    seen = sighted(one.source.volume, Kind.T1)
+    return to_part10(image_findings_report(one, seen, context()), "NODE")
 
 
 def earlier(study_date: str = "20230301", **how: object) -> EarlierScores:
