@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from models.weights import INTENDED_USE, load_network, save_network
+from models.analyser import walk_rules
+from models.walk import WALKS
+from models.weights import INTENDED_USE, load_network, read_card, save_network
 from trainer.cases import read_case, ready_cases
 from trainer.evaluation.document import delineation_page
 from trainer.evaluation.figure import draw_distributions
@@ -40,7 +42,10 @@ def evaluate_contour(
     runs: Annotated[Path, typer.Option(help="Where cases are kept.")] = RUNS_FOLDER,
     beside: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=FOLDER of other weights; baseline and literal_uvf go on the card."),
+        typer.Option(
+            help="NAME=FOLDER of other weights, NAME=FOLDER:best or :literal to read them by "
+            "another walk than their card says; what they score goes on the card."
+        ),
     ] = None,
     ablate: Annotated[bool, typer.Option(help="Also change one rule at a time.")] = False,
     others: Annotated[int, typer.Option(help="Studies of each other region to refuse.")] = 0,
@@ -85,10 +90,14 @@ def evaluate_contour(
 
 
 def _named(text: str) -> Method:
-    name, _, folder = text.partition("=")
-    if not folder:
-        raise typer.BadParameter(f"{text!r} is not NAME=FOLDER")
-    return Method(name, Path(folder))
+    name, _, where = text.partition("=")
+    folder, _, walk = where.partition(":")
+    if not folder or walk not in ("", *WALKS):
+        raise typer.BadParameter(f"{text!r} is not NAME=FOLDER or NAME=FOLDER:{'|'.join(WALKS)}")
+    if not walk:
+        return Method(name, Path(folder))
+    threshold = walk_rules(read_card(Path(folder)).settings).presence_threshold
+    return Method(name, Path(folder), replace(WALKS[walk], presence_threshold=threshold))
 
 
 def judgements_of(delineator: Delineator, folder: Path, seeds: range) -> dict[str, list[Judgement]]:
