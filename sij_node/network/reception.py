@@ -349,8 +349,6 @@ class Intake:
         """
         is_new = staged.keep(instance.file_name)
         has_other_bytes = not is_new and not self._is_kept(instance)
-        if has_other_bytes and not self._is_kept_otherwise_encoded(instance):
-            return Registration.CONFLICT
         registration = None
         try:
             registration = self._reception.register(instance)
@@ -360,9 +358,19 @@ class Intake:
         finally:
             if is_new and registration not in (Registration.NEW, Registration.DUPLICATE):
                 self._reception.spool.remove(instance.file_name)
-        if has_other_bytes and registration is Registration.NEW:
+        if has_other_bytes and self._is_left_over(instance, registration):
             staged.put_in_place_of(instance.file_name)
         return registration
+
+    def _is_left_over(self, instance: ReceivedInstance, registration: Registration) -> bool:
+        """Whether the kept file never was acknowledged.
+
+        A crash came before its row, or between the row of what replaces it and the replacing;
+        then the row is that of what comes again.
+        """
+        if registration is Registration.DUPLICATE:
+            return not self._is_kept_otherwise_encoded(instance)
+        return registration is Registration.NEW
 
     def _is_kept(self, instance: ReceivedInstance) -> bool:
         return self._reception.spool.digest_of(instance.file_name) == instance.sha256

@@ -236,6 +236,32 @@ def test_a_file_without_a_row_gives_way_to_another_encoding(node):
     assert node.other_files() == []
 
 
+def test_a_file_without_a_row_gives_way_to_other_content(node):
+    first, second = (encoded(mr_image("1.2.3", PatientID=name)) for name in ("A", "B"))
+    with node.associated() as peer:
+        peer.store("1.2.3", first)
+        node.register.rows.clear()
+
+        assert peer.store("1.2.3", second) == 0x0000
+
+    assert node.stored_dataset("1.2.3") == second
+    assert node.other_files() == []
+
+
+def test_a_file_that_a_crash_left_behind_its_row_is_put_right_when_it_is_sent_again(node):
+    first, second = (encoded(mr_image("1.2.3", PatientID=name)) for name in ("A", "B"))
+    with node.associated() as peer:
+        peer.store("1.2.3", second)
+        row = node.register.rows.pop("1.2.3")
+        node.kept_files()[0].unlink()
+        peer.store("1.2.3", first)
+        node.register.rows["1.2.3"] = row
+
+        assert peer.store("1.2.3", second) == 0x0000
+
+    assert node.stored_dataset("1.2.3") == second
+
+
 def test_the_nodes_own_results_are_acknowledged_and_not_kept(tmp_path):
     with (
         listening(tmp_path, register=lambda _: Registration.OWN_RESULT) as node,

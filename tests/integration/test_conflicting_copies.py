@@ -1,0 +1,27 @@
+"""What the listener does with a second copy of an image, and what the job table keeps of it."""
+
+import pytest
+
+from sij_node.store.job_table import JobTable
+from tests.support.dimse import encoded
+from tests.support.listening import listening, mr_image
+
+
+@pytest.mark.parametrize("change", [{"PatientID": "CANARY-2"}, {"pixels": b"\1" * 128}])
+def test_a_copy_with_other_content_makes_its_study_doubtful(table: JobTable, tmp_path, change):
+    image = mr_image("1.2.3")
+
+    with (
+        listening(
+            tmp_path, register=lambda one: table.register(one, priority=5, opens_job=True)
+        ) as node,
+        node.associated() as peer,
+    ):
+        statuses = [
+            peer.store("1.2.3", encoded(copy)) for copy in (image, mr_image("1.2.3", **change))
+        ]
+
+    assert statuses == [0x0000, 0xC001]
+    (conflict,) = table.conflicts(image.StudyInstanceUID)
+    assert conflict.sop_instance_uid == "1.2.3"
+    assert node.refusals[0].quarantined_as
