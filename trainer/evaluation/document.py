@@ -106,6 +106,13 @@ that is nearly as long is as good to the eye.
 """
 
 
+LITERAL = """
+The literal field leads nowhere when it is followed to the letter: off the line it points to the
+nearest annotated vertex, from both sides, and the way on to the next vertex is one pixel wide,
+which no network keeps sharp. Walks end between two vertices and contours are missed.
+"""
+
+
 def _goals(methods: Report) -> str:
     name, one = next(iter(methods.items()))
     style = "plausible" if "plausible" in one["by"]["style"] else next(iter(one["by"]["style"]))
@@ -126,7 +133,7 @@ def _goals(methods: Report) -> str:
         missed=reached("missed_fraction"),
         false=reached("false_fraction"),
         away=reached("false_away_fraction"),
-        fields="".join(fields),
+        fields="".join(fields) + (LITERAL if "literal_uvf" in methods else ""),
     )
 
 
