@@ -169,13 +169,8 @@ class _Timed:
     def pooled(self, *inputs: torch.Tensor) -> Any:
         return self._clocked(self._network.pooled, inputs)
 
-    @property
-    def heads(self) -> Any:
-        return self._network.heads
-
-    @property
-    def architecture(self) -> Any:
-        return self._network.architecture
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
 
     def _clocked(self, function: Any, inputs: Sequence[torch.Tensor]) -> Any:
         began = time.perf_counter()

@@ -17,6 +17,7 @@ from deploy.bench.instances import PER_STUDY, make_instances
 from deploy.bench.objects import measure_objects
 from deploy.bench.page import ingest_section, objects_section
 from deploy.bench.servers import MeasurementFailed, listener, running, started, storescp
+from deploy.bench.study import NETWORKS, measure_study
 from tests.support.phantoms import small_case
 
 WEIGHTS = Path(models.__file__).parent / "weights"
@@ -133,3 +134,11 @@ def test_every_image_that_is_sent_is_counted_at_the_node_and_at_storescp(tmp_pat
 
         assert sample.per_s > 0
         assert sample.peak_mb > 0
+
+
+def test_a_study_is_measured_stage_by_stage_and_each_network_against_its_arithmetic(tmp_path):
+    times = measure_study(tmp_path, WEIGHTS, small_case(), repeats=1, tell=lambda _: None)
+
+    assert all(seconds > 0 for seconds in times.seconds.values())
+    assert set(times.floor_s) == set(NETWORKS) < set(times.seconds)
+    assert all(floor_s > 0 for floor_s in times.floor_s.values())
