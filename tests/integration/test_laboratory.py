@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 from torch import nn
 
 from models.findings import POSITIONS, Side
@@ -205,7 +206,10 @@ def test_contour_networks_are_measured_side_by_side_and_the_card_says_so(stored,
         experiment,
         tmp_path,
         tmp_path,
-        beside=[f"baseline={tmp_path / 'landmarks'}"],
+        beside=[
+            f"baseline={tmp_path / 'landmarks'}",
+            f"by the letter={tmp_path / 'contour'}:literal",
+        ],
         ablate=True,
         docs=tmp_path / "docs",
     )
@@ -217,11 +221,24 @@ def test_contour_networks_are_measured_side_by_side_and_the_card_says_so(stored,
     assert metrics["test"]["contours"] == metrics["baseline"]["contours"] == seen
     assert metrics["test"]["patients"] == 1
     assert len(metrics["test"]["rms_mm_p95_interval"]) == 2
-    assert list(report["methods"]) == ["ours", "baseline"]
-    assert "only the highest peaks" in report["ablations"]
+    assert list(report["methods"]) == ["ours", "baseline", "by the letter"]
+    fallbacks = [one["rules"]["fallback"] for one in report["methods"].values()]
+    assert fallbacks == [True, False, False]
+    assert "the paper's walk" in report["ablations"]
     assert report["experiment"]["seed"] == 1
     assert "Trained on phantoms, not for clinical use" in page
     assert (tmp_path / "docs" / "images" / "delineation.svg").exists()
+
+
+@pytest.mark.parametrize("wrong", ["baseline", "baseline=", "baseline=folder:sideways"])
+def test_what_stands_beside_is_named_with_its_folder_and_a_walk_there_is(stored, tmp_path, wrong):
+    (tmp_path / "cases").mkdir()
+    write_case(few_slices(stored), tmp_path / "cases")
+    experiment = tmp_path / "small.toml"
+    experiment.write_text(SMALL_CONTOUR)
+
+    with pytest.raises(typer.BadParameter, match="NAME=FOLDER"):
+        evaluate_contour(experiment, tmp_path, tmp_path, beside=[wrong])
 
 
 def save_untrained(plan, folder, walk="best"):
