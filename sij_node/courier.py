@@ -75,10 +75,10 @@ class Courier:
             with held(self._table, job, self._lease_s):
                 self._send_all(job, pending)
             close = self._table.hand_back if waiting else self._table.delivered
-            after, event = close(job, self._name), "results delivered"
+            after, event, reason = close(job, self._name), "results delivered", ""
         except (DestinationUnavailable, SpoolUnavailable) as error:
             after = self._table.fail(job, error, self._policy, self._name)
-            event = "delivery failed"
+            event, reason = "delivery failed", str(error)
         log.info(
             event,
             job_id=after.job_id,
@@ -86,7 +86,7 @@ class Courier:
             destination=job.source_ae,
             objects=len(pending),
             attempt=after.delivery_attempts,
-            reason=after.reason,
+            reason=reason,
             seconds=round(time.monotonic() - began, 2),
         )
 

@@ -154,7 +154,7 @@ def test_the_notice_of_a_rejected_study_is_delivered_and_the_study_stays_rejecte
     assert after.state is State.REJECTED
     assert after.reason == "No T1."
     assert states(table, job) == [DeliveryState.ACKNOWLEDGED]
-    assert [line["event"] for line in lines] == ["results delivered"]
+    assert [(line["event"], line["reason"]) for line in lines] == [("results delivered", "")]
 
 
 def test_a_delivery_that_fails_is_logged_as_such_also_of_a_rejected_study(
@@ -166,7 +166,9 @@ def test_a_delivery_that_fails_is_logged_as_such_also_of_a_rejected_study(
     with capture_logs() as lines:
         deliver(table, spool, pacs, job)
 
-    assert [line["event"] for line in lines] == ["delivery failed"]
+    assert [(line["event"], line["reason"]) for line in lines] == [
+        ("delivery failed", "1 of 1 objects were refused: status 0xA700")
+    ]
 
 
 def test_what_one_destination_took_is_logged_as_delivered_while_another_is_held(
