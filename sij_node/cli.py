@@ -74,6 +74,8 @@ def main() -> None:
         print(f"sij-node: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     except PermissionError as error:
+        if error.filename is None:
+            raise
         print(  # noqa: T201
             f"sij-node: {error.filename} is closed to user {getpass.getuser()}, as whom this runs: "
             f"{error.strerror}. Name a place that this user may use.",

@@ -235,6 +235,16 @@ def test_jobs_can_be_asked_for_while_an_instance_has_been_received(config: Path)
     assert job["instances"] == 1
 
 
+def test_a_refusal_that_names_no_file_is_not_explained_away(monkeypatch):
+    def refused():
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cli, "app", refused)
+
+    with pytest.raises(PermissionError):
+        cli.main()
+
+
 def test_a_folder_that_may_not_be_written_is_named_with_the_user(monkeypatch, capsys):
     def refused():
         raise PermissionError(13, "Permission denied", "/root/out")
