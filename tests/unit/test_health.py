@@ -119,7 +119,7 @@ def test_a_worker_that_still_loads_its_networks_differs_from_nobody():
 
 
 @pytest.mark.parametrize("seen", [(), (process(Role.LISTENER, 1, 31),)])
-def test_a_node_whose_listener_is_silent_is_not_ready(seen):
+def test_a_node_whose_listener_is_silent_is_not_well(seen):
     facts = replace(WELL, processes=(*seen, process(Role.WORKER, 2)))
 
     assert condition(facts, Part.LISTENER).verdict is Verdict.FAILED
@@ -160,7 +160,7 @@ def test_a_database_that_does_not_answer_leaves_the_rest_unsaid():
     assert [one.part for one in conditions] == [Part.DATABASE, Part.SPOOL, Part.DISK]
 
 
-def test_a_spool_that_does_not_answer_is_not_ready():
+def test_a_spool_that_does_not_answer_is_told():
     facts = replace(WELL, free_mb=None, spool_error="The spool cannot be used: read-only.")
 
     assert condition(facts, Part.SPOOL).verdict is Verdict.FAILED

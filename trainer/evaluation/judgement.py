@@ -140,11 +140,8 @@ def _places_of_sequence(there: NDArray[np.bool_]) -> list[list[SlicePlace]]:
 
 def _place(number: int, shown: NDArray[np.intp]) -> SlicePlace:
     if number not in shown:
-        return (
-            SlicePlace.NEXT
-            if np.isin(shown, (number - 1, number + 1)).any()
-            else SlicePlace.OUTSIDE
-        )
+        is_next = np.isin(shown, (number - 1, number + 1)).any()
+        return SlicePlace.NEXT if is_next else SlicePlace.OUTSIDE
     first, last = int(shown[0]), int(shown[-1])
     if number in (first, last):
         return SlicePlace.BORDER

@@ -9,6 +9,8 @@ from trainer.readers.evaluate import AGAINST, mean_over_lesions
 from trainer.readers.tables import markdown, written
 
 OURS = "chain"
+"""The experiment that all others are held against."""
+
 CONSENSUS_ONLY = "consensus only"
 RIVALS = (
     CONSENSUS_ONLY,

@@ -39,15 +39,12 @@ from trainer.readers.evaluate import (
     trial_scores,
 )
 from trainer.readers.figures import calibration_figure, confusion_figure, roc_figure
-from trainer.readers.report import lesions_page
+from trainer.readers.report import CONSENSUS_ONLY, OURS, lesions_page
 from trainer.readers.tables import trials_page
 from trainer.readers.visits import draw_visits, seen_joints
 
 TRIALS_FOLDER = "trials"
 SEED = 1
-OURS = "chain"
-"""The experiment that all others are held against."""
-
 WITH_MATRICES = (OURS, "chain, literal", "flat Tanno", "GeoCrowdNet")
 """Those whose matrices are shown beside the readers' true errors."""
 
@@ -275,7 +272,7 @@ def write_down(
     """The page, its numbers and its pictures."""
     pictures = docs / "images"
     roc_figure(read, ours, pictures / "lesions_roc.png")
-    shown = {OURS: "#2c5f8a", "consensus only": "#c0392b", "soft labels": "#888888"}
+    shown = {OURS: "#2c5f8a", CONSENSUS_ONLY: "#c0392b", "soft labels": "#888888"}
     there = {name: colour for name, colour in shown.items() if name in whole["experiments"]}
     calibration_figure(whole, there, pictures / "lesions_calibration.png")
     learnt = [name for name in WITH_MATRICES if name in whole["experiments"]]
