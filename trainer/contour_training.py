@@ -29,8 +29,10 @@ from trainer.augment import (
 from trainer.cases import GREY_PER_UNIT, StoredCase, read_case
 from trainer.fields import Field, area_between, heatmaps, spread_px, taught_field
 
-SHARE_WITH_JOINT = 0.8
-"""Share of a batch's slices that show a joint."""
+SHARE_WITH_JOINT = 0.6
+SHARE_AT_BORDER = 0.2
+"""Shares of a batch's slices that show a joint, and that are the last to show one or the first to
+show none, which are the hardest to tell; the others show none."""
 
 HEAT_WEIGHT, HEAT_PEAK_WEIGHT = 30.0, 10.0
 MISSED_WEIGHT = 3
@@ -60,6 +62,15 @@ class SliceStock:
     def shows_joint(self) -> Tensor:
         """True for slices with at least one contour, ``(n,)``."""
         return ~self.contours[:, :, 0, 0].isnan().all(dim=1)
+
+    @property
+    def at_border(self) -> Tensor:
+        """True for slices next to one that shows a joint where they show none, or the other way
+        round, ``(n,)``."""
+        there = ~self.contours[:, :, 0, 0].isnan()
+        apart = (there[1:] != there[:-1]).any(dim=1) & (self.volume[1:] == self.volume[:-1])
+        no = apart.new_zeros(1)
+        return torch.cat([apart, no]) | torch.cat([no, apart])
 
     def on(self, device: torch.device) -> "SliceStock":
         """The same slices in a device's memory."""
@@ -100,16 +111,16 @@ def batches(
     Images are ``(size, offsets, 224, 224)``, their slices changed alike but for the noise;
     contours ``(size, 2, 16, 2)``.
     """
-    with_joint = stock.shows_joint.nonzero()[:, 0]
-    without = (~stock.shows_joint).nonzero()[:, 0]
-    shown = round(size * SHARE_WITH_JOINT)
+    shown, at_border = round(size * SHARE_WITH_JOINT), round(size * SHARE_AT_BORDER)
+    wanted = (
+        (stock.shows_joint, shown),
+        (stock.at_border, at_border),
+        (~stock.shows_joint, size - shown - at_border),
+    )
+    everything = torch.arange(len(stock.images), device=stock.images.device)
+    pools = [(everything[kind] if kind.any() else everything, count) for kind, count in wanted]
     while True:
-        chosen = torch.cat(
-            [
-                _some(with_joint if len(with_joint) else without, shown, generator),
-                _some(without if len(without) else with_joint, size - shown, generator),
-            ]
-        )
+        chosen = torch.cat([_some(pool, count, generator) for pool, count in pools])
         images = stock.seen(chosen, offsets)
         moves, flipped = random_moves(size, movement, generator)
         contours = moved_points(stock.contours[chosen], moves, images.shape[-1])
