@@ -65,8 +65,7 @@ class SliceStock:
 
     @property
     def at_border(self) -> Tensor:
-        """True for slices next to one that shows a joint where they show none, or the other way
-        round, ``(n,)``."""
+        """True for slices that show a joint next to one that does not, and for those, ``(n,)``."""
         there = ~self.contours[:, :, 0, 0].isnan()
         apart = (there[1:] != there[:-1]).any(dim=1) & (self.volume[1:] == self.volume[:-1])
         no = apart.new_zeros(1)
