@@ -45,15 +45,24 @@ class LesionArchitecture:
         Slices that a convolution sees at once: 3 in the paper, 1 to treat slices alone.
     pooling
         Over what the features are averaged.
+    sees_zones
+        Whether the regions that the contour gives are shown to the network beside the image, so
+        that it need not find out on which bone a lesion lies.
     """
 
     width: int = 64
     kernel_depth: int = 3
     pooling: Pooling = Pooling.GLOBAL
+    sees_zones: bool = False
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.kernel_depth < 1 or self.kernel_depth % 2 == 0:
             raise ValueError(f"width must be positive and kernel_depth odd, got {self}")
+
+    @property
+    def inputs(self) -> int:
+        """Channels of what the first convolution sees: the image, then each region's mask."""
+        return 1 + (len(REGIONS_PER_JOINT) if self.sees_zones else 0)
 
     @property
     def features(self) -> int:
@@ -118,7 +127,9 @@ class LesionResNet34(nn.Module):
         super().__init__()
         self.architecture = architecture
         width, depth = architecture.width, architecture.kernel_depth
-        self.conv1 = nn.Conv3d(1, width, (depth, 7, 7), (1, 2, 2), (depth // 2, 3, 3))
+        self.conv1 = nn.Conv3d(
+            architecture.inputs, width, (depth, 7, 7), (1, 2, 2), (depth // 2, 3, 3)
+        )
         self.bn1 = nn.BatchNorm3d(width)
         self.layer1 = self._stage(0, width)
         self.layer2 = self._stage(1, width)
@@ -169,7 +180,10 @@ class LesionResNet34(nn.Module):
         keep = present[:, None, :, None, None] if mixes_slices else None
         if self.architecture.pooling is Pooling.ZONES:
             squares = levelled(squares, zones, present)
-        images = _kept(squares.unsqueeze(1), keep)
+        seen = squares.unsqueeze(1)
+        if self.architecture.sees_zones:
+            seen = torch.cat([seen, zone_masks(zones).to(seen.dtype)], dim=1)
+        images = _kept(seen, keep)
         features = _kept(nnf.relu(self.bn1(self.conv1(images))), keep)
         features = nnf.max_pool3d(features, (1, 3, 3), (1, 2, 2), (0, 1, 1))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -223,6 +237,12 @@ def global_mean(features: Tensor, present: Tensor) -> Tensor:
     return per_slice.sum(dim=2) / keep.sum(dim=2).clamp(min=1)
 
 
+def zone_masks(zones: Tensor) -> Tensor:
+    """Where each of the five regions is: ``(n, slices, H, W)`` to bool ``(n, 5, slices, H, W)``."""
+    labels = torch.arange(1, WHOLE_ZONE + 1, device=zones.device)[:, None, None, None]
+    return zones[:, None] == labels
+
+
 @dataclass(frozen=True, eq=False)
 class ZoneAverages:
     """What each zone of each slice holds on average.
@@ -264,8 +284,7 @@ def zone_averages(features: Tensor, zones: Tensor, present: Tensor) -> ZoneAvera
     present
         ``(n, slices)``.
     """
-    labels = torch.arange(1, WHOLE_ZONE + 1, device=zones.device)[:, None, None, None]
-    masks = (zones[:, None] == labels).to(features.dtype)
+    masks = zone_masks(zones).to(features.dtype)
     masks = torch.cat([masks, masks.sum(dim=1, keepdim=True)], dim=1)
     weights = _averaged(masks, features) * present[:, None, :, None, None]
     area = weights.sum(dim=(3, 4))

@@ -28,8 +28,9 @@ from trainer.readers.calibrate import HEADS_OF_LESION, fitted_calibration, log_o
 SLICES_PER_JOINT = 8
 """Slices of each sequence that a training step looks at, spread evenly over the joint."""
 
-GENTLE = Movement(translation=0.05, scale=0.1, rotation_deg=8.0, flip=0.0)
-"""The squares are cut along contours already, so they are moved only a little."""
+GENTLE = Movement(translation=0.05, scale=0.1, rotation_deg=8.0)
+"""The squares are cut along contours already, so they are moved only a little; a mirrored one is a
+joint of the other side."""
 
 
 @dataclass(frozen=True, eq=False)

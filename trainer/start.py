@@ -2,8 +2,8 @@
 
 A network may be wider than the one before. It begins by saying what the narrower one said:
 channels stand there more than once, and whoever listens to them gives each copy a share of the
-weight, unequal by chance, so that the copies can learn different things. Slices that the narrower
-one did not see begin with no weight.
+weight, unequal by chance, so that the copies can learn different things. What the one before did
+not see, neighbouring slices or a joint's regions, begins with no weight.
 
 Source: Chen et al., "Net2Net" (ICLR 2016), the wider network.
 """
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contour_unet import ContourArchitecture, ContourUNet
+from models.lesion_resnet34 import LesionResNet34
 from models.weights import load_network
 from trainer.experiment import Experiment, ExperimentInvalid
 
@@ -38,20 +39,34 @@ def continue_from(plan: Experiment, network: nn.Module) -> None:
     plan
         Its seed decides what share each copy of a channel has.
     network
-        Of the same shape; a contour network may be wider or see more neighbours.
+        Of the same shape; a contour network may be wider or see more neighbours, a lesion network
+        may see the regions as well.
 
     Raises
     ------
     ExperimentInvalid
         If the shapes differ in anything else.
     """
-    if not plan.start:
-        return
-    before = load_network(Path(plan.start)).network
+    if plan.start:
+        take_over(load_network(Path(plan.start)).network, network, plan.seed)
+
+
+def take_over(before: nn.Module, network: nn.Module, seed: int) -> None:
+    """Have a network begin with the weights of another; as `continue_from`."""
     if isinstance(before, ContourUNet) and isinstance(network, ContourUNet):
-        widen(before, network, torch.Generator().manual_seed(plan.seed))
-    else:
-        network.load_state_dict(before.state_dict())
+        widen(before, network, torch.Generator().manual_seed(seed))
+        return
+    kept = before.state_dict()
+    if isinstance(before, LesionResNet34) and isinstance(network, LesionResNet34):
+        kept["conv1.weight"] = _with_inputs(kept["conv1.weight"], network.architecture.inputs)
+    network.load_state_dict(kept)
+
+
+def _with_inputs(weight: Tensor, count: int) -> Tensor:
+    """A convolution's weight for more inputs, to which it does not listen yet."""
+    wider = weight.new_zeros(len(weight), max(count, weight.shape[1]), *weight.shape[2:])
+    wider[:, : weight.shape[1]] = weight
+    return wider
 
 
 def widen(before: ContourUNet, network: ContourUNet, generator: torch.Generator) -> None:

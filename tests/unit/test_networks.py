@@ -17,9 +17,9 @@ from models.lesion_resnet34 import (
 SMALL_CONTOUR = ContourArchitecture(width=4, levels=3, fold=2)
 
 
-def lesion_network(pooling=Pooling.ZONES, kernel_depth=3):
+def lesion_network(pooling=Pooling.ZONES, kernel_depth=3, sees_zones=False):
     torch.manual_seed(0)
-    network = LesionResNet34(LesionArchitecture(4, kernel_depth, pooling))
+    network = LesionResNet34(LesionArchitecture(4, kernel_depth, pooling, sees_zones))
     return settled(network)
 
 
@@ -49,8 +49,9 @@ def test_the_contour_network_answers_with_eight_maps_of_the_image_s_size(fold):
 
 @pytest.mark.parametrize("pooling", list(Pooling))
 @pytest.mark.parametrize("kernel_depth", [1, 3])
-def test_padded_slices_never_change_the_answer(pooling, kernel_depth):
-    network = lesion_network(pooling, kernel_depth)
+@pytest.mark.parametrize("sees_zones", [False, True])
+def test_padded_slices_never_change_the_answer(pooling, kernel_depth, sees_zones):
+    network = lesion_network(pooling, kernel_depth, sees_zones)
     squares, zones, present = joints()
     padding = torch.full((2, 3, 48, 48), 0.7)
 
@@ -97,6 +98,19 @@ def test_a_change_in_one_quadrant_reaches_the_pooled_features_of_that_quadrant_o
     assert summary[0, 0].tolist() == [2.5] * 3 + [5] * 3
     assert not summary[0, 3].any()
     assert summary[0, 5, 0] == pytest.approx(1.25)
+
+
+@pytest.mark.parametrize("sees_zones", [False, True])
+def test_only_a_network_that_sees_the_zones_sees_which_bone_is_which(sees_zones):
+    network = lesion_network(sees_zones=sees_zones)
+    squares, zones, present = joints()
+
+    same = torch.equal(
+        network.feature_maps(squares, zones, present),
+        network.feature_maps(squares, torch.where(zones == 1, 3, zones), present),
+    )
+
+    assert same is not sees_zones
 
 
 def test_a_brighter_scan_gives_the_same_answer():

@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from models.contour_maps import contour_maps
 from models.contour_unet import ContourArchitecture, ContourUNet
+from models.lesion_resnet34 import LesionArchitecture, LesionResNet34, Pooling
 from trainer.experiment import ExperimentInvalid
-from trainer.start import begin_empty, widen
+from trainer.start import begin_empty, take_over, widen
 
 NARROW = ContourArchitecture(width=4, levels=3, fold=2)
 
@@ -32,6 +35,21 @@ def test_a_wider_network_begins_by_saying_what_the_narrower_one_said(width, neig
         contour_maps(before, images, mirrored=False),
         rtol=1e-4,
         atol=1e-5,
+    )
+
+
+def test_a_lesion_network_that_also_sees_the_zones_begins_by_saying_what_it_said_without():
+    torch.manual_seed(3)
+    shape = LesionArchitecture(2, 1, Pooling.ZONES)
+    before = LesionResNet34(shape).eval()
+    seeing = LesionResNet34(replace(shape, sees_zones=True)).eval()
+    squares, present = torch.rand(1, 2, 32, 32), torch.ones(1, 2, dtype=torch.bool)
+    zones = torch.randint(0, 6, (1, 2, 32, 32), dtype=torch.uint8)
+
+    take_over(before, seeing, seed=0)
+
+    torch.testing.assert_close(
+        seeing.encode(squares, zones, present), before.encode(squares, zones, present)
     )
 
 
