@@ -226,9 +226,7 @@ def clear_spool(store: Store, keep_days: float, now: datetime) -> int:
     moment = now - timedelta(days=keep_days)
     cleared = 0
     for study_uid in store.table.finished_before(moment):
-        cleared += store.table.forget(
-            study_uid, moment, store.spool.remove, store.spool.remove_result
-        )
+        cleared += store.table.forget(study_uid, moment, store.spool)
     if cleared:
         log.info("spool cleared", removed=cleared)
     return cleared

@@ -5,8 +5,9 @@ written, together with its line of history, and only if nobody else has changed 
 it was read.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Protocol
 
 from sqlalchemy import (
     ColumnElement,
@@ -72,6 +73,19 @@ from sij_node.study import Patient, ReceivedInstance, Refusal, Registration
 
 SCHEDULE = "schedule"
 """Who is named in the history for what the clock brings about."""
+
+
+class Removable(Protocol):
+    """Files that can be removed by their names; one that is gone already is no error."""
+
+    def remove(self, file_name: str) -> None:
+        """Remove an instance."""
+
+    def remove_from_quarantine(self, name: str) -> None:
+        """Remove a copy."""
+
+    def remove_result(self, name: str) -> None:
+        """Remove a result or a picture."""
 
 
 class JobTable:
@@ -583,8 +597,7 @@ class JobTable:
         self,
         study_uid: str,
         moment: datetime,
-        remove_instance: Callable[[str], None],
-        remove_result: Callable[[str], None],
+        files: Removable,
     ) -> bool:
         """Remove a finished study's files and the rows that name them; its jobs' history stays.
 
@@ -594,9 +607,8 @@ class JobTable:
         ----------
         moment
             As in `finished_before`; what has happened since then keeps the study.
-        remove_instance, remove_result
-            Called with each file name; to them a file that is gone already is no error. A copy in
-            quarantine is an instance.
+        files
+            The study's are removed.
 
         Returns
         -------
@@ -608,13 +620,13 @@ class JobTable:
             if not _is_forgettable(connection, study_uid, moment):
                 return False
             for file_name in _instance_files(connection, study_uid):
-                remove_instance(file_name)
+                files.remove(file_name)
             for file_name in refused.files_of(connection, study_uid):
-                remove_instance(file_name)
+                files.remove_from_quarantine(file_name)
             for file_name in _result_files(connection, study_uid):
-                remove_result(file_name)
+                files.remove_result(file_name)
             for file_name in records.picture_files(connection, _jobs_of(study_uid)):
-                remove_result(file_name)
+                files.remove_result(file_name)
             _remove_rows(connection, study_uid)
             return True
 

@@ -27,7 +27,6 @@ from sij_node.dicom.part10 import dataset_offset, transfer_syntax_of
 from sij_node.errors import InternalFault, SpoolUnavailable
 
 _INSTANCE_NAME = re.compile(r"[0-9a-f]{64}\.dcm")
-_COPY_NAME = re.compile(r"[0-9a-f]{64}-[0-9a-f]{16}\.dcm")
 _SAFE_NAME = re.compile(r"[0-9a-f]{16,64}(-[0-9a-f]{1,64})?\.[a-z]{2,8}")
 _READ_AT_ONCE = 1 << 20
 _RECEIVED = ".part"
@@ -115,10 +114,7 @@ class Spool:
             return transfer_syntax_of(file.read(1024))
 
     def remove(self, file_name: str) -> None:
-        """Forget an instance or, by its name, a copy in quarantine; what is gone is no error."""
-        if _COPY_NAME.fullmatch(file_name):
-            self.remove_from_quarantine(file_name)
-            return
+        """Forget an instance; one that is not there is forgotten already."""
         with _spool_errors():
             self.path_of(file_name).unlink(missing_ok=True)
 

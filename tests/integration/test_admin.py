@@ -18,6 +18,7 @@ from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
 from tests.integration.test_courier import POLICY, FakePacs
 from tests.support.job_tables import analysing, delivering, made, queued, received
+from tests.support.removing import Removed
 
 SCORES, SEG = made("scores"), made("seg t1")
 PACS = PeerConfig(ae_title="PACS", networks=("127.0.0.1",), host="127.0.0.1", port=104)
@@ -170,7 +171,7 @@ def test_results_go_again_only_to_the_destination_that_is_named(table, mia):
 def test_what_was_cleared_from_the_spool_cannot_be_sent_again(table, mia):
     job = delivered(table, SCORES)
     moment = job.changed_at + timedelta(days=1)
-    table.forget(job.study_uid, moment, lambda name: None, lambda name: None)
+    table.forget(job.study_uid, moment, Removed())
 
     with pytest.raises(IllegalStep, match="cleared from the spool"):
         mia.redeliver(job.job_id)
@@ -237,7 +238,7 @@ def test_a_study_that_waits_for_analysis_is_not_queued_a_second_time(table, mia)
 def test_a_study_whose_images_are_gone_cannot_be_analysed_again(table, mia):
     job = delivered(table, SCORES)
     moment = job.changed_at + timedelta(days=1)
-    table.forget(job.study_uid, moment, lambda name: None, lambda name: None)
+    table.forget(job.study_uid, moment, Removed())
 
     with pytest.raises(IllegalStep, match="images have been cleared"):
         mia.reanalyse(job.job_id)

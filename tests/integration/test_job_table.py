@@ -37,6 +37,7 @@ from tests.support.job_tables import (
     queued,
     received,
 )
+from tests.support.removing import Removed
 
 ROOT = Path(__file__).parents[2]
 
@@ -798,11 +799,10 @@ def test_refusals_are_listed_newest_first(table):
 # ---- clearing the spool ------------------------------------------------------------------
 
 
-def removed_files(table: JobTable, study_uid: str, moment=None) -> list[str] | None:
-    removed: list[str] = []
+def removed_files(table: JobTable, study_uid: str, moment=None) -> Removed | None:
+    removed = Removed()
     after = moment or NOON + timedelta(days=40_000)
-    done = table.forget(study_uid, after, removed.append, removed.append)
-    return removed if done else None
+    return removed if table.forget(study_uid, after, removed) else None
 
 
 def test_a_finished_study_can_be_forgotten_but_its_history_stays(table):
@@ -815,7 +815,8 @@ def test_a_finished_study_can_be_forgotten_but_its_history_stays(table):
 
     removed = removed_files(table, "1.2.3")
 
-    assert sorted(removed) == sorted([received(1).file_name, made().file_name])
+    assert removed.instances == [received(1).file_name]
+    assert removed.results == [made().file_name]
     assert table.instances("1.2.3") == ()
     assert table.finished_before(later) == ()
     assert table.get(job.job_id).state is State.DELIVERED
@@ -863,7 +864,8 @@ def test_copies_in_quarantine_are_cleared_with_their_study(table):
 
     removed = removed_files(table, "1.2.3")
 
-    assert sorted(removed) == sorted([received(1).file_name, "a copy", "another copy"])
+    assert removed.instances == [received(1).file_name]
+    assert sorted(removed.copies) == ["a copy", "another copy"]
     assert table.conflicts("1.2.3") == ()
     assert table.refusals() == (of_another,)
 
@@ -874,7 +876,7 @@ def test_a_study_that_has_copies_in_quarantine_alone_is_cleared_too(table):
 
     assert table.finished_before(NOON) == ()
     assert table.finished_before(later) == ("1.2.3",)
-    assert removed_files(table, "1.2.3", later) == ["a copy"]
+    assert removed_files(table, "1.2.3", later).copies == ["a copy"]
     assert table.finished_before(later) == ()
 
 
@@ -895,14 +897,18 @@ def test_objects_without_a_job_are_cleared_too(table):
     assert table.finished_before(NOON + timedelta(seconds=1)) == ("1.2.3",)
 
 
+class ReadOnly(Removed):
+    def remove(self, file_name: str) -> None:
+        raise SpoolUnavailable("read-only")
+
+    remove_from_quarantine = remove
+
+
 def test_a_file_that_cannot_be_removed_keeps_its_row(table):
     table.register(received(1), 5, opens_job=False)
 
-    def refuse(name: str) -> None:
-        raise SpoolUnavailable("read-only")
-
     with pytest.raises(SpoolUnavailable):
-        table.forget("1.2.3", NOON + timedelta(days=1), refuse, refuse)
+        table.forget("1.2.3", NOON + timedelta(days=1), ReadOnly())
 
     assert len(table.instances("1.2.3")) == 1
 
@@ -910,11 +916,8 @@ def test_a_file_that_cannot_be_removed_keeps_its_row(table):
 def test_a_copy_that_cannot_be_removed_keeps_its_row(table):
     copy = conflicting_copy(table, "a copy")
 
-    def refuse(name: str) -> None:
-        raise SpoolUnavailable("read-only")
-
     with pytest.raises(SpoolUnavailable):
-        table.forget("1.2.3", NOON + timedelta(days=1), refuse, refuse)
+        table.forget("1.2.3", NOON + timedelta(days=1), ReadOnly())
 
     assert table.refusals() == (copy,)
 

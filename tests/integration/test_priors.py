@@ -339,7 +339,7 @@ def forget(store: Store) -> None:
     table = store.table
     table.cancel(table.latest_for(BEFORE, "PACS"), "a test")
     later = NOON.replace(year=2100)
-    assert table.forget(BEFORE, later, store.spool.remove, store.spool.remove_result)
+    assert table.forget(BEFORE, later, store.spool)
 
 
 def wait_until_it_answers(config: Config) -> None:

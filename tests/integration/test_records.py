@@ -7,6 +7,7 @@ from sij_node.errors import PairMissing
 from sij_node.record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
 from sij_node.store.job_table import JobTable
 from tests.support.job_tables import analysing, made
+from tests.support.removing import Removed
 
 HOSTILE = "<script>\ud800\x00"
 SERIES = SeriesUse("1.2.3.9", "3", "T1 tse cor", 20, "T1", True, "used as T1: TR 550 ms")
@@ -68,11 +69,11 @@ def test_the_record_of_a_second_analysis_replaces_the_first(table: JobTable):
 def test_pictures_are_cleared_with_their_study_and_the_rest_stays(table: JobTable):
     job_id = with_record(table)
     table.cancel(table.get(job_id), "me")
-    removed: list[str] = []
+    removed = Removed()
 
     later = table.get(job_id).changed_at + timedelta(days=1)
-    assert table.forget("1.2.3", later, lambda _: None, removed.append)
+    assert table.forget("1.2.3", later, removed)
 
-    assert RECORD.pictures[0].file_name in removed
+    assert RECORD.pictures[0].file_name in removed.results
     assert table.record(job_id).pictures == ()
     assert table.record(job_id).findings == RECORD.findings

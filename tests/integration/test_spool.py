@@ -110,15 +110,15 @@ def test_removing_what_is_gone_is_no_error(spool, tmp_path):
     assert files_of(spool, tmp_path) == []
 
 
-def test_a_copy_in_quarantine_is_removed_by_its_name_and_the_instance_stays(spool, tmp_path):
+def test_a_copy_in_quarantine_is_removed_and_the_instance_stays(spool, tmp_path):
     keep(spool, b"content")
     copy = f"{NAME.removesuffix('.dcm')}-{'0' * 16}.dcm"
     with spool.stage() as staged:
         staged.quarantine(copy)
     assert files_of(spool, tmp_path) == sorted([NAME, copy])
 
-    spool.remove(copy)
-    spool.remove(copy)
+    spool.remove_from_quarantine(copy)
+    spool.remove_from_quarantine(copy)
 
     assert files_of(spool, tmp_path) == [NAME]
 
