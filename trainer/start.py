@@ -59,7 +59,13 @@ def take_over(before: nn.Module, network: nn.Module, seed: int) -> None:
     kept = before.state_dict()
     if isinstance(before, LesionResNet34) and isinstance(network, LesionResNet34):
         kept["conv1.weight"] = _with_inputs(kept["conv1.weight"], network.architecture.inputs)
-    network.load_state_dict(kept)
+    try:
+        network.load_state_dict(kept)
+    except RuntimeError as misfit:
+        raise ExperimentInvalid(
+            f"{network.architecture} cannot go on from {before.architecture}: only the regions "
+            "may be seen as well"
+        ) from misfit
 
 
 def _with_inputs(weight: Tensor, count: int) -> Tensor:

@@ -80,3 +80,18 @@ def test_copies_of_a_channel_learn_different_things():
 def test_only_width_and_neighbours_may_grow(other):
     with pytest.raises(ExperimentInvalid, match="only width and neighbours may grow"):
         widen(some_network(NARROW), ContourUNet(other), torch.Generator())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        LesionArchitecture(4, 1, Pooling.ZONES),
+        LesionArchitecture(2, 3, Pooling.ZONES),
+        LesionArchitecture(2, 1, Pooling.GLOBAL),
+    ],
+)
+def test_a_lesion_network_of_another_shape_is_refused(other):
+    before = LesionResNet34(LesionArchitecture(2, 1, Pooling.ZONES, sees_zones=True))
+
+    with pytest.raises(ExperimentInvalid, match="cannot go on from"):
+        take_over(before, LesionResNet34(other), seed=0)
