@@ -155,7 +155,9 @@ class JobTable:
         with self._database.reading() as connection:
             row = connection.execute(select(jobs).where(jobs.c.job_id == job_id)).one_or_none()
         if row is None:
-            raise UnknownJob(f"There is no job {job_id}. `sij-node jobs list` has all.")
+            raise UnknownJob(
+                f"There is no job {job_id}. `sij-node jobs list` names those that are."
+            )
         return job_from(row)
 
     def latest_for(self, study_uid: str, source_ae: str) -> Job | None:

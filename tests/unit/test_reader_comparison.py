@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from models.findings import HEADS, Lesion
+from sij_node.dicom import diagram
 from tests.support.trials import toy_joints, toy_trials
 from trainer.experiment import ExperimentInvalid
 from trainer.metrics import auc
 from trainer.phantom.trials import TRIALS
+from trainer.readers import figures
 from trainer.readers.crossval import (
     ReaderExperiment,
     held_out_answers,
@@ -259,6 +261,12 @@ def test_roc_curves_run_from_corner_to_corner_and_enclose_the_auc():
     assert points[0].tolist() == [0, 0]
     assert points[-1].tolist() == [1, 1]
     assert np.trapezoid(points[:, 1], points[:, 0]) == pytest.approx(auc(truth, probability))
+
+
+def test_a_lesion_has_the_colour_that_it_has_in_the_reports():
+    in_figures = {lesion: bytes.fromhex(code[1:]) for lesion, code in figures.COLOURS.items()}
+
+    assert in_figures == {lesion: bytes(colour) for lesion, colour in diagram.COLOURS.items()}
 
 
 def test_a_lesion_that_a_trial_does_not_have_gets_no_auc(trials, answers):

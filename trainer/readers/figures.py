@@ -14,12 +14,13 @@ from trainer.readers.crossval import ReadTrial, TrialAnswers
 from trainer.readers.evaluate import judged
 
 COLOURS = {
-    Lesion.OEDEMA: "#c0392b",
-    Lesion.EROSION: "#8e5a2b",
-    Lesion.FATTY_LESION: "#b8860b",
-    Lesion.SCLEROSIS: "#2c5f8a",
-    Lesion.ANKYLOSIS: "#3a7d44",
+    Lesion.OEDEMA: "#286edc",
+    Lesion.EROSION: "#cd2d2d",
+    Lesion.FATTY_LESION: "#d78c00",
+    Lesion.SCLEROSIS: "#874bb9",
+    Lesion.ANKYLOSIS: "#0f826e",
 }
+"""As the reports have them."""
 TITLE = "phantoms, not for clinical use"
 
 
