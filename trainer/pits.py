@@ -4,6 +4,10 @@ A phantom draws erosions in a few ways only, and a network soon knows that hand.
 size, softness and filling are set on the border of joint space and bone, and spots that mean
 nothing into the bone behind it.
 
+In phantoms as in patients erosions of one bone come with those across the joint, and a network
+that learns from them alone does not care on which side of the joint a pit lies. So most of these
+are on one bone alone, and none crosses the middle of the joint.
+
 Source: appearance of erosions on T1 and STIR as radiologists describe it (dark on T1, bright on
 STIR where inflamed; filled with fat the other way round); about 3 mm and more across.
 """
@@ -18,8 +22,8 @@ from torch import Tensor
 from models.findings import HEADS, QUADRANTS, Lesion, Region
 from models.regions import BAND_MM, REGIONS_PER_JOINT, ZONE_MM
 
-SHARE_OF_QUADRANTS = 0.3
-"""Of a chosen joint's quadrants, those that get something."""
+SHARE_OF_QUADRANTS = 0.4
+"""Of a chosen joint's bone or bones, the quadrants that get something."""
 
 SHARE_OF_SPOTS = 0.4
 """Of what is set, that which lies in the bone and means nothing."""
@@ -31,11 +35,16 @@ DEEPEST_SLICES = 1.6
 GRAIN = 0.4
 """How much of what was there still shows through."""
 
+_ILIUM, _SACRUM = (
+    (Region.UPPER_ILIUM, Region.LOWER_ILIUM),
+    (Region.UPPER_SACRUM, Region.LOWER_SACRUM),
+)
+_BONES = (_ILIUM, _SACRUM, QUADRANTS)
+"""One of these is chosen for a joint."""
+
 _JOINT = 1 + REGIONS_PER_JOINT.index(Region.JOINT)
-_HEAD_OF_ZONE = {
-    1 + REGIONS_PER_JOINT.index(head.region): number
-    for number, head in enumerate(HEADS)
-    if head.lesion is Lesion.EROSION
+_EROSION_HEADS = {
+    head.region: number for number, head in enumerate(HEADS) if head.lesion is Lesion.EROSION
 }
 
 
@@ -62,8 +71,9 @@ def with_pits(
     count = len(positive)
     for joint in (torch.rand(count, generator=generator) < share).nonzero()[:, 0].tolist():
         both = stacks[[joint, count + joint]]
-        for zone in range(1, 1 + len(QUADRANTS)):
-            head = _HEAD_OF_ZONE[zone]
+        bones = _BONES[int(torch.randint(len(_BONES), (1,), generator=generator))]
+        for region in bones:
+            head, zone = _EROSION_HEADS[region], 1 + REGIONS_PER_JOINT.index(region)
             chosen = torch.rand(1, generator=generator) < SHARE_OF_QUADRANTS
             if chosen and not positive[joint, head].isnan():
                 drawn = _Drawing(both[:, 0], both[:, 1], zone, generator).filled()
@@ -138,11 +148,13 @@ class _Drawing:
         return ((1 - away.sqrt()) / edge + 0.5).clamp(0, 1)
 
     def _paint(self, shape: Tensor, levels: list[float]) -> None:
-        """A pit of some brightness against the quadrant's bone, in the bone and joint space."""
+        """A pit of some brightness against the quadrant's bone, in it and its half of the joint."""
+        reach = 2 * round(BAND_MM * self._px_per_mm) + 1
         for grey, zones, level in zip(self.grey, self.zones, levels, strict=True):
             inside = zones == self.zone
             marrow = grey[inside].mean() if inside.any() else grey.mean()
-            share = shape * (inside | (zones == _JOINT))
+            near = nnf.max_pool2d(inside.float(), reach, 1, reach // 2) > 0
+            share = shape * (inside | (near & (zones == _JOINT)))
             filled = (level * marrow + GRAIN * (grey - marrow)).clamp(min=0)
             grey.add_(share * (filled - grey))
 

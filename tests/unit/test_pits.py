@@ -61,6 +61,33 @@ def test_what_is_set_lies_in_bone_and_joint_space_on_one_side_of_the_joint():
         assert not changed[:, outside].any()
 
 
+def test_a_pit_stays_in_the_half_of_the_joint_space_that_is_its_bone_s():
+    halves = {"ilium": slice(30, 32), "sacrum": slice(32, 34)}
+    entered = 0
+    for seed in range(20):
+        stacks, positive = drawn(seed=seed)
+        changed = (stacks[:, 0] != 1).view(2, JOINTS, SLICES, SIZE, SIZE).any(dim=(0, 2))
+        for bone, half in halves.items():
+            heads = [number for number in EROSIONS if bone in HEADS[number].region]
+            there = positive[:, heads].any(dim=1)
+            entered += changed[there][:, :, half].any()
+            assert not changed[~there][:, :, half].any()
+    assert entered
+
+
+def test_pits_are_more_often_on_one_bone_than_on_both():
+    alone = both = 0
+    for seed in range(20):
+        _, positive = drawn(seed=seed)
+        ilium, sacrum = (
+            positive[:, [n for n in EROSIONS if bone in HEADS[n].region]].any(dim=1)
+            for bone in ("ilium", "sacrum")
+        )
+        alone += int((ilium ^ sacrum).sum())
+        both += int((ilium & sacrum).sum())
+    assert alone > 2 * both > 0
+
+
 def test_some_spots_mean_nothing_and_lie_away_from_the_joint_space():
     zones = straight_joints()[0, 1, 0]
     joint_space = zones == 1 + REGIONS_PER_JOINT.index(Region.JOINT)
