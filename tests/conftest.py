@@ -1,11 +1,15 @@
 """For all tests: the programs they start are the system's; those side by side do not meet.
 
+A busy machine is no fault of what is tested, so no example of hypothesis is timed.
+
 Several workers share the processors. Threads of the networks would only wait for each other there,
 so these and all programs that are started compute with one, which torch has to be told before it
 is imported.
 """
 
 import os
+
+from hypothesis import HealthCheck, settings
 
 from deploy.trial import keep_to_share, prefer_programs_of_the_system
 
@@ -21,3 +25,5 @@ def number_of_worker() -> int:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 keep_to_share(number_of_worker() % SHARES, SHARES)
 prefer_programs_of_the_system()
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")

@@ -72,10 +72,12 @@ def _destination() -> Iterator[_Received]:
     received = _Received()
     entity = AE(ae_title=DESTINATION)
     entity.supported_contexts = StoragePresentationContexts
-    received.port = _free_port()
-    entity.start_server(
-        (HERE, received.port), block=False, evt_handlers=[(evt.EVT_C_STORE, received.keep)]
+    server = entity.start_server(
+        (HERE, 0), block=False, evt_handlers=[(evt.EVT_C_STORE, received.keep)]
     )
+    if server is None:
+        raise OSError("the destination of the trial could not be started")
+    received.port = int(server.server_address[1])
     try:
         yield received
     finally:

@@ -52,7 +52,7 @@ class Hospital:
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     ports = two_ports()
     with (
-        running_node(tmp_path_factory.mktemp("node"), archive_port=ports[0]) as node,
+        running_node(tmp_path_factory.mktemp("node"), ports[0], quiet_s=15) as node,
         running_orthanc(tmp_path_factory.mktemp("orthanc"), node.peer, ports) as orthanc,
     ):
         yield Hospital(orthanc, node)

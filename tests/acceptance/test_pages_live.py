@@ -15,7 +15,7 @@ from tests.support.browser import DESKTOP, KEPT, PHONE, Window, chromium, invita
 from tests.support.orthanc import Orthanc, running_orthanc, two_ports
 from tests.support.patience import PATIENCE_S, wait_for
 from tests.support.phantoms import PATIENT_ID, written
-from tests.support.running_node import RunningNode, running_node
+from tests.support.running_node import ANALYSIS, WORKER, RunningNode, running_node
 
 pytestmark = pytest.mark.acceptance
 
@@ -91,12 +91,18 @@ def _link(node: RunningNode) -> str:
 def watched(hospital: Hospital, first_start: list[str], case, tmp_path_factory) -> list[str]:
     """Watch a study from its first image on, without a click; the states that were seen."""
     study, page = written(case, tmp_path_factory.mktemp("study")), hospital.seen.page
+    chip = page.locator("h1 + .chip")
     hospital.seen.open("/")
-    hospital.orthanc.receive(study.files)
-    # The list shows it without being asked again.
-    page.get_by_role("link", name="1", exact=True).click(timeout=1000 * PATIENCE_S)
-    page.evaluate(STATES_SEEN)
-    expect(page.locator("h1 + .chip")).to_have_text("delivered", timeout=1000 * PATIENCE_S)
+    # The node waits until the browser, which may be slow, has seen each state.
+    with hospital.node.held_still(ANALYSIS):
+        with hospital.node.held_still(WORKER):
+            hospital.orthanc.receive(study.files)
+            # The list shows it without being asked again.
+            page.get_by_role("link", name="1", exact=True).click(timeout=1000 * PATIENCE_S)
+            chip.wait_for()
+            page.evaluate(STATES_SEEN)
+        expect(chip).to_have_text("analysing")
+    expect(chip).to_have_text("delivered", timeout=1000 * PATIENCE_S)
     return list(page.evaluate("window.seen"))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from sij_node.health import Role
 from sij_node.store.contacts import ContactBook, Counted
-from sij_node.store.processes import this_process
+from sij_node.store.processes import beating, this_process
 from tests.support.happenings import everything_happens
 from tests.support.job_tables import analysing
 from tests.support.patience import wait_for
@@ -33,9 +33,13 @@ def test_configuration_and_rules_are_what_prometheus_understands():
 
 
 def test_prometheus_reads_the_node_and_sees_what_is_wrong(tmp_path: Path):
-    with running_web(tmp_path / "node", metrics={"keep_s": 0.1}) as web:
+    worker = this_process(Role.WORKER)
+    with (
+        running_web(tmp_path / "node", metrics={"keep_s": 0.1}) as web,
+        beating(web.store.processes, lambda: worker),
+    ):
+        wait_for(web.store.processes.seen, "worker")
         analysing(web.table)
-        web.store.processes.beat(this_process(Role.WORKER))
         book = ContactBook(web.store.contacts)
         book.count(Counted.RECEIVED, "PACS", "0x0000")
         book.write()

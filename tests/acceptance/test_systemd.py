@@ -216,7 +216,9 @@ def test_a_wrong_configuration_is_told_once_and_not_tried_for_ever(hospital: Hos
         for unit in UNITS:
             wait_for(lambda unit=unit: machine.state_of(unit) == "failed", f"{unit} that fails")
             assert machine.told_of(unit, "ExecMainStatus", "NRestarts") == ["0", "78"]
-        assert any("audit.wrong" in line for line in hospital.log())
+        wait_for(
+            lambda: any("audit.wrong" in line for line in hospital.log()), "line with the mistake"
+        )
     finally:
         file.write_text(right)
     machine.done("systemctl", "restart", "sij-node.target")

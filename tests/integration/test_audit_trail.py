@@ -7,7 +7,7 @@ import threading
 from base64 import b64decode
 from collections import Counter
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -97,10 +97,10 @@ def test_processes_and_threads_add_whole_lines_to_one_file(tmp_path):
 
 def test_a_new_day_begins_a_new_file_and_old_ones_are_removed(tmp_path):
     (tmp_path / "2024-01-01-box.xml").write_text("old\n")
-    files = DayFiles(tmp_path, keep_days=1000)
+    files = DayFiles(tmp_path, keep_days=100)
     today = datetime.now(UTC)
 
-    files.put(LOGIN, "<first/>", today.replace(year=2025, month=3, day=1))
+    files.put(LOGIN, "<first/>", today - timedelta(days=50))
     files.put(LOGIN, "<second/>", today)
     files.close()
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from deploy.bench.objects import measure_objects
 from deploy.bench.page import ingest_section, objects_section
 from deploy.bench.servers import MeasurementFailed, listener, running, started, storescp
 from deploy.bench.study import NETWORKS, measure_study
+from tests.support.patience import wait_for
 from tests.support.phantoms import small_case
 
 WEIGHTS = Path(models.__file__).parent / "weights"
@@ -50,10 +50,7 @@ def test_whatever_a_program_has_started_ends_with_it(tmp_path):
         while len(tree) < 2:
             tree = tree_of(process.pid)
 
-    deadline = time.monotonic() + 5
-    while any(map(lives, tree)) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not any(map(lives, tree))
+    wait_for(lambda: not any(map(lives, tree)), "end of all that was started")
 
 
 def lives(pid):

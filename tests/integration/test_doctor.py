@@ -11,7 +11,7 @@ from alembic import command
 import models
 from deploy.trial import free_port, set_up
 from sij_node.config import load_config
-from sij_node.doctor import probing
+from sij_node.doctor import judging, probing
 from sij_node.doctor.examination import examine
 from sij_node.doctor.judging import Answer, Line, Part
 from sij_node.doctor.trial import try_study
@@ -57,7 +57,9 @@ def test_a_configuration_that_cannot_be_read_is_the_only_line(tmp_path: Path):
 # ---- disk and database -------------------------------------------------------------------
 
 
-def test_a_folder_that_can_be_written_is_measured(config: Path):
+def test_a_folder_that_can_be_written_is_measured(config: Path, monkeypatch):
+    monkeypatch.setattr(judging, "SLOW_SYNC_S", 60)  # others may keep the disk busy
+
     assert "GB free; a sync takes" in the_one(config, Part.DISK, Verdict.OK)
     assert list(load_config(config).node.data_folder.glob(".doctor-*")) == []
 
@@ -257,14 +259,15 @@ def test_a_program_that_speaks_no_dicom_on_our_port_is_told(tmp_path: Path, monk
 
 
 def test_the_page_is_told_apart_from_another_program_on_its_port(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(probing, "ECHO_LIMIT_S", 1)
+    def found_at(port: int) -> Line:
+        return about(with_page(tmp_path / str(port), port), "page")
+
     with running_web(tmp_path / "web") as web, socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        found = [
-            about(with_page(tmp_path / str(port), port), "page")
-            for port in (int(web.url.rpartition(":")[2]), taken.getsockname()[1], free_port())
-        ]
+        found = [found_at(int(web.url.rpartition(":")[2]))]
+        monkeypatch.setattr(probing, "ECHO_LIMIT_S", 1)
+        found += [found_at(taken.getsockname()[1]), found_at(free_port())]
 
     assert [one.verdict for one in found] == [Verdict.OK, Verdict.FAILED, Verdict.OK]
     assert "answers at 127.0.0.1" in found[0].words
@@ -366,6 +369,6 @@ def test_a_node_that_cannot_start_says_why(tmp_path: Path):
     worker = {"weights_folder": str(tmp_path / "nowhere")}
     config = set_up(tmp_path / "node", "PACS", free_port(), worker=worker).config
 
-    trial = try_study(load_config(config), limit_s=60)
+    trial = try_study(load_config(config), limit_s=500)
 
     assert "networks cannot be used" in trial.problem

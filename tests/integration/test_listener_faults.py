@@ -35,18 +35,22 @@ from tests.support.dimse import (
 )
 from tests.support.listening import Node, listening, mr_image
 
-IMPATIENT = ListenerConfig(
-    handshake_timeout_s=1,
-    pdu_timeout_s=0.6,
-    idle_timeout_s=1,
-    max_pdu_bytes=65536,
-    max_instance_mb=24,
-    max_connections_per_address=32,
+PATIENT = ListenerConfig(max_pdu_bytes=65536, max_instance_mb=24, max_connections_per_address=32)
+IMPATIENT = PATIENT.model_copy(
+    update={"handshake_timeout_s": 1, "pdu_timeout_s": 0.6, "idle_timeout_s": 1}
 )
+AT_ONCE_S = 5
+"""Enough on a busy machine; whatever waits for a clock of the node takes longer."""
 
 
 @pytest.fixture
 def node(tmp_path):
+    with listening(tmp_path, limits=PATIENT) as node:
+        yield node
+
+
+@pytest.fixture
+def impatient_node(tmp_path):
     with listening(tmp_path, limits=IMPATIENT) as node:
         yield node
 
@@ -67,7 +71,7 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def settles(condition, seconds: float = 5) -> bool:
+def settles(condition, seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
@@ -79,48 +83,53 @@ def settles(condition, seconds: float = 5) -> bool:
 # ---- silence -----------------------------------------------------------------------------------
 
 
-def test_silent_connections_shut_nobody_out(node):
-    with ExitStack() as silent:
+def test_silent_connections_shut_nobody_out(tmp_path):
+    limits = PATIENT.model_copy(update={"handshake_timeout_s": AT_ONCE_S})
+    with listening(tmp_path, limits=limits) as node, ExitStack() as silent:
         peers = [silent.enter_context(node.peer()) for _ in range(200)]
         for number, peer in enumerate(peers):
             peer.socket.sendall(b"\1\0\0\0\0"[: (0, 1, 5)[number % 3]])
 
-        assert max(seconds_for_an_echo(node) for _ in range(5)) < 1
-        assert all(peer.is_closed_within(3) for peer in peers)
+        assert max(seconds_for_an_echo(node) for _ in range(5)) < AT_ONCE_S
+        assert all(peer.is_closed_within(3 * AT_ONCE_S) for peer in peers)
 
 
-def test_a_connection_that_says_nothing_is_closed(node):
-    with node.peer() as peer:
-        assert peer.is_closed_within(2)
+def test_a_connection_that_says_nothing_is_closed(impatient_node):
+    with impatient_node.peer() as peer:
+        assert peer.is_closed_within(10)
 
 
-def test_an_association_on_which_nothing_happens_is_aborted(node):
-    with node.associated() as peer:
+def test_an_association_on_which_nothing_happens_is_aborted(impatient_node):
+    with impatient_node.associated() as peer:
         assert peer.read() == (ABORT, bytes((0, 0, 2, 0)))
 
 
-def test_an_association_that_stays_in_use_is_not_aborted(node):
-    with node.associated() as peer:
-        for _ in range(4):
-            time.sleep(0.4)
+def test_an_association_that_stays_in_use_is_not_aborted(tmp_path):
+    limits = PATIENT.model_copy(update={"idle_timeout_s": 3})
+    with listening(tmp_path, limits=limits) as node, node.associated() as peer:
+        for _ in range(8):
+            time.sleep(0.5)
             assert peer.echo() == 0x0000
 
 
-def test_a_byte_now_and_then_keeps_no_pdu_alive(node):
+def test_a_byte_now_and_then_keeps_no_pdu_alive(impatient_node):
     with ExitStack() as trickling:
-        unknown = [trickling.enter_context(node.peer()) for _ in range(10)]
-        known = [trickling.enter_context(node.associated()) for _ in range(10)]
-        started = time.monotonic()
+        unknown = [trickling.enter_context(impatient_node.peer()) for _ in range(10)]
+        known = [trickling.enter_context(impatient_node.associated()) for _ in range(10)]
         open_ones = {
             **dict.fromkeys(unknown, struct.pack(">BxI", ASSOCIATE_RQ, 200) + bytes(100)),
             **dict.fromkeys(known, struct.pack(">BxI", P_DATA, 200) + bytes(100)),
         }
-        for moment in range(25):
+        for moment in range(100):
+            if not open_ones:
+                break
             for peer, sent in open_ones.items():
                 try_to_send(peer, sent[moment : moment + 1])
-            time.sleep(0.1)
-        assert all(peer.is_closed_within(0.5) for peer in open_ones)
-        assert time.monotonic() - started < 4
+            time.sleep(0.05)
+            open_ones = {
+                peer: sent for peer, sent in open_ones.items() if not peer.is_closed_within(0.005)
+            }
+        assert not open_ones
 
 
 def try_to_send(peer: RawPeer, content: bytes) -> None:
@@ -135,17 +144,17 @@ def send_on(peer: RawPeer, content: bytes) -> None:
         peer.socket.sendall(content)
 
 
-def test_a_peer_that_takes_no_answers_is_given_up(node):
-    with node.associated() as peer:
+def test_a_peer_that_takes_no_answers_is_given_up(impatient_node):
+    with impatient_node.associated() as peer:
         peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         echoes = pdu(P_DATA, fragment(3, 3, echo_command()) * 16)
         peer.socket.settimeout(0.5)
         with pytest.raises((ConnectionError, TimeoutError)):
             send_on(peer, echoes * 50)
 
-        assert settles(lambda: node.refusals)
+        assert settles(lambda: impatient_node.refusals)
         # Which is noticed first: that it takes no answer, or that it sends no more of its PDU?
-        assert node.refusals[0].reason.endswith(
+        assert impatient_node.refusals[0].reason.endswith(
             ("the peer does not take what it is sent", "not all of a PDU, came in time")
         )
 
@@ -160,8 +169,8 @@ def test_a_pdu_of_four_gigabytes_is_not_read(node, is_associated):
     with node.associated() if is_associated else node.peer() as peer:
         started = time.monotonic()
         try_to_send(peer, struct.pack(">BxI", kind, 0xFFFFFFFF) + bytes(1 << 20))
-        assert peer.is_closed_within(2)
-        assert time.monotonic() - started < 1
+        assert peer.is_closed_within(10)
+        assert time.monotonic() - started < AT_ONCE_S
 
     assert resident_mb() - before < 20
 
@@ -170,8 +179,8 @@ def test_a_request_of_six_megabytes_is_not_read(node):
     with node.peer() as peer:
         started = time.monotonic()
         try_to_send(peer, struct.pack(">BxI", ASSOCIATE_RQ, 6_000_000) + bytes(6_000_000))
-        assert peer.is_closed_within(2)
-        assert time.monotonic() - started < 1
+        assert peer.is_closed_within(10)
+        assert time.monotonic() - started < AT_ONCE_S
 
 
 def test_five_thousand_contexts_are_too_many(node):
@@ -234,11 +243,11 @@ def test_a_violation_of_the_protocol_aborts_the_association(node, kind, body, re
     with node.associated() as peer:
         peer.send(kind, body)
         assert peer.read() == (ABORT, bytes((0, 0, 2, reason)))
-        assert peer.is_closed_within(2)
+        assert peer.is_closed_within(10)
 
     assert node.kept_files() == []
     assert node.other_files() == []
-    assert seconds_for_an_echo(node) < 1
+    assert seconds_for_an_echo(node) < AT_ONCE_S
 
 
 @pytest.mark.parametrize("field", [0x0020, 0x0021, 0x0010, 0x0100, 0x0110, 0x0120, 0x0130, 0x0140])
@@ -258,8 +267,8 @@ def test_a_release_in_the_middle_of_an_instance_is_a_violation(node):
 def test_what_is_not_dicom_is_turned_away(node):
     with node.peer() as peer:
         peer.socket.sendall(b"GET / HTTP/1.1\r\nHost: node\r\n\r\n")
-        assert peer.is_closed_within(2)
-    assert seconds_for_an_echo(node) < 1
+        assert peer.is_closed_within(10)
+    assert seconds_for_an_echo(node) < AT_ONCE_S
 
 
 # ---- breaking off ------------------------------------------------------------------------------
@@ -278,8 +287,8 @@ def test_resets_in_the_middle_of_an_instance_leave_nothing(node):
 
     assert settles(lambda: threading.active_count() <= threads)
     assert settles(lambda: open_descriptors() <= descriptors)
+    assert settles(lambda: node.other_files() == [])
     assert node.kept_files() == []
-    assert node.other_files() == []
 
 
 def test_an_abort_in_the_middle_of_an_instance_leaves_nothing(node):
@@ -287,7 +296,7 @@ def test_an_abort_in_the_middle_of_an_instance_leaves_nothing(node):
         peer.begin_store("1.2.3")
         peer.send(P_DATA, fragment(1, 0, bytes(60_000)))
         peer.send(ABORT, bytes(4))
-        assert peer.is_closed_within(2)
+        assert peer.is_closed_within(10)
 
     assert node.kept_files() == []
     assert node.other_files() == []
@@ -329,7 +338,7 @@ def test_running_out_of_descriptors_is_survived(node, monkeypatch):
 
     assert settles(lambda: not failures)
     for _ in range(4):
-        assert seconds_for_an_echo(node) < 1
+        assert seconds_for_an_echo(node) < AT_ONCE_S
     assert survivor.is_alive()
 
 
@@ -340,13 +349,14 @@ def test_more_connections_than_threads_can_be_started_are_survived(node, monkeyp
     with monkeypatch.context() as exhausted:
         exhausted.setattr(threading.Thread, "start", no_thread)
         with node.peer() as peer:
-            assert peer.is_closed_within(2)
-    assert seconds_for_an_echo(node) < 1
+            assert peer.is_closed_within(10)
+    assert seconds_for_an_echo(node) < AT_ONCE_S
 
 
 def test_an_idle_association_costs_no_processor_time(tmp_path):
     with listening(tmp_path) as node, ExitStack() as idle:
         peers = [idle.enter_context(node.associated()) for _ in range(10)]
+        assert [peer.echo() for peer in peers] == [0x0000] * 10
         before = time.process_time()
         time.sleep(1)
         assert time.process_time() - before < 0.02

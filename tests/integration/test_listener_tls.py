@@ -13,8 +13,19 @@ from sij_node.config import ListenerConfig, TlsConfig
 from sij_node.errors import ConfigurationInvalid
 from sij_node.network.tls import server_context
 from tests.support.certificates import authority, signed_by
-from tests.support.dimse import EXPLICIT, encoded
+from tests.support.dimse import (
+    ANSWER_S,
+    ASSOCIATE_AC,
+    ASSOCIATE_RQ,
+    EXPLICIT,
+    associate_request,
+    encoded,
+    pdu,
+)
 from tests.support.listening import Node, listening, mr_image
+
+HANDSHAKE_S = 5
+"""In which a node gives up; enough for a handshake on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +51,8 @@ def client(folder, ca):
 @pytest.fixture
 def node(tmp_path, server):
     tls = TlsConfig(certificate=server.certificate, private_key=server.private_key)
-    with listening(tmp_path, limits=ListenerConfig(tls=tls, handshake_timeout_s=1)) as node:
+    limits = ListenerConfig(tls=tls, handshake_timeout_s=HANDSHAKE_S)
+    with listening(tmp_path, limits=limits) as node:
         yield node
 
 
@@ -49,7 +61,7 @@ def mutual_node(tmp_path, server, ca):
     tls = TlsConfig(
         certificate=server.certificate, private_key=server.private_key, client_ca=ca.certificate
     )
-    with listening(tmp_path, limits=ListenerConfig(tls=tls, handshake_timeout_s=1)) as node:
+    with listening(tmp_path, limits=ListenerConfig(tls=tls)) as node:
         yield node
 
 
@@ -62,7 +74,7 @@ def client_context(ca, certificate=None) -> ssl.SSLContext:
 
 def associate(node: Node, context: ssl.SSLContext):
     ae = AE("MODALITY")
-    ae.connection_timeout = ae.acse_timeout = 5
+    ae.connection_timeout = ae.acse_timeout = ANSWER_S
     ae.add_requested_context(Verification)
     ae.add_requested_context(MRImageStorage, EXPLICIT)
     return ae.associate(
@@ -80,19 +92,17 @@ def seconds_for_an_echo(node: Node, context: ssl.SSLContext) -> float:
 
 
 def shake_hands(node: Node, context: ssl.SSLContext) -> str:
-    """Handshake and read, since with TLS 1.3 a refusal comes after; returns the version."""
+    """Handshake and associate, since with TLS 1.3 a refusal comes after; returns the version."""
     with (
-        socket.create_connection(("127.0.0.1", node.listener.port), timeout=5) as plain,
+        socket.create_connection(("127.0.0.1", node.listener.port), timeout=ANSWER_S) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
     ):
-        version = secured.version() or ""
-        secured.settimeout(0.3)
-        try:
-            if not secured.recv(1):
-                raise ConnectionResetError
-        except TimeoutError:
-            return version
-    raise AssertionError("the node spoke first")
+        secured.sendall(pdu(ASSOCIATE_RQ, associate_request()))
+        answer = secured.recv(1)
+        if not answer:
+            raise ConnectionResetError
+        assert answer[0] == ASSOCIATE_AC
+        return secured.version() or ""
 
 
 def test_an_image_comes_in_over_tls(node, ca):
@@ -113,15 +123,15 @@ def test_stuck_handshakes_hold_nobody_up(node, ca):
         for number, peer in enumerate(peers):
             peer.socket.sendall((b"", b"\x16\x03\x01\x02\x00\x01\x00\x01", b"\1\0\0\0")[number % 3])
 
-        assert seconds_for_an_echo(node, client_context(ca)) < 1
-        assert all(peer.is_closed_within(3) for peer in peers)
+        assert seconds_for_an_echo(node, client_context(ca)) < HANDSHAKE_S
+        assert all(peer.is_closed_within(3 * HANDSHAKE_S) for peer in peers)
 
 
 def test_a_peer_that_does_not_encrypt_is_turned_away(node):
     with node.peer() as peer:
         kind, _ = peer.associate()
         assert kind != 2
-        assert peer.is_closed_within(2)
+        assert peer.is_closed_within(10)
 
 
 def test_tls_1_3_is_preferred_and_1_2_is_taken(node, ca):
@@ -139,7 +149,7 @@ def test_older_versions_are_refused(node, ca, version):
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version
 
-    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+    with pytest.raises((ssl.SSLError, ConnectionError)):
         shake_hands(node, context)
 
 
@@ -151,7 +161,7 @@ def test_ciphers_without_forward_secrecy_or_authentication_are_refused(node, ca,
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(ciphers)
 
-    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+    with pytest.raises((ssl.SSLError, ConnectionError)):
         shake_hands(node, context)
 
 
@@ -159,9 +169,9 @@ def test_with_a_client_ca_a_signed_certificate_is_needed(mutual_node, folder, ca
     stranger = signed_by(authority(folder, "other"), folder, "stranger")
     expired = signed_by(ca, folder, "expired", days=-1)
 
-    assert seconds_for_an_echo(mutual_node, client_context(ca, client)) < 1
+    assert shake_hands(mutual_node, client_context(ca, client)) == "TLSv1.3"
     for refused in (None, stranger, expired):
-        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
             shake_hands(mutual_node, client_context(ca, refused))
 
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from structlog.testing import capture_logs
@@ -302,7 +303,7 @@ def test_a_schedule_asleep_until_tomorrow_is_woken_by_the_guard(table):
     ticks = iter(range(0, 10**6, 5))
     with running(schedule_of(table, clock=lambda: next(ticks))) as schedule:
         scheduler, guard = schedule._running
-        tomorrow = scheduler.get_jobs()[0].next_run_time.replace(year=2100)
+        tomorrow = datetime.now(UTC) + timedelta(days=1)
         scheduler.pause()
         for planned in scheduler.get_jobs():
             planned.modify(next_run_time=tomorrow)
@@ -320,7 +321,7 @@ def test_a_clock_set_forward_by_years_does_not_keep_the_schedule_busy(table):
         scheduler, _ = schedule._running
         scheduler.pause()
         for planned in scheduler.get_jobs():
-            planned.modify(next_run_time=planned.next_run_time.replace(year=1970))
+            planned.modify(next_run_time=datetime(1970, 1, 1, tzinfo=UTC))
         scheduler.resume()
 
         assert cleared.acquire(timeout=30)

@@ -1,6 +1,5 @@
 """Sending: stored bytes go out as they were stored, and every answer is understood."""
 
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from pynetdicom import AE, evt
 
 from deploy.demo.archive import Archive
+from deploy.trial import free_port
 from sij_node.config import DeliveryConfig, PeerConfig
 from sij_node.errors import DestinationUnavailable
 from sij_node.network.folder import contents_of
@@ -15,7 +15,7 @@ from sij_node.network.sender import OutgoingObject, Sender
 from tests.support.mr import EXPLICIT, MR, T1_TIMES, classic_series
 
 IMPLICIT = "1.2.840.10008.1.2"
-SENDER = Sender("SIJNODE", DeliveryConfig(connect_timeout_s=2, response_timeout_s=5))
+SENDER = Sender("SIJNODE", DeliveryConfig())
 
 
 def peer(port: int, ae_title: str = "ARCHIVE") -> PeerConfig:
@@ -114,9 +114,7 @@ def test_an_object_that_the_peer_does_not_take_is_said_not_to_be_taken(tmp_path:
 # pynetdicom leaves the socket of a refused connection to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_peer_that_is_down_is_unavailable_and_the_message_says_where(tmp_path: Path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
 
     with pytest.raises(DestinationUnavailable, match=f"127.0.0.1:{port} cannot be reached"):
         SENDER.echo(peer(port))

@@ -248,8 +248,7 @@ def test_a_process_that_dies_at_the_start_is_said_to_have_died():
 
 def test_a_process_that_dies_before_it_is_asked_is_said_to_have_died():
     with analysis(60, children.child_that_hangs_up) as process:
-        process.start()
-        time.sleep(0.5)
+        assert process.start().poll(PATIENCE_S)  # it has hung up
         with pytest.raises(WorkerLost, match="before it was asked"):
             process.analyse(order("PACS"), lambda: None)
 

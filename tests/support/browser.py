@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.ohif import ONLY_LOOPBACK
 from tests.support.programs import program
@@ -16,6 +16,7 @@ KEPT = Path(__file__).parents[2] / "test-artefacts"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", ONLY_LOOPBACK]
 PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 
 AXE = Path(__file__).parents[2] / ".cache" / "axe" / "4.14.1" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

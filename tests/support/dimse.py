@@ -109,12 +109,16 @@ def encoded(dataset: Dataset, explicit_vr: bool = True) -> bytes:
     return buffer.getvalue()
 
 
+ANSWER_S = 60.0
+"""How long a peer waits for an answer: far above what a busy machine takes."""
+
+
 class RawPeer:
     """A TCP connection to a node, with PDUs on it."""
 
     def __init__(self, port: int, source: str = "127.0.0.1") -> None:
         self.socket = socket.create_connection(
-            ("127.0.0.1", port), timeout=10, source_address=(source, 0)
+            ("127.0.0.1", port), timeout=ANSWER_S, source_address=(source, 0)
         )
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

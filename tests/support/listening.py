@@ -103,7 +103,7 @@ def listening(
     try:
         yield Node(listener, real_spool, folder / "spool", rows, refusals)
     finally:
-        listener.stop(drain_s=2)
+        listener.stop(drain_s=10)
 
 
 def mr_image(sop_instance_uid: str = "", pixels: bytes = bytes(128), **changes: object) -> Dataset:

@@ -255,11 +255,10 @@ class Viewer:
         """The labels of the segmentation in the viewport, once there is one."""
         return wait_for(lambda: self._page.evaluate(SEGMENTS), "segmentation", VIEWER_PATIENCE_S)
 
-    def open_list_of_segments(self) -> str:
-        """Unfold the panel in which the viewer lists segments; returns what it says."""
+    def open_list_of_segments(self) -> Locator:
+        """Unfold the panel in which the viewer lists segments; returns where it says which."""
         self._page.locator("[data-cy=panelSegmentation-btn]").click()
-        self._page.wait_for_timeout(SETTLED_MS)
-        return self._page.locator("body").inner_text()
+        return self._page.locator("body")
 
     def text(self) -> str:
         """What the viewport says in words."""

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deploy.trial import NODE, set_up
@@ -42,7 +42,7 @@ class RunningNode:
         self,
         folder: Path,
         archive_port: int,
-        quiet_s: float = 6,
+        quiet_s: float = 60,
         profile: str = "minimal",
         page_port: int = 0,
         priors_from: str = "store",
@@ -112,7 +112,8 @@ class RunningNode:
             yield
         finally:
             if pid in self.processes():
-                os.kill(pid, signal.SIGCONT)
+                with suppress(ProcessLookupError):  # it was being killed
+                    os.kill(pid, signal.SIGCONT)
 
     def processes(self) -> dict[int, str]:
         """Process id and command line of each of its processes that lives."""
@@ -174,7 +175,7 @@ def _process(folder: Path) -> tuple[int, int, str]:
 def running_node(
     folder: Path,
     archive_port: int,
-    quiet_s: float = 6,
+    quiet_s: float = 60,
     profile: str = "minimal",
     page_port: int = 0,
     priors_from: str = "store",

@@ -152,22 +152,38 @@ def test_balanced_patients_have_sclerosis_and_ankylosis_often_enough_to_learn_th
             assert np.mean([grades[position] > 0 for grades in drawn]) > 0.2
 
 
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 100_000), contrast=st.sampled_from(["physics", "ordered"]))
-def test_lesions_keep_the_order_of_their_contrasts(seed, contrast):
+def shining(seed, contrast):
+    """What each tissue shines like on T1 and on STIR."""
     rng = np.random.default_rng(seed)
     style = Style(name="randomised", contrast=contrast, contrast_jitter=0.3)
     pelvis = sample_pelvis(rng)
-    on_t1, on_stir = (
+    return [
         {tissue: abs(s.real + s.imag) for tissue, s in shine_of(rng, style, *of, pelvis).items()}
         for of in (("t1", T1), ("stir", STIR))
+    ]
+
+
+def are_in_order(on_t1, on_stir):
+    return (
+        on_t1["sclerosis"] < on_t1["marrow"]
+        and on_stir["sclerosis"] < on_stir["marrow"] < on_stir["oedema"]
     )
-    if contrast == "ordered":
-        assert on_t1["oedema"] < on_t1["marrow"] < on_t1["fatty lesion"]
-        assert on_stir["fatty lesion"] < on_stir["marrow"]
-    assert on_t1["sclerosis"] < on_t1["marrow"]
-    assert on_stir["sclerosis"] < on_stir["marrow"]
-    assert on_stir["oedema"] > on_stir["marrow"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 100_000))
+def test_lesions_keep_the_order_of_their_contrasts(seed):
+    on_t1, on_stir = shining(seed, "ordered")
+
+    assert are_in_order(on_t1, on_stir)
+    assert on_t1["oedema"] < on_t1["marrow"] < on_t1["fatty lesion"]
+    assert on_stir["fatty lesion"] < on_stir["marrow"]
+
+
+def test_lesions_keep_the_order_that_physics_gives_them_unless_marrow_happens_to_be_very_dark():
+    kept = [are_in_order(*shining(seed, "physics")) for seed in range(600)]
+
+    assert np.mean(kept) > 0.99
 
 
 def test_contrasts_that_keep_no_order_are_said_to_be_unreadable():
