@@ -117,7 +117,7 @@ def test_sequences_with_unlike_numbers_of_slices_are_scored_in_one_batch(analyse
             asked.append(present.sum(dim=1).tolist())
             return analyser.lesion.feature_maps(squares, zones, present)
 
-    fewer = Volume(ill.stir.voxels[:-4], ill.stir.affine)
+    fewer = Volume(ill.stir.voxels[: len(ill.stir.voxels) // 2], ill.stir.affine)
     found = replace(analyser, lesion=Watched()).analyse(ill.t1, fewer)
 
     assert len(asked) == 1
