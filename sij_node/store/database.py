@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from alembic import command
@@ -32,6 +33,8 @@ from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable, InternalF
 
 BUSY_TIMEOUT_S = 10
 """How long to wait for a lock or a connection; a sender waits about a minute for its answer."""
+_ASIDE_S = 0.02
+"""Between two tries of what SQLite does not wait for by itself."""
 MIGRATION_TIMEOUT_S = 600
 """How long to wait at the start for a process that brings the tables up to date."""
 _MIGRATING = 5170001
@@ -233,12 +236,26 @@ def _sqlite_engine(url: str, busy_timeout_s: int) -> Engine:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # the driver must not begin transactions by itself
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-    ):
+    _write_ahead(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Keep a journal that is written ahead.
+
+    SQLite does not wait for its turn to change the journal, as it does for everything else, and
+    processes that open a new file together would fail.
+    """
+    deadline = monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline:
+                raise
+        sleep(_ASIDE_S)
 
 
 def _begin_sqlite(connection: Connection) -> None:

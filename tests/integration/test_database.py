@@ -76,6 +76,17 @@ def test_processes_that_start_together_migrate_once(empty_database):
     assert [process.returncode for process in starting] == [0] * 4, said
 
 
+def test_a_new_sqlite_file_that_another_process_is_just_writing_is_waited_for(tmp_path):
+    path = tmp_path / "jobs.sqlite"
+    with closing(sqlite3.connect(path, check_same_thread=False)) as other:
+        other.isolation_level = None
+        other.execute("BEGIN IMMEDIATE")
+        ending = threading.Timer(0.5, other.execute, ("COMMIT",))
+        ending.start()
+        open_database(f"sqlite:///{path}").dispose()
+        ending.join()
+
+
 def test_a_database_of_a_newer_version_is_refused_by_name(database_url):
     engine = open_database(database_url)
     with Database(engine).writing() as connection:
