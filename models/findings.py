@@ -38,7 +38,9 @@ class Region(StrEnum):
     JOINT = "joint"
 
 
-QUADRANTS = (Region.UPPER_ILIUM, Region.LOWER_ILIUM, Region.UPPER_SACRUM, Region.LOWER_SACRUM)
+ILIUM = (Region.UPPER_ILIUM, Region.LOWER_ILIUM)
+SACRUM = (Region.UPPER_SACRUM, Region.LOWER_SACRUM)
+QUADRANTS = (*ILIUM, *SACRUM)
 
 
 @dataclass(frozen=True)

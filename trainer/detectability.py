@@ -19,7 +19,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 from scipy.stats import rankdata
 
-from models.findings import POSITIONS, Lesion, Position, Region, Side
+from models.findings import ILIUM, POSITIONS, Lesion, Position, Region, Side
 from models.volume import Volume
 from trainer.phantom.anatomy import Joint
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
@@ -111,8 +111,7 @@ def expert_score(seen: Seen, position: Position) -> float:
     if lesion is Lesion.EROSION:
         return _brightest_patch(seen, region)
     if lesion is Lesion.SCLEROSIS:
-        quadrants = (Region.UPPER_ILIUM, Region.LOWER_ILIUM)
-        return sum(_lack(seen.bone("t1", one, ZONE_LAYERS_MM), 0.7) for one in quadrants)
+        return sum(_lack(seen.bone("t1", one, ZONE_LAYERS_MM), 0.7) for one in ILIUM)
     return _excess(seen.space("t1"), 0.75)
 
 

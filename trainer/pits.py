@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from models.findings import HEADS, QUADRANTS, Lesion, Region
+from models.findings import HEADS, ILIUM, QUADRANTS, SACRUM, Lesion, Region
 from models.regions import BAND_MM, REGIONS_PER_JOINT, ZONE_MM
 
 SHARE_OF_QUADRANTS = 0.4
@@ -35,11 +35,7 @@ DEEPEST_SLICES = 1.6
 GRAIN = 0.4
 """How much of what was there still shows through."""
 
-_ILIUM, _SACRUM = (
-    (Region.UPPER_ILIUM, Region.LOWER_ILIUM),
-    (Region.UPPER_SACRUM, Region.LOWER_SACRUM),
-)
-_BONES = (_ILIUM, _SACRUM, QUADRANTS)
+_BONES = (ILIUM, SACRUM, QUADRANTS)
 """One of these is chosen for a joint."""
 
 _JOINT = 1 + REGIONS_PER_JOINT.index(Region.JOINT)
@@ -115,7 +111,7 @@ class _Drawing:
 
     def _place(self, in_bone: bool) -> Tensor | None:
         """Slice, row and column of a centre, on T1; None where the quadrant is not seen."""
-        quadrant = self.zones[0] == self.zone
+        quadrant = self._quadrant[0]
         joint = (self.zones[0] == _JOINT).float()
         reach = 2 * round(0.5 * (ZONE_MM - BAND_MM) * self._px_per_mm) + 1 if in_bone else 3
         beside = nnf.max_pool2d(joint, reach, 1, reach // 2) > 0
@@ -125,9 +121,21 @@ class _Drawing:
         return places[int(self._chance() * len(places))].float()
 
     @cached_property
+    def _quadrant(self) -> Tensor:
+        """Where the quadrant is, as `zones`."""
+        return self.zones == self.zone
+
+    @cached_property
+    def _with_half_joint(self) -> Tensor:
+        """The quadrant and the half of the joint space that is its bone's, as `zones`."""
+        reach = 2 * round(BAND_MM * self._px_per_mm) + 1
+        near = nnf.max_pool2d(self._quadrant.float(), reach, 1, reach // 2) > 0
+        return self._quadrant | (near & (self.zones == _JOINT))
+
+    @cached_property
     def _px_per_mm(self) -> float:
         """From the width of the quadrant's zone, which is known."""
-        quadrant = self.zones[0] == self.zone
+        quadrant = self._quadrant[0]
         rows = int(quadrant.any(dim=2).sum())
         width_px = float(quadrant.sum()) / max(rows, 1)
         return max(width_px / (ZONE_MM - BAND_MM), 0.5)
@@ -149,12 +157,11 @@ class _Drawing:
 
     def _paint(self, shape: Tensor, levels: list[float]) -> None:
         """A pit of some brightness against the quadrant's bone, in it and its half of the joint."""
-        reach = 2 * round(BAND_MM * self._px_per_mm) + 1
-        for grey, zones, level in zip(self.grey, self.zones, levels, strict=True):
-            inside = zones == self.zone
+        for grey, inside, own, level in zip(
+            self.grey, self._quadrant, self._with_half_joint, levels, strict=True
+        ):
             marrow = grey[inside].mean() if inside.any() else grey.mean()
-            near = nnf.max_pool2d(inside.float(), reach, 1, reach // 2) > 0
-            share = shape * (inside | (near & (zones == _JOINT)))
+            share = shape * own
             filled = (level * marrow + GRAIN * (grey - marrow)).clamp(min=0)
             grey.add_(share * (filled - grey))
 

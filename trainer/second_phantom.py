@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from models.delineation import Contour, Delineation
-from models.findings import POSITIONS, Lesion, Position, Region, Side
+from models.findings import ILIUM, POSITIONS, Lesion, Position, Region, Side
 from models.volume import Volume
 from trainer.phantom.tissue import TISSUES, Sequence, signal
 
@@ -189,7 +189,7 @@ def _outside(outline: Array) -> Array:
 def _spots(
     rng: np.random.Generator, cartilage: Cartilage, lesion: Lesion, region: Region
 ) -> list[Spot]:
-    bone = 1 if region in (Region.UPPER_ILIUM, Region.LOWER_ILIUM) else -1
+    bone = 1 if region in ILIUM else -1
     upper = region in (Region.UPPER_ILIUM, Region.UPPER_SACRUM)
     count = int(rng.integers(2, 5)) if lesion is Lesion.EROSION else int(rng.integers(1, 3))
     found: list[Spot] = []

@@ -7,7 +7,17 @@ drawing; the pictures and the page draw the same shapes.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from models.findings import QUADRANTS, Finding, Head, Lesion, Position, Presence, Region, Side
+from models.findings import (
+    ILIUM,
+    QUADRANTS,
+    Finding,
+    Head,
+    Lesion,
+    Position,
+    Presence,
+    Region,
+    Side,
+)
 from sij_node.dicom.canvas import Colour, Point
 
 WIDTH, HEIGHT = 120.0, 64.0
@@ -123,7 +133,7 @@ def _edges(region: Region, y: float) -> tuple[float, float]:
     """Lateral and medial edge at a height, on the right."""
     if region is Region.JOINT:
         return _joint_x(y) - _GAP + 0.4, _joint_x(y) + _GAP - 0.4
-    if region in (Region.UPPER_ILIUM, Region.LOWER_ILIUM):
+    if region in ILIUM:
         return _lateral_x(y), _joint_x(y) - _GAP
     return _joint_x(y) + _GAP, _MIDLINE - 0.3
 

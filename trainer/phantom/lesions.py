@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from models.findings import HEADS, POSITIONS, QUADRANTS, Head, Lesion, Position, Region, Side
+from models.findings import HEADS, ILIUM, POSITIONS, QUADRANTS, Head, Lesion, Position, Region, Side
 from trainer.phantom.anatomy import Joint
 from trainer.phantom.style import PIT_FILLINGS, PLAIN, LesionStyle
 
@@ -118,7 +118,7 @@ class Quadrants:
 
 def is_iliac(region: Region) -> bool:
     """Whether a quadrant lies in the ilium, lateral to the joint."""
-    return region in (Region.UPPER_ILIUM, Region.LOWER_ILIUM)
+    return region in ILIUM
 
 
 def _flat() -> Map:
