@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -229,25 +230,25 @@ def _sqlite_engine(url: str, busy_timeout_s: int) -> Engine:
         pool_timeout=BUSY_TIMEOUT_S,
         hide_parameters=True,
     )
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", partial(_prepare_sqlite, busy_timeout_s))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+def _prepare_sqlite(busy_timeout_s: int, connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # the driver must not begin transactions by itself
-    _write_ahead(connection)
+    _write_ahead(connection, busy_timeout_s)
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
+def _write_ahead(connection: sqlite3.Connection, busy_timeout_s: int) -> None:
     """Keep a journal that is written ahead.
 
     SQLite does not wait for its turn to change the journal, as it does for everything else, and
     processes that open a new file together would fail.
     """
-    deadline = monotonic() + BUSY_TIMEOUT_S
+    deadline = monotonic() + busy_timeout_s
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL").close()
