@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
 
-from sij_node.config import PeerConfig
+from sij_node.config.settings import PeerConfig
 
 NODE = "SIJNODE"
 LOOPBACK = "127.0.0.1"

@@ -1,6 +1,6 @@
 """`python -m sij_node` is the same as `sij-node`."""
 
-from sij_node.cli import main
+from sij_node.cli.commands import main
 
 if __name__ == "__main__":
     main()

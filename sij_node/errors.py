@@ -121,7 +121,7 @@ class WorkerLost(TemporarilyUnavailable):
 class PriorsUnavailable(NodeError):
     """Earlier results cannot be had; the study is analysed without them, and its report says so.
 
-    Each subclass carries the problem under which `sij_node.dicom.wording` tells it.
+    Each subclass carries the problem under which `sij_node.results.language` tells it.
     """
 
     exit_code: ClassVar[int] = 75

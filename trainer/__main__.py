@@ -2,17 +2,17 @@
 
 import typer
 
-from trainer.benchmark import benchmark
-from trainer.detectability import detectability
-from trainer.encoder_import import import_encoder
-from trainer.evaluation.contours import evaluate_contour
-from trainer.evaluation.lesions import evaluate_lesion
-from trainer.evaluation.second import evaluate_second
-from trainer.nifti import import_nifti
-from trainer.own_cases import import_cases
+from trainer.evaluation.benchmark import benchmark
+from trainer.evaluation.evaluate_contour import evaluate_contour
+from trainer.evaluation.evaluate_lesion import evaluate_lesion
+from trainer.evaluation.evaluate_second import evaluate_second
+from trainer.imports.import_nifti import import_nifti
+from trainer.imports.site_cases import import_cases
+from trainer.imports.spinenet_encoder import import_encoder
+from trainer.phantom.contact_sheet import contact_sheet
+from trainer.phantom.detectability import detectability
 from trainer.phantom.export import phantom
-from trainer.phantom.sheet import contact_sheet
-from trainer.readers.run import readers, trials
+from trainer.readers.commands import readers, trials
 from trainer.train import calibrate, train
 
 app = typer.Typer(help="Phantoms, training and evaluation.", no_args_is_help=True)

@@ -15,8 +15,8 @@ from models.contour_unet import ContourArchitecture
 from models.lesion_resnet34 import LesionArchitecture, Pooling
 from models.roi import RoiRules
 from models.walk import WALKS
-from trainer.fields import Field
-from trainer.readers.plan import ReaderPlan, reader_plan
+from trainer.contours.target_fields import Field
+from trainer.readers.reader_plan import ReaderPlan, reader_plan
 
 RUNS_FOLDER = Path("runs")
 CASES = "cases"

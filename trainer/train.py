@@ -12,16 +12,16 @@ from torch import Tensor
 from models.lesion_resnet34 import LesionArchitecture, LesionResNet34
 from models.preprocess import PREPROCESSING_VERSION
 from models.weights import INTENDED_USE, OWN_INTENDED_USE, Card, load_network, save_network
-from trainer.cases import ready_cases
-from trainer.contour_run import trained_contour
+from trainer.contours.contour_run import trained_contour
+from trainer.distributed import Team, joined_team, source_of_chance
 from trainer.experiment import (
     RUNS_FOLDER,
     Experiment,
     ExperimentInvalid,
     read_experiment,
 )
-from trainer.fit import fit
-from trainer.lesion_training import (
+from trainer.initialisation import continue_from
+from trainer.lesions.lesion_training import (
     answers,
     chosen_settings,
     lesion_batches,
@@ -29,11 +29,11 @@ from trainer.lesion_training import (
     read_joints,
     reference_on,
 )
-from trainer.memory import keep_freed_memory
-from trainer.readers.lesson import lesson_of
-from trainer.record import record_run, training_record
-from trainer.start import continue_from
-from trainer.team import Team, joined_team, source_of_chance
+from trainer.lesions.targets import lesson_of
+from trainer.malloc import keep_freed_memory
+from trainer.prepared_cases import ready_cases
+from trainer.run_metadata import record_run, training_record
+from trainer.training_loop import fit
 
 WEIGHTS_FOLDER = Path("models/weights")
 

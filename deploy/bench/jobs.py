@@ -15,11 +15,11 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from deploy.bench.ingest import Tell
 from deploy.bench.instances import PER_STUDY
-from sij_node.jobs import Job
+from sij_node.domain.job import Job
+from sij_node.domain.study import ReceivedInstance
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import instance_file_name
-from sij_node.study import ReceivedInstance
 
 BARE = "bare commit of one row"
 _COMMITS = 200

@@ -17,15 +17,15 @@ from deploy.bench.servers import MeasurementFailed
 from deploy.bench.study import receive
 from models.analyser import Analyser
 from sij_node import __version__
-from sij_node.dicom.origin import Network, ResultContext, to_part10
-from sij_node.dicom.results import AnalysedStudy, result_objects
-from sij_node.dicom.self_check import Evidence, check_results
-from sij_node.pipeline import Ports, analyse_study
-from sij_node.profiles import Profile, preset
-from sij_node.store.reading import read_checked, read_header
+from sij_node.analyse.pipeline import Ports, analyse_study
+from sij_node.config.profiles import Profile, preset
+from sij_node.results.build import AnalysedStudy, result_objects
+from sij_node.results.provenance import Network, ResultContext, to_part10
 from sij_node.store.spool import Spool
+from sij_node.store.stored_instances import read_checked, read_header
+from sij_node.verify import Evidence, check_results
 from trainer.phantom.case import PhantomCase
-from trainer.phantom.dicom import write_study
+from trainer.phantom.dicom_export import write_study
 
 
 @dataclass(frozen=True)

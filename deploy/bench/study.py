@@ -24,13 +24,13 @@ from models.analyser import Analyser, Analysis
 from models.contour_unet import ContourUNet
 from models.lesion_resnet34 import LesionResNet34
 from models.volume import Volume
+from sij_node.analyse.pipeline import Ports, analyse_study
 from sij_node.dicom.part10 import dataset_offset
-from sij_node.pipeline import Ports, analyse_study
-from sij_node.store.reading import read_checked, read_header
+from sij_node.domain.study import ReceivedInstance
 from sij_node.store.spool import Spool, instance_file_name
-from sij_node.study import ReceivedInstance
+from sij_node.store.stored_instances import read_checked, read_header
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
-from trainer.phantom.dicom import write_study
+from trainer.phantom.dicom_export import write_study
 
 SEED = 1
 SLICES = 20

@@ -17,15 +17,15 @@ from deploy.bench.ingest import Tell
 from deploy.bench.servers import MeasurementFailed, last_line, started
 from deploy.demo.archive import Archive
 from deploy.trial import set_up
-from sij_node.config import DeliveryConfig, PeerConfig
+from sij_node.config.settings import DeliveryConfig, PeerConfig
+from sij_node.domain.job import Job, State, Step
 from sij_node.errors import DestinationUnavailable
-from sij_node.jobs import Job, State, Step
-from sij_node.network.folder import contents_of
-from sij_node.network.sender import Sender
+from sij_node.network.dicom_folder import contents_of
+from sij_node.network.store_scu import Sender
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
 from trainer.phantom.case import PhantomCase
-from trainer.phantom.dicom import write_study
+from trainer.phantom.dicom_export import write_study
 
 RESULTS = 3
 QUIET_S = 1

@@ -37,11 +37,11 @@ from deploy.demo.reading import (
     words_of,
 )
 from deploy.trial import set_up
-from sij_node.config import DeliveryConfig, PeerConfig
+from sij_node.config.settings import DeliveryConfig, PeerConfig
+from sij_node.domain.job import State
 from sij_node.errors import DestinationUnavailable
-from sij_node.jobs import State
-from sij_node.network.folder import contents_of
-from sij_node.network.sender import Sender
+from sij_node.network.dicom_folder import contents_of
+from sij_node.network.store_scu import Sender
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
 

@@ -22,16 +22,16 @@ from models.findings import POSITIONS, Finding, Side, Sight
 from models.findings import Sequence as Kind
 from models.regions import REGION_LABELS
 from sij_node import __version__, doctor
-from sij_node.dicom.analysed import AnalysedSeries
-from sij_node.dicom.comparison import EarlierScores, SincePrior
-from sij_node.dicom.earlier import earlier_scores
-from sij_node.dicom.origin import Network, ResultContext, to_part10
-from sij_node.dicom.report import not_analysed_report, scores_report
-from sij_node.dicom.results import AnalysedStudy, ResultObject, result_objects
-from sij_node.dicom.sequences import choose_pair, series_facts
+from sij_node.config.profiles import Profile
+from sij_node.dicom.series_roles import choose_pair, series_facts
 from sij_node.dicom.volumes import volume_from
-from sij_node.jobs import Result
-from sij_node.profiles import Profile
+from sij_node.domain.job import Result
+from sij_node.domain.prior_comparison import EarlierScores, SincePrior
+from sij_node.results.analysed_series import AnalysedSeries
+from sij_node.results.build import AnalysedStudy, ResultObject, result_objects
+from sij_node.results.prior_report import earlier_scores
+from sij_node.results.provenance import Network, ResultContext, to_part10
+from sij_node.results.scores_sr import not_analysed_report, scores_report
 
 _IMAGES = Path(*doctor.__path__) / "study.zip"
 _MOMENT = datetime(2020, 1, 1, tzinfo=UTC)

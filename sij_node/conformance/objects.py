@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from sij_node.dicom import codes
-from sij_node.dicom.origin import COPIED_WHERE_GIVEN, EMPTY_WHERE_UNKNOWN
+from sij_node.results.provenance import COPIED_WHERE_GIVEN, EMPTY_WHERE_UNKNOWN
 
 Row = tuple[str, ...]
 _TOLD_BY_VALUE = frozenset(("CS", "LO", "SH", "US", "LT", "ST"))

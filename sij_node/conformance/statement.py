@@ -16,20 +16,20 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from sij_node import __version__
-from sij_node.config import Config
+from sij_node.config.profiles import PRESETS, Profile, preset
+from sij_node.config.settings import Config
 from sij_node.conformance.example import example_results
 from sij_node.conformance.objects import Row, attributes, items, own_codes, public_codes
 from sij_node.dicom import codes
-from sij_node.dicom.origin import COPIED_WHERE_GIVEN, EMPTY_WHERE_UNKNOWN
 from sij_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from sij_node.dicom.results import ResultObject
-from sij_node.dicom.sequences import MR_IMAGES
-from sij_node.network.archive import MAX_REPORTS_OF_STUDY, REPORT_CLASSES
-from sij_node.network.association import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
-from sij_node.network.calling import MAX_CONTEXTS
+from sij_node.dicom.series_roles import MR_IMAGES
 from sij_node.network.dimse import Status
+from sij_node.network.query_retrieve import MAX_REPORTS_OF_STUDY, REPORT_CLASSES
+from sij_node.network.scu import MAX_CONTEXTS
 from sij_node.network.tls import TLS_1_2_CIPHERS
-from sij_node.profiles import PRESETS, Profile, preset
+from sij_node.receive.association import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
+from sij_node.results.build import ResultObject
+from sij_node.results.provenance import COPIED_WHERE_GIVEN, EMPTY_WHERE_UNKNOWN
 
 _STATUS = {
     Status.SUCCESS: "checked, synced to the disk, committed to the database",

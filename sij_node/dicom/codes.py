@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pydicom.sr.coding import Code
 
 from models.findings import Lesion, Presence, Region, Side
-from sij_node.dicom.comparison import Change
+from sij_node.domain.prior_comparison import Change
 
 SCHEME = "99SIJNODE"
 SCHEME_NAME = "sij_node codes for sacroiliac joint MRI"

@@ -11,10 +11,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from sij_node.study import Patient
-
-Instance = tuple[str, str, str, str]
-"""UIDs of study, series, SOP class and SOP instance."""
+from sij_node.domain.study import Patient
 
 MACRO_OF = {
     "ImagePositionPatient": "PlanePositionSequence",

@@ -26,8 +26,8 @@ from sij_node.dicom.headers import (
     texts,
 )
 from sij_node.dicom.pixels import stored_values
+from sij_node.domain.study import Patient, only_patient
 from sij_node.errors import GeometryUnusable, MixedFramesOfReference, MixedPatients, PixelsUnusable
-from sij_node.study import Patient, only_patient
 
 MIN_SLICES = 5
 """Fewer slices do not show the joint."""

@@ -5,7 +5,7 @@ Source: DICOM PS3.15 B.12 (BCP 195), RFC 9325.
 
 import ssl
 
-from sij_node.config import TlsConfig
+from sij_node.config.settings import TlsConfig
 from sij_node.errors import ConfigurationInvalid
 
 TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"

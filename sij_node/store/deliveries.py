@@ -19,7 +19,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sij_node.jobs import Delivery, DeliveryState, Job, Result
+from sij_node.domain.job import Delivery, DeliveryState, Job, Result
+from sij_node.domain.study import Patient
 from sij_node.store.tables import (
     deliveries,
     delivery_from,
@@ -28,7 +29,6 @@ from sij_node.store.tables import (
     result_from,
     results,
 )
-from sij_node.study import Patient
 
 PENDING = DeliveryState.PENDING.value
 KEPT_BACK = DeliveryState.KEPT_BACK.value

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from sij_node.accounts import Change
+from sij_node.domain.job import ASKED_FOR, OPEN, Job, State, Step, next_state
+from sij_node.domain.users import Change
 from sij_node.errors import LeaseLost
-from sij_node.jobs import ASKED_FOR, OPEN, Job, State, Step, next_state
-from sij_node.store.changes import add_change
+from sij_node.store.change_log import add_change
 from sij_node.store.tables import job_from, job_row, job_steps, jobs
 
 # Built once: composing a statement costs more than running it, and these run for every image.

@@ -1,6 +1,6 @@
 """The job table: where every study stands, who works on it, and how it came there.
 
-Each method is one transaction. What a step does is decided in `sij_node.jobs`; here it is
+Each method is one transaction. What a step does is decided in `sij_node.domain.job`; here it is
 written, together with its line of history, and only if nobody else has changed the job since
 it was read.
 """
@@ -23,9 +23,8 @@ from sqlalchemy import (
     update,
 )
 
-from sij_node.accounts import Change
-from sij_node.errors import IllegalStep, NodeError, UnknownJob, WorkerLost
-from sij_node.jobs import (
+from sij_node.domain.analysis_record import NOTHING_KEPT, AnalysisRecord
+from sij_node.domain.job import (
     DELIVERABLE,
     FINISHED,
     Delivery,
@@ -42,10 +41,12 @@ from sij_node.jobs import (
     family_of,
     step_after_failure,
 )
-from sij_node.record import NOTHING_KEPT, AnalysisRecord
-from sij_node.store import changes as changed
+from sij_node.domain.study import Patient, ReceivedInstance, Refusal, Registration
+from sij_node.domain.users import Change
+from sij_node.errors import IllegalStep, NodeError, UnknownJob, WorkerLost
+from sij_node.store import change_log as changed
 from sij_node.store import deliveries as outbox
-from sij_node.store import holds as held
+from sij_node.store import destination_holds as held
 from sij_node.store import records
 from sij_node.store import refusals as refused
 from sij_node.store.database import Database, lock_openings
@@ -57,7 +58,7 @@ from sij_node.store.history import (
     waiting_job,
     write_step,
 )
-from sij_node.store.registering import GroupCommit, Offer
+from sij_node.store.registration import GroupCommit, Offer
 from sij_node.store.tables import (
     deliveries,
     instance_from,
@@ -69,7 +70,6 @@ from sij_node.store.tables import (
     results,
     step_from,
 )
-from sij_node.study import Patient, ReceivedInstance, Refusal, Registration
 
 SCHEDULE = "schedule"
 """Who is named in the history for what the clock brings about."""

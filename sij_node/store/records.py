@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, Table, delete, insert, select
 
 from models.findings import Finding, Head, Lesion, Position, Region, Side
-from sij_node.record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
+from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
 from sij_node.store.tables import (
     analyses,
     analysis_findings,

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
 
+from sij_node.domain.study import ReceivedInstance, Refusal
 from sij_node.store.tables import instances, refusal_from, refusals
-from sij_node.study import ReceivedInstance, Refusal
 
 KEPT = 10_000
 """Refusals kept, the newest; conflicts and copies in quarantine stay as long as their study."""

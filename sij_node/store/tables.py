@@ -28,11 +28,11 @@ from sqlalchemy import (
     text,
 )
 
-from sij_node.accounts import Change, Session, Token, User
-from sij_node.accounts import Role as UserRole
-from sij_node.health import Process, Role
-from sij_node.jobs import Delivery, DeliveryState, Hold, Job, JobStep, Result, State, Step
-from sij_node.study import ReceivedInstance, Refusal
+from sij_node.config.roles import Role as UserRole
+from sij_node.domain.health import Process, Role
+from sij_node.domain.job import Delivery, DeliveryState, Hold, Job, JobStep, Result, State, Step
+from sij_node.domain.study import ReceivedInstance, Refusal
+from sij_node.domain.users import Change, Session, Token, User
 
 
 class Utc(TypeDecorator[datetime]):

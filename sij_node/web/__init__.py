@@ -1,1 +1,1 @@
-"""The page and the HTTP API: what `sij_node.admin` can ask and do, in a browser."""
+"""The page and the HTTP API: what `sij_node.operate.admin` can ask and do, in a browser."""

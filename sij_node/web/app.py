@@ -13,15 +13,18 @@ from starlette.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from sij_node import __version__
-from sij_node.config import TlsConfig, WebConfig
+from sij_node.config.settings import TlsConfig, WebConfig
 from sij_node.errors import ConfigurationInvalid
 from sij_node.network.tls import server_context
-from sij_node.web import api, login, openid, pages, people, probes
-from sij_node.web.parts import Parts
-from sij_node.web.problems import explain_errors
+from sij_node.web import api, pages, probes
+from sij_node.web import openid_connect as openid
+from sij_node.web import sign_in as login
+from sij_node.web.current_user import check_form, is_known
+from sij_node.web.dependencies import Parts
+from sij_node.web.error_responses import explain_errors
+from sij_node.web.pages import users as people
 from sij_node.web.security import Guard
 from sij_node.web.templating import FOLDER
-from sij_node.web.visitor import check_form, is_known
 
 log = structlog.get_logger()
 
@@ -33,7 +36,7 @@ def create_app(parts: Parts) -> FastAPI:
     """The web application of a node.
 
     Every route passes the guard (host name, size, headers) and `check_form`. Who may use it is
-    said by its parameters; see `sij_node.web.visitor`.
+    said by its parameters; see `sij_node.web.current_user`.
     """
     web = parts.config.web
     large = dict.fromkeys(pages.TAKES_FILES, web.max_upload_mb * 1000000)

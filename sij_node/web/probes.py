@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from sij_node.web.parts import TheParts
+from sij_node.web.dependencies import TheParts
 
 router = APIRouter(tags=["probes"])
 

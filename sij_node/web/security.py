@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sij_node.config import LOOPBACK, WebConfig
+from sij_node.config.settings import LOOPBACK, WebConfig
 
 PROBES = frozenset({"/live", "/ready", "/metrics"})
 """Asked for by machines that call an address instead of a name, often unencrypted."""

@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from sij_node import __version__
-from sij_node.accounts import Person
-from sij_node.web.cards import intended_use
+from sij_node.domain.users import Person
 from sij_node.web.cookies import VISIT, set_cookie
-from sij_node.web.parts import parts
-from sij_node.web.shown.words import count, moment
-from sij_node.web.visitor import form_mark
+from sij_node.web.current_user import form_mark
+from sij_node.web.dependencies import parts
+from sij_node.web.model_cards import intended_use
+from sij_node.web.view_models.display_text import count, moment
 
 FOLDER = Path(__file__).parent
 ENVIRONMENT = Environment(

@@ -19,7 +19,7 @@ from models.findings import Side
 from models.orientation import carried
 from models.regions import BAND_MM
 from models.volume import Volume
-from sij_node.jobs import State
+from sij_node.domain.job import State
 from tests.support.orthanc import Orthanc, running_orthanc, two_ports
 from tests.support.patience import wait_for
 from tests.support.phantoms import PhantomStudy, written

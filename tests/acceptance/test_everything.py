@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset, dcmread
 
-from sij_node.jobs import DeliveryState, State
+from sij_node.domain.job import DeliveryState, State
 from tests.support.orthanc import running_orthanc, two_ports
 from tests.support.phantoms import small_case, written
 from tests.support.programs import said_by

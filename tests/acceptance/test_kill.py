@@ -9,10 +9,10 @@ import pytest
 
 from deploy.demo.archive import Archive
 from deploy.trial import NODE
-from sij_node.config import DeliveryConfig
-from sij_node.jobs import DeliveryState, Job, State, Step
-from sij_node.network.folder import contents_of
-from sij_node.network.sender import Sender
+from sij_node.config.settings import DeliveryConfig
+from sij_node.domain.job import DeliveryState, Job, State, Step
+from sij_node.network.dicom_folder import contents_of
+from sij_node.network.store_scu import Sender
 from tests.support.dimse import P_DATA, RawPeer, associate_request, fragment
 from tests.support.part10 import part10
 from tests.support.patience import wait_for

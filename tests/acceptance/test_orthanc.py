@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 
-from sij_node.jobs import State
+from sij_node.domain.job import State
 from tests.support.orthanc import Orthanc, running_orthanc, two_ports
 from tests.support.patience import wait_for
 from tests.support.phantoms import (

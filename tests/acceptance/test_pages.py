@@ -10,8 +10,8 @@ from statistics import median
 import pytest
 from playwright.sync_api import Browser, expect
 
-from sij_node.accounts import Role
-from sij_node.jobs import Job, State
+from sij_node.config.roles import Role
+from sij_node.domain.job import Job, State
 from tests.support.browser import DESKTOP, KEPT, PHONE, Window, chromium, window
 from tests.support.busy_node import HOSTILE, add_many, fill
 from tests.support.job_tables import queued

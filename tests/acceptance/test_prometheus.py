@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sij_node.health import Role
-from sij_node.store.contacts import ContactBook, Counted
-from sij_node.store.processes import beating, this_process
+from sij_node.domain.health import Role
+from sij_node.store.peer_activity import ContactBook, Counted
+from sij_node.store.process_table import beating, this_process
 from tests.support.happenings import everything_happens
 from tests.support.job_tables import analysing
 from tests.support.patience import wait_for

@@ -12,7 +12,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import Comprehensive3DSRStorage
 
 from models.findings import POSITIONS
-from sij_node.jobs import State
+from sij_node.domain.job import State
 from sij_node.store.spool import Spool
 from tests.support.audit_rules import check
 from tests.support.orthanc import running_orthanc, two_ports

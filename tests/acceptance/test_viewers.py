@@ -18,8 +18,8 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
 from models.findings import Region, Side
-from sij_node.dicom.segmentation import COLOURS
-from sij_node.jobs import State
+from sij_node.domain.job import State
+from sij_node.results.segmentation import COLOURS
 from tests.support.ohif import Viewer, is_lit, near, running_viewer
 from tests.support.orthanc import running_orthanc, two_ports
 from tests.support.patience import wait_for

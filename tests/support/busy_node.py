@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, String, insert, literal, select
 
+from sij_node.domain.analysis_record import AnalysisRecord, SeriesUse, UsedNetwork
+from sij_node.domain.job import DeliveryState, Job, RetryPolicy, State, Step
+from sij_node.domain.study import Refusal
 from sij_node.errors import DestinationUnavailable, InternalFault, PairMissing
-from sij_node.jobs import DeliveryState, Job, RetryPolicy, State, Step
-from sij_node.record import AnalysisRecord, SeriesUse, UsedNetwork
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
 from sij_node.store.tables import deliveries, instances, job_steps, jobs, results
-from sij_node.study import Refusal
 from tests.support.drawn import drawn_study
 from tests.support.job_tables import analysing, made, queued, received
 
@@ -32,7 +32,7 @@ OFTEN = RetryPolicy(max_attempts=9, first_wait_s=60, max_wait_s=60)
 
 def a_record(spool: Spool) -> AnalysisRecord:
     """What an analysis leaves, with its pictures in the spool."""
-    from sij_node.dicom.key_pictures import drawn, key_pictures  # noqa: PLC0415 - loads torch
+    from sij_node.results.key_image_previews import drawn, key_pictures  # noqa: PLC0415 - loads torch
 
     study = drawn_study()
     pictures = key_pictures(study, "ab" * 32)

@@ -5,9 +5,9 @@ import signal
 import time
 from multiprocessing.connection import Connection
 
-from sij_node.analysis_process import Equipment, Order, Outcome, answer_orders
+from sij_node.analyse.analysis_process import Equipment, Order, Outcome, answer_orders
+from sij_node.domain.job import Result
 from sij_node.errors import PairMissing, WeightsRefused
-from sij_node.jobs import Result
 
 SLEEPY, DEADLY, BROKEN, HOPELESS = "sleepy", "deadly", "broken", "hopeless"
 

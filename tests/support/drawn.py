@@ -11,9 +11,9 @@ from models.delineation import Delineation
 from models.findings import POSITIONS, Finding, Sight
 from models.findings import Sequence as Kind
 from models.regions import region_label_map
-from sij_node.dicom.analysed import AnalysedSeries
-from sij_node.dicom.results import AnalysedStudy
 from sij_node.dicom.volumes import volume_from
+from sij_node.results.analysed_series import AnalysedSeries
+from sij_node.results.build import AnalysedStudy
 from tests.support.mr import CORONAL, STIR_TIMES, T1_TIMES, classic_series, enhanced
 from tests.support.volumes import two_joints
 

@@ -2,12 +2,12 @@
 
 from sqlalchemy import insert
 
+from sij_node.domain.health import Role
+from sij_node.domain.job import RetryPolicy, State
 from sij_node.errors import DestinationUnavailable
-from sij_node.health import Role
-from sij_node.jobs import RetryPolicy, State
-from sij_node.store.contacts import ContactBook, Counted
 from sij_node.store.job_table import JobTable
-from sij_node.store.processes import this_process
+from sij_node.store.peer_activity import ContactBook, Counted
+from sij_node.store.process_table import this_process
 from sij_node.store.tables import analyses, analysis_findings, jobs
 from tests.support.job_tables import NOON, delivering
 from tests.support.running_web import RunningWeb

@@ -4,9 +4,9 @@ import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sij_node.jobs import Job, Result, RetryPolicy
+from sij_node.domain.job import Job, Result, RetryPolicy
+from sij_node.domain.study import ReceivedInstance
 from sij_node.store.job_table import JobTable
-from sij_node.study import ReceivedInstance
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"

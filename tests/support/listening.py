@@ -10,12 +10,12 @@ from threading import Lock
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from sij_node.config import ListenerConfig, PeerConfig
-from sij_node.network.listener import Listener
-from sij_node.network.reception import Reception, Shelf
-from sij_node.network.witness import Witness
+from sij_node.config.settings import ListenerConfig, PeerConfig
+from sij_node.domain.study import ReceivedInstance, Refusal, Registration
+from sij_node.network.observers import Witness
+from sij_node.receive.c_store import Reception, Shelf
+from sij_node.receive.listener import Listener
 from sij_node.store.spool import Spool, instance_file_name
-from sij_node.study import ReceivedInstance, Refusal, Registration
 from tests.support.dimse import MR, RawPeer
 
 

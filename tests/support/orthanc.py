@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 from pydicom import Dataset, dcmread
 
 from deploy.trial import free_port
-from sij_node.config import PeerConfig
+from sij_node.config.settings import PeerConfig
 from tests.support.patience import PATIENCE_S, wait_for
 from tests.support.programs import program, said_by
 

@@ -7,11 +7,11 @@ import numpy as np
 
 from models.findings import POSITIONS, Finding
 from models.findings import Sequence as Kind
-from sij_node.dicom.comparison import EarlierScores
-from sij_node.dicom.earlier import earlier_scores
-from sij_node.dicom.image_findings import image_findings_report
-from sij_node.dicom.origin import ResultContext, to_part10
-from sij_node.dicom.report import scores_report
+from sij_node.domain.prior_comparison import EarlierScores
+from sij_node.results.image_findings_sr import image_findings_report
+from sij_node.results.prior_report import earlier_scores
+from sij_node.results.provenance import ResultContext, to_part10
+from sij_node.results.scores_sr import scores_report
 from tests.support.mr import classic_series
 from tests.support.results import analysed, context, sighted
 

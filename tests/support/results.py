@@ -13,11 +13,11 @@ from models.findings import POSITIONS, Finding, Presence, Side, Sight
 from models.findings import Sequence as Kind
 from models.regions import REGION_LABELS
 from models.volume import Volume
-from sij_node.dicom.analysed import AnalysedSeries
-from sij_node.dicom.origin import Network, ResultContext, inputs_digest
-from sij_node.dicom.results import AnalysedStudy
+from sij_node.config.profiles import MINIMAL, Profile
 from sij_node.dicom.volumes import volume_from
-from sij_node.profiles import MINIMAL, Profile
+from sij_node.results.analysed_series import AnalysedSeries
+from sij_node.results.build import AnalysedStudy
+from sij_node.results.provenance import Network, ResultContext, inputs_digest
 
 MOMENT = datetime(2024, 1, 2, 12, 30, 15, tzinfo=UTC)
 NETWORKS = (Network("contour", "1.4.0", "ab" * 32), Network("lesion", "2.1.0", "cd" * 32))

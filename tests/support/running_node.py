@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deploy.trial import NODE, set_up
-from sij_node.config import load_config
-from sij_node.jobs import Job, State
+from sij_node.config.settings import load_config
+from sij_node.domain.job import Job, State
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
 from tests.support.dimse import ASSOCIATE_AC, RawPeer, associate_request

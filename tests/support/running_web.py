@@ -11,14 +11,14 @@ from argon2 import PasswordHasher
 from structlog.testing import capture_logs
 
 from deploy.trial import set_up
-from sij_node.access import Access
-from sij_node.accounts import Role
-from sij_node.config import Config, load_config
-from sij_node.health import Role as Process
-from sij_node.node import Store, audited, open_store, web_parts
+from sij_node.config.roles import Role
+from sij_node.config.settings import Config, load_config
+from sij_node.domain.health import Role as Process
+from sij_node.operate.authentication import Access
+from sij_node.processes.node import Store, audited, open_store, web_parts
 from sij_node.store.job_table import JobTable
 from sij_node.web.app import create_app, listening, serving
-from sij_node.web.parts import Parts
+from sij_node.web.dependencies import Parts
 
 PASSWORD = "correct horse battery"
 QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)

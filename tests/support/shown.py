@@ -3,8 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from sij_node.admin import JobHistory
-from sij_node.jobs import (
+from sij_node.domain.job import (
     Delivery,
     DeliveryState,
     Job,
@@ -14,6 +13,7 @@ from sij_node.jobs import (
     legal_actions,
     next_state,
 )
+from sij_node.operate.admin import JobHistory
 from tests.support.job_tables import made
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)

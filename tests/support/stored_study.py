@@ -3,12 +3,12 @@
 import zipfile
 from pathlib import Path
 
-from sij_node.config import DeliveryConfig, PeerConfig, load_config
-from sij_node.doctor.trial import STUDY
-from sij_node.jobs import Job
-from sij_node.network.folder import contents_of
-from sij_node.network.sender import Sender
-from sij_node.node import open_store
+from sij_node.config.settings import DeliveryConfig, PeerConfig, load_config
+from sij_node.doctor.study_round_trip import STUDY
+from sij_node.domain.job import Job
+from sij_node.network.dicom_folder import contents_of
+from sij_node.network.store_scu import Sender
+from sij_node.processes.node import open_store
 from tests.support.listening import listening
 
 

@@ -6,7 +6,7 @@ from models.findings import HEADS
 from models.lesion_resnet34 import zone_of_head
 from trainer.phantom.trials import TRIALS
 from trainer.readers.crossval import ReadTrial, read_trial
-from trainer.readers.visits import TrialJoints
+from trainer.readers.trial_visits import TrialJoints
 
 ZONES, CHANNELS = 6, 16
 

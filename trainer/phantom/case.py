@@ -12,7 +12,6 @@ from models.findings import POSITIONS, Position, Side
 from models.volume import Volume
 from trainer.phantom.anatomy import Joint, Pelvis, restyled, sample_pelvis
 from trainer.phantom.contrast import plain_shine, shine_of
-from trainer.phantom.elsewhere import PLACES, picture_elsewhere
 from trainer.phantom.lesions import (
     D_MM,
     V_MM,
@@ -22,6 +21,7 @@ from trainer.phantom.lesions import (
     place_lesions,
     sample_severity,
 )
+from trainer.phantom.negatives import PLACES, picture_elsewhere
 from trainer.phantom.paint import Painter, Picture, Shine
 from trainer.phantom.plan import (
     Plan,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models.findings import POSITIONS, Lesion, Position
 from trainer.phantom.case import PhantomOptions
 from trainer.phantom.lesions import sample_severity
-from trainer.phantom.readers import Reader, Reading, read_by
+from trainer.phantom.simulated_readers import Reader, Reading, read_by
 
 SEEDS_PER_PATIENT = 10
 READING_MISSING = 0.03
@@ -199,7 +199,7 @@ def trial_reading(
     weeks
         Of the visit at which each joint is seen, ``(joints,)``.
     severity, contrast
-        As for `trainer.phantom.readers.read_by`, visit by visit, right before left.
+        As for `trainer.phantom.simulated_readers.read_by`, visit by visit, right before left.
     """
     rng = np.random.default_rng([seed, trial.first_seed])
     return read_by(severity, contrast, trial.readers, read_sessions(trial, weeks, rng), rng)

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from models.findings import HEADS
 from trainer.experiment import ExperimentInvalid
+from trainer.lesions.calibration_fit import HEADS_OF_LESION, fitted_calibration, log_odds
 from trainer.metrics import best_threshold
-from trainer.phantom.readers import Reading
+from trainer.phantom.simulated_readers import Reading
 from trainer.phantom.trials import Trial, trial_reading
-from trainer.readers.calibrate import HEADS_OF_LESION, fitted_calibration, log_odds
 from trainer.readers.heads import (
     Answer,
     Floats,
@@ -34,9 +34,9 @@ from trainer.readers.heads import (
     mean_answer,
     taught_heads,
 )
-from trainer.readers.models import Readers, readers_of
-from trainer.readers.plan import ReaderPlan, reader_plan
-from trainer.readers.visits import TrialJoints
+from trainer.readers.reader_models import Readers, readers_of
+from trainer.readers.reader_plan import ReaderPlan, reader_plan
+from trainer.readers.trial_visits import TrialJoints
 from trainer.readings import MISSING, node_labels
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.findings import Lesion
 from trainer.readers.crossval import ReadTrial, TrialAnswers
-from trainer.readers.evaluate import judged
+from trainer.readers.reader_evaluation import judged
 
 COLOURS = {
     Lesion.OEDEMA: "#286edc",

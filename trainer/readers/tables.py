@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from models.findings import HEADS, Head, Lesion, Region, Side
-from trainer.phantom.readers import LITERATURE_KAPPA
+from trainer.evaluation.lesion_scores import Bools
+from trainer.lesions.calibration_fit import HEADS_OF_LESION
+from trainer.phantom.simulated_readers import LITERATURE_KAPPA
 from trainer.phantom.trials import Trial, visits_of
-from trainer.readers.calibrate import HEADS_OF_LESION
 from trainer.readers.crossval import ReadTrial
-from trainer.readers.evaluate import all_agree, between_readers, within_readers
-from trainer.readers.scores import Bools
+from trainer.readers.reader_evaluation import all_agree, between_readers, within_readers
 from trainer.readings import MISSING, Labels, hierarchy
 
 WARNING = "**Phantom readers, phantom patients. Not for clinical use.**"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from models.findings import Head, Position, Region, Side
-from sij_node.dicom.read_back.content import Item
+from sij_node.dicom.read_back.sr_content import Item
 from sij_node.dicom.read_back.vocabulary import (
     FINDING,
     FINDING_SITE,

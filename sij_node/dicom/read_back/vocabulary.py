@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from models.findings import Lesion, Presence, Region, Side
-from sij_node.dicom.comparison import Change
+from sij_node.domain.prior_comparison import Change
 
 Code = tuple[str, str]
 """Coding scheme designator and code value."""

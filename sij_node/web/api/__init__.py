@@ -6,7 +6,10 @@ sends its form's mark as ``X-Form-Mark`` with whatever changes something.
 
 from fastapi import APIRouter
 
-from sij_node.web.api import description, jobs, me, peers, standing
+from sij_node.web.api import jobs, peers
+from sij_node.web.api import node_status as standing
+from sij_node.web.api import openapi_document as description
+from sij_node.web.api import own_account as me
 
 router = APIRouter(prefix="/api/v1")
 for topic in (jobs, peers, standing, me, description):

@@ -6,12 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import StringConstraints
 
-from sij_node.admin import Admin
+from sij_node.domain.job import Job, Result, State
 from sij_node.errors import ResultUnknown
-from sij_node.jobs import Job, Result, State
-from sij_node.store.overview import Overview, Wanted
-from sij_node.store.reading import read_result
-from sij_node.web.api.asking import (
+from sij_node.operate.admin import Admin
+from sij_node.store.job_search import Overview, Wanted
+from sij_node.store.stored_instances import read_result
+from sij_node.web.api.parameters import (
     AnalysisAsked,
     Cursor,
     JobNumber,
@@ -22,15 +22,15 @@ from sij_node.web.api.asking import (
     Title,
     Uid,
 )
-from sij_node.web.api.models import (
+from sij_node.web.api.responses import (
     HistoryAnswer,
     JobAnswer,
     JobsAnswer,
     PatientAnswer,
     ResultAnswer,
 )
-from sij_node.web.parts import Parts, TheParts
-from sij_node.web.visitor import Operator, TheAdmin, Viewer
+from sij_node.web.current_user import Operator, TheAdmin, Viewer
+from sij_node.web.dependencies import Parts, TheParts
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 

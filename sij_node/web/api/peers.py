@@ -2,13 +2,13 @@
 
 from fastapi import APIRouter
 
-from sij_node.admin import Admin, Destination
 from sij_node.errors import UnknownName
-from sij_node.store.contacts import Contact, ContactTable
-from sij_node.web.api.asking import HoldAsked, Title
-from sij_node.web.api.models import DestinationAnswer, EchoAnswer, JobAnswer, PeerAnswer
-from sij_node.web.parts import TheParts
-from sij_node.web.visitor import Operator, TheAdmin, Viewer
+from sij_node.operate.admin import Admin, Destination
+from sij_node.store.peer_activity import Contact, ContactTable
+from sij_node.web.api.parameters import HoldAsked, Title
+from sij_node.web.api.responses import DestinationAnswer, EchoAnswer, JobAnswer, PeerAnswer
+from sij_node.web.current_user import Operator, TheAdmin, Viewer
+from sij_node.web.dependencies import TheParts
 
 router = APIRouter(prefix="/peers", tags=["peers"])
 

@@ -1,8 +1,9 @@
-"""The pages that people see, a module for each topic; what they show is in `sij_node.web.shown`."""
+"""The pages that people see, one module per topic."""
 
 from fastapi import APIRouter
 
-from sij_node.web.pages import charts, health, peers, queue, rules, study
+from sij_node.web.pages import charts, health, peers, queue, study
+from sij_node.web.pages import rule_tester as rules
 
 router = APIRouter(include_in_schema=False)
 for topic in (queue, study, peers, rules, health, charts):

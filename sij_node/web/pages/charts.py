@@ -3,12 +3,12 @@
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
-from sij_node.store.overview import Overview
-from sij_node.web.parts import TheParts
-from sij_node.web.plot import drawn
-from sij_node.web.shown.charts import Range, Slots, charts
+from sij_node.store.job_search import Overview
+from sij_node.web.current_user import TheAdmin, Viewer
+from sij_node.web.dependencies import TheParts
+from sij_node.web.svg_chart import drawn
 from sij_node.web.templating import page
-from sij_node.web.visitor import TheAdmin, Viewer
+from sij_node.web.view_models.charts import Range, Slots, charts
 
 router = APIRouter(prefix="/charts")
 

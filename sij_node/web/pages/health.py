@@ -4,14 +4,14 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from sij_node.accounts import Person
-from sij_node.checkup import Checkup, check_up
-from sij_node.jobs import Job
-from sij_node.store.overview import Overview
-from sij_node.web.pages.following import again, whole
-from sij_node.web.parts import Parts, TheParts
-from sij_node.web.shown.health import health_page
-from sij_node.web.visitor import Viewer, Watcher
+from sij_node.domain.job import Job
+from sij_node.domain.users import Person
+from sij_node.operate.health_check import Checkup, check_up
+from sij_node.store.job_search import Overview
+from sij_node.web.current_user import Viewer, Watcher
+from sij_node.web.dependencies import Parts, TheParts
+from sij_node.web.pages.live_updates import again, whole
+from sij_node.web.view_models.health import health_page
 
 router = APIRouter(prefix="/health")
 

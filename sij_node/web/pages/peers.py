@@ -6,15 +6,15 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, HTTPException, Request, Response
 from starlette.responses import RedirectResponse
 
-from sij_node.accounts import Role
-from sij_node.checkup import check_up
-from sij_node.store.contacts import ContactTable
-from sij_node.store.overview import Overview
-from sij_node.web.parts import TheParts
-from sij_node.web.shown.peers import peer_cards, refusal_lines
-from sij_node.web.shown.words import Tone
+from sij_node.config.roles import Role
+from sij_node.operate.health_check import check_up
+from sij_node.store.job_search import Overview
+from sij_node.store.peer_activity import ContactTable
+from sij_node.web.current_user import Operator, TheAdmin, Viewer
+from sij_node.web.dependencies import TheParts
 from sij_node.web.templating import page
-from sij_node.web.visitor import Operator, TheAdmin, Viewer
+from sij_node.web.view_models.display_text import Tone
+from sij_node.web.view_models.peers import peer_cards, refusal_lines
 
 router = APIRouter(prefix="/peers")
 

@@ -5,13 +5,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from sij_node.accounts import Person, Role
-from sij_node.checkup import check_up
-from sij_node.jobs import Job
-from sij_node.store.overview import JobPage, Overview, Patient, Wanted
-from sij_node.web.pages.following import again, whole
-from sij_node.web.parts import Parts, TheParts
-from sij_node.web.shown.queue import (
+from sij_node.config.roles import Role
+from sij_node.domain.job import Job
+from sij_node.domain.users import Person
+from sij_node.operate.health_check import check_up
+from sij_node.store.job_search import JobPage, Overview, Patient, Wanted
+from sij_node.web.current_user import Operator, Viewer, Watcher
+from sij_node.web.dependencies import Parts, TheParts
+from sij_node.web.pages.live_updates import again, whole
+from sij_node.web.templating import page as show
+from sij_node.web.view_models.node_alerts import lively_workers, node_troubles
+from sij_node.web.view_models.queue import (
     ROWS,
     JobRow,
     Pace,
@@ -19,9 +23,6 @@ from sij_node.web.shown.queue import (
     queue_page,
     wanted_from,
 )
-from sij_node.web.shown.troubles import lively_workers, node_troubles
-from sij_node.web.templating import page as show
-from sij_node.web.visitor import Operator, Viewer, Watcher
 
 router = APIRouter()
 

@@ -9,23 +9,24 @@ from fastapi import APIRouter, Form, HTTPException, Request, Response
 from markupsafe import Markup
 from starlette.responses import FileResponse, RedirectResponse
 
-from sij_node.accounts import Person, Role
-from sij_node.admin import Admin, JobHistory
+from sij_node.config.roles import Role
+from sij_node.domain.analysis_record import AnalysisRecord, SeriesUse
+from sij_node.domain.job import Job, State
+from sij_node.domain.users import Person
 from sij_node.errors import SpoolUnavailable
-from sij_node.jobs import Job, State
-from sij_node.readiness import image_series, series_uses
-from sij_node.record import AnalysisRecord, SeriesUse
-from sij_node.store.overview import Overview
-from sij_node.store.reading import read_header
-from sij_node.web.api.asking import JobNumber
-from sij_node.web.pages.following import again, whole
+from sij_node.operate.admin import Admin, JobHistory
+from sij_node.queue.completeness import image_series, series_uses
+from sij_node.store.job_search import Overview
+from sij_node.store.stored_instances import read_header
+from sij_node.web.api.parameters import JobNumber
+from sij_node.web.current_user import Operator, TheAdmin, Viewer, Watcher
+from sij_node.web.dependencies import Parts, TheParts
+from sij_node.web.pages.live_updates import again, whole
 from sij_node.web.pages.queue import pseudonym_of
-from sij_node.web.parts import Parts, TheParts
-from sij_node.web.shown.joints import drawn_joints, legend
-from sij_node.web.shown.queue import Pace, expected
-from sij_node.web.shown.study import study_page
 from sij_node.web.templating import page
-from sij_node.web.visitor import Operator, TheAdmin, Viewer, Watcher
+from sij_node.web.view_models.joints import drawn_joints, legend
+from sij_node.web.view_models.queue import Pace, expected
+from sij_node.web.view_models.study import study_page
 
 router = APIRouter(prefix="/jobs/{job_id}")
 

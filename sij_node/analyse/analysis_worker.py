@@ -1,0 +1,148 @@
+"""The worker: takes a study from the queue, has it analysed, stores what came out."""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+import structlog
+
+from sij_node.analyse.analysis_process import AnalysisProcess, Answer, Order, Stopping
+from sij_node.domain.health import Process
+from sij_node.domain.job import Job, RetryPolicy
+from sij_node.domain.prior_comparison import NO_PRIORS, Priors
+from sij_node.domain.study import ReceivedInstance
+from sij_node.errors import LeaseLost, NodeError, WorkerLost
+from sij_node.queue.lease import Lease, held, one_after_the_other
+from sij_node.store.job_table import JobTable
+
+log = structlog.get_logger()
+
+DRAIN_S = 25.0
+PriorsFor = Callable[[Job, Sequence[ReceivedInstance]], Priors]
+
+
+def _no_priors(job: Job, received: Sequence[ReceivedInstance]) -> Priors:
+    return NO_PRIORS
+
+
+class Worker:
+    """Claims queued jobs, one at a time, until it is told to stop.
+
+    Parameters
+    ----------
+    priors_for
+        Collects earlier results of a study's patient; must not take long.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        table: JobTable,
+        analysis: AnalysisProcess,
+        policy: RetryPolicy,
+        lease_s: float,
+        stop: threading.Event,
+        shadow: Collection[str] = (),
+        priors_for: PriorsFor = _no_priors,
+    ) -> None:
+        self._name = name
+        self._table = table
+        self._analysis = analysis
+        self._policy = policy
+        self._lease_s = lease_s
+        self._stop = stop
+        self._shadow = shadow
+        self._priors_for = priors_for
+        self._drain_until = float("inf")
+        self._in_hand: int | None = None
+
+    def described(self, process: Process) -> Process:
+        """What this process can say of itself now."""
+        return replace(process, job_id=self._in_hand, **vars(self._analysis.equipment))
+
+    def run(self, idle_s: float = 1.0) -> None:
+        """Work until `stop` is set; a study in hand is finished first, within `DRAIN_S`.
+
+        Raises
+        ------
+        WeightsRefused
+            If the networks cannot be loaded: this worker can never work.
+        """
+        try:
+            self._analysis.start()
+            log.info("worker ready", worker=self._name)
+            one_after_the_other(self.analyse_next, self._name, self._stop, idle_s)
+        finally:
+            self._analysis.stop()
+
+    def analyse_next(self) -> bool:
+        """Analyse one queued study; False when there is none."""
+        job = self._table.claim(self._name)
+        if job is None:
+            return False
+        self._in_hand = job.job_id
+        try:
+            self._analyse(job)
+        finally:
+            self._in_hand = None
+        return True
+
+    def _analyse(self, job: Job) -> None:
+        began = time.monotonic()
+        try:
+            with held(self._table, job, self._lease_s) as lease:
+                order = self._order_for(job)
+                answer = self._analysis.analyse(order, lambda: self._may_go_on(lease))
+            after = self._settle(job, answer)
+        except Stopping:
+            after = self._table.hand_back(job, self._name)
+        except WorkerLost as error:
+            after = self._table.fail(job, error, self._policy, self._name)
+        log.info(
+            "study analysed",
+            job_id=after.job_id,
+            state=after.state,
+            attempt=after.analysis_attempts,
+            reason=after.reason,
+            seconds=round(time.monotonic() - began, 2),
+        )
+
+    def _order_for(self, job: Job) -> Order:
+        instances = self._table.instances(job.study_uid)
+        return Order(
+            instances,
+            self._table.conflicts(job.study_uid),
+            job.source_ae,
+            self._table.earlier_results(job),
+            job.weights_wanted,
+            self._priors_for(job, instances),
+        )
+
+    def _settle(self, job: Job, answer: Answer) -> Job:
+        if isinstance(answer, NodeError):
+            return self._table.fail(job, answer, self._policy, self._name)
+        made, to = answer.results, job.source_ae
+        keep_back = to in self._shadow
+        if answer.rejected is not None:
+            return self._table.reject(
+                job, answer.rejected, made, to, self._name, answer.record, keep_back=keep_back
+            )
+        return self._table.store_results(
+            job,
+            made,
+            to,
+            self._name,
+            answer.weights,
+            answer.note,
+            answer.record,
+            keep_back=keep_back,
+        )
+
+    def _may_go_on(self, lease: Lease) -> None:
+        if lease.lost:
+            raise LeaseLost("Another process took the job over while it was being analysed.")
+        if self._stop.is_set():
+            self._drain_until = min(self._drain_until, time.monotonic() + DRAIN_S)
+            if time.monotonic() > self._drain_until:
+                raise Stopping

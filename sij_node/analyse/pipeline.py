@@ -1,0 +1,320 @@
+"""The story of one study, images to results, on one page.
+
+Nothing here touches a socket, a file or a database: how instances are read and what the networks
+are comes in as plain callables.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from pydicom import Dataset
+
+from models.analyser import Analysis, NetworkIdentity, NoJointSeen
+from models.findings import Presence
+from models.findings import Sequence as Kind
+from models.volume import Volume
+from sij_node import __version__
+from sij_node.config.profiles import MINIMAL, Profile
+from sij_node.dicom.headers import patient_of, text
+from sij_node.dicom.series_roles import SequenceChoice, acquisition_facts, choose_pair
+from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
+from sij_node.domain.analysis_record import NOTHING_KEPT, AnalysisRecord, UsedNetwork
+from sij_node.domain.drift import input_figures
+from sij_node.domain.prior_comparison import NO_PRIORS, Moment, Priors, SincePrior, since_prior
+from sij_node.domain.study import Patient, ReceivedInstance, Refusal, only_patient
+from sij_node.errors import (
+    ConflictingCopies,
+    InputRejected,
+    JointNotFound,
+    PairMissing,
+)
+from sij_node.queue.completeness import Read, SeriesMap, image_series, series_uses
+from sij_node.results.analysed_series import AnalysedSeries
+from sij_node.results.build import AnalysedStudy, ResultObject, result_objects
+from sij_node.results.provenance import Network, ResultContext, inputs_digest, to_part10
+from sij_node.results.revisions import Revision, in_history
+from sij_node.results.scores_sr import not_analysed_report
+from sij_node.results.sr_document import first_header
+from sij_node.verify import Evidence, check_results
+
+Analyse = Callable[[Volume, Volume], Analysis]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Ports:
+    """How a study's instances are read, and what looks at them.
+
+    Parameters
+    ----------
+    header
+        Reads an instance without its pixel data.
+    dataset
+        Reads an instance; both raise `InputRejected` for one that cannot be understood.
+    analyse
+        The networks.
+    progress
+        Told the name of each stage as it begins.
+    ae_title
+        The node's own; every result names it.
+    pseudonym
+        What stands for a patient wherever a lesion is tracked from study to study, so that
+        nobody without the node's secret can find out who it is.
+    """
+
+    header: Read
+    dataset: Read
+    analyse: Analyse
+    progress: Progress = lambda stage: None
+    ae_title: str = "SIJ_NODE"
+    pseudonym: Callable[[Patient], str] = lambda patient: ""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Who the results are for.
+
+    Parameters
+    ----------
+    profile
+        What it gets.
+    history
+        What it was given for this study before, the oldest first.
+    priors
+        Earlier results of the patient that it, or the node, has.
+    """
+
+    profile: Profile = MINIMAL
+    history: Sequence[Revision] = ()
+    priors: Priors = NO_PRIORS
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedResult:
+    """A result whose file was read back and agrees with what was found.
+
+    Parameters
+    ----------
+    kind
+        As in `sij_node.domain.job.Result`.
+    content
+        The DICOM file to be sent, byte for byte.
+    """
+
+    kind: str
+    dataset: Dataset
+    content: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResults:
+    """What goes back to the archive.
+
+    Parameters
+    ----------
+    weights
+        The networks that took part, as one line for people.
+    record
+        What people can look at besides; still without pictures.
+    study
+        What pictures can be drawn from.
+    rejected
+        Why the study was not analysed, if it was not; then the only object says so.
+    """
+
+    objects: tuple[CheckedResult, ...]
+    weights: str = ""
+    record: AnalysisRecord = NOTHING_KEPT
+    study: AnalysedStudy | None = None
+    rejected: InputRejected | None = None
+
+
+def analyse_study(
+    received: Sequence[ReceivedInstance],
+    conflicts: Sequence[Refusal],
+    ports: Ports,
+    destination: Destination = Destination(),
+) -> StudyResults:
+    """Images to results; a study that cannot be analysed is answered with the reason.
+
+    Parameters
+    ----------
+    received
+        Every instance of the study that was stored.
+    conflicts
+        Copies that were quarantined because the same instance had come with other content.
+
+    Raises
+    ------
+    ResultsInconsistent
+        If a result, read back, says something else than was found.
+    """
+    images = image_series(received)
+    try:
+        if images:
+            only_patient(one.patient for series in images.values() for one in series)
+        _check_no_conflict(conflicts)
+        return _results_of(images, ports, destination)
+    except InputRejected as error:
+        notice = _not_analysed(images, error, ports, destination)
+        record = AnalysisRecord(series_uses(images, ports.header))
+        return StudyResults(notice, record=record, rejected=error)
+
+
+def _results_of(images: SeriesMap, ports: Ports, destination: Destination) -> StudyResults:
+    ports.progress("reading")
+    choice = _chosen(images, ports.header)
+    used = [*images[choice.t1_series_uid], *images[choice.stir_series_uid]]
+    datasets = {one.sop_instance_uid: ports.dataset(one) for one in used}
+    t1, stir = (
+        volume_from([datasets[one.sop_instance_uid] for one in images[uid]])
+        for uid in (choice.t1_series_uid, choice.stir_series_uid)
+    )
+    check_pair(t1, stir)
+    try:
+        analysis = ports.analyse(t1.volume, stir.volume)
+    except NoJointSeen as error:
+        raise JointNotFound(
+            "The sacroiliac joints are not seen in the T1 and STIR series. Was another region sent?"
+        ) from error
+    ports.progress("writing")
+    context = _context(used, analysis.networks, ports, destination)
+    context = replace(context, since=_since(datasets.values(), context, destination.priors))
+    context = in_history(context, t1.study_uid, destination.history)
+    study = _analysed(t1, stir, analysis, list(datasets.values()), choice, context)
+    weights = ", ".join(f"{one.name} {one.version}" for one in analysis.networks)
+    evidence = Evidence(tuple(study.headers), study.series, tuple(study.findings), context.since)
+    objects = _checked(result_objects(study, context), evidence, ports)
+    return StudyResults(objects, weights, _record(images, study, context, ports), study)
+
+
+def _record(
+    images: SeriesMap, study: AnalysedStudy, context: ResultContext, ports: Ports
+) -> AnalysisRecord:
+    return AnalysisRecord(
+        series=series_uses(images, ports.header),
+        findings=tuple(study.findings),
+        networks=tuple(
+            UsedNetwork(one.name, one.version, one.weights_sha256, one.intended_use)
+            for one in context.networks
+        ),
+        remarks=tuple(study.remarks),
+        figures=input_figures(
+            {one.sequence: (one.source.volume, one.delineation) for one in study.series}
+        ),
+    )
+
+
+def _checked(
+    objects: Iterable[ResultObject], evidence: Evidence, ports: Ports
+) -> tuple[CheckedResult, ...]:
+    """Write every result and read it back; nothing leaves this page unchecked."""
+    written = tuple(
+        CheckedResult(one.kind, one.dataset, to_part10(one.dataset, ports.ae_title))
+        for one in objects
+    )
+    ports.progress("checking")
+    check_results([one.content for one in written], evidence)
+    return written
+
+
+def _chosen(images: SeriesMap, read_header: Read) -> SequenceChoice:
+    if not images:
+        raise PairMissing("The study holds no images; a T1 and a STIR series are needed.")
+    return choose_pair(
+        {
+            uid: acquisition_facts(read_header(series[0]), slices=len(series))
+            for uid, series in images.items()
+        }
+    )
+
+
+def _analysed(
+    t1: SeriesVolume,
+    stir: SeriesVolume,
+    analysis: Analysis,
+    headers: Sequence[Dataset],
+    choice: SequenceChoice,
+    context: ResultContext,
+) -> AnalysedStudy:
+    series = (
+        AnalysedSeries(Kind.T1, t1, _of(t1, headers), analysis.t1, analysis.t1_regions),
+        AnalysedSeries(Kind.STIR, stir, _of(stir, headers), analysis.stir, analysis.stir_regions),
+    )
+    remarks = [context.wording.stand_in] if choice.stand_in else []
+    remarks += [
+        context.wording.no_joint_on.format(sequence=one.sequence)
+        for one in series
+        if not one.regions.any()
+    ]
+    complete = all(one.presence is not Presence.UNDETERMINED for one in analysis.findings)
+    remarks += context.wording.defined(analysis.slices, complete)
+    remarks += context.wording.doubt(analysis.quality)
+    return AnalysedStudy(series, analysis.findings, remarks)
+
+
+def _of(series: SeriesVolume, headers: Sequence[Dataset]) -> list[Dataset]:
+    return [header for header in headers if header.SeriesInstanceUID == series.series_uid]
+
+
+def _since(headers: Iterable[Dataset], context: ResultContext, priors: Priors) -> SincePrior:
+    header = first_header(headers)
+    return since_prior(
+        priors,
+        patient_of(header),
+        text(header, "StudyInstanceUID"),
+        Moment.stated(text(header, "StudyDate"), text(header, "StudyTime")),
+        (network.device_uid for network in context.networks),
+    )
+
+
+def _context(
+    used: Sequence[ReceivedInstance],
+    networks: Sequence[NetworkIdentity],
+    ports: Ports,
+    destination: Destination,
+) -> ResultContext:
+    patient = used[0].patient
+    return ResultContext(
+        inputs_sha256=inputs_digest((one.sop_instance_uid, one.sha256) for one in used),
+        networks=tuple(
+            Network(one.name, one.version, one.sha256, one.intended_use) for one in networks
+        ),
+        software_version=__version__,
+        moment=max(one.received_at for one in used),
+        profile=destination.profile,
+        tracked=ports.pseudonym(patient) if patient.is_named else "",
+    )
+
+
+def _not_analysed(
+    images: SeriesMap, error: InputRejected, ports: Ports, destination: Destination
+) -> tuple[CheckedResult, ...]:
+    """The notice; none where no image can be read, for then there is no study to file it in."""
+    received = [one for series in images.values() for one in series]
+    headers = []
+    for one in received:
+        try:
+            headers.append(ports.header(one))
+        except InputRejected:
+            continue
+    if not headers:
+        return ()
+    context = in_history(
+        _context(received, (), ports, destination),
+        text(headers[0], "StudyInstanceUID"),
+        destination.history,
+        error.reason_code,
+    )
+    report = not_analysed_report(error.reason_code, str(error), headers, context)
+    notice = ResultObject("not analysed", report)
+    return _checked([notice], Evidence(tuple(headers)), ports)
+
+
+def _check_no_conflict(conflicts: Sequence[Refusal]) -> None:
+    if conflicts:
+        raise ConflictingCopies(
+            f"{len(conflicts)} instance(s) came twice with different content, first "
+            f"{conflicts[0].sop_instance_uid}; which copy is right is not for the node to guess. "
+            "See `sij-node refused`."
+        )

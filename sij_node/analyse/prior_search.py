@@ -1,0 +1,209 @@
+"""Looking for earlier results of a patient, before a study is analysed.
+
+What the node has itself comes first; if that is nothing, the archive that sent the study is asked,
+in the way that its [[peer]] says. Whatever goes wrong is told in the report and never keeps the
+study waiting for longer than a limit.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import structlog
+from pydicom.dataset import Dataset
+
+from sij_node.config.settings import PeerConfig, PriorsConfig
+from sij_node.dicom.dataset_scan import IMAGE_CLASSES
+from sij_node.dicom.headers import patient_of, text
+from sij_node.domain.job import Job, Result
+from sij_node.domain.prior_comparison import NO_PRIORS, EarlierScores, Moment, Priors
+from sij_node.domain.study import InstanceReference, Patient, ReceivedInstance
+from sij_node.errors import (
+    ArchiveRefused,
+    InputRejected,
+    PriorOfAnotherPatient,
+    PriorsUnavailable,
+    PriorUnreadable,
+    SpoolUnavailable,
+)
+from sij_node.network.observers import UNSEEN, SearchWitness
+from sij_node.network.query_retrieve import ArchiveSearch, Deadline
+from sij_node.network.scu import Caller
+from sij_node.results.prior_report import earlier_scores
+from sij_node.store.job_table import JobTable
+from sij_node.store.spool import Spool
+from sij_node.store.stored_instances import read_header
+
+log = structlog.get_logger()
+
+
+@dataclass
+class _Collected:
+    """Reports that were found, and what went wrong with others."""
+
+    patient: Patient
+    studied: Moment
+    found: dict[str, EarlierScores] = field(default_factory=dict)
+    problems: set[str] = field(default_factory=set)
+
+    def add(self, file: bytes) -> None:
+        """Read a report; one that cannot be used is a problem, and no more."""
+        with _told(self):
+            scores = earlier_scores(file)
+            if scores is None:
+                return
+            if scores.patient != self.patient:
+                raise PriorOfAnotherPatient(
+                    f"The earlier report {scores.sop_instance_uid} is of another patient."
+                )
+            if scores.studied.is_before(self.studied):
+                self.found[scores.sop_instance_uid] = scores
+
+    @property
+    def priors(self) -> Priors:
+        """What is handed on."""
+        found = (self.found[uid] for uid in sorted(self.found))
+        return Priors(tuple(found), tuple(sorted(self.problems)))
+
+
+class PriorSearch:
+    """Collects the earlier results of one study's patient after another.
+
+    Parameters
+    ----------
+    peer_titled
+        The system that sent a study.
+    witness
+        Told of each question to an archive, and of what it gave.
+    """
+
+    def __init__(
+        self,
+        table: JobTable,
+        spool: Spool,
+        caller: Caller,
+        peer_titled: Callable[[str], PeerConfig | None],
+        limits: PriorsConfig,
+        witness: SearchWitness = UNSEEN,
+    ) -> None:
+        self._witness = witness
+        self._table = table
+        self._spool = spool
+        self._caller = caller
+        self._peer_titled = peer_titled
+        self._limits = limits
+
+    def priors_for(self, job: Job, received: Sequence[ReceivedInstance]) -> Priors:
+        """Earlier results of the patient whose study a job is about.
+
+        Raises
+        ------
+        DatabaseUnavailable
+        """
+        peer = self._peer_titled(job.source_ae)
+        images = [one for one in received if one.sop_class_uid in IMAGE_CLASSES]
+        if peer is None or peer.priors == "off" or not images:
+            return NO_PRIORS
+        image = min(images, key=lambda one: one.sop_instance_uid)
+        header = self._header_of(image)
+        if header is None or not image.patient.is_named:
+            return NO_PRIORS
+        began = time.monotonic()
+        studied = Moment.stated(text(header, "StudyDate"), text(header, "StudyTime"))
+        collected = _Collected(patient_of(header), studied)
+        self._collect_own(self._table.earlier_scores(job, image.patient), collected)
+        if not collected.found and peer.priors != "store" and studied.date:
+            self._collect_from(peer, collected)
+        log.info(
+            "priors looked for",
+            job_id=job.job_id,
+            peer=peer.ae_title,
+            objects=len(collected.found),
+            reason=", ".join(sorted(collected.problems)),
+            seconds=round(time.monotonic() - began, 2),
+        )
+        return collected.priors
+
+    def _header_of(self, image: ReceivedInstance) -> Dataset | None:
+        try:
+            return read_header(self._spool, image)
+        except (InputRejected, SpoolUnavailable):
+            return None  # the analysis will say so
+
+    def _collect_own(self, results: Iterable[Result], collected: _Collected) -> None:
+        """What the node has itself."""
+        for result in results:
+            with _told(collected):
+                collected.add(self._content_of(result))
+
+    def _collect_from(self, peer: PeerConfig, collected: _Collected) -> None:
+        """What an archive has."""
+        deadline = Deadline(self._limits.limit_s)
+        search = ArchiveSearch(
+            self._caller, peer, deadline, self._limits.most_studies, self._witness
+        )
+        with _told(collected):
+            reports = search.reports(collected.patient, collected.studied)
+            fetch = search.get if peer.priors == "get" else partial(self._moved, search)
+            for file in fetch(reports) if reports else ():
+                collected.add(file)
+
+    def _moved(
+        self, search: ArchiveSearch, reports: Sequence[InstanceReference]
+    ) -> Iterator[bytes]:
+        """Reports that the archive sends to the listener; not those that are here already.
+
+        Of the node's own reports the listener takes back scores alone, and others tell none.
+        """
+        wanted = [report for report in reports if self._may_be_scores(report[3])]
+        missing = [report for report in wanted if self._here(report[3]) is None]
+        if missing:
+            search.move(missing)
+        for report in wanted:
+            content = self._here(report[3])
+            if content is None:
+                raise ArchiveRefused(f"The earlier report {report[3]} did not reach the listener.")
+            yield content
+
+    def _may_be_scores(self, sop_instance_uid: str) -> bool:
+        result = self._table.result(sop_instance_uid)
+        return result is None or result.kind == "scores"
+
+    def _here(self, sop_instance_uid: str) -> bytes | None:
+        """A report that the node has made and still has, or that was sent to it."""
+        result = self._table.result(sop_instance_uid)
+        if result is not None and result.file_name:
+            return self._content_of(result)
+        instance = self._table.instance(sop_instance_uid)
+        return None if instance is None else _content(self._spool.path_of(instance.file_name))
+
+    def _content_of(self, result: Result) -> bytes:
+        content = _content(self._spool.path_of_result(result.file_name))
+        if hashlib.sha256(content).hexdigest() != result.sha256:
+            raise PriorUnreadable(
+                f"The stored result {result.sop_instance_uid} has changed on the disk."
+            )
+        return content
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise PriorUnreadable(
+            f"A stored earlier report cannot be read: {error.strerror}."
+        ) from error
+
+
+@contextmanager
+def _told(collected: _Collected) -> Iterator[None]:
+    """What cannot be had is noted, and the rest goes on."""
+    try:
+        yield
+    except PriorsUnavailable as error:
+        log.warning("priors unavailable", reason=str(error))
+        collected.problems.add(error.problem)

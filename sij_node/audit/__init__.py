@@ -1,0 +1,1 @@
+"""The audit trail: DICOM audit messages and where they are sent."""

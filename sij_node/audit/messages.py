@@ -1,0 +1,476 @@
+"""The audit trail's messages: who did what to which patient's images, and when.
+
+Written as DICOM's audit message, which a hospital's audit repository takes. Everything here is
+pure; `sij_node.audit.trail` puts messages into a file and sends them. For instance, after a login::
+
+    trail.record(user_authentication("anna", "10.0.0.3"))
+    trail.record(user_authentication("anna", "10.0.0.3", failure="wrong password"))
+    trail.record(instances_accessed(Person("anna", "10.0.0.3"), study, "results downloaded"))
+    trail.record(security_alert(Alert.USER_CHANGED, "made anna an operator", Person("root")))
+
+Source: DICOM PS3.15 A.5 (messages), PS3.16 CID 400 to 404 (codes).
+"""
+
+import ipaddress
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum, StrEnum
+from xml.etree import ElementTree as ET
+
+DCM = "DCM"
+
+
+@dataclass(frozen=True)
+class Code:
+    """A coded concept; the system is DICOM's own unless it says otherwise."""
+
+    value: str
+    meaning: str
+    system: str = DCM
+
+
+class Event(Enum):
+    """What kind of thing happened, CID 400."""
+
+    APPLICATION_ACTIVITY = Code("110100", "Application Activity")
+    BEGIN_TRANSFERRING = Code("110102", "Begin Transferring DICOM Instances")
+    INSTANCES_ACCESSED = Code("110103", "DICOM Instances Accessed")
+    INSTANCES_TRANSFERRED = Code("110104", "DICOM Instances Transferred")
+    QUERY = Code("110112", "Query")
+    SECURITY_ALERT = Code("110113", "Security Alert")
+    USER_AUTHENTICATION = Code("110114", "User Authentication")
+
+
+class Alert(Enum):
+    """What a security alert is about, CID 401."""
+
+    NODE_AUTHENTICATION = Code("110126", "Node Authentication")
+    NETWORK_CONFIGURATION = Code("110128", "Network Configuration")
+    SECURITY_CONFIGURATION = Code("110129", "Security Configuration")
+    SOFTWARE_CONFIGURATION = Code("110131", "Software Configuration")
+    RESTRICTED_FUNCTION = Code("110132", "Use of Restricted Function")
+    ROLES_CHANGED = Code("110136", "Security Roles Changed")
+    USER_CHANGED = Code("110137", "User security Attributes Changed")
+
+
+class Action(StrEnum):
+    """What was done, A.5.2."""
+
+    CREATE = "C"
+    READ = "R"
+    UPDATE = "U"
+    DELETE = "D"
+    EXECUTE = "E"
+
+
+class Outcome(StrEnum):
+    """How it went, A.5.2."""
+
+    SUCCESS = "0"
+    MINOR_FAILURE = "4"
+    SERIOUS_FAILURE = "8"
+
+
+_START, _STOP = Code("110120", "Application Start"), Code("110121", "Application Stop")
+_LOGIN, _LOGOUT = Code("110122", "Login"), Code("110123", "Logout")
+_APPLICATION = Code("110150", "Application")
+_DESTINATION, _SOURCE = Code("110152", "Destination Role ID"), Code("110153", "Source Role ID")
+_STUDY_UID, _CLASS_UID = Code("110180", "Study Instance UID"), Code("110181", "SOP Class UID")
+_NODE_ID = Code("110182", "Node ID")
+_PATIENT_NUMBER = Code("2", "Patient Number", "RFC-3881")
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who uses the page or the command line, and from where."""
+
+    user: str
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class Application:
+    """A DICOM application: its AE title and its address or host name."""
+
+    ae_title: str
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The study that something was done to, and whose it is.
+
+    Parameters
+    ----------
+    instances
+        How many instances of each SOP Class UID; may be empty.
+    """
+
+    study_uid: str
+    patient_id: str
+    instances: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Participant:
+    """Who took part, as `ActiveParticipant` of A.5.1."""
+
+    user_id: str
+    is_requestor: bool
+    role: Code | None = None
+    alternative_id: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """What it was done to, as `ParticipantObjectIdentification` of A.5.1.
+
+    Parameters
+    ----------
+    identifies_patient
+        Whether the identifier is to be hidden where a site wants that.
+    """
+
+    identifier: str
+    kind: Code
+    type_code: str
+    role: str
+    name: str = ""
+    query: bytes | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+    instances: Mapping[str, int] = field(default_factory=dict)
+    identifies_patient: bool = False
+
+
+@dataclass(frozen=True)
+class Message:
+    """One audit message, without who reports it and when."""
+
+    event: Event
+    action: Action
+    participants: Sequence[Participant]
+    type: Code | None = None
+    outcome: Outcome = Outcome.SUCCESS
+    description: str = ""
+    things: Sequence[Thing] = ()
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """The node as `AuditSourceIdentification`.
+
+    Parameters
+    ----------
+    name
+        Unique within the site.
+    site
+        The hospital or department; may be empty.
+    """
+
+    name: str
+    site: str = ""
+
+
+# ---- what happened ----------------------------------------------------------------------------
+
+
+def application_activity(node: Application, process: str, started: bool) -> Message:
+    """A process of the node started or stopped, A.5.3.1."""
+    me = Participant(
+        process, False, _APPLICATION, alternative_id=_titled(node.ae_title), address=node.address
+    )
+    return Message(
+        Event.APPLICATION_ACTIVITY, Action.EXECUTE, (me,), type=_START if started else _STOP
+    )
+
+
+def begin_transferring(source: Application, destination: Application, study: Subject) -> Message:
+    """Images or results of a study are about to be sent, A.5.3.3."""
+    return Message(
+        Event.BEGIN_TRANSFERRING,
+        Action.EXECUTE,
+        _both_ends(source, destination),
+        things=_study_and_patient(study),
+    )
+
+
+def instances_transferred(
+    source: Application,
+    destination: Application,
+    study: Subject,
+    failure: str = "",
+    *,
+    was_fetched: bool = False,
+) -> Message:
+    """Images or results of a study were sent and taken, or not, A.5.3.7.
+
+    Parameters
+    ----------
+    was_fetched
+        Whether the destination asked for them, as with C-GET, and not the source offered them.
+    """
+    return Message(
+        Event.INSTANCES_TRANSFERRED,
+        Action.CREATE,
+        _both_ends(source, destination, was_fetched),
+        outcome=Outcome.MINOR_FAILURE if failure else Outcome.SUCCESS,
+        description=failure,
+        things=_study_and_patient(study),
+    )
+
+
+def instances_accessed(
+    who: Person, study: Subject, what: str, action: Action = Action.READ
+) -> Message:
+    """Somebody looked at a study, downloaded it or revealed whose it is, A.5.3.6.
+
+    Parameters
+    ----------
+    what
+        For people, for instance "patient revealed".
+    """
+    return Message(
+        Event.INSTANCES_ACCESSED,
+        action,
+        (_person(who),),
+        description=what,
+        things=_study_and_patient(study),
+    )
+
+
+def query(
+    source: Application,
+    destination: Application,
+    sop_class_uid: str,
+    identifier: bytes,
+    transfer_syntax_uid: str,
+) -> Message:
+    """The node asked an archive, A.5.3.10.
+
+    Parameters
+    ----------
+    identifier
+        The C-FIND identifier as it was sent.
+    """
+    asked = Thing(
+        sop_class_uid,
+        _CLASS_UID,
+        type_code="2",
+        role="3",
+        query=identifier,
+        details={"TransferSyntax": transfer_syntax_uid},
+    )
+    return Message(Event.QUERY, Action.EXECUTE, _both_ends(source, destination), things=(asked,))
+
+
+def user_authentication(
+    user: str, address: str, *, login: bool = True, failure: str = ""
+) -> Message:
+    """Somebody logged in or out, or was not let in, A.5.3.12."""
+    return Message(
+        Event.USER_AUTHENTICATION,
+        Action.EXECUTE,
+        (_person(Person(user, address)),),
+        type=_LOGIN if login else _LOGOUT,
+        outcome=Outcome.MINOR_FAILURE if failure else Outcome.SUCCESS,
+        description=failure,
+    )
+
+
+def security_alert(
+    kind: Alert,
+    description: str,
+    who: Person | Application,
+    *,
+    subject: str = "",
+    is_failure: bool = False,
+) -> Message:
+    """Something that bears on security: a peer turned away, an account changed, A.5.3.11.
+
+    Parameters
+    ----------
+    who
+        Who did it or tried to.
+    subject
+        The node or account concerned; empty when that is `who`.
+    """
+    actor = _person(who) if isinstance(who, Person) else _application(who, is_requestor=True)
+    concerned = subject or (who.user if isinstance(who, Person) else who.ae_title)
+    about = Thing(
+        concerned, _NODE_ID, type_code="2", role="13", details={"Alert Description": description}
+    )
+    return Message(
+        Event.SECURITY_ALERT,
+        Action.EXECUTE,
+        (actor,),
+        type=kind.value,
+        outcome=Outcome.SERIOUS_FAILURE if is_failure else Outcome.SUCCESS,
+        description=description,
+        things=(about,),
+    )
+
+
+def _person(who: Person) -> Participant:
+    return Participant(who.user, True, address=who.address)
+
+
+def _both_ends(
+    source: Application, destination: Application, is_destination_asking: bool = False
+) -> tuple[Participant, ...]:
+    return (
+        _application(source, is_requestor=not is_destination_asking, role=_SOURCE),
+        _application(destination, is_requestor=is_destination_asking, role=_DESTINATION),
+    )
+
+
+def _application(who: Application, *, is_requestor: bool, role: Code | None = None) -> Participant:
+    return Participant(
+        who.ae_title, is_requestor, role, alternative_id=_titled(who.ae_title), address=who.address
+    )
+
+
+def _titled(ae_title: str) -> str:
+    return f"AETITLES={ae_title}"
+
+
+def _study_and_patient(study: Subject) -> tuple[Thing, ...]:
+    return (
+        Thing(study.study_uid, _STUDY_UID, type_code="2", role="3", instances=study.instances),
+        Thing(study.patient_id, _PATIENT_NUMBER, type_code="1", role="1", identifies_patient=True),
+    )
+
+
+# ---- as XML -----------------------------------------------------------------------------------
+
+
+def as_xml(
+    message: Message,
+    reporter: Reporter,
+    at: datetime,
+    patient: Callable[[str], str] = lambda identifier: identifier,
+) -> str:
+    """The message as one line of XML that follows the schema of A.5.1.
+
+    Parameters
+    ----------
+    patient
+        What to write for a patient's identifier.
+    """
+    root = ET.Element("AuditMessage")
+    _add_event(root, message, at)
+    for participant in message.participants:
+        _add_participant(root, participant)
+    reported = {"AuditEnterpriseSiteID": reporter.site, "AuditSourceID": reporter.name}
+    source = ET.SubElement(root, "AuditSourceIdentification", _present(reported))
+    ET.SubElement(source, "AuditSourceTypeCode", {"csd-code": "4"})  # an application server
+    for thing in message.things:
+        _add_thing(root, thing, patient)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _add_event(root: ET.Element, message: Message, at: datetime) -> None:
+    moment = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    event = ET.SubElement(
+        root,
+        "EventIdentification",
+        {
+            "EventActionCode": message.action,
+            "EventDateTime": moment,
+            "EventOutcomeIndicator": message.outcome,
+        },
+    )
+    _add_code(event, "EventID", message.event.value)
+    if message.type is not None:
+        _add_code(event, "EventTypeCode", message.type)
+    if message.description:
+        ET.SubElement(event, "EventOutcomeDescription").text = _clean(message.description)
+
+
+def _add_participant(root: ET.Element, who: Participant) -> None:
+    attributes = {
+        "UserID": who.user_id,
+        "UserIsRequestor": "true" if who.is_requestor else "false",
+        **_present({"AlternativeUserID": who.alternative_id, **_access_point(who.address)}),
+    }
+    participant = ET.SubElement(root, "ActiveParticipant", _cleaned(attributes))
+    if who.role is not None:
+        _add_code(participant, "RoleIDCode", who.role)
+
+
+def _access_point(address: str) -> Mapping[str, str]:
+    if not address:
+        return {}
+    return {
+        "NetworkAccessPointID": address,
+        "NetworkAccessPointTypeCode": "2" if _is_ip(address) else "1",
+    }
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _add_thing(root: ET.Element, thing: Thing, patient: Callable[[str], str]) -> None:
+    identifier = patient(thing.identifier) if thing.identifies_patient else thing.identifier
+    attributes = {
+        "ParticipantObjectID": identifier,
+        "ParticipantObjectTypeCode": thing.type_code,
+        "ParticipantObjectTypeCodeRole": thing.role,
+    }
+    element = ET.SubElement(root, "ParticipantObjectIdentification", _cleaned(attributes))
+    _add_code(element, "ParticipantObjectIDTypeCode", thing.kind)
+    if thing.query is not None:
+        ET.SubElement(element, "ParticipantObjectQuery").text = _base64(thing.query)
+    else:
+        ET.SubElement(element, "ParticipantObjectName").text = _clean(thing.name)
+    for name, value in thing.details.items():
+        pair = {"type": name, "value": _base64(value.encode())}
+        ET.SubElement(element, "ParticipantObjectDetail", pair)
+    _add_instances(element, thing.instances)
+
+
+def _add_instances(element: ET.Element, instances: Mapping[str, int]) -> None:
+    if not instances:
+        return
+    description = ET.SubElement(element, "ParticipantObjectDescription")
+    for sop_class_uid, count in sorted(instances.items()):
+        attributes = {"UID": sop_class_uid, "NumberOfInstances": str(count)}
+        ET.SubElement(description, "SOPClass", attributes)
+
+
+def _add_code(parent: ET.Element, tag: str, code: Code) -> None:
+    attributes = {
+        "csd-code": code.value,
+        "codeSystemName": code.system,
+        "originalText": code.meaning,
+    }
+    ET.SubElement(parent, tag, attributes)
+
+
+def _present(attributes: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in attributes.items() if value}
+
+
+def _cleaned(attributes: Mapping[str, str]) -> dict[str, str]:
+    return {name: _clean(value) for name, value in attributes.items()}
+
+
+def _clean(text: str) -> str:
+    """Text from elsewhere without what XML 1.0 cannot hold, on one line."""
+    return "".join(c if _is_xml(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _is_xml(character: str) -> bool:
+    code = ord(character)
+    return 0x20 <= code < 0xD800 or 0xE000 <= code < 0xFFFE or code >= 0x10000
+
+
+def _base64(content: bytes) -> str:
+    return b64encode(content).decode("ascii")

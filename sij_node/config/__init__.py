@@ -1,0 +1,1 @@
+"""The configuration: config.toml, output profiles and roles."""

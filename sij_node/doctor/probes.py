@@ -1,0 +1,289 @@
+"""How the doctor finds out: one look at one thing each, and nothing that stays changed.
+
+What a finding means is decided in `sij_node.doctor.check_results`.
+"""
+
+import ctypes
+import errno
+import hashlib
+import json
+import os
+import socket
+import ssl
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from pynetdicom import AE
+
+from sij_node.config.settings import Config, PeerConfig, TlsConfig
+from sij_node.doctor.check_results import Answer, Certificate, Clock
+from sij_node.errors import ConfigurationInvalid, DestinationUnavailable, WeightsRefused
+from sij_node.network.store_scu import Sender
+from sij_node.store.spool import Spool
+
+SYNCS = 5
+ECHO_LIMIT_S = 10
+NOBODY = "NOT_THIS_NODE"
+VERIFICATION = "1.2.840.10008.1.1"
+_STA_UNSYNC = 0x0040
+
+
+# ---- disk --------------------------------------------------------------------------------------
+
+
+def free_mb(config: Config) -> float:
+    """Room on the disk of the spool, after a look whether it can be written.
+
+    Raises
+    ------
+    SpoolUnavailable
+    """
+    spool = Spool(config.node.data_folder / "spool")
+    spool.check_writable()
+    return spool.free_mb()
+
+
+def sync_s(folder: Path) -> float:
+    """How long it takes, usually, until something is on the disk; raises `OSError`."""
+    path = folder / f".doctor-{os.getpid()}"
+    try:
+        return statistics.median(_one_sync_s(path) for _ in range(SYNCS))
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _one_sync_s(path: Path) -> float:
+    with path.open("wb") as file:
+        file.write(bytes(65_536))
+        began = time.perf_counter()
+        file.flush()
+        os.fsync(file.fileno())
+        return time.perf_counter() - began
+
+
+# ---- TLS ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PemFile:
+    """A file with certificates that the configuration names.
+
+    Parameters
+    ----------
+    is_chain
+        Whether each has to be signed by the next; authorities to trust stand in any order.
+    """
+
+    where: str
+    file: Path
+    is_chain: bool
+
+
+def certificate_files(config: Config) -> Iterator[PemFile]:
+    """Every file with certificates that the configuration names."""
+    tls, web, audit, alarms = config.listener.tls, config.web.tls, config.audit, config.alarms
+    own = {
+        "[listener.tls] certificate": tls and tls.certificate,
+        "[web.tls] certificate": web and web.certificate,
+        "[audit] syslog_certificate": audit.syslog_certificate,
+    }
+    trusted = {
+        "[listener.tls] client_ca": tls and tls.client_ca,
+        "[audit] syslog_ca": audit.syslog_ca,
+        "[alarms.email] ca": alarms.email and alarms.email.ca,
+        "[alarms.webhook] ca": alarms.webhook and alarms.webhook.ca,
+    }
+    for files, is_chain in ((own, True), (trusted, False)):
+        yield from (PemFile(where, file, is_chain) for where, file in files.items() if file)
+
+
+def own_certificates(config: Config) -> Iterator[tuple[str, TlsConfig]]:
+    """What the node's own doors show, and the section that names it."""
+    if config.listener.tls is not None:
+        yield "[listener.tls]", config.listener.tls
+    if config.web.tls is not None:
+        web = config.web.tls
+        yield "[web.tls]", TlsConfig(certificate=web.certificate, private_key=web.private_key)
+
+
+def certificates_in(file: Path, is_chain: bool) -> tuple[Certificate, ...]:
+    """The certificates of a PEM file, in its order; those of a chain held against each other.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If it cannot be read or holds none.
+    """
+    try:
+        chain = x509.load_pem_x509_certificates(file.read_bytes())
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is no PEM file with a certificate"
+        raise ConfigurationInvalid(f"{file} cannot be used: {why}.") from error
+    signed = [_is_signed_by(one, issuer) if is_chain else None for one, issuer in pairwise(chain)]
+    return tuple(
+        Certificate(
+            one.subject.rfc4514_string(),
+            one.not_valid_before_utc,
+            one.not_valid_after_utc,
+            by_next,
+        )
+        for one, by_next in zip(chain, [*signed, None], strict=True)
+    )
+
+
+def _is_signed_by(one: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        one.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+# ---- network -----------------------------------------------------------------------------------
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether nobody listens at an address of this machine.
+
+    Raises
+    ------
+    OSError
+        If it is no address of this machine, or this user may not listen there.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise
+    return True
+
+
+def reachable(host: str) -> str:
+    """The address by which this machine reaches a server of its own."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
+def is_our_page(config: Config) -> bool:
+    """Whether what answers at the page's address is a page of this software."""
+    web = config.web
+    host = reachable(web.host)
+    place = f"[{host}]" if ":" in host else host
+    url = f"{'https' if web.tls else 'http'}://{place}:{web.port}/live"
+    try:
+        # Our own address: a certificate for the name that browsers use does not fit it.
+        answer = httpx.get(url, timeout=ECHO_LIMIT_S, verify=False, trust_env=False)  # noqa: S501
+        return bool(answer.json() == {"status": "ok"})
+    except (httpx.HTTPError, ValueError):
+        return False
+
+
+def call_own_door(config: Config, called: str, calling: str) -> Answer:
+    """C-ECHO to the node's own listener, through the network."""
+    entity = AE(ae_title=calling)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = ECHO_LIMIT_S
+    entity.connection_timeout = ECHO_LIMIT_S
+    entity.add_requested_context(VERIFICATION)
+    host, port = reachable(config.listener.host), config.listener.port
+    tls = _own_door_context(config)
+    association = entity.associate(
+        host, port, ae_title=called, tls_args=(tls, host) if tls else None
+    )
+    if association.is_established:
+        association.release()
+        return Answer.ACCEPTED
+    return Answer.REJECTED if association.is_rejected else Answer.NONE
+
+
+def _own_door_context(config: Config) -> ssl.SSLContext | None:
+    """To call ourselves: we show our own certificate, and need no proof of who we are."""
+    tls = config.listener.tls
+    if tls is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.load_cert_chain(tls.certificate, tls.private_key)
+    return context
+
+
+def echo_error(config: Config, peer: PeerConfig) -> str:
+    """Why a peer does not answer our C-ECHO; empty when it does."""
+    try:
+        Sender(config.node.ae_title, config.delivery, config.listener.tls).echo(peer)
+    except DestinationUnavailable as error:
+        return str(error)
+    return ""
+
+
+# ---- neural networks ---------------------------------------------------------------------------
+
+
+def gpus() -> tuple[str, ...]:
+    """The GPUs that CUDA finds, with their memory."""
+    import torch  # noqa: PLC0415 - takes seconds, and only some looks need it
+
+    found = [torch.cuda.get_device_properties(n) for n in range(torch.cuda.device_count())]
+    return tuple(f"{one.name}, {one.total_memory / 1e9:.0f} GB" for one in found)
+
+
+def weights_on_disk(folder: Path) -> str:
+    """Names and versions of the networks in a folder, after a look at their hashes.
+
+    Raises
+    ------
+    WeightsRefused
+        If a file is missing or is not what its card says.
+    """
+    return ", ".join(_card_of(folder / network) for network in ("contour", "lesion"))
+
+
+def _card_of(folder: Path) -> str:
+    try:
+        card = json.loads((folder / "card.json").read_bytes())
+        found = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+        if found != card["sha256"]:
+            raise WeightsRefused(f"{folder} has other weights than its card says.")
+        return f"{card['name']} {card['version']}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsRefused(f"{folder} holds no usable network: {error}.") from error
+
+
+# ---- clock -------------------------------------------------------------------------------------
+
+
+def clock(pause_s: float = 0.3) -> Clock:
+    """Look at the clock for a moment."""
+    before = time.time() - time.monotonic()
+    time.sleep(pause_s)
+    is_synchronised, error_s = _kernel_clock()
+    jump_s = time.time() - time.monotonic() - before
+    return Clock(is_synchronised, error_s, jump_s, f"{datetime.now().astimezone():%Z (UTC%z)}")
+
+
+def _kernel_clock() -> tuple[bool | None, float]:
+    """Whether the kernel takes its clock for right, and its largest error (adjtimex(2)).
+
+    Returns
+    -------
+    bool or None
+        None where the kernel does not tell.
+    float
+        Seconds.
+    """
+    timex = (ctypes.c_long * 64)()  # modes = 0: only reads
+    state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+    if state < 0:
+        return None, 0.0
+    largest_error_us, status = timex[3], timex[5] & 0xFFFFFFFF
+    return not status & _STA_UNSYNC, largest_error_us / 1e6

@@ -1,0 +1,192 @@
+"""A phantom study, all the way: sent to a node of its own, analysed, and received back.
+
+The node runs as an administrator would start it, with this configuration's networks and device,
+but in a folder and on ports of its own: the real queue and the real archive see nothing of it.
+"""
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydicom import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.presentation import StoragePresentationContexts
+
+from sij_node.config.settings import Config, DeliveryConfig, PeerConfig
+from sij_node.doctor.check_results import Trial
+from sij_node.errors import DestinationUnavailable
+from sij_node.network.dicom_folder import contents_of
+from sij_node.network.store_scu import Sender
+
+STUDY = Path(__file__).parent / "study.zip"
+NODE, DESTINATION, HERE = "DOCTOR_NODE", "DOCTOR_PACS", "127.0.0.1"
+START_LIMIT_S = 300.0
+STOP_LIMIT_S = 45.0
+LOOK_S = 0.2
+EXPECTED = 3
+"""A segmentation of each series, and the report: what the profile `minimal` sends."""
+
+
+def try_study(config: Config, limit_s: float) -> Trial:
+    """Send the phantom study through a node of its own and wait for its results.
+
+    Parameters
+    ----------
+    limit_s
+        How long the study may take once the node answers.
+    """
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="sij-doctor-") as name, _destination() as received:
+        folder, peer = Path(name), _node_at(_free_port())
+        settings = _write_settings(folder, config, peer.port, received.port)
+        with _running(settings, folder / "log") as node:
+            problem = node.wait_until(lambda: _answers(peer), START_LIMIT_S)
+            problem = problem or _send(folder, peer)
+            problem = problem or node.wait_until(lambda: len(received.objects) >= EXPECTED, limit_s)
+    problem = problem or _told(received.objects)
+    return Trial(problem, len(received.objects), time.monotonic() - began)
+
+
+class _Received:
+    """What the test destination was given."""
+
+    def __init__(self) -> None:
+        self.objects: list[Dataset] = []
+        self.port = 0
+
+    def keep(self, event: evt.Event) -> int:
+        self.objects.append(event.dataset)
+        return 0x0000
+
+
+@contextmanager
+def _destination() -> Iterator[_Received]:
+    """A storage SCP on a port of its own, that keeps what it gets in memory."""
+    received = _Received()
+    entity = AE(ae_title=DESTINATION)
+    entity.supported_contexts = StoragePresentationContexts
+    server = entity.start_server(
+        (HERE, 0), block=False, evt_handlers=[(evt.EVT_C_STORE, received.keep)]
+    )
+    if server is None:
+        raise OSError("the destination of the trial could not be started")
+    received.port = int(server.server_address[1])
+    try:
+        yield received
+    finally:
+        entity.shutdown()
+
+
+class _Node:
+    """The node on trial, as a process."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    def wait_until(self, happened: Callable[[], bool], limit_s: float) -> str:
+        """Wait; what went wrong, or nothing."""
+        deadline = time.monotonic() + limit_s
+        while not happened():
+            if self._process.poll() is not None:
+                return f"The node ended with status {self._process.returncode}: {self._last()}"
+            if time.monotonic() > deadline:
+                return f"Nothing came within {limit_s:.0f} s. The node last said: {self._last()}"
+            time.sleep(LOOK_S)
+        return ""
+
+    def _last(self) -> str:
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        told = [line for line in lines if line.startswith("sij-node:")]  # meant for people
+        return (told or lines or ["nothing."])[-1]
+
+
+@contextmanager
+def _running(settings: Path, log: Path) -> Iterator[_Node]:
+    """Run `sij-node run` while the block does."""
+    command = [sys.executable, "-m", "sij_node", "run", "--config", str(settings)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603
+    try:
+        yield _Node(process, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _write_settings(folder: Path, config: Config, port: int, destination_port: int) -> Path:
+    """The configuration of the node on trial: the real one's networks, nothing else of it."""
+    worker = config.worker.model_dump(mode="json", exclude_none=True) | {"processes": 1}
+    sections: Mapping[str, Mapping[str, object]] = {
+        "[node]": {"ae_title": NODE, "data_folder": str(folder / "data")},
+        "[listener]": {"port": port},
+        "[web]": {"enabled": False},
+        "[[peer]]": {
+            "ae_title": DESTINATION,
+            "networks": [HERE],
+            "host": HERE,
+            "port": destination_port,
+        },
+        "[study]": {"pair_quiet_s": 1, "quiet_s": 10},
+        "[worker]": worker,
+        "[retry]": {"analysis_attempts": 1, "first_wait_s": 1, "max_wait_s": 2},
+        "[spool]": {"min_free_mb": 0},
+    }
+    settings = folder / "config.toml"
+    settings.write_text(
+        "\n".join(
+            "\n".join([title, *(f"{key} = {json.dumps(value)}" for key, value in content.items())])
+            for title, content in sections.items()
+        ),
+        encoding="utf-8",
+    )
+    return settings
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HERE, 0))
+        return int(probe.getsockname()[1])
+
+
+def _node_at(port: int) -> PeerConfig:
+    return PeerConfig(ae_title=NODE, networks=(HERE,), host=HERE, port=port)
+
+
+def _answers(peer: PeerConfig) -> bool:
+    try:
+        Sender(DESTINATION, DeliveryConfig(connect_timeout_s=2)).echo(peer)
+    except DestinationUnavailable:
+        return False
+    return True
+
+
+def _send(folder: Path, peer: PeerConfig) -> str:
+    """Send the phantom; what went wrong, or nothing."""
+    images = folder / "images"
+    with zipfile.ZipFile(STUDY) as bundle:
+        bundle.extractall(images)
+    try:
+        for sent in Sender(DESTINATION, DeliveryConfig()).send(peer, contents_of(images).objects):
+            if not sent.acknowledged:
+                return f"The node did not take an image of the phantom: {sent.note}"
+    except DestinationUnavailable as error:
+        return str(error)
+    return ""
+
+
+def _told(objects: list[Dataset]) -> str:
+    """Whether a report is among the results; what is missing, or nothing."""
+    kinds = sorted(str(one.get("Modality")) for one in objects)
+    return "" if {"SEG", "SR"} <= set(kinds) else f"What came back was only {', '.join(kinds)}."

@@ -1,0 +1,1 @@
+"""What the node knows, as frozen values and pure decisions: no file, socket, database or clock."""

@@ -1,0 +1,329 @@
+"""What is wrong with the node now, in words, and what to do about it.
+
+Pure decisions on facts that `sij_node.operate.health_check` gathers. Page, command line, metrics
+and alerts all show these conditions, so they always agree.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from sij_node.config.settings import HealthConfig
+
+
+class Role(StrEnum):
+    """What a process of the node does."""
+
+    LISTENER = "listener"
+    WORKER = "worker"
+    WEB = "web"
+
+
+@dataclass(frozen=True)
+class Process:
+    """What a process of the node says of itself.
+
+    Parameters
+    ----------
+    name
+        Host and process id, as in `Job.leased_by`.
+    device
+        Where the networks run, with the name of the GPU; empty until they are loaded.
+    gpu_used_mb, gpu_total_mb
+        Memory of that GPU, whoever uses it; None without one.
+    job_id
+        The study in hand.
+    weights, weights_sha256
+        Names and versions of the networks, and the digests of their files, in the same order.
+    """
+
+    name: str
+    role: Role
+    host: str
+    pid: int
+    version: str
+    started_at: datetime
+    device: str = ""
+    gpu_used_mb: float | None = None
+    gpu_total_mb: float | None = None
+    job_id: int | None = None
+    weights: str = ""
+    weights_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A process, and for how long it has given no sign of life."""
+
+    process: Process
+    silent_s: float
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What waits to be analysed.
+
+    Parameters
+    ----------
+    oldest_job_id, oldest_s
+        The job that has been queued longest, and for how long; None and 0 when nothing waits.
+    """
+
+    waiting: int = 0
+    oldest_job_id: int | None = None
+    oldest_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """A destination to which deliveries fail.
+
+    Parameters
+    ----------
+    jobs
+        How many have tried in vain.
+    failing_s
+        How long ago the first of them did.
+    acknowledged_since
+        Whether it has taken anything else meanwhile: then it is not down, but refuses these.
+    reason
+        What the last attempt ended with.
+    """
+
+    destination: str
+    jobs: int
+    failing_s: float
+    acknowledged_since: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found at one look; None where the place itself did not answer.
+
+    Parameters
+    ----------
+    database_error, spool_error
+        Why the database or the spool does not answer; empty when it does.
+    min_free_mb
+        Below this the listener takes no association.
+    destinations
+        AE titles of the configured peers.
+    """
+
+    min_free_mb: float
+    destinations: Sequence[str] = ()
+    database_error: str = ""
+    spool_error: str = ""
+    free_mb: float | None = None
+    processes: Sequence[Sighting] = ()
+    queue: Queue = Queue()
+    stuck: Mapping[str, Stuck] = field(default_factory=dict)
+
+
+class Part(StrEnum):
+    """What a condition is about."""
+
+    DATABASE = "database"
+    SPOOL = "spool"
+    DISK = "disk"
+    LISTENER = "listener"
+    WORKERS = "workers"
+    QUEUE = "queue"
+    DESTINATION = "destination"
+
+
+class Verdict(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One line of the node's health.
+
+    Parameters
+    ----------
+    which
+        The destination or the process, where there are several.
+    words
+        What is so.
+    advice
+        What to do about it; empty when nothing has to be done.
+    """
+
+    part: Part
+    verdict: Verdict
+    words: str
+    advice: str = ""
+    which: str = ""
+
+
+def health(facts: Facts, limits: HealthConfig) -> tuple[Condition, ...]:
+    """Every part of the node with its verdict, what is in order included."""
+    if facts.database_error:
+        advice = "Nothing is accepted until it answers again; senders keep their studies."
+        broken = Condition(Part.DATABASE, Verdict.FAILED, facts.database_error, advice)
+        return broken, *_storage(facts, limits)
+    return (
+        Condition(Part.DATABASE, Verdict.OK, "The database answers."),
+        *_storage(facts, limits),
+        _listener(_of(Role.LISTENER, facts), limits),
+        *_workers(_of(Role.WORKER, facts), limits),
+        _queue(facts.queue, limits),
+        *(_destination(title, facts, limits) for title in _titles(facts)),
+    )
+
+
+def troubles(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
+    """What is not in order, the worst first."""
+    return tuple(
+        condition
+        for verdict in (Verdict.FAILED, Verdict.WARNING)
+        for condition in conditions
+        if condition.verdict is verdict
+    )
+
+
+def worst(conditions: Iterable[Condition]) -> Verdict:
+    """The worst verdict; ok where there is none."""
+    return max((one.verdict for one in conditions), key=list(Verdict).index, default=Verdict.OK)
+
+
+def in_words(seconds: float) -> str:
+    """A span of time as people say it: ``45 s``, ``12 min``, ``3 h``, ``2 days``.
+
+    Examples
+    --------
+    >>> in_words(7500)
+    '2 h'
+    """
+    for size_s, unit in ((172_800, "days"), (7200, "h"), (120, "min")):
+        if seconds >= size_s:
+            return f"{seconds // _UNIT_S[unit]:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+_UNIT_S = {"days": 86_400, "h": 3600, "min": 60}
+
+
+def _storage(facts: Facts, limits: HealthConfig) -> Iterable[Condition]:
+    if facts.spool_error or facts.free_mb is None:
+        advice = "Check that the data folder is mounted, writable and has room."
+        yield Condition(Part.SPOOL, Verdict.FAILED, facts.spool_error, advice)
+        return
+    yield Condition(Part.SPOOL, Verdict.OK, "The spool can be written.")
+    yield _disk(facts.free_mb, facts.min_free_mb, limits)
+
+
+def _disk(free_mb: float, min_free_mb: float, limits: HealthConfig) -> Condition:
+    words = f"{free_mb / 1000:.1f} GB are free on the disk of the spool."
+    advice = "Make room, give the spool a larger disk, or shorten [spool] keep_days."
+    if free_mb < min_free_mb:
+        words += " Associations are refused."
+        return Condition(Part.DISK, Verdict.FAILED, words, advice)
+    if free_mb < limits.free_mb:
+        words += f" Below {min_free_mb / 1000:g} GB associations will be refused."
+        return Condition(Part.DISK, Verdict.WARNING, words, advice)
+    return Condition(Part.DISK, Verdict.OK, words)
+
+
+def _of(role: Role, facts: Facts) -> list[Sighting]:
+    return [sighting for sighting in facts.processes if sighting.process.role is role]
+
+
+def _listener(seen: Sequence[Sighting], limits: HealthConfig) -> Condition:
+    lively = [one for one in seen if one.silent_s < limits.silent_s]
+    if lively:
+        return Condition(
+            Part.LISTENER, Verdict.OK, f"The listener runs on {lively[0].process.host}."
+        )
+    if not seen:
+        words = "No listener runs."
+        advice = "Start it: `systemctl start sij-node-listener`, or `sij-node run` without systemd."
+    else:
+        words, advice = _silence(seen[0])
+    return Condition(Part.LISTENER, Verdict.FAILED, words, advice)
+
+
+def _workers(seen: Sequence[Sighting], limits: HealthConfig) -> Iterable[Condition]:
+    lively = [one.process for one in seen if one.silent_s < limits.silent_s]
+    yield _lively_workers(lively)
+    for one in seen:
+        if one.silent_s >= limits.silent_s:
+            words, advice = _silence(one)
+            name = one.process.name
+            yield Condition(Part.WORKERS, Verdict.WARNING, words, advice, which=name)
+
+
+def _lively_workers(lively: Sequence[Process]) -> Condition:
+    if not lively:
+        return Condition(
+            Part.WORKERS,
+            Verdict.FAILED,
+            "No worker runs. Studies are received, but not analysed.",
+            "Start one: `systemctl start sij-node-worker@1`, or `sij-node work` without systemd. "
+            "If it ends at once, the last line of its log says why.",
+        )
+    if len({one.weights_sha256 for one in lively} - {""}) > 1:
+        return Condition(
+            Part.WORKERS,
+            Verdict.WARNING,
+            "Workers use different weights.",
+            "Give all the same weights folder and start those again that use the old ones.",
+        )
+    devices = ", ".join(f"{one.name} ({one.device or 'loading its networks'})" for one in lively)
+    count = "One worker runs" if len(lively) == 1 else f"{len(lively)} workers run"
+    return Condition(Part.WORKERS, Verdict.OK, f"{count}: {devices}.")
+
+
+def _silence(one: Sighting) -> tuple[str, str]:
+    """What to say of a process that gives no sign of life."""
+    process = one.process
+    words = (
+        f"The {process.role} {process.name} has given no sign of life for {in_words(one.silent_s)}."
+    )
+    return words, "Look whether it lives and how its log ends, and start it again."
+
+
+def _queue(queue: Queue, limits: HealthConfig) -> Condition:
+    if queue.oldest_job_id is None:
+        return Condition(Part.QUEUE, Verdict.OK, "Nothing waits.")
+    words = (
+        f"{queue.waiting} queued; job {queue.oldest_job_id} has waited longest, "
+        f"for {in_words(queue.oldest_s)}."
+    )
+    if queue.oldest_s < limits.queue_minutes * 60:
+        return Condition(Part.QUEUE, Verdict.OK, words)
+    advice = "Look at what the workers do, or start more of them: `sij-node work`."
+    return Condition(Part.QUEUE, Verdict.WARNING, words, advice)
+
+
+def _titles(facts: Facts) -> list[str]:
+    others = sorted(set(facts.stuck) - set(facts.destinations))
+    return [*facts.destinations, *others]
+
+
+def _destination(title: str, facts: Facts, limits: HealthConfig) -> Condition:
+    stuck = facts.stuck.get(title)
+    if stuck is None:
+        return Condition(
+            Part.DESTINATION, Verdict.OK, f"Nothing is held up for {title}.", which=title
+        )
+    several = "job" if stuck.jobs == 1 else "jobs"
+    if stuck.acknowledged_since:
+        words = f"{title} takes results, but not those of {stuck.jobs} {several}: {stuck.reason}"
+        advice = "`sij-node jobs show` tells what it answered to each object."
+        return Condition(Part.DESTINATION, Verdict.WARNING, words, advice, title)
+    words = (
+        f"{title} has taken nothing for {in_words(stuck.failing_s)}; "
+        f"{stuck.jobs} {several} held up. {stuck.reason}"
+    )
+    is_down = stuck.failing_s >= limits.destination_minutes * 60
+    verdict = Verdict.FAILED if is_down else Verdict.WARNING
+    advice = "Results are kept and sent when it answers. Check that it runs and knows this node."
+    return Condition(Part.DESTINATION, verdict, words, advice, title)

@@ -1,0 +1,238 @@
+"""Who may use the page and the API: people with roles, their sessions, tokens and changes.
+
+Everything here is a decision, none an effect. A secret that opens something, be it a session, a
+token or an invitation, is random, shown to its owner once and kept as a hash only.
+"""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sij_node.config.roles import Role
+from sij_node.errors import AccountUnusable, RoleTooLow, SignInNeeded
+
+MIN_PASSWORD, MAX_PASSWORD = 12, 256
+"""Characters of a password (NIST SP 800-63B asks for length, not for kinds of characters)."""
+INVITATION_LASTS = timedelta(hours=24)
+TOKEN_PREFIX = "sij_"  # noqa: S105 - lets a scanner for leaked secrets recognise one
+_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody with a name of their own; never removed, so that old changes keep their author.
+
+    Parameters
+    ----------
+    password_hash
+        By argon2id; empty until a password was set, and for those who come by OpenID Connect.
+    openid_subject
+        Issuer and subject at the provider; empty for those who have a password here.
+    """
+
+    name: str
+    role: Role
+    password_hash: str = field(repr=False)
+    openid_subject: str
+    disabled: bool
+    created_at: datetime
+
+    @property
+    def standing(self) -> str:
+        """Whether they can come in, and how."""
+        if self.disabled:
+            return "disabled"
+        if self.openid_subject:
+            return "by OpenID Connect"
+        return "by password" if self.password_hash else "invited"
+
+
+@dataclass(frozen=True)
+class Session:
+    """A browser in which somebody has signed in."""
+
+    secret_hash: str = field(repr=False)
+    user_name: str
+    address: str
+    created_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True)
+class Token:
+    """A program's access in somebody's name, with that person's role or a lesser one."""
+
+    token_id: int
+    user_name: str
+    label: str
+    role: Role
+    created_at: datetime
+    expires_at: datetime
+    used_at: datetime | None
+    revoked_at: datetime | None
+
+    def is_valid(self, now: datetime) -> bool:
+        """Whether it still opens anything."""
+        return self.revoked_at is None and now < self.expires_at
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who is asking now, and as what.
+
+    Parameters
+    ----------
+    token_id
+        The token they came with; None for a session.
+    address
+        Where they are, as far as it is known.
+    """
+
+    name: str
+    role: Role
+    token_id: int | None = None
+    address: str = ""
+
+
+def needed(person: Person | None, role: Role) -> Person:
+    """Whoever asks, if they may do what `role` may.
+
+    Raises
+    ------
+    SignInNeeded, RoleTooLow
+    """
+    if person is None:
+        raise SignInNeeded("Nobody is signed in, or the session has ended. Sign in and try again.")
+    if not person.role.includes(role):
+        raise RoleTooLow(
+            f"This needs the role {role.value}; {person.name} is {person.role.value} here. "
+            "Ask an administrator."
+        )
+    return person
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that somebody changed, looked up or took out; never a patient in it.
+
+    Parameters
+    ----------
+    action
+        A verb: retry, cancel, reveal patient, add user.
+    subject
+        What was touched: ``job 41``, ``user meier``, ``peer ORTHANC``.
+    """
+
+    at: datetime
+    who: str
+    action: str
+    subject: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class SessionLimits:
+    """When a session ends: unused for a while, and after a day's work in any case."""
+
+    idle: timedelta
+    longest: timedelta
+
+    def is_over(self, session: Session, now: datetime) -> bool:
+        """Whether a session has ended. A clock that was set back ends it too."""
+        unused, age = now - session.seen_at, now - session.created_at
+        slack = timedelta(minutes=5)
+        return unused > self.idle or age > self.longest or age < -slack
+
+    def is_due(self, session: Session, now: datetime) -> bool:
+        """Whether to note that it is used: now and then, not at every request."""
+        return abs(now - session.seen_at) > self.idle / 20
+
+
+def new_secret() -> str:
+    """256 random bits that open something."""
+    return secrets.token_urlsafe(32)
+
+
+def hash_of(secret: str) -> str:
+    """How a random secret is kept; it needs no slow hash, because it cannot be guessed."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def checked_name(name: str) -> str:
+    """A user's name in lower case.
+
+    Raises
+    ------
+    AccountUnusable
+    """
+    lower = name.strip().lower()
+    if not _NAME.fullmatch(lower):
+        raise AccountUnusable(
+            "A user's name has 1 to 64 characters of a-z, 0-9 and . _ @ + -, and begins with a "
+            "letter or digit. Choose another."
+        )
+    return lower
+
+
+def check_password(password: str, name: str) -> None:
+    """Accept a new password or say what is wrong with it.
+
+    Raises
+    ------
+    AccountUnusable
+    """
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        raise AccountUnusable(
+            f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters; this one has "
+            f"{len(password)}. A few words in a row are easy to remember."
+        )
+    if len(set(password)) < 5 or name in password.lower():
+        raise AccountUnusable(
+            "This password is easy to guess: it repeats a few characters or holds the user's "
+            "name. Choose another."
+        )
+
+
+@dataclass(frozen=True)
+class _Failures:
+    count: int
+    last_s: float
+
+
+class Throttle:
+    """How long to wait before the next attempt, after attempts that failed.
+
+    A few failures are free; then the wait doubles with each, up to a limit, so nobody is locked
+    out for good. What is known is kept in memory and bounded; time is monotonic.
+    """
+
+    def __init__(
+        self, free: int = 5, first_wait_s: float = 1, max_wait_s: float = 60, kept: int = 10_000
+    ) -> None:
+        self._free, self._first_wait_s, self._max_wait_s = free, first_wait_s, max_wait_s
+        self._kept = kept
+        self._failures: dict[Hashable, _Failures] = {}
+
+    def wait_s(self, key: Hashable, now_s: float) -> float:
+        """Seconds until `key` may try again; 0 when it may now."""
+        failures = self._failures.get(key)
+        if failures is None or failures.count < self._free:
+            return 0.0
+        doublings = min(failures.count - self._free, 30)
+        pause_s = min(self._first_wait_s * 2.0**doublings, self._max_wait_s)
+        return max(0.0, failures.last_s + pause_s - now_s)
+
+    def failed(self, key: Hashable, now_s: float) -> None:
+        """Note a failure; the one longest without any is forgotten when there are too many."""
+        before = self._failures.pop(key, _Failures(0, now_s))
+        if len(self._failures) >= self._kept:
+            del self._failures[next(iter(self._failures))]
+        count = 0 if now_s - before.last_s > 3600 else before.count
+        self._failures[key] = _Failures(count + 1, now_s)
+
+    def succeeded(self, key: Hashable) -> None:
+        """Forget the failures of `key`."""
+        self._failures.pop(key, None)

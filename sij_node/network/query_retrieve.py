@@ -1,0 +1,293 @@
+"""Asking an archive for earlier reports of a patient, and fetching them.
+
+The archive is asked with C-FIND; what it names is fetched with C-GET, or sent to the node's own
+listener with C-MOVE. All of it together has one limit of time, because a study waits for it.
+
+Source: DICOM PS3.4 C.4.1, C.4.2, C.4.3, C.6.2 (Study Root); PS3.7 C (statuses).
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from pydicom.dataset import Dataset
+from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage, ImplicitVRLittleEndian
+from pynetdicom import evt
+from pynetdicom.association import Association
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
+)
+
+from sij_node.config.settings import PeerConfig
+from sij_node.dicom.dataset_scan import scan
+from sij_node.dicom.headers import patient_of, text
+from sij_node.domain.prior_comparison import Moment
+from sij_node.domain.study import InstanceReference, Patient
+from sij_node.errors import (
+    ArchiveRefused,
+    ArchiveSilent,
+    ArchiveSlow,
+    DatasetUnreadable,
+    DestinationRefused,
+    DestinationUnavailable,
+)
+from sij_node.network.observers import UNSEEN, Luggage, SearchWitness
+from sij_node.network.scu import Caller, Handler, named
+
+REPORT_CLASSES = (Comprehensive3DSRStorage, ComprehensiveSRStorage)
+MAX_REPORTS_OF_STUDY = 12
+"""More than that are not looked at; each of ours is in a series of its own."""
+MAX_FETCHED_BYTES = 16_000_000
+"""On one association; a report of ours has a five-hundredth of this."""
+OWN_UIDS = "2.25."
+"""How UIDs of the node's results begin."""
+_OWN_MANUFACTURER = "sij_node"
+_PENDING = (0xFF00, 0xFF01)
+_SUCCESS = 0x0000
+_Answers = Iterator[tuple[Dataset, Dataset | None]]
+
+
+class Deadline:
+    """A limit of time for several steps together.
+
+    Parameters
+    ----------
+    clock
+        Monotonic seconds.
+    """
+
+    def __init__(self, limit_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._end_s = clock() + limit_s
+
+    def left_s(self) -> float:
+        """What is left.
+
+        Raises
+        ------
+        ArchiveSlow
+            If that is nothing.
+        """
+        left_s = self._end_s - self._clock()
+        if left_s <= 0:
+            raise ArchiveSlow("Looking for earlier results took longer than [priors] limit_s.")
+        return left_s
+
+
+@dataclass(frozen=True)
+class ArchiveSearch:
+    """One search for the earlier reports of a patient.
+
+    Parameters
+    ----------
+    most
+        Of earlier studies, the newest first, so many are looked at.
+    witness
+        Told of each question, and of what was fetched.
+    """
+
+    caller: Caller
+    peer: PeerConfig
+    deadline: Deadline
+    most: int
+    witness: SearchWitness = UNSEEN
+
+    def reports(self, patient: Patient, studied: Moment) -> list[InstanceReference]:
+        """Reports in the archive that may be the node's own, of studies made before a moment.
+
+        Raises
+        ------
+        PriorsUnavailable
+            If the archive did not answer all questions.
+        """
+        with self._associated(StudyRootQueryRetrieveInformationModelFind) as association:
+            studies = self._studies(association, patient, studied)
+            return [
+                report
+                for study_uid in studies[: self.most]
+                for report in self._reports_of(association, study_uid)
+            ]
+
+    def get(self, reports: Sequence[InstanceReference]) -> list[bytes]:
+        """Fetch reports with C-GET, as DICOM files.
+
+        Raises
+        ------
+        PriorsUnavailable
+            If one does not come.
+        """
+        model = StudyRootQueryRetrieveInformationModelGet
+        files: list[bytes] = []
+        luggage = Luggage()
+
+        def take(event: evt.Event) -> int:
+            files.append(event.encoded_dataset())
+            _note(luggage, event.encoded_dataset(include_meta=False))
+            return _SUCCESS
+
+        handlers = [(evt.EVT_C_STORE, take), (evt.EVT_DATA_RECV, _Measure().count)]
+        try:
+            with self._associated(model, REPORT_CLASSES, handlers) as association:
+                for report in reports:
+                    ask = partial(association.send_c_get, _wanted(report), model)
+                    self._answers(association, ask)
+        finally:
+            self.witness.fetched(self.peer, luggage.studies)
+        if len(files) < len(reports):
+            raise ArchiveRefused(
+                f"{named(self.peer)} sent {len(files)} of {len(reports)} earlier reports."
+            )
+        return files
+
+    def move(self, reports: Sequence[InstanceReference]) -> None:
+        """Have reports sent to the node's listener with C-MOVE; they are there on return.
+
+        Raises
+        ------
+        PriorsUnavailable
+            If the archive does not send one.
+        """
+        model = StudyRootQueryRetrieveInformationModelMove
+        with self._associated(model) as association:
+            for report in reports:
+                self._answers(
+                    association,
+                    partial(association.send_c_move, _wanted(report), self.caller.ae_title, model),
+                )
+
+    # ---- questions -----------------------------------------------------------------------
+
+    def _studies(self, association: Association, patient: Patient, studied: Moment) -> list[str]:
+        """Study UIDs, the newest first. A wildcard in an identifier finds others: they are left."""
+        question = _question("STUDY", PatientID=patient.identifier, StudyDate=f"-{studied.date}")
+        for keyword in ("IssuerOfPatientID", "StudyInstanceUID", "StudyTime"):
+            setattr(question, keyword, "")
+        if not patient.identifier.isascii():
+            question.SpecificCharacterSet = "ISO_IR 192"
+        found = {}
+        for answer in self._found(association, question):
+            theirs = patient_of(answer)
+            made = Moment.stated(text(answer, "StudyDate"), text(answer, "StudyTime"))
+            is_theirs = theirs.identifier == patient.identifier
+            if is_theirs and theirs.issuer in ("", patient.issuer) and made.is_before(studied):
+                found[text(answer, "StudyInstanceUID")] = made
+        return sorted(found, key=lambda uid: (found[uid], uid), reverse=True)
+
+    def _reports_of(self, association: Association, study_uid: str) -> list[InstanceReference]:
+        question = _question("SERIES", StudyInstanceUID=study_uid, Modality="SR")
+        question.SeriesInstanceUID = question.Manufacturer = ""
+        series = [
+            text(answer, "SeriesInstanceUID")
+            for answer in self._found(association, question)
+            if text(answer, "Manufacturer") in ("", _OWN_MANUFACTURER)
+        ]
+        reports = []
+        for uid in [each for each in series if each.startswith(OWN_UIDS)][:MAX_REPORTS_OF_STUDY]:
+            question = _question("IMAGE", StudyInstanceUID=study_uid, SeriesInstanceUID=uid)
+            question.SOPInstanceUID = question.SOPClassUID = ""
+            for answer in self._found(association, question):
+                instance = text(answer, "SOPInstanceUID")
+                sop_class = text(answer, "SOPClassUID") or REPORT_CLASSES[0]
+                if instance.startswith(OWN_UIDS) and sop_class in REPORT_CLASSES:
+                    reports.append((study_uid, uid, sop_class, instance))
+        return reports[:MAX_REPORTS_OF_STUDY]
+
+    def _found(self, association: Association, question: Dataset) -> list[Dataset]:
+        model = StudyRootQueryRetrieveInformationModelFind
+        self.witness.asked(self.peer, str(model), question)
+        return self._answers(association, partial(association.send_c_find, question, model))
+
+    # ---- answers -------------------------------------------------------------------------
+
+    def _answers(self, association: Association, ask: Callable[[], _Answers]) -> list[Dataset]:
+        """Every answer to one question, until the last says that it was the last."""
+        found: list[Dataset] = []
+        association.dimse_timeout = self.deadline.left_s()
+        try:
+            for status, identifier in ask():
+                code = status.get("Status")
+                if code not in _PENDING:
+                    return self._ended(code, found)
+                if identifier is not None:
+                    found.append(identifier)
+                association.dimse_timeout = self.deadline.left_s()
+        except RuntimeError as error:  # pynetdicom's word for an association that is gone
+            raise self._silence() from error
+        raise self._silence()
+
+    def _ended(self, code: int | None, found: list[Dataset]) -> list[Dataset]:
+        if code is None:
+            raise self._silence()
+        if code != _SUCCESS:
+            raise ArchiveRefused(
+                f"{named(self.peer)} answered a query or retrieval with status 0x{code:04X}."
+            )
+        return found
+
+    def _silence(self) -> ArchiveSilent:
+        self.deadline.left_s()
+        return ArchiveSilent(f"{named(self.peer)} broke off or did not answer in time.")
+
+    @contextmanager
+    def _associated(
+        self, model: str, taking: Sequence[str] = (), handlers: Sequence[Handler] = ()
+    ) -> Iterator[Association]:
+        left_s, contexts = self.deadline.left_s(), [(model, ImplicitVRLittleEndian)]
+        try:
+            with self.caller.associated(
+                self.peer, contexts, taking, handlers, left_s
+            ) as association:
+                yield association
+        except DestinationRefused as error:
+            raise ArchiveRefused(str(error)) from error
+        except DestinationUnavailable as error:
+            self.deadline.left_s()
+            raise ArchiveSilent(str(error)) from error
+        except ValueError as error:  # pynetdicom's word for a context that was not accepted
+            raise ArchiveRefused(
+                f"{named(self.peer)} does not offer Study Root query or retrieval."
+            ) from error
+
+
+def _note(luggage: Luggage, dataset: bytes) -> None:
+    """Whatever an archive sends is noted as what it says of itself, asked for or not."""
+    try:
+        luggage.add(scan(dataset, explicit_vr=True))
+    except DatasetUnreadable:
+        return  # it names no patient; that it cannot be read is told as a problem
+
+
+class _Measure:
+    """Ends an association on which more comes than reports can be."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def count(self, event: evt.Event) -> None:
+        """Called with every piece that is received."""
+        self._bytes += len(event.data)
+        connection = event.assoc.dul.socket
+        if self._bytes > MAX_FETCHED_BYTES and connection is not None:
+            connection.close()
+
+
+def _question(level: str, **keys: str) -> Dataset:
+    question = Dataset()
+    question.QueryRetrieveLevel = level
+    for keyword, value in keys.items():
+        setattr(question, keyword, value)
+    return question
+
+
+def _wanted(report: InstanceReference) -> Dataset:
+    study_uid, series_uid, _, instance_uid = report
+    return _question(
+        "IMAGE",
+        StudyInstanceUID=study_uid,
+        SeriesInstanceUID=series_uid,
+        SOPInstanceUID=instance_uid,
+    )

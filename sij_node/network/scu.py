@@ -1,0 +1,113 @@
+"""Associations that the node opens to its peers, encrypted where the peer says so.
+
+Source: DICOM PS3.7 D.3 (presentation contexts and roles), PS3.15 B.12 (TLS).
+"""
+
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom import AE, _config, build_context, build_role
+from pynetdicom.association import Association
+
+from sij_node.config.settings import DeliveryConfig, PeerConfig, TlsConfig
+from sij_node.errors import DestinationRefused, DestinationUnavailable
+
+_config.LOG_REQUEST_IDENTIFIERS = False
+_config.LOG_RESPONSE_IDENTIFIERS = False
+
+MAX_CONTEXTS = 128
+"""In one association: PS3.8 9.3.2.2 numbers them with odd bytes."""
+Handler = tuple[Any, Callable[..., Any]]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Opens associations to peers in the node's name."""
+
+    ae_title: str
+    limits: DeliveryConfig
+    tls: TlsConfig | None = None
+
+    @contextmanager
+    def associated(
+        self,
+        peer: PeerConfig,
+        contexts: Sequence[tuple[str, str]],
+        taking: Sequence[str] = (),
+        handlers: Sequence[Handler] = (),
+        limit_s: float = float("inf"),
+    ) -> Iterator[Association]:
+        """Keep an association with a peer while the block runs.
+
+        Parameters
+        ----------
+        contexts
+            SOP class and transfer syntax of what is asked or sent.
+        taking
+            SOP classes that the peer may store here on the same association.
+        handlers
+            pynetdicom's events and what answers them.
+        limit_s
+            Nothing waits longer than this, whatever the configuration says.
+
+        Raises
+        ------
+        DestinationUnavailable
+            If no association could be made.
+        """
+        entity = AE(ae_title=self.ae_title)
+        answer_s = min(self.limits.response_timeout_s, limit_s)
+        entity.acse_timeout = entity.network_timeout = entity.dimse_timeout = answer_s
+        entity.connection_timeout = min(self.limits.connect_timeout_s, limit_s)
+        entity.requested_contexts = [
+            *(build_context(*context) for context in contexts[: MAX_CONTEXTS - len(taking)]),
+            *(build_context(sop_class, ExplicitVRLittleEndian) for sop_class in taking),
+        ]
+        try:
+            association = entity.associate(
+                peer.host,
+                peer.port,
+                ae_title=peer.ae_title,
+                ext_neg=[build_role(sop_class, scp_role=True) for sop_class in taking] or None,
+                evt_handlers=list(handlers),
+                tls_args=self._tls_arguments(peer),
+            )
+        except OSError as error:  # a name that is not known, a certificate that cannot be read
+            raise DestinationUnavailable(f"{named(peer)} cannot be reached: {error}") from error
+        if not association.is_established:
+            raise _not_established(association, peer)
+        try:
+            yield association
+        finally:
+            if association.is_established:
+                association.release()
+
+    def _tls_arguments(self, peer: PeerConfig) -> tuple[ssl.SSLContext, str] | None:
+        if not peer.tls or self.tls is None:
+            return None
+        context = ssl.create_default_context(cafile=self.tls.client_ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.tls.certificate, self.tls.private_key)
+        return context, peer.host
+
+
+def named(peer: PeerConfig) -> str:
+    """A peer in a message."""
+    return f"{peer.ae_title} at {peer.host}:{peer.port}"
+
+
+def _not_established(association: Association, peer: PeerConfig) -> DestinationUnavailable:
+    if association.is_rejected:
+        return DestinationRefused(
+            f"{named(peer)} rejected the association: "
+            "check that it knows this node's AE title and address."
+        )
+    if association.rejected_contexts:
+        return DestinationRefused(f"{named(peer)} offers nothing of what this node asks for.")
+    return DestinationUnavailable(
+        f"{named(peer)} cannot be reached: check that it runs and that host and port are right."
+    )

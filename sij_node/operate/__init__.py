@@ -1,0 +1,1 @@
+"""What administrators see and do: actions, sign-in, health, alerts and metrics."""

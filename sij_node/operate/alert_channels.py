@@ -1,0 +1,232 @@
+"""The ways in which the node tells people: e-mail and a webhook.
+
+Source: RFC 5321 and 3207 (SMTP and STARTTLS), RFC 3834 (automatic messages), RFC 2104 (HMAC).
+"""
+
+import hmac
+import json
+import smtplib
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import httpx
+
+from sij_node.config.settings import Config, EmailConfig, WebhookConfig
+from sij_node.domain.alerts import Line, subject_of, text_of
+from sij_node.errors import ConfigurationInvalid, NoticeNotSent
+
+TIMEOUT_S = 15.0
+SIGNATURE, TIMESTAMP = "X-SIJ-Signature", "X-SIJ-Timestamp"
+
+
+class Channel(Protocol):
+    """One way of telling."""
+
+    @property
+    def name(self) -> str:
+        """Under which it remembers what it has told."""
+
+    def send(self, lines: Sequence[Line]) -> None:
+        """Tell; raises `NoticeNotSent`."""
+
+    def reach(self) -> str:
+        """Look whether it answers, and tell nothing; where that is, or raises `NoticeNotSent`."""
+
+
+def channels_of(config: Config) -> tuple[Channel, ...]:
+    """Every way of telling that [alarms] sets up.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If a password, a secret or a certificate cannot be read.
+    """
+    node, page = config.node.ae_title, config.web.url
+    found: list[Channel] = []
+    if config.alarms.email is not None:
+        mail = config.alarms.email
+        password = _secret(mail.password_file, "alarms.email") if mail.password_file else ""
+        context = _context(mail.ca, "alarms.email")
+        found.append(Email(node, page, mail, password, context))
+    if config.alarms.webhook is not None:
+        hook = config.alarms.webhook
+        secret = _secret(hook.secret_file, "alarms.webhook").encode()
+        found.append(Webhook(node, page, hook, secret, _context(hook.ca, "alarms.webhook")))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Email:
+    """Mail over SMTP, by STARTTLS or TLS."""
+
+    node: str
+    page: str
+    config: EmailConfig
+    password: str
+    context: ssl.SSLContext
+    name: str = "email"
+
+    def send(self, lines: Sequence[Line]) -> None:
+        """Send one mail to everybody.
+
+        Raises
+        ------
+        NoticeNotSent
+        """
+        with self._signed_in() as server:
+            server.send_message(self.message(lines))
+
+    def reach(self) -> str:
+        """Sign in at the server, and send nothing.
+
+        Raises
+        ------
+        NoticeNotSent
+        """
+        with self._signed_in() as server:
+            server.ehlo_or_helo_if_needed()
+        return f"{self.config.host}:{self.config.port}"
+
+    @contextmanager
+    def _signed_in(self) -> Iterator[smtplib.SMTP]:
+        mail = self.config
+        try:
+            with self._connected() as server:
+                if mail.security == "starttls":
+                    server.starttls(context=self.context)
+                if mail.user:
+                    server.login(mail.user, self.password)
+                yield server
+        except (OSError, smtplib.SMTPException) as error:
+            raise NoticeNotSent(
+                f"No mail could be sent by {mail.host}:{mail.port}: {_first_line(error)}. "
+                "Check [alarms.email]; it is tried again."
+            ) from error
+
+    def message(self, lines: Sequence[Line]) -> EmailMessage:
+        """The mail itself."""
+        mail = EmailMessage()
+        mail["Subject"] = subject_of(self.node, lines)
+        mail["From"] = self.config.sender
+        mail["To"] = ", ".join(self.config.to)
+        mail["Date"] = format_datetime(datetime.now(UTC))
+        mail["Message-ID"] = make_msgid(domain=self.config.sender.rpartition("@")[2])
+        mail["Auto-Submitted"] = "auto-generated"
+        mail.set_content(text_of(self.node, lines, self.page))
+        return mail
+
+    def _connected(self) -> smtplib.SMTP:
+        to = self.config.host, self.config.port
+        if self.config.security == "tls":
+            return smtplib.SMTP_SSL(*to, timeout=TIMEOUT_S, context=self.context)
+        return smtplib.SMTP(*to, timeout=TIMEOUT_S)
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """A signed POST of JSON.
+
+    The signature is HMAC-SHA256, in hexadecimal, of the timestamp, a full stop and the body, by
+    the secret that both sides know.
+    """
+
+    node: str
+    page: str
+    config: WebhookConfig
+    secret: bytes
+    context: ssl.SSLContext
+    name: str = "webhook"
+
+    def send(self, lines: Sequence[Line]) -> None:
+        """Post once.
+
+        Raises
+        ------
+        NoticeNotSent
+        """
+        body = self.body(lines)
+        timestamp = str(int(datetime.now(UTC).timestamp()))
+        headers = {
+            "Content-Type": "application/json",
+            TIMESTAMP: timestamp,
+            SIGNATURE: f"sha256={signature(self.secret, timestamp, body)}",
+        }
+        try:
+            with httpx.Client(timeout=TIMEOUT_S, verify=self.context, trust_env=False) as client:
+                client.post(self.config.url, content=body, headers=headers).raise_for_status()
+        except (httpx.HTTPError, OSError) as error:
+            raise NoticeNotSent(
+                f"The webhook of [alarms] did not take a notice: {_first_line(error)}. "
+                "Check [alarms.webhook]; it is tried again."
+            ) from error
+
+    def reach(self) -> str:
+        """Connect to the program's machine, with TLS where the address says so, and post nothing.
+
+        Raises
+        ------
+        NoticeNotSent
+        """
+        address = urlsplit(self.config.url)
+        is_secure, host = address.scheme == "https", address.hostname or ""
+        port = address.port or (443 if is_secure else 80)
+        try:
+            with socket.create_connection((host, port), TIMEOUT_S) as connection:
+                if is_secure:
+                    self.context.wrap_socket(connection, server_hostname=host).close()
+        except OSError as error:
+            raise NoticeNotSent(
+                f"The webhook of [alarms] at {host}:{port} cannot be reached: "
+                f"{_first_line(error)}. Check [alarms.webhook]."
+            ) from error
+        return f"{host}:{port}"
+
+    def body(self, lines: Sequence[Line]) -> bytes:
+        """The notice as JSON."""
+        told = {
+            "node": self.node,
+            "page": self.page,
+            "text": subject_of(self.node, lines),
+            "lines": [vars(line) for line in lines],
+        }
+        return json.dumps(told).encode()
+
+
+def signature(secret: bytes, timestamp: str, body: bytes) -> str:
+    """What a receiver computes to know that a notice is the node's own."""
+    return hmac.digest(secret, f"{timestamp}.".encode() + body, "sha256").hex()
+
+
+def _secret(file: Path, section: str) -> str:
+    try:
+        secret = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationInvalid(f"[{section}] {file} cannot be read: {error}.") from error
+    if not secret:
+        raise ConfigurationInvalid(f"[{section}] {file} is empty; write the secret into it.")
+    return secret
+
+
+def _context(ca: Path | None, section: str) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationInvalid(f"[{section}] ca {ca} cannot be used: {error}.") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _first_line(error: Exception) -> str:
+    """What went wrong, without the address of the webhook: it may hold a secret."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"it answered {error.response.status_code}"
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,365 @@
+"""Who comes in, and as what: the one way to passwords, sessions, invitations and tokens."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from sij_node.audit import messages as audit
+from sij_node.config.roles import Role
+from sij_node.domain.users import (
+    INVITATION_LASTS,
+    TOKEN_PREFIX,
+    Change,
+    Person,
+    Session,
+    SessionLimits,
+    Throttle,
+    Token,
+    User,
+    check_password,
+    checked_name,
+    hash_of,
+    new_secret,
+)
+from sij_node.errors import (
+    AccountUnusable,
+    RoleTooLow,
+    SignInFailed,
+    SignInThrottled,
+    UnknownUser,
+)
+from sij_node.store.user_table import AccountTable
+
+FIRST_USER = "admin"
+_PROVIDER = "identity provider"
+"""Recorded as who added somebody or gave them another role."""
+AT_ONCE = 2
+"""Passwords checked at one time: each takes 64 MB and a good part of a processor."""
+LONGEST_TOKEN = timedelta(days=366)
+
+
+@dataclass(frozen=True)
+class Access:
+    """Everything that lets people in or keeps them out.
+
+    Parameters
+    ----------
+    monotonic
+        Seconds; measures the waits after failed attempts.
+    record
+        Takes messages of the audit trail.
+    """
+
+    table: AccountTable
+    limits: SessionLimits
+    clock: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    record: Callable[[audit.Message], None]
+    hasher: PasswordHasher = field(default_factory=PasswordHasher)
+    throttle: Throttle = field(default_factory=Throttle)
+    by_address: Throttle = field(default_factory=lambda: Throttle(free=30))
+    by_name: Throttle = field(default_factory=lambda: Throttle(free=30))
+    _turn: threading.BoundedSemaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(AT_ONCE)
+    )
+
+    # ---- people --------------------------------------------------------------------------
+
+    def first_invitation(self) -> str | None:
+        """A new invitation for the first administrator; None once there is one."""
+        if self.table.has_administrator():
+            return None
+        try:
+            self.table.user(FIRST_USER)
+        except UnknownUser:
+            return self.add(FIRST_USER, Role.ADMINISTRATOR, "first start")
+        return self._invite(FIRST_USER)
+
+    def users(self) -> tuple[User, ...]:
+        """Everybody, by name."""
+        return self.table.users()
+
+    def add(self, name: str, role: Role, who: str) -> str:
+        """Add somebody; returns the secret of the invitation to set a password.
+
+        Raises
+        ------
+        AccountUnusable
+            If the name is taken or cannot be one.
+        """
+        user = User(checked_name(name), role, "", "", disabled=False, created_at=self.clock())
+        self.table.add_user(user, self._change(who, "add user", f"user {user.name}", role.value))
+        return self._invite(user.name)
+
+    def invite_again(self, name: str, who: str) -> str:
+        """A new invitation; the former password holds until another is set.
+
+        Raises
+        ------
+        UnknownUser, AccountUnusable
+        """
+        user = self.table.user(checked_name(name))
+        if user.openid_subject:
+            raise AccountUnusable(
+                f"User {user.name} signs in by OpenID Connect and has no password here. "
+                "Change it at the provider."
+            )
+        return self._invite(user.name, self._change(who, "invite user", f"user {user.name}"))
+
+    def set_role(self, name: str, role: Role, who: str) -> None:
+        """Give somebody another role; raises `UnknownUser`."""
+        known = _another(checked_name(name), who)
+        self.table.set_role(known, role, self._change(who, "set role", f"user {known}", role.value))
+
+    def disable(self, name: str, who: str) -> None:
+        """Shut somebody out at once: sessions and tokens end; raises `UnknownUser`."""
+        known = _another(checked_name(name), who)
+        self.table.set_disabled(known, True, self._change(who, "disable user", f"user {known}"))
+
+    def enable(self, name: str, who: str) -> None:
+        """Let somebody in again; raises `UnknownUser`."""
+        known = checked_name(name)
+        self.table.set_disabled(known, False, self._change(who, "enable user", f"user {known}"))
+
+    # ---- passwords -----------------------------------------------------------------------
+
+    def invited(self, secret: str) -> User:
+        """Whose invitation this is.
+
+        Raises
+        ------
+        AccountUnusable
+            If it is spent or too old.
+        """
+        user = self.table.invited(hash_of(secret), self.clock())
+        if user is None:
+            raise _spent()
+        return user
+
+    def accept_invitation(self, secret: str, password: str, address: str) -> str:
+        """Set a password by an invitation, which is spent by that; returns a session's secret.
+
+        Raises
+        ------
+        AccountUnusable
+            If the invitation or the password cannot be used.
+        """
+        user = self.invited(secret)
+        check_password(password, user.name)
+        with self._turn:
+            password_hash = self.hasher.hash(password)
+        change = self._change(user.name, "set password", f"user {user.name}")
+        if not self.table.accept_invitation(hash_of(secret), password_hash, user.name, change):
+            raise _spent()
+        return self.open_session(user, address)
+
+    def sign_in(self, name: str, password: str, address: str, device: str = "") -> str:
+        """Open a session by name and password; returns its secret.
+
+        Parameters
+        ----------
+        device
+            Names a browser from which this user has signed in before, if it is one. It is not
+            held up by what others try under the same name from elsewhere.
+
+        Raises
+        ------
+        SignInFailed
+            The same words whatever was wrong.
+        SignInThrottled
+            If too many attempts failed before.
+        """
+        given = name.strip().lower()[:64]
+        origin = (given, device or address)
+        self._check_waits(given, address, device)
+        user = self._user_or_none(given)
+        if not self._is_right(user, password[:1024]) or user is None:
+            now_s = self.monotonic()
+            self.throttle.failed(origin, now_s)
+            self.by_address.failed(address, now_s)
+            self.by_name.failed(given, now_s)
+            self.record(audit.user_authentication(given, address, failure="wrong password"))
+            raise SignInFailed("Name or password is wrong. Try again, or ask for a new invitation.")
+        self.throttle.succeeded(origin)
+        return self.open_session(user, address)
+
+    def sign_in_by_provider(self, subject: str, name: str, role: Role, address: str) -> str:
+        """Open a session for somebody whom an identity provider has vouched for.
+
+        Who comes for the first time is added; role and standing at the provider hold here.
+
+        Parameters
+        ----------
+        subject
+            Issuer and subject, which never change.
+
+        Raises
+        ------
+        SignInFailed
+            If they were shut out here, or their name is somebody else's.
+        """
+        user = self.table.user_of_subject(subject) or self._add_by_subject(subject, name, role)
+        if user.disabled:
+            raise SignInFailed(f"User {user.name} is disabled here. Ask an administrator.")
+        if user.role is not role:
+            self.set_role(user.name, role, _PROVIDER)
+        return self.open_session(user, address)
+
+    # ---- sessions ------------------------------------------------------------------------
+
+    def open_session(self, user: User, address: str) -> str:
+        """Open a session for somebody who has shown who they are; returns its secret."""
+        secret, now = new_secret(), self.clock()
+        session = Session(hash_of(secret), user.name, address, now, now)
+        self.table.open_session(session, now - self.limits.longest)
+        self.record(audit.user_authentication(user.name, address))
+        return secret
+
+    def person_of_session(self, secret: str, noticed: bool = True) -> Person | None:
+        """Who this session's browser belongs to, or None if it has ended.
+
+        Parameters
+        ----------
+        noticed
+            Whether this counts as use; what a page asks for by itself does not.
+        """
+        found = self.table.session(hash_of(secret))
+        if found is None:
+            return None
+        session, user = found
+        now = self.clock()
+        if self.limits.is_over(session, now):
+            self.table.close_session(session.secret_hash)
+            return None
+        if noticed and self.limits.is_due(session, now):
+            self.table.note_use(session, now)
+        return Person(user.name, user.role)
+
+    def sign_out(self, secret: str, address: str) -> None:
+        """End a session, if it has not ended already."""
+        found = self.table.session(hash_of(secret))
+        if found is not None:
+            self.table.close_session(hash_of(secret))
+            self.record(audit.user_authentication(found[1].name, address, login=False))
+
+    # ---- tokens --------------------------------------------------------------------------
+
+    def add_token(
+        self, person: Person, label: str, role: Role, lasts: timedelta
+    ) -> tuple[Token, str]:
+        """A token for a program of somebody's, and its secret, which is shown this once.
+
+        Raises
+        ------
+        RoleTooLow
+            If the token should do more than the person may.
+        """
+        if not person.role.includes(role):
+            raise RoleTooLow(
+                f"You are {person.role.value}; a token cannot be {role.value}. Choose a role "
+                "that is not above your own."
+            )
+        now, secret = self.clock(), TOKEN_PREFIX + new_secret()
+        expires_at = now + min(lasts, LONGEST_TOKEN)
+        wanted = Token(0, person.name, label, role, now, expires_at, None, None)
+        change = self._change(person.name, "add token", f"user {person.name}", role.value)
+        return self.table.add_token(wanted, hash_of(secret), change), secret
+
+    def tokens(self, person: Person) -> tuple[Token, ...]:
+        """Somebody's tokens, the newest first."""
+        return self.table.tokens(person.name)
+
+    def revoke_token(self, person: Person, token_id: int) -> bool:
+        """End one of somebody's tokens; False if they have no such token that still opens."""
+        change = self._change(person.name, "revoke token", f"token {token_id}")
+        return self.table.revoke_token(person.name, token_id, self.clock(), change)
+
+    def person_of_token(self, secret: str) -> Person | None:
+        """In whose name a program comes, or None if its token has ended."""
+        found = self.table.token(hash_of(secret))
+        if found is None:
+            return None
+        token, user = found
+        now = self.clock()
+        if not token.is_valid(now):
+            return None
+        if token.used_at is None or abs(now - token.used_at) > timedelta(minutes=5):
+            self.table.note_token_use(token.token_id, now)
+        role = token.role if user.role.includes(token.role) else user.role
+        return Person(user.name, role, token.token_id)
+
+    # ---- within --------------------------------------------------------------------------
+
+    def _add_by_subject(self, subject: str, name: str, role: Role) -> User:
+        try:
+            user = User(checked_name(name), role, "", subject, False, self.clock())
+            change = self._change(_PROVIDER, "add user", f"user {user.name}", role.value)
+            self.table.add_user(user, change)
+        except AccountUnusable as error:
+            raise SignInFailed(
+                f"You cannot be added under the name that the identity provider gives: {error}"
+            ) from error
+        return user
+
+    def _invite(self, name: str, change: Change | None = None) -> str:
+        secret = new_secret()
+        self.table.invite(name, hash_of(secret), self.clock() + INVITATION_LASTS, change)
+        return secret
+
+    def _change(self, who: str, action: str, subject: str, note: str = "") -> Change:
+        """A change that is about to be made, which the audit trail gets to know."""
+        what = f"{action} {subject} {note}".strip()
+        self.record(audit.security_alert(audit.Alert.USER_CHANGED, what, audit.Person(who)))
+        return Change(self.clock(), who, action, subject, note)
+
+    def _user_or_none(self, name: str) -> User | None:
+        try:
+            user = self.table.user(checked_name(name))
+        except (UnknownUser, AccountUnusable):
+            return None
+        return None if user.disabled or not user.password_hash else user
+
+    def _is_right(self, user: User | None, password: str) -> bool:
+        """Whether a password is right; takes as long for a user that does not exist."""
+        with self._turn:
+            if user is None:
+                self.hasher.hash(password)
+                return False
+            try:
+                self.hasher.verify(user.password_hash, password)
+            except (VerificationError, InvalidHashError):
+                return False
+            if self.hasher.check_needs_rehash(user.password_hash):
+                self.table.renew_hash(user.name, self.hasher.hash(password))
+            return True
+
+    def _check_waits(self, name: str, address: str, device: str) -> None:
+        now_s = self.monotonic()
+        waits = [self.throttle.wait_s((name, device or address), now_s)]
+        if not device:
+            waits += [self.by_address.wait_s(address, now_s), self.by_name.wait_s(name, now_s)]
+        if max(waits) > 0:
+            raise SignInThrottled(
+                f"Too many attempts failed. Wait {max(waits):.0f} seconds and try again.",
+                max(waits),
+            )
+
+
+def _another(name: str, who: str) -> str:
+    """A name that is not one's own: nobody can shut themselves out by mistake."""
+    if name == who:
+        raise AccountUnusable(
+            "You cannot disable yourself or change your own role. Ask another administrator."
+        )
+    return name
+
+
+def _spent() -> AccountUnusable:
+    return AccountUnusable(
+        "This invitation has been used, or is older than 24 hours. Ask an administrator "
+        "for another (`sij-node users reset NAME`)."
+    )

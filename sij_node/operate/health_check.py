@@ -1,0 +1,49 @@
+"""A look at the node as it is now: asks database, spool and processes what health judges by."""
+
+from dataclasses import dataclass, replace
+
+from sij_node.config.settings import Config
+from sij_node.domain.health import Condition, Facts, health
+from sij_node.errors import DatabaseUnavailable, SpoolUnavailable
+from sij_node.store.database import Database
+from sij_node.store.job_queries import queue_now, stuck_destinations
+from sij_node.store.process_table import ProcessTable
+from sij_node.store.spool import Spool
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """What was found, and what it means."""
+
+    facts: Facts
+    conditions: tuple[Condition, ...]
+
+
+def check_up(config: Config, database: Database, spool: Spool) -> Checkup:
+    """Look at everything; whatever does not answer is a condition and not an error."""
+    facts = Facts(
+        min_free_mb=config.spool.min_free_mb,
+        destinations=tuple(peer.ae_title for peer in config.peer),
+    )
+    facts = _with_database(_with_spool(facts, spool), database)
+    return Checkup(facts, health(facts, config.health))
+
+
+def _with_spool(facts: Facts, spool: Spool) -> Facts:
+    try:
+        spool.check_writable()
+        return replace(facts, free_mb=spool.free_mb())
+    except SpoolUnavailable as error:
+        return replace(facts, spool_error=str(error))
+
+
+def _with_database(facts: Facts, database: Database) -> Facts:
+    try:
+        return replace(
+            facts,
+            processes=ProcessTable(database).seen(),
+            queue=queue_now(database),
+            stuck=stuck_destinations(database),
+        )
+    except DatabaseUnavailable as error:
+        return replace(facts, database_error=str(error))

@@ -1,0 +1,1 @@
+"""The processes of the node; the only place where its parts are put together."""

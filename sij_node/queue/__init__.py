@@ -1,0 +1,1 @@
+"""What decides when a stored study is analysed: completeness, schedule and leases."""

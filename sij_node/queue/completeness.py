@@ -1,0 +1,120 @@
+"""Whether a study that is still arriving is ready to be analysed, and how urgent it is.
+
+And what each of its series is to the node, for those who want to know why.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydicom import Dataset
+
+from sij_node.config.settings import PriorityRule
+from sij_node.dicom.dataset_scan import IMAGE_CLASSES
+from sij_node.dicom.headers import text, texts
+from sij_node.dicom.series_roles import (
+    AcquisitionFacts,
+    Role,
+    acquisition_facts,
+    choose_pair,
+    is_pair_complete,
+    role_of,
+)
+from sij_node.domain.analysis_record import SeriesUse
+from sij_node.domain.study import ReceivedInstance
+from sij_node.errors import InputRejected, PairMissing
+
+Read = Callable[[ReceivedInstance], Dataset]
+SeriesMap = Mapping[str, Sequence[ReceivedInstance]]
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What a look at a study that is still arriving tells.
+
+    Parameters
+    ----------
+    has_pair
+        Whether a T1 and a STIR series have begun to arrive.
+    priority
+        The highest of the priority rules that apply; None when none does.
+    """
+
+    has_pair: bool
+    priority: int | None
+
+
+def readiness_of(
+    received: Sequence[ReceivedInstance], read_header: Read, rules: Sequence[PriorityRule]
+) -> Readiness:
+    """Look at one image of each series of a study that is arriving."""
+    headers = [read_header(images[0]) for images in image_series(received).values()]
+    return Readiness(
+        has_pair=is_pair_complete(acquisition_facts(header) for header in headers),
+        priority=_priority(headers, rules),
+    )
+
+
+def image_series(received: Iterable[ReceivedInstance]) -> SeriesMap:
+    """The images of a study by series; within a series by SOP Instance UID."""
+    series: dict[str, list[ReceivedInstance]] = {}
+    for instance in sorted(received, key=lambda one: one.sop_instance_uid):
+        if instance.sop_class_uid in IMAGE_CLASSES:
+            series.setdefault(instance.series_uid, []).append(instance)
+    return series
+
+
+def _priority(headers: Iterable[Dataset], rules: Sequence[PriorityRule]) -> int | None:
+    applying = [rule.priority for header in headers for rule in rules if rule_applies(rule, header)]
+    return max(applying, default=None)
+
+
+def rule_applies(rule: PriorityRule, header: Dataset) -> bool:
+    """Whether an image holds what a rule looks for; case does not matter."""
+    return any(rule.contains.lower() in value.lower() for value in texts(header, rule.keyword))
+
+
+def series_uses(images: SeriesMap, read_header: Read) -> tuple[SeriesUse, ...]:
+    """What each series of a study is or was to the analysis, in the order of their numbers."""
+    headers = {uid: _header(series[0], read_header) for uid, series in images.items()}
+    facts = {
+        uid: acquisition_facts(header, slices=len(images[uid]))
+        for uid, header in headers.items()
+        if header is not None
+    }
+    chosen, reasons = _choice(facts)
+    uses = [
+        SeriesUse(
+            series_uid=uid,
+            number=text(header, "SeriesNumber") if header else "",
+            description=text(header, "SeriesDescription") if header else "",
+            images=facts[uid].slices if header else len(images[uid]),
+            role=str(role_of(facts[uid]).role) if header else str(Role.OTHER),
+            used=uid in chosen,
+            reason=reasons.get(uid, "not used: its first image cannot be read"),
+        )
+        for uid, header in headers.items()
+    ]
+    return tuple(sorted(uses, key=lambda use: (len(use.number), use.number, use.series_uid)))
+
+
+def _header(instance: ReceivedInstance, read_header: Read) -> Dataset | None:
+    try:
+        return read_header(instance)
+    except InputRejected:
+        return None
+
+
+def _choice(facts: Mapping[str, AcquisitionFacts]) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """The series that make the pair, and the reason for and against each."""
+    try:
+        choice = choose_pair(facts)
+    except PairMissing:
+        return (), {uid: _why_no_pair(one) for uid, one in facts.items()}
+    return (choice.t1_series_uid, choice.stir_series_uid), choice.reasons
+
+
+def _why_no_pair(facts: AcquisitionFacts) -> str:
+    found = role_of(facts)
+    if found.role is Role.OTHER:
+        return f"not used: {found.reason}"
+    return f"not used: a {found.role}, but there is no series to pair it with ({found.reason})"

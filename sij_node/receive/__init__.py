@@ -1,0 +1,1 @@
+"""How studies come in: the listener, its associations and C-STORE."""

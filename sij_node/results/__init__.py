@@ -1,0 +1,1 @@
+"""The objects that are sent: SRs, segmentations, presentation states, pictures, PDF."""

@@ -1,0 +1,101 @@
+"""Everything that a destination gets of one study, made in one go."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydicom.dataset import Dataset
+
+from models.findings import Finding
+from sij_node.config.profiles import ObjectName
+from sij_node.results.analysed_series import AnalysedSeries
+from sij_node.results.image_findings_sr import image_findings_report
+from sij_node.results.pdf_report import page_report
+from sij_node.results.presentation_state import presentation_state
+from sij_node.results.provenance import ResultContext
+from sij_node.results.scores_sr import scores_report
+from sij_node.results.secondary_capture import summary
+from sij_node.results.segmentation import joint_segmentation
+
+
+@dataclass(frozen=True, eq=False)
+class ResultObject:
+    """A result, complete; `kind` as in `sij_node.domain.job.Result`."""
+
+    kind: str
+    dataset: Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class AnalysedStudy:
+    """What results are made from.
+
+    Parameters
+    ----------
+    series
+        T1 and STIR.
+    findings
+        One for each position.
+    remarks
+        What a reader must know, in whole sentences.
+    """
+
+    series: tuple[AnalysedSeries, ...]
+    findings: Sequence[Finding]
+    remarks: Sequence[str] = field(default=())
+
+    @property
+    def headers(self) -> list[Dataset]:
+        """Of all images that were analysed."""
+        return [header for one in self.series for header in one.headers]
+
+
+def result_objects(study: AnalysedStudy, context: ResultContext) -> tuple[ResultObject, ...]:
+    """What the context's profile asks for, in its order."""
+    return tuple(made for name in context.profile.objects for made in _MAKERS[name](study, context))
+
+
+def _segmentations(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
+    for one in study.series:
+        if one.regions.any():
+            made = joint_segmentation(one.source, one.headers, one.regions, context, one.sequence)
+            yield ResultObject(one.kind("seg"), made)
+
+
+def _findings(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
+    for one in study.series:
+        if one.contours or one.seen(study.findings):
+            made = image_findings_report(one, study.findings, context)
+            yield ResultObject(one.kind("findings"), made)
+
+
+def _scores(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
+    made = scores_report(study.findings, study.headers, context, study.remarks)
+    yield ResultObject("scores", made)
+
+
+def _presentations(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
+    for one in study.series:
+        if one.contours or one.seen(study.findings):
+            made = presentation_state(one, study.findings, context)
+            yield ResultObject(one.kind("presentation"), made)
+
+
+def _summary(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
+    captures = summary(study.series, study.findings, context, study.remarks)
+    for number, made in enumerate(captures, 1):
+        yield ResultObject("summary" if number == 1 else f"summary {number}", made)
+
+
+def _page(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
+    made = page_report(study.series, study.findings, study.remarks, context)
+    yield ResultObject("pdf", made)
+
+
+_MAKERS: Mapping[ObjectName, Callable[[AnalysedStudy, ResultContext], Iterator[ResultObject]]] = {
+    "seg": _segmentations,
+    "findings": _findings,
+    "scores": _scores,
+    "presentation": _presentations,
+    "summary": _summary,
+    "pdf": _page,
+}

@@ -1,0 +1,163 @@
+"""Both joints as a drawing, seen from the front: which lesion is present in which quadrant.
+
+The patient's right is on the left of the drawing, as on the images. Lengths are in units of the
+drawing; the pictures and the page draw the same shapes.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from models.findings import (
+    ILIUM,
+    QUADRANTS,
+    Finding,
+    Head,
+    Lesion,
+    Position,
+    Presence,
+    Region,
+    Side,
+)
+from sij_node.results.canvas import Colour, Point
+
+WIDTH, HEIGHT = 120.0, 64.0
+MARK_RADIUS = 2.9
+COLOURS: Mapping[Lesion, Colour] = {
+    Lesion.OEDEMA: (40, 110, 220),
+    Lesion.EROSION: (205, 45, 45),
+    Lesion.FATTY_LESION: (215, 140, 0),
+    Lesion.SCLEROSIS: (135, 75, 185),
+    Lesion.ANKYLOSIS: (15, 130, 110),
+}
+TINTS: Mapping[Lesion, Colour] = {
+    lesion: (255 - (255 - red) // 3, 255 - (255 - green) // 3, 255 - (255 - blue) // 3)
+    for lesion, (red, green, blue) in COLOURS.items()
+}
+"""Of bone with a lesion, so that what is there is seen before any letter is read."""
+HEALTHY: Colour = (232, 236, 240)
+UNKNOWN: Colour = (200, 200, 200)
+LINE: Colour = (110, 118, 128)
+WHITE: Colour = (255, 255, 255)
+
+_TOP, _MIDDLE, _BOTTOM = 9.0, 32.0, 55.0
+_MIDLINE = WIDTH / 2
+_GAP = 1.6
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A region of bone, or the joint space."""
+
+    corners: tuple[Point, ...]
+    fill: Colour
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A lesion at its place: filled where it is present, a ring where it is not."""
+
+    centre: Point
+    fill: Colour | None
+    letter: str
+
+
+def shapes(
+    findings: Mapping[Position, Finding], letters: Mapping[Lesion, str]
+) -> list[Patch | Mark]:
+    """Both joints, from behind to front.
+
+    Parameters
+    ----------
+    letters
+        What each lesion is marked with.
+    """
+    drawn: list[Patch | Mark] = []
+    for side in Side:
+        for region in (*QUADRANTS, Region.JOINT):
+            found = _at(findings, side, region)
+            drawn.append(Patch(_corners(side, region), _ground(found)))
+            drawn += _bands(side, region, found)
+            drawn += _marks(side, region, found, letters)
+    return drawn
+
+
+def _at(findings: Mapping[Position, Finding], side: Side, region: Region) -> list[Finding]:
+    return [
+        findings[Position(side, Head(lesion, region))]
+        for lesion in Lesion
+        if Position(side, Head(lesion, region)) in findings
+    ]
+
+
+def _ground(found: list[Finding]) -> Colour:
+    unknown = all(finding.presence is Presence.UNDETERMINED for finding in found)
+    return UNKNOWN if unknown else HEALTHY
+
+
+def _bands(side: Side, region: Region, found: list[Finding]) -> Iterator[Patch]:
+    """A region has a band for each of its lesions, in the lesion's colour where it is present."""
+    for number, finding in enumerate(found):
+        if finding.presence is Presence.PRESENT:
+            part = (number / len(found), (number + 1) / len(found))
+            yield Patch(_corners(side, region, part), TINTS[finding.position.head.lesion])
+
+
+def _joint_x(y: float) -> float:
+    """The right joint runs from above, lateral, to below, medial."""
+    return 33.0 + (y - _TOP) * 12.0 / (_BOTTOM - _TOP)
+
+
+def _lateral_x(y: float) -> float:
+    return 8.0 + (y - _TOP) * 16.0 / (_BOTTOM - _TOP)
+
+
+def _corners(
+    side: Side, region: Region, part: tuple[float, float] = (0.0, 1.0)
+) -> tuple[Point, ...]:
+    """Of a region, or of a part of its height."""
+    upper = region in (Region.UPPER_ILIUM, Region.UPPER_SACRUM)
+    top, bottom = (_TOP, _MIDDLE - 0.3) if upper else (_MIDDLE + 0.3, _BOTTOM)
+    if region is Region.JOINT:
+        top, bottom = _TOP, _BOTTOM
+    top, bottom = (top + (bottom - top) * each for each in part)
+    corners = [
+        (_edges(region, top)[0], top),
+        (_edges(region, top)[1], top),
+        (_edges(region, bottom)[1], bottom),
+        (_edges(region, bottom)[0], bottom),
+    ]
+    return tuple((_on(side, x), y) for x, y in corners)
+
+
+def _edges(region: Region, y: float) -> tuple[float, float]:
+    """Lateral and medial edge at a height, on the right."""
+    if region is Region.JOINT:
+        return _joint_x(y) - _GAP + 0.4, _joint_x(y) + _GAP - 0.4
+    if region in ILIUM:
+        return _lateral_x(y), _joint_x(y) - _GAP
+    return _joint_x(y) + _GAP, _MIDLINE - 0.3
+
+
+def _on(side: Side, x: float) -> float:
+    return x if side is Side.RIGHT else WIDTH - x
+
+
+def _marks(
+    side: Side, region: Region, found: list[Finding], letters: Mapping[Lesion, str]
+) -> Iterator[Mark]:
+    for number, finding in enumerate(found):
+        lesion = finding.position.head.lesion
+        colour = COLOURS[lesion] if finding.presence is Presence.PRESENT else None
+        letter = "?" if finding.presence is Presence.UNDETERMINED else letters[lesion]
+        x, y = _place(region, number, len(found))
+        yield Mark((_on(side, x), y), colour, letter)
+
+
+def _place(region: Region, number: int, of: int) -> Point:
+    if region is Region.JOINT:  # one above and one below the joint space
+        y = _TOP - 4.0 if number == 0 else _BOTTOM + 4.0
+        return _joint_x(y), y
+    upper = region in (Region.UPPER_ILIUM, Region.UPPER_SACRUM)
+    middle = (_TOP + _MIDDLE) / 2 if upper else (_MIDDLE + _BOTTOM) / 2
+    y = middle + (number - (of - 1) / 2) * 7.0
+    return sum(_edges(region, y)) / 2, y

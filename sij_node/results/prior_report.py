@@ -1,0 +1,137 @@
+"""A report of all scores that this node made earlier, read back to what was found then.
+
+Reports come back from an archive, so nothing in them is trusted: one that is not whole, or not
+ours, is told apart from one that can be compared.
+
+Source: DICOM PS3.3 C.17.2 (SR Document General); PS3.16 TID 1501.
+"""
+
+import struct
+from collections.abc import Iterable
+from io import BytesIO
+
+from pydicom import dcmread
+from pydicom.errors import BytesLengthException, InvalidDicomError
+
+from models.findings import POSITIONS, Finding
+from sij_node.dicom.read_back.positions import position_of
+from sij_node.dicom.read_back.result_reader import Attributes, read_result
+from sij_node.dicom.read_back.sr_content import Item
+from sij_node.dicom.read_back.vocabulary import (
+    IMAGING_MEASUREMENTS,
+    MEASUREMENT_GROUP,
+    PROBABILITY,
+    SCORES_TITLES,
+    THRESHOLD,
+)
+from sij_node.domain.prior_comparison import EarlierScores, Moment
+from sij_node.domain.study import InstanceReference, Patient
+from sij_node.errors import PriorUnreadable, ResultsInconsistent
+from sij_node.results.provenance import to_part10
+
+MAX_BYTES = 4_000_000
+"""Ours are a fiftieth of this."""
+_BROKEN = (
+    *(struct.error, LookupError, ValueError, RecursionError, ResultsInconsistent),
+    *(InvalidDicomError, BytesLengthException, NotImplementedError, AttributeError, TypeError),
+    *(EOFError, OSError),
+)
+"""What reading a damaged or foreign report raises."""
+_PLAIN = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+
+
+def earlier_scores(file: bytes) -> EarlierScores | None:
+    """The scores that a report tells; None where it is a report of something else.
+
+    Parameters
+    ----------
+    file
+        A DICOM file, uncompressed little endian.
+
+    Raises
+    ------
+    PriorUnreadable
+        If it is damaged, or one of ours and not whole.
+    """
+    if len(file) > MAX_BYTES:
+        raise PriorUnreadable(f"An earlier report of {len(file)} bytes is too long to be ours.")
+    try:
+        report = read_result(_in_explicit_vr(file))
+        is_scores = _title(report) in SCORES_TITLES
+    except _BROKEN as error:
+        raise PriorUnreadable(
+            f"An earlier report cannot be read ({type(error).__name__}); it was left aside."
+        ) from error
+    if not is_scores:
+        return None
+    try:
+        return _scores_of(report)
+    except _BROKEN as error:
+        if _title(report) != SCORES_TITLES[0]:
+            return None  # a measurement report of somebody else, or ours of one series
+        raise PriorUnreadable(
+            f"The earlier report {report.text('SOPInstanceUID')} is not whole "
+            f"({type(error).__name__}); it was left aside."
+        ) from error
+
+
+def _in_explicit_vr(file: bytes) -> bytes:
+    """As the node writes reports; archives may pass them on in Implicit VR."""
+    if b"1.2.840.10008.1.2\0" not in file[:1024]:
+        return file
+    read = dcmread(BytesIO(file))
+    if read.file_meta.TransferSyntaxUID not in _PLAIN:
+        return file
+    return to_part10(read, "")
+
+
+def _title(report: Attributes) -> tuple[str, str] | None:
+    return Item(report).name
+
+
+def _scores_of(report: Attributes) -> EarlierScores:
+    groups = Item(report).only(IMAGING_MEASUREMENTS).called(MEASUREMENT_GROUP)
+    findings = {finding.position: finding for finding in map(_finding, groups)}
+    if len(groups) != len(POSITIONS) or len(findings) != len(POSITIONS):
+        raise ResultsInconsistent(f"{len(findings)} positions are told in {len(groups)} groups.")
+    if report.text("SpecificCharacterSet") != "ISO_IR 192":
+        raise ResultsInconsistent("It is not written in Unicode.")
+    equipment = report.items("ContributingEquipmentSequence")
+    return EarlierScores(
+        patient=Patient(report.text("PatientID"), report.text("IssuerOfPatientID")),
+        report=_instance(report),
+        studied=Moment.stated(report.text("StudyDate"), report.text("StudyTime")),
+        written=Moment.stated(report.text("ContentDate"), report.text("ContentTime")),
+        replaces=frozenset(_replaced(report)),
+        networks=tuple(_name(network) for network in equipment),
+        weights=frozenset(network.text("DeviceUID") for network in equipment),
+        findings=tuple(findings[position] for position in POSITIONS),
+    )
+
+
+def _instance(report: Attributes) -> InstanceReference:
+    study, series, sop_class, instance = (
+        report.text(f"{level}UID")
+        for level in ("StudyInstance", "SeriesInstance", "SOPClass", "SOPInstance")
+    )
+    return study, series, sop_class, instance
+
+
+def _finding(group: Item) -> Finding:
+    percent, threshold = group.only(PROBABILITY).percent, group.only(THRESHOLD).percent
+    if threshold is None:
+        raise ResultsInconsistent("A threshold is missing.")
+    probability = None if percent is None else percent / 100
+    return Finding(position_of(group), probability, threshold / 100)
+
+
+def _replaced(report: Attributes) -> Iterable[str]:
+    for study in report.items("PredecessorDocumentsSequence"):
+        for series in study.items("ReferencedSeriesSequence"):
+            for one in series.items("ReferencedSOPSequence"):
+                yield one.text("ReferencedSOPInstanceUID")
+
+
+def _name(network: Attributes) -> str:
+    version = network.text("SoftwareVersions").split("\\")[0]
+    return f"{network.text('ManufacturerModelName')} {version}"

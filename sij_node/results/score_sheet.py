@@ -1,0 +1,141 @@
+"""All 28 scores for people: both joints as a drawing, and a table with a bar for every score."""
+
+from collections.abc import Mapping
+
+from models.findings import HEADS, Finding, Position, Presence, Side
+from sij_node.domain.prior_comparison import NOTHING_EARLIER, Change, SincePrior
+from sij_node.results import joint_diagram as diagram
+from sij_node.results.canvas import Canvas, Point
+from sij_node.results.joint_diagram import Mark, Patch
+from sij_node.results.language import Wording
+
+Findings = Mapping[Position, Finding]
+
+TABLE_WIDTH, ROW_HEIGHT = 904.0, 25.0
+TABLE_HEIGHT = ROW_HEIGHT * (len(HEADS) + 1)
+DIAGRAM_SCALE = 2.6
+DIAGRAM_HEIGHT = diagram.HEIGHT * DIAGRAM_SCALE
+_COLUMNS: Mapping[Side, float] = {Side.RIGHT: 258.0, Side.LEFT: 594.0}
+_BEFORE_ENDS = 306.0
+"""From the left edge of a cell: well before the cell of the other side."""
+_BAR_WIDTH = 80.0
+_TEXT = 15.0
+
+
+def draw_table(
+    canvas: Canvas,
+    at: Point,
+    unit: float,
+    findings: Findings,
+    wording: Wording,
+    since: SincePrior = NOTHING_EARLIER,
+) -> None:
+    """A row for each head, the patient's right before the left.
+
+    Parameters
+    ----------
+    at
+        Upper left corner; the table is `TABLE_WIDTH` × `TABLE_HEIGHT` units.
+    unit
+        Size of a unit on the canvas.
+    since
+        Each cell tells also what was found before, and what is new or gone.
+    """
+    left, top = at
+    ink = canvas.palette.ink
+    if since.prior:
+        words = wording.in_brackets.format(date=since.prior.studied)
+        middle = top + ROW_HEIGHT / 2 * unit
+        canvas.write((left + 8 * unit, middle), words, 12 * unit, canvas.palette.faint)
+    for side, x in _COLUMNS.items():
+        place = (left + x * unit, top + ROW_HEIGHT / 2 * unit)
+        canvas.write(place, wording.sides[side].upper(), _TEXT * unit, ink, bold=True)
+    for number, head in enumerate(HEADS):
+        y = top + ROW_HEIGHT * (number + 1.5) * unit
+        half = ROW_HEIGHT / 2 * unit
+        if number % 2 == 0:
+            lower_right = (left + TABLE_WIDTH * unit, y + half)
+            canvas.box((left, y - half), lower_right, canvas.palette.stripe)
+        canvas.write((left + 8 * unit, y), wording.head(head), _TEXT * unit, ink)
+        for side, x in _COLUMNS.items():
+            finding, cell = findings[Position(side, head)], (left + x * unit, y)
+            _draw_cell(canvas, cell, unit, finding, wording, since)
+
+
+def _draw_cell(
+    canvas: Canvas,
+    at: Point,
+    unit: float,
+    finding: Finding,
+    wording: Wording,
+    since: SincePrior,
+) -> None:
+    """A bar of the probability with a tick at the threshold, the number, and a word."""
+    (x, y), palette = at, canvas.palette
+    _draw_before(
+        canvas, (x + _BEFORE_ENDS * unit, y), unit, since.before(finding.position), wording
+    )
+    if finding.probability is None:
+        canvas.write(at, wording.not_evaluable, _TEXT * unit, palette.faint)
+        return
+    present = finding.presence is Presence.PRESENT
+    colour = diagram.COLOURS[finding.position.head.lesion] if present else palette.absent
+    bar, half = _BAR_WIDTH * unit, 6 * unit
+    canvas.box((x, y - half), (x + bar, y + half), palette.bar)
+    canvas.box((x, y - half), (x + bar * finding.probability, y + half), colour)
+    tick = x + bar * finding.threshold
+    canvas.box((tick - 0.7 * unit, y - 9 * unit), (tick + 0.7 * unit, y + 9 * unit), palette.ink)
+    ink = palette.ink if present else palette.faint
+    number = wording.percent(finding.probability)
+    canvas.write((x + bar + 60 * unit, y), number, _TEXT * unit, ink, anchor="right")
+    change = since.change(finding)
+    has_changed = change in (Change.NEW, Change.GONE)
+    word = wording.changes[change] if change and has_changed else wording.presence(finding)
+    canvas.write((x + bar + 68 * unit, y), word, _TEXT * unit, ink, bold=present or has_changed)
+
+
+def _draw_before(
+    canvas: Canvas, right: Point, unit: float, before: Finding | None, wording: Wording
+) -> None:
+    """In brackets what the prior study told."""
+    if before is not None:
+        told = "–" if before.probability is None else wording.percent(before.probability)
+        canvas.write(right, f"({told})", 12 * unit, canvas.palette.faint, anchor="right")
+
+
+def draw_joints(
+    canvas: Canvas, at: Point, unit: float, findings: Findings, wording: Wording
+) -> None:
+    """Both joints with the sides in words, and beside them what each mark means.
+
+    Parameters
+    ----------
+    at
+        Upper left corner of the joints, which are `DIAGRAM_HEIGHT` units high.
+    """
+    scale = DIAGRAM_SCALE * unit
+    left, top = at
+
+    def place(point: Point) -> Point:
+        return left + point[0] * scale, top + point[1] * scale
+
+    for shape in diagram.shapes(findings, wording.letters):
+        if isinstance(shape, Patch):
+            canvas.patch([place(corner) for corner in shape.corners], shape.fill)
+        else:
+            _draw_mark(canvas, place(shape.centre), scale, shape)
+    ink, middle = canvas.palette.ink, diagram.HEIGHT / 2
+    right_word, left_word = (wording.sides[side].upper() for side in (Side.RIGHT, Side.LEFT))
+    canvas.write(place((4, middle)), right_word, 17 * unit, ink, bold=True, anchor="right")
+    canvas.write(place((diagram.WIDTH - 4, middle)), left_word, 17 * unit, ink, bold=True)
+    for number, (lesion, letter) in enumerate(wording.letters.items()):
+        x, y = place((diagram.WIDTH + 32, 14 + number * 8.5))
+        _draw_mark(canvas, (x, y), scale, Mark((0, 0), diagram.COLOURS[lesion], letter))
+        canvas.write((x + 14 * unit, y), wording.lesions[lesion], 14 * unit, ink)
+
+
+def _draw_mark(canvas: Canvas, centre: Point, scale: float, mark: Mark) -> None:
+    radius = diagram.MARK_RADIUS * scale
+    canvas.disc(centre, radius, mark.fill or diagram.WHITE, mark.fill or diagram.LINE)
+    letter = diagram.WHITE if mark.fill else diagram.LINE
+    canvas.write(centre, mark.letter, radius * 1.4, letter, bold=True, anchor="middle")

@@ -1,0 +1,265 @@
+"""The scores of a study as a structured report, or the reason why there are none.
+
+A person reads the table on top; a machine reads one measurement group for each of the 28
+positions, shaped like those of TID 1500 but without coordinates. The document has a title of its
+own, because viewers expect coordinates in a document titled Imaging Measurement Report.
+
+Source: DICOM PS3.3 A.35.13 (Comprehensive 3D SR), PS3.16 TID 1501, 4019, 1004, 1204.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from highdicom.sr import value_types as sr
+from pydicom.dataset import Dataset
+
+from models.findings import HEADS, POSITIONS, Finding, Head, Position, Presence, Side
+from models.reading import study_reading
+from sij_node.dicom import codes
+from sij_node.dicom.headers import text
+from sij_node.domain.prior_comparison import Change, SincePrior
+from sij_node.results.language import ENGLISH, Wording
+from sij_node.results.provenance import ResultContext
+from sij_node.results.sr_document import (
+    coded,
+    conclusion,
+    container,
+    dated,
+    document,
+    document_reference,
+    first_header,
+    lesion,
+    measurements,
+    probability,
+    words,
+)
+
+LINE = "\r\n"
+"""Line end within text values (PS3.5 6.2)."""
+_TITLES = {
+    "own": codes.SCORES_TITLE,
+    "imaging measurement report": codes.IMAGING_MEASUREMENT_REPORT,
+}
+
+
+def scores_report(
+    findings: Sequence[Finding],
+    headers: Sequence[Dataset],
+    context: ResultContext,
+    remarks: Sequence[str] = (),
+) -> Dataset:
+    """All scores of a study.
+
+    Parameters
+    ----------
+    findings
+        One for each of the 28 positions, in any order.
+    headers
+        Headers of the analysed images; all are named as evidence.
+    context
+        What made the result; its last network scored.
+    remarks
+        What a reader must know, in whole sentences, for instance that a fat-saturated T2 stood
+        in for the STIR.
+
+    Returns
+    -------
+    Dataset
+        Comprehensive 3D SR, complete, unverified.
+
+    Raises
+    ------
+    ValueError
+        If the findings are not exactly one for each position.
+    """
+    by_position = {finding.position: finding for finding in findings}
+    if len(findings) != len(POSITIONS) or set(by_position) != set(POSITIONS):
+        raise ValueError(f"findings must be one for each of the {len(POSITIONS)} positions")
+    study_uid = text(first_header(headers), "StudyInstanceUID")
+    content = [
+        words(codes.SUMMARY, _summary(by_position, context, remarks)),
+        words(codes.FINDING, score_table(by_position, context.wording)),
+        *_previous(by_position, context),
+        measurements(
+            _group(
+                by_position[position], study_uid, context, _numbers(by_position[position], context)
+            )
+            for position in POSITIONS
+        ),
+    ]
+    title, prior = _TITLES[context.profile.scores_title], context.since.prior
+    others = [prior.report] if prior else []
+    return document(title, content, headers, context, "scores", others=others)
+
+
+def not_analysed_report(
+    reason_code: str,
+    reason: str,
+    headers: Sequence[Dataset],
+    context: ResultContext,
+    positions: Iterable[Position] = POSITIONS,
+) -> Dataset:
+    """That a study was not analysed, and why: never silence, never a guess.
+
+    Parameters
+    ----------
+    reason_code
+        Of the error in `sij_node.errors`.
+    reason
+        Its message, for a person.
+    headers
+        Headers of the images that were received, at least one; all are named as evidence.
+    positions
+        Those that stay undetermined.
+
+    Returns
+    -------
+    Dataset
+        Comprehensive 3D SR; the presence of every lesion is undetermined.
+    """
+    study_uid = text(first_header(headers), "StudyInstanceUID")
+    undetermined = [Finding(position, None, 0.5) for position in positions]
+    summary = (
+        *context.wording.not_analysed_because(reason_code, reason),
+        context.intended_use,
+    )
+    content = [
+        words(codes.SUMMARY, LINE.join(summary)),
+        coded(codes.REASON, codes.reason_for(reason_code)),
+        measurements(_group(finding, study_uid, context, []) for finding in undetermined),
+    ]
+    return document(
+        codes.NOT_ANALYSED_TITLE, content, headers, context, "not analysed", reason_code
+    )
+
+
+def score_table(findings: Mapping[Position, Finding], wording: Wording = ENGLISH) -> str:
+    """A line for each head, right and left beside each other.
+
+    Columns are aligned for typewriter fonts; every cell names its side, because many viewers
+    show the text without alignment.
+    """
+    return LINE.join(
+        _line(
+            head, findings[Position(Side.RIGHT, head)], findings[Position(Side.LEFT, head)], wording
+        )
+        for head in HEADS
+    )
+
+
+def _line(head: Head, right: Finding, left: Finding, wording: Wording) -> str:
+    percents = (wording.percent(each.threshold) for each in (right, left))
+    thresholds = " / ".join(dict.fromkeys(percents))
+    width = _head_width(wording)
+    cells = f"R {_cell(right, wording)} | L {_cell(left, wording)}"
+    return f"{wording.head(head):<{width}} | {cells} | {wording.present_from} {thresholds}"
+
+
+def _cell(finding: Finding, wording: Wording) -> str:
+    word = wording.presence(finding)
+    width = max(len(wording.present), len(wording.absent))
+    if finding.probability is None:
+        return f"{wording.not_evaluable:<{8 + width}}"
+    shown = word.upper() if finding.presence is Presence.PRESENT else word
+    return f"{wording.percent(finding.probability):>7} {shown:<{width}}"
+
+
+def _summary(
+    findings: Mapping[Position, Finding], context: ResultContext, remarks: Sequence[str]
+) -> str:
+    """What to read when only one thing is read."""
+    wording = context.wording
+    since = wording.since(context.since, findings.values())
+    return LINE.join((*in_short(findings, wording), *since, *remarks, context.intended_use))
+
+
+def in_short(findings: Mapping[Position, Finding], wording: Wording) -> list[str]:
+    """What is present, how much in each joint, and what could not be evaluated."""
+    at = [p for p in POSITIONS if findings[p].presence is Presence.PRESENT]
+    missing = sum(finding.presence is Presence.UNDETERMINED for finding in findings.values())
+    present = wording.present_at.format(present=len(at), all=len(findings))
+    return [
+        present + (f": {'; '.join(map(wording.named, at))}." if at else "."),
+        *(
+            wording.joint_reading(joint)
+            for joint in study_reading(list(findings.values())).joints
+            if joint.seen
+        ),
+        *([wording.missing_at.format(missing=missing, all=len(findings))] if missing else []),
+    ]
+
+
+def _group(
+    finding: Finding, study_uid: str, context: ResultContext, numbers: list[sr.ContentItem]
+) -> sr.ContainerContentItem:
+    """One position as a measurement group (TID 1501)."""
+    content = [
+        *lesion(finding, study_uid, context),
+        *numbers,
+        *conclusion(finding, context),
+    ]
+    return container(codes.MEASUREMENT_GROUP, content, template_id="1501")
+
+
+def _numbers(finding: Finding, context: ResultContext) -> list[sr.ContentItem]:
+    """Now, and in the prior study if there is one."""
+    now: list[sr.ContentItem] = [
+        probability(finding.probability),
+        probability(finding.threshold, codes.THRESHOLD),
+    ]
+    before, change = context.since.before(finding.position), context.since.change(finding)
+    if before is None or change is None:
+        return now
+    return [
+        *now,
+        probability(before.probability, codes.PRIOR_PROBABILITY),
+        probability(before.threshold, codes.PRIOR_THRESHOLD),
+        coded(codes.CHANGE, codes.CHANGES[change]),
+    ]
+
+
+def _previous(findings: Mapping[Position, Finding], context: ResultContext) -> list[sr.ContentItem]:
+    """The prior study: which it was, who scored it, and every change as a table for people."""
+    since = context.since
+    if since.prior is None:
+        return []
+    weights = codes.OTHER_WEIGHTS if since.other_weights else codes.SAME_WEIGHTS
+    content = [
+        document_reference(codes.PRIOR_REPORT, since.prior.report),
+        dated(codes.STUDY_DATE, since.prior.studied.date),
+        coded(codes.PRIOR_WEIGHTS, weights),
+        words(codes.CHANGE_TABLE, change_table(findings, since, context.wording)),
+    ]
+    return [container(codes.PREVIOUS_FINDINGS, content)]
+
+
+def change_table(
+    findings: Mapping[Position, Finding], since: SincePrior, wording: Wording = ENGLISH
+) -> str:
+    """A line for each head like that of `score_table`: then, now, and what that is."""
+    return LINE.join(
+        f"{wording.head(head):<{_head_width(wording)}} | "
+        + " | ".join(
+            f"{side[0].upper()} {_change_cell(findings[Position(side, head)], since, wording)}"
+            for side in Side
+        )
+        for head in HEADS
+    )
+
+
+def _change_cell(now: Finding, since: SincePrior, wording: Wording) -> str:
+    before, change = since.before(now.position), since.change(now)
+    if before is None or change is None:
+        return ""
+    word = wording.changes[change]
+    shown = word.upper() if change in (Change.NEW, Change.GONE) else word
+    width = max(map(len, wording.changes.values()))
+    then, today = (_percent_or_dash(one, wording) for one in (before, now))
+    return f"{then:>7} → {today:>7} {shown:<{width}}"
+
+
+def _percent_or_dash(finding: Finding, wording: Wording) -> str:
+    return "–" if finding.probability is None else wording.percent(finding.probability)
+
+
+def _head_width(wording: Wording) -> int:
+    return max(len(wording.head(each)) for each in HEADS)

@@ -1,0 +1,267 @@
+"""The summary as pictures, for viewers that show nothing but pictures: a score sheet, key images.
+
+True colour, without any name of the patient, and with a margin that a viewer may write into.
+
+Source: DICOM PS3.3 A.8.5 (Multi-frame True Color Secondary Capture), A.8.1 (single-frame).
+"""
+
+from collections.abc import Mapping, Sequence
+from textwrap import wrap
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage as MultiFrame
+from pydicom.uid import SecondaryCaptureImageStorage as SingleFrame
+
+from models.findings import Finding, Position
+from sij_node.results.analysed_series import AnalysedSeries
+from sij_node.results.canvas import Anchor, Colour, Palette, Point
+from sij_node.results.fonts import pixel_font
+from sij_node.results.key_images import FINENESS, RED, Camera, KeyPlace, Seen, cameras, key_places
+from sij_node.results.language import Wording
+from sij_node.results.provenance import ResultContext, stamp
+from sij_node.results.score_sheet import draw_joints, draw_table
+from sij_node.results.sr_document import first_header, referenced_images
+
+WIDTH, HEIGHT, MARGIN = 1024, 832, 60
+"""Pixels; viewers write their own text into the margin."""
+_TEXT_SIZES = (13.0, 11.5, 10.0, 8.5, 7.0)
+_LETTER_WIDTH, _LINE_HEIGHT = 0.504, 1.15
+"""Of a letter of the mean, and of a line, in sizes of the text."""
+_TITLE, _BELOW_TITLE = 100, 125
+"""Lower than the margin: viewers lay the knobs of their player over its middle."""
+_PANEL_TOP = 166
+_PANEL_WIDTH, _PANEL_HEIGHT = 446, 400
+_PANELS = (MARGIN, WIDTH - MARGIN - _PANEL_WIDTH)
+"""Left edges of T1 and STIR."""
+_CAPTIONS_TOP = _PANEL_TOP + _PANEL_HEIGHT + 20
+
+
+def summary(
+    series: Sequence[AnalysedSeries],
+    findings: Sequence[Finding],
+    context: ResultContext,
+    remarks: Sequence[str] = (),
+) -> list[Dataset]:
+    """One object of many pictures, or one for each, as the profile says.
+
+    Parameters
+    ----------
+    series
+        T1 and STIR.
+    remarks
+        What a reader must know, in whole sentences.
+
+    Returns
+    -------
+    list of Dataset
+        Secondary Capture Images, all in one series.
+    """
+    pictures = pages(series, findings, context, remarks)
+    headers = [header for one in series for header in one.headers]
+    stacks = [pictures]
+    if context.profile.summary_class == "single-frame":
+        stacks = [[picture] for picture in pictures]
+    return [_capture(stack, headers, context, number) for number, stack in enumerate(stacks, 1)]
+
+
+def _capture(
+    pictures: Sequence[Image.Image],
+    headers: Sequence[Dataset],
+    context: ResultContext,
+    number: int,
+) -> Dataset:
+    capture, header = Dataset(), first_header(headers)
+    stamp(capture, header, context, "summary", *([str(number)] if number > 1 else []))
+    capture.SeriesInstanceUID = context.uid(capture.StudyInstanceUID, "summary", "series")
+    capture.Modality, capture.InstanceNumber = "OT", number
+    capture.SOPClassUID = SingleFrame
+    capture.ConversionType = "WSD"
+    capture.BodyPartExamined = "PELVIS"  # any paired part would need a side
+    capture.ImageType = ["DERIVED", "SECONDARY"]
+    capture.DateOfSecondaryCapture = capture.ContentDate
+    capture.TimeOfSecondaryCapture = capture.ContentTime
+    capture.BurnedInAnnotation = "NO"
+    capture.RecognizableVisualFeatures = "NO"
+    capture.PatientOrientation = []
+    capture.DerivationDescription = context.intended_use
+    capture.ImageComments = context.intended_use
+    capture.SourceImageSequence = referenced_images(headers)
+    put = _put_compressed if context.profile.summary_compression == "jpeg-ls" else _put_pixels
+    put(capture, np.stack([np.asarray(picture) for picture in pictures]))
+    if context.profile.summary_class == "multi-frame":
+        capture.SOPClassUID = MultiFrame
+        capture.NumberOfFrames = len(pictures)
+        capture.FrameIncrementPointer = 0x00182001
+        capture.PageNumberVector = list(range(1, len(pictures) + 1))
+    return capture
+
+
+def _put_compressed(capture: Dataset, values: NDArray[np.uint8]) -> None:
+    """JPEG-LS, lossless: a fragment for each picture (PS3.5 A.4.3)."""
+    _describe(capture, values)
+    capture.PixelData = encapsulate([bytes(imagecodecs.jpegls_encode(each)) for each in values])
+    capture["PixelData"].VR = "OB"
+    capture["PixelData"].is_undefined_length = True
+
+
+def _put_pixels(capture: Dataset, values: NDArray[np.uint8]) -> None:
+    _describe(capture, values)
+    capture.PixelData = values.tobytes() + b"\0" * (values.nbytes % 2)
+    capture["PixelData"].VR = "OB"
+
+
+def _describe(capture: Dataset, values: NDArray[np.uint8]) -> None:
+    capture.SamplesPerPixel, capture.PhotometricInterpretation = 3, "RGB"
+    capture.PlanarConfiguration, capture.PixelRepresentation = 0, 0
+    capture.Rows, capture.Columns = values.shape[1:3]
+    capture.BitsAllocated, capture.BitsStored, capture.HighBit = 8, 8, 7
+    capture.LossyImageCompression = "00"
+
+
+# ---- pictures ------------------------------------------------------------------------------------
+
+
+def pages(
+    series: Sequence[AnalysedSeries],
+    findings: Sequence[Finding],
+    context: ResultContext,
+    remarks: Sequence[str] = (),
+) -> list[Image.Image]:
+    """The score sheet, then the key images."""
+    looking = cameras(series, _PANEL_WIDTH, _PANEL_HEIGHT)
+    by_position = {finding.position: finding for finding in findings}
+    return [
+        _score_page(by_position, context, remarks),
+        *(_key_page(place, looking, context) for place in key_places(series, findings)),
+    ]
+
+
+class Sheet:
+    """A picture to draw on, in its final pixels; drawn finer and made smaller for smooth lines."""
+
+    palette = Palette(
+        ink=(245, 245, 245),
+        faint=(160, 160, 160),
+        stripe=(22, 24, 27),
+        bar=(58, 62, 68),
+        absent=(95, 100, 108),
+        warning=(255, 170, 80),
+    )
+
+    def __init__(self) -> None:
+        self._fine = Image.new("RGB", (WIDTH * FINENESS, HEIGHT * FINENESS))
+        self._pen = ImageDraw.Draw(self._fine)
+
+    def write(
+        self,
+        at: Point,
+        words: str,
+        height: float,
+        colour: Colour,
+        bold: bool = False,
+        anchor: Anchor = "left",
+    ) -> None:
+        """One line of text."""
+        font = pixel_font(round(height * FINENESS), "bold" if bold else "regular")
+        self._pen.text(_fine(at), words, colour, font, anchor=f"{anchor[0]}m")
+
+    def fitted(self, at: Point, space: tuple[float, float], words: str) -> None:
+        """Text of several lines below a point, as large as a space (across, down) allows."""
+        across, down = space
+        for size in _TEXT_SIZES:
+            lines = wrap(words, int(across / (size * _LETTER_WIDTH)))
+            if len(lines) * size * _LINE_HEIGHT <= down:
+                break
+        for number, line in enumerate(lines):
+            y = at[1] + (number + 0.5) * size * _LINE_HEIGHT
+            self.write((at[0], y), line, size, self.palette.ink)
+
+    def box(self, upper_left: Point, lower_right: Point, fill: Colour) -> None:
+        """A filled rectangle."""
+        (left, upper), (right, lower) = _fine(upper_left), _fine(lower_right)
+        if right - left >= 1:  # Pillow counts the last pixel in
+            self._pen.rectangle((left, upper, right - 1, lower - 1), fill)
+
+    def patch(self, corners: Sequence[Point], fill: Colour) -> None:
+        """A filled polygon."""
+        self._pen.polygon([_fine(corner) for corner in corners], fill)
+
+    def disc(self, centre: Point, radius: float, fill: Colour, outline: Colour) -> None:
+        """A filled circle."""
+        (x, y), r = _fine(centre), radius * FINENESS
+        self._pen.ellipse((x - r, y - r, x + r, y + r), fill, outline, FINENESS)
+
+    def paste(self, picture: Image.Image, at: tuple[int, int]) -> None:
+        """A picture by its upper left corner."""
+        larger = (picture.width * FINENESS, picture.height * FINENESS)
+        fine = picture.resize(larger, Image.Resampling.NEAREST)
+        self._fine.paste(fine, (at[0] * FINENESS, at[1] * FINENESS))
+
+    def finished(self) -> Image.Image:
+        """The picture."""
+        return self._fine.resize((WIDTH, HEIGHT), Image.Resampling.BOX)
+
+
+def _fine(at: Point) -> Point:
+    return at[0] * FINENESS, at[1] * FINENESS
+
+
+def _score_page(
+    findings: Mapping[Position, Finding], context: ResultContext, remarks: Sequence[str]
+) -> Image.Image:
+    wording = context.wording
+    sheet = Sheet()
+    _frame(sheet, wording.heading, f"{wording.scores}; {wording.side_of_patient}", context)
+    draw_joints(sheet, ((WIDTH - 312) / 2, 140), 1.0, findings, wording)
+    draw_table(sheet, (MARGIN, 314), 1.0, findings, wording, context.since)
+    sheet.fitted((MARGIN, 150), (230, 150), " ".join(remarks))
+    since = " ".join(wording.since(context.since, findings.values()))
+    sheet.fitted((MARGIN, 698), (WIDTH - 2 * MARGIN, 38), since)
+    return sheet.finished()
+
+
+def _frame(sheet: Sheet, title: str, below: str, context: ResultContext) -> None:
+    """Title above, and what it is not for below."""
+    palette = sheet.palette
+    sheet.write((MARGIN, _TITLE), title, 24, palette.ink, bold=True)
+    sheet.write((MARGIN, _BELOW_TITLE), below, 15, palette.faint)
+    made_by = ", ".join(f"{network.name} {network.version}" for network in context.networks)
+    sheet.write((MARGIN, HEIGHT - 88), made_by, 13, palette.faint)
+    sheet.write((MARGIN, HEIGHT - 69), context.intended_use, 15, palette.warning, bold=True)
+
+
+def _key_page(place: KeyPlace, looking: Sequence[Camera], context: ResultContext) -> Image.Image:
+    wording = context.wording
+    sheet = Sheet()
+    _frame(sheet, wording.key_images, wording.side_of_patient, context)
+    for camera, slice_index, x in zip(looking, place.slices, _PANELS, strict=True):
+        if slice_index is None:
+            continue
+        image = wording.image.format(image=camera.series.image_number(slice_index))
+        title = f"{camera.series.sequence}, {image}"
+        middle = x + _PANEL_WIDTH / 2
+        sheet.write((middle, 152), title, 17, sheet.palette.ink, bold=True, anchor="middle")
+        sheet.paste(
+            camera.picture(slice_index, place.seen, _PANEL_WIDTH, _PANEL_HEIGHT), (x, _PANEL_TOP)
+        )
+    for camera, x in zip(looking, _PANELS, strict=True):
+        mine = [one for one in place.seen if one.sight.sequence is camera.series.sequence]
+        _name_lesions(sheet, mine, x, wording)
+    if not place.seen:
+        sheet.write((MARGIN, _CAPTIONS_TOP), wording.nothing_here, 15, sheet.palette.faint)
+    return sheet.finished()
+
+
+def _name_lesions(sheet: Sheet, seen: Sequence[Seen], left: float, wording: Wording) -> None:
+    """Each ring in words, below the picture on which it is drawn."""
+    step = min(24.0, (HEIGHT - 100 - _CAPTIONS_TOP) / max(len(seen), 1))
+    size = min(15.0, 0.9 * step)
+    for row, one in enumerate(seen):
+        y = _CAPTIONS_TOP + row * step
+        sheet.write((left + 18, y), str(one.number), size, RED, bold=True, anchor="right")
+        sheet.write((left + 28, y), wording.comment(one.finding), size, sheet.palette.ink)

@@ -1,0 +1,228 @@
+"""The regions of both joints as a DICOM Segmentation that lies on the images it was made from.
+
+BINARY, one object per source series: the kind that archives and viewers read. The side is in the
+words of every label, because viewers do not show coded laterality.
+
+Source: DICOM PS3.3 A.51 and C.8.20 (Segmentation).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import highdicom as hd
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from models.findings import Region, Side
+from models.regions import REGION_LABELS
+from sij_node.config.profiles import SeriesKind
+from sij_node.dicom import codes
+from sij_node.dicom.headers import attribute, text
+from sij_node.dicom.volumes import SeriesVolume, SliceSource
+from sij_node.results.provenance import MANUFACTURER, MODEL, ResultContext, code_item, stamp
+
+COLOURS: Mapping[tuple[Side, Region], tuple[int, int, int]] = {
+    (Side.RIGHT, Region.UPPER_ILIUM): (31, 119, 180),
+    (Side.RIGHT, Region.LOWER_ILIUM): (23, 190, 207),
+    (Side.RIGHT, Region.UPPER_SACRUM): (44, 160, 44),
+    (Side.RIGHT, Region.LOWER_SACRUM): (152, 223, 138),
+    (Side.RIGHT, Region.JOINT): (255, 221, 51),
+    (Side.LEFT, Region.UPPER_ILIUM): (148, 103, 189),
+    (Side.LEFT, Region.LOWER_ILIUM): (227, 119, 194),
+    (Side.LEFT, Region.UPPER_SACRUM): (214, 39, 40),
+    (Side.LEFT, Region.LOWER_SACRUM): (255, 152, 150),
+    (Side.LEFT, Region.JOINT): (255, 127, 14),
+}
+"""Red, green and blue; cold colours right, warm colours left."""
+
+
+def joint_segmentation(
+    series: SeriesVolume,
+    headers: Sequence[Dataset],
+    regions: NDArray[np.uint8],
+    context: ResultContext,
+    name: str,
+) -> Dataset:
+    """The ten regions of both joints on one source series.
+
+    Parameters
+    ----------
+    series
+        The series that was analysed.
+    headers
+        Headers of its images, in any order; pixel data are not needed.
+    regions
+        Label map on the grid of the volume, values of `models.regions.REGION_LABELS`.
+    context
+        What made the result; its first network delineated.
+    name
+        The series in a word, T1 or STIR.
+
+    Returns
+    -------
+    Dataset
+        Segmentation Storage. Frames without a region are left out unless the profile wants them.
+
+    Raises
+    ------
+    ValueError
+        If the label map is empty, has unknown values or another shape than the volume.
+    """
+    _check_regions(series, regions)
+    by_uid = {text(header, "SOPInstanceUID"): header for header in headers}
+    sources = _source_images(series, by_uid)
+    kind: SeriesKind = "seg stir" if name == "STIR" else "seg t1"
+    segmentation = hd.seg.Segmentation(
+        source_images=sources,
+        pixel_array=_in_order_of(sources, series, regions),
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=_segments(series.study_uid, context),
+        omit_empty_frames=not context.profile.empty_frames,
+        series_instance_uid=context.uid(series.study_uid, kind, "series"),
+        series_number=context.profile.number_of(kind),
+        sop_instance_uid=context.uid(series.study_uid, kind),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MODEL,
+        software_versions=context.software_version,
+        device_serial_number=context.device_uid,
+        content_label="SIJ_REGIONS",
+        content_description=f"Sacroiliac joints and quadrants on {name}",
+        content_creator_name="sij_node^",
+    )
+    _derive_dimension_uid(segmentation, context.uid(series.study_uid, kind, "dimensions"))
+    stamp(segmentation, by_uid[series.sources[0].sop_instance_uid], context, kind)
+    return segmentation
+
+
+def _check_regions(series: SeriesVolume, regions: NDArray[np.uint8]) -> None:
+    if regions.shape != series.volume.voxels.shape:
+        raise ValueError(
+            f"regions have shape {regions.shape}, the volume {series.volume.voxels.shape}"
+        )
+    if regions.max() > len(REGION_LABELS):
+        raise ValueError(f"region {regions.max()} is none of the {len(REGION_LABELS)} known")
+    if not regions.any():
+        raise ValueError("there is no region to write: an empty segmentation says nothing")
+
+
+def _source_images(series: SeriesVolume, by_uid: Mapping[str, Dataset]) -> list[Dataset]:
+    """What the segmentation needs to know of its images, and nothing of the patient.
+
+    Single images in the order of the volume; frames in their own order.
+    """
+    if series.sources[0].frame_number is None:
+        return [_single_image(by_uid[each.sop_instance_uid], series) for each in series.sources]
+    return [_multi_frame_image(by_uid[series.sources[0].sop_instance_uid], series)]
+
+
+def _image(header: Dataset) -> Dataset:
+    image = Dataset()
+    image.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        setattr(image, keyword, text(header, keyword))
+    for keyword in ("Rows", "Columns", "FrameOfReferenceUID"):
+        setattr(image, keyword, header.get(keyword))
+    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID"):
+        setattr(image, keyword, "")
+    for keyword in ("AccessionNumber", "StudyDate", "StudyTime"):
+        setattr(image, keyword, "")
+    image.Modality = "MR"
+    image.PositionReferenceIndicator = text(header, "PositionReferenceIndicator")
+    image.LossyImageCompression = text(header, "LossyImageCompression") or "00"
+    return image
+
+
+def _single_image(header: Dataset, series: SeriesVolume) -> Dataset:
+    image = _image(header)
+    _put_plane(image, image, header, series, 0)
+    image.ImagePositionPatient = attribute(header, "ImagePositionPatient")
+    return image
+
+
+def _multi_frame_image(header: Dataset, series: SeriesVolume) -> Dataset:
+    image, measures, orientation = _image(header), Dataset(), Dataset()
+    image.NumberOfFrames = len(series.sources)
+    _put_plane(measures, orientation, header, series, 0)
+    shared = Dataset()
+    shared.PixelMeasuresSequence = [measures]
+    shared.PlaneOrientationSequence = [orientation]
+    image.SharedFunctionalGroupsSequence = [shared]
+    image.PerFrameFunctionalGroupsSequence = [
+        _frame_groups(header, frame) for frame in range(len(series.sources))
+    ]
+    return image
+
+
+def _put_plane(
+    measures: Dataset, orientation: Dataset, header: Dataset, series: SeriesVolume, frame: int
+) -> None:
+    distance_mm = series.volume.spacing_mm[0]
+    measures.PixelSpacing = attribute(header, "PixelSpacing", frame)
+    measures.SliceThickness = attribute(header, "SliceThickness", frame) or round(distance_mm, 4)
+    measures.SpacingBetweenSlices = round(distance_mm, 4)
+    orientation.ImageOrientationPatient = attribute(header, "ImageOrientationPatient", frame)
+
+
+def _frame_groups(header: Dataset, frame: int) -> Dataset:
+    position, groups = Dataset(), Dataset()
+    position.ImagePositionPatient = attribute(header, "ImagePositionPatient", frame)
+    groups.PlanePositionSequence = [position]
+    return groups
+
+
+def _in_order_of(
+    sources: Sequence[Dataset], series: SeriesVolume, regions: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Label map in the order of the source images or frames."""
+    if len(sources) == len(series.sources):
+        return regions
+    return regions[np.argsort([_frame_of(source) for source in series.sources])]
+
+
+def _frame_of(source: SliceSource) -> int:
+    return source.frame_number or 1
+
+
+def _segments(study_uid: str, context: ResultContext) -> list[hd.seg.SegmentDescription]:
+    return [
+        _segment(number, side, region, study_uid, context)
+        for (side, region), number in REGION_LABELS.items()
+    ]
+
+
+def _segment(
+    number: int, side: Side, region: Region, study_uid: str, context: ResultContext
+) -> hd.seg.SegmentDescription:
+    site, part = codes.SITES[region]
+    label = context.wording.place(side, region)
+    delineating = context.networks[0]
+    segment = hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=label,
+        segmented_property_category=codes.ANATOMICAL_STRUCTURE,
+        segmented_property_type=site,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name=delineating.name,
+            family=codes.ARTIFICIAL_INTELLIGENCE,
+            version=delineating.version,
+            source=MANUFACTURER,
+            parameters={"weights_sha256": delineating.weights_sha256},
+        ),
+        tracking_uid=context.tracking_uid(study_uid, "region", side, region),
+        tracking_id=label,
+        display_color=hd.color.CIELabColor.from_rgb(*COLOURS[side, region]),
+    )
+    modifiers = [codes.SIDES[side], *([part] if part else [])]
+    segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
+        code_item(modifier) for modifier in modifiers
+    ]
+    return segment
+
+
+def _derive_dimension_uid(segmentation: Dataset, uid: str) -> None:
+    """Replace the random UID, so that a repeat writes the same bytes."""
+    segmentation.DimensionOrganizationSequence[0].DimensionOrganizationUID = uid
+    for index in segmentation.DimensionIndexSequence:
+        index.DimensionOrganizationUID = uid

@@ -1,0 +1,89 @@
+"""What has been told to people, so that a restart tells nothing twice."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import delete, func, insert, select
+
+from sij_node.domain.alerts import Episode, FailedJob
+from sij_node.domain.health import Verdict
+from sij_node.domain.job import Step
+from sij_node.store.database import Database
+from sij_node.store.tables import Utc, alarms, instances, job_steps, jobs
+
+
+class AlarmTable:
+    """The memory of each way of telling.
+
+    Every method raises `DatabaseUnavailable` if the database does not answer.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def known(self, channel: str) -> Mapping[str, Episode]:
+        """What one way of telling has told, by its key."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(alarms).where(alarms.c.channel == channel))
+            return {
+                row.key: Episode(
+                    row.key, Verdict(row.verdict), row.words, row.since, row.told_at, row.mark
+                )
+                for row in rows
+            }
+
+    def remember(self, channel: str, known: Mapping[str, Episode]) -> None:
+        """Put what it knows now in place of what it knew."""
+        with self._database.writing() as connection:
+            connection.execute(delete(alarms).where(alarms.c.channel == channel))
+            rows = [
+                {"channel": channel, **vars(one), "verdict": one.verdict.value}
+                for one in known.values()
+            ]
+            if rows:
+                connection.execute(insert(alarms), rows)
+
+    def last_step(self) -> int:
+        """The newest step of all jobs; 0 where there is none."""
+        with self._database.reading() as connection:
+            return connection.execute(select(func.max(job_steps.c.step_id))).scalar() or 0
+
+    def failed_since(self, step_id: int) -> tuple[FailedJob, ...]:
+        """Jobs that were given up after a step, the oldest first."""
+        patient = (
+            select(func.max(instances.c.patient_id))
+            .where(instances.c.study_uid == jobs.c.study_uid)
+            .scalar_subquery()
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(
+                    job_steps.c.step_id,
+                    jobs.c.job_id,
+                    jobs.c.source_ae,
+                    job_steps.c.note,
+                    jobs.c.study_uid,
+                    patient.label("patient_id"),
+                )
+                .join(jobs, jobs.c.job_id == job_steps.c.job_id)
+                .where(job_steps.c.step_id > step_id, job_steps.c.step == Step.GIVE_UP.value)
+                .order_by(job_steps.c.step_id)
+            )
+            return tuple(
+                FailedJob(
+                    row.step_id,
+                    row.job_id,
+                    row.source_ae,
+                    row.note,
+                    row.study_uid,
+                    row.patient_id or "",
+                )
+                for row in rows
+            )
+
+    def last_studies(self) -> Mapping[str, datetime]:
+        """When the newest study of each sender began to come."""
+        newest = func.max(jobs.c.created_at, type_=Utc)
+        with self._database.reading() as connection:
+            rows = connection.execute(select(jobs.c.source_ae, newest).group_by(jobs.c.source_ae))
+            return {row[0]: row[1] for row in rows}

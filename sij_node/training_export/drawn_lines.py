@@ -1,0 +1,272 @@
+"""Contours that people, or this node, drew on DICOM images, as training needs them.
+
+They come as JSON, as CSV, or as polylines of a structured report. A line names its image, or
+only its series when its points are x, y, z of the patient; on an image a point may also be
+(column, row), counted from the centre of the first pixel.
+
+Source: DICOM PS3.3 C.18.6.1.2 (a report's pixels are counted from the corner of the first one).
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from models.delineation import Contour, Delineation
+from models.findings import Side
+from sij_node.dicom.volumes import SeriesVolume
+from sij_node.errors import TeachingUnusable
+from sij_node.results.image_findings_sr import FROM_CENTRE_TO_CORNER
+
+_SIDES = {
+    ("SCT", "7771000"): Side.LEFT,
+    ("SCT", "24028007"): Side.RIGHT,
+    ("SRT", "G-A101"): Side.LEFT,
+    ("SRT", "G-A100"): Side.RIGHT,
+    ("99SDM", "G-A101"): Side.LEFT,
+    ("99SDM", "G-A100"): Side.RIGHT,
+}
+_PIXEL_COLUMNS = ("sop_instance_uid", "side", "column", "row")
+_PATIENT_COLUMNS = ("sop_instance_uid", "side", "x_mm", "y_mm", "z_mm")
+BOTH_SIDES_MM = 40.0
+"""Lines further apart than this are of both joints."""
+OFF_PLANE_MM = 1.0
+"""A point in the patient may lie this far beside the plane of its image."""
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnLine:
+    """One line on one image.
+
+    Parameters
+    ----------
+    sop_instance_uid, series_uid
+        The image, or the series in which the line's own place tells the image; the other one is
+        empty.
+    frame
+        From 1 within a multi-frame object; None for a single image.
+    side
+        The patient's; None where it was not said.
+    points
+        ``(n, 2)`` as (column, row), index-centred, or ``(n, 3)`` as LPS millimetres.
+    """
+
+    sop_instance_uid: str
+    frame: int | None
+    side: Side | None
+    points: NDArray[np.float64]
+    series_uid: str = ""
+
+    @property
+    def where(self) -> str:
+        """The image or series, for messages."""
+        return self.sop_instance_uid or f"of series {self.series_uid}"
+
+
+def lines_from_json(text: str) -> tuple[DrawnLine, ...]:
+    """Lines of ``{"contours": [{"sop_instance_uid", "frame", "side", "points"}, …]}``.
+
+    ``series_instance_uid`` may stand in the place of the image where points are ``[x, y, z]``.
+
+    Raises
+    ------
+    TeachingUnusable
+    """
+    try:
+        drawn = json.loads(text)["contours"]
+        return tuple(_line_from(one) for one in drawn)
+    except (ValueError, KeyError, TypeError) as error:
+        raise TeachingUnusable(
+            f"the contours are no usable JSON ({type(error).__name__}: {error}); needed is "
+            '{"contours": [{"sop_instance_uid": …, "side": "left", "points": [[column, row], …]}]}'
+        ) from error
+
+
+def _line_from(one: dict[str, Any]) -> DrawnLine:
+    if "sop_instance_uid" in one:
+        return _line(one["sop_instance_uid"], one.get("frame"), one.get("side"), one["points"])
+    series_uid = str(one["series_instance_uid"])
+    line = replace(_line("", None, one.get("side"), one["points"]), series_uid=series_uid)
+    if line.points.shape[1] != 3:
+        raise TeachingUnusable(
+            f"a line of series {series_uid} names no image; its points must be [x, y, z] then"
+        )
+    return line
+
+
+def lines_from_csv(file: TextIO) -> tuple[DrawnLine, ...]:
+    """Lines of a table with one point a row; rows of one image and side make one line.
+
+    Columns: ``sop_instance_uid, side, column, row`` or ``…, x_mm, y_mm, z_mm``; ``frame`` may be
+    added for multi-frame objects.
+
+    Raises
+    ------
+    TeachingUnusable
+    """
+    table = csv.DictReader(file)
+    given = set(table.fieldnames or ())
+    wanted = next((c for c in (_PATIENT_COLUMNS, _PIXEL_COLUMNS) if given.issuperset(c)), None)
+    if wanted is None:
+        raise TeachingUnusable(
+            f"the table has the columns {', '.join(sorted(given))}; needed are "
+            f"{', '.join(_PIXEL_COLUMNS)}, or {', '.join(_PATIENT_COLUMNS)}"
+        )
+
+    def place(row: dict[str, str]) -> tuple[str, str, str]:
+        return row["sop_instance_uid"], row.get("frame") or "", row["side"]
+
+    return tuple(
+        _line(uid, int(frame) if frame else None, side, [_numbers(r, wanted[2:]) for r in rows])
+        for (uid, frame, side), rows in groupby(table, place)
+    )
+
+
+def _numbers(row: dict[str, str], columns: Sequence[str]) -> list[float]:
+    try:
+        return [float(row[column]) for column in columns]
+    except ValueError as error:
+        raise TeachingUnusable(f"the table holds a point that is no number: {error}") from error
+
+
+def _line(uid: str, frame: int | None, side: str | None, points: Any) -> DrawnLine:
+    placed = np.array(points, dtype=np.float64)
+    if placed.ndim != 2 or placed.shape[1] not in (2, 3) or len(placed) < 2:
+        raise TeachingUnusable(
+            f"a line on image {uid} has points of shape {placed.shape}; needed are two or more "
+            "of (column, row), or of (x, y, z) in millimetres of the patient"
+        )
+    try:
+        return DrawnLine(str(uid), frame, Side(side.lower()) if side else None, placed)
+    except ValueError as error:
+        raise TeachingUnusable(
+            f"a line on image {uid} is of side {side!r}, not left or right"
+        ) from error
+
+
+def lines_from_report(report: Dataset) -> tuple[DrawnLine, ...]:
+    """Every polyline of a structured report with its image, and its side where the report says it.
+
+    Reads this node's own reports as well as others': a line counts as of the side that the
+    nearest container around it names.
+    """
+    return tuple(_lines_in(report, None))
+
+
+def _lines_in(item: Dataset, side: Side | None) -> Iterator[DrawnLine]:
+    children = item.get("ContentSequence") or ()
+    side = _side_said(children) or side
+    for child in children:
+        if child.get("ValueType") == "SCOORD" and child.get("GraphicType") == "POLYLINE":
+            yield from _lines_of(child, side)
+        else:
+            yield from _lines_in(child, side)
+
+
+def _lines_of(graphic: Dataset, side: Side | None) -> Iterator[DrawnLine]:
+    points = np.array(graphic.GraphicData, np.float64).reshape(-1, 2) - FROM_CENTRE_TO_CORNER
+    for child in graphic.get("ContentSequence") or ():
+        for image in child.get("ReferencedSOPSequence") or ():
+            frame = image.get("ReferencedFrameNumber")
+            uid = str(image.ReferencedSOPInstanceUID)
+            yield DrawnLine(uid, None if frame is None else int(frame), side, points)
+
+
+def _side_said(items: Iterable[Dataset]) -> Side | None:
+    """The side that one of these items, or a modifier of it, names."""
+    for item in items:
+        if item.get("ValueType") != "CODE":
+            continue
+        for code in item.get("ConceptCodeSequence") or ():
+            side = _SIDES.get((code.get("CodingSchemeDesignator"), code.get("CodeValue")))
+            if side is not None:
+                return side
+        found = _side_said(item.get("ContentSequence") or ())
+        if found is not None:
+            return found
+    return None
+
+
+def delineation_of(lines: Iterable[DrawnLine], series: SeriesVolume) -> Delineation | None:
+    """The lines on the images of one series; None where there is none.
+
+    Lines run from superior to inferior afterwards. A line without a side is of the side that it
+    lies on, seen from the middle between all lines.
+
+    Raises
+    ------
+    TeachingUnusable
+        If two lines lie on one side of one image, a line leaves its image, or the side that was
+        said is not the side where the line lies.
+    """
+    drawn = [(index, line) for line in lines if (index := _slice_of(line, series)) is not None]
+    if not drawn:
+        return None
+    on_pixels = [(index, _on_pixels(line, index, series)) for index, line in drawn]
+    contours = _on_their_sides(on_pixels, series)
+    try:
+        return Delineation(tuple(contours))
+    except ValueError as error:
+        raise TeachingUnusable(f"series {series.series_uid}: {error}") from error
+
+
+def _slice_of(line: DrawnLine, series: SeriesVolume) -> int | None:
+    """The slice a line was drawn on; None if it is not of this series."""
+    if line.series_uid:
+        if line.series_uid != series.series_uid:
+            return None
+        index = round(float(series.volume.to_indices(line.points)[:, 0].mean()))
+        return min(max(index, 0), len(series.sources) - 1)
+    named = (line.sop_instance_uid, line.frame or 1)
+    places = [(source.sop_instance_uid, source.frame_number or 1) for source in series.sources]
+    return places.index(named) if named in places else None
+
+
+def _on_pixels(line: DrawnLine, index: int, series: SeriesVolume) -> DrawnLine:
+    """With points as (row, column) of the volume's slice, superior end first."""
+    volume = series.volume
+    if line.points.shape[1] == 3:
+        at = volume.to_indices(line.points)
+        beside_mm = float(np.abs(at[:, 0] - index).max()) * volume.spacing_mm[0]
+        if beside_mm > OFF_PLANE_MM:
+            raise TeachingUnusable(
+                f"a line lies up to {beside_mm:.1f} mm beside its image {line.where}; "
+                "are its points LPS millimetres of the same frame of reference?"
+            )
+        points = at[:, 1:]
+    else:
+        points = line.points[:, ::-1]
+    if (points < -0.5).any() or (points > np.array(volume.voxels.shape[1:]) - 0.5).any():
+        raise TeachingUnusable(f"a line leaves its image {line.where}")
+    ends = volume.to_patient(np.insert(points[[0, -1]], 0, index, axis=1))
+    return replace(line, points=points if ends[0, 2] >= ends[1, 2] else points[::-1].copy())
+
+
+def _on_their_sides(
+    lines: Sequence[tuple[int, DrawnLine]], series: SeriesVolume
+) -> Iterator[Contour]:
+    across = [
+        float(series.volume.to_patient(np.insert(line.points, 0, index, axis=1))[:, 0].mean())
+        for index, line in lines
+    ]
+    tells_sides = max(across) - min(across) > BOTH_SIDES_MM
+    middle = (min(across) + max(across)) / 2
+    for (index, line), x in zip(lines, across, strict=True):
+        lies = (Side.LEFT if x > middle else Side.RIGHT) if tells_sides else line.side
+        if lies is None:
+            raise TeachingUnusable(
+                f"the line on image {line.where} has no side, and no line of the other "
+                "joint tells on which it lies; say left or right, the patient's"
+            )
+        if line.side not in (None, lies):
+            raise TeachingUnusable(
+                f"the line on image {line.where} is said to be of the {line.side} "
+                f"joint, but lies on the patient's {lies}, seen from the others"
+            )
+        yield Contour(index, lies, line.points, 1.0)

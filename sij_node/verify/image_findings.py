@@ -1,0 +1,91 @@
+"""Findings drawn on the images of one series, read back from their structured report.
+
+Source: DICOM PS3.16 TID 1501 (lesions), TID 1410 (contours).
+"""
+
+from collections.abc import Iterator, Sequence
+
+from models.findings import Position, Side
+from sij_node.dicom.read_back.positions import position_of, site_of
+from sij_node.dicom.read_back.result_reader import Attributes
+from sij_node.dicom.read_back.sr_content import Item
+from sij_node.errors import ResultsInconsistent
+from sij_node.results.analysed_series import AnalysedSeries
+from sij_node.verify.expected import Evidence, SourceSlice, check_side
+from sij_node.verify.graphics import (
+    check_all,
+    check_line,
+    check_point,
+    contour_at,
+    drawn_mm,
+)
+from sij_node.verify.scores import check_finding, check_words, is_of_lesion
+from sij_node.verify.sources import check_description, named_slice, only_series
+
+
+def check_image_findings(report: Attributes, groups: Sequence[Item], evidence: Evidence) -> None:
+    """Hold points and contours of a report against findings and delineation.
+
+    Raises
+    ------
+    ResultsInconsistent
+        If one is missing, doubled, or drawn elsewhere than it was found.
+    """
+    series = _only_series(groups, evidence)
+    check_description(report, series)
+    lesions = [group for group in groups if is_of_lesion(group)]
+    told = [_check_lesion(group, series, evidence) for group in lesions]
+    seen = [finding.position for finding in evidence.seen_on(series)]
+    check_all(told, seen, f"lesions on {series.sequence}")
+    drawn = [_check_contour(group, evidence) for group in groups if group not in lesions]
+    found = [(one.slice_index, one.side) for one in series.delineation.contours]
+    check_all(drawn, found, f"contours on {series.sequence}")
+
+
+def graphics(group: Item) -> Iterator[Item]:
+    """Everything that a group draws."""
+    return (item for item in group.descendants() if item.value_type.startswith("SCOORD"))
+
+
+def _graphic(group: Item, kind: str, evidence: Evidence) -> tuple[Item, SourceSlice]:
+    """The one thing that a group draws, and the image that it is drawn on."""
+    drawn = list(graphics(group))
+    if [item.attributes.text("GraphicType") for item in drawn] != [kind]:
+        raise ResultsInconsistent(f"A group draws {len(drawn)} graphics, not one {kind}.")
+    images = [child for child in drawn[0].children if child.value_type == "IMAGE"]
+    if len(images) != 1:
+        raise ResultsInconsistent(f"A {kind} is drawn on {len(images)} images, not on one.")
+    reference = images[0].attributes.item("ReferencedSOPSequence")
+    return drawn[0], named_slice(reference, evidence, f"A {kind}")
+
+
+def _only_series(groups: Sequence[Item], evidence: Evidence) -> AnalysedSeries:
+    kinds = ("POINT" if is_of_lesion(group) else "POLYLINE" for group in groups)
+    return only_series(
+        _graphic(group, kind, evidence)[1].series for group, kind in zip(groups, kinds, strict=True)
+    )
+
+
+def _check_lesion(group: Item, series: AnalysedSeries, evidence: Evidence) -> Position:
+    position = position_of(group)
+    check_finding(group, position, evidence)
+    drawn, source = _graphic(group, "POINT", evidence)
+    sight = evidence.finding_at[position].sight
+    if sight is None or (series.sequence, source.index) != (sight.sequence, sight.slice_index):
+        raise ResultsInconsistent(f"{position} is not seen best on slice {source.index}.")
+    point = drawn_mm(drawn.attributes.numbers("GraphicData"), source)
+    check_point(point, sight, source, str(position))
+    check_side(evidence, position.side, point, str(position))
+    return position
+
+
+def _check_contour(group: Item, evidence: Evidence) -> tuple[int, Side]:
+    _, side = site_of(group)
+    drawn, source = _graphic(group, "POLYLINE", evidence)
+    what = f"The contour of the {side} joint"
+    check_words(group, side, what)
+    contour = contour_at(source, side)
+    line = drawn_mm(drawn.attributes.numbers("GraphicData"), source)
+    check_line(line, contour, source, what)
+    check_side(evidence, side, line, what)
+    return source.index, side

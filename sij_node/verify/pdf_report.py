@@ -1,0 +1,152 @@
+"""The page, read back: scores and words stand in the columns of their sides; key images are true.
+
+Source: DICOM PS3.3 C.24.2 (Encapsulated Document).
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from models.findings import HEADS, POSITIONS, Position, Presence, Side
+from sij_node.dicom.read_back.pdf_text import Shown, Words, pictures_of, words_of
+from sij_node.dicom.read_back.result_reader import Attributes
+from sij_node.dicom.read_back.vocabulary import (
+    PRESENCE_IN_WORDS,
+    names_only,
+    percents_in,
+    sides_named,
+)
+from sij_node.errors import ResultsInconsistent
+from sij_node.verify.expected import Evidence
+from sij_node.verify.key_images import check_key_image, views
+from sij_node.verify.scores import shown_percent
+
+_SAME_ROW_PT = 3.0
+_NOW = re.compile(r"\d+[.,]\d %")
+_CAPTION = re.compile(r"(T1|STIR), \w+ (\S+)")
+_BEFORE = re.compile(r"\((\d+[.,]\d %|–)\)")
+
+
+def check_page(document: Attributes, evidence: Evidence) -> None:
+    """Hold the page's text against the findings, side by side.
+
+    Raises
+    ------
+    ResultsInconsistent
+        If a score, a word or a column differs, or the patient is not named.
+    """
+    length = document.integer("EncapsulatedDocumentLength")
+    pdf = document.octets("EncapsulatedDocument")[:length]
+    words = words_of(pdf)
+    _check_patient(document, words)
+    header = _header(words)
+    numbers = [one for one in words if one.up_pt < header[Side.LEFT].up_pt]
+    _check_numbers(numbers, header, evidence, _NOW)
+    if evidence.since.prior:
+        _check_numbers(numbers, header, evidence, _BEFORE)
+    _check_presences(numbers, header, evidence)
+    _check_lesions_in_words(words, evidence)
+    _check_key_images(words, pictures_of(pdf), evidence)
+
+
+def _check_patient(document: Attributes, words: Sequence[Words]) -> None:
+    """An identifier in letters that are written as they are read."""
+    identifier = document.text("PatientID")
+    said = "".join(one.text for one in words).replace(" ", "")
+    if identifier.isascii() and identifier.replace(" ", "") not in said:
+        raise ResultsInconsistent("The page does not name the patient's identifier.")
+
+
+def _header(words: Iterable[Words]) -> dict[Side, Words]:
+    """The words right and left above the table, lowest on the page; right is on the left."""
+    sides = [one for one in words if one.text.isupper() and len(sides_named(one.text)) == 1]
+    lowest = min(one.up_pt for one in sides)
+    found = {
+        sides_named(one.text)[0]: one for one in sides if abs(one.up_pt - lowest) < _SAME_ROW_PT
+    }
+    if set(found) != set(Side) or found[Side.LEFT].across_pt <= found[Side.RIGHT].across_pt:
+        raise ResultsInconsistent("The page's table has no columns for right and left.")
+    return found
+
+
+def _side_of(one: Words, header: dict[Side, Words]) -> Side:
+    return Side.LEFT if one.across_pt >= header[Side.LEFT].across_pt else Side.RIGHT
+
+
+def _check_numbers(
+    words: Sequence[Words],
+    header: dict[Side, Words],
+    evidence: Evidence,
+    form: re.Pattern[str],
+) -> None:
+    """From above to below, the numbers of each side are those of its heads."""
+    told = [one for one in words if form.fullmatch(one.text)]
+    for side in Side:
+        mine = [
+            one.text.replace(",", ".") for one in _downwards(told) if _side_of(one, header) is side
+        ]
+        expected = [_told(Position(side, head), evidence, form) for head in HEADS]
+        if mine != [each for each in expected if each]:
+            raise ResultsInconsistent(f"The page tells other numbers of the {side} side.")
+
+
+def _downwards(words: Iterable[Words]) -> list[Words]:
+    return sorted(words, key=lambda one: -one.up_pt)
+
+
+def _told(position: Position, evidence: Evidence, form: re.Pattern[str]) -> str:
+    if form is _NOW:
+        now = shown_percent(evidence.finding_at[position])
+        return f"{now} %" if now else ""
+    before = evidence.since.before(position)
+    then = shown_percent(before) if before else None
+    return f"({then} %)" if then else "(–)"
+
+
+def _check_presences(words: Sequence[Words], header: dict[Side, Words], evidence: Evidence) -> None:
+    told = [one for one in words if one.text in PRESENCE_IN_WORDS]
+    for side in Side:
+        mine = [
+            PRESENCE_IN_WORDS[one.text] for one in _downwards(told) if _side_of(one, header) is side
+        ]
+        if mine != [evidence.finding_at[Position(side, head)].presence for head in HEADS]:
+            raise ResultsInconsistent(f"The page's words of the {side} side are not its findings.")
+
+
+def _check_lesions_in_words(words: Iterable[Words], evidence: Evidence) -> None:
+    """What is written below key images is a lesion that is present, with its side and number."""
+    present = {
+        (p.side, shown_percent(evidence.finding_at[p]))
+        for p in POSITIONS
+        if evidence.finding_at[p].presence is Presence.PRESENT
+    }
+    for one in words:
+        sides, percents = sides_named(one.text), percents_in(one.text)
+        if sides and percents:
+            is_found = names_only(one.text, sides[0]) and (sides[0], percents[0]) in present
+            if not is_found or len(percents) != 1:
+                raise ResultsInconsistent("A lesion below a key image was not found on its side.")
+
+
+def _check_key_images(
+    words: Iterable[Words], pictures: Sequence[Shown], evidence: Evidence
+) -> None:
+    """Every picture shows the image that is named above it."""
+    captions = [one for one in words if _CAPTION.fullmatch(one.text)]
+    if len(captions) != len(pictures):
+        raise ResultsInconsistent(f"{len(pictures)} key images have {len(captions)} captions.")
+    if not pictures:
+        return
+    rows, columns, _ = pictures[0].pixels.shape
+    looking = views(evidence, (columns, rows))
+    for shown in pictures:
+        caption = min(captions, key=partial(_between_pt, shown))
+        ((sequence, number),) = _CAPTION.findall(caption.text)
+        (own,) = (view for view in looking if view.series.sequence == sequence)
+        check_key_image(shown.pixels, own, looking, evidence, number)
+
+
+def _between_pt(shown: Shown, caption: Words) -> float:
+    """From the left edge of a picture to where a caption above it begins."""
+    apart = caption.across_pt - shown.across_pt
+    return apart if apart >= 0 and caption.up_pt > shown.up_pt else float("inf")

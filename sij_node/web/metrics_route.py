@@ -1,0 +1,62 @@
+"""The route at which Prometheus reads the node, and who may."""
+
+from collections.abc import Callable
+from hmac import compare_digest
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Header, HTTPException, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from sij_node.config.settings import MetricsConfig
+from sij_node.errors import ConfigurationInvalid
+from sij_node.receive.association import is_in
+
+
+def metrics_router(text: Callable[[], bytes], config: MetricsConfig) -> APIRouter:
+    """The route /metrics.
+
+    Parameters
+    ----------
+    text
+        The metrics in Prometheus' text format.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If the file with the token cannot be read, or is empty.
+    """
+    token = _token_in(config.token_file)
+    router = APIRouter(tags=["probes"])
+
+    @router.get("/metrics", response_class=Response)
+    def metrics(request: Request, authorization: Annotated[str, Header()] = "") -> Response:
+        """For Prometheus; from other networks only with the token."""
+        address = request.client.host if request.client else ""
+        if not (address and is_in(address, config.networks)) and not _shows(token, authorization):
+            raise HTTPException(403, "Metrics are not for this address; see [metrics].")
+        return Response(text(), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+def _shows(token: str, authorization: str) -> bool:
+    return bool(token) and compare_digest(authorization.encode(), f"Bearer {token}".encode())
+
+
+def _token_in(file: Path | None) -> str:
+    if file is None:
+        return ""
+    try:
+        token = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationInvalid(
+            f"[metrics] token_file {file} cannot be read: {error}. Write a token into it, "
+            "for instance with `openssl rand -hex 32`."
+        ) from error
+    if not token:
+        raise ConfigurationInvalid(
+            f"[metrics] token_file {file} is empty. Write a token into it, "
+            "for instance with `openssl rand -hex 32`."
+        )
+    return token

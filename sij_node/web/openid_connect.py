@@ -1,0 +1,276 @@
+"""Signing in at an identity provider of the hospital.
+
+The browser is sent to the provider and comes back with a code, which the node exchanges for a
+signed statement of who that is (authorization code flow with PKCE). What binds the two halves
+together stays in a cookie of that browser.
+
+Source: OpenID Connect Core 1.0, Discovery 1.0; RFC 7636 (PKCE), RFC 9207 (issuer).
+"""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+import httpx
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.httpx_client import OAuth2Client
+from authlib.oidc.core import CodeIDToken
+from fastapi import APIRouter, Request
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet, KeySetSerialization
+from pydantic import BaseModel, ValidationError
+from starlette.responses import RedirectResponse, Response
+
+from sij_node.config.roles import Role
+from sij_node.config.settings import OpenIdConfig
+from sij_node.domain.users import new_secret
+from sij_node.errors import ConfigurationInvalid, ProviderUnavailable, SignInFailed
+from sij_node.web.cookies import OPENID, cookie, drop_cookie, set_cookie
+from sij_node.web.current_user import address_of
+from sij_node.web.dependencies import Parts, TheParts
+from sij_node.web.sign_in import own_path, signed_in
+
+router = APIRouter(include_in_schema=False)
+
+SIGNATURES = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+"""Accepted on a statement: only such as need the provider's private key."""
+TIMEOUT_S = 10.0
+CLOCKS_DIFFER_S = 60
+_TIME_TO_SIGN_IN = timedelta(minutes=10)
+
+
+class Errand(BaseModel):
+    """What the browser that is sent to the provider keeps until it comes back."""
+
+    state: str
+    nonce: str
+    verifier: str
+    onward: str
+
+    def as_cookie(self) -> str:
+        """As text that a cookie can hold."""
+        return base64.urlsafe_b64encode(self.model_dump_json().encode()).decode()
+
+    @classmethod
+    def from_cookie(cls, text: str) -> "Errand":
+        """What a cookie holds; raises `SignInFailed` where there is none."""
+        try:
+            return cls.model_validate_json(base64.urlsafe_b64decode(text))
+        except (ValidationError, binascii.Error, ValueError) as error:
+            raise SignInFailed(
+                "This browser was not sent to the identity provider, or that is longer than ten "
+                "minutes ago. Begin again."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Provider:
+    """An identity provider, as it describes itself now.
+
+    Parameters
+    ----------
+    described
+        Its discovery document.
+    redirect_uri
+        Where it sends browsers back to.
+    """
+
+    config: OpenIdConfig
+    described: Mapping[str, Any]
+    redirect_uri: str
+
+    def address_for(self, errand: Errand) -> str:
+        """Where to send the browser."""
+        with self._client() as client:
+            address, _ = client.create_authorization_url(
+                self.described["authorization_endpoint"],
+                state=errand.state,
+                nonce=errand.nonce,
+                code_verifier=errand.verifier,
+            )
+        return str(address)
+
+    def claims(self, errand: Errand, came_back: str) -> Mapping[str, Any]:
+        """What the provider states of the person whose browser came back to an address.
+
+        Raises
+        ------
+        SignInFailed
+            If the statement is not meant for this browser, not the provider's, or too old.
+        """
+        with self._client() as client:
+            token = client.fetch_token(
+                self.described["token_endpoint"],
+                authorization_response=came_back,
+                state=errand.state,
+                code_verifier=errand.verifier,
+            )
+            stated = self._checked(token, errand.nonce)
+            if self._is_silent_on_role(stated) and "userinfo_endpoint" in self.described:
+                more = client.get(self.described["userinfo_endpoint"]).raise_for_status().json()
+                if more.get("sub") == stated["sub"]:
+                    stated = {**more, **stated}
+            return stated
+
+    def _checked(self, token: Mapping[str, Any], nonce: str) -> dict[str, Any]:
+        published = cast(KeySetSerialization, _json(self.described["jwks_uri"]))
+        keys = KeySet.import_key_set(published)
+        decoded = jwt.decode(str(token.get("id_token", "")), keys, algorithms=list(SIGNATURES))
+        claims = CodeIDToken(
+            decoded.claims,
+            decoded.header,
+            {
+                "iss": {"essential": True, "value": self.described["issuer"]},
+                "aud": {"essential": True, "value": self.config.client_id},
+            },
+            {
+                "nonce": nonce,
+                "client_id": self.config.client_id,
+                "access_token": token.get("access_token"),
+            },
+        )
+        claims.validate(leeway=CLOCKS_DIFFER_S)
+        return dict(claims)
+
+    def _is_silent_on_role(self, claims: Mapping[str, Any]) -> bool:
+        return not (claim(claims, self.config.role_claim) and claim(claims, self.config.name_claim))
+
+    def _client(self) -> OAuth2Client:
+        return OAuth2Client(
+            self.config.client_id,
+            _secret(self.config),
+            scope="openid profile email",
+            redirect_uri=self.redirect_uri,
+            code_challenge_method="S256",
+            timeout=TIMEOUT_S,
+        )
+
+
+@router.get("/login/openid")
+def begin(request: Request, parts: TheParts, onward: str = "/") -> Response:
+    """Send the browser to the provider."""
+    errand = Errand(
+        state=new_secret(), nonce=new_secret(), verifier=new_secret(), onward=own_path(onward)
+    )
+    with _provider_errors():
+        address = _provider(request, parts).address_for(errand)
+    response = RedirectResponse(address, 303)
+    set_cookie(request, response, OPENID, errand.as_cookie(), _TIME_TO_SIGN_IN)
+    return response
+
+
+@router.get("/login/openid/return")
+def come_back(request: Request, parts: TheParts) -> Response:
+    """Open a session for whoever the provider says has come back."""
+    errand = Errand.from_cookie(cookie(request, OPENID))
+    with _provider_errors():
+        provider = _provider(request, parts)
+        _check_return(request, errand, provider)
+        stated = provider.claims(errand, str(request.url))
+    secret = parts.access.sign_in_by_provider(
+        subject=f"{stated['iss']} {stated['sub']}",
+        name=str(claim(stated, provider.config.name_claim) or stated["sub"]),
+        role=role_of(stated, provider.config),
+        address=address_of(request),
+    )
+    response = signed_in(request, parts, secret, own_path(errand.onward))
+    drop_cookie(request, response, OPENID)
+    return response
+
+
+def claim(claims: Mapping[str, Any], name: str) -> Any:
+    """A claim by its name, or by names with dots between where claims lie within claims.
+
+    Examples
+    --------
+    >>> claim({"realm_access": {"roles": ["a"]}}, "realm_access.roles")
+    ['a']
+    """
+    if name in claims:
+        return claims[name]
+    first, _, rest = name.partition(".")
+    within = claims.get(first)
+    return claim(within, rest) if rest and isinstance(within, Mapping) else None
+
+
+def role_of(claims: Mapping[str, Any], config: OpenIdConfig) -> Role:
+    """The highest role that somebody's claims give.
+
+    Raises
+    ------
+    SignInFailed
+        If they give none.
+    """
+    said = claim(claims, config.role_claim)
+    texts = said if isinstance(said, list) else [said]
+    given = {config.roles[text] for text in texts if isinstance(text, str) and text in config.roles}
+    if not given:
+        raise SignInFailed(
+            f"The identity provider knows you, but nothing in {config.role_claim} gives you a role "
+            "here. Ask an administrator to add you to one of the groups in [web.openid] roles."
+        )
+    return max(given, key=list(Role).index)
+
+
+def _provider(request: Request, parts: Parts) -> Provider:
+    config = parts.config.web.openid
+    if config is None:
+        raise SignInFailed("There is no [web.openid] in config.toml. Sign in by name and password.")
+    described = _json(f"{config.issuer}/.well-known/openid-configuration")
+    if str(described.get("issuer", "")).rstrip("/") != config.issuer:
+        raise SignInFailed(
+            "The identity provider calls itself otherwise than [web.openid] issuer does. "
+            "Write it there as in its discovery document."
+        )
+    return Provider(config, described, str(request.base_url) + "login/openid/return")
+
+
+def _check_return(request: Request, errand: Errand, provider: Provider) -> None:
+    given = request.query_params
+    if not hmac.compare_digest(given.get("state", "").encode(), errand.state.encode()):
+        raise SignInFailed("The answer belongs to another browser or another attempt. Begin again.")
+    if given.get("iss", provider.described["issuer"]) != provider.described["issuer"]:
+        raise SignInFailed("The answer comes from another identity provider. Begin again.")
+    if "code" not in given:
+        raise SignInFailed("The identity provider did not let you in. Begin again, or ask there.")
+
+
+def _json(address: str) -> dict[str, Any]:
+    found = httpx.get(address, timeout=TIMEOUT_S).raise_for_status().json()
+    if not isinstance(found, dict):
+        raise SignInFailed("The identity provider does not answer as one does. Check its address.")
+    return found
+
+
+def _secret(config: OpenIdConfig) -> str | None:
+    if config.client_secret_file is None:
+        return None
+    try:
+        return config.client_secret_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationInvalid(
+            f"[web.openid] client_secret_file cannot be read: {type(error).__name__}. "
+            "It must be a text file that the user who runs the node may read."
+        ) from error
+
+
+@contextmanager
+def _provider_errors() -> Iterator[None]:
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ProviderUnavailable(
+            f"The identity provider does not answer as it should ({type(error).__name__}). "
+            "Sign in by name and password, or try again later."
+        ) from error
+    except (AuthlibBaseError, JoseError, KeyError, ValueError) as error:
+        raise SignInFailed(
+            f"What the identity provider says cannot be believed ({type(error).__name__}). "
+            "Begin again; if it stays so, compare [web.openid] with the provider's settings."
+        ) from error

@@ -1,0 +1,140 @@
+"""The node's health: every part with its verdict, the processes, the disk, the oldest job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sij_node.domain.health import Condition, Sighting, Verdict, worst
+from sij_node.domain.job import Job
+from sij_node.operate.health_check import Checkup
+from sij_node.web.view_models.display_text import Tone, moment, span
+from sij_node.web.view_models.node_alerts import tone_of
+
+
+@dataclass(frozen=True)
+class PartLine:
+    """One part of the node."""
+
+    name: str
+    tone: Tone
+    verdict: str
+    words: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class ProcessLine:
+    """One process of the node."""
+
+    name: str
+    role: str
+    tone: Tone
+    heartbeat: str
+    device: str
+    memory: str
+    job_id: int | None
+    weights: str
+    since: str
+    version: str
+
+
+@dataclass(frozen=True)
+class OldestJob:
+    """The unfinished job that was opened first."""
+
+    job: Job
+    age: str
+
+
+@dataclass(frozen=True)
+class HealthPage:
+    """Everything that the page of the health shows."""
+
+    tone: Tone
+    summary: str
+    parts: tuple[PartLine, ...]
+    processes: tuple[ProcessLine, ...]
+    oldest: OldestJob | None
+    free: str
+    needed: str
+    database: str
+
+
+_SUMMARIES = {
+    Verdict.OK: "Everything is in order.",
+    Verdict.WARNING: "The node works; something needs attention.",
+    Verdict.FAILED: "Something does not work.",
+}
+
+
+def health_page(
+    checkup: Checkup, silent_limit_s: float, oldest: Job | None, database: str, now: datetime
+) -> HealthPage:
+    """The page, from a look at the node.
+
+    Parameters
+    ----------
+    silent_limit_s
+        From how many seconds on without a sign of life a process counts as silent.
+    database
+        What kind it is.
+    """
+    verdict = worst(checkup.conditions)
+    lines = sorted(checkup.conditions, key=lambda one: -list(Verdict).index(one.verdict))
+    free = checkup.facts.free_mb
+    return HealthPage(
+        tone=tone_of(verdict),
+        summary=_SUMMARIES[verdict],
+        parts=tuple(map(_part_line, lines)),
+        processes=process_lines(checkup.facts.processes, silent_limit_s),
+        oldest=None if oldest is None else _oldest(oldest, now),
+        free="unknown" if free is None else _gigabytes(free),
+        needed=_gigabytes(checkup.facts.min_free_mb),
+        database=database,
+    )
+
+
+def _oldest(job: Job, now: datetime) -> OldestJob:
+    return OldestJob(job, span((now - job.created_at).total_seconds()))
+
+
+def _part_line(one: Condition) -> PartLine:
+    return PartLine(
+        name=f"{one.part.value.capitalize()} {one.which}".rstrip(),
+        tone=tone_of(one.verdict),
+        verdict=one.verdict.value,
+        words=one.words,
+        advice=one.advice,
+    )
+
+
+def process_lines(seen: Sequence[Sighting], silent_limit_s: float) -> tuple[ProcessLine, ...]:
+    """The processes, the silent ones first."""
+    ordered = sorted(seen, key=lambda one: -one.silent_s)
+    return tuple(_process_line(one, one.silent_s >= silent_limit_s) for one in ordered)
+
+
+def _process_line(one: Sighting, is_silent: bool) -> ProcessLine:
+    process = one.process
+    return ProcessLine(
+        name=process.name,
+        role=process.role.value,
+        tone=Tone.BAD if is_silent else Tone.GOOD,
+        heartbeat=f"silent for {span(one.silent_s)}" if is_silent else "alive",
+        device=process.device,
+        memory=_memory(process.gpu_used_mb, process.gpu_total_mb),
+        job_id=process.job_id,
+        weights=process.weights,
+        since=moment(process.started_at),
+        version=process.version,
+    )
+
+
+def _memory(used_mb: float | None, total_mb: float | None) -> str:
+    if used_mb is None or total_mb is None:
+        return ""
+    return f"{used_mb / 1000:.1f} of {total_mb / 1000:.1f} GB"
+
+
+def _gigabytes(megabytes: float) -> str:
+    return f"{megabytes / 1000:.1f} GB"

@@ -1,0 +1,63 @@
+"""What is wrong with the node, for the top of the queue: in words, the worst first."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sij_node.config.settings import HealthConfig
+from sij_node.domain.health import Condition, Part, Role, Verdict, troubles
+from sij_node.domain.job import State
+from sij_node.operate.health_check import Checkup
+from sij_node.web.view_models.display_text import Tone, count
+
+_TONES = {Verdict.OK: Tone.GOOD, Verdict.WARNING: Tone.WARN, Verdict.FAILED: Tone.BAD}
+_PAGES = {Part.DESTINATION: ("/peers", "Peers"), Part.QUEUE: ("/?state=queued", "Queued jobs")}
+_HEALTH = ("/health", "Health")
+
+
+@dataclass(frozen=True)
+class NodeTrouble:
+    """One thing that is wrong, what to do, and the page where more is to be seen."""
+
+    tone: Tone
+    words: str
+    advice: str
+    where: str
+    link: str
+
+
+def tone_of(verdict: Verdict) -> Tone:
+    """How a verdict is coloured."""
+    return _TONES[verdict]
+
+
+def node_troubles(
+    conditions: Iterable[Condition], counts: Mapping[State, int]
+) -> tuple[NodeTrouble, ...]:
+    """The conditions that are not in order, and the jobs that need somebody."""
+    found = [
+        NodeTrouble(tone_of(one.verdict), one.words, one.advice, *_PAGES.get(one.part, _HEALTH))
+        for one in troubles(conditions)
+    ]
+    if counts[State.FAILED]:
+        failed = count(counts[State.FAILED], "job")
+        found.append(
+            NodeTrouble(
+                Tone.WARN,
+                f"{failed} failed and {'waits' if counts[State.FAILED] == 1 else 'wait'} "
+                "for somebody.",
+                "Open each, read what is wrong, and queue it again or leave it.",
+                "/?state=failed",
+                "Failed jobs",
+            )
+        )
+    return tuple(found)
+
+
+def lively_workers(checkup: Checkup, limits: HealthConfig) -> int | None:
+    """How many workers give signs of life; None where the database does not say."""
+    if checkup.facts.database_error:
+        return None
+    return sum(
+        one.process.role is Role.WORKER and one.silent_s < limits.silent_s
+        for one in checkup.facts.processes
+    )

@@ -1,0 +1,161 @@
+"""The peers: who was last heard of when, whether they answer, and what waits for them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sij_node.config.settings import PeerConfig
+from sij_node.domain.health import Condition, Part, Verdict
+from sij_node.domain.study import Refusal
+from sij_node.operate.admin import Destination
+from sij_node.store.peer_activity import Contact
+from sij_node.web.view_models.display_text import Tone, count, moment, span
+
+
+@dataclass(frozen=True)
+class PeerCard:
+    """One peer, as sender and as destination.
+
+    Parameters
+    ----------
+    config
+        None for one that config.toml no longer names.
+    state
+        In a word or two, and how it is coloured.
+    seen, refused, echo_in, echo_out, taken
+        Sentences about when; empty where it never happened.
+    """
+
+    title: str
+    config: PeerConfig | None
+    tone: Tone
+    state: str
+    trouble: str
+    advice: str
+    seen: str
+    refused: str
+    echo_in: str
+    echo_out: str
+    echo_failed: bool
+    taken: str
+    waiting: str
+    kept_back: int
+    hold: str
+    shadow: bool
+
+
+@dataclass(frozen=True)
+class RefusalLine:
+    """An object or an association that was not accepted."""
+
+    at: str
+    source: str
+    address: str
+    reason: str
+
+
+def peer_cards(
+    peers: Sequence[PeerConfig],
+    destinations: Iterable[Destination],
+    contacts: Iterable[Contact],
+    taken: Mapping[str, datetime],
+    conditions: Iterable[Condition],
+    now: datetime,
+) -> tuple[PeerCard, ...]:
+    """A card for each, those with trouble first.
+
+    Parameters
+    ----------
+    taken
+        When each destination last acknowledged a result.
+    conditions
+        The node's health.
+    """
+    configured = {peer.ae_title: peer for peer in peers}
+    known = {contact.peer: contact for contact in contacts}
+    wrong = {
+        one.which: one
+        for one in conditions
+        if one.part is Part.DESTINATION and one.verdict is not Verdict.OK
+    }
+    cards = [
+        _card(
+            one,
+            configured.get(one.ae_title),
+            known.get(one.ae_title, Contact(one.ae_title)),
+            taken.get(one.ae_title),
+            wrong.get(one.ae_title),
+            now,
+        )
+        for one in destinations
+    ]
+    return tuple(sorted(cards, key=lambda card: list(_RANKS).index(card.tone)))
+
+
+_RANKS = (Tone.BAD, Tone.WARN, Tone.BUSY, Tone.GOOD, Tone.QUIET)
+
+
+def _card(
+    destination: Destination,
+    config: PeerConfig | None,
+    contact: Contact,
+    taken: datetime | None,
+    wrong: Condition | None,
+    now: datetime,
+) -> PeerCard:
+    tone, state = _state(destination, contact, wrong)
+    return PeerCard(
+        title=destination.ae_title,
+        config=config,
+        tone=tone,
+        state=state,
+        trouble=wrong.words if wrong else "",
+        advice=wrong.advice if wrong else "",
+        seen=_ago(contact.accepted_at, now, f" from {contact.address}"),
+        refused=_ago(contact.refused_at, now, f": {contact.refused_because}"),
+        echo_in=_ago(contact.echo_in_at, now),
+        echo_out=_ago(contact.echo_out_at, now, f": {contact.echo_out_error or 'it answered'}"),
+        echo_failed=bool(contact.echo_out_error),
+        taken=_ago(taken, now),
+        waiting=count(destination.waiting, "job") if destination.waiting else "",
+        kept_back=destination.kept_back,
+        hold=str(destination.hold) if destination.hold else "",
+        shadow=destination.shadow,
+    )
+
+
+def _state(destination: Destination, contact: Contact, wrong: Condition | None) -> tuple[Tone, str]:
+    """The first that applies."""
+    is_down = wrong is not None and wrong.verdict is Verdict.FAILED
+    is_unknown = contact.accepted_at is None and contact.echo_out_at is None
+    judged = (
+        (not destination.is_peer, Tone.WARN, "not configured any more"),
+        (destination.hold, Tone.WARN, "held"),
+        (is_down, Tone.BAD, "takes no results"),
+        (wrong, Tone.WARN, "does not take all results"),
+        (contact.echo_out_error, Tone.WARN, "did not answer the last C-ECHO"),
+        (destination.shadow, Tone.QUIET, "shadow mode"),
+        (is_unknown, Tone.QUIET, "not heard of yet"),
+    )
+    return next(((tone, words) for applies, tone, words in judged if applies), _IN_ORDER)
+
+
+_IN_ORDER = (Tone.GOOD, "in order")
+
+
+def _ago(at: datetime | None, now: datetime, more: str = "") -> str:
+    if at is None:
+        return ""
+    return f"{span((now - at).total_seconds())} ago{more} ({moment(at)})"
+
+
+def refusal_lines(refusals: Iterable[Refusal]) -> tuple[RefusalLine, ...]:
+    """The newest first."""
+    return tuple(
+        RefusalLine(moment(one.at), one.source_ae, one.address, _reason(one)) for one in refusals
+    )
+
+
+def _reason(one: Refusal) -> str:
+    status = f"0x{one.status:04X}: " if one.status else ""
+    return f"{status}{one.reason}"

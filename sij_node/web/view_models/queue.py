@@ -1,0 +1,209 @@
+"""The queue: how many jobs are where, which need somebody, and one row for each job."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from statistics import median
+from urllib.parse import urlencode
+
+from sij_node.config.settings import StudyConfig
+from sij_node.domain.job import Job, State
+from sij_node.store.job_search import JobPage, Wanted
+from sij_node.web.view_models.display_text import STATE_MEANS, STATE_TONES, Tone, about, span
+
+ROWS = 50
+TROUBLED = (State.FAILED, State.REJECTED)
+UNDER_WAY = (State.RECEIVING, State.QUEUED, State.ANALYSING, State.DELIVERING)
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A filter by state, and how many jobs it leaves; a group stands for several states."""
+
+    label: str
+    means: str
+    count: int
+    query: str
+    chosen: bool
+    tone: Tone
+    is_group: bool
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """One job of the list.
+
+    Parameters
+    ----------
+    patient
+        The pseudonym, or empty where the images are no longer here.
+    expected
+        When its results can be expected; empty where that is not known.
+    note
+        Why it stands where it stands, if it has a reason.
+    """
+
+    job: Job
+    tone: Tone
+    patient: str
+    age: str
+    expected: str
+    note: str
+
+
+@dataclass(frozen=True)
+class QueuePage:
+    """Everything that the page of the queue shows."""
+
+    tabs: tuple[Tab, ...]
+    state: str
+    sources: tuple[str, ...]
+    wanted: Wanted
+    rows: tuple[JobRow, ...]
+    total: int
+    page: int
+    pages: int
+    earlier: str
+    later: str
+    query: str
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast the queue moves.
+
+    Parameters
+    ----------
+    places
+        For each queued job how many come before it.
+    analysis_s
+        What an analysis usually takes; None where there was none yet.
+    workers
+        How many work now; None where that is not known.
+    """
+
+    places: Mapping[int, int] = field(default_factory=dict)
+    analysis_s: float | None = None
+    workers: int | None = None
+
+    @classmethod
+    def of(
+        cls, order: Sequence[int], seconds: Sequence[float], workers: int | None = None
+    ) -> "Pace":
+        """From the order of the queue, and how long the last analyses took."""
+        places = {job_id: place for place, job_id in enumerate(order)}
+        return cls(places, median(seconds) if seconds else None, workers)
+
+
+def wanted_from(states: str, source: str, words: str) -> Wanted:
+    """What an address asks for; unknown states are taken for none."""
+    groups = {"troubled": TROUBLED, "under way": UNDER_WAY}
+    known = tuple(state for state in State if state.value == states)
+    return Wanted(groups.get(states, known), source[:16], words[:64])
+
+
+def queue_page(
+    wanted: Wanted,
+    page: int,
+    found: JobPage,
+    counts: Mapping[State, int],
+    sources: Sequence[str],
+    rows: Sequence[JobRow],
+) -> QueuePage:
+    """The page, from what the store told."""
+    pages = max(1, -(-found.total // ROWS))
+    page = min(page, pages)
+    return QueuePage(
+        tabs=tabs(wanted, counts),
+        state=named(wanted.states),
+        sources=tuple(sources),
+        wanted=wanted,
+        rows=tuple(rows),
+        total=found.total,
+        page=page,
+        pages=pages,
+        earlier=query_of(wanted, page + 1) if page < pages else "",
+        later=query_of(wanted, page - 1) if page > 1 else "",
+        query=query_of(wanted, page),
+    )
+
+
+def tabs(wanted: Wanted, counts: Mapping[State, int]) -> tuple[Tab, ...]:
+    """All jobs, those under way, those that need somebody, then each state."""
+    groups = (
+        ("All", "Every job.", (), Tone.QUIET),
+        ("Under way", "Not finished yet.", UNDER_WAY, Tone.BUSY),
+        ("Need attention", "Failed or rejected.", TROUBLED, Tone.BAD),
+        *(
+            (state.value.capitalize(), STATE_MEANS[state], (state,), STATE_TONES[state])
+            for state in State
+        ),
+    )
+    return tuple(
+        Tab(
+            label,
+            means,
+            sum(counts[state] for state in states or tuple(State)),
+            query_of(replace(wanted, states=states)),
+            wanted.states == states,
+            tone,
+            len(states) != 1,
+        )
+        for label, means, states, tone in groups
+    )
+
+
+def query_of(wanted: Wanted, page: int = 1) -> str:
+    """What an address must say to ask for the same again."""
+    said = {"state": named(wanted.states), "source": wanted.source_ae, "find": wanted.words}
+    paged = {**said, "page": str(page) if page > 1 else ""}
+    return urlencode({name: value for name, value in paged.items() if value})
+
+
+def named(states: Sequence[State]) -> str:
+    """Some states as an address names them."""
+    groups = {TROUBLED: "troubled", UNDER_WAY: "under way"}
+    return groups.get(tuple(states), states[0].value if states else "")
+
+
+def job_row(job: Job, patient: str, now: datetime, pace: Pace, study: StudyConfig) -> JobRow:
+    """One row."""
+    return JobRow(
+        job=job,
+        tone=STATE_TONES[job.state],
+        patient=patient,
+        age=span((now - job.created_at).total_seconds()),
+        expected=expected(job, now, pace, study),
+        note=note(job),
+    )
+
+
+def expected(job: Job, now: datetime, pace: Pace, study: StudyConfig) -> str:
+    """When the results can be expected, from how long the last analyses took."""
+    waits = f"tries again within {job.wait_s:.0f} s"
+    if job.state is State.RECEIVING:
+        return f"queued after {study.pair_quiet_s:g} to {study.quiet_s:g} s without a new image"
+    if job.state is State.DELIVERING:
+        return waits if job.wait_s else "now"
+    if job.state is State.ANALYSING and pace.analysis_s is not None:
+        since_s = (now - job.changed_at).total_seconds()
+        return about(pace.analysis_s - since_s) if since_s < pace.analysis_s else "any moment"
+    if job.state is State.QUEUED:
+        return waits if job.wait_s else _expected_in_queue(job, pace)
+    return ""
+
+
+def _expected_in_queue(job: Job, pace: Pace) -> str:
+    if pace.workers == 0:
+        return "not before a worker runs"
+    if pace.analysis_s is None or job.job_id not in pace.places:
+        return ""
+    turns = pace.places[job.job_id] // (pace.workers or 1) + 1
+    return about(turns * pace.analysis_s)
+
+
+def note(job: Job) -> str:
+    """Why a job stands where it stands."""
+    if job.reason:
+        return job.reason
+    return f"held by {job.leased_by}" if job.leased_by else ""

@@ -1,0 +1,397 @@
+"""One study: what is wrong, what can be done, what was found, and everything that happened."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from models.findings import HEADS, Finding, Head, Position, Presence, Side
+from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
+from sij_node.domain.job import Action, Delivery, DeliveryState, Job, JobStep, State, Step
+from sij_node.operate.admin import JobHistory
+from sij_node.results.language import ENGLISH
+from sij_node.web.view_models.display_text import (
+    ADVICE,
+    DELIVERY_TONES,
+    STATE_MEANS,
+    STATE_TONES,
+    STEP_TONES,
+    STEP_WORDS,
+    Tone,
+    moment,
+    seconds_in_words,
+    span,
+    status_in_words,
+)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is wrong, and what to do about it."""
+
+    tone: Tone
+    words: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the timeline.
+
+    Parameters
+    ----------
+    after
+        How long after the line before; empty for the first.
+    """
+
+    words: str
+    tone: Tone
+    at: str
+    after: str
+    who: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """One result on its way to a destination."""
+
+    kind: str
+    result_uid: str
+    size: str
+    tone: Tone
+    state: str
+    attempts: int
+    answer: str
+    at: str
+    can_be_taken: bool
+
+
+@dataclass(frozen=True)
+class Destination:
+    """What a destination has and has not got."""
+
+    title: str
+    tone: Tone
+    summary: str
+    trouble: str
+    parcels: tuple[Parcel, ...]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One of the 28: a bar up to `probability`, a tick at `threshold`, both in per cent."""
+
+    probability: float | None
+    threshold: float
+    said: str
+    number: str
+    present: bool
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A lesion at a region, the patient's right before the left."""
+
+    name: str
+    lesion: str
+    right: Score
+    left: Score
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place in the body, on both series."""
+
+    pictures: tuple[KeyPicture, ...]
+    seen: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """Everything that the page of a study shows.
+
+    Parameters
+    ----------
+    patient
+        The pseudonym, or empty where the images are no longer here.
+    series_settled
+        Whether `series` is what was analysed; else what has come so far.
+    input_outcome
+        Whether the images could be analysed, in a sentence.
+    others
+        Other jobs of the same study.
+    """
+
+    job: Job
+    tone: Tone
+    means: str
+    patient: str
+    age: str
+    expected: str
+    troubles: tuple[Trouble, ...]
+    actions: tuple[Action, ...]
+    weights: tuple[str, ...]
+    series: tuple[SeriesUse, ...]
+    series_settled: bool
+    input_outcome: str
+    remarks: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    scores: tuple[ScoreRow, ...]
+    in_short: str
+    places: tuple[Place, ...]
+    networks: tuple[UsedNetwork, ...]
+    destinations: tuple[Destination, ...]
+    timeline: tuple[Line, ...]
+    others: tuple[Job, ...]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing changes any more by itself."""
+        moving = (State.RECEIVING, State.QUEUED, State.ANALYSING, State.DELIVERING)
+        pending = any(one.tone is Tone.BUSY for one in self.destinations)
+        return self.job.state not in moving and not pending
+
+
+def study_page(
+    history: JobHistory,
+    record: AnalysisRecord | None,
+    series_so_far: Sequence[SeriesUse],
+    same_study: Sequence[Job],
+    *,
+    patient: str,
+    expected: str,
+    weights: Sequence[str],
+    now: datetime,
+) -> StudyPage:
+    """The page, from what the store told.
+
+    Parameters
+    ----------
+    record
+        Of its last analysis; None where there was none.
+    series_so_far
+        What its stored images would be; shown until they are analysed.
+    weights
+        Names of the networks with which it can be analysed again.
+    """
+    job = history.job
+    kept = record or AnalysisRecord()
+    scores = score_rows(kept.findings)
+    return StudyPage(
+        job=job,
+        tone=STATE_TONES[job.state],
+        means=STATE_MEANS[job.state],
+        patient=patient,
+        age=span((now - job.created_at).total_seconds()),
+        expected=expected,
+        troubles=tuple(troubles(history)),
+        actions=history.actions,
+        weights=tuple(weights),
+        series=kept.series or tuple(series_so_far),
+        series_settled=bool(kept.series),
+        input_outcome=input_outcome(job, kept),
+        remarks=kept.remarks,
+        findings=kept.findings,
+        scores=scores,
+        in_short=in_short(kept.findings),
+        places=places(kept.pictures),
+        networks=kept.networks,
+        destinations=destinations(history.deliveries),
+        timeline=timeline(history.steps),
+        others=tuple(other for other in same_study if other.job_id != job.job_id),
+    )
+
+
+# ---- what is wrong -----------------------------------------------------------------------------
+
+
+def troubles(history: JobHistory) -> Iterable[Trouble]:
+    """What an administrator must know first."""
+    job = history.job
+    if job.reason:
+        yield Trouble(_trouble_tone(job), job.reason, _advice(job))
+    if history.standstill:
+        yield Trouble(Tone.WARN, _sentence(history.standstill), _standstill_advice(job))
+    if history.conflicts:
+        first = history.conflicts[0]
+        yield Trouble(
+            Tone.WARN,
+            f"{len(history.conflicts)} instance(s) came twice with different content, "
+            f"first {first.sop_instance_uid}.",
+            "Find out at the sender which copy is right, and send the study again under new "
+            "instance UIDs. The second copies are in the quarantine folder of the spool.",
+        )
+
+
+def _trouble_tone(job: Job) -> Tone:
+    return Tone.BAD if job.state is State.FAILED else Tone.WARN
+
+
+def _advice(job: Job) -> str:
+    if job.state in (State.QUEUED, State.ANALYSING, State.DELIVERING):
+        return "The node tries again by itself; nothing has to be done unless this goes on."
+    if job.state is State.CANCELLED:
+        return ""
+    if job.state is State.FAILED and job.weights and job.error_family == "TemporarilyUnavailable":
+        return (
+            "The analysis is done; only the delivery failed. See below what the destination "
+            "answered, put that right, then send the results again."
+        )
+    return ADVICE.get(job.error_family, "")
+
+
+def _standstill_advice(job: Job) -> str:
+    return "To send or try now, see what can be done below." if job.wait_s else ""
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith('.') else '.'}"
+
+
+def input_outcome(job: Job, record: AnalysisRecord) -> str:
+    """Whether the images could be analysed."""
+    if job.state is State.REJECTED or job.error_family == "InputRejected":
+        return "Not analysed. The reason was sent back to the archive as a report."
+    if record.findings:
+        unknown = sum(one.presence is Presence.UNDETERMINED for one in record.findings)
+        checked = "The images were complete and usable."
+        return (
+            f"{checked} {unknown} of {len(record.findings)} places could not be evaluated."
+            if (unknown)
+            else f"{checked} All {len(record.findings)} places were evaluated."
+        )
+    return "Not looked at yet." if job.state is not State.CANCELLED else "Not analysed."
+
+
+# ---- what was found ----------------------------------------------------------------------------
+
+
+def score_rows(findings: Sequence[Finding]) -> tuple[ScoreRow, ...]:
+    """A row for each head; none where nothing was analysed."""
+    by_position = {finding.position: finding for finding in findings}
+    return tuple(
+        ScoreRow(
+            ENGLISH.head(head),
+            head.lesion.value,
+            score(by_position[Position(Side.RIGHT, head)]),
+            score(by_position[Position(Side.LEFT, head)]),
+        )
+        for head in HEADS
+        if _both_known(head, by_position)
+    )
+
+
+def _both_known(head: Head, findings: Mapping[Position, Finding]) -> bool:
+    return all(Position(side, head) in findings for side in Side)
+
+
+def score(finding: Finding) -> Score:
+    """One cell of the table."""
+    known = finding.probability is not None
+    return Score(
+        probability=100 * finding.probability if finding.probability is not None else None,
+        threshold=100 * finding.threshold,
+        said=ENGLISH.presence(finding),
+        number=ENGLISH.percent(finding.probability) if finding.probability is not None else "",
+        present=known and finding.presence is Presence.PRESENT,
+    )
+
+
+def in_short(findings: Sequence[Finding]) -> str:
+    """How many lesions, in a sentence."""
+    if not findings:
+        return ""
+    present = sum(one.presence is Presence.PRESENT for one in findings)
+    return f"Lesions present at {present} of {len(findings)} places."
+
+
+def places(pictures: Iterable[KeyPicture]) -> tuple[Place, ...]:
+    """The pictures, by the place that they show."""
+    ordered = sorted(pictures, key=lambda one: one.place)
+    grouped = ([*group] for _, group in groupby(ordered, key=lambda one: one.place))
+    return tuple(Place(tuple(sorted(group, key=_t1_first)), group[0].seen) for group in grouped)
+
+
+def _t1_first(picture: KeyPicture) -> bool:
+    return picture.sequence != "T1"
+
+
+# ---- where it went -----------------------------------------------------------------------------
+
+
+def destinations(deliveries: Iterable[Delivery]) -> tuple[Destination, ...]:
+    """What each destination has got, those with trouble first."""
+    by_title: dict[str, list[Delivery]] = {}
+    for delivery in deliveries:
+        by_title.setdefault(delivery.destination, []).append(delivery)
+    found = [_destination(title, mine) for title, mine in sorted(by_title.items())]
+    return tuple(sorted(found, key=lambda one: one.tone is Tone.GOOD))
+
+
+def _destination(title: str, deliveries: Sequence[Delivery]) -> Destination:
+    done = sum(one.state is DeliveryState.ACKNOWLEDGED for one in deliveries)
+    open_ones = [one for one in deliveries if one.state is not DeliveryState.ACKNOWLEDGED]
+    tone = DELIVERY_TONES[open_ones[0].state] if open_ones else Tone.GOOD
+    complaints = (_complaint(one) for one in open_ones if one.attempts)
+    return Destination(
+        title=title,
+        tone=tone,
+        summary=f"{done} of {len(deliveries)} acknowledged",
+        trouble=next(filter(None, complaints), ""),
+        parcels=tuple(_parcel(one) for one in deliveries),
+    )
+
+
+def _complaint(delivery: Delivery) -> str:
+    said = delivery.note or status_in_words(delivery.status)
+    return f"{delivery.destination} did not take {delivery.result.kind}: {said}"
+
+
+def _parcel(delivery: Delivery) -> Parcel:
+    answered = delivery.attempts > 0 or delivery.acknowledged_at is not None
+    return Parcel(
+        kind=delivery.result.kind,
+        result_uid=delivery.result.sop_instance_uid,
+        size=f"{delivery.result.size_bytes / 1000:.0f} kB",
+        tone=DELIVERY_TONES[delivery.state],
+        state=delivery.state.value,
+        attempts=delivery.attempts,
+        answer=_answer(delivery) if answered else "",
+        at=moment(delivery.acknowledged_at) if delivery.acknowledged_at else "",
+        can_be_taken=bool(delivery.result.file_name),
+    )
+
+
+def _answer(delivery: Delivery) -> str:
+    said = "" if delivery.status is None and delivery.note else status_in_words(delivery.status)
+    return "; ".join(part for part in (said, delivery.note) if part)
+
+
+# ---- what happened -----------------------------------------------------------------------------
+
+
+def timeline(steps: Sequence[JobStep]) -> tuple[Line, ...]:
+    """Every step with who and when, the newest first."""
+    befores = (None, *steps)
+    lines = [_line(step, before) for step, before in zip(steps, befores, strict=False)]
+    return tuple(reversed(lines))
+
+
+def _line(step: JobStep, before: JobStep | None) -> Line:
+    return Line(
+        words=STEP_WORDS.get(step.step, step.step.value.capitalize()),
+        tone=STEP_TONES.get(step.step, Tone.QUIET),
+        at=moment(step.at),
+        after="" if before is None else _after((step.at - before.at).total_seconds()),
+        who=_who(step),
+        note=step.note,
+    )
+
+
+def _after(seconds: float) -> str:
+    return f"+{seconds_in_words(max(seconds, 0.0))}"
+
+
+def _who(step: JobStep) -> str:
+    return f"sender {step.who}" if step.step is Step.OPENED else step.who

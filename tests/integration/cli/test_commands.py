@@ -1,0 +1,258 @@
+"""The command line: what it prints, and the exit status that a script can rely on."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from deploy.trial import free_port, set_up
+from sij_node.cli import commands as cli
+from sij_node.config.settings import load_config
+from sij_node.doctor.study_round_trip import STUDY
+from sij_node.domain.job import State
+from sij_node.domain.study import Refusal
+from sij_node.processes.node import open_store
+from tests.support.job_tables import NOON, queued, received
+from tests.support.listening import listening
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return configured(tmp_path)
+
+
+def configured(folder: Path, port: int = 0, **sections: dict[str, object]) -> Path:
+    """The configuration of a node whose archive is nowhere."""
+    return set_up(folder, "PACS", 104, port, **sections).config
+
+
+def sij_node(*arguments: str | Path | int, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sij_node", *map(str, arguments)]
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+def only_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line in which an error is told."""
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("sij-node:")]
+    assert "Traceback" not in done.stderr
+    return line
+
+
+def test_jobs_are_listed_for_people_and_for_scripts(config: Path):
+    with open_store(load_config(config)) as store:
+        queued(store.table, "1.2.3")
+
+    for_people = sij_node("jobs", "list", "--config", config)
+    for_scripts = sij_node("jobs", "list", "--config", config, "--json", "--state", "queued")
+
+    assert "queued" in for_people.stdout
+    (job,) = json.loads(for_scripts.stdout)
+    assert (job["state"], job["study_uid"], job["source_ae"]) == ("queued", "1.2.3", "PACS")
+
+
+def test_the_environment_names_the_configuration_and_who_called_sudo(config: Path):
+    with open_store(load_config(config)) as store:
+        job = queued(store.table, "1.2.3")
+
+    done = sij_node("jobs", "cancel", job.job_id, SIJ_NODE_CONFIG=str(config), SUDO_USER="anna")
+
+    assert done.returncode == 0, done.stderr
+    with open_store(load_config(config)) as store:
+        assert store.table.steps(job.job_id)[-1].who == "anna"
+
+
+def test_files_that_are_no_dicom_files_are_told_and_are_no_failure(tmp_path: Path):
+    with zipfile.ZipFile(STUDY) as study:
+        study.extractall(tmp_path / "study")
+    (tmp_path / "study" / "truth.json").write_text("{}")
+    with listening(tmp_path / "destination") as destination:
+        to = f"127.0.0.1:{destination.listener.port}"
+        titles = ("--called", "SIJ", "--calling", "MODALITY")
+        done = sij_node("send", tmp_path / "study", "--to", to, *titles)
+
+    assert done.returncode == 0, done.stderr
+    assert "truth.json: left out" in done.stdout
+    assert len(destination.kept_files()) > 10
+
+
+def test_a_job_is_shown_with_its_steps(config: Path):
+    with open_store(load_config(config)) as store:
+        job = queued(store.table, "1.2.3")
+
+    shown = sij_node("jobs", "show", str(job.job_id), "--config", config, "--json")
+
+    history = json.loads(shown.stdout)
+    assert [step["step"] for step in history["steps"]] == ["opened", "settled"]
+    assert "opened" in sij_node("jobs", "show", str(job.job_id), "--config", config).stdout
+
+
+def test_a_job_is_cancelled_under_the_name_of_who_did_it(config: Path):
+    with open_store(load_config(config)) as store:
+        job = queued(store.table, "1.2.3")
+
+        done = sij_node("jobs", "cancel", str(job.job_id), "--config", config)
+
+        assert done.returncode == 0
+        assert store.table.get(job.job_id).state is State.CANCELLED
+        assert store.table.steps(job.job_id)[-1].who
+
+
+def test_an_action_that_the_state_does_not_allow_is_refused_in_words(config: Path):
+    with open_store(load_config(config)) as store:
+        job = queued(store.table, "1.2.3")
+
+    done = sij_node("jobs", "retry", str(job.job_id), "--config", config)
+
+    assert done.returncode == 65
+    assert "queued" in only_line(done)
+
+
+def test_a_held_destination_is_listed_with_the_reason_until_it_is_released(config: Path):
+    held = sij_node("destinations", "hold", "PACS", "--reason", "migration", "--config", config)
+    listed = sij_node("destinations", "list", "--config", config, "--json")
+    released = sij_node("destinations", "release", "PACS", "--config", config)
+    again = sij_node("destinations", "release", "PACS", "--config", config)
+
+    assert "migration" in held.stdout
+    (pacs,) = json.loads(listed.stdout)
+    assert (pacs["ae_title"], pacs["hold"]["reason"]) == ("PACS", "migration")
+    assert "not held any more" in released.stdout
+    assert (again.returncode, only_line(again)) == (
+        65,
+        "sij-node: PACS is not held; there is nothing to release.",
+    )
+
+
+def test_a_study_is_prioritised_and_analysed_again_by_command(config: Path):
+    with open_store(load_config(config)) as store:
+        job = queued(store.table, "1.2.3")
+        number = str(job.job_id)
+
+        assert sij_node("jobs", "priority", number, "9", "--config", config).returncode == 0
+        assert sij_node("jobs", "cancel", number, "--config", config).returncode == 0
+        again = sij_node("jobs", "reanalyse", number, "--config", config)
+        unknown = sij_node("jobs", "reanalyse", number, "--weights", "x", "--config", config)
+
+        assert "Job 2 is queued" in again.stdout
+        assert store.table.get(2).priority == 9
+    assert unknown.returncode == 66
+    assert "names no [[weights]] x" in only_line(unknown)
+
+
+def test_an_unknown_job_is_exit_66(config: Path):
+    done = sij_node("jobs", "show", "41", "--config", config)
+
+    assert done.returncode == 66
+    assert "no job 41" in only_line(done)
+
+
+def test_what_was_not_accepted_is_listed_with_the_reason(config: Path):
+    refusal = Refusal(NOON, "PACS", "10.0.0.1", "1.2.3.4", "1.2.3", 0xA900, "UIDs differ")
+    with open_store(load_config(config)) as store:
+        store.table.refuse(refusal)
+
+    (row,) = json.loads(sij_node("refused", "--config", config, "--json").stdout)
+
+    assert (row["status"], row["reason"]) == (0xA900, "UIDs differ")
+    assert "0xA900" in sij_node("refused", "--config", config).stdout
+
+
+def test_a_usable_configuration_is_exit_0_and_a_wrong_one_78(tmp_path: Path, config: Path):
+    assert sij_node("check-config", "--config", config).returncode == 0
+
+    done = sij_node("check-config", "--config", configured(tmp_path, listner={}))
+
+    assert done.returncode == 78
+    assert "listner" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["listen", "run"])
+def test_a_port_in_use_is_one_clear_line(tmp_path: Path, command: str):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = sij_node(command, "--config", configured(tmp_path, port, worker={"processes": 0}))
+
+    assert done.returncode == 78
+    assert str(port) in only_line(done)
+
+
+def test_an_unreachable_database_is_one_clear_line_without_its_password(tmp_path: Path):
+    url = f"postgresql+psycopg://sij:secret@127.0.0.1:{free_port()}/sij"
+    done = sij_node("listen", "--config", configured(tmp_path, database={"url": url}))
+
+    assert done.returncode == 75
+    assert "127.0.0.1" in only_line(done)
+    assert "secret" not in done.stderr
+
+
+def test_the_node_s_processes_load_no_torch_until_one_analyses():
+    asked = "import sys, sij_node.cli.commands, sij_node.web.app; print('torch' in sys.modules)"
+
+    said = subprocess.check_output([sys.executable, "-c", asked], text=True)
+
+    assert said == "False\n"
+
+
+@pytest.mark.parametrize("command", ["work", "run"])
+def test_missing_weights_end_the_node_with_one_clear_line(tmp_path: Path, command: str):
+    done = sij_node(command, "--config", configured(tmp_path, worker={"weights_folder": "nowhere"}))
+
+    assert done.returncode == 78
+    assert "networks cannot be used" in only_line(done)
+
+
+def test_sending_to_nobody_is_one_clear_line(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("no DICOM")
+
+    nothing = sij_node("send", tmp_path)
+    wrong = sij_node("send", tmp_path, "--to", "somewhere")
+
+    assert nothing.returncode == wrong.returncode == 78
+    assert "no DICOM file" in only_line(nothing)
+    assert "HOST:PORT" in only_line(wrong)
+
+
+def test_jobs_can_be_asked_for_while_an_instance_has_been_received(config: Path):
+    with open_store(load_config(config)) as store:
+        store.table.register(received(1), 5, opens_job=True)
+
+    (job,) = json.loads(sij_node("jobs", "list", "--config", config, "--json").stdout)
+
+    assert job["instances"] == 1
+
+
+def test_a_refusal_that_names_no_file_is_not_explained_away(monkeypatch):
+    def refused():
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cli, "app", refused)
+
+    with pytest.raises(PermissionError):
+        cli.main()
+
+
+def test_a_folder_that_may_not_be_written_is_named_with_the_user(monkeypatch, capsys):
+    def refused():
+        raise PermissionError(13, "Permission denied", "/root/out")
+
+    monkeypatch.setattr(cli, "app", refused)
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+
+    assert ended.value.code == 77
+    assert "/root/out is closed to user" in capsys.readouterr().err

@@ -1,0 +1,222 @@
+"""The courier: results reach the sender once, however often it has to try."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from sij_node.config.profiles import MINIMAL, preset
+from sij_node.config.settings import PeerConfig
+from sij_node.deliver.delivery_worker import Courier
+from sij_node.domain.job import DeliveryState, Job, RetryPolicy, State
+from sij_node.errors import DestinationUnavailable, PairMissing
+from sij_node.network.store_scu import OutgoingObject, Sent
+from sij_node.store.deliveries import add_deliveries
+from sij_node.store.job_table import JobTable
+from sij_node.store.spool import Spool
+from tests.support.job_tables import analysing, delivering, made
+
+POLICY = RetryPolicy(max_attempts=3, first_wait_s=1, max_wait_s=4)
+PACS = PeerConfig(ae_title="PACS", networks=("127.0.0.1",), host="127.0.0.1", port=104)
+SCORES, SEG, NOTICE = made("scores"), made("seg t1"), made("not analysed")
+
+
+class FakePacs:
+    """Answers each object with the next status; None breaks the association."""
+
+    def __init__(self, *statuses: int | None, comment: str = "") -> None:
+        self.statuses, self.comment = list(statuses), comment
+        self.got: list[str] = []
+
+    def send(self, peer: PeerConfig, objects: Sequence[OutgoingObject]) -> Iterator[Sent]:
+        for item in objects:
+            status = self.statuses.pop(0) if self.statuses else 0x0000
+            if status is None:
+                raise DestinationUnavailable("PACS broke off.")
+            if status == 0x0000:
+                self.got.append(item.sop_instance_uid)
+            yield Sent(item.sop_instance_uid, status, self.comment)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    """A spool that holds every result the tests deliver."""
+    spool = Spool(tmp_path / "spool")
+    for result in (SCORES, SEG, NOTICE):
+        spool.keep_result(b"a result", result.file_name)
+    return spool
+
+
+def deliver(
+    table: JobTable, spool: Spool, pacs: FakePacs, job: Job, peer=PACS, profile=MINIMAL
+) -> Job:
+    """One round of the courier."""
+    stop = threading.Event()
+    courier = Courier(
+        "courier 1",
+        table,
+        spool,
+        pacs.send,
+        lambda title: peer,
+        lambda title: profile,
+        POLICY,
+        lease_s=20,
+        stop=stop,
+    )
+    courier.deliver_next()
+    return table.get(job.job_id)
+
+
+def states(table: JobTable, job: Job) -> list[DeliveryState]:
+    return [delivery.state for delivery in table.deliveries(job.job_id)]
+
+
+def test_results_are_sent_in_the_order_of_the_profile(table: JobTable, spool: Spool):
+    summary = made("summary")
+    spool.keep_result(b"a result", summary.file_name)
+
+    for profile, expected in (
+        (MINIMAL.model_copy(update={"objects": ("scores", "seg")}), [SCORES, SEG]),
+        (preset("orthanc"), [summary, SEG, SCORES]),
+    ):
+        pacs, job = FakePacs(), delivering(table, *reversed(expected), source_ae=profile.name)
+        deliver(table, spool, pacs, job, profile=profile)
+        assert pacs.got == [result.sop_instance_uid for result in expected]
+
+
+def test_what_is_acknowledged_is_delivered(table: JobTable, spool: Spool):
+    pacs, job = FakePacs(), delivering(table, SCORES, SEG)
+
+    after = deliver(table, spool, pacs, job)
+
+    assert after.state is State.DELIVERED
+    assert sorted(pacs.got) == sorted([SCORES.sop_instance_uid, SEG.sop_instance_uid])
+
+
+def test_only_what_was_not_acknowledged_is_sent_again(table: JobTable, spool: Spool):
+    pacs, job = FakePacs(0x0000, None), delivering(table, SCORES, SEG)
+
+    first = deliver(table, spool, pacs, job)
+    table.release(first)
+    second = deliver(table, spool, pacs, job)
+
+    assert (first.state, first.wait_s, first.reason) == (State.DELIVERING, 1, "PACS broke off.")
+    assert second.state is State.DELIVERED
+    assert len(pacs.got) == len(set(pacs.got)) == 2
+
+
+def test_a_refused_object_is_tried_again_and_then_given_up_with_the_reason(
+    table: JobTable, spool: Spool
+):
+    pacs, job = FakePacs(*[0xA700] * 3), delivering(table, SCORES)
+
+    for _ in range(POLICY.max_attempts):
+        after = deliver(table, spool, pacs, job)
+        if after.wait_s:
+            table.release(after)
+
+    assert after.state is State.FAILED
+    assert "0xA700" in after.reason
+
+
+def test_what_an_archive_says_of_a_patient_stays_with_the_delivery(table: JobTable, spool: Spool):
+    pacs = FakePacs(0xA700, comment="DOE^JANE exists already")
+    job = delivering(table, SCORES)
+
+    after = deliver(table, spool, pacs, job)
+
+    (delivery,) = table.deliveries(job.job_id)
+    assert delivery.note == "DOE^JANE exists already"
+    assert after.reason == "1 of 1 objects were refused: status 0xA700"
+
+
+def test_a_failed_delivery_waits_before_it_is_tried_again(table: JobTable, spool: Spool):
+    pacs, job = FakePacs(None), delivering(table, SCORES)
+
+    deliver(table, spool, pacs, job)
+    after = deliver(table, spool, pacs, job)
+
+    assert after.delivery_attempts == 1
+    assert pacs.got == []
+
+
+def test_the_notice_of_a_rejected_study_is_delivered_and_the_study_stays_rejected(
+    table: JobTable, spool: Spool
+):
+    pacs, job = FakePacs(), analysing(table)
+    table.reject(job, PairMissing("No T1."), [NOTICE], "PACS", "worker 1")
+
+    with capture_logs() as lines:
+        after = deliver(table, spool, pacs, job)
+
+    assert after.state is State.REJECTED
+    assert after.reason == "No T1."
+    assert states(table, job) == [DeliveryState.ACKNOWLEDGED]
+    assert [(line["event"], line["reason"]) for line in lines] == [("results delivered", "")]
+
+
+def test_a_delivery_that_fails_is_logged_as_such_also_of_a_rejected_study(
+    table: JobTable, spool: Spool
+):
+    pacs, job = FakePacs(0xA700), analysing(table)
+    table.reject(job, PairMissing("No T1."), [NOTICE], "PACS", "worker 1")
+
+    with capture_logs() as lines:
+        deliver(table, spool, pacs, job)
+
+    assert [(line["event"], line["reason"]) for line in lines] == [
+        ("delivery failed", "1 of 1 objects were refused: status 0xA700")
+    ]
+
+
+def test_what_one_destination_took_is_logged_as_delivered_while_another_is_held(
+    table: JobTable, spool: Spool
+):
+    job = delivering(table, SCORES)
+    failed = deliver(table, spool, FakePacs(0xA700), job)
+    table.release(failed)
+    also_elsewhere(table, job, "ARCHIVE")
+    table.hold("ARCHIVE", "it moves", "a person")
+
+    with capture_logs() as lines:
+        after = deliver(table, spool, FakePacs(), job)
+
+    assert after.state is State.DELIVERING
+    assert after.reason != ""
+    assert [line["event"] for line in lines] == ["results delivered"]
+
+
+def also_elsewhere(table: JobTable, job: Job, destination: str) -> None:
+    """Have a job's results delivered to a second destination too."""
+    with table.database.writing() as connection:
+        add_deliveries(connection, job.job_id, [SCORES], destination)
+
+
+def test_a_peer_that_was_taken_from_the_configuration_is_named(table: JobTable, spool: Spool):
+    job = delivering(table, SCORES)
+
+    after = deliver(table, spool, FakePacs(), job, peer=None)
+
+    assert after.state is State.DELIVERING
+    assert "PACS is not a [[peer]]" in after.reason
+
+
+def test_a_result_that_is_missing_from_the_disk_waits_and_says_so(table: JobTable, spool: Spool):
+    job = delivering(table, SCORES)
+
+    spool.remove_result(SCORES.file_name)
+    after = deliver(table, spool, FakePacs(), job)
+
+    assert after.state is State.DELIVERING
+    assert "not in the spool" in after.reason
+
+
+def test_every_status_is_kept_with_its_object(table: JobTable, spool: Spool):
+    pacs, job = FakePacs(0xA700), delivering(table, SCORES)
+
+    deliver(table, spool, pacs, job)
+
+    (delivery,) = table.deliveries(job.job_id)
+    assert (delivery.status, delivery.state) == (0xA700, DeliveryState.PENDING)

@@ -1,0 +1,375 @@
+"""The doctor finds real faults, each told in its own line."""
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+from alembic import command
+from tests.integration.cli.test_commands import sij_node
+
+import models
+from deploy.trial import free_port, set_up
+from sij_node.config.settings import load_config
+from sij_node.doctor import check_results as judging
+from sij_node.doctor import probes as probing
+from sij_node.doctor.check_results import Answer, Line, Part
+from sij_node.doctor.run_checks import examine
+from sij_node.doctor.study_round_trip import try_study
+from sij_node.domain.health import Verdict
+from sij_node.processes.node import migrate
+from sij_node.store.database import alembic_settings, as_it_is, schema_of
+from tests.support.certificates import authority, signed_by
+from tests.support.hooks import hook_receiver
+from tests.support.listening import listening
+from tests.support.running_web import running_web
+from tests.support.smtp import mail_server
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A node that does not run, and whose archive is nowhere."""
+    return set_up(tmp_path / "node", "PACS", free_port()).config
+
+
+def told(config: Path, part: Part) -> list[Line]:
+    """What a quick look says about one part."""
+    return [line for line in examine(config) if line.part is part]
+
+
+def the_one(config: Path, part: Part, verdict: Verdict) -> str:
+    """The words of the one line with this verdict."""
+    (line,) = [line for line in told(config, part) if line.verdict is verdict]
+    assert line.advice or verdict is Verdict.OK
+    return line.words
+
+
+def test_a_configuration_that_cannot_be_read_is_the_only_line(tmp_path: Path):
+    broken = tmp_path / "config.toml"
+    broken.write_text("[node]\nae_titel = 'X'\n")
+
+    (line,) = examine(broken)
+
+    assert (line.part, line.verdict) == (Part.CONFIGURATION, Verdict.FAILED)
+    assert "ae_titel" in line.words
+
+
+# ---- disk and database -------------------------------------------------------------------
+
+
+def test_a_folder_that_can_be_written_is_measured(config: Path, monkeypatch):
+    monkeypatch.setattr(judging, "SLOW_SYNC_S", 60)  # others may keep the disk busy
+
+    assert "GB free; a sync takes" in the_one(config, Part.DISK, Verdict.OK)
+    assert list(load_config(config).node.data_folder.glob(".doctor-*")) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(config: Path):
+    folder = load_config(config).node.data_folder
+    folder.write_text("a file in its place")
+
+    assert "cannot be written" in the_one(config, Part.DISK, Verdict.FAILED)
+
+
+def upgrade_to(url: str, version: str) -> None:
+    """Make the tables of an earlier version."""
+    settings = alembic_settings()
+    with as_it_is(url) as database, database.writing() as connection:
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, version)
+
+
+def test_looking_at_a_database_makes_and_changes_nothing(empty_database: str):
+    found = schema_of(empty_database)
+
+    assert found.current is None
+    assert found == schema_of(empty_database)
+
+
+def test_a_database_that_was_not_migrated_is_told_and_migrating_puts_it_right(
+    tmp_path: Path, empty_database: str
+):
+    url = {"url": empty_database}
+    config = set_up(tmp_path / "node", "PACS", free_port(), database=url).config
+    upgrade_to(empty_database, "v0001")
+
+    assert "has schema v0001" in the_one(config, Part.DATABASE, Verdict.WARNING)
+    newest = migrate(load_config(config)).newest
+    assert f"schema {newest}" in the_one(config, Part.DATABASE, Verdict.OK)
+
+
+def test_an_empty_database_is_made_by_migrating(empty_database: str, tmp_path: Path):
+    url = {"url": empty_database}
+    config = set_up(tmp_path / "node", "PACS", free_port(), database=url).config
+
+    schema = migrate(load_config(config))
+
+    assert schema.current == schema.newest
+    assert migrate(load_config(config)) == schema
+
+
+def test_a_database_that_does_not_answer_is_told_without_its_password(tmp_path: Path):
+    url = {"url": f"postgresql+psycopg://sij:secret@127.0.0.1:{free_port()}/sij"}
+    config = set_up(tmp_path / "node", "PACS", free_port(), database=url).config
+
+    words = the_one(config, Part.DATABASE, Verdict.FAILED)
+
+    assert "does not answer" in words
+    assert "secret" not in words
+
+
+# ---- TLS ---------------------------------------------------------------------------------
+
+
+def with_certificate(tmp_path: Path, days: int) -> Path:
+    own = signed_by(authority(tmp_path, "ca"), tmp_path, "node", days)
+    tls = {"certificate": str(own.certificate), "private_key": str(own.private_key)}
+    return set_up(tmp_path / "node", "PACS", free_port(), **{"listener.tls": tls}).config
+
+
+def test_an_expired_certificate_is_told(tmp_path: Path):
+    assert "expired" in the_one(with_certificate(tmp_path, -1), Part.TLS, Verdict.FAILED)
+
+
+def test_a_certificate_that_ends_soon_is_told(tmp_path: Path):
+    words = the_one(with_certificate(tmp_path, 3), Part.TLS, Verdict.WARNING)
+
+    assert "CN=node" in words
+
+
+def test_a_key_of_another_certificate_is_told(tmp_path: Path):
+    config = with_certificate(tmp_path, 300)
+    other = authority(tmp_path, "other")
+    shutil.copy(other.private_key, tmp_path / "node.key")
+
+    assert "[listener.tls] cannot be used" in the_one(config, Part.TLS, Verdict.FAILED)
+
+
+def test_the_certificates_of_a_chain_are_held_against_each_other(tmp_path: Path):
+    ca = authority(tmp_path, "ca")
+    own, stranger = signed_by(ca, tmp_path, "node"), authority(tmp_path, "stranger")
+    chain, mixed = tmp_path / "chain.pem", tmp_path / "mixed.pem"
+    chain.write_bytes(own.certificate.read_bytes() + ca.certificate.read_bytes())
+    mixed.write_bytes(own.certificate.read_bytes() + stranger.certificate.read_bytes())
+
+    signed = [
+        [one.issued_by_next for one in probing.certificates_in(file, is_chain=True)]
+        for file in (chain, mixed)
+    ]
+
+    assert signed == [[True, None], [False, None]]
+
+
+def test_authorities_to_trust_stand_in_any_order_and_each_is_looked_at(tmp_path: Path):
+    first, second = authority(tmp_path, "first"), authority(tmp_path, "second")
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(first.certificate.read_bytes() + second.certificate.read_bytes())
+    own = signed_by(first, tmp_path, "node", 300)
+    tls = {key: str(file) for key, file in vars(own).items()} | {"client_ca": str(trusted)}
+    audit = {"syslog": f"tls://127.0.0.1:{free_port()}", "syslog_ca": str(trusted)}
+    sections = {"listener.tls": tls, "audit": audit}
+    config = set_up(tmp_path / "node", "PACS", free_port(), **sections).config
+
+    words = [(line.verdict, line.words) for line in told(config, Part.TLS)]
+
+    assert Verdict.FAILED not in [verdict for verdict, _ in words]
+    for where in ("[listener.tls] client_ca", "[audit] syslog_ca"):
+        assert [one.split()[2] for _, one in words if one.startswith(where)] == [
+            "CN=first,",
+            "CN=second,",
+        ]
+
+
+def test_a_key_that_does_not_fit_the_pages_certificate_is_told(tmp_path: Path):
+    own, other = authority(tmp_path, "own"), authority(tmp_path, "other")
+    tls = {"certificate": str(own.certificate), "private_key": str(other.private_key)}
+    config = set_up(tmp_path / "node", "PACS", free_port(), **{"web.tls": tls}).config
+
+    assert "[web.tls] cannot be used" in the_one(config, Part.TLS, Verdict.FAILED)
+
+
+# ---- network -----------------------------------------------------------------------------
+
+
+def test_a_peer_behind_a_closed_port_is_told(config: Path):
+    assert "cannot be reached" in the_one(config, Part.NETWORK, Verdict.FAILED)
+
+
+def with_listener(folder: Path, port: int, ae_title: str = "SIJ") -> Path:
+    """The configuration of a node at a port, with the peer that `listening` knows."""
+    config = set_up(folder, "MODALITY", free_port(), port).config
+    config.write_text(config.read_text().replace('"SIJNODE"', f'"{ae_title}"'))
+    return config
+
+
+def test_the_nodes_own_door_is_tried_with_the_right_and_a_wrong_title(tmp_path: Path):
+    with listening(tmp_path / "spool") as node:
+        config = load_config(with_listener(tmp_path / "node", node.listener.port))
+
+        right = probing.call_own_door(config, "SIJ", "MODALITY")
+        wrong = probing.call_own_door(config, probing.NOBODY, "MODALITY")
+        stranger = probing.call_own_door(config, "SIJ", "STRANGER")
+
+    assert (right, wrong, stranger) == (Answer.ACCEPTED, Answer.REJECTED, Answer.REJECTED)
+
+
+def test_a_listener_that_is_named_and_not_numbered_is_looked_at_too(tmp_path: Path):
+    with listening(tmp_path / "spool") as node:
+        config = with_listener(tmp_path / "node", node.listener.port)
+        text = config.read_text()
+        config.write_text(text.replace("[listener]\n", '[listener]\nhost = "localhost"\n'))
+
+        assert load_config(config).listener.host == "localhost"
+        words = [one.words for one in told(config, Part.NETWORK) if "localhost" in one.words]
+
+    assert words
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_port_is_free_until_somebody_listens_there(host):
+    port = free_port()
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    assert probing.is_free(host, port)
+    with socket.socket(family) as taken:
+        taken.bind((host, port))
+        taken.listen()
+        assert not probing.is_free(host, port)
+
+
+def test_a_listener_that_runs_under_another_title_is_told(tmp_path: Path):
+    with listening(tmp_path / "spool") as node:
+        config = with_listener(tmp_path / "node", node.listener.port, "RENAMED")
+        words = [one.words for one in told(config, Part.NETWORK) if "own AE title" in one.words]
+
+    assert len(words) == 1
+    assert "does not accept" in words[0]
+
+
+def test_a_program_that_speaks_no_dicom_on_our_port_is_told(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(probing, "ECHO_LIMIT_S", 1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        config = with_listener(tmp_path / "node", taken.getsockname()[1])
+
+        failed = [one for one in told(config, Part.NETWORK) if one.verdict is Verdict.FAILED]
+
+    assert any("does not accept an association" in one.words for one in failed)
+
+
+def test_the_page_is_told_apart_from_another_program_on_its_port(tmp_path: Path, monkeypatch):
+    def found_at(port: int) -> Line:
+        return about(with_page(tmp_path / str(port), port), "page")
+
+    with running_web(tmp_path / "web") as web, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        found = [found_at(int(web.url.rpartition(":")[2]))]
+        monkeypatch.setattr(probing, "ECHO_LIMIT_S", 1)
+        found += [found_at(taken.getsockname()[1]), found_at(free_port())]
+
+    assert [one.verdict for one in found] == [Verdict.OK, Verdict.FAILED, Verdict.OK]
+    assert "answers at 127.0.0.1" in found[0].words
+    assert "Another program than the page" in found[1].words
+    assert "is free for it" in found[2].words
+
+
+def with_page(folder: Path, port: int) -> Path:
+    return set_up(folder, "PACS", free_port(), web={"port": port}).config
+
+
+def about(config: Path, word: str) -> Line:
+    """The one line about the network with a word in it."""
+    (line,) = [one for one in told(config, Part.NETWORK) if word in one.words]
+    return line
+
+
+def test_a_page_that_is_not_wanted_is_not_looked_for(tmp_path: Path):
+    config = set_up(tmp_path, "PACS", free_port(), web={"enabled": False}).config
+
+    assert [one for one in told(config, Part.NETWORK) if "page" in one.words] == []
+
+
+def test_ways_of_telling_people_are_tried_and_nobody_is_told(tmp_path: Path):
+    (tmp_path / "secret").write_text("shared")
+    with mail_server() as server, hook_receiver() as receiver:
+        at = {"email": server.port, "webhook": int(receiver.url.split(":")[2].split("/")[0])}
+        reached = [about(with_alarms(tmp_path, **at), way) for way in at]
+    away = [about(with_alarms(tmp_path, email=free_port(), webhook=free_port()), w) for w in at]
+
+    assert [one.verdict for one in reached] == [Verdict.OK, Verdict.OK]
+    assert [one.verdict for one in away] == [Verdict.WARNING, Verdict.WARNING]
+    assert all("try-alarms" in one.advice for one in away)
+    assert "t0ken" not in "".join(one.words for one in reached + away)
+    assert server.mails == receiver.posts == []
+
+
+def with_alarms(folder: Path, email: int, webhook: int) -> Path:
+    mail = {"host": "127.0.0.1", "port": email, "security": "none"}
+    mail |= {"sender": "sij@hospital.example", "to": ["one@hospital.example"]}
+    hook = {"url": f"http://127.0.0.1:{webhook}/t0ken", "secret_file": "secret"}
+    alarms = {"alarms.email": mail, "alarms.webhook": hook}
+    return set_up(folder, "PACS", free_port(), **alarms).config
+
+
+def test_a_secret_that_the_alarms_lack_is_told(tmp_path: Path):
+    config = with_alarms(tmp_path, free_port(), free_port())
+
+    assert "secret cannot be read" in the_one(config, Part.CONFIGURATION, Verdict.FAILED)
+
+
+# ---- weights -----------------------------------------------------------------------------
+
+
+def test_damaged_weights_are_told(tmp_path: Path):
+    weights = tmp_path / "weights"
+    shutil.copytree(Path(models.__file__).parent / "weights", weights)
+    damaged = weights / "lesion" / "weights.safetensors"
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    worker = {"weights_folder": str(weights)}
+    config = set_up(tmp_path / "node", "PACS", free_port(), worker=worker).config
+
+    words = the_one(config, Part.NETWORKS, Verdict.FAILED)
+
+    assert "other weights than its card says" in words
+    assert str(weights / "lesion") in words
+
+
+# ---- the whole ---------------------------------------------------------------------------
+
+
+def test_a_script_gets_lines_as_json_and_an_exit_status(config: Path):
+    done = sij_node("doctor", "--quick", "--json", "--config", config)
+
+    lines = json.loads(done.stdout)
+    assert {line["verdict"] for line in lines} >= {"ok", "failed"}
+    assert done.returncode == 14  # the archive does not answer
+
+
+def test_people_get_a_line_each_with_what_to_do(config: Path):
+    done = sij_node("doctor", "--quick", "--config", config)
+
+    assert "→ Results are kept until it answers." in done.stdout
+    assert "neural networks" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_phantom_study_passes_through_a_node_of_its_own(config: Path):
+    trial = try_study(load_config(config), limit_s=500)
+
+    assert trial.problem == ""
+    assert trial.results == 3
+    assert not load_config(config).node.data_folder.exists()
+
+
+def test_a_node_that_cannot_start_says_why(tmp_path: Path):
+    worker = {"weights_folder": str(tmp_path / "nowhere")}
+    config = set_up(tmp_path / "node", "PACS", free_port(), worker=worker).config
+
+    trial = try_study(load_config(config), limit_s=500)
+
+    assert "networks cannot be used" in trial.problem

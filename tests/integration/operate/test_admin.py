@@ -1,0 +1,489 @@
+"""What a person asks for is done once, under their name, and only where the state allows it."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.integration.deliver.test_delivery_worker import POLICY, FakePacs
+
+from sij_node.config.profiles import MINIMAL
+from sij_node.config.settings import PeerConfig
+from sij_node.deliver.delivery_worker import Courier
+from sij_node.domain.job import Action, DeliveryState, Job, State, Step, legal_actions
+from sij_node.errors import IllegalStep, PairMissing, UnknownName
+from sij_node.operate.admin import Admin
+from sij_node.store.database import open_database
+from sij_node.store.job_table import JobTable
+from sij_node.store.spool import Spool
+from tests.support.job_tables import analysing, delivering, made, queued, received
+from tests.support.removing import Removed
+
+SCORES, SEG = made("scores"), made("seg t1")
+PACS = PeerConfig(ae_title="PACS", networks=("127.0.0.1",), host="127.0.0.1", port=104)
+SHADOW = PACS.model_copy(update={"shadow": True})
+
+
+@pytest.fixture
+def mia(table: JobTable) -> Admin:
+    """An administrator."""
+    return Admin(table, "mia", (PACS,), ("trial",))
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    """A spool that holds every result the tests deliver."""
+    spool = Spool(tmp_path / "spool")
+    for kind in ("scores", "seg t1", "seg stir", "not analysed"):
+        spool.keep_result(b"a result", made(kind).file_name)
+    return spool
+
+
+def deliver(table: JobTable, spool: Spool, pacs: FakePacs, shadow: tuple[str, ...] = ()) -> bool:
+    """One round of the courier; False when it found nothing to do."""
+    courier = Courier(
+        "courier 1",
+        table,
+        spool,
+        pacs.send,
+        lambda title: PACS,
+        lambda title: MINIMAL,
+        POLICY,
+        20,
+        threading.Event(),
+        shadow=shadow,
+    )
+    return courier.deliver_next()
+
+
+def delivered(table: JobTable, *results, study_uid: str = "1.2.3") -> Job:
+    delivering(table, *results, study_uid=study_uid)
+    job = table.claim_delivery("courier")
+    for result in results:
+        table.record_delivery(job, result.sop_instance_uid, "PACS", 0, True)
+    return table.delivered(job, "courier")
+
+
+def kept_back(table: JobTable, *results, study_uid: str = "1.2.3") -> Job:
+    job = analysing(table, study_uid)
+    return table.store_results(
+        job, results or [made(study_uid=study_uid)], "PACS", "worker 1", "c 1.0", keep_back=True
+    )
+
+
+def last_step(table: JobTable, job: Job) -> tuple[Step, str]:
+    line = table.steps(job.job_id)[-1]
+    return line.step, line.who
+
+
+def states(table: JobTable, job: Job) -> set[DeliveryState]:
+    return {delivery.state for delivery in table.deliveries(job.job_id)}
+
+
+# ---- priority ----------------------------------------------------------------------------
+
+
+def test_a_priority_set_by_a_person_is_what_the_queue_goes_by(table, mia):
+    first, second = queued(table, "1.2"), queued(table, "1.3")
+
+    mia.set_priority(second.job_id, 9)
+
+    assert table.claim("worker 1").job_id == second.job_id
+    assert table.claim("worker 1").job_id == first.job_id
+
+
+def test_a_priority_set_by_a_person_outlives_later_images_and_rules(table, mia):
+    table.register(received(1), 5, opens_job=True)
+    job = mia.set_priority(table.receiving()[0].job_id, 1)
+    table.register(received(2), 7, opens_job=True)
+
+    after = table.settle(table.get(job.job_id), "quiet", priority=9)
+
+    assert (after.priority, after.priority_by) == (1, "mia")
+    assert (Step.PRIORITY_SET, "mia") in [(s.step, s.who) for s in table.steps(job.job_id)]
+
+
+def test_the_priority_of_a_job_in_work_is_left_alone(table, mia):
+    job = analysing(table)
+
+    with pytest.raises(IllegalStep, match="analysing"):
+        mia.set_priority(job.job_id, 9)
+
+
+# ---- trying now --------------------------------------------------------------------------
+
+
+def test_a_delivery_that_waits_is_tried_at_once_when_a_person_asks(table, mia, spool):
+    delivering(table, SCORES)
+    deliver(table, spool, FakePacs(None))
+    pacs = FakePacs()
+    assert not deliver(table, spool, pacs)
+
+    (job,) = table.jobs()
+    mia.try_now(job.job_id)
+
+    assert deliver(table, spool, pacs)
+    assert table.get(job.job_id).state is State.DELIVERED
+
+
+def test_a_job_that_does_not_wait_has_no_attempt_to_bring_forward(table, mia):
+    with pytest.raises(IllegalStep, match="waits for no attempt"):
+        mia.try_now(queued(table).job_id)
+
+
+# ---- redelivery --------------------------------------------------------------------------
+
+
+def test_results_are_sent_again_under_the_same_uids(table, mia, spool):
+    job, pacs = delivered(table, SCORES, SEG), FakePacs()
+
+    after = mia.redeliver(job.job_id)
+    deliver(table, spool, pacs)
+
+    assert after.state is State.DELIVERING
+    assert sorted(pacs.got) == sorted([SCORES.sop_instance_uid, SEG.sop_instance_uid])
+    assert table.get(job.job_id).state is State.DELIVERED
+    assert (Step.DELIVERY_ASKED, "mia") in [(s.step, s.who) for s in table.steps(job.job_id)]
+
+
+def test_a_notice_is_sent_again_and_the_study_stays_rejected(table, mia, spool):
+    table.reject(analysing(table), PairMissing("No T1."), [made("not analysed")], "PACS", "w")
+    deliver(table, spool, FakePacs())
+    (job,), pacs = table.jobs(), FakePacs()
+
+    mia.redeliver(job.job_id)
+    deliver(table, spool, pacs)
+
+    after = table.get(job.job_id)
+    assert pacs.got == [made("not analysed").sop_instance_uid]
+    assert (after.state, after.reason) == (State.REJECTED, "No T1.")
+
+
+def test_results_go_again_only_to_the_destination_that_is_named(table, mia):
+    job = delivered(table, SCORES)
+
+    with pytest.raises(IllegalStep, match="no stored results for OTHER"):
+        mia.redeliver(job.job_id, "OTHER")
+    assert table.get(job.job_id) == job
+
+
+def test_what_was_cleared_from_the_spool_cannot_be_sent_again(table, mia):
+    job = delivered(table, SCORES)
+    moment = job.changed_at + timedelta(days=1)
+    table.forget(job.study_uid, moment, Removed())
+
+    with pytest.raises(IllegalStep, match="cleared from the spool"):
+        mia.redeliver(job.job_id)
+
+
+def test_a_redelivery_that_is_cancelled_does_not_undo_what_was_acknowledged(table, mia):
+    job = delivered(table, SCORES)
+    mia.redeliver(job.job_id)
+
+    mia.cancel(job.job_id)
+
+    assert states(table, job) == {DeliveryState.ACKNOWLEDGED}
+    assert table.earlier_results(job) == ((SCORES,),)
+
+
+def test_a_failed_delivery_is_asked_for_with_all_its_attempts(table, mia, spool):
+    job = delivering(table, SCORES)
+    while table.get(job.job_id).state is not State.FAILED:
+        deliver(table, spool, FakePacs(None))
+        current = table.get(job.job_id)
+        if current.wait_s:
+            table.release(current)
+
+    after = mia.redeliver(job.job_id)
+    deliver(table, spool, FakePacs())
+
+    assert (after.delivery_attempts, after.reason) == (0, "")
+    assert table.get(job.job_id).state is State.DELIVERED
+
+
+# ---- reanalysis --------------------------------------------------------------------------
+
+
+def test_a_stored_study_is_analysed_again_in_a_job_that_follows(table, mia):
+    before = delivered(table, SCORES)
+
+    after = mia.reanalyse(before.job_id, "trial")
+
+    assert (after.state, after.weights_wanted) == (State.QUEUED, "trial")
+    assert after.predecessor_id == before.job_id
+    assert table.claim("worker 1").job_id == after.job_id
+    assert table.get(before.job_id) == before
+    assert last_step(table, before) == (Step.REANALYSIS_ASKED, "mia")
+    assert {line.who for line in table.steps(after.job_id)[:2]} == {"mia"}
+
+
+def test_results_of_a_reanalysis_follow_those_that_were_given(table, mia):
+    before = delivered(table, SCORES)
+
+    after = mia.reanalyse(before.job_id)
+
+    assert table.earlier_results(after) == ((SCORES,),)
+
+
+def test_a_study_that_waits_for_analysis_is_not_queued_a_second_time(table, mia):
+    before = delivered(table, SCORES)
+    mia.reanalyse(before.job_id)
+
+    with pytest.raises(IllegalStep, match="job 2 of the same study is queued"):
+        mia.reanalyse(before.job_id)
+    assert len(table.jobs()) == 2
+
+
+def test_a_study_whose_images_are_gone_cannot_be_analysed_again(table, mia):
+    job = delivered(table, SCORES)
+    moment = job.changed_at + timedelta(days=1)
+    table.forget(job.study_uid, moment, Removed())
+
+    with pytest.raises(IllegalStep, match="images have been cleared"):
+        mia.reanalyse(job.job_id)
+
+
+def test_weights_that_the_configuration_does_not_name_are_refused(table, mia):
+    job = delivered(table, SCORES)
+
+    with pytest.raises(UnknownName, match="there are: trial"):
+        mia.reanalyse(job.job_id, "../elsewhere")
+    assert len(table.jobs()) == 1
+
+
+# ---- holding a destination ---------------------------------------------------------------
+
+
+def test_what_is_for_a_held_destination_waits_and_says_why(table, mia, spool):
+    job, pacs = delivering(table, SCORES), FakePacs()
+
+    mia.hold("PACS", "migration tonight")
+
+    assert not deliver(table, spool, pacs)
+    assert pacs.got == []
+    assert "held by mia" in mia.history(job.job_id).standstill
+    assert "migration tonight" in mia.history(job.job_id).standstill
+    (destination,) = mia.destinations()
+    assert (destination.waiting, destination.hold.reason) == (1, "migration tonight")
+
+
+def test_nothing_is_lost_when_a_destination_is_released(table, mia, spool):
+    job, pacs = delivering(table, SCORES, SEG), FakePacs()
+    mia.hold("PACS", "")
+
+    released = mia.release_hold("PACS")
+    deliver(table, spool, pacs)
+
+    assert (released.released_by, len(pacs.got)) == ("mia", 2)
+    assert table.get(job.job_id).state is State.DELIVERED
+    assert table.get(job.job_id).delivery_attempts == 1
+
+
+def test_a_hold_survives_a_restart(database_url, spool):
+    first = open_database(database_url)
+    delivering(JobTable(first), SCORES)
+    Admin(JobTable(first), "mia", (PACS,)).hold("PACS", "migration")
+    first.dispose()
+
+    again = open_database(database_url)
+    assert not deliver(JobTable(again), spool, FakePacs())
+    assert [hold.reason for hold in JobTable(again).holds()] == ["migration"]
+    again.dispose()
+
+
+def test_a_held_destination_keeps_no_other_waiting(table, mia, spool):
+    delivering(table, made(study_uid="1.2"), study_uid="1.2")
+    other = delivering(table, made("seg stir"), study_uid="1.2.3", source_ae="OTHER")
+    mia.hold("PACS", "")
+
+    assert table.claim_delivery("courier").job_id == other.job_id
+    assert table.claim_delivery("courier") is None
+
+
+def test_a_hold_that_comes_while_a_job_is_being_taken_still_holds(table, mia, spool):
+    job, pacs = delivering(table, SCORES), FakePacs()
+    claim = table.claim_delivery
+
+    def claim_then_hold(*arguments):
+        claimed = claim(*arguments)
+        mia.hold("PACS", "just now")
+        return claimed
+
+    table.claim_delivery = claim_then_hold
+    deliver(table, spool, pacs)
+
+    after = table.get(job.job_id)
+    assert pacs.got == []
+    assert (after.state, after.delivery_attempts) == (State.DELIVERING, 0)
+    assert states(table, job) == {DeliveryState.PENDING}
+
+
+def test_a_destination_is_held_once_and_released_once(table, mia):
+    mia.hold("PACS", "first")
+
+    with pytest.raises(IllegalStep, match=r"held by mia since .*: first"):
+        mia.hold("PACS", "second")
+    mia.release_hold("PACS")
+    with pytest.raises(IllegalStep, match="not held"):
+        mia.release_hold("PACS")
+    assert table.holds() == ()
+
+
+def test_what_a_person_asks_for_is_among_the_changes(table, mia):
+    job = delivered(table, SCORES)
+    mia.reanalyse(job.job_id)
+    mia.hold("PACS", "migration")
+    mia.release_hold("PACS")
+
+    assert [(one.who, one.action, one.subject) for one in mia.changes()] == [
+        ("mia", "release", "peer PACS"),
+        ("mia", "hold", "peer PACS"),
+        ("mia", "reanalysis asked for", "job 1"),
+    ]
+
+
+def test_only_a_peer_can_be_held(table, mia):
+    with pytest.raises(UnknownName, match="PACKS"):
+        mia.hold("PACKS", "a slip of the pen")
+
+
+# ---- shadow mode -------------------------------------------------------------------------
+
+
+def test_a_study_of_a_peer_in_shadow_mode_is_analysed_and_not_sent(table, spool):
+    job, pacs = kept_back(table, SCORES), FakePacs()
+
+    assert not deliver(table, spool, pacs, ("PACS",))
+    assert job.state is State.NOT_SENT
+    history = Admin(table, "mia", (SHADOW,)).history(job.job_id)
+    assert history.standstill == "shadow: not sent to PACS"
+
+
+def test_the_notice_of_a_study_in_shadow_mode_is_kept_back_too(table, spool):
+    notice = [made("not analysed")]
+    table.reject(analysing(table), PairMissing("No T1."), notice, "PACS", "w", keep_back=True)
+    pacs = FakePacs()
+
+    assert not deliver(table, spool, pacs)
+    assert table.jobs()[0].state is State.REJECTED
+
+
+def test_what_waits_when_a_peer_goes_into_shadow_mode_is_not_sent(table, spool):
+    delivering(table, SCORES)
+    pacs = FakePacs()
+
+    assert not deliver(table, spool, pacs, ("PACS",))
+    assert deliver(table, spool, pacs)
+
+
+def test_nothing_is_sent_when_shadow_mode_ends_unless_a_person_asks(table, mia, spool):
+    job, pacs = kept_back(table, SCORES), FakePacs()
+
+    assert not deliver(table, spool, pacs)
+    asked = mia.send_kept_back("PACS")
+    deliver(table, spool, pacs)
+
+    assert [one.job_id for one in asked] == [job.job_id]
+    assert pacs.got == [SCORES.sop_instance_uid]
+    assert table.get(job.job_id).state is State.DELIVERED
+
+
+def test_of_a_study_that_was_analysed_twice_in_shadow_mode_only_the_newest_is_sent(
+    table, mia, spool
+):
+    first = kept_back(table, SCORES)
+    second = mia.reanalyse(first.job_id)
+    table.store_results(table.claim("w"), [SEG], "PACS", "w", keep_back=True)
+
+    (asked,) = mia.send_kept_back("PACS")
+
+    assert asked.job_id == second.job_id
+    assert table.get(first.job_id).state is State.NOT_SENT
+
+
+def test_what_was_kept_back_was_not_given(table, mia):
+    first = kept_back(table, SCORES)
+
+    assert table.earlier_results(mia.reanalyse(first.job_id)) == ()
+
+
+@pytest.mark.parametrize("ask", [Admin.redeliver, lambda admin, job: admin.send_kept_back("PACS")])
+def test_a_peer_in_shadow_mode_gets_nothing_even_when_asked(table, ask: Callable):
+    job = kept_back(table, SCORES)
+
+    with pytest.raises(IllegalStep, match="shadow = false"):
+        ask(Admin(table, "mia", (SHADOW,)), job.job_id)
+    assert table.get(job.job_id).state is State.NOT_SENT
+
+
+def test_results_that_a_shadow_peer_has_already_leave_nothing_to_keep_back(table):
+    job = delivered(table, SCORES)
+    table.reanalyse(job, "mia")
+
+    after = table.store_results(table.claim("w"), [SCORES], "PACS", "w", keep_back=True)
+
+    assert after.state is State.DELIVERED
+
+
+# ---- what is offered is what is done -----------------------------------------------------
+
+DO = {
+    Action.RETRY: Admin.retry,
+    Action.CANCEL: Admin.cancel,
+    Action.SET_PRIORITY: lambda admin, job_id: admin.set_priority(job_id, 3),
+    Action.TRY_NOW: Admin.try_now,
+    Action.REDELIVER: Admin.redeliver,
+    Action.REANALYSE: Admin.reanalyse,
+}
+
+
+def in_state(table: JobTable, state: State, study_uid: str) -> Job:
+    """A job with results, in a state that a person may find it in."""
+    result = made(study_uid=study_uid)
+    match state:
+        case State.RECEIVING:
+            table.register(received(1, study_uid), 5, opens_job=True)
+        case State.QUEUED:
+            queued(table, study_uid)
+        case State.ANALYSING:
+            analysing(table, study_uid)
+        case State.DELIVERING:
+            delivering(table, study_uid=study_uid)
+        case State.NOT_SENT:
+            kept_back(table, study_uid=study_uid)
+        case State.DELIVERED:
+            delivered(table, result, study_uid=study_uid)
+        case State.REJECTED:
+            job = analysing(table, study_uid)
+            table.reject(job, PairMissing("No T1."), [result], "PACS", "w")
+        case State.CANCELLED:
+            table.cancel(delivering(table, study_uid=study_uid), "test")
+        case State.FAILED:
+            delivering(table, study_uid=study_uid)
+            broken = PairMissing("broken")
+            table.fail(table.claim_delivery("courier"), broken, POLICY, "courier")
+    return table.latest_for(study_uid, "PACS")
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.CONFIRMED])
+def test_every_action_that_is_offered_succeeds_and_every_other_is_refused(table, mia, state):
+    for number, (action, do) in enumerate(DO.items()):
+        job = in_state(table, state, f"1.2.{number}")
+        if action in legal_actions(job):
+            do(mia, job.job_id)
+            assert last_step(table, job)[1] == "mia"
+        elif (action, state) != (Action.REDELIVER, State.FAILED):  # the weights decide that one
+            with pytest.raises(IllegalStep):
+                do(mia, job.job_id)
+            assert table.get(job.job_id) == job
+        empty_the_queue(table)
+
+
+def empty_the_queue(table: JobTable) -> None:
+    """Leave nothing that a worker or a courier could claim next."""
+    for job in table.jobs():
+        if Action.CANCEL in legal_actions(job):
+            table.cancel(job, "test")
+    while (notice := table.claim_delivery("test")) is not None:
+        table.fail(notice, PairMissing("over"), POLICY, "test")

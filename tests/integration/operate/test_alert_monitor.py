@@ -1,0 +1,270 @@
+"""The watchman tells what is wrong, once, over restarts and outages, and disturbs nobody."""
+
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from deploy.trial import set_up
+from sij_node.config.settings import (
+    AlarmsConfig,
+    Config,
+    HealthConfig,
+    NodeConfig,
+    PeerConfig,
+    SpoolConfig,
+    load_config,
+)
+from sij_node.domain.alerts import Kind, Line
+from sij_node.domain.health import Role
+from sij_node.domain.job import RetryPolicy
+from sij_node.errors import DatabaseUnavailable, InternalFault, NoticeNotSent
+from sij_node.operate.alert_monitor import LOOK_S, Watchman
+from sij_node.processes import node
+from sij_node.store.database import open_database
+from sij_node.store.job_table import JobTable
+from sij_node.store.process_table import ProcessTable, this_process
+from sij_node.store.spool import Spool
+from tests.support.hooks import hook_receiver
+from tests.support.job_tables import analysing, queued
+from tests.support.patience import wait_for
+
+POLICY = RetryPolicy(max_attempts=1, first_wait_s=1, max_wait_s=1)
+PACS = PeerConfig(ae_title="PACS", networks=("10.0.0.0/8",), host="pacs", port=104)
+
+
+class Paper:
+    """A way of telling that keeps what it was told, or cannot be reached."""
+
+    def __init__(self, name: str = "paper") -> None:
+        self.name = name
+        self.told: list[tuple[Kind, str]] = []
+        self.fails = False
+
+    def send(self, lines: Sequence[Line]) -> None:
+        if self.fails:
+            raise NoticeNotSent("No paper.")
+        self.told += [(line.kind, line.words) for line in lines]
+
+    def take(self) -> list[tuple[Kind, str]]:
+        told, self.told = self.told, []
+        return told
+
+
+class Site:
+    """A node with a watchman, and the time that passes there."""
+
+    def __init__(self, folder: Path, table: JobTable, *papers: Paper, **alarms: object) -> None:
+        self.config = Config(
+            node=NodeConfig(ae_title="SIJ", data_folder=folder),
+            peer=(PACS,),
+            spool=SpoolConfig(min_free_mb=0),
+            health=HealthConfig(free_mb=0),
+            alarms=AlarmsConfig(**alarms),
+        )
+        self.table = table
+        self.processes = ProcessTable(table.database)
+        self.worker = this_process(Role.WORKER)
+        self.papers = papers or (Paper(),)
+        self.folder = folder
+        self.elapsed_s = 0.0
+        self.start()
+
+    def start(self) -> None:
+        """Begin anew, as after a restart."""
+        self.watchman = Watchman(
+            self.config,
+            self.table.database,
+            Spool(self.folder / "spool"),
+            self.papers,
+            wall=lambda: datetime.now(UTC) + timedelta(seconds=self.elapsed_s),
+            clock=lambda: self.elapsed_s,
+        )
+
+    def pass_time(self, minutes: float = 5, is_working: bool = True) -> list[tuple[Kind, str]]:
+        """Look every half minute for a while; returns what the first paper was told."""
+        for _ in range(round(minutes * 60 / LOOK_S)):
+            if is_working:
+                self.processes.beat(self.worker)
+            else:
+                self.processes.end(self.worker.name)
+            self.watchman.look()
+            self.elapsed_s += LOOK_S
+        return self.papers[0].take()
+
+
+@pytest.fixture
+def site(tmp_path: Path, table: JobTable) -> Site:
+    return Site(tmp_path, table)
+
+
+def fail(table: JobTable, study_uid: str = "1.2.3") -> None:
+    table.fail(analysing(table, study_uid), InternalFault("It crashed."), POLICY, "w")
+
+
+def test_a_node_that_is_well_tells_nothing(site):
+    assert site.pass_time() == []
+
+
+def test_a_worker_that_is_gone_is_told_when_that_has_settled_and_when_it_is_back(site):
+    assert site.pass_time(1, is_working=False) == []
+    ((kind, words),) = site.pass_time(4, is_working=False)
+    assert (kind, words) == (
+        Kind.NEW,
+        "No worker runs. Studies are received, but not analysed.",
+    )
+
+    assert site.pass_time(1) == []
+    ((kind, words),) = site.pass_time(4)
+    assert kind is Kind.OVER
+    assert words.startswith("No worker runs.")
+
+
+def test_what_flickers_is_not_told(site):
+    told = []
+    for _ in range(5):
+        told += site.pass_time(1, is_working=False)
+        told += site.pass_time(1)
+
+    assert told == []
+
+
+def test_a_restart_tells_nothing_twice(site):
+    site.pass_time(5, is_working=False)
+    site.start()
+
+    assert site.pass_time(5, is_working=False) == []
+    site.start()
+    assert [kind for kind, _ in site.pass_time(5)] == [Kind.OVER]
+
+
+def test_what_still_stands_is_told_again_the_next_day(site):
+    site.pass_time(5, is_working=False)
+    site.elapsed_s += 24 * 3600
+
+    assert [kind for kind, _ in site.pass_time(5, is_working=False)] == [Kind.STILL]
+
+
+def test_a_failed_job_is_told_once_and_old_ones_never(tmp_path, table):
+    fail(table)
+    site = Site(tmp_path, table)
+    assert site.pass_time() == []
+
+    fail(table, "1.2.4")
+    told = site.pass_time()
+    site.start()
+
+    assert told == [(Kind.NEW, "Job 2 from PACS has failed for good: It crashed.")]
+    assert site.pass_time() == []
+
+
+def test_failed_jobs_name_the_patient_where_that_is_switched_on(tmp_path, table):
+    site = Site(tmp_path, table, patient_data=True)
+    site.pass_time(1)
+    fail(table)
+
+    ((_, words),) = site.pass_time()
+
+    assert "patient P1, study 1.2.3" in words
+
+
+def test_what_cannot_be_told_is_told_later_and_another_way_is_not_disturbed(tmp_path, table):
+    broken, good = Paper("broken"), Paper("good")
+    broken.fails = True
+    site = Site(tmp_path, table, broken, good)
+    site.pass_time(1)
+    fail(table)
+
+    with capture_logs() as logs:
+        site.pass_time(10, is_working=False)
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["people not told"]
+    assert [words.split()[0] for _, words in good.take()] == ["Job", "No"]
+
+    broken.fails = False
+    assert {words.split()[0] for _, words in site.pass_time(20, is_working=False)} == {"Job", "No"}
+    assert good.take() == []
+
+
+def test_a_sender_that_falls_silent_is_told_until_it_sends_again(tmp_path, table):
+    always = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+    site = Site(tmp_path, table, silent_sender_hours=4, working_days=always, working_hours=(0, 24))
+    assert site.pass_time() == []
+    queued(table)
+    table.cancel(table.get(1), "test")
+    site.elapsed_s += 5 * 3600
+
+    ((kind, words),) = site.pass_time()
+
+    assert kind is Kind.NEW
+    assert words == "No study has come from PACS for 5 h of working time."
+
+
+class Outage:
+    """A database that can be taken away."""
+
+    def __init__(self, database):
+        self._database = database
+        self.is_away = False
+
+    def reading(self):
+        return self._there().reading()
+
+    def writing(self):
+        return self._there().writing()
+
+    def _there(self):
+        if self.is_away:
+            raise DatabaseUnavailable("The job table does not answer.")
+        return self._database
+
+
+class Mute(ProcessTable):
+    """Processes that cannot report themselves."""
+
+    def end(self, name: str) -> None:
+        """Nothing can be written."""
+
+
+def test_an_outage_of_the_database_is_told_and_ends_no_other_trouble(tmp_path):
+    engine = open_database(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    table = JobTable(engine)
+    table._database = outage = Outage(table.database)
+    site = Site(tmp_path, table)
+    site.pass_time(5, is_working=False)
+
+    outage.is_away = True
+    site.processes = Mute(table.database)
+    told = site.pass_time(10, is_working=False)
+    outage.is_away = False
+    after = site.pass_time(10, is_working=False)
+    engine.dispose()
+
+    assert told == [(Kind.NEW, "The job table does not answer.")]
+    assert [kind for kind, _ in after] == [Kind.OVER]
+    assert "does not answer" in after[0][1]
+
+
+def test_the_running_listener_tells_by_the_webhook_that_is_set_up(tmp_path):
+    (tmp_path / "secret").write_text("shared")
+    stop = threading.Event()
+    with hook_receiver() as receiver:
+        trial = set_up(
+            tmp_path,
+            "PACS",
+            104,
+            alarms={"settle_minutes": 0},
+            **{"alarms.webhook": {"url": receiver.url, "secret_file": "secret"}},
+        )
+        listening = threading.Thread(target=node.listen, args=(load_config(trial.config), stop))
+        listening.start()
+        try:
+            wait_for(lambda: receiver.posts, "post")
+        finally:
+            stop.set()
+            listening.join()
+
+    ((_, body),) = receiver.posts
+    assert "No worker runs." in body.decode()

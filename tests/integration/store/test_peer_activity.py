@@ -1,0 +1,270 @@
+"""What processes report of themselves, and what is known of peers, on both databases."""
+
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import update
+
+from sij_node.audit.messages import Application, Reporter
+from sij_node.audit.peer_events import Arrivals
+from sij_node.audit.trail import AuditTrail
+from sij_node.config.settings import Config, NodeConfig, PeerConfig
+from sij_node.domain.health import Part, Role, Verdict
+from sij_node.domain.job import RetryPolicy
+from sij_node.errors import DatabaseUnavailable, DestinationUnavailable
+from sij_node.operate.health_check import check_up
+from sij_node.store.job_queries import queue_now, stuck_destinations
+from sij_node.store.job_table import JobTable
+from sij_node.store.peer_activity import ContactBook, ContactTable, Counted
+from sij_node.store.process_table import (
+    ProcessTable,
+    beating,
+    lives_here,
+    take_leave,
+    this_process,
+)
+from sij_node.store.spool import Spool
+from sij_node.store.tables import processes
+from tests.support.dimse import associate_request, encoded
+from tests.support.job_tables import NOON, delivering, made, queued
+from tests.support.listening import listening, mr_image
+from tests.support.patience import wait_for
+
+POLICY = RetryPolicy(max_attempts=5, first_wait_s=5, max_wait_s=300)
+NO_TRAIL = AuditTrail(Application("SIJ"), Reporter("SIJ"), ())
+ME = this_process(Role.WORKER)
+UNREACHABLE = DestinationUnavailable("PACS at pacs:104 cannot be reached.")
+
+
+@pytest.fixture
+def known(table: JobTable) -> ProcessTable:
+    return ProcessTable(table.database)
+
+
+def grow_old(table: JobTable, name: str) -> None:
+    """Let a process have been silent since long ago."""
+    with table.database.writing() as connection:
+        connection.execute(update(processes).where(processes.c.name == name).values(beaten_at=NOON))
+
+
+# ---- processes ---------------------------------------------------------------------------
+
+
+def test_a_process_is_seen_as_it_described_itself(known):
+    me = replace(ME, device="cuda:0 H200", gpu_used_mb=1.5, gpu_total_mb=9.0, weights="a 1, b 2")
+    known.beat(me)
+    known.beat(replace(me, job_id=41))
+
+    (seen,) = known.seen()
+
+    assert seen.process == replace(me, job_id=41)
+    assert seen.silent_s < 60
+
+
+def test_a_process_that_beats_no_more_grows_silent_and_is_forgotten(table, known):
+    known.beat(replace(ME, name="elsewhere:1", host="elsewhere"))
+    known.beat(ME)
+    grow_old(table, "elsewhere:1")
+    assert known.seen()[0].silent_s > 1e6
+
+    known.succeed(ME, lambda pid: True)
+
+    assert [one.process for one in known.seen()] == [ME]
+
+
+def test_a_process_takes_the_place_of_the_dead_of_its_machine_and_role(known):
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
+        pass
+    known.beat(replace(ME, name="here:dead", pid=ended.pid))
+    known.beat(replace(ME, name="here:listener", pid=ended.pid, role=Role.LISTENER))
+    known.beat(replace(ME, name="there:1", pid=ended.pid, host="there"))
+
+    known.succeed(ME, lives_here)
+
+    assert {one.process.name for one in known.seen()} == {"here:listener", "there:1"}
+
+
+def test_a_process_is_there_while_it_beats_and_gone_when_it_ends(known):
+    written = []
+    with beating(known, lambda: ME, lambda: written.append(1)):
+        wait_for(known.seen, "process")
+        assert len(written) <= 1
+
+    assert known.seen() == ()
+    assert written
+
+
+def test_a_database_that_does_not_answer_stops_no_beating():
+    class Dead:
+        @contextmanager
+        def writing(self):
+            raise DatabaseUnavailable("away")
+            yield
+
+        reading = writing
+
+    table = ProcessTable(Dead())
+    with beating(table, lambda: ME):
+        pass
+    take_leave(table, ME)
+
+
+# ---- contacts and counts -----------------------------------------------------------------
+
+
+def test_contacts_and_counts_are_kept_and_added_to(table):
+    kept = ContactTable(table.database)
+    book = ContactBook(kept)
+    for _ in range(2):
+        book.accepted("PACS", "10.0.0.1")
+        book.echo_received("PACS")
+        book.count(Counted.RECEIVED, "PACS", "0x0000")
+        book.write()
+    book.echo_sent("OTHER", "OTHER at other:104 cannot be reached.")
+    book.refused("PACS", "10.0.0.2", "too little free disk space")
+    book.write()
+
+    other, pacs = kept.contacts()
+    assert (other.peer, other.accepted_at) == ("OTHER", None)
+    assert other.echo_out_at is not None
+    assert "cannot be reached" in other.echo_out_error
+    assert (pacs.address, pacs.refused_because) == ("10.0.0.2", "too little free disk space")
+    assert None not in (pacs.accepted_at, pacs.refused_at, pacs.echo_in_at)
+    assert kept.tallies() == {(Counted.RECEIVED, "PACS", "0x0000"): 2}
+
+
+def test_what_could_not_be_written_is_written_the_next_time(table):
+    kept = ContactTable(table.database)
+
+    class Hindered(ContactTable):
+        hindered = True
+
+        def write(self, news, counts):
+            if self.hindered:
+                raise DatabaseUnavailable("away")
+            super().write(news, counts)
+
+    hindered = Hindered(table.database)
+    book = ContactBook(hindered)
+    book.count(Counted.SENT, "PACS", "0x0000")
+    book.accepted("PACS", "10.0.0.1")
+    with pytest.raises(DatabaseUnavailable):
+        book.write()
+    book.count(Counted.SENT, "PACS", "0x0000")
+    hindered.hindered = False
+    book.write()
+
+    assert kept.tallies() == {(Counted.SENT, "PACS", "0x0000"): 2}
+    assert kept.contacts()[0].address == "10.0.0.1"
+
+
+def test_the_door_notes_who_came_and_counts_what_was_answered(table, tmp_path):
+    kept = ContactTable(table.database)
+    book = ContactBook(kept)
+    with listening(tmp_path, witness=Arrivals(book, NO_TRAIL, ("MODALITY", "ELSEWHERE"))) as node:
+        with node.associated() as peer:
+            assert peer.echo() == 0
+            assert peer.store("1.2.3", encoded(mr_image("1.2.3"))) == 0
+            assert peer.store("1.2.4", encoded(mr_image("1.2.4"))[:-9]) == 0xC000
+            peer.release()
+        with node.peer() as stranger:
+            assert stranger.associate(associate_request(b"SIJ", b"NOBODY"))[0] == 3
+        with node.peer() as elsewhere:
+            assert elsewhere.associate(associate_request(b"SIJ", b"ELSEWHERE"))[0] == 3
+    book.write()
+
+    elsewhere, modality = kept.contacts()
+    assert (elsewhere.peer, elsewhere.accepted_at) == ("ELSEWHERE", None)
+    assert elsewhere.refused_because == "peer called from an address that is not its own"
+    assert None not in (modality.accepted_at, modality.echo_in_at)
+    assert kept.tallies() == {
+        (Counted.RECEIVED, "MODALITY", "0x0000"): 1,
+        (Counted.RECEIVED, "MODALITY", "0xC000"): 1,
+        (Counted.REFUSALS, "unknown", "calling AE title is not a configured peer"): 1,
+        (Counted.REFUSALS, "ELSEWHERE", "peer called from an address that is not its own"): 1,
+        (Counted.ASSOCIATIONS, "MODALITY", "released"): 1,
+        (Counted.ASSOCIATIONS, "unknown", "rejected"): 1,
+        (Counted.ASSOCIATIONS, "ELSEWHERE", "rejected"): 1,
+    }
+
+
+# ---- queue and destinations --------------------------------------------------------------
+
+
+def test_the_queue_names_the_job_that_has_waited_longest(table):
+    assert queue_now(table.database).waiting == 0
+    first = queued(table, "1.2.3", priority=1)
+    queued(table, "1.2.4", priority=9)
+
+    now = queue_now(table.database)
+
+    assert (now.waiting, now.oldest_job_id) == (2, first.job_id)
+    assert 0 <= now.oldest_s < 60
+
+
+def test_a_destination_to_which_deliveries_fail_is_stuck_until_it_takes_them(table):
+    job = delivering(table)
+    assert stuck_destinations(table.database) == {}
+
+    failed = table.fail(table.claim_delivery("courier"), UNREACHABLE, POLICY, "courier")
+    stuck = stuck_destinations(table.database)["PACS"]
+    assert (stuck.jobs, stuck.acknowledged_since, stuck.reason) == (1, False, str(UNREACHABLE))
+
+    table.release(failed)
+    claimed = table.claim_delivery("courier")
+    table.record_delivery(claimed, made().sop_instance_uid, "PACS", 0, True)
+    table.delivered(table.get(job.job_id), "courier")
+    assert stuck_destinations(table.database) == {}
+
+
+def test_a_destination_that_takes_others_but_refuses_one_is_not_down(table):
+    delivering(table)
+    table.fail(table.claim_delivery("courier"), UNREACHABLE, POLICY, "courier")
+    other = delivering(table, study_uid="1.2.4")
+    table.record_delivery(
+        table.claim_delivery("courier"), made(study_uid="1.2.4").sop_instance_uid, "PACS", 0, True
+    )
+    table.delivered(table.get(other.job_id), "courier")
+
+    assert stuck_destinations(table.database)["PACS"].acknowledged_since
+
+
+def test_a_destination_that_a_person_holds_is_not_stuck(table):
+    delivering(table)
+    table.fail(table.claim_delivery("courier"), UNREACHABLE, POLICY, "courier")
+    table.hold("PACS", "migration tonight", "anna")
+
+    assert stuck_destinations(table.database) == {}
+
+
+def test_a_checkup_says_what_is_wrong_here_and_now(table, known, tmp_path):
+    config = Config(
+        node=NodeConfig(ae_title="SIJ", data_folder=tmp_path),
+        peer=(PeerConfig(ae_title="PACS", networks=("10.0.0.0/8",), host="pacs", port=104),),
+    )
+    spool = Spool(tmp_path / "spool")
+    known.beat(ME)
+
+    found = check_up(config, table.database, spool)
+
+    verdicts = {one.part: one.verdict for one in found.conditions}
+    assert verdicts[Part.WORKERS] is Verdict.OK
+    assert verdicts[Part.LISTENER] is Verdict.FAILED
+    assert verdicts[Part.DATABASE] is Verdict.OK
+    assert found.facts.destinations == ("PACS",)
+
+
+def test_a_checkup_without_a_spool_says_so(table, tmp_path):
+    config = Config(
+        node=NodeConfig(ae_title="SIJ", data_folder=tmp_path),
+        peer=(PeerConfig(ae_title="PACS", networks=("10.0.0.0/8",), host="pacs", port=104),),
+    )
+    spool = Spool(tmp_path / "spool")
+    (tmp_path / "spool" / "results").rmdir()
+
+    conditions = check_up(config, table.database, spool).conditions
+
+    assert [one.verdict for one in conditions if one.part is Part.SPOOL] == [Verdict.FAILED]

@@ -1,0 +1,79 @@
+"""What an analysis leaves for people, in the database."""
+
+from datetime import timedelta
+
+from models.findings import POSITIONS, Finding
+from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
+from sij_node.errors import PairMissing
+from sij_node.store.job_table import JobTable
+from tests.support.job_tables import analysing, made
+from tests.support.removing import Removed
+
+HOSTILE = "<script>\ud800\x00"
+SERIES = SeriesUse("1.2.3.9", "3", "T1 tse cor", 20, "T1", True, "used as T1: TR 550 ms")
+RECORD = AnalysisRecord(
+    series=(SERIES, SeriesUse("1.2.3.10", "", HOSTILE, 1, "other", False, "not used: axial")),
+    findings=tuple(
+        Finding(position, None if number == 4 else number / 100, 0.4)
+        for number, position in enumerate(POSITIONS)
+    ),
+    networks=(UsedNetwork("contour", "1.0", "ab" * 32, "Phantoms only."),),
+    remarks=("A fat-saturated T2 series stood in for the STIR.",),
+    pictures=(KeyPicture(1, "T1", "7", ("1 oedema",), "ab" * 32 + "-1.png"),),
+)
+
+
+def with_record(table: JobTable, record: AnalysisRecord = RECORD) -> int:
+    job = analysing(table)
+    table.store_results(job, [made()], "PACS", "worker 1", record=record)
+    return job.job_id
+
+
+def test_a_record_is_read_as_it_was_written(table: JobTable):
+    job_id = with_record(table)
+
+    read = table.record(job_id)
+
+    assert read.findings == RECORD.findings
+    assert (read.networks, read.remarks, read.pictures) == (
+        RECORD.networks,
+        RECORD.remarks,
+        RECORD.pictures,
+    )
+    assert read.series[0] == SERIES
+    assert read.series[1].description.startswith("<script>")
+
+
+def test_a_rejected_study_keeps_its_series(table: JobTable):
+    job = analysing(table)
+
+    table.reject(job, PairMissing("No STIR."), [], "PACS", "w", AnalysisRecord(series=(SERIES,)))
+
+    assert table.record(job.job_id) == AnalysisRecord(series=(SERIES,))
+
+
+def test_a_job_without_an_analysis_has_no_record(table: JobTable):
+    assert table.record(analysing(table).job_id) is None
+
+
+def test_the_record_of_a_second_analysis_replaces_the_first(table: JobTable):
+    job = analysing(table)
+    rejected = table.reject(job, PairMissing("No STIR."), [], "PACS", "w", RECORD)
+    table.retry(rejected, "me")
+
+    table.store_results(table.claim("w"), [made()], "PACS", "w", record=AnalysisRecord((SERIES,)))
+
+    assert table.record(job.job_id) == AnalysisRecord(series=(SERIES,))
+
+
+def test_pictures_are_cleared_with_their_study_and_the_rest_stays(table: JobTable):
+    job_id = with_record(table)
+    table.cancel(table.get(job_id), "me")
+    removed = Removed()
+
+    later = table.get(job_id).changed_at + timedelta(days=1)
+    assert table.forget("1.2.3", later, removed)
+
+    assert RECORD.pictures[0].file_name in removed.results
+    assert table.record(job_id).pictures == ()
+    assert table.record(job_id).findings == RECORD.findings

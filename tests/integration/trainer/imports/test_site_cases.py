@@ -1,0 +1,143 @@
+"""A site's own cases are prepared, split by person, and taught."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from models.case_file import Case, CaseSeries, Reading
+from models.delineation import Delineation
+from models.findings import POSITIONS, Side
+from models.roi import RoiRules
+from tests.support.phantoms import drawn_case
+from trainer.imports.site_cases import ReadBy, own_case
+from trainer.lesions.lesion_training import joint_samples, lesion_loss
+from trainer.lesions.targets import kept_readings
+from trainer.phantom.case import PhantomOptions
+from trainer.prepared_cases import UNREAD, read_case, write_case
+from trainer.readings import MISSING
+from trainer.subjects import SUBJECTS, SubjectDivided, check_split, proposed_split
+
+RULES = RoiRules(size_px=48)
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return drawn_case(7, PhantomOptions(slices=15, matrix=256))
+
+
+def case_of(phantom, *, drawn=("T1", "STIR"), readings=()):
+    pairs = (("T1", phantom.t1, phantom.t1_truth), ("STIR", phantom.stir, phantom.stir_truth))
+    series = tuple(CaseSeries(k, v, d if k in drawn else None) for k, v, d in pairs)
+    return Case("S1", series, tuple(readings))
+
+
+def nobody(_):
+    raise AssertionError("everything was drawn")
+
+
+def reading(phantom, reader, without=()):
+    grades = {p: grade for p, grade in phantom.severity.items() if p not in without}
+    return Reading(reader, 1, grades)
+
+
+def test_a_case_teaches_contours_where_they_were_drawn_and_lesions_where_they_were_read(
+    phantom, tmp_path
+):
+    unread = POSITIONS[3]
+    case = case_of(phantom, readings=[reading(phantom, "A", [unread])])
+
+    write_case(own_case(0, case, RULES, nobody), tmp_path)
+
+    kept = read_case(tmp_path, 0)
+    assert len(kept.images) == len(phantom.t1.voxels) + len(phantom.stir.voxels)
+    shown = ~np.isnan(kept.contours[:, :, 0, 0])
+    truth = len(phantom.t1_truth.contours) + len(phantom.stir_truth.contours)
+    assert shown.sum() == truth
+    assert kept.severity[3] == UNREAD
+    samples = joint_samples(kept)
+    assert len(samples) == 2
+    assert sum(int(sample.positive.isnan().sum()) for sample in samples) == 1
+
+
+def test_every_reading_is_kept_beside_the_consensus(phantom, tmp_path):
+    place = POSITIONS[0]
+    other = Reading("B", 3, {place: 0 if phantom.severity[place] else 2})
+    case = case_of(phantom, readings=[reading(phantom, "A"), other])
+    everybody = ReadBy(("A", "B", "C"), (1, 3))
+
+    write_case(own_case(0, case, RULES, nobody, everybody), tmp_path)
+
+    kept = read_case(tmp_path, 0)
+    assert kept.readings.shape == (28, 3, 2)
+    assert kept.severity[0] == UNREAD
+    assert kept.readings[0, 0, 0] == (phantom.severity[place] >= 1)
+    assert kept.readings[0, 1, 1] == (phantom.severity[place] == 0)
+    assert (kept.readings[:, 2] == MISSING).all()
+    right, left = joint_samples(kept)
+    said = kept_readings((right, left))
+    np.testing.assert_array_equal(said.values.reshape(28, 3, 2), kept.readings)
+
+
+def test_who_read_follows_from_the_readings(phantom):
+    found = ReadBy.of([reading(phantom, "B"), Reading("A", 7, {}), Reading("B", 7, {})])
+
+    assert found == ReadBy(("A", "B"), (1, 7))
+
+
+def test_where_nobody_drew_the_network_s_contours_cut_the_joints_and_teach_no_contour(phantom):
+    asked = []
+
+    def delineate(volume):
+        asked.append(volume)
+        return phantom.t1_truth if len(asked) == 1 else phantom.stir_truth
+
+    case = case_of(phantom, drawn=(), readings=[reading(phantom, "A")])
+    made = own_case(0, case, RULES, delineate)
+
+    assert len(asked) == 2
+    assert len(made.images) == 0
+    assert {side for _, side in made.rois} == set(Side)
+
+
+def test_without_readings_a_case_teaches_contours_only(phantom):
+    made = own_case(0, case_of(phantom), RULES, nobody)
+
+    assert joint_samples(made) == ()
+    assert len(made.images) > 0
+
+
+def test_a_series_seen_without_any_joint_teaches_that_there_is_none(phantom):
+    series = (CaseSeries("T1", phantom.t1, Delineation(())),)
+
+    made = own_case(0, Case("S1", series), RULES, nobody)
+
+    assert np.isnan(made.contours).all()
+    assert len(made.images) == len(phantom.t1.voxels)
+
+
+def test_labels_that_nobody_knows_change_no_loss():
+    logits = torch.tensor([[0.3, -1.0, 2.0]])
+    some = lesion_loss(logits, torch.tensor([[1.0, torch.nan, 0.0]]))
+    other = lesion_loss(torch.tensor([[0.3, 5.0, 2.0]]), torch.tensor([[1.0, torch.nan, 0.0]]))
+
+    torch.testing.assert_close(some, other)
+    assert some > 0
+
+
+def test_a_proposed_split_keeps_the_visits_of_a_person_together(tmp_path):
+    subjects = [f"S{number // 3}" for number in range(60)]
+    (tmp_path / SUBJECTS).write_text(json.dumps(subjects))
+
+    split = proposed_split(subjects)
+
+    check_split(tmp_path, split.values())
+    assert split == {"training": (0, 48), "validation": (48, 54), "test": (54, 60)}
+
+
+def test_a_split_that_parts_a_person_is_refused(tmp_path):
+    (tmp_path / SUBJECTS).write_text(json.dumps(["S1", "S1", "S2", "S3"]))
+
+    with pytest.raises(SubjectDivided, match="S1"):
+        check_split(tmp_path, [(0, 1), (1, 3), (3, 4)])

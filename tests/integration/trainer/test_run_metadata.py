@@ -1,0 +1,37 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trainer.distributed import ALONE
+from trainer.experiment import CaseSplit, ExperimentInvalid, read_experiment
+from trainer.run_metadata import record_run
+from trainer.training_loop import CHECKPOINT
+
+PLAN = replace(read_experiment(Path("trainer/experiments/contour.toml")), start="")
+
+
+def test_a_run_goes_on_with_the_experiment_that_it_began_with(tmp_path):
+    record_run(PLAN, tmp_path, ALONE)
+    (tmp_path / CHECKPOINT).write_bytes(b"")
+
+    record_run(
+        replace(PLAN, notes="Put in better words.", digest="of the new words"), tmp_path, ALONE
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"cases": CaseSplit((0, 8), (8, 10), (10, 12), "own")}, "cases"),
+        ({"seed": 77, "batch": 2}, "batch, seed"),
+    ],
+)
+def test_another_experiment_of_the_same_name_does_not_go_on_from_the_first(
+    tmp_path, changed, named
+):
+    record_run(PLAN, tmp_path, ALONE)
+    (tmp_path / CHECKPOINT).write_bytes(b"")
+
+    with pytest.raises(ExperimentInvalid, match=f"with another {named}; give the experiment"):
+        record_run(replace(PLAN, **changed), tmp_path, ALONE)

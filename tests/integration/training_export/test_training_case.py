@@ -1,0 +1,208 @@
+"""A site's own study becomes a case for training, with nothing that names the patient."""
+
+import json
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from typer.testing import CliRunner
+
+from models.case_file import CaseFileInvalid, position_named, read_case_file
+from models.findings import POSITIONS, Side
+from sij_node.cli.commands import app
+from sij_node.errors import TeachingUnusable
+from sij_node.training_export.training_case import READING_COLUMNS, readings_of, teaching_case
+from tests.support.phantoms import PATIENT_ID, STIR, T1, small_case, written
+
+
+@pytest.fixture(scope="module")
+def case():
+    return small_case()
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["classic", "enhanced"])
+def study(case, request, tmp_path_factory):
+    return written(case, tmp_path_factory.mktemp("study"), enhanced=request.param)
+
+
+def contours_file(case, study, folder):
+    drawn = []
+    for number, volume, truth in ((T1, case.t1, case.t1_truth), (STIR, case.stir, case.stir_truth)):
+        for contour in truth.contours:
+            at = volume.to_patient(np.insert(contour.points, 0, contour.slice_index, axis=1))
+            drawn.append(
+                {
+                    "series_instance_uid": study.series_uid(number),
+                    "side": str(contour.side),
+                    "points": at.tolist(),
+                }
+            )
+    path = folder / "contours.json"
+    path.write_text(json.dumps({"contours": drawn}))
+    return path
+
+
+def readings_file(case, folder, disagreeing=()):
+    rows = []
+    for reader in ("A", "B"):
+        for position, grade in case.severity.items():
+            said = 3 - grade if reader == "B" and position in disagreeing else grade
+            rows.append(row_of("S001", 1, reader, 1, position, said))
+    rows.append(row_of("S001", 2, "A", 1, POSITIONS[0], 3 - case.severity[POSITIONS[0]]))
+    rows.append(row_of("S002", 1, "A", 1, POSITIONS[0], 3 - case.severity[POSITIONS[0]]))
+    return table_in(folder, rows)
+
+
+def row_of(patient, visit, reader, session, position, score):
+    head = position.head
+    return (
+        f"{patient},{visit},{reader},{session},{position.side},{head.region},{head.lesion},{score}"
+    )
+
+
+def table_in(folder, rows):
+    path = folder / "readings.csv"
+    path.write_text("\n".join([",".join(READING_COLUMNS), *rows]))
+    return path
+
+
+def test_a_study_with_contours_and_readings_becomes_a_case(case, study, tmp_path):
+    folder = study.files[0].parent
+    unsure = next(p for p in POSITIONS if case.severity[p] == 0)
+
+    result = CliRunner().invoke(
+        app,
+        [
+            "teaching-case",
+            str(folder),
+            "--out",
+            str(tmp_path / "cases"),
+            "--subject",
+            "S001",
+            "--contours",
+            str(contours_file(case, study, tmp_path)),
+            "--readings",
+            str(readings_file(case, tmp_path, [unsure])),
+        ],
+    )
+
+    assert result.exit_code == 0, result.output
+    kept = read_case_file(tmp_path / "cases" / "S001-1.case.npz")
+    assert [one.kind for one in kept.series] == ["T1", "STIR"]
+    for kind, truth, volume in (
+        ("T1", case.t1_truth, case.t1),
+        ("STIR", case.stir_truth, case.stir),
+    ):
+        series = kept.of_kind(kind)
+        for side in Side:
+            mine, true = (
+                np.concatenate(
+                    [
+                        v.to_patient(np.insert(c.points, 0, c.slice_index, axis=1))
+                        for c in d.of(side)
+                    ]
+                )
+                for v, d in ((series.volume, series.delineation), (volume, truth))
+            )
+            np.testing.assert_allclose(
+                mine[np.lexsort(mine.T)], true[np.lexsort(true.T)], atol=0.01
+            )
+    agreed = kept.agreed()
+    assert unsure not in agreed
+    assert all(agreed[p] == (case.severity[p] >= 1) for p in POSITIONS if p != unsure)
+
+
+def test_a_case_file_holds_nothing_of_the_patient(case, study, tmp_path):
+    teaching = teaching_case(
+        study.files[0].parent, [contours_file(case, study, tmp_path)], None, "S001"
+    )
+
+    told = repr(teaching) + "".join(one.kind for one in teaching.series)
+    header = dcmread(study.files[0], stop_before_pixels=True)
+    assert PATIENT_ID not in told
+    assert str(header.StudyInstanceUID) not in told
+
+
+def test_contours_of_another_study_are_refused(case, study, tmp_path):
+    path = tmp_path / "contours.json"
+    line = {"sop_instance_uid": "1.2.3", "points": [[1, 2], [3, 4]], "side": "left"}
+    path.write_text(json.dumps({"contours": [line]}))
+
+    with pytest.raises(TeachingUnusable, match="not in the study"):
+        teaching_case(study.files[0].parent, [path], None, "S001")
+
+
+def test_a_study_on_which_nothing_was_drawn_teaches_nothing(study):
+    with pytest.raises(TeachingUnusable, match="nothing to teach"):
+        teaching_case(study.files[0].parent, [], None, "S001")
+
+
+def test_any_number_of_readers_and_sessions_and_readings_that_are_missing(tmp_path):
+    first, second = POSITIONS[:2]
+    path = table_in(
+        tmp_path,
+        [
+            row_of("S001", 1, "Dr A", 1, first, 0),
+            row_of("S001", 1, "Dr A", 2, first, 2),
+            row_of("S001", 1, "Dr B", 1, second, 1),
+            row_of("S001", 1, "Dr C", 4, first, ""),
+            row_of("S001", 1, "Dr C", 4, second, 3),
+            row_of("S001", 1, "Dr D", 1, first, ""),
+            "S001,1,Dr B,1,left,,sclerosis,0",
+        ],
+    )
+
+    read = {(one.reader, one.session): one.grades for one in readings_of(path, "S001", 1)}
+
+    assert set(read) == {("Dr A", 1), ("Dr A", 2), ("Dr B", 1), ("Dr C", 4)}
+    assert read["Dr A", 2] == {first: 2}
+    assert read["Dr C", 4] == {second: 3}
+    assert read["Dr B", 1] == {second: 1, position_named("left joint sclerosis"): 0}
+
+
+def test_readings_are_taken_of_the_subject_s_own_visit(tmp_path):
+    place = POSITIONS[3]
+    path = table_in(
+        tmp_path,
+        [
+            row_of("S001", 1, "A", 1, place, 1),
+            row_of("S001", 2, "A", 1, place, 2),
+            row_of("S002", 1, "A", 1, place, 3),
+        ],
+    )
+
+    assert [one.grades[place] for one in readings_of(path, "S001", 2)] == [2]
+    assert readings_of(path, "S003", 1) == ()
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("S001,1,A,1,left,knee,oedema,1", "no position"),
+        ("S001,1,A,one,left,lower ilium,oedema,1", "line 3"),
+        ("S001,1,A,1,left,lower ilium,oedema,7", "score 7"),
+        ("S001,1,A,1,left,lower ilium", "line 3"),
+        ("S001,1,A,1,right,upper ilium,oedema,1", "two scores"),
+    ],
+)
+def test_a_reading_that_means_nothing_is_refused(tmp_path, row, said):
+    path = table_in(tmp_path, [row_of("S001", 1, "A", 1, POSITIONS[0], 0), row])
+
+    with pytest.raises(TeachingUnusable, match=said):
+        readings_of(path, "S001", 1)
+
+
+def test_a_column_that_is_missing_is_named(tmp_path):
+    path = tmp_path / "readings.csv"
+    path.write_text("patient,visit,reader,session,side,region,score\n")
+
+    with pytest.raises(TeachingUnusable, match="lesion; it needs patient"):
+        readings_of(path, "S001", 1)
+
+
+def test_a_damaged_case_file_is_refused_by_its_name(tmp_path):
+    path = tmp_path / "S001-1.case.npz"
+    path.write_bytes(b"PK nothing")
+
+    with pytest.raises(CaseFileInvalid, match="S001-1"):
+        read_case_file(path)

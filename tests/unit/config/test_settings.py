@@ -1,0 +1,217 @@
+"""The configuration: what is accepted, and that every problem is named at once."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from sij_node.config.profiles import MINIMAL, Profile, SeriesKind, preset
+from sij_node.config.settings import Config, load_config
+from sij_node.errors import ConfigurationInvalid
+
+PROFILE = re.compile(r"^# \[\[profile\]\].*?^$", re.MULTILINE | re.DOTALL)
+"""The example of a profile within the shipped file."""
+ALARMS = re.compile(r"^# \[alarms\.\w+\].*\n(?:# \S.*\n)+", re.MULTILINE)
+"""The ways of telling people in the shipped file."""
+OPENID = re.compile(r"^# \[web\.openid\].*?^$", re.MULTILINE | re.DOTALL)
+"""The example of an identity provider."""
+SHIPPED = Path(__file__).parents[3] / "config.toml"
+SMALLEST = """
+[node]
+ae_title = "SIJNODE"
+data_folder = "data"
+
+[[peer]]
+ae_title = "PACS"
+networks = ["10.1.0.0/16"]
+host = "10.1.0.5"
+port = 104
+"""
+
+
+def config_from(text: str) -> Config:
+    return Config.model_validate(tomllib.loads(text))
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "config.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_the_shipped_file_is_usable_as_it_is():
+    assert load_config(SHIPPED).node.ae_title == "SIJNODE"
+
+
+def test_every_default_that_the_shipped_file_states_in_a_comment_is_the_default():
+    text = SHIPPED.read_text(encoding="utf-8")
+    examples_left_out = re.sub(ALARMS, "", re.sub(OPENID, "", re.sub(PROFILE, "", text)))
+    stated = re.sub(r"^# (?=[a-z_]+ += )", "", examples_left_out, flags=re.MULTILINE)
+    stated = re.sub(
+        r"^(weights_folder|client_ca|syslog_ca|token_file|\w*certificate|\w*private_key).*\n",
+        "",
+        stated,
+        flags=re.M,
+    )
+    stated = re.sub(r"^(keyword|contains|priority = 9|name|folder).*\n", "", stated, flags=re.M)
+
+    assert stated != text
+    assert config_from(stated) == config_from(text)
+
+
+def test_every_setting_is_named_in_the_shipped_file():
+    text = SHIPPED.read_text(encoding="utf-8")
+    defaults = config_from(SMALLEST)
+    keys = {key for name in Config.model_fields for key in _keys(getattr(defaults, name))}
+
+    assert [key for key in sorted(keys) if not re.search(rf"^(# )?{key} ", text, re.M)] == []
+
+
+def _keys(section: object) -> set[str]:
+    if isinstance(section, tuple):
+        return {key for part in section for key in _keys(part)}
+    return set(type(section).model_fields) - {"tls", "openid", "email", "webhook"}
+
+
+def test_the_profile_in_the_shipped_file_states_the_defaults_of_the_smallest():
+    block = re.search(PROFILE, SHIPPED.read_text(encoding="utf-8"))[0]
+    stated = tomllib.loads(re.sub(r"^# ", "", block, flags=re.MULTILINE))["profile"][0]
+    example = {"name", "series_numbers", "series_descriptions"}
+    defaults = {key: value for key, value in stated.items() if key not in example}
+
+    profile = Profile.model_validate({"name": "x", **defaults})
+
+    assert profile.model_dump(exclude=example) == MINIMAL.model_dump(exclude=example)
+    assert set(stated) == set(Profile.model_fields)
+    assert Profile.model_validate(stated).number_of("pdf") == 9800
+
+
+def test_a_profile_gives_what_it_says_and_the_rest_of_what_it_is_like():
+    config = config_from(
+        SMALLEST + 'profile = "ward"\n[[profile]]\nname = "ward"\nlike = "ohif"\nlanguage = "de"\n'
+    )
+
+    profile = config.profile_for(config.peer[0].ae_title)
+
+    assert (profile.language, profile.objects) == ("de", preset("ohif").objects)
+    assert config.profile_for("NOBODY") == MINIMAL
+
+
+@pytest.mark.parametrize(
+    ("added", "problem"),
+    [
+        ('profile = "ward"\n', "there is no profile ward"),
+        ('[[profile]]\nname = "ohif"\n', "ohif is there more than once"),
+        ('[[profile]]\nname = "w"\nobjects = ["seg", "seg"]\n', "each once"),
+        ('[[profile]]\nname = "w"\nobjects = []\n', "at least 1 item"),
+        ('[[profile]]\nname = "w"\nlike = "ward"\n', "profile.0.like"),
+    ],
+)
+def test_a_profile_that_cannot_be_used_is_refused(added: str, problem: str, tmp_path: Path):
+    with pytest.raises(ConfigurationInvalid, match=problem):
+        load_config(written(tmp_path, SMALLEST + added))
+
+
+def test_every_result_has_a_series_number_of_its_own():
+    kinds = [kind for kind in get_args(SeriesKind) if kind != "not analysed"]
+
+    assert len({MINIMAL.number_of(kind) for kind in kinds}) == len(kinds)
+
+
+def test_what_is_sent_changes_no_uid_and_how_it_is_written_does():
+    assert preset("everything").digest == MINIMAL.digest
+    assert MINIMAL.model_copy(update={"language": "de"}).digest != MINIMAL.digest
+
+
+def test_every_problem_is_named_at_once(tmp_path: Path):
+    bad = SMALLEST.replace("SIJNODE", "a title that is far too long").replace("104", "0")
+    bad += "[listener]\nprot = 4242\n"
+
+    with pytest.raises(ConfigurationInvalid, match="3 problems") as raised:
+        load_config(written(tmp_path, bad))
+
+    message = str(raised.value)
+    assert all(place in message for place in ("node.ae_title", "peer.0.port", "listener.prot"))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (('networks = ["10.1.0.0/16"]', "networks = []"), "networks"),
+        (("10.1.0.0/16", "anywhere"), "networks"),
+        (('"PACS"', '"SIJNODE"'), "own title"),
+        (('"PACS"', '"PA\\\\CS"'), "ae_title"),
+        (("port = 104", "port = 104\ntls = true"), "listener.tls"),
+    ],
+)
+def test_what_would_open_a_door_or_close_it_for_good_is_refused(
+    tmp_path: Path, change: tuple[str, str], named: str
+):
+    with pytest.raises(ConfigurationInvalid, match=named):
+        load_config(written(tmp_path, SMALLEST.replace(*change)))
+
+
+def test_a_node_without_peers_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigurationInvalid, match="peer"):
+        load_config(written(tmp_path, SMALLEST.partition("[[peer]]")[0]))
+
+
+def test_the_same_peer_twice_is_refused(tmp_path: Path):
+    twice = SMALLEST + SMALLEST[SMALLEST.index("[[peer]]") :]
+
+    with pytest.raises(ConfigurationInvalid, match="more than once"):
+        load_config(written(tmp_path, twice))
+
+
+def test_a_rule_on_an_unknown_keyword_is_refused(tmp_path: Path):
+    rule = '[[priority_rule]]\nkeyword = "Urgency"\ncontains = "STAT"\npriority = 9\n'
+
+    with pytest.raises(ConfigurationInvalid, match="Urgency"):
+        load_config(written(tmp_path, SMALLEST + rule))
+
+
+def test_a_missing_file_and_broken_toml_are_one_clear_line_each(tmp_path: Path):
+    with pytest.raises(ConfigurationInvalid, match="cannot be read"):
+        load_config(tmp_path / "none.toml")
+    with pytest.raises(ConfigurationInvalid, match="not valid TOML"):
+        load_config(written(tmp_path, "[node"))
+
+
+def test_folders_are_relative_to_the_file(tmp_path: Path):
+    config = load_config(written(tmp_path, SMALLEST))
+
+    assert config.node.data_folder == tmp_path / "data"
+    assert config.database_url == f"sqlite:///{tmp_path / 'data' / 'jobs.sqlite'}"
+
+
+def test_the_node_listens_on_loopback_unless_told_otherwise():
+    assert config_from(SMALLEST).listener.host == "127.0.0.1"
+
+
+def test_the_ways_of_telling_in_the_shipped_file_can_be_used_as_they_stand():
+    blocks = "\n".join(re.findall(ALARMS, SHIPPED.read_text(encoding="utf-8")))
+    alarms = config_from(SMALLEST + re.sub(r"^# ", "", blocks, flags=re.MULTILINE)).alarms
+
+    assert alarms.email.to == ("pacs@hospital.example",)
+    assert alarms.webhook.url.startswith("https://")
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        'alarms.email]\nhost = "m"\nsender = "a@b"\nto = ["c@d"]\nuser = "u"',
+        'alarms.email]\nhost = "m"\nsender = "a@b"\nto = []',
+        'alarms.email]\nhost = "m"\nsender = "a@b\\nBcc: x@y"\nto = ["c@d"]',
+        'alarms.webhook]\nurl = "file:///etc/passwd"\nsecret_file = "s"',
+        "alarms]\nworking_hours = [18, 8]",
+        'alarms]\ntime_zone = "Middle/Earth"',
+        'audit]\nsyslog = "http://host:514"',
+        'audit]\nsyslog = "tls://host"',
+    ],
+)
+def test_alarms_and_audit_that_cannot_work_are_refused(section):
+    with pytest.raises(ValidationError):
+        config_from(f"{SMALLEST}[{section}\n")

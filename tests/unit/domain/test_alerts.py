@@ -1,0 +1,230 @@
+"""People are told once, reminded, told when it is over, and not flooded."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sij_node.domain.alerts import (
+    COLLECTED,
+    FAILED_JOBS,
+    NAMED_AT_MOST,
+    Calendar,
+    FailedJob,
+    Kind,
+    Line,
+    Notice,
+    Trouble,
+    drift_of,
+    notice_of,
+    silence_of,
+    subject_of,
+    text_of,
+    troubles_of,
+    with_failed_jobs,
+    working_s,
+)
+from sij_node.domain.drift import Shift
+from sij_node.domain.health import Condition, Part, Verdict
+
+NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)  # a Monday
+REMIND = timedelta(hours=24)
+DOWN = Trouble("destination PACS", Verdict.FAILED, "PACS has taken nothing.", "Look at it.")
+DISK = Trouble("disk", Verdict.WARNING, "4.0 GB are free.", "Make room.")
+BERLIN = Calendar(ZoneInfo("Europe/Berlin"), frozenset(range(5)), 8, 18)
+NOTHING = Notice((), {})
+moments = st.datetimes(
+    datetime(2023, 1, 1),
+    datetime(2026, 1, 1),
+    timezones=st.just(UTC),
+)
+
+
+def told(notice: Notice) -> list[tuple[Kind, str]]:
+    return [(line.kind, line.words) for line in notice.lines]
+
+
+def job(step_id: int) -> FailedJob:
+    return FailedJob(step_id, step_id * 10, "PACS", "It crashed.", "1.2.3", "P-17")
+
+
+# ---- troubles that stand -----------------------------------------------------------------
+
+
+def test_a_trouble_is_told_once():
+    first = notice_of([DOWN], {}, NOON, REMIND)
+    again = notice_of([DOWN], first.known, NOON + timedelta(hours=1), REMIND)
+
+    assert told(first) == [(Kind.NEW, DOWN.words)]
+    assert first.lines[0].advice == "Look at it."
+    assert again.lines == ()
+
+
+def test_what_still_stands_is_told_again_after_the_time_that_was_set():
+    first = notice_of([DOWN], {}, NOON, REMIND)
+    day = notice_of([DOWN], first.known, NOON + REMIND, REMIND)
+    next_hour = notice_of([DOWN], day.known, NOON + REMIND + timedelta(hours=1), REMIND)
+
+    assert told(day) == [(Kind.STILL, DOWN.words)]
+    assert next_hour.lines == ()
+
+
+def test_the_end_is_told_with_how_long_it_lasted():
+    first = notice_of([DOWN], {}, NOON, REMIND)
+    over = notice_of([], first.known, NOON + timedelta(hours=3), REMIND)
+
+    assert told(over) == [(Kind.OVER, "PACS has taken nothing. This lasted 3 h.")]
+    assert over.known == {}
+
+
+def test_what_grows_worse_is_told_at_once():
+    first = notice_of([DISK], {}, NOON, REMIND)
+    full = Trouble("disk", Verdict.FAILED, "0.2 GB are free.", "Make room.")
+    worse = notice_of([full], first.known, NOON + timedelta(minutes=5), REMIND)
+
+    assert told(worse) == [(Kind.NEW, full.words)]
+    assert worse.known["disk"].since == NOON
+
+
+def test_a_clock_that_was_set_back_tells_nothing_anew():
+    first = notice_of([DOWN], {}, NOON, REMIND)
+
+    assert notice_of([DOWN], first.known, NOON - timedelta(days=400), REMIND).lines == ()
+
+
+@given(st.lists(st.sets(st.sampled_from("abcd")), max_size=30))
+def test_every_beginning_has_one_end_and_nothing_is_told_twice_in_a_row(looks):
+    known, open_keys = {}, set()
+    for minute, keys in enumerate([*looks, set()]):
+        found = [Trouble(key, Verdict.FAILED, key, "") for key in keys]
+        notice = notice_of(found, known, NOON + timedelta(minutes=minute), REMIND)
+        for line in notice.lines:
+            key = line.words[0]
+            assert (line.kind is Kind.NEW) is (key not in open_keys)
+            (open_keys.add if line.kind is Kind.NEW else open_keys.remove)(key)
+        known = notice.known
+        assert open_keys == set(keys)
+
+
+def test_only_what_is_worth_it_wakes_somebody():
+    conditions = [
+        Condition(part, verdict, "words", "advice", "X") for part in Part for verdict in Verdict
+    ]
+
+    woken = {(one.key, one.verdict) for one in troubles_of(conditions)}
+
+    assert ("destination X", Verdict.FAILED) in woken
+    assert ("destination X", Verdict.WARNING) not in woken
+    assert ("disk X", Verdict.WARNING) in woken
+    assert not any(verdict is Verdict.OK for _, verdict in woken)
+
+
+# ---- failed jobs -------------------------------------------------------------------------
+
+
+def test_failed_jobs_are_told_at_once_and_then_at_most_every_hour():
+    first = with_failed_jobs(NOTHING, [job(1)], NOON, with_patients=False)
+    soon = with_failed_jobs(
+        Notice((), first.known), [job(1), job(2)], NOON + COLLECTED / 2, with_patients=False
+    )
+    later = with_failed_jobs(
+        Notice((), first.known), [job(1), job(2), job(3)], NOON + COLLECTED, with_patients=False
+    )
+
+    assert len(first.lines) == 1
+    assert soon.lines == ()
+    assert ["Job 20 " in line.words for line in later.lines] == [True, False]
+    assert later.known[FAILED_JOBS].mark == 3
+
+
+def test_a_bad_night_is_one_notice_with_a_limit():
+    jobs = [job(number) for number in range(1, 501)]
+
+    notice = with_failed_jobs(NOTHING, jobs, NOON, with_patients=False)
+
+    assert len(notice.lines) == NAMED_AT_MOST + 1
+    assert notice.lines[-1].words == f"{500 - NAMED_AT_MOST} more jobs have failed."
+    assert notice.known[FAILED_JOBS].mark == 500
+
+
+def test_patients_are_named_only_where_a_site_has_switched_that_on():
+    silent, telling = (
+        with_failed_jobs(NOTHING, [job(1)], NOON, with_patients=choice) for choice in (False, True)
+    )
+
+    assert not {"P-17", "1.2.3"} & set(silent.lines[0].words.replace(",", " ").split())
+    assert "patient P-17, study 1.2.3" in telling.lines[0].words
+
+
+def test_what_is_remembered_of_failed_jobs_is_no_trouble_that_ends():
+    first = with_failed_jobs(NOTHING, [job(1)], NOON, with_patients=False)
+
+    assert notice_of([], first.known, NOON + REMIND, REMIND).lines == ()
+
+
+# ---- working hours -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "hours"),
+    [
+        ("2024-05-06T10:00", "2024-05-06T12:00", 2),
+        ("2024-05-06T06:00", "2024-05-06T23:00", 10),
+        ("2024-05-03T17:00", "2024-05-06T09:00", 2),  # over a weekend
+        ("2024-05-04T00:00", "2024-05-05T23:00", 0),
+        ("2024-03-29T18:00", "2024-04-01T08:00", 0),  # over the change to summer time
+        ("2024-05-06T12:00", "2024-05-06T10:00", 0),  # a clock that was set back
+    ],
+)
+def test_only_working_hours_count(start, end, hours):
+    zone = BERLIN.zone
+    first, last = (datetime.fromisoformat(one).replace(tzinfo=zone) for one in (start, end))
+
+    assert working_s(first, last, BERLIN) == hours * 3600
+
+
+@given(moments, moments, moments)
+def test_working_time_adds_up(one, other, third):
+    start, between, end = sorted([one, other, third])
+
+    parts = working_s(start, between, BERLIN) + working_s(between, end, BERLIN)
+    assert parts == pytest.approx(working_s(start, end, BERLIN))
+    assert 0 <= parts <= (end - start).total_seconds() + 1e-6
+
+
+def test_a_sender_is_silent_after_working_hours_and_not_after_a_night():
+    friday_evening = datetime(2024, 5, 3, 17, 30, tzinfo=BERLIN.zone)
+    monday = datetime(2024, 5, 6, 9, 0, tzinfo=BERLIN.zone)
+
+    assert silence_of("PACS", friday_evening, monday, 4, BERLIN) is None
+    found = silence_of("PACS", friday_evening, monday + timedelta(hours=4), 4, BERLIN)
+    assert found.words == "No study has come from PACS for 5 h of working time."
+
+
+# ---- drift and words ---------------------------------------------------------------------
+
+
+def test_drift_names_what_has_changed_and_how():
+    shifts = [Shift("T1 pixel mm", 0.5, 0.7, 0.9, 0.4), Shift("T1 slices", 20, 21, 0.1, 0.4)]
+
+    assert drift_of("PACS", shifts[1:]) is None
+    assert "T1 pixel mm 0.5, now 0.7." in drift_of("PACS", shifts).words
+
+
+def test_the_subject_names_the_worst_of_what_is_new():
+    lines = [
+        Line(Kind.OVER, Verdict.OK, "Over it is."),
+        Line(Kind.NEW, Verdict.WARNING, "Less bad."),
+        Line(Kind.NEW, Verdict.FAILED, "PACS\nis down."),
+    ]
+
+    assert subject_of("SIJNODE", lines) == "[SIJNODE] New: PACS is down. (and 2 more)"
+
+
+def test_the_text_says_what_to_do_and_where():
+    text = text_of("SIJNODE", [Line(Kind.NEW, Verdict.FAILED, "Down.", "Look.")], "http://x:1")
+
+    assert text.startswith("New: Down.\n    Look.\n\n--\nSIJNODE, http://x:1\n")
+    assert "not for clinical use" in text

@@ -1,0 +1,83 @@
+"""What a person can ask of a job, and what is said when nothing happens to it."""
+
+import pytest
+from tests.unit.domain.test_job import job_in
+
+from sij_node.domain.job import (
+    Action,
+    Delivery,
+    DeliveryState,
+    Hold,
+    State,
+    legal_actions,
+    standstill,
+)
+from tests.support.job_tables import NOON, made
+
+OFFERED = {
+    State.RECEIVING: {Action.CANCEL, Action.SET_PRIORITY},
+    State.QUEUED: {Action.CANCEL, Action.SET_PRIORITY},
+    State.ANALYSING: set(),
+    State.DELIVERING: {Action.CANCEL, Action.REANALYSE},
+    State.NOT_SENT: {Action.REDELIVER, Action.REANALYSE},
+    State.DELIVERED: {Action.REDELIVER, Action.REANALYSE},
+    State.CONFIRMED: {Action.REDELIVER, Action.REANALYSE},
+    State.REJECTED: {Action.RETRY, Action.REDELIVER, Action.REANALYSE},
+    State.FAILED: {Action.RETRY, Action.REANALYSE},
+    State.CANCELLED: {Action.REANALYSE},
+}
+
+
+@pytest.mark.parametrize("state", State)
+def test_each_state_offers_its_actions_and_no_others(state):
+    assert set(legal_actions(job_in(state))) == OFFERED[state]
+
+
+def test_a_job_that_failed_after_it_had_results_can_send_them():
+    assert Action.REDELIVER in legal_actions(job_in(State.FAILED, weights="contour 1.0"))
+
+
+def test_only_a_job_that_waits_can_be_tried_now():
+    assert Action.TRY_NOW in legal_actions(job_in(State.DELIVERING, wait_s=300.0))
+    assert Action.TRY_NOW not in legal_actions(job_in(State.DELIVERING))
+
+
+def test_what_is_being_sent_is_not_sent_a_second_time_meanwhile():
+    assert Action.REDELIVER not in legal_actions(job_in(State.REJECTED, leased_by="courier"))
+
+
+def delivery(state: DeliveryState) -> Delivery:
+    return Delivery(made(), "PACS", state, 0, None, "", None)
+
+
+HOLD = Hold("PACS", "migration", "mia", NOON)
+
+
+def test_a_job_for_a_held_destination_says_who_holds_it_and_why():
+    said = standstill(job_in(State.DELIVERING), [delivery(DeliveryState.PENDING)], [HOLD])
+
+    assert said == "PACS is held by mia since 2024-05-06 12:00 UTC: migration"
+
+
+def test_a_hold_says_nothing_of_what_was_delivered_already():
+    job, done = job_in(State.DELIVERED), [delivery(DeliveryState.ACKNOWLEDGED)]
+
+    assert standstill(job, done, [HOLD]) == ""
+
+
+def test_what_is_kept_back_says_so():
+    job, kept = job_in(State.NOT_SENT), [delivery(DeliveryState.KEPT_BACK)]
+
+    assert standstill(job, kept, [], ["PACS"]) == "shadow: not sent to PACS"
+
+
+def test_what_waits_for_a_peer_that_went_into_shadow_mode_says_so():
+    job, waiting = job_in(State.DELIVERING), [delivery(DeliveryState.PENDING)]
+
+    assert standstill(job, waiting, [], ["PACS"]) == "PACS is in shadow mode"
+
+
+def test_a_job_that_waits_for_its_next_attempt_says_how_long():
+    waiting = job_in(State.DELIVERING, wait_s=40.0)
+
+    assert "40 s" in standstill(waiting, [delivery(DeliveryState.PENDING)], [])

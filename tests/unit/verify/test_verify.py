@@ -1,0 +1,1207 @@
+"""Results are read back before they are sent: whatever was changed on the way is noticed."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
+
+import imagecodecs
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels.utils import pack_bits
+
+from models.delineation import Delineation
+from models.findings import POSITIONS, Finding, Position, Presence, Side
+from sij_node.config.profiles import preset
+from sij_node.domain.prior_comparison import NOTHING_EARLIER, SincePrior
+from sij_node.errors import InternalFault, ResultsInconsistent
+from sij_node.results.build import AnalysedStudy, result_objects
+from sij_node.results.key_images import Camera, Seen
+from sij_node.results.pdf_report import page_report
+from sij_node.results.provenance import to_part10
+from sij_node.results.scores_sr import not_analysed_report
+from sij_node.verify import Evidence, check_results
+from tests.support.drawn import drawn_study, headers_of, turned
+from tests.support.mr import oblique
+from tests.support.priors import earlier
+from tests.support.results import context, findings
+
+FLIPPED = ((-1.0, 0.0, 0.0), (0.0, 0.0, -1.0))
+SIDES = {"7771000": "24028007", "24028007": "7771000"}
+WORDS = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+
+Change = Callable[[Dataset], object]
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A study, and its results as files by their kind."""
+
+    evidence: Evidence
+    files: dict[str, bytes]
+
+    def changed(self, kind: str, change: Change) -> list[bytes]:
+        """One of the files, changed."""
+        dataset = dcmread(BytesIO(self.files[kind]))
+        change(dataset)
+        return [to_part10(dataset, "NODE")]
+
+
+def evidence_of(study: AnalysedStudy, since: SincePrior = NOTHING_EARLIER) -> Evidence:
+    return Evidence(tuple(headers_of(study)), study.series, tuple(study.findings), since)
+
+
+def made(study: AnalysedStudy, since: SincePrior = NOTHING_EARLIER, **profile) -> Made:
+    drawn = {"objects": ("seg", "findings", "scores", "presentation"), **profile}
+    wanted = preset("everything").model_copy(update=drawn)
+    objects = result_objects(study, replace(context(), profile=wanted, since=since))
+    return Made(
+        evidence_of(study, since), {one.kind: to_part10(one.dataset, "NODE") for one in objects}
+    )
+
+
+SOURCES = {"classic oblique": (oblique(35, 12), False), "enhanced flipped": (FLIPPED, True)}
+
+
+@pytest.fixture(scope="module", params=SOURCES.values(), ids=SOURCES)
+def results(request) -> Made:
+    return made(drawn_study(*request.param))
+
+
+@pytest.fixture(scope="module")
+def classic() -> Made:
+    return made(drawn_study())
+
+
+@pytest.fixture(scope="module")
+def many_frames() -> Made:
+    return made(drawn_study(oblique(20), many_frames=True))
+
+
+def test_results_as_they_were_made_pass(results):
+    check_results(results.files.values(), results.evidence)
+
+
+def test_the_fault_is_the_nodes_own_so_a_person_is_called():
+    assert issubclass(ResultsInconsistent, InternalFault)
+
+
+# ---- segmentation --------------------------------------------------------------------------------
+
+
+def redrawn(change: Callable[[np.ndarray], np.ndarray]) -> Change:
+    def change_pixels(seg: Dataset) -> None:
+        seg.PixelData = pack_bits(change(seg.pixel_array.copy()))
+
+    return change_pixels
+
+
+def next_slice_of_the_segment(frames: np.ndarray) -> np.ndarray:
+    return np.roll(frames, 1, axis=0)
+
+
+def with_one_voxel_more(frames: np.ndarray) -> np.ndarray:
+    frames[0, 0, 0] = 1
+    return frames
+
+
+def groups(seg: Dataset) -> list[Dataset]:
+    return list(seg.PerFrameFunctionalGroupsSequence)
+
+
+def source_in(group: Dataset) -> Dataset:
+    return group.DerivationImageSequence[0].SourceImageSequence[0]
+
+
+def half_a_pixel(seg: Dataset) -> None:
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    across = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient[:3], float)
+    step = across * float(shared.PixelMeasuresSequence[0].PixelSpacing[1]) / 2
+    for group in groups(seg):
+        place = group.PlanePositionSequence[0]
+        moved = np.array(place.ImagePositionPatient, float) + step
+        place.ImagePositionPatient = [round(float(x), 6) for x in moved]
+
+
+def mirrored(seg: Dataset) -> None:
+    item = seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0]
+    across, down = item.ImageOrientationPatient[:3], item.ImageOrientationPatient[3:]
+    item.ImageOrientationPatient = [*(-float(x) for x in across), *down]
+
+
+def rows_for_columns(seg: Dataset) -> None:
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.PixelSpacing = measures.PixelSpacing[::-1]
+
+
+def one_slice_on(seg: Dataset) -> None:
+    """All of it consistent: places and references are those of the neighbouring slice."""
+    first = groups(seg)[0].SegmentIdentificationSequence[0].ReferencedSegmentNumber
+    own = [
+        group
+        for group in groups(seg)
+        if group.SegmentIdentificationSequence[0].ReferencedSegmentNumber == first
+    ]
+    places = [(g.PlanePositionSequence, g.DerivationImageSequence) for g in own]
+    for group, (place, source) in zip(own, [*places[1:], places[0]], strict=True):
+        group.PlanePositionSequence, group.DerivationImageSequence = place, source
+
+
+def places_of_two_frames_swapped(seg: Dataset) -> None:
+    one, other = groups(seg)[:2]
+    one.PlanePositionSequence, other.PlanePositionSequence = (
+        other.PlanePositionSequence,
+        one.PlanePositionSequence,
+    )
+
+
+def sources_of_two_frames_swapped(seg: Dataset) -> None:
+    one, other = groups(seg)[:2]
+    one.DerivationImageSequence, other.DerivationImageSequence = (
+        other.DerivationImageSequence,
+        one.DerivationImageSequence,
+    )
+
+
+def without_a_frame(seg: Dataset) -> None:
+    frames = seg.pixel_array[:-1]
+    del seg.PerFrameFunctionalGroupsSequence[-1]
+    seg.NumberOfFrames = len(frames)
+    seg.PixelData = pack_bits(frames)
+
+
+def without_the_pixels_of_a_frame(seg: Dataset) -> None:
+    seg.PixelData = pack_bits(seg.pixel_array[:-1])
+
+
+def with_a_frame_twice(seg: Dataset) -> None:
+    frames = seg.pixel_array
+    seg.PerFrameFunctionalGroupsSequence.append(groups(seg)[-1])
+    seg.NumberOfFrames = len(frames) + 1
+    seg.PixelData = pack_bits(np.concatenate([frames, frames[-1:]]))
+
+
+def with_one_empty_frame(seg: Dataset) -> None:
+    frames = seg.pixel_array.copy()
+    frames[0] = 0
+    seg.PixelData = pack_bits(frames)
+
+
+def swap_codes_of_sides(dataset: Dataset) -> None:
+    for item in every_item(dataset):
+        if item.get("CodeValue") in SIDES:
+            item.CodeValue = SIDES[item.CodeValue]
+
+
+def every_item(dataset: Dataset) -> Iterator[Dataset]:
+    for tag in list(dataset.keys()):
+        if dataset.get_item(tag).VR == "SQ":
+            for item in dataset[tag].value:
+                yield item
+                yield from every_item(item)
+
+
+def other_side(text: str) -> str:
+    return " ".join(WORDS.get(word, word) for word in text.split(" "))
+
+
+def swap_words_of(*keywords: str) -> Change:
+    def swap(dataset: Dataset) -> None:
+        for item in every_item(dataset):
+            for keyword in keywords:
+                if keyword in item:
+                    setattr(item, keyword, other_side(item.get(keyword)))
+
+    return swap
+
+
+def everything_called_by_the_other_side(dataset: Dataset) -> None:
+    """All of it consistent: codes and words."""
+    swap_codes_of_sides(dataset)
+    for item in every_item(dataset):
+        for keyword in ("SegmentLabel", "TrackingID", "TextValue"):
+            if keyword in item:
+                setattr(item, keyword, other_side(item.get(keyword)))
+
+
+def upper_for_lower(seg: Dataset) -> None:
+    parts = {"264217000": "261089000", "261089000": "264217000"}
+    for item in every_item(seg):
+        if item.get("CodeValue") in parts:
+            item.CodeValue = parts[item.CodeValue]
+
+
+def other_series_named(seg: Dataset) -> None:
+    seg.ReferencedSeriesSequence[0].SeriesInstanceUID = "1.2.3.2"
+
+
+def drawn_on_the_other_series(seg: Dataset) -> None:
+    """All of it consistent: T1 for STIR wherever it is named."""
+    for item in every_item(seg):
+        for keyword in ("ReferencedSOPInstanceUID", "SeriesInstanceUID"):
+            if str(item.get(keyword, "")).startswith("1.2.3.1"):
+                setattr(item, keyword, "1.2.3.2" + item.get(keyword)[7:])
+
+
+def other_description(dataset: Dataset) -> None:
+    dataset.SeriesDescription = dataset.SeriesDescription.replace("T1", "STIR")
+
+
+def other_frame_of_reference(seg: Dataset) -> None:
+    seg.FrameOfReferenceUID = "1.2.3.98"
+
+
+WRONG_MASKS = [
+    redrawn(lambda frames: frames[:, :, ::-1]),
+    redrawn(lambda frames: frames[:, ::-1]),
+    redrawn(next_slice_of_the_segment),
+    redrawn(lambda frames: np.roll(frames, 1, axis=2)),
+    redrawn(with_one_voxel_more),
+    half_a_pixel,
+    mirrored,
+    rows_for_columns,
+    one_slice_on,
+    places_of_two_frames_swapped,
+    sources_of_two_frames_swapped,
+    without_a_frame,
+    without_the_pixels_of_a_frame,
+    with_a_frame_twice,
+    with_one_empty_frame,
+]
+WRONG_NAMES = [
+    everything_called_by_the_other_side,
+    swap_codes_of_sides,
+    swap_words_of("SegmentLabel"),
+    swap_words_of("TrackingID"),
+    upper_for_lower,
+    other_series_named,
+    drawn_on_the_other_series,
+    other_description,
+    other_frame_of_reference,
+]
+
+
+@pytest.mark.parametrize("change", WRONG_MASKS, ids=lambda change: change.__name__)
+def test_masks_that_lie_elsewhere_are_noticed(results, change):
+    with pytest.raises(ResultsInconsistent, match="SEG") as caught:
+        check_results(results.changed("seg t1", change), results.evidence)
+
+    assert_names_no_patient(caught.value)
+
+
+@pytest.mark.parametrize("change", WRONG_NAMES, ids=lambda change: change.__name__)
+def test_masks_under_other_names_are_noticed(classic, change):
+    with pytest.raises(ResultsInconsistent, match="SEG") as caught:
+        check_results(classic.changed("seg t1", change), classic.evidence)
+
+    assert_names_no_patient(caught.value)
+
+
+def assert_names_no_patient(error: Exception) -> None:
+    assert not any(secret in str(error) for secret in ("Muster", "4711", "1980", "HOSPITAL"))
+
+
+@pytest.mark.parametrize("step", [-1, 1])
+def test_frames_counted_from_another_number_are_noticed(many_frames, step):
+    def count_otherwise(seg: Dataset) -> None:
+        for group in groups(seg):
+            source_in(group).ReferencedFrameNumber += step
+
+    with pytest.raises(ResultsInconsistent):
+        check_results(many_frames.changed("seg t1", count_otherwise), many_frames.evidence)
+
+
+def test_a_frame_of_a_single_image_is_noticed(classic):
+    def with_frame_numbers(seg: Dataset) -> None:
+        for group in groups(seg):
+            source_in(group).ReferencedFrameNumber = 1
+
+    with pytest.raises(ResultsInconsistent, match="frame"):
+        check_results(classic.changed("seg t1", with_frame_numbers), classic.evidence)
+
+
+def test_empty_frames_pass_where_the_profile_wants_them_all():
+    whole = made(drawn_study(oblique(35)), objects=("seg",), empty_frames=True)
+    (first, *_) = whole.files.values()
+
+    assert dcmread(BytesIO(first)).NumberOfFrames == 50
+    check_results(whole.files.values(), whole.evidence)
+
+
+# ---- any orientation -----------------------------------------------------------------------------
+
+orientations = st.builds(
+    turned,
+    st.builds(oblique, st.floats(-45, 45), st.floats(-30, 30)),
+    st.floats(0, 360),
+    st.booleans(),
+)
+
+
+@settings(deadline=None, max_examples=6)
+@given(
+    orientations,
+    st.booleans(),
+    st.sampled_from([*WRONG_MASKS[:4], half_a_pixel, mirrored, one_slice_on, swap_codes_of_sides]),
+)
+def test_in_any_orientation_results_pass_and_changed_masks_are_noticed(cosines, frames, change):
+    any_way = made(drawn_study(cosines, frames), objects=("seg", "findings"))
+
+    check_results(any_way.files.values(), any_way.evidence)
+    with pytest.raises(ResultsInconsistent):
+        check_results(any_way.changed("seg stir", change), any_way.evidence)
+
+
+# ---- scores --------------------------------------------------------------------------------------
+
+
+def items(parent: Dataset, code: str) -> list[Dataset]:
+    return [
+        item
+        for item in every_item(parent)
+        if "ValueType" in item and item.ConceptNameCodeSequence[0].CodeValue == code
+    ]
+
+
+def other_probability(report: Dataset) -> None:
+    items(report, "122157")[0].MeasuredValueSequence[0].NumericValue = "1.001"
+
+
+def no_probability(report: Dataset) -> None:
+    items(report, "122157")[0].MeasuredValueSequence = []
+
+
+def other_threshold(report: Dataset) -> None:
+    items(report, "threshold")[3].MeasuredValueSequence[0].NumericValue = "49.9"
+
+
+def other_presence(report: Dataset) -> None:
+    code = items(report, "121052")[0].ConceptCodeSequence[0]
+    code.CodeValue = "121053" if code.CodeValue != "121053" else "121054"
+
+
+def one_side_coded_otherwise(report: Dataset) -> None:
+    swap_codes_of_sides(items(report, "272741003")[0])
+
+
+def without_a_group(report: Dataset) -> None:
+    del items(report, "126010")[0].ContentSequence[-1]
+
+
+def one_tracking_for_two(report: Dataset) -> None:
+    first, second = items(report, "112040")[:2]
+    second.UID = first.UID
+
+
+def changed_text(code: str, change: Callable[[str], str]) -> Change:
+    def change_text(report: Dataset) -> None:
+        for item in items(report, code):
+            if "TextValue" in item:
+                item.TextValue = change(item.TextValue)
+
+    return change_text
+
+
+def cells_swapped(table: str) -> str:
+    return table.replace("| R", "| X").replace("| L", "| R").replace("| X", "| L")
+
+
+WRONG_SCORES = [
+    other_probability,
+    no_probability,
+    other_threshold,
+    other_presence,
+    one_side_coded_otherwise,
+    everything_called_by_the_other_side,
+    swap_codes_of_sides,
+    without_a_group,
+    one_tracking_for_two,
+    changed_text("112039", other_side),
+    changed_text("121106", other_side),
+    changed_text("55112-7", other_side),
+    changed_text("121071", cells_swapped),
+    changed_text("121071", lambda table: "\r\n".join(table.splitlines()[::-1])),
+]
+
+
+@pytest.mark.parametrize("change", WRONG_SCORES, ids=lambda change: change.__name__)
+def test_a_changed_report_of_scores_is_noticed(classic, change):
+    with pytest.raises(ResultsInconsistent, match="SR") as caught:
+        check_results(classic.changed("scores", change), classic.evidence)
+
+    assert_names_no_patient(caught.value)
+
+
+def test_scores_in_german_pass_and_their_swapped_words_are_noticed():
+    german = made(drawn_study(), objects=("seg", "findings", "scores"), language="de")
+
+    def swapped(text: str) -> str:
+        return text.replace("links", "?").replace("rechts", "links").replace("?", "rechts")
+
+    check_results(german.files.values(), german.evidence)
+    for kind, code in (("scores", "55112-7"), ("scores", "121106"), ("findings t1", "112039")):
+        with pytest.raises(ResultsInconsistent, match="side"):
+            check_results(german.changed(kind, changed_text(code, swapped)), german.evidence)
+
+
+# ---- since the prior -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["en", "de"])
+def compared(request) -> Made:
+    since = SincePrior(earlier(), (earlier("20190101"),), True, ("late",))
+    return made(drawn_study(), since, objects=("scores",), language=request.param)
+
+
+def test_a_report_with_a_comparison_passes(compared):
+    check_results(compared.files.values(), compared.evidence)
+
+
+def other_change(report: Dataset) -> None:
+    code = items(report, "change")[0].ConceptCodeSequence[0]
+    code.CodeValue = "gone" if code.CodeValue == "new" else "new"
+    code.CodingSchemeDesignator = "99SIJNODE"
+
+
+def prior_probabilities_of_neighbours_exchanged(report: Dataset) -> None:
+    one, other = (i.MeasuredValueSequence[0] for i in items(report, "prior-score")[:2])
+    one.NumericValue, other.NumericValue = other.NumericValue, one.NumericValue
+
+
+def a_prior_probability_where_there_was_none(report: Dataset) -> None:
+    ninth = items(report, "prior-score")
+    ninth[9].MeasuredValueSequence = ninth[8].MeasuredValueSequence
+
+
+def other_prior_threshold(report: Dataset) -> None:
+    items(report, "prior-threshold")[2].MeasuredValueSequence[0].NumericValue = "50"
+
+
+def another_prior_report(report: Dataset) -> None:
+    items(report, "122075")[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID = "2.25.1"
+
+
+def another_date(report: Dataset) -> None:
+    items(report, "111060")[0].Date = "20230302"
+
+
+def called_the_same_weights(report: Dataset) -> None:
+    items(report, "prior-weights")[0].ConceptCodeSequence[0].CodeValue = "same-weights"
+
+
+def without_the_prior(report: Dataset) -> None:
+    report.ContentSequence = [
+        i for i in report.ContentSequence if i is not items(report, "18834-2")[0]
+    ]
+
+
+def without_evidence_of_the_prior(report: Dataset) -> None:
+    del report.PertinentOtherEvidenceSequence
+
+
+WRONG_CHANGES = [
+    other_change,
+    prior_probabilities_of_neighbours_exchanged,
+    a_prior_probability_where_there_was_none,
+    other_prior_threshold,
+    another_prior_report,
+    another_date,
+    called_the_same_weights,
+    without_the_prior,
+    without_evidence_of_the_prior,
+    changed_text("change-table", cells_swapped),
+    changed_text("change-table", lambda table: table.replace(" → ", " ← ").replace("0 %", "1 %")),
+]
+
+
+@pytest.mark.parametrize("change", WRONG_CHANGES, ids=lambda change: change.__name__)
+def test_a_changed_comparison_is_noticed(compared, change):
+    with pytest.raises(ResultsInconsistent, match="SR") as caught:
+        check_results(compared.changed("scores", change), compared.evidence)
+
+    assert_names_no_patient(caught.value)
+
+
+def test_a_comparison_without_a_prior_is_noticed(compared):
+    alone = replace(compared.evidence, since=NOTHING_EARLIER)
+
+    with pytest.raises(ResultsInconsistent):
+        check_results(compared.files.values(), alone)
+
+
+# ---- page and pictures ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["en", "de"])
+def for_people(request) -> Made:
+    since = SincePrior(earlier(), (), True)
+    return made(
+        drawn_study(),
+        since,
+        objects=("summary", "pdf"),
+        language=request.param,
+        summary_compression="jpeg-ls" if request.param == "de" else "none",
+    )
+
+
+def test_page_and_pictures_as_they_were_made_pass(for_people):
+    check_results(for_people.files.values(), for_people.evidence)
+
+
+def with_sides_exchanged(evidence: Evidence) -> Evidence:
+    return with_findings(
+        evidence,
+        lambda f: replace(
+            evidence.finding_at[Position(other_of(f.position.side), f.position.head)],
+            position=f.position,
+            sight=None,
+        ),
+    )
+
+
+def other_of(side: Side) -> Side:
+    return Side.LEFT if side is Side.RIGHT else Side.RIGHT
+
+
+def with_another_score(evidence: Evidence) -> Evidence:
+    return with_findings(
+        evidence,
+        lambda f: replace(f, probability=0.123) if f.position == POSITIONS[20] else f,
+    )
+
+
+def with_another_threshold(evidence: Evidence) -> Evidence:
+    """Then another lesion is present, at the same numbers."""
+    chosen = next(f for f in evidence.findings if f.presence is Presence.PRESENT)
+    return with_findings(evidence, lambda f: replace(f, threshold=0.999) if f is chosen else f)
+
+
+def with_findings(evidence: Evidence, change: Callable[[Finding], Finding]) -> Evidence:
+    return replace(evidence, findings=tuple(map(change, evidence.findings)))
+
+
+def with_another_prior(evidence: Evidence) -> Evidence:
+    return replace(evidence, since=SincePrior(earlier(findings=findings()), (), True))
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [with_sides_exchanged, with_another_score, with_another_threshold, with_another_prior],
+)
+def test_a_page_that_tells_something_else_is_noticed(for_people, otherwise):
+    with pytest.raises(ResultsInconsistent, match="DOC") as caught:
+        check_results([for_people.files["pdf"]], otherwise(for_people.evidence))
+
+    assert_names_no_patient(caught.value)
+
+
+def another_patients_page(document: Dataset) -> None:
+    other = drawn_study()
+    for one in other.series:
+        for header in one.headers:
+            header.PatientID = "4712"
+    page = page_report(other.series, other.findings, (), context())
+    document.EncapsulatedDocument = page.EncapsulatedDocument
+    document.EncapsulatedDocumentLength = page.EncapsulatedDocumentLength
+
+
+def cut_short(document: Dataset) -> None:
+    document.EncapsulatedDocumentLength = document.EncapsulatedDocumentLength // 2
+
+
+def no_pdf(document: Dataset) -> None:
+    document.EncapsulatedDocument = b"<html></html>   " * 100
+
+
+def a_reference_to_nothing(document: Dataset) -> None:
+    sources = document.get("SourceInstanceSequence") or document.SourceImageSequence
+    sources[0].ReferencedSOPInstanceUID = "1.2.3.9.9"
+
+
+@pytest.mark.parametrize(
+    "change", [another_patients_page, cut_short, no_pdf, a_reference_to_nothing]
+)
+def test_a_changed_page_is_noticed(for_people, change):
+    with pytest.raises(ResultsInconsistent, match="DOC"):
+        check_results(for_people.changed("pdf", change), for_people.evidence)
+
+
+def a_picture_less(capture: Dataset) -> None:
+    capture.NumberOfFrames = capture.NumberOfFrames - 1
+
+
+def pages_exchanged(capture: Dataset) -> None:
+    capture.PageNumberVector = capture.PageNumberVector[::-1]
+
+
+def black(capture: Dataset) -> None:
+    shape = (capture.Rows, capture.Columns, 3)
+    frames = [np.zeros(shape, np.uint8)] * capture.NumberOfFrames
+    if capture["PixelData"].is_undefined_length:
+        capture.PixelData = encapsulate([imagecodecs.jpegls_encode(each) for each in frames])
+        capture["PixelData"].is_undefined_length = True
+    else:
+        capture.PixelData = b"".join(each.tobytes() for each in frames)
+
+
+def of_another_size(capture: Dataset) -> None:
+    capture.Rows = capture.Rows - 2
+
+
+def frames_of(capture: Dataset) -> np.ndarray:
+    if capture["PixelData"].is_undefined_length:
+        decoded = [imagecodecs.jpegls_decode(each) for each in generate_frames(capture.PixelData)]
+        return np.stack(decoded)
+    return (
+        np.frombuffer(capture.PixelData, np.uint8)
+        .reshape(-1, capture.Rows, capture.Columns, 3)
+        .copy()
+    )
+
+
+def put_frames(capture: Dataset, frames: np.ndarray) -> None:
+    if capture["PixelData"].is_undefined_length:
+        capture.PixelData = encapsulate([imagecodecs.jpegls_encode(each) for each in frames])
+        capture["PixelData"].is_undefined_length = True
+    else:
+        capture.PixelData = frames.tobytes()
+
+
+T1_PANEL = (slice(166, 566), slice(60, 506))
+STIR_PANEL = (slice(166, 566), slice(518, 964))
+BARS = {
+    Side.RIGHT: (slice(340, 690), slice(318, 398)),
+    Side.LEFT: (slice(340, 690), slice(654, 734)),
+}
+
+
+def with_panels(
+    change: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> Change:
+    """T1 and STIR of every key image, changed."""
+
+    def change_panels(capture: Dataset) -> None:
+        frames = frames_of(capture)
+        for frame in frames[1:]:
+            both = change(frame[T1_PANEL].copy(), frame[STIR_PANEL].copy())
+            frame[T1_PANEL], frame[STIR_PANEL] = both
+        put_frames(capture, frames)
+
+    return change_panels
+
+
+def on_images(change: Callable[[np.ndarray], np.ndarray]) -> Change:
+    """What is drawn stays; the images below it are changed."""
+
+    def change_image(panel: np.ndarray) -> np.ndarray:
+        drawn = np.ptp(panel, axis=2) > 8
+        return np.where(drawn[..., None], panel, change(panel))
+
+    return with_panels(lambda t1, stir: (change_image(t1), change_image(stir)))
+
+
+def drawings_moved(pixels: int) -> Change:
+    """The images stay; what is drawn on them is moved across."""
+
+    def move(panel: np.ndarray) -> np.ndarray:
+        grey = np.repeat(np.median(panel, axis=2).astype(np.uint8)[..., None], 3, axis=2)
+        moved = np.roll(panel, pixels, axis=1)
+        return np.where((np.ptp(moved, axis=2) > 8)[..., None], moved, grey)
+
+    return with_panels(lambda t1, stir: (move(t1), move(stir)))
+
+
+def letters_exchanged(panel: np.ndarray) -> np.ndarray:
+    left, right = panel[170:230, :44].copy(), panel[170:230, -44:].copy()
+    panel[170:230, :44], panel[170:230, -44:] = right, left
+    return panel
+
+
+def of_the_next_key_image(capture: Dataset) -> None:
+    """Contours and rings of one, on the images of another."""
+    frames = frames_of(capture)
+    drawn = [np.ptp(frame, axis=2)[..., None] > 8 for frame in frames]
+    mixed = np.where(drawn[2], frames[2], np.where(drawn[1], 0, frames[1]))
+    for panel in (T1_PANEL, STIR_PANEL):
+        frames[1][panel] = mixed[panel]
+    put_frames(capture, frames)
+
+
+def bars_exchanged(capture: Dataset) -> None:
+    frames = frames_of(capture)
+    right, left = (frames[0][BARS[side]].copy() for side in (Side.RIGHT, Side.LEFT))
+    frames[0][BARS[Side.RIGHT]], frames[0][BARS[Side.LEFT]] = left, right
+    put_frames(capture, frames)
+
+
+def a_place_left_out(capture: Dataset) -> None:
+    frames = frames_of(capture)[:-1]
+    capture.NumberOfFrames = len(frames)
+    capture.PageNumberVector = list(range(1, len(frames) + 1))
+    put_frames(capture, frames)
+
+
+WRONG_PICTURES = {
+    "mirrored": with_panels(lambda t1, stir: (t1[:, ::-1], stir[:, ::-1])),
+    "upside down": with_panels(lambda t1, stir: (t1[::-1], stir[::-1])),
+    "images mirrored below the contours": on_images(lambda panel: panel[:, ::-1]),
+    "series exchanged": with_panels(lambda t1, stir: (stir, t1)),
+    "contours moved": drawings_moved(4),
+    "contours less than half a pixel of the source off": drawings_moved(2),
+    "contours of another slice": of_the_next_key_image,
+    "letters exchanged": with_panels(
+        lambda t1, stir: (letters_exchanged(t1), letters_exchanged(stir))
+    ),
+    "bars of both sides exchanged": bars_exchanged,
+    "a place left out": a_place_left_out,
+}
+
+
+@pytest.mark.parametrize("change", WRONG_PICTURES.values(), ids=WRONG_PICTURES)
+def test_pictures_that_show_something_else_or_elsewhere_are_noticed(for_people, change):
+    with pytest.raises(ResultsInconsistent, match="OT") as caught:
+        check_results(for_people.changed("summary", change), for_people.evidence)
+
+    assert_names_no_patient(caught.value)
+
+
+def test_single_pictures_pass_and_a_mirrored_one_is_noticed():
+    single = made(drawn_study(), objects=("summary",), summary_class="single-frame")
+
+    def mirror(capture: Dataset) -> None:
+        frames = frames_of(capture)
+        for panel in (T1_PANEL, STIR_PANEL):
+            frames[0][panel] = frames[0][panel][:, ::-1].copy()
+        put_frames(capture, frames)
+
+    check_results(single.files.values(), single.evidence)
+    with pytest.raises(ResultsInconsistent, match="OT"):
+        check_results(single.changed("summary 2", mirror), single.evidence)
+
+
+@settings(deadline=None, max_examples=3)
+@given(orientations, st.booleans())
+def test_in_any_orientation_page_and_pictures_pass_and_mirrored_ones_are_noticed(cosines, frames):
+    any_way = made(drawn_study(cosines, frames), objects=("summary", "pdf"))
+
+    check_results(any_way.files.values(), any_way.evidence)
+    with pytest.raises(ResultsInconsistent, match="OT"):
+        check_results(any_way.changed("summary", WRONG_PICTURES["mirrored"]), any_way.evidence)
+
+
+Taken = Callable[[Camera, int, tuple[Seen, ...], int, int], Image.Image]
+
+
+def mirrored_camera(take: Taken) -> Taken:
+    return lambda *asked: ImageOps.mirror(take(*asked))
+
+
+def camera_on_the_next_slice(take: Taken) -> Taken:
+    return lambda camera, index, *asked: take(camera, index % 3 + 1, *asked)
+
+
+def camera_two_pixels_off(take: Taken) -> Taken:
+    return lambda *asked: Image.fromarray(np.roll(np.asarray(take(*asked)), 2, axis=1))
+
+
+@pytest.mark.parametrize(
+    "other", [mirrored_camera, camera_on_the_next_slice, camera_two_pixels_off]
+)
+@pytest.mark.parametrize("kind", ["pdf", "summary"])
+def test_a_camera_that_looks_elsewhere_is_noticed_on_page_and_pictures(monkeypatch, kind, other):
+    monkeypatch.setattr(Camera, "picture", other(Camera.picture))
+    results = made(drawn_study(), objects=(kind,))
+
+    with pytest.raises(ResultsInconsistent, match=r"DOC|OT"):
+        check_results(results.files.values(), results.evidence)
+
+
+def another_study(capture: Dataset) -> None:
+    capture.StudyInstanceUID = "1.2.3.4"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        a_picture_less,
+        pages_exchanged,
+        black,
+        of_another_size,
+        another_study,
+        a_reference_to_nothing,
+    ],
+)
+def test_changed_pictures_are_noticed(for_people, change):
+    with pytest.raises(ResultsInconsistent, match="OT"):
+        check_results(for_people.changed("summary", change), for_people.evidence)
+
+
+# ---- findings on the images ----------------------------------------------------------------------
+
+
+def moved(columns: float, rows: float = 0.0) -> Change:
+    def move(report: Dataset) -> None:
+        for item in (*items(report, "111030"), *items(report, "121112")):
+            points = np.array(item.GraphicData, float).reshape(-1, 2)
+            item.GraphicData = (points + np.array([columns, rows])).reshape(-1).tolist()
+
+    return move
+
+
+def point_moved(report: Dataset) -> None:
+    item = items(report, "121112")[0]
+    item.GraphicData = [item.GraphicData[0] + 0.5, item.GraphicData[1]]
+
+
+def columns_flipped(report: Dataset) -> None:
+    for item in items(report, "111030"):
+        points = np.array(item.GraphicData, float).reshape(-1, 2)
+        item.GraphicData = np.column_stack([51 - points[:, 0], points[:, 1]]).reshape(-1).tolist()
+
+
+def rows_and_columns_exchanged(report: Dataset) -> None:
+    for item in items(report, "111030"):
+        points = np.array(item.GraphicData, float).reshape(-1, 2)
+        item.GraphicData = points[:, ::-1].reshape(-1).tolist()
+
+
+def one_slice_further(report: Dataset) -> None:
+    """Every line as it is, on the neighbouring image."""
+    move_on(items(report, "111030"), "ContentSequence")
+
+
+def move_on(drawings: list[Dataset], reference: str) -> None:
+    """Give each what is referenced by the one of the same side on the next slice."""
+    references = [drawing[reference].value for drawing in drawings]
+    for drawing, other in zip(drawings, [*references[2:], *references[:2]], strict=True):
+        setattr(drawing, reference, other)
+
+
+def half_a_contour(report: Dataset) -> None:
+    item = items(report, "111030")[0]
+    item.GraphicData = list(item.GraphicData)[:10]
+
+
+def lines_of_neighbours_exchanged(report: Dataset) -> None:
+    lines = items(report, "111030")
+    lines[0].GraphicData, lines[2].GraphicData = lines[2].GraphicData, lines[0].GraphicData
+
+
+def lines_of_both_sides_exchanged(report: Dataset) -> None:
+    lines = items(report, "111030")
+    lines[0].GraphicData, lines[1].GraphicData = lines[1].GraphicData, lines[0].GraphicData
+
+
+def lesion_left_out(report: Dataset) -> None:
+    del items(report, "126010")[0].ContentSequence[0]
+
+
+def another_probability(report: Dataset) -> None:
+    items(report, "122157")[0].MeasuredValueSequence[0].NumericValue = "1.5"
+
+
+WRONG_DRAWINGS = [
+    moved(0.5),
+    moved(-0.5, -0.5),
+    moved(0, 0.1),
+    point_moved,
+    columns_flipped,
+    rows_and_columns_exchanged,
+    one_slice_further,
+    half_a_contour,
+    lines_of_neighbours_exchanged,
+    lines_of_both_sides_exchanged,
+    without_a_group,
+    lesion_left_out,
+]
+OTHERWISE_TOLD = [
+    everything_called_by_the_other_side,
+    drawn_on_the_other_series,
+    another_probability,
+    swap_codes_of_sides,
+    changed_text("112039", other_side),
+    changed_text("121106", other_side),
+    other_description,
+]
+
+
+@pytest.mark.parametrize("change", WRONG_DRAWINGS, ids=lambda change: change.__name__)
+def test_drawings_that_lie_elsewhere_are_noticed(results, change):
+    with pytest.raises(ResultsInconsistent, match="SR") as caught:
+        check_results(results.changed("findings t1", change), results.evidence)
+
+    assert_names_no_patient(caught.value)
+
+
+@pytest.mark.parametrize("change", OTHERWISE_TOLD, ids=lambda change: change.__name__)
+def test_findings_on_images_that_are_told_otherwise_are_noticed(classic, change):
+    with pytest.raises(ResultsInconsistent, match="SR") as caught:
+        check_results(classic.changed("findings t1", change), classic.evidence)
+
+    assert_names_no_patient(caught.value)
+
+
+@pytest.mark.parametrize("step", [-1, 1])
+@pytest.mark.parametrize("kind", ["findings t1", "presentation t1"])
+def test_drawings_on_frames_counted_from_another_number_are_noticed(many_frames, kind, step):
+    def count_otherwise(drawn: Dataset) -> None:
+        for item in every_item(drawn):
+            frame = item.get("ReferencedFrameNumber")
+            if isinstance(frame, int):
+                item.ReferencedFrameNumber = frame + step
+
+    with pytest.raises(ResultsInconsistent):
+        check_results(many_frames.changed(kind, count_otherwise), many_frames.evidence)
+
+
+# ---- presentation states -------------------------------------------------------------------------
+
+
+def annotations(state: Dataset) -> list[Dataset]:
+    return list(state.GraphicAnnotationSequence)
+
+
+def graphic(annotation: Dataset) -> Dataset:
+    return annotation.GraphicObjectSequence[0]
+
+
+def lines_from_the_centre(state: Dataset) -> None:
+    """As if pixel coordinates began at the centre of the first pixel."""
+    for one in annotations(state):
+        graphic(one).GraphicData = [float(x) - 0.5 for x in graphic(one).GraphicData]
+
+
+def flipped(state: Dataset) -> None:
+    for one in annotations(state):
+        points = np.array(graphic(one).GraphicData, float).reshape(-1, 2)
+        across = np.column_stack([51 - points[:, 0], points[:, 1]])
+        graphic(one).GraphicData = across.reshape(-1).tolist()
+
+
+def lines_one_slice_further(state: Dataset) -> None:
+    lines = [one for one in annotations(state) if graphic(one).GraphicType == "POLYLINE"]
+    move_on(lines, "ReferencedImageSequence")
+
+
+def a_ring_beside_its_lesion(state: Dataset) -> None:
+    last = graphic(annotations(state)[-1])
+    last.GraphicData = [last.GraphicData[0] + 0.2, *list(last.GraphicData)[1:]]
+
+
+def images_of_two_exchanged(state: Dataset) -> None:
+    one, other = annotations(state)[0], annotations(state)[2]
+    one.ReferencedImageSequence, other.ReferencedImageSequence = (
+        other.ReferencedImageSequence,
+        one.ReferencedImageSequence,
+    )
+
+
+def graphics_of_two_sides_exchanged(state: Dataset) -> None:
+    one, other = annotations(state)[:2]
+    one.GraphicObjectSequence, other.GraphicObjectSequence = (
+        other.GraphicObjectSequence,
+        one.GraphicObjectSequence,
+    )
+
+
+def without_the_first(state: Dataset) -> None:
+    del state.GraphicAnnotationSequence[0]
+
+
+def without_the_last(state: Dataset) -> None:
+    del state.GraphicAnnotationSequence[-1]
+
+
+def the_last_twice(state: Dataset) -> None:
+    state.GraphicAnnotationSequence.append(annotations(state)[-1])
+
+
+def label_on_the_other_side(state: Dataset) -> None:
+    label = annotations(state)[0].TextObjectSequence[0]
+    label.AnchorPoint = annotations(state)[1].TextObjectSequence[0].AnchorPoint
+
+
+def percentage_of_another_lesion(state: Dataset) -> None:
+    label = annotations(state)[-1].TextObjectSequence[0]
+    label.UnformattedTextValue = re.sub(r"[\d.]+ %", "12.3 %", label.UnformattedTextValue)
+
+
+def images_flipped(state: Dataset) -> None:
+    state.ImageHorizontalFlip, state.ImageRotation = "Y", 0
+
+
+def images_turned(state: Dataset) -> None:
+    state.ImageHorizontalFlip, state.ImageRotation = "N", 180
+
+
+WRONG_PRESENTATIONS = [
+    images_flipped,
+    images_turned,
+    lines_from_the_centre,
+    flipped,
+    lines_one_slice_further,
+    a_ring_beside_its_lesion,
+    images_of_two_exchanged,
+    graphics_of_two_sides_exchanged,
+    without_the_first,
+    without_the_last,
+    the_last_twice,
+    label_on_the_other_side,
+    percentage_of_another_lesion,
+    swap_words_of("UnformattedTextValue"),
+    drawn_on_the_other_series,
+    other_series_named,
+    other_description,
+]
+
+
+@pytest.mark.parametrize("change", WRONG_PRESENTATIONS, ids=lambda change: change.__name__)
+def test_a_changed_presentation_state_is_noticed(results, change):
+    with pytest.raises(ResultsInconsistent, match="PR") as caught:
+        check_results(results.changed("presentation t1", change), results.evidence)
+
+    assert_names_no_patient(caught.value)
+
+
+# ---- whose it is, and what it names --------------------------------------------------------------
+
+
+def with_attribute(keyword: str, value: str | None) -> Change:
+    def change(dataset: Dataset) -> None:
+        setattr(dataset, keyword, value)
+
+    change.__name__ = f"{keyword} {value}"
+    return change
+
+
+def an_image_that_is_not_there(dataset: Dataset) -> None:
+    named(dataset).ReferencedSOPInstanceUID = "1.2.3.1.99"
+
+
+def an_image_of_another_class(dataset: Dataset) -> None:
+    named(dataset).ReferencedSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+
+
+def named(dataset: Dataset) -> Dataset:
+    return next(item for item in every_item(dataset) if "ReferencedSOPInstanceUID" in item)
+
+
+WRONG_IDENTITIES = [
+    with_attribute("PatientID", "4712"),
+    with_attribute("PatientID", ""),
+    with_attribute("PatientName", "Muster^Erich"),
+    with_attribute("IssuerOfPatientID", "OTHER"),
+    with_attribute("PatientBirthDate", "19800102"),
+    with_attribute("PatientSex", "M"),
+    with_attribute("StudyInstanceUID", "1.2.4"),
+    with_attribute("AccessionNumber", "A2"),
+    with_attribute("StudyID", "S2"),
+    with_attribute("SeriesInstanceUID", "1.2.3.1"),
+    with_attribute("SOPInstanceUID", "1.2.3.1.1"),
+    with_attribute("SOPInstanceUID", "1.02.3"),
+    an_image_that_is_not_there,
+    an_image_of_another_class,
+]
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+@pytest.mark.parametrize("kind", ["seg t1", "findings stir"])
+@pytest.mark.parametrize("change", WRONG_IDENTITIES, ids=lambda change: change.__name__)
+def test_another_patient_study_or_image_is_noticed(classic, kind, change):
+    with pytest.raises(ResultsInconsistent) as caught:
+        check_results(classic.changed(kind, change), classic.evidence)
+
+    assert_names_no_patient(caught.value)
+
+
+def test_two_results_under_one_uid_are_noticed(classic):
+    with pytest.raises(ResultsInconsistent, match="same SOP Instance UID"):
+        check_results([*classic.files.values(), classic.files["scores"]], classic.evidence)
+
+
+@pytest.mark.parametrize("length", [0, 100, 300, 5_000, -3])
+def test_a_file_that_ends_early_is_noticed(classic, length):
+    with pytest.raises(ResultsInconsistent, match=r"cannot be read back|no DICOM file|ends before"):
+        check_results([classic.files["scores"][:length]], classic.evidence)
+
+
+# ---- what was found ------------------------------------------------------------------------------
+
+
+def test_contours_on_the_wrong_side_of_the_patient_are_noticed_although_results_agree():
+    study = drawn_study(oblique(30, 10))
+    (t1, stir) = study.series
+    swapped = [replace(c, side=Side(other_side(c.side))) for c in t1.delineation.contours]
+    wrong = replace(study, series=(replace(t1, delineation=Delineation(tuple(swapped))), stir))
+    results = made(replace(wrong, findings=study.findings), objects=("scores",))
+
+    with pytest.raises(ResultsInconsistent, match="of the midline"):
+        check_results(results.files.values(), results.evidence)
+
+
+def test_a_lesion_seen_on_the_other_side_of_the_patient_is_noticed():
+    study = drawn_study()
+    there = {f.position.side: f.sight for f in study.findings if f.sight}
+    found = [
+        replace(f, sight=there[Side(other_side(f.position.side))]) if f.sight else f
+        for f in study.findings
+    ]
+    results = made(replace(study, findings=found), objects=("scores",))
+
+    with pytest.raises(ResultsInconsistent, match="of the midline"):
+        check_results(results.files.values(), results.evidence)
+
+
+def test_headers_that_place_a_slice_elsewhere_than_the_volume_are_noticed():
+    results = made(drawn_study(), objects=("seg",))
+    for header in results.evidence.headers:
+        place = header.ImagePositionPatient
+        header.ImagePositionPatient = [place[0] + 5, *place[1:]]
+
+    with pytest.raises(ResultsInconsistent, match="voxels from where its header places it"):
+        check_results(results.files.values(), results.evidence)
+
+
+def test_a_single_joint_has_no_midline_and_passes():
+    study = drawn_study()
+    right_only = [
+        replace(
+            one,
+            delineation=Delineation(one.delineation.of(Side.RIGHT)),
+            regions=np.where(one.regions > 5, 0, one.regions).astype(np.uint8),
+        )
+        for one in study.series
+    ]
+    results = made(
+        replace(
+            study,
+            series=tuple(right_only),
+            findings=[
+                replace(f, sight=None) if f.position.side is Side.LEFT else f
+                for f in study.findings
+            ],
+        )
+    )
+
+    assert results.evidence.midline_mm is None
+    check_results(results.files.values(), results.evidence)
+
+
+# ---- a study that was not analysed ---------------------------------------------------------------
+
+
+def test_a_notice_passes_and_a_notice_that_tells_a_finding_does_not():
+    images = headers_of(drawn_study())
+    notice = not_analysed_report("joint-not-found", "No joint.", images, context(()))
+    evidence = Evidence(tuple(images))
+
+    check_results([to_part10(notice, "NODE")], evidence)
+    other_presence(notice)
+    with pytest.raises(ResultsInconsistent, match="found undetermined"):
+        check_results([to_part10(notice, "NODE")], evidence)

@@ -1,0 +1,147 @@
+"""What the pages of peers and health show."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sij_node.config.settings import HealthConfig, PeerConfig
+from sij_node.domain.health import Facts, Process, Role, Sighting, Stuck, health
+from sij_node.domain.job import Hold, State
+from sij_node.operate.admin import Destination
+from sij_node.operate.health_check import Checkup
+from sij_node.store.peer_activity import Contact
+from sij_node.web.view_models.display_text import Tone
+from sij_node.web.view_models.health import health_page
+from sij_node.web.view_models.node_alerts import lively_workers
+from sij_node.web.view_models.peers import PeerCard, peer_cards
+from tests.support.shown import NOW, job
+
+LIMITS = HealthConfig()
+WORKER = Process("host:71", Role.WORKER, "host", 71, "0.1.0", NOW, "cpu", weights="contour 0.2.0")
+HEALTHY = Facts(
+    min_free_mb=1000,
+    destinations=("PACS",),
+    free_mb=80_000,
+    processes=(
+        Sighting(replace(WORKER, name="host:70", role=Role.LISTENER), 1.0),
+        Sighting(WORKER, 2.0),
+    ),
+)
+PEER = PeerConfig(ae_title="PACS", networks=("127.0.0.1",), host="pacs", port=104)
+SEEN = Contact("PACS", "10.0.0.7", accepted_at=NOW - timedelta(minutes=5))
+IN_ORDER = Destination("PACS", True, False, None, 0, 0)
+HOLD = Hold("PACS", "maintenance", "meier", datetime(2026, 3, 4, 9, tzinfo=UTC))
+
+
+def card(
+    destination: Destination = IN_ORDER, contact: Contact = SEEN, facts: Facts = HEALTHY
+) -> PeerCard:
+    (one,) = peer_cards((PEER,), (destination,), (contact,), {}, health(facts, LIMITS), NOW)
+    return one
+
+
+def page(facts: Facts = HEALTHY, **changes: object):
+    checkup = Checkup(facts, health(facts, LIMITS))
+    return health_page(checkup, LIMITS.silent_s, changes.get("oldest"), "SQLite", NOW)
+
+
+def test_a_peer_that_was_heard_of_is_in_order_and_says_when():
+    shown = card()
+
+    assert (shown.tone, shown.state) == (Tone.GOOD, "in order")
+    assert shown.seen.startswith("5 min ago from 10.0.0.7")
+
+
+@pytest.mark.parametrize(
+    ("destination", "contact", "state"),
+    [
+        (IN_ORDER, Contact("PACS"), "not heard of yet"),
+        (replace(IN_ORDER, hold=HOLD), SEEN, "held"),
+        (replace(IN_ORDER, shadow=True), SEEN, "shadow mode"),
+        (replace(IN_ORDER, is_peer=False), SEEN, "not configured any more"),
+        (
+            IN_ORDER,
+            replace(SEEN, echo_out_at=NOW, echo_out_error="no answer"),
+            "did not answer the last C-ECHO",
+        ),
+    ],
+)
+def test_a_peer_says_how_it_stands(destination: Destination, contact: Contact, state: str):
+    assert card(destination, contact).state == state
+
+
+def test_a_peer_that_takes_nothing_says_so_with_what_to_do():
+    stuck = Stuck("PACS", 3, 3600, False, "It cannot be reached.")
+
+    shown = card(facts=replace(HEALTHY, stuck={"PACS": stuck}))
+
+    assert (shown.tone, shown.state) == (Tone.BAD, "takes no results")
+    assert "3 jobs held up" in shown.trouble
+    assert shown.advice
+
+
+def test_peers_in_trouble_come_first():
+    other = replace(IN_ORDER, ae_title="ABROAD", is_peer=False)
+
+    cards = peer_cards((PEER,), (IN_ORDER, other), (SEEN,), {}, (), NOW)
+
+    assert [one.title for one in cards] == ["ABROAD", "PACS"]
+
+
+def test_a_hold_says_who_and_why():
+    assert card(replace(IN_ORDER, hold=HOLD)).hold.endswith(
+        "held by meier since 2026-03-04 09:00 UTC: maintenance"
+    )
+
+
+def test_when_all_is_well_the_page_says_so():
+    assert page().summary == "Everything is in order."
+    assert {one.tone for one in page().parts} == {Tone.GOOD}
+
+
+def test_the_worst_part_comes_first_with_what_to_do():
+    first = page(replace(HEALTHY, free_mb=500)).parts[0]
+
+    assert (first.name, first.tone, first.verdict) == ("Disk", Tone.BAD, "failed")
+    assert first.advice
+
+
+def test_a_silent_process_comes_first_and_says_for_how_long():
+    facts = replace(
+        HEALTHY, processes=(*HEALTHY.processes, Sighting(replace(WORKER, name="b:1"), 400))
+    )
+
+    first = page(facts).processes[0]
+
+    assert (first.name, first.heartbeat, first.tone) == ("b:1", "silent for 6 min", Tone.BAD)
+
+
+def test_the_memory_of_a_gpu_is_told():
+    gpu = replace(WORKER, gpu_used_mb=5200.0, gpu_total_mb=16000.0)
+
+    (line,) = page(replace(HEALTHY, processes=(Sighting(gpu, 0),))).processes
+
+    assert line.memory == "5.2 of 16.0 GB"
+
+
+def test_the_oldest_unfinished_job_is_named_with_its_age():
+    oldest = page(oldest=job(State.QUEUED)).oldest
+
+    assert (oldest.job.job_id, oldest.age) == (41, "4 min")
+
+
+def test_a_database_that_does_not_answer_hides_nothing_else():
+    shown = page(replace(HEALTHY, database_error="It is locked.", processes=()))
+
+    assert shown.parts[0].words == "It is locked."
+    assert "Disk" in [one.name for one in shown.parts]
+
+
+def test_only_workers_that_give_signs_of_life_count():
+    facts = replace(
+        HEALTHY, processes=(*HEALTHY.processes, Sighting(replace(WORKER, name="b:1"), 400))
+    )
+
+    assert lively_workers(Checkup(facts, ()), LIMITS) == 1
+    assert lively_workers(Checkup(replace(facts, database_error="gone"), ()), LIMITS) is None

@@ -1,0 +1,98 @@
+"""Training the contour network, or the baseline, from an experiment to weights and threshold."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.analyser import walk_rules
+from models.contour_unet import CHANNELS_PER_JOINT, SIDES, ContourArchitecture, ContourUNet
+from trainer.augmentation import BEYOND, PAPER, Movement
+from trainer.contours.contour_training import (
+    batches,
+    best_presence_threshold,
+    contour_loss,
+    slice_stock,
+    targets,
+)
+from trainer.contours.landmark_baseline import LANDMARKS, landmark_loss
+from trainer.distributed import Team, source_of_chance
+from trainer.experiment import Augmentation, Experiment, ExperimentInvalid
+from trainer.initialisation import begin_empty, continue_from
+from trainer.prepared_cases import read_case
+from trainer.training_loop import fit
+
+WIDE = Movement(translation=0.2, scale=0.3, rotation_deg=20.0, bending_px=4.0)
+
+CHANGES = {
+    Augmentation.PAPER: (Movement(), PAPER),
+    Augmentation.BEYOND: (WIDE, BEYOND),
+}
+
+ContourLoss = Callable[[Tensor, Tensor], Tensor]
+"""Of maps ``(n, channels, size, size)`` and true contours ``(n, 2, points, 2)``."""
+
+
+def trained_contour(plan: Experiment, runs: Path, team: Team) -> tuple[ContourUNet, dict[str, Any]]:
+    """A trained network and the settings that its card needs.
+
+    Parameters
+    ----------
+    plan
+        The experiment.
+    runs
+        Where cases and checkpoints are kept.
+    team
+        The processes that train together.
+    """
+    if not isinstance(plan.architecture, ContourArchitecture):
+        raise ExperimentInvalid(f"{plan.name} is no experiment of the contour network")
+    network = ContourUNet(plan.architecture)
+    begin_empty(network)
+    continue_from(plan, network)
+    network.to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with team.device:
+        _learn(network, plan, runs, team)
+    settings: dict[str, Any] = {"presence_threshold": 0.5, "walk": plan.walk}
+    if team.leads:
+        rules = walk_rules(settings)
+        validation = range(*plan.cases.validation)
+        threshold = best_presence_threshold(network, runs / plan.cases.folder, validation, rules)
+        settings["presence_threshold"] = threshold
+    return network, settings
+
+
+def _learn(network: ContourUNet, plan: Experiment, runs: Path, team: Team) -> None:
+    generator = source_of_chance(plan.seed, team)
+    folder, seeds = runs / plan.cases.folder, range(*plan.cases.training)
+    stock = slice_stock(read_case(folder, seed) for seed in seeds).on(team.device)
+    offsets = network.architecture.slice_offsets
+    drawn = batches(stock, plan.batch, offsets, *CHANGES[plan.augmentation], generator)
+    loss = _loss(plan, network.architecture, generator)
+
+    def loss_of_step(_: int) -> Tensor:
+        images, contours = next(drawn)
+        with team.mixed_precision():
+            maps = network(images)
+        return loss(maps.float(), contours)
+
+    fit(network, loss_of_step, plan, generator, runs / plan.folder, team)
+
+
+def _loss(
+    plan: Experiment, architecture: ContourArchitecture, generator: torch.Generator
+) -> ContourLoss:
+    def by_field(maps: Tensor, contours: Tensor) -> Tensor:
+        size_px = maps.shape[-1]
+        wanted = targets(contours, size_px, generator, plan.field, plan.field_floor)
+        return contour_loss(maps, wanted)
+
+    losses = {CHANNELS_PER_JOINT: by_field, LANDMARKS: landmark_loss}
+    if architecture.channels_per_joint not in losses:
+        raise ExperimentInvalid(
+            f"{plan.name}: {architecture.channels_per_joint} channels for each of {len(SIDES)} "
+            f"joints mean nothing; {CHANNELS_PER_JOINT} is the field, {LANDMARKS} the baseline"
+        )
+    return losses[architecture.channels_per_joint]

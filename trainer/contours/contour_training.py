@@ -1,0 +1,287 @@
+"""Teaching the contour network: batches, loss, and the comparison with the truth.
+
+Source: paper, "Implementation details" (Adam, L2 on the field, weighted L2 on the heatmaps).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.contour_maps import contour_maps
+from models.contour_unet import CHANNELS_PER_JOINT, FIELD_ROW, SIDES, SINK, ContourUNet
+from models.field import Grid
+from models.presence import of_both_sequences, presence_certainty, shown
+from models.walk import Maps, WalkRules
+from trainer.augmentation import (
+    Movement,
+    Spoiling,
+    bent,
+    moved_images,
+    moved_points,
+    random_moves,
+    spoilt,
+)
+from trainer.contours.target_fields import Field, area_between, heatmaps, spread_px, taught_field
+from trainer.prepared_cases import GREY_PER_UNIT, StoredCase, read_case
+
+SHARE_WITH_JOINT = 0.6
+SHARE_AT_BORDER = 0.2
+"""Shares of a batch's slices that show a joint, and that are the last to show one or the first to
+show none, which are the hardest to tell; the others show none."""
+
+HEAT_WEIGHT, HEAT_PEAK_WEIGHT = 30.0, 10.0
+MISSED_WEIGHT = 3
+FIELD_STRIDE = 2
+FIELD_REACH_PX = 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class SliceStock:
+    """Every slice of all cases.
+
+    Parameters
+    ----------
+    images
+        uint8, ``(n, 224, 224)``, in the order of their volumes.
+    contours
+        float32, ``(n, 2, 16, 2)``, NaN where not seen.
+    volume
+        The number of the volume that each slice belongs to, ``(n,)``.
+    """
+
+    images: Tensor
+    contours: Tensor
+    volume: Tensor
+
+    @property
+    def shows_joint(self) -> Tensor:
+        """True for slices with at least one contour, ``(n,)``."""
+        return ~self.contours[:, :, 0, 0].isnan().all(dim=1)
+
+    @property
+    def at_border(self) -> Tensor:
+        """True for slices that show a joint next to one that does not, and for those, ``(n,)``."""
+        there = ~self.contours[:, :, 0, 0].isnan()
+        apart = (there[1:] != there[:-1]).any(dim=1) & (self.volume[1:] == self.volume[:-1])
+        no = apart.new_zeros(1)
+        return torch.cat([apart, no]) | torch.cat([no, apart])
+
+    def on(self, device: torch.device) -> "SliceStock":
+        """The same slices in a device's memory."""
+        return SliceStock(*(part.to(device) for part in (self.images, self.contours, self.volume)))
+
+    def seen(self, chosen: Tensor, offsets: Sequence[int]) -> Tensor:
+        """Some slices with those around them, float32, ``(chosen, offsets, 224, 224)``.
+
+        As `models.contour_maps.with_neighbours` has them: zero beyond the end of a volume.
+        """
+        around = chosen[:, None] + torch.tensor(offsets)
+        within = around.clamp(0, len(self.images) - 1)
+        same = (around == within) & (self.volume[within] == self.volume[chosen][:, None])
+        return self.images[within].float() / GREY_PER_UNIT * same[..., None, None]
+
+
+def slice_stock(cases: Iterable[StoredCase]) -> SliceStock:
+    """All slices of some cases."""
+    kept = list(cases)
+    lengths = [part.stop - part.start for case in kept for part in case.parts]
+    return SliceStock(
+        torch.from_numpy(np.concatenate([case.images for case in kept])),
+        torch.from_numpy(np.concatenate([case.contours for case in kept])),
+        torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)),
+    )
+
+
+def batches(
+    stock: SliceStock,
+    size: int,
+    offsets: Sequence[int],
+    movement: Movement,
+    spoiling: Spoiling,
+    generator: torch.Generator,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Augmented images and contours, without end.
+
+    Images are ``(size, offsets, 224, 224)``, their slices changed alike but for the noise;
+    contours ``(size, 2, 16, 2)``.
+    """
+    shown, at_border = round(size * SHARE_WITH_JOINT), round(size * SHARE_AT_BORDER)
+    wanted = (
+        (stock.shows_joint, shown),
+        (stock.at_border, at_border),
+        (~stock.shows_joint, size - shown - at_border),
+    )
+    everything = torch.arange(len(stock.images), device=stock.images.device)
+    pools = [(everything[kind] if kind.any() else everything, count) for kind, count in wanted]
+    while True:
+        chosen = torch.cat([_some(pool, count, generator) for pool, count in pools])
+        images = stock.seen(chosen, offsets)
+        moves, flipped = random_moves(size, movement, generator)
+        contours = moved_points(stock.contours[chosen], moves, images.shape[-1])
+        contours[flipped] = contours[flipped].flip(1)
+        images, contours = bent(
+            moved_images(images, moves), contours, movement.bending_px, generator
+        )
+        yield spoilt(images, spoiling, generator), contours
+
+
+def _some(pool: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    return pool[torch.randint(len(pool), (count,), generator=generator)]
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Which joints images show.
+
+    A joint that the image's border cuts is not judged, for what is left of it is no rule of ours.
+
+    Parameters
+    ----------
+    there, judged
+        ``(n, 2)``.
+    lines
+        The contours that are there, ``(joints, points, 2)``.
+    spread
+        Standard deviation of the heatmaps of each, ``(joints,)``.
+    """
+
+    there: Tensor
+    judged: Tensor
+    lines: Tensor
+    spread: Tensor
+
+    @classmethod
+    def of(cls, contours: Tensor, size_px: int) -> "Shown":
+        """By the contours ``(n, 2, points, 2)`` of the images."""
+        outside = ((contours < 0) | (contours > size_px - 1)).any(dim=3)
+        seen = ~contours[:, :, 0, 0].isnan()
+        there = seen & ~outside.any(dim=2)
+        lines = contours[there]
+        both = there.all(dim=1, keepdim=True).expand(-1, 2)[there]
+        filled = contours.nan_to_num()
+        area = area_between(filled[:, 0], filled[:, 1])[:, None].expand(-1, 2)[there] * both
+        return cls(there, there | ~seen | outside.all(dim=2), lines, spread_px(lines, area))
+
+    def heat_of(self, points: Tensor, size_px: int) -> Tensor:
+        """Heatmaps of some points of each line, ``(n, 2, points, size, size)``.
+
+        Parameters
+        ----------
+        points
+            ``(joints, points, 2)``.
+        """
+        count = points.shape[1]
+        heat = torch.zeros(*self.there.shape, count, size_px, size_px)
+        each = heatmaps(points.reshape(-1, 2), self.spread.repeat_interleave(count), size_px)
+        heat[self.there] = each.view(-1, count, size_px, size_px)
+        return heat
+
+
+def heat_loss(seen: Tensor, wanted: Tensor, judged: Tensor) -> Tensor:
+    """Weighted L2 of heatmaps ``(n, 2, points, size, size)``."""
+    weight = judged[:, :, None, None, None] * (1 + HEAT_PEAK_WEIGHT * wanted)
+    return HEAT_WEIGHT * (weight * (seen - wanted).square()).mean()
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What the network should have said; fields only of the joints that are there."""
+
+    heat: Tensor
+    there: Tensor
+    judged: Tensor
+    field: Tensor
+    field_weight: Tensor
+    field_first: tuple[int, int]
+    """The first row and column of every second one at which the field is given."""
+
+
+def targets(
+    contours: Tensor,
+    size_px: int,
+    generator: torch.Generator,
+    kind: Field = Field.BLENDED,
+    field_floor: float = 0.2,
+) -> Targets:
+    """What the network should say of each image.
+
+    Heatmaps are ``(n, 2, 2, size, size)``; the field of each joint that is seen is given on every
+    second row and column, from a random first one, which saves most of the time. Its loss weighs
+    1 on the contour and falls to the floor within about 20 px.
+    """
+    shown = Shown.of(contours, size_px)
+    heat = shown.heat_of(shown.lines[:, [0, -1]], size_px)
+    row, column = torch.randint(FIELD_STRIDE, (2,), generator=generator).tolist()
+    grid = Grid.of(size_px, FIELD_STRIDE, (row, column))
+    field, distance = taught_field(kind, shown.lines, grid)
+    near = torch.exp(-(distance**2) / (2 * FIELD_REACH_PX**2))
+    weight = field_floor + (1 - field_floor) * near
+    return Targets(heat, shown.there, shown.judged, field, weight, (row, column))
+
+
+def contour_loss(maps: Tensor, wanted: Targets) -> Tensor:
+    """Weighted L2 of the heatmaps, and of the field where there is a joint."""
+    joints = maps.view(len(maps), len(SIDES), -1, *maps.shape[2:])
+    heat = heat_loss(joints[:, :, :FIELD_ROW], wanted.heat, wanted.judged)
+    row, column = wanted.field_first
+    field = joints[:, :, FIELD_ROW:, row::FIELD_STRIDE, column::FIELD_STRIDE][wanted.there]
+    astray = (field - wanted.field).square().sum(dim=1)
+    return heat + (astray * wanted.field_weight).mean()
+
+
+def best_presence_threshold(
+    network: ContourUNet, folder: Path, seeds: range, rules: WalkRules
+) -> float:
+    """The threshold on presence that errs least on the validation cases.
+
+    A contour that is missed weighs as much as three that are false: where a joint is missed its
+    lesions are lost, where one is drawn too many a little bone beside it is looked at.
+
+    Parameters
+    ----------
+    network
+        A contour network or a baseline.
+    rules
+        By which it will be read.
+    """
+    network.eval()
+    candidates = np.linspace(0.02, 0.6, 59)
+    cost = np.zeros(len(candidates))
+    for seed in seeds:
+        case = read_case(folder, seed)
+        for certainty, there in _presences(network, case, rules):
+            for number, candidate in enumerate(candidates):
+                drawn = shown(certainty, float(candidate), rules.contiguous)
+                cost[number] += MISSED_WEIGHT * (there & ~drawn).sum() + (drawn & ~there).sum()
+    return round(float(candidates[int(np.argmin(cost))]), 3)
+
+
+def _presences(
+    network: ContourUNet, case: StoredCase, rules: WalkRules
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+    """Of each sequence and side: how surely its slices show the joint, and which do."""
+    there = ~np.isnan(case.contours[:, :, 0, 0])
+    judged = [certainties(maps) for maps in maps_of_case(network, case, rules.mirrored)]
+    if rules.both_sequences:
+        judged = of_both_sequences(judged, [case.place_mm[part] for part in case.parts])
+    for sure, part in zip(judged, case.parts, strict=True):
+        yield from zip(sure.T, there[part].T, strict=True)
+
+
+def maps_of_case(network: ContourUNet, case: StoredCase, mirrored: bool) -> list[Maps]:
+    """What a network says of T1 and of STIR, ``(slices, channels, 224, 224)`` each."""
+    images = case.network_images
+    return [contour_maps(network, images[part], mirrored).numpy() for part in case.parts]
+
+
+def certainties(maps: Maps) -> NDArray[np.float64]:
+    """How surely each joint is on each slice, ``(slices, 2)``; of a network or a baseline."""
+    count, channels, size, _ = maps.shape
+    joints = maps.reshape(count * len(SIDES), channels // len(SIDES), size, size)
+    last = SINK if joints.shape[1] == CHANNELS_PER_JOINT else joints.shape[1] - 1
+    return presence_certainty(joints, last).reshape(count, len(SIDES))

@@ -1,0 +1,79 @@
+"""The baseline that the paper compares with: 21 points a joint, each with a heatmap of its own.
+
+The network is the same U-Net with more output channels. A contour is the line through the peaks
+of its 21 heatmaps, in order.
+
+Source: paper, "Performance evaluation & results".
+"""
+
+import numpy as np
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from models.contour_unet import SIDES
+from models.ends import peaks
+from models.presence import shown
+from models.walk import Maps, WalkedContour, WalkRules
+from trainer.contours.contour_training import Shown, heat_loss
+
+LANDMARKS = 21
+"""The largest number of points that one contour of the paper's data has."""
+
+
+def landmarks(contours: Tensor) -> Tensor:
+    """Contours ``(n, points, 2)`` resampled to ``(n, 21, 2)`` by linear interpolation."""
+    resampled = nnf.interpolate(
+        contours.transpose(1, 2), LANDMARKS, mode="linear", align_corners=True
+    )
+    return resampled.transpose(1, 2)
+
+
+def landmark_loss(maps: Tensor, contours: Tensor) -> Tensor:
+    """Weighted L2 of the heatmaps of all 21 points.
+
+    Parameters
+    ----------
+    maps
+        ``(n, 42, size, size)``.
+    contours
+        ``(n, 2, points, 2)``, NaN where there is no joint.
+    """
+    size_px = maps.shape[-1]
+    there = Shown.of(contours, size_px)
+    wanted = there.heat_of(landmarks(there.lines), size_px)
+    return heat_loss(maps.view_as(wanted), wanted, there.judged)
+
+
+def contours_from_landmarks(maps: Maps, rules: WalkRules) -> tuple[WalkedContour, ...]:
+    """Every contour that a baseline network's maps show.
+
+    Parameters
+    ----------
+    maps
+        ``(slices, 42, size, size)``: 21 heatmaps of the right joint, then of the left.
+    rules
+        Of them, those on presence, here of the first peak's height times the last's.
+
+    Returns
+    -------
+    tuple of WalkedContour
+        One for each slice and side where the joint is present, by slice; 21 points each.
+    """
+    slices, _, size, _ = maps.shape
+    places, heights = peaks(maps.reshape(-1, size, size))
+    lines = places.reshape(slices, len(SIDES), LANDMARKS, 2)
+    ends = heights.clip(0, 1).reshape(slices, len(SIDES), LANDMARKS)[:, :, [0, -1]]
+    certainty = ends.prod(axis=2)
+    there = np.stack(
+        [shown(one, rules.presence_threshold, rules.contiguous) for one in certainty.T], axis=1
+    )
+    return tuple(
+        WalkedContour(
+            number,
+            SIDES[joint],
+            lines[number, joint],
+            float(np.sqrt(certainty[number, joint])),
+            walked=True,
+        )
+        for number, joint in np.argwhere(there).tolist()
+    )

@@ -1,0 +1,113 @@
+"""The methods that are held beside each other: weights, and how their maps become contours."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from models.analyser import walk_rules
+from models.contour_unet import CHANNELS_PER_JOINT, SIDES, ContourUNet
+from models.findings import Side
+from models.presence import of_both_sequences
+from models.walk import (
+    LITERAL_RULES,
+    Maps,
+    WalkedContour,
+    WalkRules,
+    certainty_of_slices,
+    contours_from_maps,
+)
+from models.weights import Card, WeightsInvalid, load_network
+from trainer.contours.contour_training import maps_of_case
+from trainer.contours.landmark_baseline import contours_from_landmarks
+from trainer.prepared_cases import StoredCase
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way from images to contours.
+
+    Parameters
+    ----------
+    name
+        As tables and figures call it.
+    weights
+        Folder of the network.
+    rules
+        How its maps are read; None takes what its card says.
+    """
+
+    name: str
+    weights: Path
+    rules: WalkRules | None = None
+
+
+def ablations(weights: Path) -> list[Method]:
+    """The shipped network with one rule changed at a time, and with all of the paper's."""
+    loaded = load_network(weights)
+    best = walk_rules(loaded.card.settings)
+    changed = {
+        "nearest pixel instead of bilinear": replace(best, between_pixels=False),
+        "sink reached within 1 px instead of 4": replace(best, arrival_px=1.0),
+        "no path along the ridge for lost walks": replace(best, fallback=False),
+        "no mirrored view": replace(best, mirrored=False),
+        "presence by one sequence alone": replace(best, both_sequences=False),
+        "presence slice by slice": replace(best, contiguous=False),
+        "the paper's walk": replace(LITERAL_RULES, presence_threshold=best.presence_threshold),
+    }
+    return [Method(name, weights, rules) for name, rules in changed.items()]
+
+
+Found = dict[tuple[int, Side], WalkedContour]
+
+
+class Delineator:
+    """Several methods at work; methods that share a network share its answers."""
+
+    def __init__(self, methods: Sequence[Method]) -> None:
+        if len({method.name for method in methods}) != len(methods):
+            raise ValueError("two methods have the same name")
+        self._methods = methods
+        self.loaded = {
+            folder: _contour_network(folder) for folder in {method.weights for method in methods}
+        }
+
+    def rules_of(self, method: Method) -> WalkRules:
+        """The rules of a method, those of its card where it has none of its own."""
+        _, card = self.loaded[method.weights]
+        return method.rules or walk_rules(card.settings)
+
+    def answers(self, case: StoredCase) -> Iterator[tuple[Method, Found]]:
+        """What each method says of a case, by the slice's number in the case and the side."""
+        maps: dict[tuple[Path, bool], list[Maps]] = {}
+        for method in self._methods:
+            rules, (network, _) = self.rules_of(method), self.loaded[method.weights]
+            seen = method.weights, rules.mirrored
+            if seen not in maps:
+                maps[seen] = maps_of_case(network, case, rules.mirrored)
+            yield method, _of_both_sequences(maps[seen], case, rules)
+
+
+def _contour_network(folder: Path) -> tuple[ContourUNet, Card]:
+    loaded = load_network(folder)
+    if not isinstance(loaded.network, ContourUNet):
+        raise WeightsInvalid(f"{folder} holds no contour network")
+    return loaded.network, loaded.card
+
+
+def _of_both_sequences(maps: Sequence[Maps], case: StoredCase, rules: WalkRules) -> Found:
+    if maps[0].shape[1] == len(SIDES) * CHANNELS_PER_JOINT:
+        certainties = [certainty_of_slices(part) for part in maps]
+        if rules.both_sequences:
+            places = [case.place_mm[part] for part in case.parts]
+            certainties = of_both_sequences(certainties, places)
+        decoded = [
+            contours_from_maps(part, rules, sure)
+            for part, sure in zip(maps, certainties, strict=True)
+        ]
+    else:
+        decoded = [contours_from_landmarks(part, rules) for part in maps]
+    return {
+        (part.start + contour.slice_index, contour.side): contour
+        for part, contours in zip(case.parts, decoded, strict=True)
+        for contour in contours
+    }

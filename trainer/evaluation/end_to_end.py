@@ -1,0 +1,118 @@
+"""Both networks together on phantoms they have never seen, as a hospital would use them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.analyser import Analyser, NoJointSeen
+from models.findings import POSITIONS, Finding, Presence, Sequence, Sight
+from models.reading import Definition, SlicesSeen, any_met, counted_on, definitions
+from models.volume import Volume
+from trainer.metrics import Pointing
+from trainer.phantom.case import PhantomCase
+from trainer.phantom.drawn_lesion import drawn_lesion
+from trainer.phantom.second_phantom import SecondCase
+from trainer.phantom.simulated_readers import contrasts
+
+
+@dataclass(frozen=True, eq=False)
+class StudyAnswer:
+    """What was said of one study from its images alone, beside what is there.
+
+    Parameters
+    ----------
+    severity
+        True Berlin grades in the order of POSITIONS, int8, ``(28,)``.
+    contrast
+        How clearly each lesion shows, ``(28,)``; NaN where the phantom does not tell.
+    probability
+        Calibrated, ``(28,)``; NaN where a position was not evaluable.
+    pointings
+        One for each lesion that is there, was found, and was pointed at.
+    definitions
+        Whether each published definition is met as the network sees the slices, and as they were
+        drawn; empty where the phantom does not tell.
+    """
+
+    severity: NDArray[np.int8]
+    contrast: NDArray[np.float64]
+    probability: NDArray[np.float64]
+    pointings: tuple[Pointing, ...] = ()
+    definitions: Mapping[Definition, tuple[bool, bool]] = field(default_factory=dict)
+
+
+def answer_on(analyser: Analyser, case: PhantomCase) -> StudyAnswer:
+    """Analyse a phantom's images, and keep what was said."""
+    findings, slices = _said(analyser, case.t1, case.stir)
+    met, truly_met = definitions(slices), definitions(drawn_slices(case))
+    return StudyAnswer(
+        _grades(case),
+        contrasts(case),
+        _probabilities(findings),
+        tuple(pointings_of(case, findings)),
+        {one: (any_met(met[one]), any_met(truly_met[one])) for one in Definition},
+    )
+
+
+def answer_on_second(analyser: Analyser, case: SecondCase) -> StudyAnswer:
+    """As `answer_on`; the second phantom tells neither contrast nor where lesions were drawn."""
+    findings, _ = _said(analyser, case.t1, case.stir)
+    return StudyAnswer(_grades(case), np.full(len(POSITIONS), np.nan), _probabilities(findings))
+
+
+def _grades(case: PhantomCase | SecondCase) -> NDArray[np.int8]:
+    return np.array([case.severity[position] for position in POSITIONS], np.int8)
+
+
+def _probabilities(findings: Iterable[Finding]) -> NDArray[np.float64]:
+    said = [finding.probability for finding in findings]
+    return np.array([np.nan if one is None else one for one in said])
+
+
+def _said(analyser: Analyser, t1: Volume, stir: Volume) -> tuple[tuple[Finding, ...], SlicesSeen]:
+    try:
+        analysis = analyser.analyse(t1, stir)
+    except NoJointSeen:
+        return tuple(Finding(position, None, 0.5) for position in POSITIONS), {}
+    return analysis.findings, analysis.slices or {}
+
+
+def drawn_slices(case: PhantomCase) -> SlicesSeen:
+    """On which slices each graded lesion was drawn: of STIR for oedema, of T1 for the others."""
+    return {
+        position: drawn_lesion(case.patient, position, counted_on(position.head.lesion)).slices
+        for position in POSITIONS
+        if case.severity[position] >= 1
+    }
+
+
+def pointings_of(case: PhantomCase, findings: Iterable[Finding]) -> list[Pointing]:
+    """How well the lesions that were rightly found were pointed at.
+
+    Parameters
+    ----------
+    findings
+        Of this case; those that are wrong, absent or point nowhere are passed over.
+    """
+    return [
+        _pointing(case, finding, finding.sight)
+        for finding in findings
+        if finding.presence is Presence.PRESENT
+        and finding.sight is not None
+        and case.severity[finding.position] >= 1
+    ]
+
+
+def _pointing(case: PhantomCase, finding: Finding, sight: Sight) -> Pointing:
+    on_t1 = sight.sequence is Sequence.T1
+    volume, truth = (case.t1, case.t1_truth) if on_t1 else (case.stir, case.stir_truth)
+    drawn = drawn_lesion(case.patient, finding.position, sight.sequence)
+    shown = [one.slice_index in drawn.slices for one in truth.of(finding.position.side)]
+    return Pointing(
+        finding.position.head.lesion,
+        drawn.slices_off(sight.slice_index),
+        drawn.distance_mm(volume.to_patient((sight.slice_index, sight.row, sight.column))),
+        float(np.mean(shown)) if shown else 0.0,
+    )

@@ -1,0 +1,240 @@
+"""Sets of studies to ask both networks about, and what they said, kept study by study.
+
+Whatever was answered already is read from its file, so a measurement that was stopped goes on
+where it was. Other weights, settings or drawing code make other files.
+"""
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.analyser import Analyser
+from models.findings import Lesion
+from models.reading import Definition
+from models.weights import read_card
+from trainer.evaluation.end_to_end import StudyAnswer, answer_on, answer_on_second
+from trainer.experiment import ExperimentInvalid
+from trainer.metrics import Pointing
+from trainer.phantom.case import PhantomOptions, make_case
+from trainer.phantom.second_phantom import make_second_case
+from trainer.phantom.trials import Trial, visits_of
+
+NETWORKS = ("contour", "lesion")
+SECOND_PHANTOM = "second_phantom"
+SECOND_FIRST = 30000
+"""Seed of the second phantom's first patient."""
+_ROOT = Path(__file__).parents[2]
+_DRAWN_BY = (
+    "models/*.py",
+    "trainer/phantom/*.py",
+    "trainer/phantom/second_phantom.py",
+    "trainer/evaluation/end_to_end.py",
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study of a set.
+
+    Parameters
+    ----------
+    seed
+        Of its phantom.
+    patient
+        Whose it is, within the set.
+    week
+        Since the patient's first visit.
+    options
+        Of the phantom; None for one of the second phantom.
+    """
+
+    seed: int
+    patient: int
+    week: int = 0
+    options: PhantomOptions | None = None
+
+
+@dataclass(frozen=True)
+class StudySet:
+    """Studies that are measured together.
+
+    Parameters
+    ----------
+    name
+        As the card calls it.
+    studies
+        Patient by patient.
+    trial
+        Whose readers read them; None where the truth alone is known.
+    """
+
+    name: str
+    studies: tuple[Study, ...]
+    trial: Trial | None = None
+
+    @property
+    def patients(self) -> int:
+        """How many."""
+        return len({study.patient for study in self.studies})
+
+
+def plausible_set(seeds: Iterable[int]) -> StudySet:
+    """The test cases of an experiment, drawn within what people and scanners show."""
+    options = PhantomOptions(style="plausible")
+    return StudySet("test", tuple(Study(seed, seed, options=options) for seed in seeds))
+
+
+def second_set(seeds: Iterable[int]) -> StudySet:
+    """Patients of the second phantom."""
+    return StudySet(SECOND_PHANTOM, tuple(Study(seed, seed) for seed in seeds))
+
+
+def trial_set(trial: Trial) -> StudySet:
+    """All visits of a trial."""
+    studies = tuple(Study(v.seed, v.patient, v.week, v.options) for v in visits_of(trial))
+    return StudySet(trial.name.replace("-", "_"), studies, trial)
+
+
+def refuse_seen(asked: StudySet, weights: Path) -> None:
+    """See that neither network was trained, nor a threshold chosen, on a study of the set.
+
+    Raises
+    ------
+    ExperimentInvalid
+        If one was.
+    """
+    seeds = {study.seed for study in asked.studies if study.options is not None}
+    for name in NETWORKS:
+        cases = read_card(weights / name).training.get("cases", {})
+        for use in ("training", "validation"):
+            seen = seeds & set(range(*cases.get(use, (0, 0))))
+            if seen:
+                raise ExperimentInvalid(
+                    f"{asked.name} holds phantom {min(seen)}, which served for {use} of the "
+                    f"{name} network; only studies that it never saw say how good it is"
+                )
+
+
+def answers_on(asked: StudySet, weights: Path, runs: Path, processes: int = 1) -> list[StudyAnswer]:
+    """What both networks say of every study of a set, in its order.
+
+    Parameters
+    ----------
+    weights
+        Holds a folder for each network.
+    runs
+        Answers are kept in its folder ``answers``.
+    processes
+        Studies asked about at a time.
+
+    Raises
+    ------
+    ExperimentInvalid
+        As `refuse_seen`.
+    """
+    refuse_seen(asked, weights)
+    home = runs / "answers" / fingerprint(weights) / asked.name
+    home.mkdir(parents=True, exist_ok=True)
+    missing = [study for study in asked.studies if not _path(home, study).exists()]
+    if missing:
+        _ask(missing, home, weights, min(processes, len(missing)))
+    return [_kept(_path(home, study)) for study in asked.studies]
+
+
+def fingerprint(weights: Path) -> str:
+    """Of all that answers come from: both networks, their settings, and the code that draws."""
+    digest = hashlib.sha256()
+    for name in NETWORKS:
+        card = read_card(weights / name)
+        digest.update(f"{card.sha256} {json.dumps(card.settings, sort_keys=True)}".encode())
+    for path in sorted(path for pattern in _DRAWN_BY for path in _ROOT.glob(pattern)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _path(home: Path, study: Study) -> Path:
+    return home / f"{study.seed:07d}.json"
+
+
+def _ask(missing: Sequence[Study], home: Path, weights: Path, processes: int) -> None:
+    if processes == 1:
+        asking = _Asking(home, weights)
+        for number, study in enumerate(missing, 1):
+            asking(study)
+            _tell(home, number, len(missing))
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes, _begin, (home, weights)) as pool:
+        for number, _ in enumerate(pool.imap_unordered(_ask_one, missing), 1):
+            _tell(home, number, len(missing))
+
+
+def _tell(home: Path, number: int, of: int) -> None:
+    if number % 10 == 0 or number == of:
+        print(f"{home.name}: {number} of {of} studies asked about", flush=True)
+
+
+class _Asking:
+    """Draws studies, asks, and keeps what was said."""
+
+    def __init__(self, home: Path, weights: Path) -> None:
+        self._home, self._analyser = home, Analyser.load(weights, "cpu")
+
+    def __call__(self, study: Study) -> None:
+        if study.options is None:
+            said = answer_on_second(self._analyser, make_second_case(study.seed))
+        else:
+            said = answer_on(self._analyser, make_case(study.seed, study.options))
+        _keep(said, _path(self._home, study))
+
+
+_asking: _Asking | None = None
+
+
+def _begin(home: Path, weights: Path) -> None:
+    """What a process of the pool does first."""
+    global _asking  # noqa: PLW0603  a pool's process has no other place for what it keeps
+    torch.set_num_threads(1)
+    _asking = _Asking(home, weights)
+
+
+def _ask_one(study: Study) -> None:
+    assert _asking is not None  # noqa: S101  `_begin` ran before
+    _asking(study)
+
+
+def _keep(said: StudyAnswer, path: Path) -> None:
+    """A half-written file never carries its name."""
+    told = {
+        "severity": said.severity.tolist(),
+        "contrast": _numbers(said.contrast),
+        "probability": _numbers(said.probability),
+        "pointings": [asdict(one) for one in said.pointings],
+        "definitions": said.definitions,
+    }
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(told), encoding="utf-8")
+    partial.rename(path)
+
+
+def _numbers(values: Iterable[float]) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _kept(path: Path) -> StudyAnswer:
+    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    pointings = (Pointing(**one) for one in told["pointings"])
+    return StudyAnswer(
+        np.array(told["severity"], np.int8),
+        np.array(told["contrast"], float),
+        np.array(told["probability"], float),
+        tuple(replace(one, lesion=Lesion(one.lesion)) for one in pointings),
+        {Definition(name): (met[0], met[1]) for name, met in told["definitions"].items()},
+    )

@@ -1,0 +1,150 @@
+"""A site's own case files made ready for training.
+
+An experiment then names the folder and splits the numbers of its cases.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from models.analyser import Analyser
+from models.case_file import SUFFIX, Case, CaseSeries, Reading, read_case_file
+from models.delineation import Delineation
+from models.findings import POSITIONS
+from models.orientation import canonical
+from models.roi import RoiRules, Sighting
+from models.volume import Volume
+from trainer.prepared_cases import (
+    UNREAD,
+    StoredCase,
+    canonical_sighting,
+    joint_rois,
+    stored,
+    write_case,
+)
+from trainer.readings import MISSING
+from trainer.subjects import proposed_split, write_subjects
+
+STYLE = "own data"
+
+
+@dataclass(frozen=True)
+class ReadBy:
+    """Who read a site's cases, and in which sessions; the hierarchy of labels follows from it."""
+
+    readers: tuple[str, ...]
+    sessions: tuple[int, ...]
+
+    @classmethod
+    def of(cls, readings: Iterable[Reading]) -> "ReadBy":
+        """Everybody whose readings there are."""
+        each = list(readings)
+        return cls(
+            tuple(sorted({one.reader for one in each})),
+            tuple(sorted({one.session for one in each})),
+        )
+
+    def values(self, readings: Iterable[Reading]) -> NDArray[np.int8]:
+        """One case's readings: 1 from a grade of 1, 0, or MISSING, ``(28, readers, sessions)``."""
+        said = np.full((len(POSITIONS), len(self.readers), len(self.sessions)), MISSING, np.int8)
+        for one in readings:
+            reader, session = self.readers.index(one.reader), self.sessions.index(one.session)
+            for position, grade in one.grades.items():
+                said[POSITIONS.index(position), reader, session] = grade >= 1
+        return said
+
+
+def import_cases(
+    folder: Annotated[Path, typer.Argument(help=f"Holds *{SUFFIX}, also in folders within.")],
+    out: Annotated[Path, typer.Option(help="Where they go: runs/NAME.")],
+    margin_mm: Annotated[float, typer.Option(help="As in the lesion experiment.")] = 15.0,
+    size_px: Annotated[int, typer.Option(help="As in the lesion experiment.")] = 112,
+    weights: Annotated[
+        Path, typer.Option(help="Its contour network draws where nobody did.")
+    ] = Path("models/weights"),
+) -> None:
+    """Prepare a site's own cases for training, and propose a split by subject."""
+    paths = sorted(folder.rglob(f"*{SUFFIX}"))
+    if not paths:
+        raise typer.BadParameter(f"{folder} holds no *{SUFFIX}")
+    rules = RoiRules(margin_mm=margin_mm, size_px=size_px)
+    analyser = Analyser.load(weights, "cpu")
+
+    def delineate(volume: Volume) -> Delineation:
+        (sighting,) = analyser.delineate((volume,))
+        return sighting.delineation
+
+    out.mkdir(parents=True, exist_ok=True)
+    subjects = []
+    cases: list[tuple[str, Path]] = []
+    readings: list[Reading] = []
+    for path in paths:
+        case = read_case_file(path)
+        cases.append((case.subject, path))
+        readings += case.readings
+    read_by = ReadBy.of(readings)
+    for number, (subject, path) in enumerate(sorted(cases, key=str)):
+        write_case(own_case(number, read_case_file(path), rules, delineate, read_by), out)
+        subjects.append(subject)
+        typer.echo(f"{number + 1}/{len(cases)} {path.name}")
+    write_subjects(subjects, out)
+    typer.echo(f"{len(read_by.readers)} reader(s), {len(read_by.sessions)} session(s)")
+    typer.echo(f'[cases]\nfolder = "{out.name}"')
+    for name, numbers in proposed_split(subjects).items():
+        typer.echo(f"{name} = {list(numbers)}")
+
+
+def own_case(
+    number: int,
+    case: Case,
+    rules: RoiRules,
+    delineate: Callable[[Volume], Delineation],
+    read_by: ReadBy | None = None,
+) -> StoredCase:
+    """A case as training reads it.
+
+    Only series that somebody drew on teach contours. Lesions are taught where there are T1 and
+    STIR and something was read. The label is the consensus (paper); every reading is kept beside
+    it, for experiments that learn from readers.
+
+    Parameters
+    ----------
+    delineate
+        Finds the joints of a canonical volume on which nobody drew, so that they can be cut out.
+    read_by
+        Who read all the cases of the site; by default who read this one.
+    """
+    drawn = sorted(
+        (one for one in case.series if one.delineation is not None),
+        key=lambda one: one.kind == "STIR",
+    )
+    agreed = case.agreed()
+    pair = [one for kind in ("T1", "STIR") if (one := case.of_kind(kind)) is not None]
+    readable = bool(case.readings) and len(pair) == 2
+    read_by = read_by or ReadBy.of(case.readings)
+    rois = {}
+    if readable:
+        sightings = [_sighting(one, delineate) for one in pair]
+        rois = joint_rois(sightings, rules, np.random.default_rng(number))
+    return stored(
+        number,
+        [_sighting(one, delineate) for one in drawn],
+        stir_from=sum(len(one.volume.voxels) for one in drawn if one.kind != "STIR"),
+        style=STYLE,
+        rois=rois,
+        severity=[agreed.get(position, UNREAD) for position in POSITIONS],
+        lesions_readable=readable,
+        readings=read_by.values(case.readings) if readable else None,
+    )
+
+
+def _sighting(one: CaseSeries, delineate: Callable[[Volume], Delineation]) -> Sighting:
+    if one.delineation is not None:
+        return canonical_sighting(one.volume, one.delineation)
+    upright = canonical(one.volume)
+    return Sighting(upright, delineate(upright))

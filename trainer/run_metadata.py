@@ -1,0 +1,106 @@
+"""What a run must leave behind so that anyone can tell later how its numbers came about."""
+
+import json
+import platform
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.weights import read_card
+from trainer.distributed import Team
+from trainer.experiment import Experiment, ExperimentInvalid
+from trainer.training_loop import CHECKPOINT
+
+RUN_RECORD = "run.json"
+MAY_CHANGE = frozenset({"digest", "notes"})
+"""What of an experiment can be written differently in the middle of its run."""
+
+PHANTOMS = "phantom cases drawn by trainer.phantom; no patient was involved"
+
+
+def training_record(plan: Experiment) -> dict[str, Any]:
+    """What the card of a trained network says of its training."""
+    return {
+        "data": PHANTOMS if plan.cases.are_phantoms else f"a site's own: {plan.cases.folder}",
+        "cases": asdict(plan.cases),
+        "seed": plan.seed,
+        "steps": plan.steps,
+        "batch": plan.batch,
+        "learning_rate": plan.learning_rate,
+        "experiment_sha256": plan.digest,
+        "code": code_version(),
+        "torch": torch.__version__,
+        "start": read_card(Path(plan.start)).sha256 if plan.start else "",
+        "readers": str(plan.readers.model) if plan.readers else "",
+        "pre_training": pre_training(plan.start),
+        "notes": plan.notes,
+    }
+
+
+def pre_training(start: str) -> dict[str, Any]:
+    """What the network that training went on from had learnt before; empty for a fresh one."""
+    if not start:
+        return {}
+    before = read_card(Path(start))
+    said = {key: before.training[key] for key in ("data", "notes") if key in before.training}
+    return {"name": before.name, "version": before.version} | said
+
+
+def code_version() -> str:
+    """The revision of this checkout, marked where files were changed since."""
+    asked = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude", "*"],  # noqa: S607
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return asked.stdout.strip() or "unknown"
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were computed with."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "gpu": gpu,
+    }
+
+
+def record_run(plan: Experiment, folder: Path, team: Team) -> None:
+    """Write ``run.json``: the whole configuration, seed, code version, machine, processes.
+
+    Raises
+    ------
+    ExperimentInvalid
+        If the folder holds the checkpoint of an experiment that differs.
+    """
+    _refuse_another(plan, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    said = {
+        "experiment": asdict(plan),
+        "training": training_record(plan),
+        "processes": team.size,
+        "device": str(team.device),
+        **machine(),
+    }
+    (folder / RUN_RECORD).write_text(json.dumps(said, indent=1, default=str) + "\n")
+
+
+def _refuse_another(plan: Experiment, folder: Path) -> None:
+    """A run must not go on from the checkpoint of other cases or another network."""
+    if not (folder / CHECKPOINT).exists():
+        return
+    before = json.loads((folder / RUN_RECORD).read_text())["experiment"]
+    now = json.loads(json.dumps(asdict(plan), default=str))
+    other = sorted(key for key in now if key not in MAY_CHANGE and now[key] != before.get(key))
+    if other:
+        raise ExperimentInvalid(
+            f"{folder} holds a run of {plan.name} {plan.version} with another {', '.join(other)}; "
+            "give the experiment another version, or remove that folder"
+        )

@@ -1,0 +1,163 @@
+"""One training run: steps, a learning rate that falls to nothing, checkpoints, progress.
+
+A run that was stopped goes on from its last checkpoint with the same numbers.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from trainer.distributed import ALONE, Team
+from trainer.experiment import Experiment, Rate
+from trainer.training_log import Journal, NoJournal, opened_journal
+
+WARM_UP_STEPS = 50
+STEPS_PER_CHECKPOINT = 200
+STEPS_PER_REPORT = 50
+BETAS = (0.9, 0.999)
+LONGEST_GRADIENT = 5.0
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """Everything of a run that a checkpoint keeps."""
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    schedule: LRScheduler
+    scaler: torch.amp.GradScaler
+    generator: torch.Generator
+
+    @classmethod
+    def of(
+        cls, network: nn.Module, plan: Experiment, generator: torch.Generator, team: Team
+    ) -> "Learner":
+        """A learner at its first step."""
+        optimiser = torch.optim.Adam(network.parameters(), lr=plan.learning_rate, betas=BETAS)
+        short = team.precision is torch.float16
+        scaler = torch.amp.GradScaler(team.device.type, enabled=short)
+        return cls(network, optimiser, _schedule(optimiser, plan), scaler, generator)
+
+    def step(self, loss: Tensor, team: Team) -> None:
+        """Change the network a little, against the mean gradient of the team."""
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        team.average_gradients(self.network)
+        self.scaler.unscale_(self.optimiser)
+        nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_GRADIENT)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.schedule.step()
+
+    def state(self, done: int, team: Team) -> dict[str, Any]:
+        """What a checkpoint holds; every process of the team takes part."""
+        team.average_statistics(self.network)
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "step": done,
+            "random": self.generator.get_state(),
+            "random_of_all": team.gathered(self.generator.get_state()),
+        }
+
+    def resume(self, checkpoint: Path, team: Team) -> int:
+        """Put every part back where the checkpoint left it; the number of steps already done."""
+        if not checkpoint.exists():
+            return 0
+        states = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        self.network.load_state_dict(states["network"])
+        self.optimiser.load_state_dict(states["optimiser"])
+        self.schedule.load_state_dict(states["schedule"])
+        if states.get("scaler"):
+            self.scaler.load_state_dict(states["scaler"])
+        random = states.get("random_of_all", [states["random"]])
+        if team.rank < len(random):
+            self.generator.set_state(random[team.rank])
+        return int(states["step"])
+
+
+def _schedule(optimiser: torch.optim.Optimizer, plan: Experiment) -> LRScheduler:
+    if plan.rate is Rate.CONSTANT:
+        return LambdaLR(optimiser, lambda _: 1.0)
+    return OneCycleLR(
+        optimiser,
+        plan.learning_rate,
+        total_steps=plan.steps,
+        pct_start=min(0.3, WARM_UP_STEPS / plan.steps),
+        cycle_momentum=False,
+    )
+
+
+def fit(
+    network: nn.Module,
+    loss_of_step: Callable[[int], Tensor],
+    experiment: Experiment,
+    generator: torch.Generator,
+    folder: Path,
+    team: Team = ALONE,
+) -> None:
+    """Train a network in place.
+
+    Parameters
+    ----------
+    loss_of_step
+        Draws a batch and gives its loss.
+    generator
+        The source of all randomness in `loss_of_step`; kept in the checkpoint.
+    folder
+        Where the checkpoint lives, and what TensorBoard shows.
+    team
+        The processes that train together.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    learner = Learner.of(network, experiment, generator, team)
+    first = learner.resume(folder / CHECKPOINT, team)
+    report = _Report(experiment.steps, first, opened_journal(folder) if team.leads else NoJournal())
+    network.train()
+    for step in range(first, experiment.steps):
+        loss = loss_of_step(step)
+        learner.step(loss, team)
+        done = step + 1
+        if team.leads:
+            report.heard(done, loss.item(), float(learner.schedule.get_last_lr()[0]))
+        if done % STEPS_PER_CHECKPOINT == 0 or done == experiment.steps:
+            state = learner.state(done, team)
+            if team.leads:
+                _keep(state, folder / CHECKPOINT)
+    team.wait()
+
+
+def _keep(state: dict[str, Any], checkpoint: Path) -> None:
+    """A half-written checkpoint never carries the checkpoint's name."""
+    partial = checkpoint.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.rename(checkpoint)
+
+
+class _Report:
+    """Says now and then how far a training is."""
+
+    def __init__(self, steps: int, first: int, journal: Journal) -> None:
+        self._steps, self._first, self._journal = steps, first, journal
+        self._started, self._recent = time.monotonic(), 0.0
+
+    def heard(self, done: int, loss: float, rate: float) -> None:
+        self._recent = loss if not self._recent else 0.98 * self._recent + 0.02 * loss
+        if done % STEPS_PER_REPORT:
+            return
+        taken_s = (time.monotonic() - self._started) / (done - self._first)
+        left_s = taken_s * (self._steps - done)
+        print(f"step {done}/{self._steps} loss {self._recent:.4f} left {left_s:.0f} s", flush=True)
+        self._journal.note(
+            done, {"loss": self._recent, "learning rate": rate, "seconds a step": taken_s}
+        )
