@@ -38,7 +38,7 @@ from trainer.training_loop import fit
 WEIGHTS_FOLDER = Path("models/weights")
 
 
-class Network(StrEnum):
+class NetworkKind(StrEnum):
     """Which of the two networks."""
 
     CONTOUR = "contour"
@@ -51,7 +51,7 @@ RunsFolder = Annotated[Path, typer.Option(help="Where cases and checkpoints are 
 
 
 def train(
-    network: Network,
+    network: NetworkKind,
     experiment: ExperimentFile,
     weights: WeightsFolder = WEIGHTS_FOLDER,
     runs: RunsFolder = RUNS_FOLDER,
@@ -69,7 +69,7 @@ def train(
             ready_cases(plan.cases, (plan.cases.training, plan.cases.validation), runs, plan.roi)
         team.wait()
         torch.manual_seed(plan.seed)
-        learn = trained_contour if network is Network.CONTOUR else _trained_lesion
+        learn = trained_contour if network is NetworkKind.CONTOUR else _trained_lesion
         trained, settings = learn(plan, runs, team)
         if team.leads:
             written = save_network(trained.eval(), _card(plan, settings), weights / network)
@@ -132,7 +132,7 @@ def calibrate(
     The weights stay as they are; what was measured before is taken off the card.
     """
     plan = read_experiment(experiment)
-    folder = weights / Network.LESION
+    folder = weights / NetworkKind.LESION
     loaded = load_network(folder)
     if not isinstance(loaded.network, LesionResNet34):
         raise ExperimentInvalid(f"{folder} holds no lesion network")

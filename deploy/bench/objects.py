@@ -20,10 +20,10 @@ from sij_node import __version__
 from sij_node.analyse.pipeline import Ports, analyse_study
 from sij_node.config.profiles import Profile, preset
 from sij_node.results.build import AnalysedStudy, result_objects
-from sij_node.results.provenance import Network, ResultContext, to_part10
+from sij_node.results.provenance import AlgorithmIdentity, ResultContext, to_part10
 from sij_node.store.spool import Spool
 from sij_node.store.stored_instances import read_checked, read_header
-from sij_node.verify import Evidence, check_results
+from sij_node.verify import ExpectedResults, check_results
 from trainer.phantom.case import PhantomCase
 from trainer.phantom.dicom_export import write_study
 
@@ -54,7 +54,9 @@ def measure_objects(
     tell("objects: analysing one study")
     analyser = Analyser.load(weights)
     study = _analysed(folder, analyser, case)
-    networks = tuple(Network(one.name, one.version, one.sha256) for one in analyser.identities)
+    networks = tuple(
+        AlgorithmIdentity(one.name, one.version, one.sha256) for one in analyser.identities
+    )
     first = ResultContext("", networks, __version__, datetime.now(UTC))
     found = []
     for name, profile in _alone():
@@ -83,7 +85,9 @@ def _analysed(folder: Path, analyser: Analyser, case: PhantomCase) -> AnalysedSt
 
 
 def _cost(name: str, study: AnalysedStudy, context: ResultContext, repeats: int) -> ObjectCost:
-    evidence = Evidence(tuple(study.headers), study.series, tuple(study.findings), context.since)
+    evidence = ExpectedResults(
+        tuple(study.headers), study.series, tuple(study.findings), context.since
+    )
     made_s, checked_s, files = [], [], list[bytes]()
     for _ in range(repeats + 1):  # the first run warms up
         began = time.perf_counter()

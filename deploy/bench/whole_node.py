@@ -21,7 +21,7 @@ from sij_node.config.settings import DeliveryConfig, PeerConfig
 from sij_node.domain.job import Job, State, Step
 from sij_node.errors import DestinationUnavailable
 from sij_node.network.dicom_folder import contents_of
-from sij_node.network.store_scu import Sender
+from sij_node.network.store_scu import StoreScu
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
 from trainer.phantom.case import PhantomCase
@@ -181,7 +181,7 @@ def _passage(
 
 
 def _send(images: Path, peer: PeerConfig) -> None:
-    answers = list(Sender(_ARCHIVE, DeliveryConfig()).send(peer, contents_of(images).objects))
+    answers = list(StoreScu(_ARCHIVE, DeliveryConfig()).send(peer, contents_of(images).objects))
     if not all(answer.acknowledged for answer in answers):
         raise DestinationUnavailable("The node did not take every image.")
 

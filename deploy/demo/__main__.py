@@ -41,7 +41,7 @@ from sij_node.config.settings import DeliveryConfig, PeerConfig
 from sij_node.domain.job import State
 from sij_node.errors import DestinationUnavailable
 from sij_node.network.dicom_folder import contents_of
-from sij_node.network.store_scu import Sender
+from sij_node.network.store_scu import StoreScu
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
 
@@ -123,7 +123,7 @@ def _running_node(out: Path, archive_port: int) -> Iterator[PeerConfig]:
 
 
 def _wait_for_echo(node: PeerConfig) -> None:
-    sender = Sender(ARCHIVE, DeliveryConfig(connect_timeout_s=1, response_timeout_s=2))
+    sender = StoreScu(ARCHIVE, DeliveryConfig(connect_timeout_s=1, response_timeout_s=2))
     for _ in range(100):
         try:
             return sender.echo(node)
@@ -134,7 +134,7 @@ def _wait_for_echo(node: PeerConfig) -> None:
 
 def _send(folder: Path, node: PeerConfig) -> int:
     objects = contents_of(folder).objects
-    answers = list(Sender(ARCHIVE, DeliveryConfig()).send(node, objects))
+    answers = list(StoreScu(ARCHIVE, DeliveryConfig()).send(node, objects))
     refused = [answer for answer in answers if not answer.acknowledged]
     if refused:
         raise DestinationUnavailable(f"{len(refused)} images were refused: {refused[0].note}")

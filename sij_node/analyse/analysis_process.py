@@ -28,7 +28,7 @@ START_LIMIT_S = 120.0
 
 
 @dataclass(frozen=True)
-class Order:
+class AnalysisRequest:
     """What the child is asked to analyse.
 
     Parameters
@@ -52,7 +52,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AnalysisOutcome:
     """What the child stored, and why the study was rejected if it was.
 
     Parameters
@@ -72,11 +72,11 @@ class Outcome:
     record: AnalysisRecord = NOTHING_KEPT
 
 
-Answer = Outcome | NodeError
+Answer = AnalysisOutcome | NodeError
 
 
 @dataclass(frozen=True)
-class Equipment:
+class LoadedNetworks:
     """What the child works with; it says so when it is ready and after each study.
 
     Parameters
@@ -106,9 +106,9 @@ class AnalysisProcess:
     Parameters
     ----------
     target
-        Runs in the child: called with its end of the pipe and `arguments`. It sends its `Equipment`
-        once it is ready, or a `NodeError` if it never will be; then for each `Order` its
-        `Equipment` and an `Answer`, as a pair.
+        Runs in the child: called with its end of the pipe and `arguments`. Once ready it sends its
+        `LoadedNetworks`, or a `NodeError` if it never will be; then for each `AnalysisRequest` its
+        `LoadedNetworks` and an `Answer`, as a pair.
     study_limit_s
         An analysis that takes longer ends the child.
     """
@@ -122,7 +122,7 @@ class AnalysisProcess:
         self._target = target
         self._arguments = arguments
         self._study_limit_s = study_limit_s
-        self.equipment = Equipment()
+        self.equipment = LoadedNetworks()
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
 
@@ -153,7 +153,7 @@ class AnalysisProcess:
         self.equipment = ready
         return self._pipe
 
-    def analyse(self, order: Order, check: Callable[[], None]) -> Answer:
+    def analyse(self, order: AnalysisRequest, check: Callable[[], None]) -> Answer:
         """Have a study analysed.
 
         Parameters
@@ -212,9 +212,9 @@ class AnalysisProcess:
 
 def answer_orders(
     pipe: Connection,
-    analyse: Callable[[Order], Outcome],
+    analyse: Callable[[AnalysisRequest], AnalysisOutcome],
     finish: Callable[[], None] = lambda: None,
-    equipment: Callable[[], Equipment] = Equipment,
+    equipment: Callable[[], LoadedNetworks] = LoadedNetworks,
 ) -> None:
     """The child's loop: analyse each order until the parent goes away.
 
@@ -252,7 +252,9 @@ def _end_with_the_parent() -> None:
         os._exit(os.EX_TEMPFAIL)
 
 
-def _answered(order: Order, analyse: Callable[[Order], Outcome]) -> Answer:
+def _answered(
+    order: AnalysisRequest, analyse: Callable[[AnalysisRequest], AnalysisOutcome]
+) -> Answer:
     try:
         return analyse(order)
     except NodeError as error:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import structlog
 
-from sij_node.analyse.analysis_process import AnalysisProcess, Answer, Order, Stopping
+from sij_node.analyse.analysis_process import AnalysisProcess, AnalysisRequest, Answer, Stopping
 from sij_node.domain.health import Process
 from sij_node.domain.job import Job, RetryPolicy
 from sij_node.domain.prior_comparison import NO_PRIORS, Priors
@@ -26,7 +26,7 @@ def _no_priors(job: Job, received: Sequence[ReceivedInstance]) -> Priors:
     return NO_PRIORS
 
 
-class Worker:
+class AnalysisWorker:
     """Claims queued jobs, one at a time, until it is told to stop.
 
     Parameters
@@ -108,9 +108,9 @@ class Worker:
             seconds=round(time.monotonic() - began, 2),
         )
 
-    def _order_for(self, job: Job) -> Order:
+    def _order_for(self, job: Job) -> AnalysisRequest:
         instances = self._table.instances(job.study_uid)
-        return Order(
+        return AnalysisRequest(
             instances,
             self._table.conflicts(job.study_uid),
             job.source_ae,

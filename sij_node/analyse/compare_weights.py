@@ -7,7 +7,7 @@ from models.analyser import Analyser, Analysis
 from models.volume import Volume
 from sij_node.analyse.pipeline import Ports, analyse_study
 from sij_node.domain.job import Job
-from sij_node.domain.weights_comparison import Seen, StudyComparison, compared
+from sij_node.domain.weights_comparison import StudyComparison, WeightsOutput, compared
 from sij_node.errors import InputRejected, StoredCopyDamaged
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
@@ -29,10 +29,10 @@ def _compare(
     table: JobTable, spool: Spool, job: Job, before: Analyser, after: Analyser
 ) -> StudyComparison:
     """The volumes are read once; the pipeline that reads them is that of every study."""
-    seen: list[Seen] = []
+    seen: list[WeightsOutput] = []
 
     def analyse(t1: Volume, stir: Volume) -> Analysis:
-        seen.extend(Seen(t1, stir, one.analyse(t1, stir)) for one in (before, after))
+        seen.extend(WeightsOutput(t1, stir, one.analyse(t1, stir)) for one in (before, after))
         return seen[0].analysis
 
     ports = Ports(

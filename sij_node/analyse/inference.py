@@ -16,14 +16,25 @@ import torch
 
 from models.analyser import Analyser
 from models.weights import WeightsInvalid
-from sij_node.analyse.analysis_process import Equipment, Order, Outcome, answer_orders
-from sij_node.analyse.pipeline import CheckedResult, Destination, Ports, StudyResults, analyse_study
+from sij_node.analyse.analysis_process import (
+    AnalysisOutcome,
+    AnalysisRequest,
+    LoadedNetworks,
+    answer_orders,
+)
+from sij_node.analyse.pipeline import (
+    Ports,
+    ResultRecipient,
+    StudyResults,
+    VerifiedResult,
+    analyse_study,
+)
 from sij_node.config.profiles import Profile
 from sij_node.config.settings import Config, WorkerConfig
 from sij_node.dicom.part10 import transfer_syntax_of
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture
 from sij_node.domain.job import Result
-from sij_node.domain.study import Patient
+from sij_node.domain.study import PatientIdentity
 from sij_node.errors import WeightsRefused
 from sij_node.logs import configure_logging
 from sij_node.results.build import AnalysedStudy
@@ -52,7 +63,7 @@ def serve(pipe: Connection, config: Config) -> None:
     _limit_memory(config.worker, analyser)
     log.info("networks ready", model=_named(analyser), device=str(analyser.device))
     spool = Spool(config.node.data_folder / "spool")
-    desk = Desk({"": analyser}, spool, config)
+    desk = InferenceServer({"": analyser}, spool, config)
     answer_orders(pipe, desk.fulfil, desk.draw, partial(_equipment, analyser))
 
 
@@ -74,7 +85,7 @@ def load_networks(config: Config, name: str) -> Analyser:
 
 
 @dataclass
-class Desk:
+class InferenceServer:
     """Where one order after the other is done.
 
     Parameters
@@ -91,14 +102,14 @@ class Desk:
     config: Config
     undrawn: tuple[AnalysedStudy, tuple[KeyPicture, ...]] | None = None
 
-    def fulfil(self, order: Order) -> Outcome:
+    def fulfil(self, order: AnalysisRequest) -> AnalysisOutcome:
         """Analyse a study and keep its results."""
         study = self.results_of(order, self.config.profile_for(order.destination))
         kept = tuple(_kept(self.spool, made) for made in study.objects)
         record = self._with_pictures(study, kept)
-        return Outcome(kept, study.weights, _in_short(record), study.rejected, record)
+        return AnalysisOutcome(kept, study.weights, _in_short(record), study.rejected, record)
 
-    def results_of(self, order: Order, profile: Profile) -> StudyResults:
+    def results_of(self, order: AnalysisRequest, profile: Profile) -> StudyResults:
         """Analyse a study; nothing is kept."""
         ports = Ports(
             header=partial(read_header, self.spool),
@@ -107,10 +118,10 @@ class Desk:
             ae_title=self.config.node.ae_title,
             pseudonym=self.pseudonym,
         )
-        destination = Destination(profile, order.history, order.priors)
+        destination = ResultRecipient(profile, order.history, order.priors)
         return analyse_study(order.instances, order.conflicts, ports, destination)
 
-    def pseudonym(self, patient: Patient) -> str:
+    def pseudonym(self, patient: PatientIdentity) -> str:
         """The same for a patient in every study."""
         key = secret_key(self.config.node.data_folder)
         return keyed_hash(key, "tracking", patient.identifier, patient.issuer)
@@ -141,7 +152,7 @@ def _in_short(record: AnalysisRecord) -> str:
     return f"{', '.join(used)}; {len(record.series)} series in all" if used else ""
 
 
-def _kept(spool: Spool, made: CheckedResult) -> Result:
+def _kept(spool: Spool, made: VerifiedResult) -> Result:
     """Put a result on the disk, under a name that says nothing but its content."""
     sha256 = hashlib.sha256(made.content).hexdigest()
     return Result(
@@ -162,14 +173,14 @@ def _limit_memory(worker: WorkerConfig, analyser: Analyser) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def _equipment(analyser: Analyser) -> Equipment:
+def _equipment(analyser: Analyser) -> LoadedNetworks:
     device = analyser.device
     digests = ", ".join(one.sha256 for one in analyser.identities)
     if device.type != "cuda":
-        return Equipment(str(device), weights=_named(analyser), weights_sha256=digests)
+        return LoadedNetworks(str(device), weights=_named(analyser), weights_sha256=digests)
     free, total = torch.cuda.mem_get_info(device)
     name = f"{device} {torch.cuda.get_device_name(device)}"
-    return Equipment(name, (total - free) / 1e6, total / 1e6, _named(analyser), digests)
+    return LoadedNetworks(name, (total - free) / 1e6, total / 1e6, _named(analyser), digests)
 
 
 def _named(analyser: Analyser) -> str:

@@ -20,8 +20,8 @@ from sij_node.dicom.series_roles import SequenceChoice, acquisition_facts, choos
 from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
 from sij_node.domain.analysis_record import NOTHING_KEPT, AnalysisRecord, UsedNetwork
 from sij_node.domain.drift import input_figures
-from sij_node.domain.prior_comparison import NO_PRIORS, Moment, Priors, SincePrior, since_prior
-from sij_node.domain.study import Patient, ReceivedInstance, Refusal, only_patient
+from sij_node.domain.prior_comparison import NO_PRIORS, Priors, SincePrior, StudyDate, since_prior
+from sij_node.domain.study import PatientIdentity, ReceivedInstance, Refusal, only_patient
 from sij_node.errors import (
     ConflictingCopies,
     InputRejected,
@@ -31,11 +31,11 @@ from sij_node.errors import (
 from sij_node.queue.completeness import Read, SeriesMap, image_series, series_uses
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.build import AnalysedStudy, ResultObject, result_objects
-from sij_node.results.provenance import Network, ResultContext, inputs_digest, to_part10
+from sij_node.results.provenance import AlgorithmIdentity, ResultContext, inputs_digest, to_part10
 from sij_node.results.revisions import Revision, in_history
 from sij_node.results.scores_sr import not_analysed_report
 from sij_node.results.sr_document import first_header
-from sij_node.verify import Evidence, check_results
+from sij_node.verify import ExpectedResults, check_results
 
 Analyse = Callable[[Volume, Volume], Analysis]
 Progress = Callable[[str], None]
@@ -67,11 +67,11 @@ class Ports:
     analyse: Analyse
     progress: Progress = lambda stage: None
     ae_title: str = "SIJ_NODE"
-    pseudonym: Callable[[Patient], str] = lambda patient: ""
+    pseudonym: Callable[[PatientIdentity], str] = lambda patient: ""
 
 
 @dataclass(frozen=True)
-class Destination:
+class ResultRecipient:
     """Who the results are for.
 
     Parameters
@@ -90,7 +90,7 @@ class Destination:
 
 
 @dataclass(frozen=True, eq=False)
-class CheckedResult:
+class VerifiedResult:
     """A result whose file was read back and agrees with what was found.
 
     Parameters
@@ -122,7 +122,7 @@ class StudyResults:
         Why the study was not analysed, if it was not; then the only object says so.
     """
 
-    objects: tuple[CheckedResult, ...]
+    objects: tuple[VerifiedResult, ...]
     weights: str = ""
     record: AnalysisRecord = NOTHING_KEPT
     study: AnalysedStudy | None = None
@@ -133,7 +133,7 @@ def analyse_study(
     received: Sequence[ReceivedInstance],
     conflicts: Sequence[Refusal],
     ports: Ports,
-    destination: Destination = Destination(),
+    destination: ResultRecipient = ResultRecipient(),
 ) -> StudyResults:
     """Images to results; a study that cannot be analysed is answered with the reason.
 
@@ -161,7 +161,7 @@ def analyse_study(
         return StudyResults(notice, record=record, rejected=error)
 
 
-def _results_of(images: SeriesMap, ports: Ports, destination: Destination) -> StudyResults:
+def _results_of(images: SeriesMap, ports: Ports, destination: ResultRecipient) -> StudyResults:
     ports.progress("reading")
     choice = _chosen(images, ports.header)
     used = [*images[choice.t1_series_uid], *images[choice.stir_series_uid]]
@@ -183,7 +183,9 @@ def _results_of(images: SeriesMap, ports: Ports, destination: Destination) -> St
     context = in_history(context, t1.study_uid, destination.history)
     study = _analysed(t1, stir, analysis, list(datasets.values()), choice, context)
     weights = ", ".join(f"{one.name} {one.version}" for one in analysis.networks)
-    evidence = Evidence(tuple(study.headers), study.series, tuple(study.findings), context.since)
+    evidence = ExpectedResults(
+        tuple(study.headers), study.series, tuple(study.findings), context.since
+    )
     objects = _checked(result_objects(study, context), evidence, ports)
     return StudyResults(objects, weights, _record(images, study, context, ports), study)
 
@@ -206,11 +208,11 @@ def _record(
 
 
 def _checked(
-    objects: Iterable[ResultObject], evidence: Evidence, ports: Ports
-) -> tuple[CheckedResult, ...]:
+    objects: Iterable[ResultObject], evidence: ExpectedResults, ports: Ports
+) -> tuple[VerifiedResult, ...]:
     """Write every result and read it back; nothing leaves this page unchecked."""
     written = tuple(
-        CheckedResult(one.kind, one.dataset, to_part10(one.dataset, ports.ae_title))
+        VerifiedResult(one.kind, one.dataset, to_part10(one.dataset, ports.ae_title))
         for one in objects
     )
     ports.progress("checking")
@@ -263,7 +265,7 @@ def _since(headers: Iterable[Dataset], context: ResultContext, priors: Priors) -
         priors,
         patient_of(header),
         text(header, "StudyInstanceUID"),
-        Moment.stated(text(header, "StudyDate"), text(header, "StudyTime")),
+        StudyDate.stated(text(header, "StudyDate"), text(header, "StudyTime")),
         (network.device_uid for network in context.networks),
     )
 
@@ -272,13 +274,14 @@ def _context(
     used: Sequence[ReceivedInstance],
     networks: Sequence[NetworkIdentity],
     ports: Ports,
-    destination: Destination,
+    destination: ResultRecipient,
 ) -> ResultContext:
     patient = used[0].patient
     return ResultContext(
         inputs_sha256=inputs_digest((one.sop_instance_uid, one.sha256) for one in used),
         networks=tuple(
-            Network(one.name, one.version, one.sha256, one.intended_use) for one in networks
+            AlgorithmIdentity(one.name, one.version, one.sha256, one.intended_use)
+            for one in networks
         ),
         software_version=__version__,
         moment=max(one.received_at for one in used),
@@ -288,8 +291,8 @@ def _context(
 
 
 def _not_analysed(
-    images: SeriesMap, error: InputRejected, ports: Ports, destination: Destination
-) -> tuple[CheckedResult, ...]:
+    images: SeriesMap, error: InputRejected, ports: Ports, destination: ResultRecipient
+) -> tuple[VerifiedResult, ...]:
     """The notice; none where no image can be read, for then there is no study to file it in."""
     received = [one for series in images.values() for one in series]
     headers = []
@@ -308,7 +311,7 @@ def _not_analysed(
     )
     report = not_analysed_report(error.reason_code, str(error), headers, context)
     notice = ResultObject("not analysed", report)
-    return _checked([notice], Evidence(tuple(headers)), ports)
+    return _checked([notice], ExpectedResults(tuple(headers)), ports)
 
 
 def _check_no_conflict(conflicts: Sequence[Refusal]) -> None:

@@ -20,8 +20,8 @@ from sij_node.config.settings import PeerConfig, PriorsConfig
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.dicom.headers import patient_of, text
 from sij_node.domain.job import Job, Result
-from sij_node.domain.prior_comparison import NO_PRIORS, EarlierScores, Moment, Priors
-from sij_node.domain.study import InstanceReference, Patient, ReceivedInstance
+from sij_node.domain.prior_comparison import NO_PRIORS, Priors, PriorScores, StudyDate
+from sij_node.domain.study import InstanceReference, PatientIdentity, ReceivedInstance
 from sij_node.errors import (
     ArchiveRefused,
     InputRejected,
@@ -30,9 +30,9 @@ from sij_node.errors import (
     PriorUnreadable,
     SpoolUnavailable,
 )
-from sij_node.network.observers import UNSEEN, SearchWitness
+from sij_node.network.observers import UNSEEN, QueryObserver
 from sij_node.network.query_retrieve import ArchiveSearch, Deadline
-from sij_node.network.scu import Caller
+from sij_node.network.scu import AssociationRequestor
 from sij_node.results.prior_report import earlier_scores
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
@@ -45,9 +45,9 @@ log = structlog.get_logger()
 class _Collected:
     """Reports that were found, and what went wrong with others."""
 
-    patient: Patient
-    studied: Moment
-    found: dict[str, EarlierScores] = field(default_factory=dict)
+    patient: PatientIdentity
+    studied: StudyDate
+    found: dict[str, PriorScores] = field(default_factory=dict)
     problems: set[str] = field(default_factory=set)
 
     def add(self, file: bytes) -> None:
@@ -85,10 +85,10 @@ class PriorSearch:
         self,
         table: JobTable,
         spool: Spool,
-        caller: Caller,
+        caller: AssociationRequestor,
         peer_titled: Callable[[str], PeerConfig | None],
         limits: PriorsConfig,
-        witness: SearchWitness = UNSEEN,
+        witness: QueryObserver = UNSEEN,
     ) -> None:
         self._witness = witness
         self._table = table
@@ -113,7 +113,7 @@ class PriorSearch:
         if header is None or not image.patient.is_named:
             return NO_PRIORS
         began = time.monotonic()
-        studied = Moment.stated(text(header, "StudyDate"), text(header, "StudyTime"))
+        studied = StudyDate.stated(text(header, "StudyDate"), text(header, "StudyTime"))
         collected = _Collected(patient_of(header), studied)
         self._collect_own(self._table.earlier_scores(job, image.patient), collected)
         if not collected.found and peer.priors != "store" and studied.date:

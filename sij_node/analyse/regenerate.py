@@ -13,9 +13,9 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.uid import EncapsulatedPDFStorage
 
-from sij_node.analyse.analysis_process import Order
-from sij_node.analyse.inference import Desk, load_networks
-from sij_node.analyse.pipeline import CheckedResult, StudyResults
+from sij_node.analyse.analysis_process import AnalysisRequest
+from sij_node.analyse.inference import InferenceServer, load_networks
+from sij_node.analyse.pipeline import StudyResults, VerifiedResult
 from sij_node.config.profiles import Profile
 from sij_node.config.settings import Config
 from sij_node.domain.job import Job
@@ -69,7 +69,7 @@ def recreated(
     asked = profile or usual
     if as_pictures:
         asked = _pictured(asked)
-    order = Order(
+    order = AnalysisRequest(
         images,
         table.conflicts(study_uid),
         job.source_ae,
@@ -78,7 +78,7 @@ def recreated(
     )
     if asked == usual:
         order = replace(order, history=table.earlier_results(job))
-    desk = Desk({order.weights: load_networks(config, order.weights)}, spool, config)
+    desk = InferenceServer({order.weights: load_networks(config, order.weights)}, spool, config)
     return desk.results_of(order, asked)
 
 
@@ -120,7 +120,7 @@ def pictures_of(made: StudyResults) -> Iterator[File]:
         yield from _pictures_in(one)
 
 
-def _pictures_in(one: CheckedResult) -> Iterator[File]:
+def _pictures_in(one: VerifiedResult) -> Iterator[File]:
     if one.dataset.SOPClassUID == EncapsulatedPDFStorage:
         yield f"{_as_name(one.kind)}.png", _page_drawn(one.dataset.EncapsulatedDocument)
     elif "PixelData" in one.dataset and one.kind.startswith("summary"):

@@ -23,7 +23,7 @@ DCM = "DCM"
 
 
 @dataclass(frozen=True)
-class Code:
+class AuditCode:
     """A coded concept; the system is DICOM's own unless it says otherwise."""
 
     value: str
@@ -31,31 +31,31 @@ class Code:
     system: str = DCM
 
 
-class Event(Enum):
+class AuditEvent(Enum):
     """What kind of thing happened, CID 400."""
 
-    APPLICATION_ACTIVITY = Code("110100", "Application Activity")
-    BEGIN_TRANSFERRING = Code("110102", "Begin Transferring DICOM Instances")
-    INSTANCES_ACCESSED = Code("110103", "DICOM Instances Accessed")
-    INSTANCES_TRANSFERRED = Code("110104", "DICOM Instances Transferred")
-    QUERY = Code("110112", "Query")
-    SECURITY_ALERT = Code("110113", "Security Alert")
-    USER_AUTHENTICATION = Code("110114", "User Authentication")
+    APPLICATION_ACTIVITY = AuditCode("110100", "Application Activity")
+    BEGIN_TRANSFERRING = AuditCode("110102", "Begin Transferring DICOM Instances")
+    INSTANCES_ACCESSED = AuditCode("110103", "DICOM Instances Accessed")
+    INSTANCES_TRANSFERRED = AuditCode("110104", "DICOM Instances Transferred")
+    QUERY = AuditCode("110112", "Query")
+    SECURITY_ALERT = AuditCode("110113", "Security Alert")
+    USER_AUTHENTICATION = AuditCode("110114", "User Authentication")
 
 
-class Alert(Enum):
+class SecurityAlert(Enum):
     """What a security alert is about, CID 401."""
 
-    NODE_AUTHENTICATION = Code("110126", "Node Authentication")
-    NETWORK_CONFIGURATION = Code("110128", "Network Configuration")
-    SECURITY_CONFIGURATION = Code("110129", "Security Configuration")
-    SOFTWARE_CONFIGURATION = Code("110131", "Software Configuration")
-    RESTRICTED_FUNCTION = Code("110132", "Use of Restricted Function")
-    ROLES_CHANGED = Code("110136", "Security Roles Changed")
-    USER_CHANGED = Code("110137", "User security Attributes Changed")
+    NODE_AUTHENTICATION = AuditCode("110126", "Node Authentication")
+    NETWORK_CONFIGURATION = AuditCode("110128", "Network Configuration")
+    SECURITY_CONFIGURATION = AuditCode("110129", "Security Configuration")
+    SOFTWARE_CONFIGURATION = AuditCode("110131", "Software Configuration")
+    RESTRICTED_FUNCTION = AuditCode("110132", "Use of Restricted Function")
+    ROLES_CHANGED = AuditCode("110136", "Security Roles Changed")
+    USER_CHANGED = AuditCode("110137", "User security Attributes Changed")
 
 
-class Action(StrEnum):
+class EventAction(StrEnum):
     """What was done, A.5.2."""
 
     CREATE = "C"
@@ -65,7 +65,7 @@ class Action(StrEnum):
     EXECUTE = "E"
 
 
-class Outcome(StrEnum):
+class EventOutcome(StrEnum):
     """How it went, A.5.2."""
 
     SUCCESS = "0"
@@ -73,17 +73,23 @@ class Outcome(StrEnum):
     SERIOUS_FAILURE = "8"
 
 
-_START, _STOP = Code("110120", "Application Start"), Code("110121", "Application Stop")
-_LOGIN, _LOGOUT = Code("110122", "Login"), Code("110123", "Logout")
-_APPLICATION = Code("110150", "Application")
-_DESTINATION, _SOURCE = Code("110152", "Destination Role ID"), Code("110153", "Source Role ID")
-_STUDY_UID, _CLASS_UID = Code("110180", "Study Instance UID"), Code("110181", "SOP Class UID")
-_NODE_ID = Code("110182", "Node ID")
-_PATIENT_NUMBER = Code("2", "Patient Number", "RFC-3881")
+_START, _STOP = AuditCode("110120", "Application Start"), AuditCode("110121", "Application Stop")
+_LOGIN, _LOGOUT = AuditCode("110122", "Login"), AuditCode("110123", "Logout")
+_APPLICATION = AuditCode("110150", "Application")
+_DESTINATION, _SOURCE = (
+    AuditCode("110152", "Destination Role ID"),
+    AuditCode("110153", "Source Role ID"),
+)
+_STUDY_UID, _CLASS_UID = (
+    AuditCode("110180", "Study Instance UID"),
+    AuditCode("110181", "SOP Class UID"),
+)
+_NODE_ID = AuditCode("110182", "Node ID")
+_PATIENT_NUMBER = AuditCode("2", "Patient Number", "RFC-3881")
 
 
 @dataclass(frozen=True)
-class Person:
+class HumanUser:
     """Somebody who uses the page or the command line, and from where."""
 
     user: str
@@ -99,7 +105,7 @@ class Application:
 
 
 @dataclass(frozen=True)
-class Subject:
+class AuditedStudy:
     """The study that something was done to, and whose it is.
 
     Parameters
@@ -114,18 +120,18 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Participant:
+class ActiveParticipant:
     """Who took part, as `ActiveParticipant` of A.5.1."""
 
     user_id: str
     is_requestor: bool
-    role: Code | None = None
+    role: AuditCode | None = None
     alternative_id: str = ""
     address: str = ""
 
 
 @dataclass(frozen=True)
-class Thing:
+class ParticipantObject:
     """What it was done to, as `ParticipantObjectIdentification` of A.5.1.
 
     Parameters
@@ -135,7 +141,7 @@ class Thing:
     """
 
     identifier: str
-    kind: Code
+    kind: AuditCode
     type_code: str
     role: str
     name: str = ""
@@ -146,20 +152,20 @@ class Thing:
 
 
 @dataclass(frozen=True)
-class Message:
+class AuditMessage:
     """One audit message, without who reports it and when."""
 
-    event: Event
-    action: Action
-    participants: Sequence[Participant]
-    type: Code | None = None
-    outcome: Outcome = Outcome.SUCCESS
+    event: AuditEvent
+    action: EventAction
+    participants: Sequence[ActiveParticipant]
+    type: AuditCode | None = None
+    outcome: EventOutcome = EventOutcome.SUCCESS
     description: str = ""
-    things: Sequence[Thing] = ()
+    things: Sequence[ParticipantObject] = ()
 
 
 @dataclass(frozen=True)
-class Reporter:
+class AuditSource:
     """The node as `AuditSourceIdentification`.
 
     Parameters
@@ -177,21 +183,26 @@ class Reporter:
 # ---- what happened ----------------------------------------------------------------------------
 
 
-def application_activity(node: Application, process: str, started: bool) -> Message:
+def application_activity(node: Application, process: str, started: bool) -> AuditMessage:
     """A process of the node started or stopped, A.5.3.1."""
-    me = Participant(
+    me = ActiveParticipant(
         process, False, _APPLICATION, alternative_id=_titled(node.ae_title), address=node.address
     )
-    return Message(
-        Event.APPLICATION_ACTIVITY, Action.EXECUTE, (me,), type=_START if started else _STOP
+    return AuditMessage(
+        AuditEvent.APPLICATION_ACTIVITY,
+        EventAction.EXECUTE,
+        (me,),
+        type=_START if started else _STOP,
     )
 
 
-def begin_transferring(source: Application, destination: Application, study: Subject) -> Message:
+def begin_transferring(
+    source: Application, destination: Application, study: AuditedStudy
+) -> AuditMessage:
     """Images or results of a study are about to be sent, A.5.3.3."""
-    return Message(
-        Event.BEGIN_TRANSFERRING,
-        Action.EXECUTE,
+    return AuditMessage(
+        AuditEvent.BEGIN_TRANSFERRING,
+        EventAction.EXECUTE,
         _both_ends(source, destination),
         things=_study_and_patient(study),
     )
@@ -200,11 +211,11 @@ def begin_transferring(source: Application, destination: Application, study: Sub
 def instances_transferred(
     source: Application,
     destination: Application,
-    study: Subject,
+    study: AuditedStudy,
     failure: str = "",
     *,
     was_fetched: bool = False,
-) -> Message:
+) -> AuditMessage:
     """Images or results of a study were sent and taken, or not, A.5.3.7.
 
     Parameters
@@ -212,19 +223,19 @@ def instances_transferred(
     was_fetched
         Whether the destination asked for them, as with C-GET, and not the source offered them.
     """
-    return Message(
-        Event.INSTANCES_TRANSFERRED,
-        Action.CREATE,
+    return AuditMessage(
+        AuditEvent.INSTANCES_TRANSFERRED,
+        EventAction.CREATE,
         _both_ends(source, destination, was_fetched),
-        outcome=Outcome.MINOR_FAILURE if failure else Outcome.SUCCESS,
+        outcome=EventOutcome.MINOR_FAILURE if failure else EventOutcome.SUCCESS,
         description=failure,
         things=_study_and_patient(study),
     )
 
 
 def instances_accessed(
-    who: Person, study: Subject, what: str, action: Action = Action.READ
-) -> Message:
+    who: HumanUser, study: AuditedStudy, what: str, action: EventAction = EventAction.READ
+) -> AuditMessage:
     """Somebody looked at a study, downloaded it or revealed whose it is, A.5.3.6.
 
     Parameters
@@ -232,8 +243,8 @@ def instances_accessed(
     what
         For people, for instance "patient revealed".
     """
-    return Message(
-        Event.INSTANCES_ACCESSED,
+    return AuditMessage(
+        AuditEvent.INSTANCES_ACCESSED,
         action,
         (_person(who),),
         description=what,
@@ -247,7 +258,7 @@ def query(
     sop_class_uid: str,
     identifier: bytes,
     transfer_syntax_uid: str,
-) -> Message:
+) -> AuditMessage:
     """The node asked an archive, A.5.3.10.
 
     Parameters
@@ -255,7 +266,7 @@ def query(
     identifier
         The C-FIND identifier as it was sent.
     """
-    asked = Thing(
+    asked = ParticipantObject(
         sop_class_uid,
         _CLASS_UID,
         type_code="2",
@@ -263,31 +274,33 @@ def query(
         query=identifier,
         details={"TransferSyntax": transfer_syntax_uid},
     )
-    return Message(Event.QUERY, Action.EXECUTE, _both_ends(source, destination), things=(asked,))
+    return AuditMessage(
+        AuditEvent.QUERY, EventAction.EXECUTE, _both_ends(source, destination), things=(asked,)
+    )
 
 
 def user_authentication(
     user: str, address: str, *, login: bool = True, failure: str = ""
-) -> Message:
+) -> AuditMessage:
     """Somebody logged in or out, or was not let in, A.5.3.12."""
-    return Message(
-        Event.USER_AUTHENTICATION,
-        Action.EXECUTE,
-        (_person(Person(user, address)),),
+    return AuditMessage(
+        AuditEvent.USER_AUTHENTICATION,
+        EventAction.EXECUTE,
+        (_person(HumanUser(user, address)),),
         type=_LOGIN if login else _LOGOUT,
-        outcome=Outcome.MINOR_FAILURE if failure else Outcome.SUCCESS,
+        outcome=EventOutcome.MINOR_FAILURE if failure else EventOutcome.SUCCESS,
         description=failure,
     )
 
 
 def security_alert(
-    kind: Alert,
+    kind: SecurityAlert,
     description: str,
-    who: Person | Application,
+    who: HumanUser | Application,
     *,
     subject: str = "",
     is_failure: bool = False,
-) -> Message:
+) -> AuditMessage:
     """Something that bears on security: a peer turned away, an account changed, A.5.3.11.
 
     Parameters
@@ -297,37 +310,39 @@ def security_alert(
     subject
         The node or account concerned; empty when that is `who`.
     """
-    actor = _person(who) if isinstance(who, Person) else _application(who, is_requestor=True)
-    concerned = subject or (who.user if isinstance(who, Person) else who.ae_title)
-    about = Thing(
+    actor = _person(who) if isinstance(who, HumanUser) else _application(who, is_requestor=True)
+    concerned = subject or (who.user if isinstance(who, HumanUser) else who.ae_title)
+    about = ParticipantObject(
         concerned, _NODE_ID, type_code="2", role="13", details={"Alert Description": description}
     )
-    return Message(
-        Event.SECURITY_ALERT,
-        Action.EXECUTE,
+    return AuditMessage(
+        AuditEvent.SECURITY_ALERT,
+        EventAction.EXECUTE,
         (actor,),
         type=kind.value,
-        outcome=Outcome.SERIOUS_FAILURE if is_failure else Outcome.SUCCESS,
+        outcome=EventOutcome.SERIOUS_FAILURE if is_failure else EventOutcome.SUCCESS,
         description=description,
         things=(about,),
     )
 
 
-def _person(who: Person) -> Participant:
-    return Participant(who.user, True, address=who.address)
+def _person(who: HumanUser) -> ActiveParticipant:
+    return ActiveParticipant(who.user, True, address=who.address)
 
 
 def _both_ends(
     source: Application, destination: Application, is_destination_asking: bool = False
-) -> tuple[Participant, ...]:
+) -> tuple[ActiveParticipant, ...]:
     return (
         _application(source, is_requestor=not is_destination_asking, role=_SOURCE),
         _application(destination, is_requestor=is_destination_asking, role=_DESTINATION),
     )
 
 
-def _application(who: Application, *, is_requestor: bool, role: Code | None = None) -> Participant:
-    return Participant(
+def _application(
+    who: Application, *, is_requestor: bool, role: AuditCode | None = None
+) -> ActiveParticipant:
+    return ActiveParticipant(
         who.ae_title, is_requestor, role, alternative_id=_titled(who.ae_title), address=who.address
     )
 
@@ -336,10 +351,14 @@ def _titled(ae_title: str) -> str:
     return f"AETITLES={ae_title}"
 
 
-def _study_and_patient(study: Subject) -> tuple[Thing, ...]:
+def _study_and_patient(study: AuditedStudy) -> tuple[ParticipantObject, ...]:
     return (
-        Thing(study.study_uid, _STUDY_UID, type_code="2", role="3", instances=study.instances),
-        Thing(study.patient_id, _PATIENT_NUMBER, type_code="1", role="1", identifies_patient=True),
+        ParticipantObject(
+            study.study_uid, _STUDY_UID, type_code="2", role="3", instances=study.instances
+        ),
+        ParticipantObject(
+            study.patient_id, _PATIENT_NUMBER, type_code="1", role="1", identifies_patient=True
+        ),
     )
 
 
@@ -347,8 +366,8 @@ def _study_and_patient(study: Subject) -> tuple[Thing, ...]:
 
 
 def as_xml(
-    message: Message,
-    reporter: Reporter,
+    message: AuditMessage,
+    reporter: AuditSource,
     at: datetime,
     patient: Callable[[str], str] = lambda identifier: identifier,
 ) -> str:
@@ -371,7 +390,7 @@ def as_xml(
     return ET.tostring(root, encoding="unicode")
 
 
-def _add_event(root: ET.Element, message: Message, at: datetime) -> None:
+def _add_event(root: ET.Element, message: AuditMessage, at: datetime) -> None:
     moment = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     event = ET.SubElement(
         root,
@@ -389,7 +408,7 @@ def _add_event(root: ET.Element, message: Message, at: datetime) -> None:
         ET.SubElement(event, "EventOutcomeDescription").text = _clean(message.description)
 
 
-def _add_participant(root: ET.Element, who: Participant) -> None:
+def _add_participant(root: ET.Element, who: ActiveParticipant) -> None:
     attributes = {
         "UserID": who.user_id,
         "UserIsRequestor": "true" if who.is_requestor else "false",
@@ -417,7 +436,7 @@ def _is_ip(address: str) -> bool:
     return True
 
 
-def _add_thing(root: ET.Element, thing: Thing, patient: Callable[[str], str]) -> None:
+def _add_thing(root: ET.Element, thing: ParticipantObject, patient: Callable[[str], str]) -> None:
     identifier = patient(thing.identifier) if thing.identifies_patient else thing.identifier
     attributes = {
         "ParticipantObjectID": identifier,
@@ -445,7 +464,7 @@ def _add_instances(element: ET.Element, instances: Mapping[str, int]) -> None:
         ET.SubElement(description, "SOPClass", attributes)
 
 
-def _add_code(parent: ET.Element, tag: str, code: Code) -> None:
+def _add_code(parent: ET.Element, tag: str, code: AuditCode) -> None:
     attributes = {
         "csd-code": code.value,
         "codeSystemName": code.system,

@@ -9,9 +9,9 @@ from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom.dsutils import encode
 
 from sij_node.audit.messages import (
-    Alert,
     Application,
-    Subject,
+    AuditedStudy,
+    SecurityAlert,
     begin_transferring,
     instances_transferred,
     query,
@@ -21,9 +21,15 @@ from sij_node.audit.trail import AuditTrail
 from sij_node.config.settings import PeerConfig
 from sij_node.errors import DatabaseUnavailable
 from sij_node.network.dimse import Status
-from sij_node.network.observers import Brought, Origin, SearchWitness, SendingWitness, Witness
+from sij_node.network.observers import (
+    CallingPeer,
+    QueryObserver,
+    ReceivedStudy,
+    ReceiveObserver,
+    SendObserver,
+)
 from sij_node.network.pdu import Rejection
-from sij_node.store.peer_activity import ContactBook, Counted
+from sij_node.store.peer_activity import PeerActivityLog, PeerCounter
 
 UNKNOWN = "unknown"
 """Whoever is not configured is counted under one name, however many they are."""
@@ -31,7 +37,7 @@ _PERMANENT = 1
 """Result of a rejection that is about who the caller is, and not about when it calls."""
 
 
-class Arrivals(Witness):
+class Arrivals(ReceiveObserver):
     """What comes in through the door.
 
     Parameters
@@ -44,7 +50,7 @@ class Arrivals(Witness):
 
     def __init__(
         self,
-        book: ContactBook,
+        book: PeerActivityLog,
         trail: AuditTrail,
         peers: Collection[str],
         audit_accepted: bool = False,
@@ -54,51 +60,51 @@ class Arrivals(Witness):
         self._peers = frozenset(peers)
         self._audit_accepted = audit_accepted
 
-    def unsecured(self, caller: Origin, reason: str) -> None:
+    def unsecured(self, caller: CallingPeer, reason: str) -> None:
         """Audit that somebody could not show who they are."""
-        self._book.count(Counted.REFUSALS, UNKNOWN, "TLS handshake refused")
+        self._book.count(PeerCounter.REFUSALS, UNKNOWN, "TLS handshake refused")
         self._alert(caller, reason, is_failure=True)
 
-    def accepted(self, caller: Origin) -> None:
+    def accepted(self, caller: CallingPeer) -> None:
         """Note that a peer was let in."""
         self._book.accepted(caller.ae_title, caller.address)
         if self._audit_accepted:
             self._alert(caller, "association accepted", is_failure=False)
 
-    def rejected(self, caller: Origin, rejection: Rejection) -> None:
+    def rejected(self, caller: CallingPeer, rejection: Rejection) -> None:
         """Note that it was not, and why."""
-        self._book.count(Counted.REFUSALS, self._counted_as(caller), rejection.words)
+        self._book.count(PeerCounter.REFUSALS, self._counted_as(caller), rejection.words)
         if caller.ae_title in self._peers:
             self._book.refused(caller.ae_title, caller.address, rejection.words)
         if rejection.result == _PERMANENT:
             self._alert(caller, f"association refused: {rejection.words}", is_failure=True)
 
-    def echoed(self, caller: Origin) -> None:
+    def echoed(self, caller: CallingPeer) -> None:
         """Note a C-ECHO."""
         self._book.echo_received(caller.ae_title)
 
-    def answered(self, caller: Origin, status: Status) -> None:
+    def answered(self, caller: CallingPeer, status: Status) -> None:
         """Count a C-STORE by its status."""
-        self._book.count(Counted.RECEIVED, self._counted_as(caller), f"0x{status:04X}")
+        self._book.count(PeerCounter.RECEIVED, self._counted_as(caller), f"0x{status:04X}")
 
-    def ended(self, caller: Origin, outcome: str, studies: Sequence[Brought]) -> None:
+    def ended(self, caller: CallingPeer, outcome: str, studies: Sequence[ReceivedStudy]) -> None:
         """Count how it ended, and audit what was taken."""
-        self._book.count(Counted.ASSOCIATIONS, self._counted_as(caller), outcome)
+        self._book.count(PeerCounter.ASSOCIATIONS, self._counted_as(caller), outcome)
         for brought in studies:
-            study = Subject(brought.study_uid, brought.patient_id, brought.instances)
+            study = AuditedStudy(brought.study_uid, brought.patient_id, brought.instances)
             self._trail.record(instances_transferred(_caller(caller), self._trail.node, study))
 
-    def _alert(self, caller: Origin, words: str, *, is_failure: bool) -> None:
+    def _alert(self, caller: CallingPeer, words: str, *, is_failure: bool) -> None:
         alert = security_alert(
-            Alert.NODE_AUTHENTICATION, words, _caller(caller), is_failure=is_failure
+            SecurityAlert.NODE_AUTHENTICATION, words, _caller(caller), is_failure=is_failure
         )
         self._trail.record(alert)
 
-    def _counted_as(self, caller: Origin) -> str:
+    def _counted_as(self, caller: CallingPeer) -> str:
         return caller.ae_title if caller.ae_title in self._peers else UNKNOWN
 
 
-class Departures(SendingWitness, SearchWitness):
+class Departures(SendObserver, QueryObserver):
     """What goes out to destinations, and what is asked of archives and fetched there.
 
     Parameters
@@ -108,7 +114,7 @@ class Departures(SendingWitness, SearchWitness):
     """
 
     def __init__(
-        self, book: ContactBook, trail: AuditTrail, patient_of: Callable[[str], str]
+        self, book: PeerActivityLog, trail: AuditTrail, patient_of: Callable[[str], str]
     ) -> None:
         self._book = book
         self._trail = trail
@@ -122,7 +128,7 @@ class Departures(SendingWitness, SearchWitness):
     def answered(self, peer: PeerConfig, status: int | None) -> None:
         """Count an answer by its status."""
         outcome = "not accepted" if status is None else f"0x{status:04X}"
-        self._book.count(Counted.SENT, peer.ae_title, outcome)
+        self._book.count(PeerCounter.SENT, peer.ae_title, outcome)
 
     def ended(
         self, study_uid: str, peer: PeerConfig, taken: Counter[str], refused: Counter[str]
@@ -143,22 +149,22 @@ class Departures(SendingWitness, SearchWitness):
         ends = self._trail.node, _peer(peer)
         self._trail.record(query(*ends, sop_class_uid, identifier, ImplicitVRLittleEndian))
 
-    def fetched(self, peer: PeerConfig, studies: Sequence[Brought]) -> None:
+    def fetched(self, peer: PeerConfig, studies: Sequence[ReceivedStudy]) -> None:
         """Audit what an archive gave on the association that asked for it."""
         for brought in studies:
-            study = Subject(brought.study_uid, brought.patient_id, brought.instances)
+            study = AuditedStudy(brought.study_uid, brought.patient_id, brought.instances)
             ends = _peer(peer), self._trail.node
             self._trail.record(instances_transferred(*ends, study, was_fetched=True))
 
-    def _subject(self, study_uid: str, objects: Mapping[str, int]) -> Subject:
+    def _subject(self, study_uid: str, objects: Mapping[str, int]) -> AuditedStudy:
         """The study; without its patient when the database does not answer now."""
         try:
-            return Subject(study_uid, self._patient_of(study_uid), objects)
+            return AuditedStudy(study_uid, self._patient_of(study_uid), objects)
         except DatabaseUnavailable:
-            return Subject(study_uid, "", objects)
+            return AuditedStudy(study_uid, "", objects)
 
 
-def _caller(caller: Origin) -> Application:
+def _caller(caller: CallingPeer) -> Application:
     return Application(caller.ae_title or UNKNOWN, caller.address)
 
 

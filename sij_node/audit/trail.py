@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from sij_node.audit.messages import Application, Message, Outcome, Reporter, as_xml
+from sij_node.audit.messages import Application, AuditMessage, AuditSource, EventOutcome, as_xml
 from sij_node.config.settings import AuditConfig, Config
 from sij_node.errors import ConfigurationInvalid
 from sij_node.store.secret_key import keyed_hash, secret_key
@@ -35,14 +35,18 @@ DRAIN_S = 3.0
 MAX_DATAGRAM_BYTES = 65_000
 _FACILITY = 10
 """Security and authorisation messages."""
-_SEVERITIES = {Outcome.SUCCESS: 5, Outcome.MINOR_FAILURE: 4, Outcome.SERIOUS_FAILURE: 3}
+_SEVERITIES = {
+    EventOutcome.SUCCESS: 5,
+    EventOutcome.MINOR_FAILURE: 4,
+    EventOutcome.SERIOUS_FAILURE: 3,
+}
 _MESSAGE_ID = "DICOM+RFC3881"
 
 
 class Sink(Protocol):
     """Takes messages; must not raise and must not keep its caller waiting."""
 
-    def put(self, message: Message, xml: str, at: datetime) -> None:
+    def put(self, message: AuditMessage, xml: str, at: datetime) -> None:
         """Take one message."""
 
     def close(self) -> None:
@@ -63,7 +67,7 @@ class AuditTrail:
     def __init__(
         self,
         node: Application,
-        reporter: Reporter,
+        reporter: AuditSource,
         sinks: Sequence[Sink],
         patient: Callable[[str], str] = lambda identifier: identifier,
     ) -> None:
@@ -72,7 +76,7 @@ class AuditTrail:
         self._sinks = sinks
         self.patient = patient
 
-    def record(self, message: Message) -> None:
+    def record(self, message: AuditMessage) -> None:
         """Write a message to wherever the site wants it. Never raises, from any thread."""
         if not self._sinks:
             return
@@ -105,7 +109,7 @@ def open_trail(config: Config) -> AuditTrail:
         sinks.append(Syslog(audit))
     return AuditTrail(
         Application(config.node.ae_title, socket.gethostname()),
-        Reporter(config.node.ae_title, audit.site),
+        AuditSource(config.node.ae_title, audit.site),
         sinks,
         _pseudonyms(config) if audit.patient_ids == "hashed" else str,
     )
@@ -134,7 +138,7 @@ class DayFiles:
         self._descriptor = -1
         self._has_failed = False
 
-    def put(self, message: Message, xml: str, at: datetime) -> None:
+    def put(self, message: AuditMessage, xml: str, at: datetime) -> None:
         """Add a line."""
         try:
             with self._lock:
@@ -196,7 +200,7 @@ class Syslog:
         self._thread = threading.Thread(target=self._send_all, name="audit", daemon=True)
         self._thread.start()
 
-    def put(self, message: Message, xml: str, at: datetime) -> None:
+    def put(self, message: AuditMessage, xml: str, at: datetime) -> None:
         """Queue a message."""
         with self._there_is_more:
             if len(self._waiting) == HELD and not self._is_overflowing:
@@ -271,7 +275,7 @@ class Syslog:
             self._connection = None
 
 
-def syslog_message(outcome: Outcome, xml: str, at: datetime) -> bytes:
+def syslog_message(outcome: EventOutcome, xml: str, at: datetime) -> bytes:
     """A message as RFC 5424 frames it."""
     priority = _FACILITY * 8 + _SEVERITIES[outcome]
     moment = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

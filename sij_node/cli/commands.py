@@ -26,13 +26,13 @@ from models.case_file import SUFFIX, write_case_file
 from sij_node import __version__
 from sij_node.config.roles import Role
 from sij_node.config.settings import Config, load_config
-from sij_node.doctor.check_results import Line, exit_code
+from sij_node.doctor.check_results import CheckResult, exit_code
 from sij_node.domain.job import Job, State
 from sij_node.errors import ConfigurationInvalid, DestinationUnavailable, NodeError
 from sij_node.logs import configure_logging
 from sij_node.network.dicom_folder import contents_of
 from sij_node.operate.admin import Admin
-from sij_node.operate.authentication import Access
+from sij_node.operate.authentication import Authentication
 from sij_node.processes import node, supervisor
 from sij_node.training_export.training_case import teaching_case
 
@@ -300,7 +300,7 @@ def doctor(
     raise typer.Exit(exit_code(lines))
 
 
-def _doctors_line(line: Line) -> Text:
+def _doctors_line(line: CheckResult) -> Text:
     colour = {"ok": "green", "warning": "yellow", "failed": "bold red"}[line.verdict]
     said = Text.assemble((f"{line.verdict:8}", colour), f"{line.part:16}", line.words)
     if line.advice:
@@ -564,7 +564,7 @@ def _asking() -> str:
     return os.environ.get("SUDO_USER") or getpass.getuser()
 
 
-def _access(config: Path) -> AbstractContextManager[Access]:
+def _access(config: Path) -> AbstractContextManager[Authentication]:
     return node.open_access(load_config(config))
 
 

@@ -26,16 +26,19 @@ from sij_node.config.profiles import Profile
 from sij_node.dicom.series_roles import choose_pair, series_facts
 from sij_node.dicom.volumes import volume_from
 from sij_node.domain.job import Result
-from sij_node.domain.prior_comparison import EarlierScores, SincePrior
+from sij_node.domain.prior_comparison import PriorScores, SincePrior
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.build import AnalysedStudy, ResultObject, result_objects
 from sij_node.results.prior_report import earlier_scores
-from sij_node.results.provenance import Network, ResultContext, to_part10
+from sij_node.results.provenance import AlgorithmIdentity, ResultContext, to_part10
 from sij_node.results.scores_sr import not_analysed_report, scores_report
 
 _IMAGES = Path(*doctor.__path__) / "study.zip"
 _MOMENT = datetime(2020, 1, 1, tzinfo=UTC)
-_NETWORKS = (Network("contour", "0", "0" * 64), Network("lesion", "0", "0" * 64))
+_NETWORKS = (
+    AlgorithmIdentity("contour", "0", "0" * 64),
+    AlgorithmIdentity("lesion", "0", "0" * 64),
+)
 _SEEN = {0: 0.9, 1: None, 6: 0.9}
 """Probabilities at some positions, one of which could not be evaluated; elsewhere 0.1."""
 
@@ -94,7 +97,7 @@ def _analysed(kind: Kind, images: Sequence[Dataset]) -> AnalysedSeries:
     return AnalysedSeries(kind, source, images, Delineation(tuple(lines)), regions)
 
 
-def _prior(study: AnalysedStudy, context: ResultContext) -> EarlierScores | None:
+def _prior(study: AnalysedStudy, context: ResultContext) -> PriorScores | None:
     headers = [deepcopy(header) for header in study.headers]
     for header in headers:
         header.StudyInstanceUID, header.StudyDate = "2.25.1", "20190101"

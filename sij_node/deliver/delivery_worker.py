@@ -11,18 +11,18 @@ from sij_node.config.profiles import Profile
 from sij_node.config.settings import PeerConfig
 from sij_node.domain.job import Delivery, DeliveryState, Job, RetryPolicy
 from sij_node.errors import DestinationUnavailable, SpoolUnavailable
-from sij_node.network.observers import SendingWitness
-from sij_node.network.store_scu import OutgoingObject, Sent
+from sij_node.network.observers import SendObserver
+from sij_node.network.store_scu import OutgoingObject, SendResult
 from sij_node.queue.lease import held, one_after_the_other
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
 
 log = structlog.get_logger()
 
-Send = Callable[[PeerConfig, Sequence[OutgoingObject]], Iterator[Sent]]
+Send = Callable[[PeerConfig, Sequence[OutgoingObject]], Iterator[SendResult]]
 
 
-class Courier:
+class DeliveryWorker:
     """Claims jobs with results to deliver, one at a time, until it is told to stop.
 
     Parameters
@@ -42,10 +42,10 @@ class Courier:
         policy: RetryPolicy,
         lease_s: float,
         stop: threading.Event,
-        witness: SendingWitness | None = None,
+        witness: SendObserver | None = None,
         shadow: Collection[str] = (),
     ) -> None:
-        self._witness = witness or SendingWitness()
+        self._witness = witness or SendObserver()
         self._name = name
         self._table = table
         self._spool = spool
@@ -108,7 +108,7 @@ class Courier:
                 f"{len(refused)} of {len(pending)} objects were refused: {said}"
             )
 
-    def _answers(self, job: Job, pending: Sequence[Delivery]) -> Iterator[Sent]:
+    def _answers(self, job: Job, pending: Sequence[Delivery]) -> Iterator[SendResult]:
         for destination in sorted({delivery.destination for delivery in pending}):
             peer = self._peer_titled(destination)
             if peer is None:
@@ -132,7 +132,7 @@ class Courier:
 
     def _witnessed(
         self, job: Job, peer: PeerConfig, objects: Sequence[OutgoingObject]
-    ) -> Iterator[Sent]:
+    ) -> Iterator[SendResult]:
         classes = {one.sop_instance_uid: one.sop_class_uid for one in objects}
         taken, refused = Counter[str](), Counter[str]()
         if job.delivery_attempts <= 1:
@@ -158,6 +158,6 @@ class Courier:
         )
 
 
-def _why(refused: Sent) -> str:
+def _why(refused: SendResult) -> str:
     """An archive's own comment stays with the delivery: it may name the patient."""
     return refused.note if refused.status is None else f"status 0x{refused.status:04X}"

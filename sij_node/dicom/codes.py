@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pydicom.sr.coding import Code
 
 from models.findings import Lesion, Presence, Region, Side
-from sij_node.domain.prior_comparison import Change
+from sij_node.domain.prior_comparison import LesionChange
 
 SCHEME = "99SIJNODE"
 SCHEME_NAME = "sij_node codes for sacroiliac joint MRI"
@@ -76,11 +76,11 @@ PRIOR_THRESHOLD = _own("prior-threshold", "Threshold in the prior study")
 PRIOR_WEIGHTS = _own("prior-weights", "Weights of the prior scores")
 SAME_WEIGHTS = _own("same-weights", "Same weights")
 OTHER_WEIGHTS = _own("other-weights", "Other weights")
-CHANGES: Mapping[Change, Code] = {
-    Change.NEW: _own("new", "New since the prior study"),
-    Change.GONE: _own("gone", "No longer present"),
-    Change.UNCHANGED: Code("260388006", "SCT", "No status change"),
-    Change.NOT_COMPARABLE: _own("not-comparable", "Not comparable"),
+CHANGES: Mapping[LesionChange, Code] = {
+    LesionChange.NEW: _own("new", "New since the prior study"),
+    LesionChange.GONE: _own("gone", "No longer present"),
+    LesionChange.UNCHANGED: Code("260388006", "SCT", "No status change"),
+    LesionChange.NOT_COMPARABLE: _own("not-comparable", "Not comparable"),
 }
 
 # Where it is drawn: TID 320, 1410, CID 219

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from sij_node.domain.study import Patient
+from sij_node.domain.study import PatientIdentity
 
 MACRO_OF = {
     "ImagePositionPatient": "PlanePositionSequence",
@@ -73,9 +73,9 @@ def text(dataset: Dataset, keyword: str, frame: int = 0) -> str:
     return "" if value is None else str(value).strip()
 
 
-def patient_of(dataset: Dataset) -> Patient:
+def patient_of(dataset: Dataset) -> PatientIdentity:
     """Whose image or report it is."""
-    return Patient(text(dataset, "PatientID"), text(dataset, "IssuerOfPatientID"))
+    return PatientIdentity(text(dataset, "PatientID"), text(dataset, "IssuerOfPatientID"))
 
 
 def numbers(dataset: Dataset, keyword: str, count: int, frame: int = 0) -> tuple[float, ...] | None:

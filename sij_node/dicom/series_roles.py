@@ -75,7 +75,7 @@ LOCALISER_WORDS = re.compile(
 )
 
 
-class Role(StrEnum):
+class SequenceRole(StrEnum):
     """What a series is to the node."""
 
     T1 = "T1"
@@ -89,7 +89,7 @@ class Role(StrEnum):
 class SeriesRole:
     """A role, and the reason for it in words."""
 
-    role: Role
+    role: SequenceRole
     reason: str
 
 
@@ -221,7 +221,7 @@ def role_of(facts: AcquisitionFacts) -> SeriesRole:
     """What a series is to the node, and why: exclusions first, then numbers, then words."""
     excluded = _reason_to_exclude(facts)
     if excluded:
-        return SeriesRole(Role.OTHER, excluded)
+        return SeriesRole(SequenceRole.OTHER, excluded)
     if facts.repetition_time_ms is None or facts.echo_time_ms is None:
         return _role_by_words(facts)
     return _role_by_numbers(facts, facts.repetition_time_ms, facts.echo_time_ms)
@@ -294,11 +294,13 @@ def _role_by_numbers(facts: AcquisitionFacts, tr_ms: float, te_ms: float) -> Ser
         return _role_of_inversion(facts, tr_ms, times)
     if tr_ms < T1_TR_MS and te_ms < T1_TE_MS:
         if is_fat_suppressed(facts):
-            return SeriesRole(Role.OTHER, f"a T1 with fat suppression shows no fat ({times})")
-        return SeriesRole(Role.T1, times)
+            return SeriesRole(
+                SequenceRole.OTHER, f"a T1 with fat suppression shows no fat ({times})"
+            )
+        return SeriesRole(SequenceRole.T1, times)
     if tr_ms > LONG_TR_MS and te_ms > T2_TE_MS and is_fat_suppressed(facts):
-        return SeriesRole(Role.T2_FAT_SAT, f"{times}, fat suppressed")
-    return SeriesRole(Role.OTHER, f"neither a T1 nor a fat-suppressed T2 or STIR ({times})")
+        return SeriesRole(SequenceRole.T2_FAT_SAT, f"{times}, fat suppressed")
+    return SeriesRole(SequenceRole.OTHER, f"neither a T1 nor a fat-suppressed T2 or STIR ({times})")
 
 
 def _role_of_inversion(facts: AcquisitionFacts, tr_ms: float, times: str) -> SeriesRole:
@@ -306,12 +308,15 @@ def _role_of_inversion(facts: AcquisitionFacts, tr_ms: float, times: str) -> Ser
     ti_ms = facts.inversion_time_ms
     if ti_ms is None:
         if tr_ms > LONG_TR_MS and _said(facts) == "STIR":
-            return SeriesRole(Role.STIR, f"an inversion recovery called STIR ({times})")
-        return SeriesRole(Role.OTHER, f"an inversion recovery without inversion time ({times})")
+            return SeriesRole(SequenceRole.STIR, f"an inversion recovery called STIR ({times})")
+        return SeriesRole(
+            SequenceRole.OTHER, f"an inversion recovery without inversion time ({times})"
+        )
     if tr_ms > LONG_TR_MS and STIR_TI_MS[0] <= ti_ms <= STIR_TI_MS[1]:
-        return SeriesRole(Role.STIR, f"{times}, TI {ti_ms:.0f} ms")
+        return SeriesRole(SequenceRole.STIR, f"{times}, TI {ti_ms:.0f} ms")
     return SeriesRole(
-        Role.OTHER, f"an inversion recovery that does not null fat ({times}, TI {ti_ms:.0f} ms)"
+        SequenceRole.OTHER,
+        f"an inversion recovery that does not null fat ({times}, TI {ti_ms:.0f} ms)",
     )
 
 
@@ -323,10 +328,14 @@ def _said(facts: AcquisitionFacts) -> str:
 def _role_by_words(facts: AcquisitionFacts) -> SeriesRole:
     said = _said(facts)
     if said == "T1" and (is_fat_suppressed(facts) or re.search(r"fs|fat", facts.description, re.I)):
-        return SeriesRole(Role.OTHER, "a T1 with fat suppression shows no fat")
+        return SeriesRole(SequenceRole.OTHER, "a T1 with fat suppression shows no fat")
     if said:
-        return SeriesRole(Role[said], f"called {Role[said]}; the header gives no TR and TE")
-    return SeriesRole(Role.OTHER, "the header gives no TR and TE, and its name says nothing")
+        return SeriesRole(
+            SequenceRole[said], f"called {SequenceRole[said]}; the header gives no TR and TE"
+        )
+    return SeriesRole(
+        SequenceRole.OTHER, "the header gives no TR and TE, and its name says nothing"
+    )
 
 
 @dataclass(frozen=True)
@@ -362,21 +371,25 @@ def choose_pair(series: Mapping[str, AcquisitionFacts]) -> SequenceChoice:
         Saying what is missing, and of every series what it is.
     """
     roles = {uid: role_of(facts) for uid, facts in series.items()}
-    t1s = [uid for uid, found in roles.items() if found.role is Role.T1]
-    stirs = [uid for uid, found in roles.items() if found.role in (Role.STIR, Role.T2_FAT_SAT)]
+    t1s = [uid for uid, found in roles.items() if found.role is SequenceRole.T1]
+    stirs = [
+        uid
+        for uid, found in roles.items()
+        if found.role in (SequenceRole.STIR, SequenceRole.T2_FAT_SAT)
+    ]
     if not t1s or not stirs:
         raise PairMissing(_what_is_missing(bool(t1s), bool(stirs), roles))
     t1, stir = max(
         product(t1s, stirs),
         key=lambda pair: (
             _shares_frame(series[pair[0]], series[pair[1]]),
-            roles[pair[1]].role is Role.STIR,
+            roles[pair[1]].role is SequenceRole.STIR,
             *_preference(pair, series),
         ),
     )
     chosen = {t1, stir}
     reasons = {uid: _why(found, uid in chosen) for uid, found in roles.items()}
-    return SequenceChoice(t1, stir, roles[stir].role is Role.T2_FAT_SAT, reasons)
+    return SequenceChoice(t1, stir, roles[stir].role is SequenceRole.T2_FAT_SAT, reasons)
 
 
 def is_pair_complete(series: Iterable[AcquisitionFacts]) -> bool:
@@ -384,7 +397,7 @@ def is_pair_complete(series: Iterable[AcquisitionFacts]) -> bool:
 
     A stand-in does not count: the STIR may still come.
     """
-    return {Role.T1, Role.STIR} <= {role_of(facts).role for facts in series}
+    return {SequenceRole.T1, SequenceRole.STIR} <= {role_of(facts).role for facts in series}
 
 
 def _shares_frame(t1: AcquisitionFacts, stir: AcquisitionFacts) -> bool:
@@ -403,7 +416,7 @@ def _area(facts: AcquisitionFacts) -> float:
 
 
 def _why(found: SeriesRole, chosen: bool) -> str:
-    if found.role is Role.OTHER:
+    if found.role is SequenceRole.OTHER:
         return f"not used: {found.reason}"
     if chosen:
         return f"used as {found.role}: {found.reason}"
@@ -422,4 +435,4 @@ def _what_is_missing(has_t1: bool, has_stir: bool, roles: Mapping[str, SeriesRol
 
 
 def _phrase(found: SeriesRole) -> str:
-    return found.reason if found.role is Role.OTHER else f"a {found.role} ({found.reason})"
+    return found.reason if found.role is SequenceRole.OTHER else f"a {found.role} ({found.reason})"

@@ -26,7 +26,7 @@ from sij_node.dicom.headers import (
     texts,
 )
 from sij_node.dicom.pixels import stored_values
-from sij_node.domain.study import Patient, only_patient
+from sij_node.domain.study import PatientIdentity, only_patient
 from sij_node.errors import GeometryUnusable, MixedFramesOfReference, MixedPatients, PixelsUnusable
 
 MIN_SLICES = 5
@@ -78,7 +78,7 @@ class SeriesVolume:
     study_uid: str
     series_uid: str
     frame_of_reference_uid: str
-    patient: Patient
+    patient: PatientIdentity
 
     @property
     def sop_instance_uids(self) -> tuple[str, ...]:

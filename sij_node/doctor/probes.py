@@ -24,9 +24,9 @@ from cryptography.exceptions import InvalidSignature
 from pynetdicom import AE
 
 from sij_node.config.settings import Config, PeerConfig, TlsConfig
-from sij_node.doctor.check_results import Answer, Certificate, Clock
+from sij_node.doctor.check_results import Certificate, ClockState, EchoOutcome
 from sij_node.errors import ConfigurationInvalid, DestinationUnavailable, WeightsRefused
-from sij_node.network.store_scu import Sender
+from sij_node.network.store_scu import StoreScu
 from sij_node.store.spool import Spool
 
 SYNCS = 5
@@ -188,7 +188,7 @@ def is_our_page(config: Config) -> bool:
         return False
 
 
-def call_own_door(config: Config, called: str, calling: str) -> Answer:
+def call_own_door(config: Config, called: str, calling: str) -> EchoOutcome:
     """C-ECHO to the node's own listener, through the network."""
     entity = AE(ae_title=calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = ECHO_LIMIT_S
@@ -201,8 +201,8 @@ def call_own_door(config: Config, called: str, calling: str) -> Answer:
     )
     if association.is_established:
         association.release()
-        return Answer.ACCEPTED
-    return Answer.REJECTED if association.is_rejected else Answer.NONE
+        return EchoOutcome.ACCEPTED
+    return EchoOutcome.REJECTED if association.is_rejected else EchoOutcome.NONE
 
 
 def _own_door_context(config: Config) -> ssl.SSLContext | None:
@@ -220,7 +220,7 @@ def _own_door_context(config: Config) -> ssl.SSLContext | None:
 def echo_error(config: Config, peer: PeerConfig) -> str:
     """Why a peer does not answer our C-ECHO; empty when it does."""
     try:
-        Sender(config.node.ae_title, config.delivery, config.listener.tls).echo(peer)
+        StoreScu(config.node.ae_title, config.delivery, config.listener.tls).echo(peer)
     except DestinationUnavailable as error:
         return str(error)
     return ""
@@ -262,13 +262,13 @@ def _card_of(folder: Path) -> str:
 # ---- clock -------------------------------------------------------------------------------------
 
 
-def clock(pause_s: float = 0.3) -> Clock:
+def clock(pause_s: float = 0.3) -> ClockState:
     """Look at the clock for a moment."""
     before = time.time() - time.monotonic()
     time.sleep(pause_s)
     is_synchronised, error_s = _kernel_clock()
     jump_s = time.time() - time.monotonic() - before
-    return Clock(is_synchronised, error_s, jump_s, f"{datetime.now().astimezone():%Z (UTC%z)}")
+    return ClockState(is_synchronised, error_s, jump_s, f"{datetime.now().astimezone():%Z (UTC%z)}")
 
 
 def _kernel_clock() -> tuple[bool | None, float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from sij_node.config.settings import Config, PeerConfig, load_config
 from sij_node.doctor import check_results as judging
 from sij_node.doctor import probes as probing
-from sij_node.doctor.check_results import Line, Part
+from sij_node.doctor.check_results import CheckResult, CheckTopic
 from sij_node.errors import (
     ConfigurationInvalid,
     DatabaseUnavailable,
@@ -21,13 +21,13 @@ from sij_node.errors import (
 from sij_node.network.tls import server_context
 from sij_node.operate.alert_channels import channels_of
 from sij_node.store.database import as_it_is, schema_of
-from sij_node.store.peer_activity import Contact, ContactTable
+from sij_node.store.peer_activity import PeerActivity, PeerActivityTable
 
 LoadNetworks = Callable[[Config, str], str]
 """Loads the networks of a set of weights, asks them their known case, and names them."""
 
 
-def examine(config_file: Path, load_networks: LoadNetworks | None = None) -> Iterator[Line]:
+def examine(config_file: Path, load_networks: LoadNetworks | None = None) -> Iterator[CheckResult]:
     """Look at everything that a configuration needs; each line comes as soon as it is known.
 
     Parameters
@@ -38,9 +38,9 @@ def examine(config_file: Path, load_networks: LoadNetworks | None = None) -> Ite
     try:
         config = load_config(config_file)
     except ConfigurationInvalid as error:
-        yield judging.failed(Part.CONFIGURATION, str(error), "Change it and ask again.")
+        yield judging.failed(CheckTopic.CONFIGURATION, str(error), "Change it and ask again.")
         return
-    looks: list[Callable[[], Iterable[Line]]] = [
+    looks: list[Callable[[], Iterable[CheckResult]]] = [
         partial(judging.configuration_lines, config),
         partial(_disk, config),
         partial(_database, config),
@@ -58,44 +58,44 @@ def examine(config_file: Path, load_networks: LoadNetworks | None = None) -> Ite
         yield from _study(config)
 
 
-def _disk(config: Config) -> Iterator[Line]:
+def _disk(config: Config) -> Iterator[CheckResult]:
     folder = config.node.data_folder
     try:
         yield judging.disk_line(probing.free_mb(config), probing.sync_s(folder), config)
     except (NodeError, OSError) as error:
         advice = f"Let {folder} exist and belong to the user who runs the node."
-        yield judging.failed(Part.DISK, f"{folder} cannot be written: {error}", advice)
+        yield judging.failed(CheckTopic.DISK, f"{folder} cannot be written: {error}", advice)
 
 
-def _database(config: Config) -> Iterator[Line]:
+def _database(config: Config) -> Iterator[CheckResult]:
     try:
         found = schema_of(config.database_url)
         yield judging.schema_line(found.place, found.current, found.newest, found.known)
     except (ConfigurationInvalid, DatabaseUnavailable) as error:
         advice = "Nothing is received while it does not answer; senders keep and repeat."
-        yield judging.failed(Part.DATABASE, str(error), advice)
+        yield judging.failed(CheckTopic.DATABASE, str(error), advice)
 
 
-def _certificates(config: Config) -> Iterator[Line]:
+def _certificates(config: Config) -> Iterator[CheckResult]:
     now = datetime.now(UTC)
     for one in probing.certificate_files(config):
         try:
             for certificate in probing.certificates_in(one.file, one.is_chain):
                 yield judging.certificate_line(one.where, certificate, now)
         except ConfigurationInvalid as error:
-            yield judging.failed(Part.TLS, f"{one.where}: {error}", "Name a PEM file.")
+            yield judging.failed(CheckTopic.TLS, f"{one.where}: {error}", "Name a PEM file.")
     for section, tls in probing.own_certificates(config):
         try:
             server_context(tls, section)
         except ConfigurationInvalid as error:
-            yield judging.failed(Part.TLS, str(error), "Key and certificate belong together.")
+            yield judging.failed(CheckTopic.TLS, str(error), "Key and certificate belong together.")
 
 
-def _door(config: Config) -> Iterator[Line]:
+def _door(config: Config) -> Iterator[CheckResult]:
     listener = config.listener
     place = f"{listener.host}:{listener.port}"
     is_free = _is_free("[listener]", listener.host, listener.port)
-    if isinstance(is_free, Line):
+    if isinstance(is_free, CheckResult):
         yield is_free
         return
     if is_free:
@@ -111,33 +111,35 @@ def _door(config: Config) -> Iterator[Line]:
     )
 
 
-def _page(config: Config) -> Iterator[Line]:
+def _page(config: Config) -> Iterator[CheckResult]:
     web = config.web
     if not web.enabled:
         return
     is_free = _is_free("[web]", web.host, web.port)
-    if isinstance(is_free, Line):
+    if isinstance(is_free, CheckResult):
         yield is_free
         return
     is_ours = not is_free and probing.is_our_page(config)
     yield judging.port_line("The page", f"{web.host}:{web.port}", is_free, is_ours)
 
 
-def _is_free(section: str, host: str, port: int) -> bool | Line:
+def _is_free(section: str, host: str, port: int) -> bool | CheckResult:
     """Whether nobody listens there; or why the node cannot."""
     try:
         return probing.is_free(host, port)
     except OSError as error:
         advice = f"Set {section} host and port to ones that this machine and user have."
         words = f"Nobody can listen at {host}:{port}: {error.strerror}."
-        return judging.failed(Part.NETWORK, words, advice)
+        return judging.failed(CheckTopic.NETWORK, words, advice)
 
 
-def _alarms(config: Config) -> Iterator[Line]:
+def _alarms(config: Config) -> Iterator[CheckResult]:
     try:
         channels = channels_of(config)
     except ConfigurationInvalid as error:
-        yield judging.failed(Part.CONFIGURATION, str(error), "The node does not start like this.")
+        yield judging.failed(
+            CheckTopic.CONFIGURATION, str(error), "The node does not start like this."
+        )
         return
     for channel in channels:
         try:
@@ -161,26 +163,26 @@ def _who_may_call_from_here(config: Config) -> PeerConfig | None:
     )
 
 
-def _peers(config: Config) -> Iterator[Line]:
+def _peers(config: Config) -> Iterator[CheckResult]:
     now, known = datetime.now(UTC), _contacts(config)
     for peer in config.peer:
         yield judging.outgoing_line(peer, probing.echo_error(config, peer))
         yield judging.incoming_line(peer, known.get(peer.ae_title), now)
 
 
-def _contacts(config: Config) -> dict[str, Contact]:
+def _contacts(config: Config) -> dict[str, PeerActivity]:
     """Who was heard of; nobody where there are no tables yet, which another line tells."""
     try:
         found = schema_of(config.database_url)
         if found.current != found.newest:
             return {}
         with as_it_is(config.database_url) as database:
-            return {one.peer: one for one in ContactTable(database).contacts()}
+            return {one.peer: one for one in PeerActivityTable(database).contacts()}
     except (ConfigurationInvalid, DatabaseUnavailable):
         return {}
 
 
-def _networks(config: Config, load: LoadNetworks | None) -> Iterator[Line]:
+def _networks(config: Config, load: LoadNetworks | None) -> Iterator[CheckResult]:
     if load is not None:
         cores = config.worker.threads or os.cpu_count() or 1
         yield judging.device_line(config.worker.device, probing.gpus(), cores)
@@ -193,7 +195,7 @@ def _networks(config: Config, load: LoadNetworks | None) -> Iterator[Line]:
             yield judging.weights_line(name, "", str(error))
 
 
-def _study(config: Config) -> Iterator[Line]:
+def _study(config: Config) -> Iterator[CheckResult]:
     from sij_node.doctor.study_round_trip import try_study  # noqa: PLC0415 - a quick look needs none of it
 
     yield judging.study_line(try_study(config, config.worker.study_limit_s))

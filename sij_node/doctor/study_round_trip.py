@@ -20,10 +20,10 @@ from pynetdicom import AE, evt
 from pynetdicom.presentation import StoragePresentationContexts
 
 from sij_node.config.settings import Config, DeliveryConfig, PeerConfig
-from sij_node.doctor.check_results import Trial
+from sij_node.doctor.check_results import RoundTrip
 from sij_node.errors import DestinationUnavailable
 from sij_node.network.dicom_folder import contents_of
-from sij_node.network.store_scu import Sender
+from sij_node.network.store_scu import StoreScu
 
 STUDY = Path(__file__).parent / "study.zip"
 NODE, DESTINATION, HERE = "DOCTOR_NODE", "DOCTOR_PACS", "127.0.0.1"
@@ -34,7 +34,7 @@ EXPECTED = 3
 """A segmentation of each series, and the report: what the profile `minimal` sends."""
 
 
-def try_study(config: Config, limit_s: float) -> Trial:
+def try_study(config: Config, limit_s: float) -> RoundTrip:
     """Send the phantom study through a node of its own and wait for its results.
 
     Parameters
@@ -51,7 +51,7 @@ def try_study(config: Config, limit_s: float) -> Trial:
             problem = problem or _send(folder, peer)
             problem = problem or node.wait_until(lambda: len(received.objects) >= EXPECTED, limit_s)
     problem = problem or _told(received.objects)
-    return Trial(problem, len(received.objects), time.monotonic() - began)
+    return RoundTrip(problem, len(received.objects), time.monotonic() - began)
 
 
 class _Received:
@@ -166,7 +166,7 @@ def _node_at(port: int) -> PeerConfig:
 
 def _answers(peer: PeerConfig) -> bool:
     try:
-        Sender(DESTINATION, DeliveryConfig(connect_timeout_s=2)).echo(peer)
+        StoreScu(DESTINATION, DeliveryConfig(connect_timeout_s=2)).echo(peer)
     except DestinationUnavailable:
         return False
     return True
@@ -178,7 +178,7 @@ def _send(folder: Path, peer: PeerConfig) -> str:
     with zipfile.ZipFile(STUDY) as bundle:
         bundle.extractall(images)
     try:
-        for sent in Sender(DESTINATION, DeliveryConfig()).send(peer, contents_of(images).objects):
+        for sent in StoreScu(DESTINATION, DeliveryConfig()).send(peer, contents_of(images).objects):
             if not sent.acknowledged:
                 return f"The node did not take an image of the phantom: {sent.note}"
     except DestinationUnavailable as error:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from sij_node.domain.drift import Shift
-from sij_node.domain.health import Condition, Part, Verdict, in_words
+from sij_node.domain.health import Component, Condition, HealthStatus, in_words
 
 COLLECTED = timedelta(hours=1)
 """Failed jobs are told at most this often."""
@@ -24,18 +24,18 @@ NAMED_AT_MOST = 20
 SUBJECT_WORDS = 60
 """Characters of the words in a subject: mailboxes show no more."""
 _TOLD = {
-    Part.DATABASE: (Verdict.FAILED,),
-    Part.SPOOL: (Verdict.FAILED,),
-    Part.DISK: (Verdict.FAILED, Verdict.WARNING),
-    Part.WORKERS: (Verdict.FAILED, Verdict.WARNING),
-    Part.QUEUE: (Verdict.WARNING,),
-    Part.DESTINATION: (Verdict.FAILED,),
+    Component.DATABASE: (HealthStatus.FAILED,),
+    Component.SPOOL: (HealthStatus.FAILED,),
+    Component.DISK: (HealthStatus.FAILED, HealthStatus.WARNING),
+    Component.WORKERS: (HealthStatus.FAILED, HealthStatus.WARNING),
+    Component.QUEUE: (HealthStatus.WARNING,),
+    Component.DESTINATION: (HealthStatus.FAILED,),
 }
 """What is worth waking somebody for. The listener is not here: it is who looks."""
 
 
 @dataclass(frozen=True)
-class Trouble:
+class ActiveAlert:
     """Something that is wrong as long as it is found.
 
     Parameters
@@ -45,7 +45,7 @@ class Trouble:
     """
 
     key: str
-    verdict: Verdict
+    verdict: HealthStatus
     words: str
     advice: str
 
@@ -63,7 +63,7 @@ class Episode:
     """
 
     key: str
-    verdict: Verdict
+    verdict: HealthStatus
     words: str
     since: datetime
     told_at: datetime
@@ -90,7 +90,7 @@ class FailedJob:
     patient_id: str = ""
 
 
-class Kind(StrEnum):
+class AlertKind(StrEnum):
     """What a line of a notice says."""
 
     NEW = "New"
@@ -99,17 +99,17 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Line:
+class AlertLine:
     """One line of a notice."""
 
-    kind: Kind
-    verdict: Verdict
+    kind: AlertKind
+    verdict: HealthStatus
     words: str
     advice: str = ""
 
 
 @dataclass(frozen=True)
-class Notice:
+class AlertMessage:
     """What is to be told, and what has to be remembered once it was.
 
     Parameters
@@ -118,12 +118,12 @@ class Notice:
         The episodes after it was sent.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[AlertLine, ...]
     known: Mapping[str, Episode]
 
 
 @dataclass(frozen=True)
-class Calendar:
+class WorkingHours:
     """When people work. Days are counted from Monday, 0, and hours from midnight."""
 
     zone: ZoneInfo
@@ -135,45 +135,45 @@ class Calendar:
 # ---- what is wrong ----------------------------------------------------------------------------
 
 
-def troubles_of(conditions: Iterable[Condition]) -> tuple[Trouble, ...]:
+def troubles_of(conditions: Iterable[Condition]) -> tuple[ActiveAlert, ...]:
     """The conditions of the node that somebody has to be told of."""
     return tuple(
-        Trouble(f"{one.part} {one.which}".strip(), one.verdict, one.words, one.advice)
+        ActiveAlert(f"{one.part} {one.which}".strip(), one.verdict, one.words, one.advice)
         for one in conditions
         if one.verdict in _TOLD.get(one.part, ())
     )
 
 
 def silence_of(
-    sender: str, last: datetime, now: datetime, hours: float, calendar: Calendar
-) -> Trouble | None:
+    sender: str, last: datetime, now: datetime, hours: float, calendar: WorkingHours
+) -> ActiveAlert | None:
     """A sender from which no study has come for so many working hours."""
     silent_s = working_s(last, now, calendar)
     if silent_s < hours * 3600:
         return None
-    return Trouble(
+    return ActiveAlert(
         f"silence {sender}",
-        Verdict.WARNING,
+        HealthStatus.WARNING,
         f"No study has come from {sender} for {in_words(silent_s)} of working time.",
         f"See whether {sender} still routes studies here, and `sij-node refused`.",
     )
 
 
-def drift_of(sender: str, shifts: Iterable[Shift]) -> Trouble | None:
+def drift_of(sender: str, shifts: Iterable[Shift]) -> ActiveAlert | None:
     """A sender whose newest studies differ from its first."""
     beyond = [shift for shift in shifts if shift.is_beyond]
     if not beyond:
         return None
     told = ", ".join(f"{one.figure} {one.reference:.3g}, now {one.recent:.3g}" for one in beyond)
-    return Trouble(
+    return ActiveAlert(
         f"drift {sender}",
-        Verdict.WARNING,
+        HealthStatus.WARNING,
         f"Studies from {sender} are not what they used to be: {told}.",
         "Was a scanner, a protocol or the weights changed? Compare some results with a reader's.",
     )
 
 
-def working_s(start: datetime, end: datetime, calendar: Calendar) -> float:
+def working_s(start: datetime, end: datetime, calendar: WorkingHours) -> float:
     """Seconds of working time between two moments."""
     day = start.astimezone(calendar.zone).date()
     last_day = end.astimezone(calendar.zone).date()
@@ -197,8 +197,8 @@ def _at(midnight: datetime, hour: float) -> datetime:
 
 
 def notice_of(
-    found: Iterable[Trouble], known: Mapping[str, Episode], now: datetime, remind: timedelta
-) -> Notice:
+    found: Iterable[ActiveAlert], known: Mapping[str, Episode], now: datetime, remind: timedelta
+) -> AlertMessage:
     """What one way of telling has to tell of the troubles that stand.
 
     A clock that was set back leaves what is known as it is; reminders then come later.
@@ -208,61 +208,67 @@ def notice_of(
     for trouble in standing.values():
         kind = _kind(trouble, known.get(trouble.key), now, remind)
         if kind is not None:
-            lines.append(Line(kind, trouble.verdict, trouble.words, trouble.advice))
+            lines.append(AlertLine(kind, trouble.verdict, trouble.words, trouble.advice))
             since = known[trouble.key].since if trouble.key in known else now
             after[trouble.key] = Episode(trouble.key, trouble.verdict, trouble.words, since, now)
     for key, episode in known.items():
         if key not in standing and key != FAILED_JOBS:
             lasted = in_words(max(0.0, (now - episode.since).total_seconds()))
-            lines.append(Line(Kind.OVER, Verdict.OK, f"{episode.words} This lasted {lasted}."))
+            lines.append(
+                AlertLine(AlertKind.OVER, HealthStatus.OK, f"{episode.words} This lasted {lasted}.")
+            )
             del after[key]
-    return Notice(tuple(lines), after)
+    return AlertMessage(tuple(lines), after)
 
 
 def _kind(
-    trouble: Trouble, episode: Episode | None, now: datetime, remind: timedelta
-) -> Kind | None:
-    order = list(Verdict)
+    trouble: ActiveAlert, episode: Episode | None, now: datetime, remind: timedelta
+) -> AlertKind | None:
+    order = list(HealthStatus)
     if episode is None or order.index(trouble.verdict) > order.index(episode.verdict):
-        return Kind.NEW
-    return Kind.STILL if now - episode.told_at >= remind else None
+        return AlertKind.NEW
+    return AlertKind.STILL if now - episode.told_at >= remind else None
 
 
 def with_failed_jobs(
-    notice: Notice, failed: Sequence[FailedJob], now: datetime, with_patients: bool
-) -> Notice:
+    notice: AlertMessage, failed: Sequence[FailedJob], now: datetime, with_patients: bool
+) -> AlertMessage:
     """The notice with the jobs that have failed since the last one, if it is time to tell them."""
     known = notice.known.get(FAILED_JOBS)
     new = [job for job in failed if known is None or job.step_id > known.mark]
     if not new or (known is not None and timedelta() <= now - known.told_at < COLLECTED):
         return notice
-    told = Episode(FAILED_JOBS, Verdict.WARNING, "", now, now, max(job.step_id for job in new))
+    told = Episode(FAILED_JOBS, HealthStatus.WARNING, "", now, now, max(job.step_id for job in new))
     lines = tuple(_failed_line(job, with_patients) for job in new[:NAMED_AT_MOST])
     if len(new) > NAMED_AT_MOST:
         words = f"{len(new) - NAMED_AT_MOST} more jobs have failed."
-        lines += (Line(Kind.NEW, Verdict.WARNING, words, "See `sij-node jobs list`."),)
+        lines += (
+            AlertLine(AlertKind.NEW, HealthStatus.WARNING, words, "See `sij-node jobs list`."),
+        )
     return replace(notice, lines=(*notice.lines, *lines), known={**notice.known, FAILED_JOBS: told})
 
 
-def _failed_line(job: FailedJob, with_patients: bool) -> Line:
+def _failed_line(job: FailedJob, with_patients: bool) -> AlertLine:
     whose = f" (patient {job.patient_id}, study {job.study_uid})" if with_patients else ""
-    return Line(
-        Kind.NEW,
-        Verdict.WARNING,
+    return AlertLine(
+        AlertKind.NEW,
+        HealthStatus.WARNING,
         f"Job {job.job_id} from {job.source_ae}{whose} has failed for good: {job.reason}",
         f"See `sij-node jobs show {job.job_id}`, then retry it.",
     )
 
 
-def subject_of(node: str, lines: Sequence[Line]) -> str:
+def subject_of(node: str, lines: Sequence[AlertLine]) -> str:
     """One line for a mailbox: the worst of what is new, and how much more there is."""
-    order = (Kind.NEW, Kind.STILL, Kind.OVER)
-    first = min(lines, key=lambda one: (order.index(one.kind), -list(Verdict).index(one.verdict)))
+    order = (AlertKind.NEW, AlertKind.STILL, AlertKind.OVER)
+    first = min(
+        lines, key=lambda one: (order.index(one.kind), -list(HealthStatus).index(one.verdict))
+    )
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     return f"[{node}] {first.kind}: {_one_line(first.words)[:SUBJECT_WORDS]}{more}"
 
 
-def text_of(node: str, lines: Sequence[Line], page: str) -> str:
+def text_of(node: str, lines: Sequence[AlertLine], page: str) -> str:
     """The notice as plain text.
 
     Parameters

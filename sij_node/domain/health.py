@@ -12,7 +12,7 @@ from enum import StrEnum
 from sij_node.config.settings import HealthConfig
 
 
-class Role(StrEnum):
+class ProcessRole(StrEnum):
     """What a process of the node does."""
 
     LISTENER = "listener"
@@ -39,7 +39,7 @@ class Process:
     """
 
     name: str
-    role: Role
+    role: ProcessRole
     host: str
     pid: int
     version: str
@@ -53,7 +53,7 @@ class Process:
 
 
 @dataclass(frozen=True)
-class Sighting:
+class ProcessHeartbeat:
     """A process, and for how long it has given no sign of life."""
 
     process: Process
@@ -61,7 +61,7 @@ class Sighting:
 
 
 @dataclass(frozen=True)
-class Queue:
+class QueueStatus:
     """What waits to be analysed.
 
     Parameters
@@ -76,7 +76,7 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class Stuck:
+class FailingDestination:
     """A destination to which deliveries fail.
 
     Parameters
@@ -99,7 +99,7 @@ class Stuck:
 
 
 @dataclass(frozen=True)
-class Facts:
+class HealthFacts:
     """What was found at one look; None where the place itself did not answer.
 
     Parameters
@@ -117,12 +117,12 @@ class Facts:
     database_error: str = ""
     spool_error: str = ""
     free_mb: float | None = None
-    processes: Sequence[Sighting] = ()
-    queue: Queue = Queue()
-    stuck: Mapping[str, Stuck] = field(default_factory=dict)
+    processes: Sequence[ProcessHeartbeat] = ()
+    queue: QueueStatus = QueueStatus()
+    stuck: Mapping[str, FailingDestination] = field(default_factory=dict)
 
 
-class Part(StrEnum):
+class Component(StrEnum):
     """What a condition is about."""
 
     DATABASE = "database"
@@ -134,7 +134,7 @@ class Part(StrEnum):
     DESTINATION = "destination"
 
 
-class Verdict(StrEnum):
+class HealthStatus(StrEnum):
     """How bad it is."""
 
     OK = "ok"
@@ -156,24 +156,24 @@ class Condition:
         What to do about it; empty when nothing has to be done.
     """
 
-    part: Part
-    verdict: Verdict
+    part: Component
+    verdict: HealthStatus
     words: str
     advice: str = ""
     which: str = ""
 
 
-def health(facts: Facts, limits: HealthConfig) -> tuple[Condition, ...]:
+def health(facts: HealthFacts, limits: HealthConfig) -> tuple[Condition, ...]:
     """Every part of the node with its verdict, what is in order included."""
     if facts.database_error:
         advice = "Nothing is accepted until it answers again; senders keep their studies."
-        broken = Condition(Part.DATABASE, Verdict.FAILED, facts.database_error, advice)
+        broken = Condition(Component.DATABASE, HealthStatus.FAILED, facts.database_error, advice)
         return broken, *_storage(facts, limits)
     return (
-        Condition(Part.DATABASE, Verdict.OK, "The database answers."),
+        Condition(Component.DATABASE, HealthStatus.OK, "The database answers."),
         *_storage(facts, limits),
-        _listener(_of(Role.LISTENER, facts), limits),
-        *_workers(_of(Role.WORKER, facts), limits),
+        _listener(_of(ProcessRole.LISTENER, facts), limits),
+        *_workers(_of(ProcessRole.WORKER, facts), limits),
         _queue(facts.queue, limits),
         *(_destination(title, facts, limits) for title in _titles(facts)),
     )
@@ -183,15 +183,17 @@ def troubles(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
     """What is not in order, the worst first."""
     return tuple(
         condition
-        for verdict in (Verdict.FAILED, Verdict.WARNING)
+        for verdict in (HealthStatus.FAILED, HealthStatus.WARNING)
         for condition in conditions
         if condition.verdict is verdict
     )
 
 
-def worst(conditions: Iterable[Condition]) -> Verdict:
+def worst(conditions: Iterable[Condition]) -> HealthStatus:
     """The worst verdict; ok where there is none."""
-    return max((one.verdict for one in conditions), key=list(Verdict).index, default=Verdict.OK)
+    return max(
+        (one.verdict for one in conditions), key=list(HealthStatus).index, default=HealthStatus.OK
+    )
 
 
 def in_words(seconds: float) -> str:
@@ -211,12 +213,12 @@ def in_words(seconds: float) -> str:
 _UNIT_S = {"days": 86_400, "h": 3600, "min": 60}
 
 
-def _storage(facts: Facts, limits: HealthConfig) -> Iterable[Condition]:
+def _storage(facts: HealthFacts, limits: HealthConfig) -> Iterable[Condition]:
     if facts.spool_error or facts.free_mb is None:
         advice = "Check that the data folder is mounted, writable and has room."
-        yield Condition(Part.SPOOL, Verdict.FAILED, facts.spool_error, advice)
+        yield Condition(Component.SPOOL, HealthStatus.FAILED, facts.spool_error, advice)
         return
-    yield Condition(Part.SPOOL, Verdict.OK, "The spool can be written.")
+    yield Condition(Component.SPOOL, HealthStatus.OK, "The spool can be written.")
     yield _disk(facts.free_mb, facts.min_free_mb, limits)
 
 
@@ -225,63 +227,63 @@ def _disk(free_mb: float, min_free_mb: float, limits: HealthConfig) -> Condition
     advice = "Make room, give the spool a larger disk, or shorten [spool] keep_days."
     if free_mb < min_free_mb:
         words += " Associations are refused."
-        return Condition(Part.DISK, Verdict.FAILED, words, advice)
+        return Condition(Component.DISK, HealthStatus.FAILED, words, advice)
     if free_mb < limits.free_mb:
         words += f" Below {min_free_mb / 1000:g} GB associations will be refused."
-        return Condition(Part.DISK, Verdict.WARNING, words, advice)
-    return Condition(Part.DISK, Verdict.OK, words)
+        return Condition(Component.DISK, HealthStatus.WARNING, words, advice)
+    return Condition(Component.DISK, HealthStatus.OK, words)
 
 
-def _of(role: Role, facts: Facts) -> list[Sighting]:
+def _of(role: ProcessRole, facts: HealthFacts) -> list[ProcessHeartbeat]:
     return [sighting for sighting in facts.processes if sighting.process.role is role]
 
 
-def _listener(seen: Sequence[Sighting], limits: HealthConfig) -> Condition:
+def _listener(seen: Sequence[ProcessHeartbeat], limits: HealthConfig) -> Condition:
     lively = [one for one in seen if one.silent_s < limits.silent_s]
     if lively:
         return Condition(
-            Part.LISTENER, Verdict.OK, f"The listener runs on {lively[0].process.host}."
+            Component.LISTENER, HealthStatus.OK, f"The listener runs on {lively[0].process.host}."
         )
     if not seen:
         words = "No listener runs."
         advice = "Start it: `systemctl start sij-node-listener`, or `sij-node run` without systemd."
     else:
         words, advice = _silence(seen[0])
-    return Condition(Part.LISTENER, Verdict.FAILED, words, advice)
+    return Condition(Component.LISTENER, HealthStatus.FAILED, words, advice)
 
 
-def _workers(seen: Sequence[Sighting], limits: HealthConfig) -> Iterable[Condition]:
+def _workers(seen: Sequence[ProcessHeartbeat], limits: HealthConfig) -> Iterable[Condition]:
     lively = [one.process for one in seen if one.silent_s < limits.silent_s]
     yield _lively_workers(lively)
     for one in seen:
         if one.silent_s >= limits.silent_s:
             words, advice = _silence(one)
             name = one.process.name
-            yield Condition(Part.WORKERS, Verdict.WARNING, words, advice, which=name)
+            yield Condition(Component.WORKERS, HealthStatus.WARNING, words, advice, which=name)
 
 
 def _lively_workers(lively: Sequence[Process]) -> Condition:
     if not lively:
         return Condition(
-            Part.WORKERS,
-            Verdict.FAILED,
+            Component.WORKERS,
+            HealthStatus.FAILED,
             "No worker runs. Studies are received, but not analysed.",
             "Start one: `systemctl start sij-node-worker@1`, or `sij-node work` without systemd. "
             "If it ends at once, the last line of its log says why.",
         )
     if len({one.weights_sha256 for one in lively} - {""}) > 1:
         return Condition(
-            Part.WORKERS,
-            Verdict.WARNING,
+            Component.WORKERS,
+            HealthStatus.WARNING,
             "Workers use different weights.",
             "Give all the same weights folder and start those again that use the old ones.",
         )
     devices = ", ".join(f"{one.name} ({one.device or 'loading its networks'})" for one in lively)
     count = "One worker runs" if len(lively) == 1 else f"{len(lively)} workers run"
-    return Condition(Part.WORKERS, Verdict.OK, f"{count}: {devices}.")
+    return Condition(Component.WORKERS, HealthStatus.OK, f"{count}: {devices}.")
 
 
-def _silence(one: Sighting) -> tuple[str, str]:
+def _silence(one: ProcessHeartbeat) -> tuple[str, str]:
     """What to say of a process that gives no sign of life."""
     process = one.process
     words = (
@@ -290,40 +292,40 @@ def _silence(one: Sighting) -> tuple[str, str]:
     return words, "Look whether it lives and how its log ends, and start it again."
 
 
-def _queue(queue: Queue, limits: HealthConfig) -> Condition:
+def _queue(queue: QueueStatus, limits: HealthConfig) -> Condition:
     if queue.oldest_job_id is None:
-        return Condition(Part.QUEUE, Verdict.OK, "Nothing waits.")
+        return Condition(Component.QUEUE, HealthStatus.OK, "Nothing waits.")
     words = (
         f"{queue.waiting} queued; job {queue.oldest_job_id} has waited longest, "
         f"for {in_words(queue.oldest_s)}."
     )
     if queue.oldest_s < limits.queue_minutes * 60:
-        return Condition(Part.QUEUE, Verdict.OK, words)
+        return Condition(Component.QUEUE, HealthStatus.OK, words)
     advice = "Look at what the workers do, or start more of them: `sij-node work`."
-    return Condition(Part.QUEUE, Verdict.WARNING, words, advice)
+    return Condition(Component.QUEUE, HealthStatus.WARNING, words, advice)
 
 
-def _titles(facts: Facts) -> list[str]:
+def _titles(facts: HealthFacts) -> list[str]:
     others = sorted(set(facts.stuck) - set(facts.destinations))
     return [*facts.destinations, *others]
 
 
-def _destination(title: str, facts: Facts, limits: HealthConfig) -> Condition:
+def _destination(title: str, facts: HealthFacts, limits: HealthConfig) -> Condition:
     stuck = facts.stuck.get(title)
     if stuck is None:
         return Condition(
-            Part.DESTINATION, Verdict.OK, f"Nothing is held up for {title}.", which=title
+            Component.DESTINATION, HealthStatus.OK, f"Nothing is held up for {title}.", which=title
         )
     several = "job" if stuck.jobs == 1 else "jobs"
     if stuck.acknowledged_since:
         words = f"{title} takes results, but not those of {stuck.jobs} {several}: {stuck.reason}"
         advice = "`sij-node jobs show` tells what it answered to each object."
-        return Condition(Part.DESTINATION, Verdict.WARNING, words, advice, title)
+        return Condition(Component.DESTINATION, HealthStatus.WARNING, words, advice, title)
     words = (
         f"{title} has taken nothing for {in_words(stuck.failing_s)}; "
         f"{stuck.jobs} {several} held up. {stuck.reason}"
     )
     is_down = stuck.failing_s >= limits.destination_minutes * 60
-    verdict = Verdict.FAILED if is_down else Verdict.WARNING
+    verdict = HealthStatus.FAILED if is_down else HealthStatus.WARNING
     advice = "Results are kept and sent when it answers. Check that it runs and knows this node."
-    return Condition(Part.DESTINATION, verdict, words, advice, title)
+    return Condition(Component.DESTINATION, verdict, words, advice, title)

@@ -221,7 +221,7 @@ class JobStep:
     at: datetime
 
 
-class Changes(TypedDict, total=False):
+class JobChanges(TypedDict, total=False):
     """What a step may set besides the state."""
 
     priority: int
@@ -260,7 +260,7 @@ def legal_steps(state: State) -> tuple[Step, ...]:
     return tuple(step for origin, step in TRANSITIONS if origin is state)
 
 
-def advance(job: Job, step: Step, **changes: Unpack[Changes]) -> Job:
+def advance(job: Job, step: Step, **changes: Unpack[JobChanges]) -> Job:
     """The job after a step.
 
     Every step ends a lease and a wait, unless `changes` sets them anew; only a change of
@@ -272,21 +272,21 @@ def advance(job: Job, step: Step, **changes: Unpack[Changes]) -> Job:
         If the step is not allowed in the job's state.
     """
     state = next_state(job.state, step)
-    effects: Changes = {"leased_by": "", "wait_s": 0.0, **_effects(job, step), **changes}
+    effects: JobChanges = {"leased_by": "", "wait_s": 0.0, **_effects(job, step), **changes}
     return replace(job, state=state, revision=job.revision + 1, **effects)
 
 
 _COUNTS = {Step.CLAIMED: 1, Step.DELIVERY_CLAIMED: 1, Step.HANDED_BACK: -1}
-_FORGIVEN: Changes = {"reason": "", "error_family": ""}
+_FORGIVEN: JobChanges = {"reason": "", "error_family": ""}
 
 
-def _effects(job: Job, step: Step) -> Changes:
+def _effects(job: Job, step: Step) -> JobChanges:
     if step is Step.RETRIED:
         return {**_FORGIVEN, "analysis_attempts": 0, "delivery_attempts": 0}
     if step is Step.PRIORITY_SET:
         return {"wait_s": job.wait_s}
     if step is Step.DELIVERY_ASKED:
-        kept: Changes = {} if job.state is State.REJECTED else _FORGIVEN
+        kept: JobChanges = {} if job.state is State.REJECTED else _FORGIVEN
         return {**kept, "delivery_attempts": 0}
     if (
         step in (Step.RESULTS_STORED, Step.KEPT_BACK, Step.ACKNOWLEDGED)
@@ -299,7 +299,7 @@ def _effects(job: Job, step: Step) -> Changes:
     return {"delivery_attempts": job.delivery_attempts + counted}
 
 
-class Action(StrEnum):
+class JobAction(StrEnum):
     """What a person can ask of a job."""
 
     RETRY = "retry"
@@ -314,20 +314,20 @@ class Action(StrEnum):
     """Analyse the stored study in a new job, with the same weights or others."""
 
 
-STEP_OF_ACTION: Mapping[Action, Step] = MappingProxyType(
+STEP_OF_ACTION: Mapping[JobAction, Step] = MappingProxyType(
     {
-        Action.RETRY: Step.RETRIED,
-        Action.CANCEL: Step.CANCELLED,
-        Action.SET_PRIORITY: Step.PRIORITY_SET,
-        Action.TRY_NOW: Step.RELEASED,
-        Action.REDELIVER: Step.DELIVERY_ASKED,
-        Action.REANALYSE: Step.REANALYSIS_ASKED,
+        JobAction.RETRY: Step.RETRIED,
+        JobAction.CANCEL: Step.CANCELLED,
+        JobAction.SET_PRIORITY: Step.PRIORITY_SET,
+        JobAction.TRY_NOW: Step.RELEASED,
+        JobAction.REDELIVER: Step.DELIVERY_ASKED,
+        JobAction.REANALYSE: Step.REANALYSIS_ASKED,
     }
 )
 
 
-def legal_actions(job: Job) -> tuple[Action, ...]:
-    """What a person can ask of this job, in the order of `Action`.
+def legal_actions(job: Job) -> tuple[JobAction, ...]:
+    """What a person can ask of this job, in the order of `JobAction`.
 
     The state decides, by the table of steps; an action that would change nothing is left out.
     The job table may still refuse one for what it alone knows, for instance that the images
@@ -342,12 +342,12 @@ def legal_actions(job: Job) -> tuple[Action, ...]:
     )
 
 
-def _pointless(job: Job) -> Iterable[Action]:
+def _pointless(job: Job) -> Iterable[JobAction]:
     if not job.wait_s:
-        yield Action.TRY_NOW
+        yield JobAction.TRY_NOW
     never_made = job.state is State.FAILED and not job.weights
     if job.leased_by or never_made:
-        yield Action.REDELIVER
+        yield JobAction.REDELIVER
 
 
 @dataclass(frozen=True)
@@ -379,10 +379,10 @@ def step_after_failure(job: Job, error: NodeError, policy: RetryPolicy) -> Step:
     return Step.GIVE_UP
 
 
-def _blame(job: Job, error: NodeError, policy: RetryPolicy) -> Changes:
+def _blame(job: Job, error: NodeError, policy: RetryPolicy) -> JobChanges:
     step = step_after_failure(job, error, policy)
     again = step in (Step.TRY_AGAIN, Step.DELIVERY_FAILED)
-    blame: Changes = {"wait_s": policy.wait_after_s(_attempts(job)) if again else 0.0}
+    blame: JobChanges = {"wait_s": policy.wait_after_s(_attempts(job)) if again else 0.0}
     if job.state is State.REJECTED:  # keeps the reason of its rejection
         return blame
     return {**blame, "reason": str(error), "error_family": family_of(error)}
@@ -508,7 +508,7 @@ class _Sight:
     seen_at: float
 
 
-class StillnessWatch:
+class StallDetector:
     """For how long things have looked the same, on one process's monotonic clock.
 
     Quiet studies, silent workers and waiting jobs are all measured with it. A restart merely

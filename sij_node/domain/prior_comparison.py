@@ -13,11 +13,11 @@ from enum import StrEnum
 from functools import cached_property
 
 from models.findings import Finding, Position, Presence
-from sij_node.domain.study import InstanceReference, Patient
+from sij_node.domain.study import InstanceReference, PatientIdentity
 
 
 @dataclass(frozen=True, order=True)
-class Moment:
+class StudyDate:
     """When a study was made, as far as its header says.
 
     Parameters
@@ -32,14 +32,14 @@ class Moment:
     time: str = ""
 
     @classmethod
-    def stated(cls, date: str, time: str) -> "Moment":
+    def stated(cls, date: str, time: str) -> "StudyDate":
         """From Study Date and Study Time."""
         known = date if len(date) == 8 and date.isdigit() else ""
         whole, _, part = time.partition(".")
         is_time = whole.isdigit() and len(whole) in (2, 4, 6) and (part.isdigit() or not part)
         return cls(known, f"{whole:0<6}.{part:0<6}" if is_time else "")
 
-    def is_before(self, other: "Moment") -> bool:
+    def is_before(self, other: "StudyDate") -> bool:
         """Whether this is earlier without doubt."""
         if not (self.date and other.date):
             return False
@@ -53,7 +53,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class EarlierScores:
+class PriorScores:
     """What a report told of one study.
 
     Parameters
@@ -74,10 +74,10 @@ class EarlierScores:
         One for each position.
     """
 
-    patient: Patient
+    patient: PatientIdentity
     report: InstanceReference
-    studied: Moment
-    written: Moment
+    studied: StudyDate
+    written: StudyDate
     replaces: frozenset[str]
     networks: tuple[str, ...]
     weights: frozenset[str]
@@ -100,7 +100,7 @@ class EarlierScores:
         return hashlib.sha256("\0".join(told).encode()).hexdigest()
 
 
-class Change(StrEnum):
+class LesionChange(StrEnum):
     """What became of a lesion since the prior."""
 
     NEW = "new"
@@ -122,7 +122,7 @@ class Priors:
         As in `sij_node.errors.PriorsUnavailable`.
     """
 
-    found: tuple[EarlierScores, ...] = ()
+    found: tuple[PriorScores, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -145,8 +145,8 @@ class SincePrior:
         As in `Priors`.
     """
 
-    prior: EarlierScores | None = None
-    others: tuple[EarlierScores, ...] = ()
+    prior: PriorScores | None = None
+    others: tuple[PriorScores, ...] = ()
     other_weights: bool = False
     problems: tuple[str, ...] = ()
 
@@ -159,15 +159,15 @@ class SincePrior:
         """What the prior told of a position; None where there is no prior."""
         return self._before.get(position)
 
-    def change(self, now: Finding) -> Change | None:
+    def change(self, now: Finding) -> LesionChange | None:
         """What became of a finding; None where there is no prior."""
         before = self.before(now.position)
         return None if before is None else change(before, now)
 
-    def count(self, findings: Iterable[Finding]) -> Mapping[Change, int]:
+    def count(self, findings: Iterable[Finding]) -> Mapping[LesionChange, int]:
         """How many positions changed in which way."""
         found = [self.change(finding) for finding in findings]
-        return {each: found.count(each) for each in Change}
+        return {each: found.count(each) for each in LesionChange}
 
     @property
     def digest(self) -> str:
@@ -180,21 +180,21 @@ class SincePrior:
 NOTHING_EARLIER = SincePrior()
 
 
-def change(before: Finding, now: Finding) -> Change:
+def change(before: Finding, now: Finding) -> LesionChange:
     """What became of a lesion, each study by its own threshold."""
     then, today = before.presence, now.presence
     if Presence.UNDETERMINED in (then, today):
-        return Change.NOT_COMPARABLE
+        return LesionChange.NOT_COMPARABLE
     if then is today:
-        return Change.UNCHANGED
-    return Change.NEW if today is Presence.PRESENT else Change.GONE
+        return LesionChange.UNCHANGED
+    return LesionChange.NEW if today is Presence.PRESENT else LesionChange.GONE
 
 
 def since_prior(
     priors: Priors,
-    patient: Patient,
+    patient: PatientIdentity,
     study_uid: str,
-    studied: Moment,
+    studied: StudyDate,
     weights: Iterable[str],
 ) -> SincePrior:
     """What to compare a study with.
@@ -204,7 +204,7 @@ def since_prior(
     studied
         When the images were made; only what is strictly earlier counts.
     weights
-        As in `EarlierScores`, of the networks of now.
+        As in `PriorScores`, of the networks of now.
     """
     of_patient = [
         one
@@ -224,10 +224,10 @@ def since_prior(
     return SincePrior(prior, tuple(others), other_weights, priors.problems)
 
 
-def _newest_revisions(found: Sequence[EarlierScores]) -> list[EarlierScores]:
+def _newest_revisions(found: Sequence[PriorScores]) -> list[PriorScores]:
     """One for each study: what no other replaces, and was written last."""
     replaced = {uid for one in found for uid in one.replaces}
-    of_study: dict[str, EarlierScores] = {}
+    of_study: dict[str, PriorScores] = {}
     for one in sorted(found, key=lambda one: (one.written, one.sop_instance_uid)):
         if one.sop_instance_uid not in replaced:
             of_study[one.study_uid] = one

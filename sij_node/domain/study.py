@@ -15,7 +15,7 @@ InstanceReference = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
-class Patient:
+class PatientIdentity:
     """Whose images these are: an identifier, and who gave it out.
 
     The one rule for "the same patient": identifier and issuer are both the same. A stated issuer
@@ -37,7 +37,7 @@ class Patient:
         return self.identifier != ""
 
 
-def only_patient(patients: Iterable[Patient]) -> Patient:
+def only_patient(patients: Iterable[PatientIdentity]) -> PatientIdentity:
     """The one patient that all images of a study are of.
 
     Raises
@@ -84,9 +84,9 @@ class ReceivedInstance:
     received_at: datetime
 
     @property
-    def patient(self) -> Patient:
+    def patient(self) -> PatientIdentity:
         """Whose it is."""
-        return Patient(self.patient_id.strip(), self.issuer_of_patient_id.strip())
+        return PatientIdentity(self.patient_id.strip(), self.issuer_of_patient_id.strip())
 
 
 class Registration(StrEnum):

@@ -80,7 +80,7 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Person:
+class CurrentUser:
     """Who is asking now, and as what.
 
     Parameters
@@ -97,7 +97,7 @@ class Person:
     address: str = ""
 
 
-def needed(person: Person | None, role: Role) -> Person:
+def needed(person: CurrentUser | None, role: Role) -> CurrentUser:
     """Whoever asks, if they may do what `role` may.
 
     Raises
@@ -115,7 +115,7 @@ def needed(person: Person | None, role: Role) -> Person:
 
 
 @dataclass(frozen=True)
-class Change:
+class AdminChange:
     """Something that somebody changed, looked up or took out; never a patient in it.
 
     Parameters
@@ -202,7 +202,7 @@ class _Failures:
     last_s: float
 
 
-class Throttle:
+class SignInThrottle:
     """How long to wait before the next attempt, after attempts that failed.
 
     A few failures are free; then the wait doubles with each, up to a limit, so nobody is locked

@@ -71,7 +71,7 @@ class StudyComparison:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class WeightsComparison:
     """All studies.
 
     Parameters
@@ -124,7 +124,7 @@ Analyse = Callable[[Volume, Volume], Analysis]
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class WeightsOutput:
     """Volumes and what one set of weights says of them."""
 
     t1: Volume
@@ -132,7 +132,9 @@ class Seen:
     analysis: Analysis
 
 
-def compared(job_id: int, study_uid: str, before: Seen, after: Seen) -> StudyComparison:
+def compared(
+    job_id: int, study_uid: str, before: WeightsOutput, after: WeightsOutput
+) -> StudyComparison:
     """Hold two analyses of one study side by side."""
     delineations = [
         (before.t1, before.analysis.t1, after.analysis.t1),

@@ -17,7 +17,7 @@ from sij_node.network.pdu import Rejection
 
 
 @dataclass(frozen=True)
-class Origin:
+class CallingPeer:
     """Who sends: a configured AE title, and the address it calls from."""
 
     ae_title: str
@@ -25,7 +25,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Brought:
+class ReceivedStudy:
     """What one association has brought of a study.
 
     Parameters
@@ -39,44 +39,44 @@ class Brought:
     instances: Counter[str] = field(default_factory=Counter)
 
 
-class Luggage:
+class AssociationSummary:
     """Sums up what one association brings, study by study."""
 
     def __init__(self) -> None:
-        self._studies: dict[str, Brought] = {}
+        self._studies: dict[str, ReceivedStudy] = {}
 
     def add(self, instance: ReceivedInstance | Scan) -> None:
         """One more instance that was taken."""
         brought = self._studies.setdefault(
-            instance.study_uid, Brought(instance.study_uid, instance.patient_id)
+            instance.study_uid, ReceivedStudy(instance.study_uid, instance.patient_id)
         )
         brought.instances[instance.sop_class_uid] += 1
 
     @property
-    def studies(self) -> tuple[Brought, ...]:
+    def studies(self) -> tuple[ReceivedStudy, ...]:
         """In the order in which they began to come."""
         return tuple(self._studies.values())
 
 
-class Witness:
+class ReceiveObserver:
     """Sees what happens at the door; this one forgets it."""
 
-    def unsecured(self, caller: Origin, reason: str) -> None:
+    def unsecured(self, caller: CallingPeer, reason: str) -> None:
         """A TLS handshake failed over certificates, versions or ciphers."""
 
-    def accepted(self, caller: Origin) -> None:
+    def accepted(self, caller: CallingPeer) -> None:
         """An association was accepted."""
 
-    def rejected(self, caller: Origin, rejection: Rejection) -> None:
+    def rejected(self, caller: CallingPeer, rejection: Rejection) -> None:
         """An association was rejected."""
 
-    def echoed(self, caller: Origin) -> None:
+    def echoed(self, caller: CallingPeer) -> None:
         """A C-ECHO was answered."""
 
-    def answered(self, caller: Origin, status: Status) -> None:
+    def answered(self, caller: CallingPeer, status: Status) -> None:
         """A C-STORE was answered."""
 
-    def ended(self, caller: Origin, outcome: str, studies: Sequence[Brought]) -> None:
+    def ended(self, caller: CallingPeer, outcome: str, studies: Sequence[ReceivedStudy]) -> None:
         """An association, or a connection that never became one, is over.
 
         Parameters
@@ -86,7 +86,7 @@ class Witness:
         """
 
 
-class SendingWitness:
+class SendObserver:
     """Sees what is sent to a destination; this one forgets it."""
 
     def begun(self, study_uid: str, peer: PeerConfig) -> None:
@@ -107,14 +107,14 @@ class SendingWitness:
         """
 
 
-class SearchWitness:
+class QueryObserver:
     """Sees what an archive is asked and what it gives; this one forgets it."""
 
     def asked(self, peer: PeerConfig, sop_class_uid: str, question: Dataset) -> None:
         """A question is sent."""
 
-    def fetched(self, peer: PeerConfig, studies: Sequence[Brought]) -> None:
+    def fetched(self, peer: PeerConfig, studies: Sequence[ReceivedStudy]) -> None:
         """Instances came that the node had asked for on the same association."""
 
 
-UNSEEN = SearchWitness()
+UNSEEN = QueryObserver()

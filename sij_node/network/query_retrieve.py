@@ -25,8 +25,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from sij_node.config.settings import PeerConfig
 from sij_node.dicom.dataset_scan import scan
 from sij_node.dicom.headers import patient_of, text
-from sij_node.domain.prior_comparison import Moment
-from sij_node.domain.study import InstanceReference, Patient
+from sij_node.domain.prior_comparison import StudyDate
+from sij_node.domain.study import InstanceReference, PatientIdentity
 from sij_node.errors import (
     ArchiveRefused,
     ArchiveSilent,
@@ -35,8 +35,8 @@ from sij_node.errors import (
     DestinationRefused,
     DestinationUnavailable,
 )
-from sij_node.network.observers import UNSEEN, Luggage, SearchWitness
-from sij_node.network.scu import Caller, Handler, named
+from sij_node.network.observers import UNSEEN, AssociationSummary, QueryObserver
+from sij_node.network.scu import AssociationRequestor, Handler, named
 
 REPORT_CLASSES = (Comprehensive3DSRStorage, ComprehensiveSRStorage)
 MAX_REPORTS_OF_STUDY = 12
@@ -90,13 +90,13 @@ class ArchiveSearch:
         Told of each question, and of what was fetched.
     """
 
-    caller: Caller
+    caller: AssociationRequestor
     peer: PeerConfig
     deadline: Deadline
     most: int
-    witness: SearchWitness = UNSEEN
+    witness: QueryObserver = UNSEEN
 
-    def reports(self, patient: Patient, studied: Moment) -> list[InstanceReference]:
+    def reports(self, patient: PatientIdentity, studied: StudyDate) -> list[InstanceReference]:
         """Reports in the archive that may be the node's own, of studies made before a moment.
 
         Raises
@@ -122,7 +122,7 @@ class ArchiveSearch:
         """
         model = StudyRootQueryRetrieveInformationModelGet
         files: list[bytes] = []
-        luggage = Luggage()
+        luggage = AssociationSummary()
 
         def take(event: evt.Event) -> int:
             files.append(event.encoded_dataset())
@@ -161,7 +161,9 @@ class ArchiveSearch:
 
     # ---- questions -----------------------------------------------------------------------
 
-    def _studies(self, association: Association, patient: Patient, studied: Moment) -> list[str]:
+    def _studies(
+        self, association: Association, patient: PatientIdentity, studied: StudyDate
+    ) -> list[str]:
         """Study UIDs, the newest first. A wildcard in an identifier finds others: they are left."""
         question = _question("STUDY", PatientID=patient.identifier, StudyDate=f"-{studied.date}")
         for keyword in ("IssuerOfPatientID", "StudyInstanceUID", "StudyTime"):
@@ -171,7 +173,7 @@ class ArchiveSearch:
         found = {}
         for answer in self._found(association, question):
             theirs = patient_of(answer)
-            made = Moment.stated(text(answer, "StudyDate"), text(answer, "StudyTime"))
+            made = StudyDate.stated(text(answer, "StudyDate"), text(answer, "StudyTime"))
             is_theirs = theirs.identifier == patient.identifier
             if is_theirs and theirs.issuer in ("", patient.issuer) and made.is_before(studied):
                 found[text(answer, "StudyInstanceUID")] = made
@@ -253,7 +255,7 @@ class ArchiveSearch:
             ) from error
 
 
-def _note(luggage: Luggage, dataset: bytes) -> None:
+def _note(luggage: AssociationSummary, dataset: bytes) -> None:
     """Whatever an archive sends is noted as what it says of itself, asked for or not."""
     try:
         luggage.add(scan(dataset, explicit_vr=True))

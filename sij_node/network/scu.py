@@ -25,7 +25,7 @@ Handler = tuple[Any, Callable[..., Any]]
 
 
 @dataclass(frozen=True)
-class Caller:
+class AssociationRequestor:
     """Opens associations to peers in the node's name."""
 
     ae_title: str

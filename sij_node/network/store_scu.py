@@ -15,7 +15,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from sij_node.config.settings import DeliveryConfig, PeerConfig, TlsConfig
 from sij_node.errors import DestinationUnavailable
-from sij_node.network.scu import Caller, named
+from sij_node.network.scu import AssociationRequestor, named
 
 # Bytes are read from the file and sent, never decoded and encoded again.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -44,7 +44,7 @@ class OutgoingObject:
 
 
 @dataclass(frozen=True)
-class Sent:
+class SendResult:
     """What the destination answered to one object.
 
     Parameters
@@ -68,14 +68,14 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Sender:
+class StoreScu:
     """Opens associations to peers in the node's name."""
 
     ae_title: str
     limits: DeliveryConfig
     tls: TlsConfig | None = None
 
-    def send(self, peer: PeerConfig, objects: Sequence[OutgoingObject]) -> Iterator[Sent]:
+    def send(self, peer: PeerConfig, objects: Sequence[OutgoingObject]) -> Iterator[SendResult]:
         """Send objects to a peer, one answer each, in order.
 
         Raises
@@ -102,20 +102,20 @@ class Sender:
                 raise DestinationUnavailable(f"{named(peer)} did not answer a C-ECHO with success.")
 
     @property
-    def _caller(self) -> Caller:
-        return Caller(self.ae_title, self.limits, self.tls)
+    def _caller(self) -> AssociationRequestor:
+        return AssociationRequestor(self.ae_title, self.limits, self.tls)
 
 
 def _send_one(
     association: Association, item: OutgoingObject, number: int, peer: PeerConfig
-) -> Sent:
+) -> SendResult:
     accepted = {
         (context.abstract_syntax, context.transfer_syntax[0])
         for context in association.accepted_contexts
     }
     possible = [context for context in item.contexts if context in accepted]
     if not possible:
-        return Sent(
+        return SendResult(
             item.sop_instance_uid, None, f"{named(peer)} does not accept this kind of object."
         )
     as_stored = possible[0] == item.contexts[0]
@@ -127,4 +127,4 @@ def _send_one(
     if "Status" not in answer:
         raise DestinationUnavailable(f"{named(peer)} broke off or did not answer in time.")
     status = int(answer.Status)
-    return Sent(item.sop_instance_uid, status, str(answer.get("ErrorComment", "")))
+    return SendResult(item.sop_instance_uid, status, str(answer.get("ErrorComment", "")))

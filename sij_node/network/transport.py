@@ -18,7 +18,7 @@ _FAREWELL_S = 0.5
 _FAREWELL_BYTES = 1 << 24
 
 
-class Wire:
+class Transport:
     """A connected socket that speaks PDUs. All errors are families of `AssociationEnded`.
 
     Parameters

@@ -7,18 +7,18 @@ from typing import Self
 
 from sij_node.config.settings import Config, PeerConfig
 from sij_node.domain.job import (
-    Action,
     Delivery,
     DeliveryState,
     Hold,
     Job,
+    JobAction,
     JobStep,
     State,
     legal_actions,
     standstill,
 )
 from sij_node.domain.study import Refusal
-from sij_node.domain.users import Change
+from sij_node.domain.users import AdminChange
 from sij_node.errors import IllegalStep, ImagesCleared, UnknownName
 from sij_node.store.job_table import JobTable
 
@@ -39,12 +39,12 @@ class JobHistory:
     steps: tuple[JobStep, ...]
     deliveries: tuple[Delivery, ...]
     conflicts: tuple[Refusal, ...]
-    actions: tuple[Action, ...] = ()
+    actions: tuple[JobAction, ...] = ()
     standstill: str = ""
 
 
 @dataclass(frozen=True)
-class Destination:
+class DestinationStatus:
     """Somebody who gets results.
 
     Parameters
@@ -130,14 +130,14 @@ class Admin:
             standstill(job, deliveries, self.table.holds(), self._shadow),
         )
 
-    def destinations(self) -> tuple[Destination, ...]:
+    def destinations(self) -> tuple[DestinationStatus, ...]:
         """Everybody who gets results, or for whom some wait, by AE title."""
         holds = {hold.destination: hold for hold in self.table.holds()}
         waiting = self.table.jobs_by_destination(DeliveryState.PENDING)
         kept_back = self.table.jobs_by_destination(DeliveryState.KEPT_BACK)
         peers = {peer.ae_title for peer in self.peers}
         return tuple(
-            Destination(
+            DestinationStatus(
                 title,
                 title in peers,
                 title in self._shadow,
@@ -198,9 +198,9 @@ class Admin:
 
     def note(self, action: str, subject: str, note: str = "") -> None:
         """Note what was done in this person's name."""
-        self.table.note_change(Change(datetime.now(UTC), self.who, action, subject, note))
+        self.table.note_change(AdminChange(datetime.now(UTC), self.who, action, subject, note))
 
-    def changes(self, limit: int = 50, who: str = "") -> tuple[Change, ...]:
+    def changes(self, limit: int = 50, who: str = "") -> tuple[AdminChange, ...]:
         """The newest changes that people made, of all or of one."""
         return self.table.changes(limit, who)
 
@@ -221,10 +221,10 @@ class Admin:
         UnknownJob, IllegalStep
         """
         job = self.table.get(job_id)
-        if Action.TRY_NOW not in legal_actions(job):
+        if JobAction.TRY_NOW not in legal_actions(job):
             raise IllegalStep(f"Job {job_id} is {job.state.value} and waits for no attempt.")
         released = self.table.release(job, self.who)
-        self.note(Action.TRY_NOW.value, f"job {job_id}")
+        self.note(JobAction.TRY_NOW.value, f"job {job_id}")
         return released
 
     def redeliver(self, job_id: int, destination: str | None = None) -> Job:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from sij_node.config.settings import Config, EmailConfig, WebhookConfig
-from sij_node.domain.alerts import Line, subject_of, text_of
+from sij_node.domain.alerts import AlertLine, subject_of, text_of
 from sij_node.errors import ConfigurationInvalid, NoticeNotSent
 
 TIMEOUT_S = 15.0
@@ -35,7 +35,7 @@ class Channel(Protocol):
     def name(self) -> str:
         """Under which it remembers what it has told."""
 
-    def send(self, lines: Sequence[Line]) -> None:
+    def send(self, lines: Sequence[AlertLine]) -> None:
         """Tell; raises `NoticeNotSent`."""
 
     def reach(self) -> str:
@@ -75,7 +75,7 @@ class Email:
     context: ssl.SSLContext
     name: str = "email"
 
-    def send(self, lines: Sequence[Line]) -> None:
+    def send(self, lines: Sequence[AlertLine]) -> None:
         """Send one mail to everybody.
 
         Raises
@@ -112,7 +112,7 @@ class Email:
                 "Check [alarms.email]; it is tried again."
             ) from error
 
-    def message(self, lines: Sequence[Line]) -> EmailMessage:
+    def message(self, lines: Sequence[AlertLine]) -> EmailMessage:
         """The mail itself."""
         mail = EmailMessage()
         mail["Subject"] = subject_of(self.node, lines)
@@ -146,7 +146,7 @@ class Webhook:
     context: ssl.SSLContext
     name: str = "webhook"
 
-    def send(self, lines: Sequence[Line]) -> None:
+    def send(self, lines: Sequence[AlertLine]) -> None:
         """Post once.
 
         Raises
@@ -190,7 +190,7 @@ class Webhook:
             ) from error
         return f"{host}:{port}"
 
-    def body(self, lines: Sequence[Line]) -> bytes:
+    def body(self, lines: Sequence[AlertLine]) -> bytes:
         """The notice as JSON."""
         told = {
             "node": self.node,

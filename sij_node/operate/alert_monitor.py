@@ -11,10 +11,10 @@ import structlog
 from sij_node.config.settings import WEEKDAYS, AlarmsConfig, Config
 from sij_node.domain.alerts import (
     FAILED_JOBS,
-    Calendar,
+    ActiveAlert,
     Episode,
     FailedJob,
-    Trouble,
+    WorkingHours,
     drift_of,
     notice_of,
     silence_of,
@@ -22,12 +22,12 @@ from sij_node.domain.alerts import (
     with_failed_jobs,
 )
 from sij_node.domain.drift import shifts
-from sij_node.domain.health import Part, Verdict
-from sij_node.domain.job import StillnessWatch
+from sij_node.domain.health import Component, HealthStatus
+from sij_node.domain.job import StallDetector
 from sij_node.errors import DatabaseUnavailable, NoticeNotSent
 from sij_node.operate.alert_channels import Channel
 from sij_node.operate.health_check import check_up
-from sij_node.store.alert_table import AlarmTable
+from sij_node.store.alert_table import AlertTable
 from sij_node.store.database import Database
 from sij_node.store.drift_figures import histories
 from sij_node.store.spool import Spool
@@ -38,7 +38,7 @@ LOOK_S = 30.0
 DRIFT_S = 600.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 30.0, 900.0
 _LONGEST_GAP_S = 4 * LOOK_S
-_SEEN_WITHOUT_DATABASE = (Part.DATABASE.value, Part.SPOOL.value, Part.DISK.value)
+_SEEN_WITHOUT_DATABASE = (Component.DATABASE.value, Component.SPOOL.value, Component.DISK.value)
 
 
 @dataclass
@@ -52,19 +52,19 @@ class _Line:
     known: Mapping[str, Episode] | None = None
     wait_s: float = 0.0
     not_before: float = float("-inf")
-    gone: StillnessWatch = field(default_factory=lambda: StillnessWatch(_LONGEST_GAP_S))
+    gone: StallDetector = field(default_factory=lambda: StallDetector(_LONGEST_GAP_S))
 
 
 @dataclass(frozen=True)
 class _Sight:
     """What was found at one look, for how long already, and whether all could be looked at."""
 
-    found: Mapping[str, Trouble]
+    found: Mapping[str, ActiveAlert]
     standing_s: Mapping[str, float]
     is_whole: bool
 
 
-class Watchman:
+class AlertMonitor:
     """Tells what is wrong by every channel; what cannot be told now is told later.
 
     Parameters
@@ -87,13 +87,13 @@ class Watchman:
         self._config = config
         self._alarms = config.alarms
         self._database = database
-        self._table = AlarmTable(database)
+        self._table = AlertTable(database)
         self._spool = spool
         self._lines = [_Line(channel) for channel in channels]
         self._wall = wall
         self._clock = clock
-        self._standing = StillnessWatch(_LONGEST_GAP_S)
-        self._drift: tuple[float, tuple[Trouble, ...]] = (float("-inf"), ())
+        self._standing = StallDetector(_LONGEST_GAP_S)
+        self._drift: tuple[float, tuple[ActiveAlert, ...]] = (float("-inf"), ())
 
     def look(self) -> None:
         """Look once, and tell what has to be told; a channel that fails disturbs no other."""
@@ -120,7 +120,7 @@ class Watchman:
             is_whole,
         )
 
-    def _silences(self) -> Iterable[Trouble]:
+    def _silences(self) -> Iterable[ActiveAlert]:
         hours = self._alarms.silent_sender_hours
         if not hours:
             return
@@ -134,7 +134,7 @@ class Watchman:
                 if trouble is not None:
                     yield trouble
 
-    def _drifts(self) -> tuple[Trouble, ...]:
+    def _drifts(self) -> tuple[ActiveAlert, ...]:
         """Looked at now and then only: hundreds of studies are read for it."""
         now = self._clock()
         if self._alarms.drift and now - self._drift[0] >= DRIFT_S:
@@ -166,7 +166,7 @@ class Watchman:
 
     def _counting(
         self, line: _Line, sight: _Sight, known: Mapping[str, Episode]
-    ) -> Iterable[Trouble]:
+    ) -> Iterable[ActiveAlert]:
         """What counts as standing: not what flickers up, and still what flickers away."""
         settled_s = self._alarms.settle_minutes * 60
         for key, trouble in sight.found.items():
@@ -178,7 +178,7 @@ class Watchman:
             gone_s = line.gone.still_for_s(key, "", self._clock())
             is_out_of_sight = not sight.is_whole and not key.startswith(_SEEN_WITHOUT_DATABASE)
             if is_out_of_sight or gone_s < settled_s:
-                yield Trouble(key, known[key].verdict, known[key].words, "")
+                yield ActiveAlert(key, known[key].verdict, known[key].words, "")
 
     def _known(self, line: _Line) -> Mapping[str, Episode]:
         """What a channel has told; the first time ever, jobs that failed before count as told."""
@@ -195,7 +195,7 @@ class Watchman:
     def _nothing_failed_yet(self) -> Episode:
         long_ago = self._wall() - timedelta(days=1)
         mark = self._table.last_step()
-        return Episode(FAILED_JOBS, Verdict.OK, "", long_ago, long_ago, mark)
+        return Episode(FAILED_JOBS, HealthStatus.OK, "", long_ago, long_ago, mark)
 
     def _failed_since(self, known: Mapping[str, Episode]) -> Sequence[FailedJob]:
         if FAILED_JOBS not in known:
@@ -221,8 +221,8 @@ class Watchman:
         line.not_before = self._clock() + line.wait_s
 
 
-def calendar_of(config: AlarmsConfig) -> Calendar:
+def calendar_of(config: AlarmsConfig) -> WorkingHours:
     """When the site works."""
     first, last = config.working_hours
     days = frozenset(WEEKDAYS.index(day) for day in config.working_days)
-    return Calendar(ZoneInfo(config.time_zone), days, first, last)
+    return WorkingHours(ZoneInfo(config.time_zone), days, first, last)

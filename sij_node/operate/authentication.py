@@ -13,11 +13,11 @@ from sij_node.config.roles import Role
 from sij_node.domain.users import (
     INVITATION_LASTS,
     TOKEN_PREFIX,
-    Change,
-    Person,
+    AdminChange,
+    CurrentUser,
     Session,
     SessionLimits,
-    Throttle,
+    SignInThrottle,
     Token,
     User,
     check_password,
@@ -32,7 +32,7 @@ from sij_node.errors import (
     SignInThrottled,
     UnknownUser,
 )
-from sij_node.store.user_table import AccountTable
+from sij_node.store.user_table import UserTable
 
 FIRST_USER = "admin"
 _PROVIDER = "identity provider"
@@ -43,7 +43,7 @@ LONGEST_TOKEN = timedelta(days=366)
 
 
 @dataclass(frozen=True)
-class Access:
+class Authentication:
     """Everything that lets people in or keeps them out.
 
     Parameters
@@ -54,15 +54,15 @@ class Access:
         Takes messages of the audit trail.
     """
 
-    table: AccountTable
+    table: UserTable
     limits: SessionLimits
     clock: Callable[[], datetime]
     monotonic: Callable[[], float]
-    record: Callable[[audit.Message], None]
+    record: Callable[[audit.AuditMessage], None]
     hasher: PasswordHasher = field(default_factory=PasswordHasher)
-    throttle: Throttle = field(default_factory=Throttle)
-    by_address: Throttle = field(default_factory=lambda: Throttle(free=30))
-    by_name: Throttle = field(default_factory=lambda: Throttle(free=30))
+    throttle: SignInThrottle = field(default_factory=SignInThrottle)
+    by_address: SignInThrottle = field(default_factory=lambda: SignInThrottle(free=30))
+    by_name: SignInThrottle = field(default_factory=lambda: SignInThrottle(free=30))
     _turn: threading.BoundedSemaphore = field(
         default_factory=lambda: threading.BoundedSemaphore(AT_ONCE)
     )
@@ -219,7 +219,7 @@ class Access:
         self.record(audit.user_authentication(user.name, address))
         return secret
 
-    def person_of_session(self, secret: str, noticed: bool = True) -> Person | None:
+    def person_of_session(self, secret: str, noticed: bool = True) -> CurrentUser | None:
         """Who this session's browser belongs to, or None if it has ended.
 
         Parameters
@@ -237,7 +237,7 @@ class Access:
             return None
         if noticed and self.limits.is_due(session, now):
             self.table.note_use(session, now)
-        return Person(user.name, user.role)
+        return CurrentUser(user.name, user.role)
 
     def sign_out(self, secret: str, address: str) -> None:
         """End a session, if it has not ended already."""
@@ -249,7 +249,7 @@ class Access:
     # ---- tokens --------------------------------------------------------------------------
 
     def add_token(
-        self, person: Person, label: str, role: Role, lasts: timedelta
+        self, person: CurrentUser, label: str, role: Role, lasts: timedelta
     ) -> tuple[Token, str]:
         """A token for a program of somebody's, and its secret, which is shown this once.
 
@@ -269,16 +269,16 @@ class Access:
         change = self._change(person.name, "add token", f"user {person.name}", role.value)
         return self.table.add_token(wanted, hash_of(secret), change), secret
 
-    def tokens(self, person: Person) -> tuple[Token, ...]:
+    def tokens(self, person: CurrentUser) -> tuple[Token, ...]:
         """Somebody's tokens, the newest first."""
         return self.table.tokens(person.name)
 
-    def revoke_token(self, person: Person, token_id: int) -> bool:
+    def revoke_token(self, person: CurrentUser, token_id: int) -> bool:
         """End one of somebody's tokens; False if they have no such token that still opens."""
         change = self._change(person.name, "revoke token", f"token {token_id}")
         return self.table.revoke_token(person.name, token_id, self.clock(), change)
 
-    def person_of_token(self, secret: str) -> Person | None:
+    def person_of_token(self, secret: str) -> CurrentUser | None:
         """In whose name a program comes, or None if its token has ended."""
         found = self.table.token(hash_of(secret))
         if found is None:
@@ -290,7 +290,7 @@ class Access:
         if token.used_at is None or abs(now - token.used_at) > timedelta(minutes=5):
             self.table.note_token_use(token.token_id, now)
         role = token.role if user.role.includes(token.role) else user.role
-        return Person(user.name, role, token.token_id)
+        return CurrentUser(user.name, role, token.token_id)
 
     # ---- within --------------------------------------------------------------------------
 
@@ -305,16 +305,18 @@ class Access:
             ) from error
         return user
 
-    def _invite(self, name: str, change: Change | None = None) -> str:
+    def _invite(self, name: str, change: AdminChange | None = None) -> str:
         secret = new_secret()
         self.table.invite(name, hash_of(secret), self.clock() + INVITATION_LASTS, change)
         return secret
 
-    def _change(self, who: str, action: str, subject: str, note: str = "") -> Change:
+    def _change(self, who: str, action: str, subject: str, note: str = "") -> AdminChange:
         """A change that is about to be made, which the audit trail gets to know."""
         what = f"{action} {subject} {note}".strip()
-        self.record(audit.security_alert(audit.Alert.USER_CHANGED, what, audit.Person(who)))
-        return Change(self.clock(), who, action, subject, note)
+        self.record(
+            audit.security_alert(audit.SecurityAlert.USER_CHANGED, what, audit.HumanUser(who))
+        )
+        return AdminChange(self.clock(), who, action, subject, note)
 
     def _user_or_none(self, name: str) -> User | None:
         try:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from sij_node.config.settings import Config
-from sij_node.domain.health import Condition, Facts, health
+from sij_node.domain.health import Condition, HealthFacts, health
 from sij_node.errors import DatabaseUnavailable, SpoolUnavailable
 from sij_node.store.database import Database
 from sij_node.store.job_queries import queue_now, stuck_destinations
@@ -12,24 +12,24 @@ from sij_node.store.spool import Spool
 
 
 @dataclass(frozen=True)
-class Checkup:
+class HealthReport:
     """What was found, and what it means."""
 
-    facts: Facts
+    facts: HealthFacts
     conditions: tuple[Condition, ...]
 
 
-def check_up(config: Config, database: Database, spool: Spool) -> Checkup:
+def check_up(config: Config, database: Database, spool: Spool) -> HealthReport:
     """Look at everything; whatever does not answer is a condition and not an error."""
-    facts = Facts(
+    facts = HealthFacts(
         min_free_mb=config.spool.min_free_mb,
         destinations=tuple(peer.ae_title for peer in config.peer),
     )
     facts = _with_database(_with_spool(facts, spool), database)
-    return Checkup(facts, health(facts, config.health))
+    return HealthReport(facts, health(facts, config.health))
 
 
-def _with_spool(facts: Facts, spool: Spool) -> Facts:
+def _with_spool(facts: HealthFacts, spool: Spool) -> HealthFacts:
     try:
         spool.check_writable()
         return replace(facts, free_mb=spool.free_mb())
@@ -37,7 +37,7 @@ def _with_spool(facts: Facts, spool: Spool) -> Facts:
         return replace(facts, spool_error=str(error))
 
 
-def _with_database(facts: Facts, database: Database) -> Facts:
+def _with_database(facts: HealthFacts, database: Database) -> HealthFacts:
     try:
         return replace(
             facts,

@@ -27,14 +27,14 @@ from models.findings import Lesion
 from sij_node import __version__
 from sij_node.config.settings import Config
 from sij_node.domain.drift import Histories, mean_of, positive, shifts
-from sij_node.domain.health import Part, Role, Sighting, Verdict
+from sij_node.domain.health import Component, HealthStatus, ProcessHeartbeat, ProcessRole
 from sij_node.domain.job import FINISHED, State, Step
 from sij_node.errors import DatabaseUnavailable
-from sij_node.operate.health_check import Checkup, check_up
+from sij_node.operate.health_check import HealthReport, check_up
 from sij_node.store.drift_figures import histories
 from sij_node.store.job_steps import AT_ONCE, StepTaken, steps_after
 from sij_node.store.job_table import JobTable
-from sij_node.store.peer_activity import Contact, ContactTable, Counted, Tally
+from sij_node.store.peer_activity import PeerActivity, PeerActivityTable, PeerCounter, Tally
 from sij_node.store.spool import Spool
 
 BUCKETS_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)
@@ -110,10 +110,10 @@ class StepCounts:
 class Observed:
     """Everything that one answer is made of."""
 
-    checkup: Checkup
+    checkup: HealthReport
     jobs: Mapping[State, int]
     tallies: Mapping[Tally, int]
-    contacts: Sequence[Contact]
+    contacts: Sequence[PeerActivity]
     steps: StepCounts
     histories: Mapping[str, Histories]
 
@@ -130,7 +130,7 @@ def families(seen: Observed) -> Iterator[Metric]:
     yield from _about_drift(seen.histories)
 
 
-def _about_the_node(checkup: Checkup) -> Iterator[Metric]:
+def _about_the_node(checkup: HealthReport) -> Iterator[Metric]:
     facts = checkup.facts
     yield InfoMetricFamily("sij_node", "The software.", {"version": __version__})
     up = 0.0 if facts.database_error else 1.0
@@ -144,11 +144,11 @@ def _about_the_node(checkup: Checkup) -> Iterator[Metric]:
         "With less room than this, associations are refused.",
         facts.min_free_mb * 1e6,
     )
-    verdicts = list(Verdict)
+    verdicts = list(HealthStatus)
     by_place: dict[tuple[str, ...], float] = {}
     for one in checkup.conditions:
         # Processes come and go, so only destinations are told apart.
-        place = (one.part, one.which if one.part is Part.DESTINATION else "")
+        place = (one.part, one.which if one.part is Component.DESTINATION else "")
         by_place[place] = max(by_place.get(place, 0.0), float(verdicts.index(one.verdict)))
     yield _gauge(
         "sij_condition",
@@ -184,22 +184,24 @@ def _about_jobs(seen: Observed) -> Iterator[Metric]:
 
 
 _TALLIED = {
-    Counted.RECEIVED: (
+    PeerCounter.RECEIVED: (
         "sij_cstore_received",
         "Instances that peers have sent, by the status that was answered.",
         "status",
     ),
-    Counted.SENT: (
+    PeerCounter.SENT: (
         "sij_cstore_sent",
         "Results that were sent, by the status that came back.",
         "status",
     ),
-    Counted.ASSOCIATIONS: ("sij_associations", "Associations, by how they ended.", "outcome"),
-    Counted.REFUSALS: ("sij_association_refusals", "Associations that were refused.", "reason"),
+    PeerCounter.ASSOCIATIONS: ("sij_associations", "Associations, by how they ended.", "outcome"),
+    PeerCounter.REFUSALS: ("sij_association_refusals", "Associations that were refused.", "reason"),
 }
 
 
-def _about_peers(tallies: Mapping[Tally, int], contacts: Sequence[Contact]) -> Iterator[Metric]:
+def _about_peers(
+    tallies: Mapping[Tally, int], contacts: Sequence[PeerActivity]
+) -> Iterator[Metric]:
     for counted, (name, told, label) in _TALLIED.items():
         counts: dict[tuple[str, ...], float] = {
             (peer, outcome): count
@@ -243,7 +245,7 @@ def _about_destinations(seen: Observed) -> Iterator[Metric]:
     )
 
 
-def _about_processes(seen: Sequence[Sighting]) -> Iterator[Metric]:
+def _about_processes(seen: Sequence[ProcessHeartbeat]) -> Iterator[Metric]:
     yield _gauge(
         "sij_process_silent_seconds",
         "How long a process has given no sign of life.",
@@ -254,7 +256,7 @@ def _about_processes(seen: Sequence[Sighting]) -> Iterator[Metric]:
         "sij_processes",
         "Processes that report themselves.",
         ("role",),
-        {(role,): float(sum(one.process.role is role for one in seen)) for role in Role},
+        {(role,): float(sum(one.process.role is role for one in seen)) for role in ProcessRole},
     )
     memory: dict[tuple[str, ...], float] = {
         (one.process.name, one.process.device, kind): value * 1e6
@@ -335,7 +337,7 @@ class Metrics(Collector):
         self,
         config: Config,
         table: JobTable,
-        contacts: ContactTable,
+        contacts: PeerActivityTable,
         spool: Spool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -371,10 +373,10 @@ class Metrics(Collector):
             seen = self._observed(checkup)
         except DatabaseUnavailable as error:
             facts = replace(checkup.facts, database_error=str(error))
-            seen = Observed(Checkup(facts, checkup.conditions), {}, {}, (), self._steps, {})
+            seen = Observed(HealthReport(facts, checkup.conditions), {}, {}, (), self._steps, {})
         yield from families(seen)
 
-    def _observed(self, checkup: Checkup) -> Observed:
+    def _observed(self, checkup: HealthReport) -> Observed:
         if checkup.facts.database_error:
             return Observed(checkup, {}, {}, (), self._steps, {})
         self._read_steps()

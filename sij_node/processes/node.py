@@ -17,17 +17,22 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sij_node.analyse.analysis_process import AnalysisProcess
-from sij_node.analyse.analysis_worker import Worker
+from sij_node.analyse.analysis_worker import AnalysisWorker
 from sij_node.analyse.prior_search import PriorSearch
-from sij_node.audit.messages import Person, Subject, application_activity, instances_accessed
+from sij_node.audit.messages import (
+    AuditedStudy,
+    HumanUser,
+    application_activity,
+    instances_accessed,
+)
 from sij_node.audit.peer_events import Arrivals, Departures
 from sij_node.audit.trail import AuditTrail, open_trail
 from sij_node.config.settings import Config, DeliveryConfig, PeerConfig, RetryConfig
-from sij_node.deliver.delivery_worker import Courier
+from sij_node.deliver.delivery_worker import DeliveryWorker
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.doctor import check_results as judging
-from sij_node.domain.alerts import Kind, Line
-from sij_node.domain.health import Process, Role, Verdict
+from sij_node.domain.alerts import AlertKind, AlertLine
+from sij_node.domain.health import HealthStatus, Process, ProcessRole
 from sij_node.domain.job import RetryPolicy, State
 from sij_node.domain.study import ReceivedInstance, Registration
 from sij_node.domain.users import SessionLimits
@@ -38,21 +43,21 @@ from sij_node.errors import (
     WeightsRefused,
 )
 from sij_node.network.dicom_folder import FolderContents
-from sij_node.network.observers import Witness
-from sij_node.network.scu import Caller
-from sij_node.network.store_scu import Sender, Sent
+from sij_node.network.observers import ReceiveObserver
+from sij_node.network.scu import AssociationRequestor
+from sij_node.network.store_scu import SendResult, StoreScu
 from sij_node.operate.admin import Admin
 from sij_node.operate.alert_channels import channels_of
-from sij_node.operate.alert_monitor import LOOK_S, Watchman
-from sij_node.operate.authentication import Access
-from sij_node.operate.health_check import Checkup, check_up
+from sij_node.operate.alert_monitor import LOOK_S, AlertMonitor
+from sij_node.operate.authentication import Authentication
+from sij_node.operate.health_check import HealthReport, check_up
 from sij_node.queue.completeness import Readiness, readiness_of
-from sij_node.queue.schedule import Errand, Schedule
-from sij_node.receive.c_store import Reception
+from sij_node.queue.schedule import ScheduledTask, Scheduler
+from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
 from sij_node.store.database import Schema, open_database, schema_of
 from sij_node.store.job_table import JobTable
-from sij_node.store.peer_activity import ContactBook, ContactTable
+from sij_node.store.peer_activity import PeerActivityLog, PeerActivityTable
 from sij_node.store.process_table import (
     BEAT_S,
     ProcessTable,
@@ -64,11 +69,11 @@ from sij_node.store.process_table import (
 from sij_node.store.secret_key import secret_key
 from sij_node.store.spool import Spool, instance_file_name
 from sij_node.store.stored_instances import read_header
-from sij_node.store.user_table import AccountTable
+from sij_node.store.user_table import UserTable
 
 if TYPE_CHECKING:
     from models.analyser import Analyser
-    from sij_node.domain.weights_comparison import Comparison
+    from sij_node.domain.weights_comparison import WeightsComparison
     from sij_node.web.dependencies import Parts
 
 log = structlog.get_logger()
@@ -81,12 +86,12 @@ class Store:
     """The job table, the accounts and the spool of one configuration."""
 
     table: JobTable
-    accounts: AccountTable
+    accounts: UserTable
     spool: Spool
     processes: ProcessTable
-    contacts: ContactTable
+    contacts: PeerActivityTable
 
-    def check_up(self, config: Config) -> Checkup:
+    def check_up(self, config: Config) -> HealthReport:
         """The node's health now, in words."""
         return check_up(config, self.table.database, self.spool)
 
@@ -109,10 +114,10 @@ def open_store(config: Config) -> Iterator[Store]:
         table = JobTable(engine)
         yield Store(
             table,
-            AccountTable(table.database),
+            UserTable(table.database),
             spool,
             ProcessTable(table.database),
-            ContactTable(table.database),
+            PeerActivityTable(table.database),
         )
     finally:
         engine.dispose()
@@ -132,8 +137,8 @@ def listen(config: Config, stop: threading.Event) -> None:
     """
     with open_store(config) as store:
         store.spool.clear_incoming()
-        book = ContactBook(store.contacts)
-        with audited(config, Role.LISTENER) as trail:
+        book = PeerActivityLog(store.contacts)
+        with audited(config, ProcessRole.LISTENER) as trail:
             arrivals = Arrivals(
                 book,
                 trail,
@@ -142,11 +147,11 @@ def listen(config: Config, stop: threading.Event) -> None:
             )
             reception = _reception(config, store, arrivals)
             listener = Listener(config.listener, config.node.ae_title, config.peer, reception)
-            me = this_process(Role.LISTENER)
-            watchman = Watchman(config, store.table.database, store.spool, channels_of(config))
+            me = this_process(ProcessRole.LISTENER)
+            watchman = AlertMonitor(config, store.table.database, store.spool, channels_of(config))
             errands = (
                 *_signs_of_life(store, me, book),
-                Errand("tell people what is wrong", LOOK_S, watchman.look),
+                ScheduledTask("tell people what is wrong", LOOK_S, watchman.look),
             )
             schedule = _schedule(config, store, errands)
             listener.start()
@@ -161,7 +166,7 @@ def listen(config: Config, stop: threading.Event) -> None:
 
 
 @contextmanager
-def audited(config: Config, role: Role) -> Iterator[AuditTrail]:
+def audited(config: Config, role: ProcessRole) -> Iterator[AuditTrail]:
     """Open the audit trail of a process, and record that the process starts and stops.
 
     Raises
@@ -178,23 +183,23 @@ def audited(config: Config, role: Role) -> Iterator[AuditTrail]:
         trail.close()
 
 
-def _signs_of_life(store: Store, me: Process, book: ContactBook) -> tuple[Errand, ...]:
+def _signs_of_life(store: Store, me: Process, book: PeerActivityLog) -> tuple[ScheduledTask, ...]:
     """What the listener's clock writes down: as long as it does, the clock is alive too."""
     return (
-        Errand("report this process", BEAT_S, lambda: store.processes.beat(me)),
-        Errand("forget processes", 60.0, lambda: store.processes.succeed(me, lives_here)),
-        Errand("note contacts", BEAT_S, book.write),
+        ScheduledTask("report this process", BEAT_S, lambda: store.processes.beat(me)),
+        ScheduledTask("forget processes", 60.0, lambda: store.processes.succeed(me, lives_here)),
+        ScheduledTask("note contacts", BEAT_S, book.write),
     )
 
 
-def _reception(config: Config, store: Store, witness: Witness) -> Reception:
+def _reception(config: Config, store: Store, witness: ReceiveObserver) -> StorageService:
     priorities = {peer.ae_title: peer.priority for peer in config.peer}
 
     def register(instance: ReceivedInstance) -> Registration:
         is_image = instance.sop_class_uid in IMAGE_CLASSES
         return store.table.register(instance, priorities[instance.source_ae], is_image)
 
-    return Reception(
+    return StorageService(
         spool=store.spool,
         file_name_of=instance_file_name,
         register=register,
@@ -205,11 +210,11 @@ def _reception(config: Config, store: Store, witness: Witness) -> Reception:
     )
 
 
-def _schedule(config: Config, store: Store, errands: Sequence[Errand]) -> Schedule:
+def _schedule(config: Config, store: Store, errands: Sequence[ScheduledTask]) -> Scheduler:
     def look_at(received: Sequence[ReceivedInstance]) -> Readiness:
         return readiness_of(received, partial(read_header, store.spool), config.priority_rule)
 
-    return Schedule(
+    return Scheduler(
         store.table,
         config.study,
         analysis_policy=_policy(config.retry, config.retry.analysis_attempts),
@@ -248,13 +253,13 @@ def work(config: Config, stop: threading.Event) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Nor share out numpy's small products, which takes longer than doing them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    me = this_process(Role.WORKER)
+    me = this_process(ProcessRole.WORKER)
     with (
         open_store(config) as store,
-        audited(config, Role.WORKER) as trail,
+        audited(config, ProcessRole.WORKER) as trail,
         ThreadPoolExecutor(1, "courier") as threads,
     ):
-        book = ContactBook(store.contacts)
+        book = PeerActivityLog(store.contacts)
         departures = Departures(book, trail, store.patient_of)
         worker = _worker(config, store, me.name, stop, departures)
         delivering = threads.submit(_courier(config, store, me.name, stop, departures).run)
@@ -270,8 +275,8 @@ def work(config: Config, stop: threading.Event) -> None:
 
 def _worker(
     config: Config, store: Store, name: str, stop: threading.Event, departures: Departures
-) -> Worker:
-    return Worker(
+) -> AnalysisWorker:
+    return AnalysisWorker(
         name,
         store.table,
         AnalysisProcess(analyse_in_child, (config,), config.worker.study_limit_s),
@@ -284,7 +289,7 @@ def _worker(
 
 
 def _priors(config: Config, store: Store, departures: Departures) -> PriorSearch:
-    caller = Caller(config.node.ae_title, config.delivery, config.listener.tls)
+    caller = AssociationRequestor(config.node.ae_title, config.delivery, config.listener.tls)
     return PriorSearch(
         store.table, store.spool, caller, config.peer_titled, config.priors, departures
     )
@@ -299,9 +304,9 @@ def analyse_in_child(pipe: Connection, config: Config) -> None:
 
 def _courier(
     config: Config, store: Store, name: str, stop: threading.Event, departures: Departures
-) -> Courier:
-    sender = Sender(config.node.ae_title, config.delivery, config.listener.tls)
-    return Courier(
+) -> DeliveryWorker:
+    sender = StoreScu(config.node.ae_title, config.delivery, config.listener.tls)
+    return DeliveryWorker(
         name,
         store.table,
         store.spool,
@@ -324,7 +329,7 @@ def _policy(retry: RetryConfig, attempts: int) -> RetryPolicy:
 
 
 @contextmanager
-def open_access(config: Config) -> Iterator[Access]:
+def open_access(config: Config) -> Iterator[Authentication]:
     """Who may use the page and the API, to be looked at or changed.
 
     Raises
@@ -339,12 +344,12 @@ def open_access(config: Config) -> Iterator[Access]:
         trail.close()
 
 
-def _access(config: Config, store: Store, trail: AuditTrail) -> Access:
+def _access(config: Config, store: Store, trail: AuditTrail) -> Authentication:
     limits = SessionLimits(
         idle=timedelta(minutes=config.web.idle_minutes),
         longest=timedelta(hours=config.web.session_hours),
     )
-    return Access(store.accounts, limits, _now, time.monotonic, trail.record)
+    return Authentication(store.accounts, limits, _now, time.monotonic, trail.record)
 
 
 def web_parts(config: Config, store: Store, trail: AuditTrail) -> "Parts":
@@ -354,13 +359,13 @@ def web_parts(config: Config, store: Store, trail: AuditTrail) -> "Parts":
     from sij_node.web.metrics_route import metrics_router  # noqa: PLC0415
 
     metrics = Metrics(config, store.table, store.contacts, store.spool)
-    sender = Sender(config.node.ae_title, config.delivery, config.listener.tls)
+    sender = StoreScu(config.node.ae_title, config.delivery, config.listener.tls)
     return Parts(
         config=config,
         admin=partial(Admin.of, config, store.table),
         access=_access(config, store, trail),
         spool=store.spool,
-        echo=partial(_echo, sender, ContactBook(store.contacts)),
+        echo=partial(_echo, sender, PeerActivityLog(store.contacts)),
         clock=_now,
         key=secret_key(config.node.data_folder),
         record=trail.record,
@@ -368,7 +373,7 @@ def web_parts(config: Config, store: Store, trail: AuditTrail) -> "Parts":
     )
 
 
-def _echo(sender: Sender, book: ContactBook, peer: PeerConfig) -> None:
+def _echo(sender: StoreScu, book: PeerActivityLog, peer: PeerConfig) -> None:
     """C-ECHO to a peer; whether it answered is noted among the contacts."""
     error = ""
     try:
@@ -398,13 +403,13 @@ def serve_page(config: Config, stop: threading.Event, announce: Callable[[str], 
     """
     from sij_node.web.app import create_app, serve  # noqa: PLC0415 - only this process needs it
 
-    with open_store(config) as store, audited(config, Role.WEB) as trail:
+    with open_store(config) as store, audited(config, ProcessRole.WEB) as trail:
         parts = web_parts(config, store, trail)
         secret = parts.access.first_invitation()
         if secret is not None:
             link = invitation_link(config, secret)
             announce(f"Set the administrator's password within 24 hours: {link}")
-        me = this_process(Role.WEB)
+        me = this_process(ProcessRole.WEB)
         with beating(store.processes, lambda: me):
             serve(create_app(parts), config.web, stop)
 
@@ -429,7 +434,7 @@ def migrate(config: Config) -> Schema:
     return schema_of(config.database_url)
 
 
-def examine(config_file: Path, quick: bool) -> Iterator[judging.Line]:
+def examine(config_file: Path, quick: bool) -> Iterator[judging.CheckResult]:
     """What the doctor finds; a quick look loads no networks and sends no study."""
     from sij_node.doctor.run_checks import examine as look  # noqa: PLC0415 - only one command
 
@@ -443,7 +448,7 @@ def _named_networks(config: Config, name: str) -> str:
     return _named(load_networks(config, name))
 
 
-def compare(config: Config, folder: Path, job_ids: Sequence[int], last: int) -> "Comparison":
+def compare(config: Config, folder: Path, job_ids: Sequence[int], last: int) -> "WeightsComparison":
     """Analyse stored studies with the networks of [worker] and those of a folder.
 
     The outcome is kept in the folder ``comparisons`` of the data folder too.
@@ -461,7 +466,7 @@ def compare(config: Config, folder: Path, job_ids: Sequence[int], last: int) -> 
     from models.weights import WeightsInvalid  # noqa: PLC0415
     from sij_node.analyse.compare_weights import compare_studies  # noqa: PLC0415
     from sij_node.analyse.inference import load_networks  # noqa: PLC0415
-    from sij_node.domain.weights_comparison import Comparison  # noqa: PLC0415
+    from sij_node.domain.weights_comparison import WeightsComparison  # noqa: PLC0415
 
     before = load_networks(config, "")
     worker = config.worker
@@ -474,7 +479,7 @@ def compare(config: Config, folder: Path, job_ids: Sequence[int], last: int) -> 
             (State.DELIVERED, State.CONFIRMED, State.NOT_SENT), last
         )
         studies = tuple(compare_studies(store.table, store.spool, jobs, before, after))
-    found = Comparison(_named(before), _named(after), studies)
+    found = WeightsComparison(_named(before), _named(after), studies)
     _keep_comparison(config.node.data_folder, found)
     return found
 
@@ -483,7 +488,7 @@ def _named(networks: "Analyser") -> str:
     return ", ".join(f"{one.name} {one.version}" for one in networks.identities)
 
 
-def _keep_comparison(data_folder: Path, found: "Comparison") -> None:
+def _keep_comparison(data_folder: Path, found: "WeightsComparison") -> None:
     folder = data_folder / "comparisons"
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / f"{_now():%Y%m%dT%H%M%SZ}.json").write_text(json.dumps(found.as_json(), indent=2))
@@ -518,13 +523,15 @@ def write_results(
     trail = open_trail(config)
     try:
         with open_store(config) as store:
-            departures = Departures(ContactBook(store.contacts), trail, store.patient_of)
+            departures = Departures(PeerActivityLog(store.contacts), trail, store.patient_of)
             priors_for = _priors(config, store, departures).priors_for
             stored = (config, store.table, store.spool, priors_for, study_uid)
             made = recreated(*stored, wanted, as_pictures=as_pictures)
             folder.mkdir(parents=True, exist_ok=True)
-            study = Subject(study_uid, store.patient_of(study_uid))
-            trail.record(instances_accessed(Person(who, ""), study, "results written to a folder"))
+            study = AuditedStudy(study_uid, store.patient_of(study_uid))
+            trail.record(
+                instances_accessed(HumanUser(who, ""), study, "results written to a folder")
+            )
             Admin.of(config, store.table, who).note("write results", f"study {study_uid}", profile)
             for name, content in (pictures_of if as_pictures else files_of)(made):
                 (folder / name).write_bytes(content)
@@ -545,7 +552,9 @@ def tell_trial(config: Config) -> tuple[str, ...]:
         If a password, a secret or a certificate cannot be read.
     NoticeNotSent
     """
-    line = Line(Kind.NEW, Verdict.OK, "A trial: nothing is wrong.", "Nothing has to be done.")
+    line = AlertLine(
+        AlertKind.NEW, HealthStatus.OK, "A trial: nothing is wrong.", "Nothing has to be done."
+    )
     channels = channels_of(config)
     for channel in channels:
         channel.send((line,))
@@ -554,7 +563,7 @@ def tell_trial(config: Config) -> tuple[str, ...]:
 
 def send_contents(
     contents: FolderContents, receiver: str, called: str, calling: str
-) -> Iterator[Sent]:
+) -> Iterator[SendResult]:
     """Send the DICOM files of a folder to a storage SCP.
 
     Raises
@@ -569,4 +578,4 @@ def send_contents(
     if not contents.objects:
         raise ConfigurationInvalid("There is no DICOM file to send.")
     peer = PeerConfig(ae_title=called, networks=("127.0.0.1",), host=host, port=int(port))
-    yield from Sender(calling, DeliveryConfig()).send(peer, contents.objects)
+    yield from StoreScu(calling, DeliveryConfig()).send(peer, contents.objects)

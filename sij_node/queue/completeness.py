@@ -13,7 +13,7 @@ from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.dicom.headers import text, texts
 from sij_node.dicom.series_roles import (
     AcquisitionFacts,
-    Role,
+    SequenceRole,
     acquisition_facts,
     choose_pair,
     is_pair_complete,
@@ -88,7 +88,7 @@ def series_uses(images: SeriesMap, read_header: Read) -> tuple[SeriesUse, ...]:
             number=text(header, "SeriesNumber") if header else "",
             description=text(header, "SeriesDescription") if header else "",
             images=facts[uid].slices if header else len(images[uid]),
-            role=str(role_of(facts[uid]).role) if header else str(Role.OTHER),
+            role=str(role_of(facts[uid]).role) if header else str(SequenceRole.OTHER),
             used=uid in chosen,
             reason=reasons.get(uid, "not used: its first image cannot be read"),
         )
@@ -115,6 +115,6 @@ def _choice(facts: Mapping[str, AcquisitionFacts]) -> tuple[tuple[str, ...], Map
 
 def _why_no_pair(facts: AcquisitionFacts) -> str:
     found = role_of(facts)
-    if found.role is Role.OTHER:
+    if found.role is SequenceRole.OTHER:
         return f"not used: {found.reason}"
     return f"not used: a {found.role}, but there is no series to pair it with ({found.reason})"

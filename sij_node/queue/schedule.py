@@ -19,7 +19,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from sij_node.config.settings import StudyConfig
-from sij_node.domain.job import Job, RetryPolicy, State, StillnessWatch
+from sij_node.domain.job import Job, RetryPolicy, StallDetector, State
 from sij_node.domain.study import ReceivedInstance
 from sij_node.errors import LeaseLost, NodeError
 from sij_node.queue.completeness import Readiness
@@ -34,7 +34,7 @@ SHIFT_S = 2.0
 
 
 @dataclass(frozen=True)
-class Errand:
+class ScheduledTask:
     """Something else that is done again and again.
 
     Parameters
@@ -53,7 +53,7 @@ class Errand:
 _NOTHING_SEEN = Readiness(has_pair=False, priority=None)
 
 
-class Schedule:
+class Scheduler:
     """Looks at the job table about every second and does what has become due.
 
     Parameters
@@ -78,7 +78,7 @@ class Schedule:
         lease_s: float,
         look_at: Callable[[Sequence[ReceivedInstance]], Readiness],
         clear_spool: Callable[[], object],
-        errands: Sequence[Errand] = (),
+        errands: Sequence[ScheduledTask] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._table = table
@@ -87,9 +87,9 @@ class Schedule:
         self._delivery_policy = delivery_policy
         self._lease_s = lease_s
         self._look_at = look_at
-        self._errands = (Errand("clear the spool", CLEARING_S, clear_spool), *errands)
+        self._errands = (ScheduledTask("clear the spool", CLEARING_S, clear_spool), *errands)
         self._clock = clock
-        self._arrivals, self._leases, self._waits = (StillnessWatch() for _ in range(3))
+        self._arrivals, self._leases, self._waits = (StallDetector() for _ in range(3))
         self._seen: dict[int, tuple[int, Readiness]] = {}
         self._complaints: dict[str, str] = {}
         self._running: tuple[BackgroundScheduler, ClockGuard] | None = None
@@ -121,9 +121,9 @@ class Schedule:
             scheduler.shutdown(wait=True)
             self._running = None
 
-    def _ticks(self) -> tuple[Errand, ...]:
-        def each_tick(name: str, look: Callable[[float], None]) -> Errand:
-            return Errand(name, TICK_S, lambda: look(self._clock()))
+    def _ticks(self) -> tuple[ScheduledTask, ...]:
+        def each_tick(name: str, look: Callable[[float], None]) -> ScheduledTask:
+            return ScheduledTask(name, TICK_S, lambda: look(self._clock()))
 
         return (
             each_tick("settle quiet studies", self.settle_quiet_studies),

@@ -26,7 +26,7 @@ from sij_node.network.dimse import (
     encode_echo_response,
     encode_store_response,
 )
-from sij_node.network.observers import Luggage, Origin
+from sij_node.network.observers import AssociationSummary, CallingPeer
 from sij_node.network.pdu import (
     ADDRESS_NOT_ALLOWED,
     APPLICATION_CONTEXT,
@@ -51,8 +51,8 @@ from sij_node.network.pdu import (
     encode_release_response,
     fragments,
 )
-from sij_node.network.transport import Wire
-from sij_node.receive.c_store import IMPLICIT_VR_LITTLE_ENDIAN, Intake, Reception
+from sij_node.network.transport import Transport
+from sij_node.receive.c_store import IMPLICIT_VR_LITTLE_ENDIAN, AssociationStorage, StorageService
 
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_CLASSES = frozenset(str(c.abstract_syntax) for c in AllStoragePresentationContexts)
@@ -102,7 +102,7 @@ class Tally:
     status: str = "crashed"
     reason: str = ""
     began: float = field(default_factory=monotonic)
-    luggage: Luggage = field(default_factory=Luggage)
+    luggage: AssociationSummary = field(default_factory=AssociationSummary)
 
 
 def rejection_of(request: AssociateRequest, address: str, policy: Policy) -> Rejection | None:
@@ -157,11 +157,11 @@ class Association:
 
     def __init__(
         self,
-        wire: Wire,
+        wire: Transport,
         address: str,
         *,
         policy: Policy,
-        reception: Reception,
+        reception: StorageService,
         admit: Callable[[], Rejection | None],
         leave: Callable[[], None],
         is_stopping: Callable[[], bool],
@@ -202,8 +202,8 @@ class Association:
             )
 
     @property
-    def _origin(self) -> Origin:
-        return Origin(self._tally.peer, self._address)
+    def _origin(self) -> CallingPeer:
+        return CallingPeer(self._tally.peer, self._address)
 
     def _converse(self) -> None:
         request = self._read_request()
@@ -328,7 +328,7 @@ class Messages:
     def __init__(
         self,
         accepted: Mapping[int, AnsweredContext],
-        intake: Intake,
+        intake: AssociationStorage,
         max_instance_mb: int,
         tally: Tally,
         seen: Callable[[Status | None], None],

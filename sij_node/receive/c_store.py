@@ -37,7 +37,7 @@ from sij_node.errors import (
     TemporarilyUnavailable,
 )
 from sij_node.network.dimse import Status, StoreRequest
-from sij_node.network.observers import Origin, Witness
+from sij_node.network.observers import CallingPeer, ReceiveObserver
 from sij_node.network.pdu import AnsweredContext
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
@@ -51,7 +51,7 @@ _STRIPES = 1024
 _log = structlog.get_logger()
 
 
-class StagedFile(Protocol):
+class TemporaryFile(Protocol):
     """A file that has no name yet. Leaving its ``with`` block removes what was not moved."""
 
     def write(self, *pieces: bytes | bytearray | memoryview) -> None:
@@ -73,10 +73,10 @@ class StagedFile(Protocol):
         """Put it aside."""
 
 
-class Shelf(Protocol):
+class InstanceStorage(Protocol):
     """What reception needs of the spool. Its errors are `SpoolUnavailable`."""
 
-    def stage(self) -> AbstractContextManager[StagedFile]:
+    def stage(self) -> AbstractContextManager[TemporaryFile]:
         """A new file without a name."""
 
     def digest_of(self, file_name: str) -> str:
@@ -90,7 +90,7 @@ class Shelf(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StoreOutcome:
     """What is answered to a C-STORE, and the instance if it was taken."""
 
     status: Status
@@ -98,16 +98,18 @@ class Outcome:
     instance: ReceivedInstance | None = None
 
 
-SUCCESS = Outcome(Status.SUCCESS)
-_NO_ROOM = Outcome(Status.OUT_OF_RESOURCES, "too little free disk space")
-_OTHER_CLASS = Outcome(Status.CLASS_NOT_SUPPORTED, "SOP class is not that of the context")
-_NO_UID = Outcome(Status.CANNOT_UNDERSTAND, "Affected SOP Instance UID is no UID")
-_NO_DATASET = Outcome(Status.CANNOT_UNDERSTAND, "there is no dataset")
-_MISMATCH = Outcome(Status.DOES_NOT_MATCH_CLASS, "command and dataset name different objects")
-_CONFLICT = Outcome(Status.CONFLICTING_COPY, "other content than the copy that is already here")
+SUCCESS = StoreOutcome(Status.SUCCESS)
+_NO_ROOM = StoreOutcome(Status.OUT_OF_RESOURCES, "too little free disk space")
+_OTHER_CLASS = StoreOutcome(Status.CLASS_NOT_SUPPORTED, "SOP class is not that of the context")
+_NO_UID = StoreOutcome(Status.CANNOT_UNDERSTAND, "Affected SOP Instance UID is no UID")
+_NO_DATASET = StoreOutcome(Status.CANNOT_UNDERSTAND, "there is no dataset")
+_MISMATCH = StoreOutcome(Status.DOES_NOT_MATCH_CLASS, "command and dataset name different objects")
+_CONFLICT = StoreOutcome(
+    Status.CONFLICTING_COPY, "other content than the copy that is already here"
+)
 
 
-class Reception:
+class StorageService:
     """What all associations share.
 
     Parameters
@@ -131,15 +133,15 @@ class Reception:
     def __init__(
         self,
         *,
-        spool: Shelf,
+        spool: InstanceStorage,
         file_name_of: Callable[[str], str],
         register: Callable[[ReceivedInstance], Registration],
         refuse: Callable[[Refusal], None],
         room: Callable[[], bool],
         max_nesting: int = 16,
-        witness: Witness | None = None,
+        witness: ReceiveObserver | None = None,
     ) -> None:
-        self.witness = witness or Witness()
+        self.witness = witness or ReceiveObserver()
         self.spool = spool
         self.file_name_of = file_name_of
         self.register = register
@@ -148,9 +150,9 @@ class Reception:
         self._room = room
         self._turns = tuple(Lock() for _ in range(_STRIPES))
 
-    def intake(self, origin: Origin) -> "Intake":
+    def intake(self, origin: CallingPeer) -> "AssociationStorage":
         """For one association."""
-        return Intake(self, origin)
+        return AssociationStorage(self, origin)
 
     def has_room(self) -> bool:
         """Whether anything can be accepted now; not when the disk does not answer."""
@@ -165,15 +167,15 @@ class Reception:
 
     def report_refusal(
         self,
-        origin: Origin,
-        outcome: Outcome | str,
+        origin: CallingPeer,
+        outcome: StoreOutcome | str,
         sop_instance_uid: str = "",
         study_uid: str = "",
         quarantined_as: str = "",
     ) -> None:
         """Enter a refused instance, or with a text a refused or broken association."""
         status, reason = (
-            (outcome.status, outcome.reason) if isinstance(outcome, Outcome) else (0, outcome)
+            (outcome.status, outcome.reason) if isinstance(outcome, StoreOutcome) else (0, outcome)
         )
         try:
             self._refuse(
@@ -192,7 +194,7 @@ class Reception:
             _log.warning("refusal not recorded", peer=origin.ae_title, reason=str(error))
 
 
-class Intake:
+class AssociationStorage:
     """The instances of one association, one after the other.
 
     `begin`, then `take` for each fragment, then `finish`; or `abandon` at any time. Nothing of
@@ -201,10 +203,10 @@ class Intake:
 
     _request: StoreRequest
     _context: AnsweredContext
-    _fault: Outcome | None
-    _staged: StagedFile | None
+    _fault: StoreOutcome | None
+    _staged: TemporaryFile | None
 
-    def __init__(self, reception: Reception, origin: Origin) -> None:
+    def __init__(self, reception: StorageService, origin: CallingPeer) -> None:
         self._reception = reception
         self._origin = origin
         self._held = memoryview(bytearray(HELD_BYTES))
@@ -234,7 +236,7 @@ class Intake:
         self._held[self._filled : self._filled + length] = fragment
         self._filled += length
 
-    def finish(self) -> Outcome:
+    def finish(self) -> StoreOutcome:
         """Check, store and register what was taken; returns what is to be answered."""
         outcome, study_uid, quarantined_as = self._fault or SUCCESS, "", ""
         try:
@@ -243,12 +245,12 @@ class Intake:
                 study_uid = scanned.study_uid
                 outcome, quarantined_as = self._store(scanned)
         except DatasetUnreadable as error:
-            outcome = Outcome(Status.CANNOT_UNDERSTAND, str(error))
+            outcome = StoreOutcome(Status.CANNOT_UNDERSTAND, str(error))
         except TemporarilyUnavailable as error:
-            outcome = Outcome(Status.OUT_OF_RESOURCES, str(error))
+            outcome = StoreOutcome(Status.OUT_OF_RESOURCES, str(error))
         except InternalFault as error:
             _log.exception("instance not stored")
-            outcome = Outcome(Status.NODE_FAULT, str(error))
+            outcome = StoreOutcome(Status.NODE_FAULT, str(error))
         uid = self._request.sop_instance_uid
         self.abandon()
         if outcome.status is not Status.SUCCESS:
@@ -275,11 +277,11 @@ class Intake:
         try:
             self._write()
         except TemporarilyUnavailable as error:
-            self._fault = Outcome(Status.OUT_OF_RESOURCES, str(error))
+            self._fault = StoreOutcome(Status.OUT_OF_RESOURCES, str(error))
             self._staging.close()
             self._filled = 0
 
-    def _write(self) -> StagedFile:
+    def _write(self) -> TemporaryFile:
         """Write what is held, after the file meta information if it is the first."""
         held = self._held[: self._filled]
         self._digest.update(held)
@@ -308,7 +310,7 @@ class Intake:
         explicit_vr = self._context.transfer_syntax != IMPLICIT_VR_LITTLE_ENDIAN
         return scan(dataset, explicit_vr, self._reception.max_nesting)
 
-    def _store(self, scanned: Scan) -> tuple[Outcome, str]:
+    def _store(self, scanned: Scan) -> tuple[StoreOutcome, str]:
         """Write, name and register; returns the answer and the name in quarantine, if any."""
         named = (scanned.sop_class_uid, scanned.sop_instance_uid)
         if named != (self._request.sop_class_uid, self._request.sop_instance_uid):
@@ -323,7 +325,7 @@ class Intake:
             name = f"{instance.file_name[:64]}-{instance.sha256[:16]}.dcm"
             staged.quarantine(name)
             return _CONFLICT, name
-        return Outcome(Status.SUCCESS, instance=instance), ""
+        return StoreOutcome(Status.SUCCESS, instance=instance), ""
 
     def _described(self, scanned: Scan, size_bytes: int) -> ReceivedInstance:
         return ReceivedInstance(
@@ -341,7 +343,7 @@ class Intake:
             received_at=datetime.now(UTC),
         )
 
-    def _keep_and_register(self, staged: StagedFile, instance: ReceivedInstance) -> Registration:
+    def _keep_and_register(self, staged: TemporaryFile, instance: ReceivedInstance) -> Registration:
         """First the file, then the row; a file whose row was refused is removed again.
 
         When the database does not answer, the row may be there nevertheless: the file stays, and

@@ -21,9 +21,9 @@ from sij_node.config.settings import ListenerConfig, PeerConfig
 from sij_node.errors import ConfigurationInvalid
 from sij_node.network.pdu import NO_ROOM, STOPPING, TOO_MANY_ASSOCIATIONS, Rejection
 from sij_node.network.tls import server_context
-from sij_node.network.transport import Wire
+from sij_node.network.transport import Transport
 from sij_node.receive.association import Association, Policy
-from sij_node.receive.c_store import Reception
+from sij_node.receive.c_store import StorageService
 
 _BACKLOG = 128
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -36,7 +36,7 @@ _log = structlog.get_logger()
 class _Visitor:
     """A connection and its thread. `is_known` while it has a place for associations."""
 
-    wire: Wire
+    wire: Transport
     address: str
     association: Association | None = None
     thread: threading.Thread | None = None
@@ -62,7 +62,7 @@ class Listener:
         config: ListenerConfig,
         ae_title: str,
         peers: Sequence[PeerConfig],
-        reception: Reception,
+        reception: StorageService,
         bound: socket.socket | None = None,
     ) -> None:
         tls = server_context(config.tls) if config.tls is not None else None
@@ -136,7 +136,7 @@ class Listener:
                 _log.warning("connection not taken", address=str(address[0]), reason=str(error))
 
     def _welcome(self, connection: socket.socket, address: str) -> None:
-        visitor = _Visitor(Wire(connection, self._config.pdu_timeout_s), address)
+        visitor = _Visitor(Transport(connection, self._config.pdu_timeout_s), address)
         association = visitor.association = Association(
             visitor.wire,
             address,

@@ -8,7 +8,7 @@ from io import BytesIO
 
 from sij_node.domain.analysis_record import KeyPicture
 from sij_node.results.build import AnalysedStudy
-from sij_node.results.key_images import Camera, KeyPlace, cameras, key_places
+from sij_node.results.key_images import KeyLocation, SeriesView, cameras, key_places
 from sij_node.results.language import ENGLISH
 
 WIDTH_PX, HEIGHT_PX = 448, 400
@@ -42,7 +42,7 @@ def drawn(study: AnalysedStudy) -> Iterator[bytes]:
         yield _png(looking[which], place, slice_index)
 
 
-def _shots(study: AnalysedStudy) -> list[tuple[int, KeyPlace, int, int]]:
+def _shots(study: AnalysedStudy) -> list[tuple[int, KeyLocation, int, int]]:
     """Number of the place, the place, which series, and its slice."""
     return [
         (number, place, which, slice_index)
@@ -52,7 +52,7 @@ def _shots(study: AnalysedStudy) -> list[tuple[int, KeyPlace, int, int]]:
     ]
 
 
-def _png(camera: Camera, place: KeyPlace, slice_index: int) -> bytes:
+def _png(camera: SeriesView, place: KeyLocation, slice_index: int) -> bytes:
     file = BytesIO()
     camera.picture(slice_index, place.seen, WIDTH_PX, HEIGHT_PX).save(file, "PNG")
     return file.getvalue()

@@ -32,7 +32,7 @@ Slices = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
-class Seen:
+class NumberedLesion:
     """A lesion where it is seen best, and its number among those of one place."""
 
     number: int
@@ -41,7 +41,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class KeyPlace:
+class KeyLocation:
     """One place in the body, on every series.
 
     Parameters
@@ -53,12 +53,12 @@ class KeyPlace:
     """
 
     slices: Slices
-    seen: tuple[Seen, ...]
+    seen: tuple[NumberedLesion, ...]
 
 
 def key_places(
     series: Sequence[AnalysedSeries], findings: Sequence[Finding], most: int = MOST
-) -> list[KeyPlace]:
+) -> list[KeyLocation]:
     """The places with most lesions, from front to back; the middle of the joints if there is none.
 
     Parameters
@@ -66,15 +66,15 @@ def key_places(
     series
         T1 and STIR.
     """
-    by_place: dict[Slices, list[Seen]] = {}
+    by_place: dict[Slices, list[NumberedLesion]] = {}
     for number, one in enumerate(series):
         for finding, sight in one.seen(findings):
             here = by_place.setdefault(_slices_at(series, number, sight.slice_index), [])
-            here.append(Seen(len(here) + 1, finding, sight))
+            here.append(NumberedLesion(len(here) + 1, finding, sight))
     if not by_place:
-        return [KeyPlace(place, ()) for place in _middle(series)]
+        return [KeyLocation(place, ()) for place in _middle(series)]
     largest = sorted(by_place, key=lambda place: -len(by_place[place]))[:most]
-    places = [KeyPlace(place, tuple(by_place[place])) for place in largest]
+    places = [KeyLocation(place, tuple(by_place[place])) for place in largest]
     return sorted(places, key=lambda place: _depth_mm(series, place.slices))
 
 
@@ -115,7 +115,7 @@ def _depth_mm(series: Sequence[AnalysedSeries], slices: Slices) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Camera:
+class SeriesView:
     """Looks at one series from the front, at both joints.
 
     Parameters
@@ -138,7 +138,7 @@ class Camera:
     def picture(
         self,
         slice_index: int,
-        seen: Iterable[Seen],
+        seen: Iterable[NumberedLesion],
         width_px: int,
         height_px: int,
     ) -> Image.Image:
@@ -195,7 +195,9 @@ class Camera:
         at = self._on_picture(contour.slice_index, contour.points, size)
         pen.line([tuple(point) for point in at], YELLOW, width=2 * FINENESS, joint="curve")
 
-    def _draw_ring(self, pen: ImageDraw.ImageDraw, ring: list[Seen], size: tuple[int, int]) -> None:
+    def _draw_ring(
+        self, pen: ImageDraw.ImageDraw, ring: list[NumberedLesion], size: tuple[int, int]
+    ) -> None:
         sight = ring[0].sight
         ((x, y),) = self._on_picture(sight.slice_index, [(sight.row, sight.column)], size)
         column_mm = self.upright.spacing_mm[2]
@@ -230,9 +232,9 @@ def _draw_sides(pen: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
         )
 
 
-def _rings(seen: Iterable[Seen], pixel_mm: float) -> list[list[Seen]]:
+def _rings(seen: Iterable[NumberedLesion], pixel_mm: float) -> list[list[NumberedLesion]]:
     """One ring for lesions whose rings would cover each other."""
-    rings: list[list[Seen]] = []
+    rings: list[list[NumberedLesion]] = []
     for one in seen:
         near = (ring for ring in rings if _apart_px(one, ring[0]) * pixel_mm < RING_MM)
         ring = next(near, None)
@@ -243,11 +245,11 @@ def _rings(seen: Iterable[Seen], pixel_mm: float) -> list[list[Seen]]:
     return rings
 
 
-def _apart_px(one: Seen, other: Seen) -> float:
+def _apart_px(one: NumberedLesion, other: NumberedLesion) -> float:
     return float(np.hypot(one.sight.row - other.sight.row, one.sight.column - other.sight.column))
 
 
-def cameras(series: Sequence[AnalysedSeries], width_px: int, height_px: int) -> list[Camera]:
+def cameras(series: Sequence[AnalysedSeries], width_px: int, height_px: int) -> list[SeriesView]:
     """A camera for each series; all show both joints, in one size.
 
     Parameters
@@ -260,7 +262,7 @@ def cameras(series: Sequence[AnalysedSeries], width_px: int, height_px: int) -> 
     across_mm = max(half_mm[0], half_mm[1] * width_px / height_px)
     half_mm = np.array([across_mm, across_mm * height_px / width_px])
     return [
-        Camera(one, volume, window(volume.voxels), _frame(volume, centre_mm, half_mm))
+        SeriesView(one, volume, window(volume.voxels), _frame(volume, centre_mm, half_mm))
         for one, volume in zip(series, upright, strict=True)
     ]
 

@@ -20,7 +20,7 @@ from models.reading import (
     definitions,
 )
 from sij_node.config.profiles import Language, SeriesKind
-from sij_node.domain.prior_comparison import Change, SincePrior
+from sij_node.domain.prior_comparison import LesionChange, SincePrior
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Wording:
     nothing_here: str
     revision: str
     series: Mapping[SeriesKind, str]
-    changes: Mapping[Change, str]
+    changes: Mapping[LesionChange, str]
     compared: str
     in_brackets: str
     other_weights: str
@@ -192,7 +192,7 @@ class Wording:
         if since.prior is None:
             return said
         counts = since.count(findings)
-        counted = ", ".join(f"{counts[each]} {self.changes[each]}" for each in Change)
+        counted = ", ".join(f"{counts[each]} {self.changes[each]}" for each in LesionChange)
         networks, dates = (
             ", ".join(since.prior.networks),
             ", ".join(str(other.studied) for other in since.others),
@@ -275,7 +275,7 @@ ENGLISH = Wording(
         "pdf": "SIJ report",
         "not analysed": "SIJ not analysed",
     },
-    changes={change: str(change) for change in Change},
+    changes={change: str(change) for change in LesionChange},
     compared="Since the prior study of {date}: {counts}.",
     in_brackets="In brackets: the study of {date}",
     other_weights="The prior was scored with other weights ({networks}): a change may be theirs.",
@@ -381,10 +381,10 @@ GERMAN = Wording(
         "not analysed": "ISG nicht analysiert",
     },
     changes={
-        Change.NEW: "neu",
-        Change.GONE: "verschwunden",
-        Change.UNCHANGED: "unverändert",
-        Change.NOT_COMPARABLE: "nicht vergleichbar",
+        LesionChange.NEW: "neu",
+        LesionChange.GONE: "verschwunden",
+        LesionChange.UNCHANGED: "unverändert",
+        LesionChange.NOT_COMPARABLE: "nicht vergleichbar",
     },
     compared="Seit der Voruntersuchung vom {date}: {counts}.",
     in_brackets="In Klammern: Untersuchung vom {date}",

@@ -23,7 +23,7 @@ from sij_node.dicom import codes
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.canvas import Anchor, Colour, Palette, Point
 from sij_node.results.fonts import font_file
-from sij_node.results.key_images import KeyPlace, cameras, key_places
+from sij_node.results.key_images import KeyLocation, cameras, key_places
 from sij_node.results.language import Wording
 from sij_node.results.provenance import ResultContext, code_item, stamp
 from sij_node.results.score_sheet import (
@@ -274,7 +274,7 @@ class Page:
                 x += _PICTURE_MM[0] + _GAP_MM
             self._name_lesions(place, (x - 2 * (_PICTURE_MM[0] + _GAP_MM), top + 48), wording)
 
-    def _name_lesions(self, place: KeyPlace, at: Point, wording: Wording) -> None:
+    def _name_lesions(self, place: KeyLocation, at: Point, wording: Wording) -> None:
         """A line for each, all in one size in which the longest stays below its pictures."""
         lines = [
             f"{one.number}  {wording.comment(one.finding)}  ·  {one.sight.sequence}"

@@ -24,8 +24,8 @@ from sij_node.dicom.read_back.vocabulary import (
     SCORES_TITLES,
     THRESHOLD,
 )
-from sij_node.domain.prior_comparison import EarlierScores, Moment
-from sij_node.domain.study import InstanceReference, Patient
+from sij_node.domain.prior_comparison import PriorScores, StudyDate
+from sij_node.domain.study import InstanceReference, PatientIdentity
 from sij_node.errors import PriorUnreadable, ResultsInconsistent
 from sij_node.results.provenance import to_part10
 
@@ -40,7 +40,7 @@ _BROKEN = (
 _PLAIN = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 
 
-def earlier_scores(file: bytes) -> EarlierScores | None:
+def earlier_scores(file: bytes) -> PriorScores | None:
     """The scores that a report tells; None where it is a report of something else.
 
     Parameters
@@ -89,7 +89,7 @@ def _title(report: Attributes) -> tuple[str, str] | None:
     return Item(report).name
 
 
-def _scores_of(report: Attributes) -> EarlierScores:
+def _scores_of(report: Attributes) -> PriorScores:
     groups = Item(report).only(IMAGING_MEASUREMENTS).called(MEASUREMENT_GROUP)
     findings = {finding.position: finding for finding in map(_finding, groups)}
     if len(groups) != len(POSITIONS) or len(findings) != len(POSITIONS):
@@ -97,11 +97,11 @@ def _scores_of(report: Attributes) -> EarlierScores:
     if report.text("SpecificCharacterSet") != "ISO_IR 192":
         raise ResultsInconsistent("It is not written in Unicode.")
     equipment = report.items("ContributingEquipmentSequence")
-    return EarlierScores(
-        patient=Patient(report.text("PatientID"), report.text("IssuerOfPatientID")),
+    return PriorScores(
+        patient=PatientIdentity(report.text("PatientID"), report.text("IssuerOfPatientID")),
         report=_instance(report),
-        studied=Moment.stated(report.text("StudyDate"), report.text("StudyTime")),
-        written=Moment.stated(report.text("ContentDate"), report.text("ContentTime")),
+        studied=StudyDate.stated(report.text("StudyDate"), report.text("StudyTime")),
+        written=StudyDate.stated(report.text("ContentDate"), report.text("ContentTime")),
         replaces=frozenset(_replaced(report)),
         networks=tuple(_name(network) for network in equipment),
         weights=frozenset(network.text("DeviceUID") for network in equipment),

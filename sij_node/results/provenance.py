@@ -55,7 +55,7 @@ COPIED_WHERE_GIVEN = (
 
 
 @dataclass(frozen=True)
-class Network:
+class AlgorithmIdentity:
     """A network that took part, told apart by its very weights.
 
     Parameters
@@ -106,7 +106,7 @@ class ResultContext:
     """
 
     inputs_sha256: str
-    networks: tuple[Network, ...]
+    networks: tuple[AlgorithmIdentity, ...]
     software_version: str
     moment: datetime
     profile: Profile = MINIMAL
@@ -244,7 +244,7 @@ def _private_scheme() -> Dataset:
     return item
 
 
-def _equipment(network: Network) -> Dataset:
+def _equipment(network: AlgorithmIdentity) -> Dataset:
     item = Dataset()
     item.Manufacturer = MANUFACTURER
     item.ManufacturerModelName = network.name

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from models.findings import HEADS, Finding, Position, Presence, Side
-from sij_node.domain.prior_comparison import NOTHING_EARLIER, Change, SincePrior
+from sij_node.domain.prior_comparison import NOTHING_EARLIER, LesionChange, SincePrior
 from sij_node.results import joint_diagram as diagram
 from sij_node.results.canvas import Canvas, Point
 from sij_node.results.joint_diagram import Mark, Patch
@@ -89,7 +89,7 @@ def _draw_cell(
     number = wording.percent(finding.probability)
     canvas.write((x + bar + 60 * unit, y), number, _TEXT * unit, ink, anchor="right")
     change = since.change(finding)
-    has_changed = change in (Change.NEW, Change.GONE)
+    has_changed = change in (LesionChange.NEW, LesionChange.GONE)
     word = wording.changes[change] if change and has_changed else wording.presence(finding)
     canvas.write((x + bar + 68 * unit, y), word, _TEXT * unit, ink, bold=present or has_changed)
 

@@ -16,7 +16,7 @@ from models.findings import HEADS, POSITIONS, Finding, Head, Position, Presence,
 from models.reading import study_reading
 from sij_node.dicom import codes
 from sij_node.dicom.headers import text
-from sij_node.domain.prior_comparison import Change, SincePrior
+from sij_node.domain.prior_comparison import LesionChange, SincePrior
 from sij_node.results.language import ENGLISH, Wording
 from sij_node.results.provenance import ResultContext
 from sij_node.results.sr_document import (
@@ -251,7 +251,7 @@ def _change_cell(now: Finding, since: SincePrior, wording: Wording) -> str:
     if before is None or change is None:
         return ""
     word = wording.changes[change]
-    shown = word.upper() if change in (Change.NEW, Change.GONE) else word
+    shown = word.upper() if change in (LesionChange.NEW, LesionChange.GONE) else word
     width = max(map(len, wording.changes.values()))
     then, today = (_percent_or_dash(one, wording) for one in (before, now))
     return f"{then:>7} → {today:>7} {shown:<{width}}"

@@ -21,7 +21,15 @@ from models.findings import Finding, Position
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.canvas import Anchor, Colour, Palette, Point
 from sij_node.results.fonts import pixel_font
-from sij_node.results.key_images import FINENESS, RED, Camera, KeyPlace, Seen, cameras, key_places
+from sij_node.results.key_images import (
+    FINENESS,
+    RED,
+    KeyLocation,
+    NumberedLesion,
+    SeriesView,
+    cameras,
+    key_places,
+)
 from sij_node.results.language import Wording
 from sij_node.results.provenance import ResultContext, stamp
 from sij_node.results.score_sheet import draw_joints, draw_table
@@ -235,7 +243,9 @@ def _frame(sheet: Sheet, title: str, below: str, context: ResultContext) -> None
     sheet.write((MARGIN, HEIGHT - 69), context.intended_use, 15, palette.warning, bold=True)
 
 
-def _key_page(place: KeyPlace, looking: Sequence[Camera], context: ResultContext) -> Image.Image:
+def _key_page(
+    place: KeyLocation, looking: Sequence[SeriesView], context: ResultContext
+) -> Image.Image:
     wording = context.wording
     sheet = Sheet()
     _frame(sheet, wording.key_images, wording.side_of_patient, context)
@@ -257,7 +267,9 @@ def _key_page(place: KeyPlace, looking: Sequence[Camera], context: ResultContext
     return sheet.finished()
 
 
-def _name_lesions(sheet: Sheet, seen: Sequence[Seen], left: float, wording: Wording) -> None:
+def _name_lesions(
+    sheet: Sheet, seen: Sequence[NumberedLesion], left: float, wording: Wording
+) -> None:
     """Each ring in words, below the picture on which it is drawn."""
     step = min(24.0, (HEIGHT - 100 - _CAPTIONS_TOP) / max(len(seen), 1))
     size = min(15.0, 0.9 * step)

@@ -16,7 +16,7 @@ from sij_node.config.profiles import SeriesKind
 from sij_node.dicom import codes
 from sij_node.dicom.headers import text
 from sij_node.domain.study import InstanceReference
-from sij_node.results.provenance import MANUFACTURER, MODEL, Network, ResultContext, stamp
+from sij_node.results.provenance import MANUFACTURER, MODEL, AlgorithmIdentity, ResultContext, stamp
 
 _CLASSES = {
     "comprehensive 3d": Comprehensive3DSRStorage,
@@ -207,7 +207,7 @@ def site(side: Side, region: Region) -> sr.CodeContentItem:
     return item
 
 
-def algorithm(networks: Iterable[Network]) -> list[sr.ContentItem]:
+def algorithm(networks: Iterable[AlgorithmIdentity]) -> list[sr.ContentItem]:
     """Who measured (TID 4019); nothing where no network did."""
     return [
         words(name, value, Related.HAS_CONCEPT_MOD)

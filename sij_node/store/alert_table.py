@@ -6,13 +6,13 @@ from datetime import datetime
 from sqlalchemy import delete, func, insert, select
 
 from sij_node.domain.alerts import Episode, FailedJob
-from sij_node.domain.health import Verdict
+from sij_node.domain.health import HealthStatus
 from sij_node.domain.job import Step
 from sij_node.store.database import Database
 from sij_node.store.tables import Utc, alarms, instances, job_steps, jobs
 
 
-class AlarmTable:
+class AlertTable:
     """The memory of each way of telling.
 
     Every method raises `DatabaseUnavailable` if the database does not answer.
@@ -27,7 +27,7 @@ class AlarmTable:
             rows = connection.execute(select(alarms).where(alarms.c.channel == channel))
             return {
                 row.key: Episode(
-                    row.key, Verdict(row.verdict), row.words, row.since, row.told_at, row.mark
+                    row.key, HealthStatus(row.verdict), row.words, row.since, row.told_at, row.mark
                 )
                 for row in rows
             }

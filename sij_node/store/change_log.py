@@ -2,16 +2,16 @@
 
 from sqlalchemy import Connection, insert, select
 
-from sij_node.domain.users import Change
+from sij_node.domain.users import AdminChange
 from sij_node.store.tables import change_from, changes
 
 
-def add_change(connection: Connection, change: Change) -> None:
+def add_change(connection: Connection, change: AdminChange) -> None:
     """Note a change, in the transaction that makes it."""
     connection.execute(insert(changes).values(**vars(change)))
 
 
-def newest(connection: Connection, limit: int, who: str = "") -> tuple[Change, ...]:
+def newest(connection: Connection, limit: int, who: str = "") -> tuple[AdminChange, ...]:
     """The newest changes, of everybody or of one person."""
     wanted = select(changes).order_by(changes.c.change_id.desc()).limit(limit)
     if who:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sij_node.domain.job import Delivery, DeliveryState, Job, Result
-from sij_node.domain.study import Patient
+from sij_node.domain.study import PatientIdentity
 from sij_node.store.tables import (
     deliveries,
     delivery_from,
@@ -238,7 +238,7 @@ MOST_SCORES = 50
 """Of one patient, revisions included, that are looked at."""
 
 
-def scores_of(connection: Connection, job: Job, patient: Patient) -> tuple[Result, ...]:
+def scores_of(connection: Connection, job: Job, patient: PatientIdentity) -> tuple[Result, ...]:
     """Reports of all scores of a patient's other studies that are still on the disk.
 
     What was never sent is no prior: who reads of it could not look at it.

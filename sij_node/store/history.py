@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from sij_node.domain.job import ASKED_FOR, OPEN, Job, State, Step, next_state
-from sij_node.domain.users import Change
+from sij_node.domain.users import AdminChange
 from sij_node.errors import LeaseLost
 from sij_node.store.change_log import add_change
 from sij_node.store.tables import job_from, job_row, job_steps, jobs
@@ -158,4 +158,4 @@ def _add_line(
     )
     if step in ASKED_FOR:
         subject = f"job {job.job_id}"
-        add_change(connection, Change(job.changed_at, who, step.value, subject, note))
+        add_change(connection, AdminChange(job.changed_at, who, step.value, subject, note))

@@ -6,14 +6,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, type_coerce
 
-from sij_node.domain.health import Queue, Stuck
+from sij_node.domain.health import FailingDestination, QueueStatus
 from sij_node.domain.job import DeliveryState, State, Step
 from sij_node.store.database import Database
 from sij_node.store.destination_holds import held_titles
 from sij_node.store.tables import Utc, deliveries, job_steps, jobs
 
 
-def queue_now(database: Database) -> Queue:
+def queue_now(database: Database) -> QueueStatus:
     """What waits for a worker; a job that waits before another attempt is not counted."""
     due = (jobs.c.state == State.QUEUED.value) & (jobs.c.wait_s == 0)
     with database.reading() as connection:
@@ -25,11 +25,11 @@ def queue_now(database: Database) -> Queue:
             .limit(1)
         ).one_or_none()
     if oldest is None:
-        return Queue()
-    return Queue(waiting, oldest.job_id, _seconds(oldest.changed_at, oldest.now))
+        return QueueStatus()
+    return QueueStatus(waiting, oldest.job_id, _seconds(oldest.changed_at, oldest.now))
 
 
-def stuck_destinations(database: Database) -> Mapping[str, Stuck]:
+def stuck_destinations(database: Database) -> Mapping[str, FailingDestination]:
     """The destinations to which deliveries have failed that are still to be made.
 
     One that a person holds is not among them.
@@ -55,7 +55,7 @@ def stuck_destinations(database: Database) -> Mapping[str, Stuck]:
         return {row.destination: _stuck(connection, row) for row in rows}
 
 
-def _stuck(connection: Connection, row: Row[Any]) -> Stuck:
+def _stuck(connection: Connection, row: Row[Any]) -> FailingDestination:
     taken_since = exists().where(
         deliveries.c.destination == row.destination, deliveries.c.acknowledged_at > row.since
     )
@@ -64,7 +64,9 @@ def _stuck(connection: Connection, row: Row[Any]) -> Stuck:
         select(job_steps.c.note).where(job_steps.c.step_id == row.last_step)
     ).scalar()
     failing_s = _seconds(row.since, row.now)
-    return Stuck(row.destination, row.jobs, failing_s, bool(acknowledged), reason or "")
+    return FailingDestination(
+        row.destination, row.jobs, failing_s, bool(acknowledged), reason or ""
+    )
 
 
 def _seconds(since: datetime, now: datetime) -> float:

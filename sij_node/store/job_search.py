@@ -31,7 +31,7 @@ _OUTCOMES = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class JobFilter:
     """Which jobs to list; what is empty excludes none.
 
     Parameters
@@ -54,14 +54,14 @@ class JobPage:
 
 
 @dataclass(frozen=True)
-class Patient:
+class JobPatient:
     """Whose study it is, as the images say."""
 
     patient_id: str
     issuer: str
 
 
-class Happening(NamedTuple):
+class ChartEvent(NamedTuple):
     """A step of some job, with what a chart needs of the job."""
 
     job_id: int
@@ -71,7 +71,7 @@ class Happening(NamedTuple):
     opened_at: datetime
 
 
-class Overview:
+class JobSearch:
     """Questions across all jobs.
 
     Every method raises `DatabaseUnavailable` if the database does not answer.
@@ -81,7 +81,7 @@ class Overview:
         self._database = database
 
     def jobs(
-        self, wanted: Wanted, limit: int, offset: int = 0, before: int | None = None
+        self, wanted: JobFilter, limit: int, offset: int = 0, before: int | None = None
     ) -> JobPage:
         """Jobs that fit, the newest first.
 
@@ -124,7 +124,7 @@ class Overview:
             )
             return tuple(job_from(row) for row in rows)
 
-    def patients(self, study_uids: Iterable[str]) -> Mapping[str, Patient]:
+    def patients(self, study_uids: Iterable[str]) -> Mapping[str, JobPatient]:
         """Whose studies these are; those that have been cleared away are missing."""
         with self._database.reading() as connection:
             rows = connection.execute(
@@ -136,7 +136,7 @@ class Overview:
                 .where(instances.c.study_uid.in_(set(study_uids)))
                 .group_by(instances.c.study_uid)
             )
-            return {row.study_uid: Patient(row.patient_id, row.issuer) for row in rows}
+            return {row.study_uid: JobPatient(row.patient_id, row.issuer) for row in rows}
 
     def queue_order(self) -> tuple[int, ...]:
         """Numbers of the queued jobs, in the order in which they will be claimed."""
@@ -166,7 +166,7 @@ class Overview:
         )
         return tuple(spans)
 
-    def happenings(self, since: datetime) -> tuple[Happening, ...]:
+    def happenings(self, since: datetime) -> tuple[ChartEvent, ...]:
         """What has happened to jobs since a moment, as far as charts count it."""
         with self._database.reading() as connection:
             rows = connection.execute(
@@ -185,7 +185,7 @@ class Overview:
                 .order_by(job_steps.c.step_id)
             )
             return tuple(
-                Happening(job_id, _STEPS[step], _STATES[state], at, opened_at)
+                ChartEvent(job_id, _STEPS[step], _STATES[state], at, opened_at)
                 for job_id, step, state, at, opened_at in rows
             )
 
@@ -217,7 +217,7 @@ class Overview:
             return {row[0]: row[1] for row in rows}
 
 
-def _fits(wanted: Wanted) -> ColumnElement[bool]:
+def _fits(wanted: JobFilter) -> ColumnElement[bool]:
     source, words = _storable(wanted.source_ae), _storable(wanted.words.strip())
     return and_(
         jobs.c.state.in_([state.value for state in wanted.states]) if wanted.states else true(),

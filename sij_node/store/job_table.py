@@ -41,8 +41,8 @@ from sij_node.domain.job import (
     family_of,
     step_after_failure,
 )
-from sij_node.domain.study import Patient, ReceivedInstance, Refusal, Registration
-from sij_node.domain.users import Change
+from sij_node.domain.study import PatientIdentity, ReceivedInstance, Refusal, Registration
+from sij_node.domain.users import AdminChange
 from sij_node.errors import IllegalStep, NodeError, UnknownJob, WorkerLost
 from sij_node.store import change_log as changed
 from sij_node.store import deliveries as outbox
@@ -225,7 +225,7 @@ class JobTable:
         with self._database.reading() as connection:
             return outbox.given_before(connection, job)
 
-    def earlier_scores(self, job: Job, patient: Patient) -> tuple[Result, ...]:
+    def earlier_scores(self, job: Job, patient: PatientIdentity) -> tuple[Result, ...]:
         """Reports of all scores that the patient's other studies have, the newest first.
 
         Without an issuer an identifier means something only where it came from, so then only
@@ -542,7 +542,7 @@ class JobTable:
             lock_openings(connection)
             began = held.hold(connection, destination, reason, who)
             changed.add_change(
-                connection, Change(began.held_at, who, "hold", f"peer {destination}", reason)
+                connection, AdminChange(began.held_at, who, "hold", f"peer {destination}", reason)
             )
             return began
 
@@ -551,7 +551,9 @@ class JobTable:
         with self._database.writing() as connection:
             over = held.release(connection, destination, who)
             moment = over.released_at or over.held_at
-            changed.add_change(connection, Change(moment, who, "release", f"peer {destination}"))
+            changed.add_change(
+                connection, AdminChange(moment, who, "release", f"peer {destination}")
+            )
             return over
 
     def holds(self) -> tuple[Hold, ...]:
@@ -572,12 +574,12 @@ class JobTable:
 
     # ---- what people changed -------------------------------------------------------------
 
-    def note_change(self, change: Change) -> None:
+    def note_change(self, change: AdminChange) -> None:
         """Note what a person did that is no step of a job."""
         with self._database.writing() as connection:
             changed.add_change(connection, change)
 
-    def changes(self, limit: int = 50, who: str = "") -> tuple[Change, ...]:
+    def changes(self, limit: int = 50, who: str = "") -> tuple[AdminChange, ...]:
         """The newest changes, of everybody or of one person."""
         with self._database.reading() as connection:
             return changed.newest(connection, limit, who)

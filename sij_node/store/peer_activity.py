@@ -18,7 +18,7 @@ from sij_node.store.database import Database
 from sij_node.store.tables import contacts, tallies
 
 
-class Counted(StrEnum):
+class PeerCounter(StrEnum):
     """What is counted."""
 
     RECEIVED = "c-store received"
@@ -32,7 +32,7 @@ class Counted(StrEnum):
 
 
 @dataclass(frozen=True)
-class Contact:
+class PeerActivity:
     """When a peer was last heard of; None for never.
 
     Parameters
@@ -51,11 +51,11 @@ class Contact:
     echo_out_error: str = ""
 
 
-Tally = tuple[Counted, str, str]
+Tally = tuple[PeerCounter, str, str]
 """What was counted, the peer, and the outcome."""
 
 
-class ContactTable:
+class PeerActivityTable:
     """Contacts and counts of all processes.
 
     Every method raises `DatabaseUnavailable` if the database does not answer.
@@ -64,7 +64,7 @@ class ContactTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def contacts(self) -> tuple[Contact, ...]:
+    def contacts(self) -> tuple[PeerActivity, ...]:
         """Every peer that was ever heard of, by its title."""
         with self._database.reading() as connection:
             rows = connection.execute(select(contacts).order_by(contacts.c.peer))
@@ -74,7 +74,7 @@ class ContactTable:
         """What was counted since the node was set up."""
         with self._database.reading() as connection:
             return {
-                (Counted(row.counted), row.peer, row.outcome): row.total
+                (PeerCounter(row.counted), row.peer, row.outcome): row.total
                 for row in connection.execute(select(tallies))
             }
 
@@ -88,16 +88,16 @@ class ContactTable:
                 _add(connection, key, count)
 
 
-class ContactBook:
+class PeerActivityLog:
     """What one process has seen of the peers since it last wrote it down. Thread-safe."""
 
-    def __init__(self, table: ContactTable) -> None:
+    def __init__(self, table: PeerActivityTable) -> None:
         self._table = table
         self._lock = threading.Lock()
         self._news: dict[str, dict[str, Any]] = {}
         self._counts: Counter[Tally] = Counter()
 
-    def count(self, counted: Counted, peer: str, outcome: str) -> None:
+    def count(self, counted: PeerCounter, peer: str, outcome: str) -> None:
         """Count one more."""
         with self._lock:
             self._counts[counted, peer, outcome] += 1
@@ -162,5 +162,5 @@ def _is(table: Table, key: Mapping[str, Any]) -> Any:
     return and_(*(table.c[name] == value for name, value in key.items()))
 
 
-def _contact_from(row: Row[Any]) -> Contact:
-    return Contact(**row._mapping)
+def _contact_from(row: Row[Any]) -> PeerActivity:
+    return PeerActivity(**row._mapping)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, delete, func, insert, select, type_coerce, update
 
 from sij_node import __version__
-from sij_node.domain.health import Process, Role, Sighting
+from sij_node.domain.health import Process, ProcessHeartbeat, ProcessRole
 from sij_node.errors import DatabaseUnavailable
 from sij_node.store.database import Database
 from sij_node.store.tables import Utc, process_from, processes
@@ -24,7 +24,7 @@ GONE_S = 900.0
 """A process that has been silent for this long is forgotten."""
 
 
-def this_process(role: Role) -> Process:
+def this_process(role: ProcessRole) -> Process:
     """What can be said of the process that calls this, before it has begun to work."""
     host, pid = socket.gethostname(), os.getpid()
     return Process(f"{host}:{pid}", role, host, pid, __version__, datetime.now(UTC))
@@ -53,7 +53,7 @@ class ProcessTable:
         with self._database.writing() as connection:
             connection.execute(delete(processes).where(processes.c.name == name))
 
-    def seen(self) -> tuple[Sighting, ...]:
+    def seen(self) -> tuple[ProcessHeartbeat, ...]:
         """Every process that is known, the one that started first first."""
         with self._database.reading() as connection:
             rows = connection.execute(
@@ -62,7 +62,9 @@ class ProcessTable:
                 )
             )
             return tuple(
-                Sighting(process_from(row), max(0.0, (row.now - row.beaten_at).total_seconds()))
+                ProcessHeartbeat(
+                    process_from(row), max(0.0, (row.now - row.beaten_at).total_seconds())
+                )
                 for row in rows
             )
 

@@ -28,11 +28,11 @@ from sqlalchemy import (
     text,
 )
 
-from sij_node.config.roles import Role as UserRole
-from sij_node.domain.health import Process, Role
+from sij_node.config.roles import Role
+from sij_node.domain.health import Process, ProcessRole
 from sij_node.domain.job import Delivery, DeliveryState, Hold, Job, JobStep, Result, State, Step
 from sij_node.domain.study import ReceivedInstance, Refusal
-from sij_node.domain.users import Change, Session, Token, User
+from sij_node.domain.users import AdminChange, Session, Token, User
 
 
 class Utc(TypeDecorator[datetime]):
@@ -441,7 +441,7 @@ def refusal_from(row: Row[Any]) -> Refusal:
 
 def user_from(row: Row[Any]) -> User:
     """The user that a row of `users` holds."""
-    return User(**{**row._mapping, "role": UserRole(row.role)})
+    return User(**{**row._mapping, "role": Role(row.role)})
 
 
 def session_from(row: Row[Any]) -> Session:
@@ -452,15 +452,15 @@ def session_from(row: Row[Any]) -> Session:
 def token_from(row: Row[Any]) -> Token:
     """The token that a row of `tokens` holds; its hash stays in the database."""
     kept = {name: getattr(row, name) for name in Token.__dataclass_fields__}
-    return Token(**{**kept, "role": UserRole(row.role)})
+    return Token(**{**kept, "role": Role(row.role)})
 
 
-def change_from(row: Row[Any]) -> Change:
+def change_from(row: Row[Any]) -> AdminChange:
     """The change that a row of `changes` holds."""
-    return Change(**{name: getattr(row, name) for name in Change.__dataclass_fields__})
+    return AdminChange(**{name: getattr(row, name) for name in AdminChange.__dataclass_fields__})
 
 
 def process_from(row: Row[Any]) -> Process:
     """The process that a row of `processes` holds."""
     fields = {name: getattr(row, name) for name in Process.__dataclass_fields__}
-    return Process(**{**fields, "role": Role(row.role)})
+    return Process(**{**fields, "role": ProcessRole(row.role)})

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from sij_node.config.roles import Role
-from sij_node.domain.users import Change, Session, Token, User
+from sij_node.domain.users import AdminChange, Session, Token, User
 from sij_node.errors import AccountUnusable, UnknownUser
 from sij_node.store.change_log import add_change
 from sij_node.store.database import Database
@@ -23,7 +23,7 @@ from sij_node.store.tables import (
 )
 
 
-class AccountTable:
+class UserTable:
     """Users, sessions, invitations and tokens.
 
     Every method may be called from any thread, and raises `DatabaseUnavailable` if the database
@@ -67,7 +67,7 @@ class AccountTable:
             ).scalar_one()
         return count > 0
 
-    def add_user(self, user: User, change: Change) -> None:
+    def add_user(self, user: User, change: AdminChange) -> None:
         """Add somebody; raises `AccountUnusable` if the name is taken."""
         with self._database.writing() as connection:
             taken = connection.execute(select(users.c.name).where(users.c.name == user.name))
@@ -76,14 +76,14 @@ class AccountTable:
             connection.execute(insert(users).values(**{**vars(user), "role": user.role.value}))
             add_change(connection, change)
 
-    def set_role(self, name: str, role: Role, change: Change) -> None:
+    def set_role(self, name: str, role: Role, change: AdminChange) -> None:
         """Give somebody another role."""
         with self._database.writing() as connection:
             _user(connection, name)
             connection.execute(update(users).where(users.c.name == name).values(role=role.value))
             add_change(connection, change)
 
-    def set_disabled(self, name: str, disabled: bool, change: Change) -> None:
+    def set_disabled(self, name: str, disabled: bool, change: AdminChange) -> None:
         """Shut somebody out, at once and everywhere, or let them in again."""
         with self._database.writing() as connection:
             _user(connection, name)
@@ -95,7 +95,7 @@ class AccountTable:
     # ---- passwords and invitations -------------------------------------------------------
 
     def invite(
-        self, name: str, secret_hash: str, expires_at: datetime, change: Change | None
+        self, name: str, secret_hash: str, expires_at: datetime, change: AdminChange | None
     ) -> None:
         """Let somebody set a password once; an earlier invitation is void."""
         with self._database.writing() as connection:
@@ -124,7 +124,7 @@ class AccountTable:
         return None if row is None else user_from(row)
 
     def accept_invitation(
-        self, secret_hash: str, password_hash: str, name: str, change: Change
+        self, secret_hash: str, password_hash: str, name: str, change: AdminChange
     ) -> bool:
         """Set a password; it spends the invitation and ends every session and token.
 
@@ -192,7 +192,7 @@ class AccountTable:
 
     # ---- tokens --------------------------------------------------------------------------
 
-    def add_token(self, token: Token, secret_hash: str, change: Change) -> Token:
+    def add_token(self, token: Token, secret_hash: str, change: AdminChange) -> Token:
         """Note a new token; returns it with its number."""
         row = {name: value for name, value in vars(token).items() if name != "token_id"}
         with self._database.writing() as connection:
@@ -232,7 +232,9 @@ class AccountTable:
                 update(tokens).where(tokens.c.token_id == token_id).values(used_at=now)
             )
 
-    def revoke_token(self, user_name: str, token_id: int, now: datetime, change: Change) -> bool:
+    def revoke_token(
+        self, user_name: str, token_id: int, now: datetime, change: AdminChange
+    ) -> bool:
         """End one of somebody's tokens; False if they have none of that number."""
         with self._database.writing() as connection:
             revoked = connection.execute(

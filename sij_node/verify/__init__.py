@@ -13,7 +13,7 @@ from pydicom.uid import SegmentationStorage
 
 from sij_node.dicom.read_back.result_reader import Attributes, read_result
 from sij_node.errors import ResultsInconsistent
-from sij_node.verify.expected import Evidence, check_found_on_their_sides
+from sij_node.verify.expected import ExpectedResults, check_found_on_their_sides
 from sij_node.verify.identity import (
     Existing,
     check_belongs,
@@ -27,13 +27,13 @@ from sij_node.verify.secondary_capture import check_pictures
 from sij_node.verify.segmentation import check_masks
 from sij_node.verify.structured_report import check_report
 
-__all__ = ["Evidence", "check_results"]
+__all__ = ["ExpectedResults", "check_results"]
 
 _READING_ERRORS = (struct.error, LookupError, ValueError, RecursionError)
 """What reading raises where an attribute, an item or a code is missing or malformed."""
 
 
-def check_results(files: Iterable[bytes], evidence: Evidence) -> None:
+def check_results(files: Iterable[bytes], evidence: ExpectedResults) -> None:
     """Read results back and hold them against what was found.
 
     Parameters
@@ -62,7 +62,9 @@ def check_results(files: Iterable[bytes], evidence: Evidence) -> None:
             _check_result(result, known, evidence)
 
 
-def _check_result(result: Attributes, known: Mapping[str, Existing], evidence: Evidence) -> None:
+def _check_result(
+    result: Attributes, known: Mapping[str, Existing], evidence: ExpectedResults
+) -> None:
     check_belongs(result, evidence)
     check_references(result, known, evidence)
     if result.text("SOPClassUID") == SegmentationStorage:

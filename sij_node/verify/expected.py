@@ -29,7 +29,7 @@ WITHIN_A_VOXEL = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Plane:
+class ImagePlane:
     """Where the pixels of one image lie in the patient.
 
     Parameters
@@ -61,7 +61,7 @@ class Plane:
         rows, columns = self.shape
         return np.array([(row, column) for row in (0, rows - 1) for column in (0, columns - 1)])
 
-    def distance_mm(self, other: "Plane") -> float:
+    def distance_mm(self, other: "ImagePlane") -> float:
         """The farthest that a corner lies from the other's; infinite for another matrix."""
         if self.shape != other.shape:
             return float("inf")
@@ -75,11 +75,11 @@ class SourceSlice:
 
     series: AnalysedSeries
     index: int
-    plane: Plane
+    plane: ImagePlane
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class ExpectedResults:
     """All that the results of a study are made from.
 
     Parameters
@@ -162,7 +162,7 @@ def sight_in_patient(series: AnalysedSeries, sight: Sight) -> NDArray[np.float64
     return series.source.volume.to_patient((sight.slice_index, sight.row, sight.column))
 
 
-def plane_of_image(image: Dataset, frame: int) -> Plane:
+def plane_of_image(image: Dataset, frame: int) -> ImagePlane:
     """Where one frame, counted from 0, of a source image lies by its header."""
     return plane(
         _functional_group(image, frame, "PlanePositionSequence").ImagePositionPatient,
@@ -177,10 +177,10 @@ def plane(
     orientation: Sequence[float],
     spacing: Sequence[float],
     shape: tuple[int, int],
-) -> Plane:
+) -> ImagePlane:
     """A plane from the attributes of the same names (PixelSpacing: of rows, then of columns)."""
     row, column = np.array(orientation, np.float64).reshape(2, 3)
-    return Plane(
+    return ImagePlane(
         origin_mm=np.array(position, np.float64),
         down_mm=column / np.linalg.norm(column) * float(spacing[0]),
         across_mm=row / np.linalg.norm(row) * float(spacing[1]),
@@ -199,7 +199,7 @@ def _functional_group(image: Dataset, frame: int, macro: str) -> Dataset:
     return image
 
 
-def check_found_on_their_sides(evidence: Evidence) -> None:
+def check_found_on_their_sides(evidence: ExpectedResults) -> None:
     """Every contour, region and point lies on the side of the midline that it is called by.
 
     Raises
@@ -221,7 +221,7 @@ def check_found_on_their_sides(evidence: Evidence) -> None:
 
 
 def check_side(
-    evidence: Evidence, side: Side, positions_mm: NDArray[np.float64], what: str
+    evidence: ExpectedResults, side: Side, positions_mm: NDArray[np.float64], what: str
 ) -> None:
     """Positions, ``(…, 3)`` LPS, lie on the given side of the midline (+x is left) on average.
 
@@ -241,7 +241,7 @@ def check_side(
         )
 
 
-def _check_plane_in_volume(source: SeriesVolume, index: int, place: Plane) -> None:
+def _check_plane_in_volume(source: SeriesVolume, index: int, place: ImagePlane) -> None:
     """Every pixel of the image must fall on its own voxel."""
     if place.shape != source.volume.voxels.shape[1:]:
         raise ResultsInconsistent(

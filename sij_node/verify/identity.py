@@ -12,7 +12,7 @@ from pydicom.multival import MultiValue
 
 from sij_node.dicom.read_back.result_reader import Attributes
 from sij_node.errors import ResultsInconsistent
-from sij_node.verify.expected import Evidence
+from sij_node.verify.expected import ExpectedResults
 
 SAME_AS_IMAGES = (
     *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
@@ -39,7 +39,7 @@ class Existing:
     study_uid: str
 
 
-def check_belongs(result: Attributes, evidence: Evidence) -> None:
+def check_belongs(result: Attributes, evidence: ExpectedResults) -> None:
     """Patient and study are those of the images.
 
     Raises
@@ -64,7 +64,7 @@ def _stated(header: Dataset, keyword: str) -> str:
     return "\\".join(map(str, values)).strip(" \0").rstrip(_PADDING)
 
 
-def check_uids(results: Sequence[Attributes], evidence: Evidence) -> None:
+def check_uids(results: Sequence[Attributes], evidence: ExpectedResults) -> None:
     """Every result has UIDs of its own, validly written, and as its file header says.
 
     UIDs of the images are repeated as they were received, also where a sender wrote them badly.
@@ -98,7 +98,7 @@ def _check_all_uids(attributes: Attributes, received: Collection[str]) -> None:
             _check_all_uids(item, received)
 
 
-def existing(results: Sequence[Attributes], evidence: Evidence) -> Mapping[str, Existing]:
+def existing(results: Sequence[Attributes], evidence: ExpectedResults) -> Mapping[str, Existing]:
     """Images, the prior report and results by SOP Instance UID."""
     images = {uid: _of_header(header) for uid, header in evidence.header_of.items()}
     if evidence.since.prior:
@@ -123,7 +123,9 @@ def _of_result(result: Attributes) -> Existing:
     )
 
 
-def check_references(result: Attributes, known: Mapping[str, Existing], evidence: Evidence) -> None:
+def check_references(
+    result: Attributes, known: Mapping[str, Existing], evidence: ExpectedResults
+) -> None:
     """Every object that a result names exists, with that class, series, study and frames.
 
     Raises

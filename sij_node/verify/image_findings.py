@@ -11,7 +11,7 @@ from sij_node.dicom.read_back.result_reader import Attributes
 from sij_node.dicom.read_back.sr_content import Item
 from sij_node.errors import ResultsInconsistent
 from sij_node.results.analysed_series import AnalysedSeries
-from sij_node.verify.expected import Evidence, SourceSlice, check_side
+from sij_node.verify.expected import ExpectedResults, SourceSlice, check_side
 from sij_node.verify.graphics import (
     check_all,
     check_line,
@@ -23,7 +23,9 @@ from sij_node.verify.scores import check_finding, check_words, is_of_lesion
 from sij_node.verify.sources import check_description, named_slice, only_series
 
 
-def check_image_findings(report: Attributes, groups: Sequence[Item], evidence: Evidence) -> None:
+def check_image_findings(
+    report: Attributes, groups: Sequence[Item], evidence: ExpectedResults
+) -> None:
     """Hold points and contours of a report against findings and delineation.
 
     Raises
@@ -47,7 +49,7 @@ def graphics(group: Item) -> Iterator[Item]:
     return (item for item in group.descendants() if item.value_type.startswith("SCOORD"))
 
 
-def _graphic(group: Item, kind: str, evidence: Evidence) -> tuple[Item, SourceSlice]:
+def _graphic(group: Item, kind: str, evidence: ExpectedResults) -> tuple[Item, SourceSlice]:
     """The one thing that a group draws, and the image that it is drawn on."""
     drawn = list(graphics(group))
     if [item.attributes.text("GraphicType") for item in drawn] != [kind]:
@@ -59,14 +61,14 @@ def _graphic(group: Item, kind: str, evidence: Evidence) -> tuple[Item, SourceSl
     return drawn[0], named_slice(reference, evidence, f"A {kind}")
 
 
-def _only_series(groups: Sequence[Item], evidence: Evidence) -> AnalysedSeries:
+def _only_series(groups: Sequence[Item], evidence: ExpectedResults) -> AnalysedSeries:
     kinds = ("POINT" if is_of_lesion(group) else "POLYLINE" for group in groups)
     return only_series(
         _graphic(group, kind, evidence)[1].series for group, kind in zip(groups, kinds, strict=True)
     )
 
 
-def _check_lesion(group: Item, series: AnalysedSeries, evidence: Evidence) -> Position:
+def _check_lesion(group: Item, series: AnalysedSeries, evidence: ExpectedResults) -> Position:
     position = position_of(group)
     check_finding(group, position, evidence)
     drawn, source = _graphic(group, "POINT", evidence)
@@ -79,7 +81,7 @@ def _check_lesion(group: Item, series: AnalysedSeries, evidence: Evidence) -> Po
     return position
 
 
-def _check_contour(group: Item, evidence: Evidence) -> tuple[int, Side]:
+def _check_contour(group: Item, evidence: ExpectedResults) -> tuple[int, Side]:
     _, side = site_of(group)
     drawn, source = _graphic(group, "POLYLINE", evidence)
     what = f"The contour of the {side} joint"

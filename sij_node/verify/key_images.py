@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from sij_node.errors import ResultsInconsistent
 from sij_node.results.analysed_series import AnalysedSeries
-from sij_node.verify.expected import Evidence, in_patient
+from sij_node.verify.expected import ExpectedResults, in_patient
 
 MARGIN_MM, RING_MM = 22.0, 4.0
 SAME_LINE_PX, SAME_PLACE_PX = 1.5, 0.5
@@ -43,7 +43,7 @@ _Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class ExpectedSeriesView:
     """One series as every picture shows it.
 
     Parameters
@@ -83,7 +83,7 @@ class View:
         return float(dark), float(bright)
 
 
-def views(evidence: Evidence, size: tuple[int, int]) -> list[View]:
+def views(evidence: ExpectedResults, size: tuple[int, int]) -> list[ExpectedSeriesView]:
     """How pictures of a size (columns, rows) show each series; none where nothing is drawn.
 
     Parameters
@@ -108,13 +108,17 @@ def views(evidence: Evidence, size: tuple[int, int]) -> list[View]:
     ]
 
 
-def _view(evidence: Evidence, series: AnalysedSeries, centre_mm: _Points, half: _Points) -> View:
+def _view(
+    evidence: ExpectedResults, series: AnalysedSeries, centre_mm: _Points, half: _Points
+) -> ExpectedSeriesView:
     lying, steps = _axes(evidence, series)
     row_column = series.source.volume.to_indices(centre_mm)[1:]
-    return View(series, lying, steps, (row_column if lying else row_column[::-1]) * steps, half)
+    return ExpectedSeriesView(
+        series, lying, steps, (row_column if lying else row_column[::-1]) * steps, half
+    )
 
 
-def _axes(evidence: Evidence, series: AnalysedSeries) -> tuple[bool, _Points]:
+def _axes(evidence: ExpectedResults, series: AnalysedSeries) -> tuple[bool, _Points]:
     """Whether rows run across; and signed steps to the patient's left and to the feet, in mm."""
     source = series.source.sources[0]
     plane = evidence.slices[source.sop_instance_uid, source.frame_number].plane
@@ -129,9 +133,9 @@ def _axes(evidence: Evidence, series: AnalysedSeries) -> tuple[bool, _Points]:
 
 def check_key_image(
     picture: Picture,
-    own: View,
-    looking: Sequence[View],
-    evidence: Evidence,
+    own: ExpectedSeriesView,
+    looking: Sequence[ExpectedSeriesView],
+    evidence: ExpectedResults,
     named: str | None = None,
 ) -> int:
     """Hold a picture against the slices of its series.
@@ -182,7 +186,9 @@ def has_rings(picture: Picture) -> bool:
 # ---- which slice, and which way round ------------------------------------------------------------
 
 
-def _most_alike(picture: Picture, own: View, looking: Sequence[View]) -> list[int]:
+def _most_alike(
+    picture: Picture, own: ExpectedSeriesView, looking: Sequence[ExpectedSeriesView]
+) -> list[int]:
     """The slices that the picture may show, the most alike first."""
     rows, columns, _ = picture.shape
     size = np.array([columns, rows], float)
@@ -209,7 +215,7 @@ def _most_alike(picture: Picture, own: View, looking: Sequence[View]) -> list[in
 
 
 def _likenesses(
-    grey: NDArray[np.float64], points: _Points, size: _Points, view: View
+    grey: NDArray[np.float64], points: _Points, size: _Points, view: ExpectedSeriesView
 ) -> NDArray[np.float64]:
     """Correlation with each slice; NaN where a slice, or the picture, is all the same."""
     voxels = view.series.source.volume.voxels
@@ -228,7 +234,7 @@ def _likenesses(
 # ---- what is drawn on it -------------------------------------------------------------------------
 
 
-def check_contours(picture: Picture, view: View, index: int) -> None:
+def check_contours(picture: Picture, view: ExpectedSeriesView, index: int) -> None:
     """Every contour of the slice is drawn where it lies, and nothing else in its colour.
 
     Raises
@@ -261,7 +267,9 @@ def check_contours(picture: Picture, view: View, index: int) -> None:
         )
 
 
-def check_rings(picture: Picture, view: View, index: int, evidence: Evidence) -> None:
+def check_rings(
+    picture: Picture, view: ExpectedSeriesView, index: int, evidence: ExpectedResults
+) -> None:
     """Every ring lies around a lesion of the slice; if there are any, every lesion has one.
 
     Raises
@@ -301,7 +309,7 @@ def _away_from(drawn: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.asarray(distance_transform_edt(~drawn))
 
 
-def _lines(picture: Picture, view: View, index: int) -> Iterator[_Points]:
+def _lines(picture: Picture, view: ExpectedSeriesView, index: int) -> Iterator[_Points]:
     """The contours of a slice on the picture, a point for each half pixel."""
     size = np.array(picture.shape[1::-1], float)
     for contour in view.series.delineation.contours:

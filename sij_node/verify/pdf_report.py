@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from models.findings import HEADS, POSITIONS, Position, Presence, Side
-from sij_node.dicom.read_back.pdf_text import Shown, Words, pictures_of, words_of
+from sij_node.dicom.read_back.pdf_text import PdfImage, TextLine, pictures_of, words_of
 from sij_node.dicom.read_back.result_reader import Attributes
 from sij_node.dicom.read_back.vocabulary import (
     PRESENCE_IN_WORDS,
@@ -17,7 +17,7 @@ from sij_node.dicom.read_back.vocabulary import (
     sides_named,
 )
 from sij_node.errors import ResultsInconsistent
-from sij_node.verify.expected import Evidence
+from sij_node.verify.expected import ExpectedResults
 from sij_node.verify.key_images import check_key_image, views
 from sij_node.verify.scores import shown_percent
 
@@ -27,7 +27,7 @@ _CAPTION = re.compile(r"(T1|STIR), \w+ (\S+)")
 _BEFORE = re.compile(r"\((\d+[.,]\d %|–)\)")
 
 
-def check_page(document: Attributes, evidence: Evidence) -> None:
+def check_page(document: Attributes, evidence: ExpectedResults) -> None:
     """Hold the page's text against the findings, side by side.
 
     Raises
@@ -49,7 +49,7 @@ def check_page(document: Attributes, evidence: Evidence) -> None:
     _check_key_images(words, pictures_of(pdf), evidence)
 
 
-def _check_patient(document: Attributes, words: Sequence[Words]) -> None:
+def _check_patient(document: Attributes, words: Sequence[TextLine]) -> None:
     """An identifier in letters that are written as they are read."""
     identifier = document.text("PatientID")
     said = "".join(one.text for one in words).replace(" ", "")
@@ -57,7 +57,7 @@ def _check_patient(document: Attributes, words: Sequence[Words]) -> None:
         raise ResultsInconsistent("The page does not name the patient's identifier.")
 
 
-def _header(words: Iterable[Words]) -> dict[Side, Words]:
+def _header(words: Iterable[TextLine]) -> dict[Side, TextLine]:
     """The words right and left above the table, lowest on the page; right is on the left."""
     sides = [one for one in words if one.text.isupper() and len(sides_named(one.text)) == 1]
     lowest = min(one.up_pt for one in sides)
@@ -69,14 +69,14 @@ def _header(words: Iterable[Words]) -> dict[Side, Words]:
     return found
 
 
-def _side_of(one: Words, header: dict[Side, Words]) -> Side:
+def _side_of(one: TextLine, header: dict[Side, TextLine]) -> Side:
     return Side.LEFT if one.across_pt >= header[Side.LEFT].across_pt else Side.RIGHT
 
 
 def _check_numbers(
-    words: Sequence[Words],
-    header: dict[Side, Words],
-    evidence: Evidence,
+    words: Sequence[TextLine],
+    header: dict[Side, TextLine],
+    evidence: ExpectedResults,
     form: re.Pattern[str],
 ) -> None:
     """From above to below, the numbers of each side are those of its heads."""
@@ -90,11 +90,11 @@ def _check_numbers(
             raise ResultsInconsistent(f"The page tells other numbers of the {side} side.")
 
 
-def _downwards(words: Iterable[Words]) -> list[Words]:
+def _downwards(words: Iterable[TextLine]) -> list[TextLine]:
     return sorted(words, key=lambda one: -one.up_pt)
 
 
-def _told(position: Position, evidence: Evidence, form: re.Pattern[str]) -> str:
+def _told(position: Position, evidence: ExpectedResults, form: re.Pattern[str]) -> str:
     if form is _NOW:
         now = shown_percent(evidence.finding_at[position])
         return f"{now} %" if now else ""
@@ -103,7 +103,9 @@ def _told(position: Position, evidence: Evidence, form: re.Pattern[str]) -> str:
     return f"({then} %)" if then else "(–)"
 
 
-def _check_presences(words: Sequence[Words], header: dict[Side, Words], evidence: Evidence) -> None:
+def _check_presences(
+    words: Sequence[TextLine], header: dict[Side, TextLine], evidence: ExpectedResults
+) -> None:
     told = [one for one in words if one.text in PRESENCE_IN_WORDS]
     for side in Side:
         mine = [
@@ -113,7 +115,7 @@ def _check_presences(words: Sequence[Words], header: dict[Side, Words], evidence
             raise ResultsInconsistent(f"The page's words of the {side} side are not its findings.")
 
 
-def _check_lesions_in_words(words: Iterable[Words], evidence: Evidence) -> None:
+def _check_lesions_in_words(words: Iterable[TextLine], evidence: ExpectedResults) -> None:
     """What is written below key images is a lesion that is present, with its side and number."""
     present = {
         (p.side, shown_percent(evidence.finding_at[p]))
@@ -129,7 +131,7 @@ def _check_lesions_in_words(words: Iterable[Words], evidence: Evidence) -> None:
 
 
 def _check_key_images(
-    words: Iterable[Words], pictures: Sequence[Shown], evidence: Evidence
+    words: Iterable[TextLine], pictures: Sequence[PdfImage], evidence: ExpectedResults
 ) -> None:
     """Every picture shows the image that is named above it."""
     captions = [one for one in words if _CAPTION.fullmatch(one.text)]
@@ -146,7 +148,7 @@ def _check_key_images(
         check_key_image(shown.pixels, own, looking, evidence, number)
 
 
-def _between_pt(shown: Shown, caption: Words) -> float:
+def _between_pt(shown: PdfImage, caption: TextLine) -> float:
     """From the left edge of a picture to where a caption above it begins."""
     apart = caption.across_pt - shown.across_pt
     return apart if apart >= 0 and caption.up_pt > shown.up_pt else float("inf")

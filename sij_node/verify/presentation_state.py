@@ -16,7 +16,7 @@ from sij_node.dicom.read_back.result_reader import Attributes
 from sij_node.dicom.read_back.vocabulary import percents_in, sides_named
 from sij_node.errors import ResultsInconsistent
 from sij_node.results.analysed_series import AnalysedSeries
-from sij_node.verify.expected import Evidence, SourceSlice, check_side, sight_in_patient
+from sij_node.verify.expected import ExpectedResults, SourceSlice, check_side, sight_in_patient
 from sij_node.verify.graphics import check_all, check_line, contour_at, drawn_mm, is_near
 from sij_node.verify.scores import shown_percent
 from sij_node.verify.sources import check_description, named_slice, only_series
@@ -48,7 +48,7 @@ class Annotation:
     label: NDArray[np.float64]
 
 
-def check_presentation(state: Attributes, evidence: Evidence) -> None:
+def check_presentation(state: Attributes, evidence: ExpectedResults) -> None:
     """Hold a presentation state against findings and delineation.
 
     Raises
@@ -72,7 +72,7 @@ def check_presentation(state: Attributes, evidence: Evidence) -> None:
     _check_lesions([one for one in drawn if one.kind != "POLYLINE"], evidence.seen_on(series))
 
 
-def _annotation(item: Attributes, evidence: Evidence) -> Annotation:
+def _annotation(item: Attributes, evidence: ExpectedResults) -> Annotation:
     source = named_slice(item.item("ReferencedImageSequence"), evidence, "An annotation")
     graphic, label = item.item("GraphicObjectSequence"), item.item("TextObjectSequence")
     units = {graphic.text("GraphicAnnotationUnits"), label.text("AnchorPointAnnotationUnits")}

@@ -18,16 +18,16 @@ from sij_node.dicom.read_back.vocabulary import (
     STUDY_DATE,
     percents_in,
 )
-from sij_node.domain.prior_comparison import Change, SincePrior
+from sij_node.domain.prior_comparison import LesionChange, SincePrior
 from sij_node.errors import ResultsInconsistent
-from sij_node.verify.expected import Evidence
+from sij_node.verify.expected import ExpectedResults
 
 SAME_PERCENT = 1e-4
 _CELL = re.compile(r"\|\s*([RL])\b([^|]*)")
 
 
 def check_changes(
-    root: Item, groups: Sequence[Item], positions: Sequence[Position], evidence: Evidence
+    root: Item, groups: Sequence[Item], positions: Sequence[Position], evidence: ExpectedResults
 ) -> None:
     """Hold what is told of the prior study against it; nothing is told where there is none.
 
@@ -66,7 +66,7 @@ def _check_study(previous: Item, since: SincePrior) -> None:
         raise ResultsInconsistent("It is wrong about the weights of the prior scores.")
 
 
-def _check_group(group: Item, position: Position, evidence: Evidence) -> None:
+def _check_group(group: Item, position: Position, evidence: ExpectedResults) -> None:
     now, before = evidence.finding_at[position], evidence.since.before(position)
     if before is None:
         raise ResultsInconsistent(f"The prior study tells nothing of {position}.")
@@ -86,15 +86,17 @@ def _is_near(told: float | None, found: float | None) -> bool:
     return told is not None and found is not None and abs(told - 100 * found) <= SAME_PERCENT
 
 
-def _change(before: Finding, now: Finding) -> Change:
+def _change(before: Finding, now: Finding) -> LesionChange:
     """Worked out once more, without the code that wrote it."""
     if before.probability is None or now.probability is None:
-        return Change.NOT_COMPARABLE
+        return LesionChange.NOT_COMPARABLE
     was, is_ = (one.presence is Presence.PRESENT for one in (before, now))
-    return {(False, True): Change.NEW, (True, False): Change.GONE}.get((was, is_), Change.UNCHANGED)
+    return {(False, True): LesionChange.NEW, (True, False): LesionChange.GONE}.get(
+        (was, is_), LesionChange.UNCHANGED
+    )
 
 
-def _check_table(table: Item, evidence: Evidence) -> None:
+def _check_table(table: Item, evidence: ExpectedResults) -> None:
     """A line for each head, a cell for each side, in each then and now."""
     told = [
         [(side, percents_in(cell)) for side, cell in _CELL.findall(line)]
@@ -111,6 +113,6 @@ def _check_table(table: Item, evidence: Evidence) -> None:
         raise ResultsInconsistent("The table of changes shows other numbers than were found.")
 
 
-def _percents(position: Position, evidence: Evidence) -> list[str]:
+def _percents(position: Position, evidence: ExpectedResults) -> list[str]:
     both = (evidence.since.before(position), evidence.finding_at[position])
     return [f"{100 * one.probability:.1f}" for one in both if one and one.probability is not None]

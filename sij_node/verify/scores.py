@@ -24,7 +24,7 @@ from sij_node.dicom.read_back.vocabulary import (
     sides_named,
 )
 from sij_node.errors import ResultsInconsistent
-from sij_node.verify.expected import Evidence
+from sij_node.verify.expected import ExpectedResults
 from sij_node.verify.prior_changes import check_changes
 
 SAME_PERCENT = 1e-4
@@ -32,7 +32,7 @@ SAME_PERCENT = 1e-4
 _CELL = re.compile(r"\|\s*([RL])\b([^|]*)")
 
 
-def check_scores(root: Item, groups: Sequence[Item], evidence: Evidence) -> None:
+def check_scores(root: Item, groups: Sequence[Item], evidence: ExpectedResults) -> None:
     """Hold a report of all scores, or of none, against the findings.
 
     Raises
@@ -58,7 +58,7 @@ def is_of_lesion(group: Item) -> bool:
     return any(item.code in LESIONS for item in group.called(FINDING))
 
 
-def check_finding(group: Item, position: Position, evidence: Evidence) -> None:
+def check_finding(group: Item, position: Position, evidence: ExpectedResults) -> None:
     """Hold one group against its finding; undetermined where nothing was analysed.
 
     Raises

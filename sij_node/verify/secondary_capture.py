@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.findings import HEADS, Position, Presence, Side
 from sij_node.dicom.read_back.result_reader import Attributes
 from sij_node.errors import ResultsInconsistent
-from sij_node.verify.expected import Evidence
+from sij_node.verify.expected import ExpectedResults
 from sij_node.verify.key_images import Picture, check_key_image, has_rings, views
 
 MOST_PICTURES = 7
@@ -35,7 +35,7 @@ _GREY = 20
 """Colours of a grey bar differ by less."""
 
 
-def check_pictures(capture: Attributes, evidence: Evidence) -> None:
+def check_pictures(capture: Attributes, evidence: ExpectedResults) -> None:
     """Hold a capture against the findings and the images that it shows.
 
     Raises
@@ -65,7 +65,7 @@ def check_pictures(capture: Attributes, evidence: Evidence) -> None:
         _check_all_shown(pointed_at, evidence)
 
 
-def check_bars(sheet: Picture, evidence: Evidence) -> None:
+def check_bars(sheet: Picture, evidence: ExpectedResults) -> None:
     """Hold the bars of the score sheet against the scores of their side.
 
     Raises
@@ -96,7 +96,9 @@ def _is_bar(told_px: float, probability: float, threshold: float) -> bool:
     return abs(told_px - probability * _BAR_PX) <= _SAME_BAR_PX + hidden_px
 
 
-def _check_key_images(pictures: Sequence[Picture], evidence: Evidence) -> set[tuple[str, int]]:
+def _check_key_images(
+    pictures: Sequence[Picture], evidence: ExpectedResults
+) -> set[tuple[str, int]]:
     """Check every picture of a slice; returns the slices on which something is pointed at."""
     across, down = _PANEL_SIZE
     looking = views(evidence, _PANEL_SIZE)
@@ -111,7 +113,7 @@ def _check_key_images(pictures: Sequence[Picture], evidence: Evidence) -> set[tu
     return pointed_at
 
 
-def _check_all_shown(pointed_at: set[tuple[str, int]], evidence: Evidence) -> None:
+def _check_all_shown(pointed_at: set[tuple[str, int]], evidence: ExpectedResults) -> None:
     seen = {
         (str(one.sequence), finding.sight.slice_index)
         for one in evidence.series

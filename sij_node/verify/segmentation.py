@@ -18,8 +18,8 @@ from sij_node.errors import ResultsInconsistent
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.verify.expected import (
     SAME_PLACE_MM,
-    Evidence,
-    Plane,
+    ExpectedResults,
+    ImagePlane,
     SourceSlice,
     check_side,
     plane,
@@ -59,7 +59,7 @@ class Frame:
         return self.source.plane.at(np.column_stack(rows_columns))
 
 
-def check_masks(segmentation: Attributes, evidence: Evidence) -> None:
+def check_masks(segmentation: Attributes, evidence: ExpectedResults) -> None:
     """Hold a Segmentation against the label map of the series it was made from.
 
     Raises
@@ -105,7 +105,7 @@ def _segment(item: Attributes) -> Segment:
 
 
 def _frames(
-    segmentation: Attributes, segments: dict[int, Segment], evidence: Evidence
+    segmentation: Attributes, segments: dict[int, Segment], evidence: ExpectedResults
 ) -> Iterator[Frame]:
     groups = segmentation.items("PerFrameFunctionalGroupsSequence")
     count = segmentation.integer("NumberOfFrames")
@@ -139,7 +139,7 @@ def _shape(segmentation: Attributes) -> tuple[int, int]:
     return segmentation.integer("Rows"), segmentation.integer("Columns")
 
 
-def _plane(segmentation: Attributes, own: Attributes) -> Plane:
+def _plane(segmentation: Attributes, own: Attributes) -> ImagePlane:
     """Where a frame lies by its own functional groups, or by those of all frames."""
     groups = (own, *segmentation.items("SharedFunctionalGroupsSequence"))
     position, orientation, spacing = (
@@ -153,7 +153,7 @@ def _plane(segmentation: Attributes, own: Attributes) -> Plane:
     return plane(position, orientation, spacing, _shape(segmentation))
 
 
-def _check_place(number: int, place: Plane, source: SourceSlice) -> None:
+def _check_place(number: int, place: ImagePlane, source: SourceSlice) -> None:
     apart_mm = place.distance_mm(source.plane)
     if apart_mm > SAME_PLACE_MM:
         raise ResultsInconsistent(

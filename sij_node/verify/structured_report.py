@@ -10,12 +10,12 @@ from sij_node.dicom.read_back.vocabulary import (
     TRACKING_UID,
 )
 from sij_node.errors import ResultsInconsistent
-from sij_node.verify.expected import Evidence
+from sij_node.verify.expected import ExpectedResults
 from sij_node.verify.image_findings import check_image_findings, graphics
 from sij_node.verify.scores import check_scores
 
 
-def check_report(report: Attributes, evidence: Evidence) -> None:
+def check_report(report: Attributes, evidence: ExpectedResults) -> None:
     """Hold a structured report against what was found.
 
     Raises

@@ -17,7 +17,7 @@ from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
 from sij_node.config.roles import Role
-from sij_node.domain.users import Person, needed, new_secret
+from sij_node.domain.users import CurrentUser, needed, new_secret
 from sij_node.errors import FormForged, SignInNeeded
 from sij_node.operate.admin import Admin
 from sij_node.store.secret_key import keyed_hash
@@ -29,12 +29,12 @@ FORM_FIELD, FORM_HEADER = "form_mark", "x-form-mark"
 _BEARER = "bearer "
 
 
-def asking(request: Request, parts: TheParts) -> Person | None:
+def asking(request: Request, parts: TheParts) -> CurrentUser | None:
     """Whoever asks, or None."""
     return _asking(request, parts, noticed=True)
 
 
-def watching(request: Request, parts: TheParts) -> Person | None:
+def watching(request: Request, parts: TheParts) -> CurrentUser | None:
     """As `asking`, for what a page asks for by itself: it does not keep a session alive."""
     return _asking(request, parts, noticed=False)
 
@@ -44,7 +44,7 @@ def is_known(connection: HTTPConnection) -> bool:
     return _asking(connection, parts(connection), noticed=False) is not None
 
 
-def _asking(request: HTTPConnection, parts: Parts, noticed: bool) -> Person | None:
+def _asking(request: HTTPConnection, parts: Parts, noticed: bool) -> CurrentUser | None:
     token, session = bearer(request), cookie(request, SESSION)
     if token:
         person = parts.access.person_of_token(token)
@@ -64,33 +64,33 @@ def bearer(connection: HTTPConnection) -> str:
     return given[len(_BEARER) :].strip() if given.lower().startswith(_BEARER) else ""
 
 
-Asking = Annotated[Person | None, Depends(asking)]
+Asking = Annotated[CurrentUser | None, Depends(asking)]
 
 
-def viewer(person: Asking) -> Person:
+def viewer(person: Asking) -> CurrentUser:
     """Somebody who may look."""
     return needed(person, Role.VIEWER)
 
 
-def watcher(person: Annotated[Person | None, Depends(watching)]) -> Person:
+def watcher(person: Annotated[CurrentUser | None, Depends(watching)]) -> CurrentUser:
     """Somebody who may look, asked for by the page itself: for live updates only."""
     return needed(person, Role.VIEWER)
 
 
-def operator(person: Asking) -> Person:
+def operator(person: Asking) -> CurrentUser:
     """Somebody who may act on jobs and see patients."""
     return needed(person, Role.OPERATOR)
 
 
-def administrator(person: Asking) -> Person:
+def administrator(person: Asking) -> CurrentUser:
     """Somebody who may add and remove people."""
     return needed(person, Role.ADMINISTRATOR)
 
 
-Viewer = Annotated[Person, Depends(viewer)]
-Watcher = Annotated[Person, Depends(watcher)]
-Operator = Annotated[Person, Depends(operator)]
-Administrator = Annotated[Person, Depends(administrator)]
+Viewer = Annotated[CurrentUser, Depends(viewer)]
+Watcher = Annotated[CurrentUser, Depends(watcher)]
+Operator = Annotated[CurrentUser, Depends(operator)]
+Administrator = Annotated[CurrentUser, Depends(administrator)]
 
 
 def admin_for(person: Asking, parts: TheParts) -> Admin:

@@ -12,11 +12,11 @@ from sij_node.audit import messages as audit
 from sij_node.config.roles import Role
 from sij_node.config.settings import Config, PeerConfig
 from sij_node.domain.job import Job
-from sij_node.domain.users import Person, needed
+from sij_node.domain.users import CurrentUser, needed
 from sij_node.errors import DestinationUnavailable
 from sij_node.operate.admin import Admin
-from sij_node.operate.authentication import Access
-from sij_node.store.peer_activity import ContactBook, ContactTable
+from sij_node.operate.authentication import Authentication
+from sij_node.store.peer_activity import PeerActivityLog, PeerActivityTable
 from sij_node.store.secret_key import keyed_hash
 from sij_node.store.spool import Spool
 
@@ -43,12 +43,12 @@ class Parts:
 
     config: Config
     admin: Callable[[str], Admin]
-    access: Access
+    access: Authentication
     spool: Spool
     echo: Callable[[PeerConfig], None]
     clock: Callable[[], datetime]
     key: bytes
-    record: Callable[[audit.Message], None]
+    record: Callable[[audit.AuditMessage], None]
     routers: tuple[APIRouter, ...] = ()
 
     def pseudonym(self, patient_id: str, issuer: str) -> str:
@@ -63,7 +63,7 @@ class Parts:
         str
             Why it did not answer, and what to do; empty when it did.
         """
-        book, error = ContactBook(ContactTable(self.admin("").table.database)), ""
+        book, error = PeerActivityLog(PeerActivityTable(self.admin("").table.database)), ""
         try:
             self.echo(peer)
         except DestinationUnavailable as unanswered:
@@ -72,7 +72,7 @@ class Parts:
         book.write()
         return error
 
-    def reveal(self, person: Person, job: Job) -> str:
+    def reveal(self, person: CurrentUser, job: Job) -> str:
         """The identifier of a job's patient, for somebody; it is noted under their name.
 
         Raises
@@ -83,12 +83,12 @@ class Parts:
         self.tell_of_access(person, job, "patient revealed")
         return identifier
 
-    def tell_of_access(self, person: Person, job: Job, what: str) -> None:
+    def tell_of_access(self, person: CurrentUser, job: Job, what: str) -> None:
         """Have the audit trail know that somebody saw or took something of a study."""
         images = self.admin(person.name).table.instances(job.study_uid)
         patient_id = images[0].patient_id if images else ""
-        study = audit.Subject(job.study_uid, patient_id)
-        who = audit.Person(person.name, person.address)
+        study = audit.AuditedStudy(job.study_uid, patient_id)
+        who = audit.HumanUser(person.name, person.address)
         self.record(audit.instances_accessed(who, study, what))
 
 

@@ -45,7 +45,7 @@ CLOCKS_DIFFER_S = 60
 _TIME_TO_SIGN_IN = timedelta(minutes=10)
 
 
-class Errand(BaseModel):
+class LoginState(BaseModel):
     """What the browser that is sent to the provider keeps until it comes back."""
 
     state: str
@@ -58,7 +58,7 @@ class Errand(BaseModel):
         return base64.urlsafe_b64encode(self.model_dump_json().encode()).decode()
 
     @classmethod
-    def from_cookie(cls, text: str) -> "Errand":
+    def from_cookie(cls, text: str) -> "LoginState":
         """What a cookie holds; raises `SignInFailed` where there is none."""
         try:
             return cls.model_validate_json(base64.urlsafe_b64decode(text))
@@ -70,7 +70,7 @@ class Errand(BaseModel):
 
 
 @dataclass(frozen=True)
-class Provider:
+class IdentityProvider:
     """An identity provider, as it describes itself now.
 
     Parameters
@@ -85,7 +85,7 @@ class Provider:
     described: Mapping[str, Any]
     redirect_uri: str
 
-    def address_for(self, errand: Errand) -> str:
+    def address_for(self, errand: LoginState) -> str:
         """Where to send the browser."""
         with self._client() as client:
             address, _ = client.create_authorization_url(
@@ -96,7 +96,7 @@ class Provider:
             )
         return str(address)
 
-    def claims(self, errand: Errand, came_back: str) -> Mapping[str, Any]:
+    def claims(self, errand: LoginState, came_back: str) -> Mapping[str, Any]:
         """What the provider states of the person whose browser came back to an address.
 
         Raises
@@ -155,7 +155,7 @@ class Provider:
 @router.get("/login/openid")
 def begin(request: Request, parts: TheParts, onward: str = "/") -> Response:
     """Send the browser to the provider."""
-    errand = Errand(
+    errand = LoginState(
         state=new_secret(), nonce=new_secret(), verifier=new_secret(), onward=own_path(onward)
     )
     with _provider_errors():
@@ -168,7 +168,7 @@ def begin(request: Request, parts: TheParts, onward: str = "/") -> Response:
 @router.get("/login/openid/return")
 def come_back(request: Request, parts: TheParts) -> Response:
     """Open a session for whoever the provider says has come back."""
-    errand = Errand.from_cookie(cookie(request, OPENID))
+    errand = LoginState.from_cookie(cookie(request, OPENID))
     with _provider_errors():
         provider = _provider(request, parts)
         _check_return(request, errand, provider)
@@ -218,7 +218,7 @@ def role_of(claims: Mapping[str, Any], config: OpenIdConfig) -> Role:
     return max(given, key=list(Role).index)
 
 
-def _provider(request: Request, parts: Parts) -> Provider:
+def _provider(request: Request, parts: Parts) -> IdentityProvider:
     config = parts.config.web.openid
     if config is None:
         raise SignInFailed("There is no [web.openid] in config.toml. Sign in by name and password.")
@@ -228,10 +228,10 @@ def _provider(request: Request, parts: Parts) -> Provider:
             "The identity provider calls itself otherwise than [web.openid] issuer does. "
             "Write it there as in its discovery document."
         )
-    return Provider(config, described, str(request.base_url) + "login/openid/return")
+    return IdentityProvider(config, described, str(request.base_url) + "login/openid/return")
 
 
-def _check_return(request: Request, errand: Errand, provider: Provider) -> None:
+def _check_return(request: Request, errand: LoginState, provider: IdentityProvider) -> None:
     given = request.query_params
     if not hmac.compare_digest(given.get("state", "").encode(), errand.state.encode()):
         raise SignInFailed("The answer belongs to another browser or another attempt. Begin again.")

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from sij_node import __version__
-from sij_node.domain.users import Person
+from sij_node.domain.users import CurrentUser
 from sij_node.web.cookies import VISIT, set_cookie
 from sij_node.web.current_user import form_mark
 from sij_node.web.dependencies import parts
@@ -42,7 +42,7 @@ def page(
     request: Request,
     template: str,
     status: int = 200,
-    person: Person | None = None,
+    person: CurrentUser | None = None,
     **content: Any,
 ) -> HTMLResponse:
     """A page, with what every page has.
@@ -59,7 +59,7 @@ def page(
     return response
 
 
-def rendered(request: Request, template: str, person: Person | None, **content: Any) -> str:
+def rendered(request: Request, template: str, person: CurrentUser | None, **content: Any) -> str:
     """A template filled with `content`, and with what every page has."""
     config = parts(request).config
     given = {

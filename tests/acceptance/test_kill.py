@@ -12,7 +12,7 @@ from deploy.trial import NODE
 from sij_node.config.settings import DeliveryConfig
 from sij_node.domain.job import DeliveryState, Job, State, Step
 from sij_node.network.dicom_folder import contents_of
-from sij_node.network.store_scu import Sender
+from sij_node.network.store_scu import StoreScu
 from tests.support.dimse import P_DATA, RawPeer, associate_request, fragment
 from tests.support.part10 import part10
 from tests.support.patience import wait_for
@@ -50,7 +50,7 @@ class Site:
     def send(self) -> None:
         """Send the whole study; every image must be acknowledged."""
         objects = contents_of(self.study.files[0].parent).objects
-        sent = list(Sender(ARCHIVE, DeliveryConfig()).send(self.node.peer, objects))
+        sent = list(StoreScu(ARCHIVE, DeliveryConfig()).send(self.node.peer, objects))
         assert [one.status for one in sent] == [0x0000] * len(self.study.files)
 
     def wait_for(self, state: State) -> Job:

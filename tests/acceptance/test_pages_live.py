@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
-from tests.integration.cli.test_commands import sij_node
 
 from deploy.trial import free_port
 from sij_node.domain.job import State
+from tests.integration.cli.test_commands import sij_node
 from tests.support.browser import DESKTOP, KEPT, PHONE, Window, chromium, invitation_in, window
 from tests.support.orthanc import Orthanc, running_orthanc, two_ports
 from tests.support.patience import PATIENCE_S, wait_for

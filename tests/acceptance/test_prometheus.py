@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sij_node.domain.health import Role
-from sij_node.store.peer_activity import ContactBook, Counted
+from sij_node.domain.health import ProcessRole
+from sij_node.store.peer_activity import PeerActivityLog, PeerCounter
 from sij_node.store.process_table import beating, this_process
 from tests.support.happenings import everything_happens
 from tests.support.job_tables import analysing
@@ -33,15 +33,15 @@ def test_configuration_and_rules_are_what_prometheus_understands():
 
 
 def test_prometheus_reads_the_node_and_sees_what_is_wrong(tmp_path: Path):
-    worker = this_process(Role.WORKER)
+    worker = this_process(ProcessRole.WORKER)
     with (
         running_web(tmp_path / "node", metrics={"keep_s": 0.1}) as web,
         beating(web.store.processes, lambda: worker),
     ):
         wait_for(web.store.processes.seen, "worker")
         analysing(web.table)
-        book = ContactBook(web.store.contacts)
-        book.count(Counted.RECEIVED, "PACS", "0x0000")
+        book = PeerActivityLog(web.store.contacts)
+        book.count(PeerCounter.RECEIVED, "PACS", "0x0000")
         book.write()
         address = web.url.removeprefix("http://")
         with running_prometheus(tmp_path / "prometheus", address) as prometheus:

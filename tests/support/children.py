@@ -5,7 +5,12 @@ import signal
 import time
 from multiprocessing.connection import Connection
 
-from sij_node.analyse.analysis_process import Equipment, Order, Outcome, answer_orders
+from sij_node.analyse.analysis_process import (
+    AnalysisOutcome,
+    AnalysisRequest,
+    LoadedNetworks,
+    answer_orders,
+)
 from sij_node.domain.job import Result
 from sij_node.errors import PairMissing, WeightsRefused
 
@@ -26,19 +31,19 @@ def child_that_dies_at_once(pipe: Connection) -> None:
 
 
 def child_that_hangs_up(pipe: Connection) -> None:
-    pipe.send(Equipment())
+    pipe.send(LoadedNetworks())
     pipe.close()
     time.sleep(600)
 
 
 def child_that_dies_with_an_order_unread(pipe: Connection) -> None:
     """As one that is killed while it draws pictures and the next order waits."""
-    pipe.send(Equipment())
+    pipe.send(LoadedNetworks())
     pipe.poll(600)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _outcome(order: Order, results: tuple[Result, ...]) -> Outcome:
+def _outcome(order: AnalysisRequest, results: tuple[Result, ...]) -> AnalysisOutcome:
     match order.instances[0].source_ae:
         case "sleepy":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -48,5 +53,5 @@ def _outcome(order: Order, results: tuple[Result, ...]) -> Outcome:
         case "broken":
             raise KeyError("Muster^Erika")
         case "hopeless":
-            return Outcome(results, rejected=PairMissing("No T1."))
-    return Outcome(results, weights=order.weights or "contour 1.0")
+            return AnalysisOutcome(results, rejected=PairMissing("No T1."))
+    return AnalysisOutcome(results, weights=order.weights or "contour 1.0")

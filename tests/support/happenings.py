@@ -2,11 +2,11 @@
 
 from sqlalchemy import insert
 
-from sij_node.domain.health import Role
+from sij_node.domain.health import ProcessRole
 from sij_node.domain.job import RetryPolicy, State
 from sij_node.errors import DestinationUnavailable
 from sij_node.store.job_table import JobTable
-from sij_node.store.peer_activity import ContactBook, Counted
+from sij_node.store.peer_activity import PeerActivityLog, PeerCounter
 from sij_node.store.process_table import this_process
 from sij_node.store.tables import analyses, analysis_findings, jobs
 from tests.support.job_tables import NOON, delivering
@@ -47,15 +47,15 @@ def add_studies(table: JobTable, number: int, first: int, pixel_mm: float, share
 
 def everything_happens(web: RunningWeb) -> None:
     """Let each kind of thing that is measured have happened."""
-    book = ContactBook(web.store.contacts)
+    book = PeerActivityLog(web.store.contacts)
     book.accepted("PACS", "10.0.0.1")
-    book.count(Counted.RECEIVED, "PACS", "0x0000")
-    book.count(Counted.SENT, "PACS", "0xA700")
-    book.count(Counted.REFUSALS, "unknown", "calling AE title is not a configured peer")
-    book.count(Counted.ASSOCIATIONS, "PACS", "released")
-    book.count(Counted.ASSOCIATIONS, "PACS", "aborted")
+    book.count(PeerCounter.RECEIVED, "PACS", "0x0000")
+    book.count(PeerCounter.SENT, "PACS", "0xA700")
+    book.count(PeerCounter.REFUSALS, "unknown", "calling AE title is not a configured peer")
+    book.count(PeerCounter.ASSOCIATIONS, "PACS", "released")
+    book.count(PeerCounter.ASSOCIATIONS, "PACS", "aborted")
     book.write()
-    worker = this_process(Role.WORKER)
+    worker = this_process(ProcessRole.WORKER)
     web.store.processes.beat(
         type(worker)(**{**vars(worker), "device": "cuda:0", "gpu_used_mb": 9, "gpu_total_mb": 99})
     )

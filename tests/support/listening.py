@@ -12,8 +12,8 @@ from pydicom.uid import generate_uid
 
 from sij_node.config.settings import ListenerConfig, PeerConfig
 from sij_node.domain.study import ReceivedInstance, Refusal, Registration
-from sij_node.network.observers import Witness
-from sij_node.receive.c_store import Reception, Shelf
+from sij_node.network.observers import ReceiveObserver
+from sij_node.receive.c_store import InstanceStorage, StorageService
 from sij_node.receive.listener import Listener
 from sij_node.store.spool import Spool, instance_file_name
 from tests.support.dimse import MR, RawPeer
@@ -78,17 +78,17 @@ def listening(
     folder: Path,
     *,
     limits: ListenerConfig | None = None,
-    spool: Shelf | None = None,
+    spool: InstanceStorage | None = None,
     register: Callable[[ReceivedInstance], Registration] | None = None,
     room: Callable[[], bool] = lambda: True,
-    witness: Witness | None = None,
+    witness: ReceiveObserver | None = None,
 ) -> Iterator[Node]:
     """A node that takes associations from MODALITY as long as the block lasts."""
     limits = limits or ListenerConfig(max_connections_per_address=32)
     real_spool = Spool(folder / "spool")
     rows = Register()
     refusals: list[Refusal] = []
-    reception = Reception(
+    reception = StorageService(
         spool=spool or real_spool,
         file_name_of=instance_file_name,
         register=register or rows,

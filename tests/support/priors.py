@@ -7,7 +7,7 @@ import numpy as np
 
 from models.findings import POSITIONS, Finding
 from models.findings import Sequence as Kind
-from sij_node.domain.prior_comparison import EarlierScores
+from sij_node.domain.prior_comparison import PriorScores
 from sij_node.results.image_findings_sr import image_findings_report
 from sij_node.results.prior_report import earlier_scores
 from sij_node.results.provenance import ResultContext, to_part10
@@ -57,7 +57,7 @@ def earlier_findings_report(study_date: str = "20230301") -> bytes:
     return to_part10(image_findings_report(one, seen, context()), "NODE")
 
 
-def earlier(study_date: str = "20230301", **how: object) -> EarlierScores:
+def earlier(study_date: str = "20230301", **how: object) -> PriorScores:
     """The same, read back."""
     read = earlier_scores(earlier_report(study_date, **how))
     if read is None:

@@ -17,13 +17,18 @@ from sij_node.config.profiles import MINIMAL, Profile
 from sij_node.dicom.volumes import volume_from
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.build import AnalysedStudy
-from sij_node.results.provenance import Network, ResultContext, inputs_digest
+from sij_node.results.provenance import AlgorithmIdentity, ResultContext, inputs_digest
 
 MOMENT = datetime(2024, 1, 2, 12, 30, 15, tzinfo=UTC)
-NETWORKS = (Network("contour", "1.4.0", "ab" * 32), Network("lesion", "2.1.0", "cd" * 32))
+NETWORKS = (
+    AlgorithmIdentity("contour", "1.4.0", "ab" * 32),
+    AlgorithmIdentity("lesion", "2.1.0", "cd" * 32),
+)
 
 
-def context(networks: tuple[Network, ...] = NETWORKS, profile: Profile = MINIMAL) -> ResultContext:
+def context(
+    networks: tuple[AlgorithmIdentity, ...] = NETWORKS, profile: Profile = MINIMAL
+) -> ResultContext:
     """A result of two networks on one instance."""
     return ResultContext(inputs_digest([("1.2", "00")]), networks, "0.1.0", MOMENT, profile)
 

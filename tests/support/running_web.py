@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from deploy.trial import set_up
 from sij_node.config.roles import Role
 from sij_node.config.settings import Config, load_config
-from sij_node.domain.health import Role as Process
-from sij_node.operate.authentication import Access
+from sij_node.domain.health import ProcessRole
+from sij_node.operate.authentication import Authentication
 from sij_node.processes.node import Store, audited, open_store, web_parts
 from sij_node.store.job_table import JobTable
 from sij_node.web.app import create_app, listening, serving
@@ -56,7 +56,7 @@ class RunningWeb:
         return self.store.table
 
     @property
-    def access(self) -> Access:
+    def access(self) -> Authentication:
         return self.parts.access
 
     def add_user(self, name: str, role: Role) -> None:
@@ -127,7 +127,7 @@ def running_web(
     with (
         capture_logs(),
         open_store(config) as store,
-        audited(config, Process.WEB) as trail,
+        audited(config, ProcessRole.WEB) as trail,
     ):
         parts = web_parts(config, store, trail)
         access = replace(parts.access, clock=clock, monotonic=clock.monotonic, hasher=QUICK_HASHER)

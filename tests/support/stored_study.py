@@ -7,7 +7,7 @@ from sij_node.config.settings import DeliveryConfig, PeerConfig, load_config
 from sij_node.doctor.study_round_trip import STUDY
 from sij_node.domain.job import Job
 from sij_node.network.dicom_folder import contents_of
-from sij_node.network.store_scu import Sender
+from sij_node.network.store_scu import StoreScu
 from sij_node.processes.node import open_store
 from tests.support.listening import listening
 
@@ -26,7 +26,7 @@ def received_study(config_file: Path, folder: Path) -> Job:
             port = node.listener.port
             peer = PeerConfig(ae_title="SIJ", networks=("127.0.0.1",), host="127.0.0.1", port=port)
             sent = list(
-                Sender("MODALITY", DeliveryConfig()).send(peer, contents_of(folder).objects)
+                StoreScu("MODALITY", DeliveryConfig()).send(peer, contents_of(folder).objects)
             )
         assert all(one.acknowledged for one in sent)
         return store.table.jobs()[0]

@@ -135,7 +135,7 @@ def _some(pool: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class JointsShown:
     """Which joints images show.
 
     A joint that the image's border cuts is not judged, for what is left of it is no rule of ours.
@@ -156,7 +156,7 @@ class Shown:
     spread: Tensor
 
     @classmethod
-    def of(cls, contours: Tensor, size_px: int) -> "Shown":
+    def of(cls, contours: Tensor, size_px: int) -> "JointsShown":
         """By the contours ``(n, 2, points, 2)`` of the images."""
         outside = ((contours < 0) | (contours > size_px - 1)).any(dim=3)
         seen = ~contours[:, :, 0, 0].isnan()
@@ -189,7 +189,7 @@ def heat_loss(seen: Tensor, wanted: Tensor, judged: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Targets:
+class ContourTargets:
     """What the network should have said; fields only of the joints that are there."""
 
     heat: Tensor
@@ -207,24 +207,24 @@ def targets(
     generator: torch.Generator,
     kind: Field = Field.BLENDED,
     field_floor: float = 0.2,
-) -> Targets:
+) -> ContourTargets:
     """What the network should say of each image.
 
     Heatmaps are ``(n, 2, 2, size, size)``; the field of each joint that is seen is given on every
     second row and column, from a random first one, which saves most of the time. Its loss weighs
     1 on the contour and falls to the floor within about 20 px.
     """
-    shown = Shown.of(contours, size_px)
+    shown = JointsShown.of(contours, size_px)
     heat = shown.heat_of(shown.lines[:, [0, -1]], size_px)
     row, column = torch.randint(FIELD_STRIDE, (2,), generator=generator).tolist()
     grid = Grid.of(size_px, FIELD_STRIDE, (row, column))
     field, distance = taught_field(kind, shown.lines, grid)
     near = torch.exp(-(distance**2) / (2 * FIELD_REACH_PX**2))
     weight = field_floor + (1 - field_floor) * near
-    return Targets(heat, shown.there, shown.judged, field, weight, (row, column))
+    return ContourTargets(heat, shown.there, shown.judged, field, weight, (row, column))
 
 
-def contour_loss(maps: Tensor, wanted: Targets) -> Tensor:
+def contour_loss(maps: Tensor, wanted: ContourTargets) -> Tensor:
     """Weighted L2 of the heatmaps, and of the field where there is a joint."""
     joints = maps.view(len(maps), len(SIDES), -1, *maps.shape[2:])
     heat = heat_loss(joints[:, :, :FIELD_ROW], wanted.heat, wanted.judged)

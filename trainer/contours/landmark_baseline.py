@@ -14,7 +14,7 @@ from models.contour_unet import SIDES
 from models.ends import peaks
 from models.presence import shown
 from models.walk import Maps, WalkedContour, WalkRules
-from trainer.contours.contour_training import Shown, heat_loss
+from trainer.contours.contour_training import JointsShown, heat_loss
 
 LANDMARKS = 21
 """The largest number of points that one contour of the paper's data has."""
@@ -39,7 +39,7 @@ def landmark_loss(maps: Tensor, contours: Tensor) -> Tensor:
         ``(n, 2, points, 2)``, NaN where there is no joint.
     """
     size_px = maps.shape[-1]
-    there = Shown.of(contours, size_px)
+    there = JointsShown.of(contours, size_px)
     wanted = there.heat_of(landmarks(there.lines), size_px)
     return heat_loss(maps.view_as(wanted), wanted, there.judged)
 

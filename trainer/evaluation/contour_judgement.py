@@ -19,7 +19,7 @@ from trainer.metrics import ContourError, contour_error
 from trainer.prepared_cases import StoredCase
 
 
-class Outcome(StrEnum):
+class ContourOutcome(StrEnum):
     """What became of a joint on a slice."""
 
     FOUND = "found"
@@ -62,7 +62,7 @@ class Judgement:
     slice_index: int
     side: Side
     place: SlicePlace
-    outcome: Outcome
+    outcome: ContourOutcome
     error: ContourError
     network_px_mm: float
     native_px_mm: float
@@ -111,10 +111,10 @@ def judged(case: StoredCase, found: Found) -> list[Judgement]:
     return judgements
 
 
-def _outcome(there: bool, guess: WalkedContour | None) -> Outcome:
+def _outcome(there: bool, guess: WalkedContour | None) -> ContourOutcome:
     if not there:
-        return Outcome.FALSE
-    return Outcome.MISSED if guess is None else Outcome.FOUND
+        return ContourOutcome.FALSE
+    return ContourOutcome.MISSED if guess is None else ContourOutcome.FOUND
 
 
 def _error_mm(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from trainer.evaluation.contour_judgement import Judgement, Outcome, SlicePlace
+from trainer.evaluation.contour_judgement import ContourOutcome, Judgement, SlicePlace
 from trainer.metrics import percentile
 
 PERCENTS = (50, 75, 90, 95)
@@ -126,10 +126,10 @@ def summary(judgements: Sequence[Judgement], resampling: Resampling) -> Summary:
     subjects = [one.subject for one in judgements]
     missed, false = (
         np.array([one.outcome is outcome for one in judgements])
-        for outcome in (Outcome.MISSED, Outcome.FALSE)
+        for outcome in (ContourOutcome.MISSED, ContourOutcome.FALSE)
     )
     away = np.array([one.place is SlicePlace.OUTSIDE for one in judgements])
-    true = [one for one in judgements if one.outcome is not Outcome.FALSE]
+    true = [one for one in judgements if one.outcome is not ContourOutcome.FALSE]
     near = np.array([one.error.rms < 1.5 for one in judgements])
     return Summary(
         len(set(subjects)),
@@ -179,7 +179,7 @@ def grouped(
 def _groups(
     judgements: Sequence[Judgement], key: Callable[[Judgement], str], resampling: Resampling
 ) -> dict[str, Summary]:
-    names = sorted({key(one) for one in judgements if one.outcome is not Outcome.FALSE})
+    names = sorted({key(one) for one in judgements if one.outcome is not ContourOutcome.FALSE})
     return {
         name: summary([one for one in judgements if key(one) == name], resampling) for name in names
     }
@@ -207,8 +207,8 @@ class QualityUse:
 
 def quality_use(judgements: Sequence[Judgement]) -> QualityUse:
     """Hold the quality of contours against their error."""
-    found = [one for one in judgements if one.outcome is Outcome.FOUND]
-    false = [one.quality for one in judgements if one.outcome is Outcome.FALSE]
+    found = [one for one in judgements if one.outcome is ContourOutcome.FOUND]
+    false = [one.quality for one in judgements if one.outcome is ContourOutcome.FALSE]
     quality = np.array([one.quality for one in found])
     error = np.array([one.error.symmetric_rms for one in found])
     quarters = np.array_split(error[np.argsort(quality, kind="stable")], 4)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.evaluation.contour_judgement import Judgement, Outcome
+from trainer.evaluation.contour_judgement import ContourOutcome, Judgement
 
 PANELS = {
     "rms": "RMS error, truth to contour (the paper's)",
@@ -52,5 +52,5 @@ def draw_distributions(of_methods: Mapping[str, Sequence[Judgement]], path: Path
 
 
 def _errors(judgements: Sequence[Judgement], measure: str) -> np.ndarray[tuple[int], np.dtype]:
-    true = [one for one in judgements if one.outcome is not Outcome.FALSE]
+    true = [one for one in judgements if one.outcome is not ContourOutcome.FALSE]
     return np.sort([getattr(one.error, measure) for one in true])

@@ -40,7 +40,7 @@ _DRAWN_BY = (
 
 
 @dataclass(frozen=True)
-class Study:
+class EvaluationStudy:
     """One study of a set.
 
     Parameters
@@ -76,7 +76,7 @@ class StudySet:
     """
 
     name: str
-    studies: tuple[Study, ...]
+    studies: tuple[EvaluationStudy, ...]
     trial: Trial | None = None
 
     @property
@@ -88,17 +88,17 @@ class StudySet:
 def plausible_set(seeds: Iterable[int]) -> StudySet:
     """The test cases of an experiment, drawn within what people and scanners show."""
     options = PhantomOptions(style="plausible")
-    return StudySet("test", tuple(Study(seed, seed, options=options) for seed in seeds))
+    return StudySet("test", tuple(EvaluationStudy(seed, seed, options=options) for seed in seeds))
 
 
 def second_set(seeds: Iterable[int]) -> StudySet:
     """Patients of the second phantom."""
-    return StudySet(SECOND_PHANTOM, tuple(Study(seed, seed) for seed in seeds))
+    return StudySet(SECOND_PHANTOM, tuple(EvaluationStudy(seed, seed) for seed in seeds))
 
 
 def trial_set(trial: Trial) -> StudySet:
     """All visits of a trial."""
-    studies = tuple(Study(v.seed, v.patient, v.week, v.options) for v in visits_of(trial))
+    studies = tuple(EvaluationStudy(v.seed, v.patient, v.week, v.options) for v in visits_of(trial))
     return StudySet(trial.name.replace("-", "_"), studies, trial)
 
 
@@ -159,11 +159,11 @@ def fingerprint(weights: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def _path(home: Path, study: Study) -> Path:
+def _path(home: Path, study: EvaluationStudy) -> Path:
     return home / f"{study.seed:07d}.json"
 
 
-def _ask(missing: Sequence[Study], home: Path, weights: Path, processes: int) -> None:
+def _ask(missing: Sequence[EvaluationStudy], home: Path, weights: Path, processes: int) -> None:
     if processes == 1:
         asking = _Asking(home, weights)
         for number, study in enumerate(missing, 1):
@@ -187,7 +187,7 @@ class _Asking:
     def __init__(self, home: Path, weights: Path) -> None:
         self._home, self._analyser = home, Analyser.load(weights, "cpu")
 
-    def __call__(self, study: Study) -> None:
+    def __call__(self, study: EvaluationStudy) -> None:
         if study.options is None:
             said = answer_on_second(self._analyser, make_second_case(study.seed))
         else:
@@ -205,7 +205,7 @@ def _begin(home: Path, weights: Path) -> None:
     _asking = _Asking(home, weights)
 
 
-def _ask_one(study: Study) -> None:
+def _ask_one(study: EvaluationStudy) -> None:
     assert _asking is not None  # noqa: S101  `_begin` ran before
     _asking(study)
 

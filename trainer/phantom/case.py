@@ -24,8 +24,8 @@ from trainer.phantom.lesions import (
 from trainer.phantom.negatives import PLACES, picture_elsewhere
 from trainer.phantom.paint import Painter, Picture, Shine
 from trainer.phantom.plan import (
-    Plan,
-    View,
+    PatientPose,
+    ScanPlan,
     free_flaws,
     free_plan,
     plausible_flaws,
@@ -47,7 +47,7 @@ from trainer.phantom.scanner import (
     visible_line,
 )
 from trainer.phantom.style import Style, sample_style
-from trainer.phantom.tissue import Sequence
+from trainer.phantom.tissue import PulseSequence
 
 SHARE_ELSEWHERE = 0.1
 """Share of training cases that show no sacroiliac joint at all."""
@@ -94,7 +94,7 @@ def training_options(seed: int) -> PhantomOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class Patient:
+class PhantomPatient:
     """What is there before any image is made of it.
 
     Parameters
@@ -110,8 +110,8 @@ class Patient:
     pelvis: Pelvis
     lesions: dict[Side, JointLesions]
     quadrants: dict[Side, Quadrants]
-    t1: View
-    stir: View
+    t1: PatientPose
+    stir: PatientPose
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ class PhantomCase:
     stir_truth: Delineation
     severity: dict[Position, int]
     parameters: dict[str, object]
-    patient: Patient
+    patient: PhantomPatient
     lesions_readable: bool = True
 
 
@@ -175,23 +175,23 @@ def make_case(seed: int, options: PhantomOptions = PhantomOptions()) -> PhantomC
             severity |= earned(severity, side, lesions[side], quadrants[side])
     if options.without_joints:
         severity = dict.fromkeys(severity, 0)
-    patient = Patient(pelvis, lesions, quadrants, plan.t1, plan.stir)
-    return _imaged(rng, Drawn(seed, options, style, patient, plan, severity))
+    patient = PhantomPatient(pelvis, lesions, quadrants, plan.t1, plan.stir)
+    return _imaged(rng, DrawnCase(seed, options, style, patient, plan, severity))
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class DrawnCase:
     """All that is decided before the scanner starts."""
 
     seed: int
     options: PhantomOptions
     style: Style
-    patient: Patient
-    plan: Plan
+    patient: PhantomPatient
+    plan: ScanPlan
     severity: dict[Position, int]
 
 
-def _imaged(rng: np.random.Generator, drawn: Drawn) -> PhantomCase:
+def _imaged(rng: np.random.Generator, drawn: DrawnCase) -> PhantomCase:
     """Both sequences of what was drawn."""
     options, style, patient = drawn.options, drawn.style, drawn.patient
     texture = sample_texture(rng)
@@ -217,7 +217,7 @@ def _imaged(rng: np.random.Generator, drawn: Drawn) -> PhantomCase:
                        seen["stir"][1], drawn.severity, parameters, patient, readable)  # fmt: skip
 
 
-def _elsewhere(drawn: Drawn) -> str | None:
+def _elsewhere(drawn: DrawnCase) -> str | None:
     """Which other place is shown; None for a pelvis, or for its soft tissue alone."""
     if not drawn.options.without_joints or drawn.style.name == "plain":
         return None
@@ -225,7 +225,7 @@ def _elsewhere(drawn: Drawn) -> str | None:
     return None if rng.random() < 0.15 else str(rng.choice(list(PLACES)))
 
 
-def _ideal(drawn: Drawn, view: View, shine: Shine, texture: Texture) -> Picture:
+def _ideal(drawn: DrawnCase, view: PatientPose, shine: Shine, texture: Texture) -> Picture:
     slab, look = view.slab, drawn.style.look
     step = step_mm(slab) if drawn.style.name == "randomised" else STEP_MM
     place = _elsewhere(drawn)
@@ -247,19 +247,19 @@ def _flaws(rng: np.random.Generator, style: Style, name: str, slab: Slab) -> Fla
     return flaws if style.name == "plain" else with_fat_shift(rng, flaws)
 
 
-def _shine(rng: np.random.Generator, drawn: Drawn, name: str, sequence: Sequence) -> Shine:
+def _shine(rng: np.random.Generator, drawn: DrawnCase, name: str, sequence: PulseSequence) -> Shine:
     pelvis = drawn.patient.pelvis
     if drawn.style.name == "plain":
         return plain_shine(rng, sequence, pelvis.marrow_dimming)
     return shine_of(rng, drawn.style, name, sequence, pelvis)
 
 
-def sample_sequence(rng: np.random.Generator, name: str, field_t: float) -> Sequence:
+def sample_sequence(rng: np.random.Generator, name: str, field_t: float) -> PulseSequence:
     """Times of a T1 or a STIR protocol within what scanners are set to."""
     if name == "t1":
-        return Sequence(field_t, float(rng.uniform(420, 780)), float(rng.uniform(7, 20)))
+        return PulseSequence(field_t, float(rng.uniform(420, 780)), float(rng.uniform(7, 20)))
     inversion = rng.uniform(140, 185) if field_t < 2 else rng.uniform(180, 245)
-    return Sequence(
+    return PulseSequence(
         field_t,
         float(rng.uniform(3000, 6200)),
         float(rng.uniform(28, 68)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer.phantom.anatomy import Pelvis
 from trainer.phantom.style import Style
-from trainer.phantom.tissue import TISSUES, Sequence, pools, signal
+from trainer.phantom.tissue import TISSUES, PulseSequence, pools, signal
 
 _MARROW_LIKE = ("marrow", "red marrow", "yellow marrow", "fatty lesion", "oedema")
 _TRABECULAR = ("marrow", "red marrow", "yellow marrow", "fatty lesion")
@@ -51,7 +51,7 @@ _REACH: dict[str, dict[str, tuple[float, float]]] = {
 
 
 def shine_of(
-    rng: np.random.Generator, style: Style, name: str, sequence: Sequence, pelvis: Pelvis
+    rng: np.random.Generator, style: Style, name: str, sequence: PulseSequence, pelvis: Pelvis
 ) -> dict[str, complex]:
     """Signals of all tissues in one sequence; water is real and fat imaginary.
 
@@ -70,7 +70,9 @@ def shine_of(
     }
 
 
-def plain_shine(rng: np.random.Generator, sequence: Sequence, dimming: float) -> dict[str, complex]:
+def plain_shine(
+    rng: np.random.Generator, sequence: PulseSequence, dimming: float
+) -> dict[str, complex]:
     """Signals of all tissues, jittered; marrow and its lesions drift together.
 
     Trabeculae dephase marrow more on some scanners: `dimming` darkens it on STIR.
@@ -84,14 +86,16 @@ def plain_shine(rng: np.random.Generator, sequence: Sequence, dimming: float) ->
     return _dimmed(shine, sequence, dimming)
 
 
-def _dimmed(shine: dict[str, complex], sequence: Sequence, dimming: float) -> dict[str, complex]:
+def _dimmed(
+    shine: dict[str, complex], sequence: PulseSequence, dimming: float
+) -> dict[str, complex]:
     if sequence.inversion_ms is None:
         return shine
     return {k: v * dimming if k in _TRABECULAR else v for k, v in shine.items()}
 
 
 def _by_physics(
-    rng: np.random.Generator, jitter: float, sequence: Sequence, pelvis: Pelvis
+    rng: np.random.Generator, jitter: float, sequence: PulseSequence, pelvis: Pelvis
 ) -> dict[str, complex]:
     drift = rng.normal(0, jitter)
     lesion_jitter = min(jitter, 0.12)

@@ -24,7 +24,7 @@ from models.volume import Volume
 from trainer.phantom.anatomy import Joint
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
 from trainer.phantom.lesions import D_MM, V_MM, is_iliac
-from trainer.phantom.plan import View
+from trainer.phantom.plan import PatientPose
 
 ZONE_LAYERS_MM = np.arange(1.5, 11, 1.5)
 SURFACE_LAYERS_MM, DEEP_LAYERS_MM = np.arange(-0.5, 2.6, 0.5), np.arange(4, 8.1, 0.5)
@@ -36,7 +36,7 @@ _Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class JointAppearance:
     """What both sequences show of one joint, relative to the marrow further from it."""
 
     case: PhantomCase
@@ -90,17 +90,17 @@ class Seen:
     def _volume(self, name: str) -> Volume:
         return self.case.t1 if name == "t1" else self.case.stir
 
-    def _view(self, name: str) -> View:
+    def _view(self, name: str) -> PatientPose:
         return self.case.patient.t1 if name == "t1" else self.case.patient.stir
 
 
-def _sampled(volume: Volume, view: View, points: _Floats) -> _Floats:
+def _sampled(volume: Volume, view: PatientPose, points: _Floats) -> _Floats:
     """Brightness at points of the pelvis frame; NaN outside the image."""
     at = np.moveaxis(volume.to_indices(view.pose.to_patient(points)), -1, 0)
     return np.asarray(map_coordinates(volume.voxels, at, order=1, mode="constant", cval=np.nan))
 
 
-def expert_score(seen: Seen, position: Position) -> float:
+def expert_score(seen: JointAppearance, position: Position) -> float:
     """The simple rule's confidence that a lesion is there; only its order among cases counts."""
     lesion, region = position.head.lesion, position.head.region
     if lesion is Lesion.OEDEMA:
@@ -115,7 +115,7 @@ def expert_score(seen: Seen, position: Position) -> float:
     return _excess(seen.space("t1"), 0.75)
 
 
-def _brightest_patch(seen: Seen, region: Region) -> float:
+def _brightest_patch(seen: JointAppearance, region: Region) -> float:
     """How far the brightest patch of the surface on STIR stands out from the bone beneath it."""
     patches = seen.patches(region)
     if not patches:
@@ -160,7 +160,7 @@ def detectability(
             continue
         for position in POSITIONS:
             lesion = position.head.lesion
-            scores[lesion].append(expert_score(Seen(case, position.side), position))
+            scores[lesion].append(expert_score(JointAppearance(case, position.side), position))
             truth[lesion].append(case.severity[position] > 0)
     table = {
         str(lesion): {

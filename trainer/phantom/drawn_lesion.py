@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from models.findings import QUADRANTS, Head, Lesion, Position, Region, Sequence
 from trainer.phantom.anatomy import Joint
-from trainer.phantom.case import Patient
+from trainer.phantom.case import PhantomPatient
 from trainer.phantom.lesions import D_MM, V_MM, BoneLesions, JointLesions, Map, is_iliac
-from trainer.phantom.plan import View
+from trainer.phantom.plan import PatientPose
 
 STEP_MM = 1.0
 """Points lie about this far apart."""
@@ -53,7 +53,7 @@ class DrawnLesion:
         return float(min((abs(slice_index - one) for one in self.slices), default=np.inf))
 
 
-def drawn_lesion(patient: Patient, position: Position, sequence: Sequence) -> DrawnLesion:
+def drawn_lesion(patient: PhantomPatient, position: Position, sequence: Sequence) -> DrawnLesion:
     """Where a lesion of a position was drawn, those too small to be scored included.
 
     Parameters
@@ -128,7 +128,7 @@ def _at(joint: Joint, d: Map, v: Map, across_mm: _Floats) -> _Floats:
     return np.stack([joint.sign * lateral, depth, height], axis=-1)
 
 
-def _slices_of(places_mm: _Floats, view: View) -> frozenset[int]:
+def _slices_of(places_mm: _Floats, view: PatientPose) -> frozenset[int]:
     depth = (places_mm - view.slab.centre_mm) @ view.slab.axes[:, 0]
     away = np.abs(depth[:, None] - view.slab.offsets_mm())
     held = (away <= view.slab.thickness_mm / 2).sum(axis=0)

@@ -25,7 +25,7 @@ _BEFORE_BONE = ("bowel", "gas", "fluid", "vessel")
 
 
 @dataclass(frozen=True, eq=False)
-class Plane:
+class SamplePlane:
     """Points of a piece of an image plane, in the pelvis frame, and the texture there."""
 
     x: Grid
@@ -34,13 +34,13 @@ class Plane:
     coarse: Grid
     fine: Grid
 
-    def cut(self, box: tuple[slice, slice]) -> "Plane":
+    def cut(self, box: tuple[slice, slice]) -> "SamplePlane":
         """A rectangle of the plane."""
-        return Plane(self.x[box], self.d[box], self.v[box], self.coarse[box], self.fine[box])
+        return SamplePlane(self.x[box], self.d[box], self.v[box], self.coarse[box], self.fine[box])
 
-    def moved(self, by: NDArray[np.float32]) -> "Plane":
+    def moved(self, by: NDArray[np.float32]) -> "SamplePlane":
         """The same rectangle `by` millimetres (x, d, v) further on."""
-        return Plane(self.x + by[0], self.d + by[1], self.v + by[2], self.coarse, self.fine)
+        return SamplePlane(self.x + by[0], self.d + by[1], self.v + by[2], self.coarse, self.fine)
 
 
 def ramp(inside_mm: Grid, width_mm: float) -> Grid:
@@ -60,7 +60,7 @@ def _step(at: Grid) -> Grid:
 
 
 @dataclass(frozen=True, eq=False)
-class Banks:
+class BoneDistances:
     """Signed distances of a joint's two bones on a plane, positive inside the bone."""
 
     across: Grid
@@ -71,9 +71,9 @@ class Banks:
     sacrum: Grid
     front: Grid
 
-    def cut(self, box: tuple[slice, slice]) -> "Banks":
+    def cut(self, box: tuple[slice, slice]) -> "BoneDistances":
         """A rectangle of the distances."""
-        return Banks(*(getattr(self, each.name)[box] for each in fields(self)))
+        return BoneDistances(*(getattr(self, each.name)[box] for each in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ class Painter:
     def _marrow_blobs(self) -> tuple[Blob, ...]:
         return tuple(b for b in self.pelvis.blobs if b.tissue not in _BEFORE_BONE)
 
-    def paint(self, plane: Plane, side: Side) -> tuple[Picture, Banks]:
+    def paint(self, plane: SamplePlane, side: Side) -> tuple[Picture, BoneDistances]:
         """Signal on one half of an image plane, and the distances it was made from."""
         banks = self._banks(plane, self.pelvis.joints[side])
         body = self._body(plane)
@@ -137,7 +137,7 @@ class Painter:
         image *= ramp(body, self.edge_mm)
         return image, banks
 
-    def _body(self, plane: Plane) -> Grid:
+    def _body(self, plane: SamplePlane) -> Grid:
         pelvis = self.pelvis
         tilt = pelvis.sacral_tilt_rad
         y = np.float32(np.cos(tilt)) * plane.d - np.float32(np.sin(tilt)) * plane.v
@@ -156,7 +156,7 @@ class Painter:
         inside: Grid = (1 - np.sqrt(radius2)) * np.float32(min(wide, deep))
         return inside
 
-    def _soft_tissue(self, plane: Plane, joint: Joint, front: Grid, body: Grid) -> Picture:
+    def _soft_tissue(self, plane: SamplePlane, joint: Joint, front: Grid, body: Grid) -> Picture:
         shine, look = self.shine, self.look
         image = self._flat(plane, "muscle")
         image *= 1 + np.float32(0.08) * plane.fine
@@ -175,12 +175,12 @@ class Painter:
         lay(image, shine["fat"] * (1 - 0.05 * np.abs(plane.fine)), skin)
         return image
 
-    def _flat(self, plane: Plane, tissue: str) -> Picture:
+    def _flat(self, plane: SamplePlane, tissue: str) -> Picture:
         value = self.shine[tissue]
         kind = np.complex64 if isinstance(value, complex) else plane.x.dtype
         return np.full(plane.x.shape, value, kind)
 
-    def _seams(self, image: Picture, plane: Plane, joint: Joint) -> None:
+    def _seams(self, image: Picture, plane: SamplePlane, joint: Joint) -> None:
         """Fat between the muscles' layers."""
         pelvis = self.pelvis
         lamella = 0.6 * plane.v + joint.sign * 0.8 * plane.x + 0.25 * plane.d + 14 * plane.coarse
@@ -190,7 +190,7 @@ class Painter:
         strength = 0.35 + 0.5 * pelvis.muscle_fat
         lay(image, self.shine["fat"], strength * ramp(leanness - seam, 1.6))
 
-    def _front(self, plane: Plane) -> Grid:
+    def _front(self, plane: SamplePlane) -> Grid:
         """Depth of the sacrum's front, which recedes downwards."""
         pelvis = self.pelvis
         lower = _step((15 - plane.v) / 60)
@@ -198,7 +198,7 @@ class Painter:
         front: Grid = pelvis.sacrum_front_mm + 25 * lower - promontory
         return front
 
-    def _banks(self, plane: Plane, joint: Joint) -> Banks:
+    def _banks(self, plane: SamplePlane, joint: Joint) -> BoneDistances:
         pelvis, d, v = self.pelvis, plane.d, plane.v
         ripple = joint.ripple(d, v)
         smooth = (joint.sign * plane.x - joint.smooth_distance(d, v)) * joint.steepness
@@ -225,9 +225,9 @@ class Painter:
         )
         if pelvis.sacrum_tip_mm is not None:
             sacrum = np.minimum(sacrum, v - pelvis.sacrum_tip_mm)
-        return Banks(across, outside, ilium_gap, sacrum_gap, ilium, sacrum, front)
+        return BoneDistances(across, outside, ilium_gap, sacrum_gap, ilium, sacrum, front)
 
-    def _marrow(self, plane: Plane) -> Picture:
+    def _marrow(self, plane: SamplePlane) -> Picture:
         """Marrow between its red and yellow extremes, cloudy and speckled."""
         uneven = self.pelvis.marrow_unevenness
         cloud = np.clip(
@@ -237,7 +237,7 @@ class Painter:
         marrow: Picture = (red + (yellow - red) * cloud) * (1 + np.float32(0.05) * plane.fine)
         return marrow
 
-    def _bones(self, image: Picture, plane: Plane, side: Side, banks: Banks) -> None:
+    def _bones(self, image: Picture, plane: SamplePlane, side: Side, banks: BoneDistances) -> None:
         joint, edge = self.pelvis.joints[side], self.edge_mm
         marrow = self._marrow(plane)
         self._blobs(marrow, plane, self._marrow_blobs)
@@ -259,7 +259,7 @@ class Painter:
         if box is not None:
             self._joint_space(image[box], marrow[box], banks.cut(box), plane.cut(box), joint)
 
-    def _lumbar(self, image: Picture, marrow: Picture, plane: Plane) -> None:
+    def _lumbar(self, image: Picture, marrow: Picture, plane: SamplePlane) -> None:
         above = plane.v - self.pelvis.endplate_mm
         waist = 25 + 4 * ((above - 24) / 16) ** 2 + 2 * plane.coarse
         column = np.minimum(waist - np.abs(plane.x), 20 - np.abs(plane.d + 30))
@@ -269,7 +269,7 @@ class Painter:
         lay(image, self.shine["cortex"], ramp(body, self.edge_mm))
         lay(image, marrow, ramp(body - 1, self.edge_mm))
 
-    def _hip(self, image: Picture, marrow: Picture, plane: Plane, joint: Joint) -> None:
+    def _hip(self, image: Picture, marrow: Picture, plane: SamplePlane, joint: Joint) -> None:
         x = joint.sign * plane.x - 88
         centre = np.sqrt(x**2 + (plane.d + 62) ** 2 + (plane.v + 84) ** 2)
         lay(image, marrow, ramp(34 - centre, 1.5))
@@ -277,7 +277,7 @@ class Painter:
         lay(image, self.shine["cartilage"], ramp(25.6 - centre, self.edge_mm))
         lay(image, self.shine["yellow marrow"], ramp(22.5 - centre, self.edge_mm))
 
-    def _between_bones(self, image: Picture, plane: Plane, banks: Banks) -> None:
+    def _between_bones(self, image: Picture, plane: SamplePlane, banks: BoneDistances) -> None:
         """Behind and above the cartilage the bones part; fat and ligaments lie between them."""
         between = np.minimum(banks.ilium_gap - banks.across, banks.across + banks.sacrum_gap)
         behind = _step((plane.d + 16) / 12) * _step((plane.v + 26) / 12)
@@ -286,7 +286,9 @@ class Painter:
         fat, ligament = self.shine["fat"], self.shine["ligament"]
         lay(image, ligament + (fat - ligament) * mixed, ramp(between, 1.5) * behind)
 
-    def _openings(self, image: Picture, plane: Plane, banks: Banks, side: Side) -> None:
+    def _openings(
+        self, image: Picture, plane: SamplePlane, banks: BoneDistances, side: Side
+    ) -> None:
         """The sacral canal with its fluid, the foramina, and the remnant of a disc."""
         wide, deep, at = self.pelvis.canal_mm
         narrow = np.clip(1 - 0.008 * (30 - plane.v), 0.35, 1)
@@ -307,7 +309,7 @@ class Painter:
         remnant = np.minimum(remnant, np.minimum(8 - plane.d, plane.d - banks.front))
         lay(image, self.shine["disc"] * 0.8, 0.6 * ramp(remnant, 1.5))
 
-    def _foramen(self, image: Picture, plane: Plane, within: Grid, foramen: Foramen) -> None:
+    def _foramen(self, image: Picture, plane: SamplePlane, within: Grid, foramen: Foramen) -> None:
         across = np.abs(plane.x) - foramen.x_mm + 3 * plane.coarse
         along = plane.v - foramen.v_mm - foramen.slant * plane.d
         away = np.sqrt(0.7 * across**2 + along**2) + 1.5 * plane.coarse
@@ -315,7 +317,9 @@ class Painter:
         lay(image, self.shine["fat"], ramp(tunnel, 1.5))
         lay(image, self.shine["muscle"] * 1.15, 0.8 * ramp(tunnel - 0.5 * foramen.radius_mm, 1.8))
 
-    def _ill_marrow(self, marrow: Picture, banks: Banks, plane: Plane, joint: Joint) -> None:
+    def _ill_marrow(
+        self, marrow: Picture, banks: BoneDistances, plane: SamplePlane, joint: Joint
+    ) -> None:
         """Fatty lesion, oedema, then sclerosis, each as deep as its map says."""
         lesions = self.lesions[joint.side]
         at = _surface_index(plane)
@@ -358,7 +362,12 @@ class Painter:
         lay(marrow, self.shine[lesion.tissue], there * strength)
 
     def _joint_space(
-        self, image: Picture, marrow: Picture, banks: Banks, plane: Plane, joint: Joint
+        self,
+        image: Picture,
+        marrow: Picture,
+        banks: BoneDistances,
+        plane: SamplePlane,
+        joint: Joint,
     ) -> None:
         """Cartilage, fluid, erosions that nibble the cortex, and bone that bridges the joint."""
         lesions, edge, shine = self.lesions[joint.side], self.edge_mm, self.shine
@@ -397,7 +406,7 @@ class Painter:
         filling = soft + (fat - soft) * backfill
         lay(image, filling, ramp(depth - below, self.edge_mm) * pit)
 
-    def _blobs(self, image: Picture, plane: Plane, blobs: tuple[Blob, ...]) -> None:
+    def _blobs(self, image: Picture, plane: SamplePlane, blobs: tuple[Blob, ...]) -> None:
         low = [float(axis.min()) for axis in (plane.x, plane.d, plane.v)]
         high = [float(axis.max()) for axis in (plane.x, plane.d, plane.v)]
         for blob in blobs:
@@ -408,7 +417,7 @@ class Painter:
                 continue
             self._blob(image, plane, blob)
 
-    def _blob(self, image: Picture, plane: Plane, blob: Blob) -> None:
+    def _blob(self, image: Picture, plane: SamplePlane, blob: Blob) -> None:
         box = _blob_box(plane, blob)
         if box is None:
             return
@@ -419,7 +428,7 @@ class Painter:
         lay(image[box], self.shine[blob.tissue], blob.opacity * ramp(inside, 1.5))
 
 
-def _blob_box(plane: Plane, blob: Blob) -> tuple[slice, slice] | None:
+def _blob_box(plane: SamplePlane, blob: Blob) -> tuple[slice, slice] | None:
     """Rows and columns a blob can touch; rows run along v and columns along x but for a tilt."""
     margin = 4.0
     rows = np.flatnonzero(
@@ -435,14 +444,14 @@ def _blob_box(plane: Plane, blob: Blob) -> tuple[slice, slice] | None:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _columns_within(plane: Plane, reach_mm: float) -> tuple[slice, slice] | None:
+def _columns_within(plane: SamplePlane, reach_mm: float) -> tuple[slice, slice] | None:
     columns = np.flatnonzero(np.abs(plane.x).min(axis=0) < reach_mm)
     if not len(columns):
         return None
     return slice(None), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def joint_box(banks: Banks) -> tuple[slice, slice] | None:
+def joint_box(banks: BoneDistances) -> tuple[slice, slice] | None:
     """The rectangle around the cartilage and the bone beside it, where lesions can lie."""
     near = (banks.outside_cartilage < 8) & (np.abs(banks.across) < 26)
     rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
@@ -451,7 +460,7 @@ def joint_box(banks: Banks) -> tuple[slice, slice] | None:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _surface_index(plane: Plane) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _surface_index(plane: SamplePlane) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Where on a joint's surface map the points of a plane lie."""
     d = np.clip(np.rint(plane.d - D_MM[0]), 0, len(D_MM) - 1).astype(np.intp)
     v = np.clip(np.rint(plane.v - V_MM[0]), 0, len(V_MM) - 1).astype(np.intp)

@@ -17,7 +17,7 @@ FREE_MATRICES = (160, 192, 224, 256, 256, 288, 320, 320, 352, 384, 384, 448, 512
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class PatientPose:
     """Where a sequence's slices lay, and how the patient lay meanwhile."""
 
     slab: Slab
@@ -25,15 +25,15 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class ScanPlan:
     """Both sequences' slices and the patient's pose in each."""
 
-    t1: View
-    stir: View
+    t1: PatientPose
+    stir: PatientPose
     shift_mm: NDArray[np.float64]
 
     @property
-    def views(self) -> dict[str, View]:
+    def views(self) -> dict[str, PatientPose]:
         """By the names of the sequences."""
         return {"t1": self.t1, "stir": self.stir}
 
@@ -62,7 +62,7 @@ def _upright(pelvis: Pelvis) -> NDArray[np.float64]:
 
 def plausible_plan(
     rng: np.random.Generator, pelvis: Pelvis, slices: int | None, matrix: int | None
-) -> Plan:
+) -> ScanPlan:
     """Slices along the sacrum as a radiographer plans them; None draws what is not fixed."""
     lying = turn(*(radians(rng.normal(0, s)) for s in (0.5, 2.0, 2.0)))
     pose = Pose(lying @ _upright(pelvis), rng.normal(0, [12, 25, 40]))
@@ -84,12 +84,12 @@ def plausible_plan(
     way = rng.normal(size=3)
     shift = way / np.linalg.norm(way) * abs(rng.uniform(0, 3)) * (rng.random() < 0.8)
     moved = Pose(pose.rotation, pose.origin_mm + shift)
-    return Plan(View(slabs[0], pose), View(slabs[1], moved), shift)
+    return ScanPlan(PatientPose(slabs[0], pose), PatientPose(slabs[1], moved), shift)
 
 
 def free_plan(
     rng: np.random.Generator, pelvis: Pelvis, slices: int | None, matrix: int | None
-) -> Plan:
+) -> ScanPlan:
     """Slices anywhere between 10 degrees backwards and 45 forwards, through a patient askew."""
     askew = float(rng.choice([2, 6, 15], p=[0.4, 0.3, 0.3]))
     lying = turn(*(radians(rng.uniform(-askew, askew) * part) for part in (0.4, 1, 1)))
@@ -115,7 +115,7 @@ def free_plan(
     shift = way / np.linalg.norm(way) * far
     rolled = turn(*(radians(rng.normal(0, 1)) for _ in range(3)))
     moved = Pose(rolled @ pose.rotation, pose.origin_mm + shift)
-    return Plan(View(slabs[0], pose), View(slabs[1], moved), shift)
+    return ScanPlan(PatientPose(slabs[0], pose), PatientPose(slabs[1], moved), shift)
 
 
 def _free_tilt(rng: np.random.Generator, pelvis: Pelvis) -> float:

@@ -16,7 +16,7 @@ from models.delineation import Contour, Delineation
 from models.findings import Side
 from models.volume import Volume
 from trainer.phantom.anatomy import Grid, Joint
-from trainer.phantom.paint import Painter, Picture, Plane, joint_box
+from trainer.phantom.paint import Painter, Picture, SamplePlane, joint_box
 
 STEP_MM = 0.9
 """Distance between painted points."""
@@ -233,7 +233,7 @@ def _ideal_slice(
         for k in range(3)
     )
     grain = np.float32(painter.look.texture)
-    plane = Plane(x, d, v, *(grain * noise for noise in texture.at(offset, along)))
+    plane = SamplePlane(x, d, v, *(grain * noise for noise in texture.at(offset, along)))
     level = int(np.abs(v[:, size // 2]).argmin())
     split = int(np.clip(np.searchsorted(x[level] * np.sign(turned[0, 2]), 0), 8, size - 8))
     thick = (turned[:, 0] * slab.thickness_mm / 3).astype(np.float32)
@@ -245,7 +245,7 @@ def _ideal_slice(
 
 
 def _painted_half(
-    painter: Painter, plane: Plane, side: Side, thick: NDArray[np.float32]
+    painter: Painter, plane: SamplePlane, side: Side, thick: NDArray[np.float32]
 ) -> Picture:
     """Half a slice: its middle plane, and around the joint the mean over its thickness."""
     image, banks = painter.paint(plane, side)

@@ -21,7 +21,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from models.delineation import Contour, Delineation
 from models.findings import ILIUM, POSITIONS, Lesion, Position, Region, Side
 from models.volume import Volume
-from trainer.phantom.tissue import TISSUES, Sequence, signal
+from trainer.phantom.tissue import TISSUES, PulseSequence, signal
 
 Array = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -133,9 +133,9 @@ def make_second_case(seed: int) -> SecondCase:
     soft = _soft_spots(rng)
     pose = _turn(0, rng.uniform(10, 40)) @ _turn(2, rng.uniform(-6, 6))
     field_t = float(rng.choice([1.5, 3.0]))
-    t1 = Sequence(field_t, rng.uniform(450, 700), rng.uniform(8, 16))
+    t1 = PulseSequence(field_t, rng.uniform(450, 700), rng.uniform(8, 16))
     inversion = rng.uniform(145, 170) if field_t < 2 else rng.uniform(200, 235)
-    stir = Sequence(field_t, rng.uniform(3500, 5500), rng.uniform(35, 65), inversion)
+    stir = PulseSequence(field_t, rng.uniform(3500, 5500), rng.uniform(35, 65), inversion)
     views = [
         _Camera(rng, joints, body, soft, pose).photograph(sequence, noise)
         for sequence, noise in ((t1, rng.uniform(0.02, 0.05)), (stir, rng.uniform(0.03, 0.1)))
@@ -260,7 +260,7 @@ class _Camera:
         self._centre = rng.uniform([-8, -8, -12], [8, 4, 12])
         self._clouds = gaussian_filter(rng.normal(size=(48, 48, 48)), 1.5) * 8
 
-    def photograph(self, sequence: Sequence, noise: float) -> tuple[Volume, Delineation]:
+    def photograph(self, sequence: PulseSequence, noise: float) -> tuple[Volume, Delineation]:
         """The series and the contours on it."""
         shine = {name: signal(tissue, sequence) for name, tissue in TISSUES.items()}
         offsets = (np.arange(self._slices) - (self._slices - 1) / 2) * self._step_mm

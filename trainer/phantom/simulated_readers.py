@@ -39,7 +39,7 @@ PER_GRADE, PER_CONTRAST = 1.5, 3.0
 
 
 @dataclass(frozen=True)
-class Eye:
+class LesionVisibility:
     """How a lesion is seen, as log-odds of being called present.
 
     Parameters
@@ -58,11 +58,11 @@ class Eye:
 
 
 EYES = {
-    Lesion.OEDEMA: Eye(1.2, -2.4, -3.7),
-    Lesion.EROSION: Eye(0.7, -0.8, -2.85),
-    Lesion.FATTY_LESION: Eye(1.45, -2.1, -3.3),
-    Lesion.SCLEROSIS: Eye(0.1, -2.5, -2.5),
-    Lesion.ANKYLOSIS: Eye(2.7, -5.8, -5.8),
+    Lesion.OEDEMA: LesionVisibility(1.2, -2.4, -3.7),
+    Lesion.EROSION: LesionVisibility(0.7, -0.8, -2.85),
+    Lesion.FATTY_LESION: LesionVisibility(1.45, -2.1, -3.3),
+    Lesion.SCLEROSIS: LesionVisibility(0.1, -2.5, -2.5),
+    Lesion.ANKYLOSIS: LesionVisibility(2.7, -5.8, -5.8),
 }
 """Chosen so that two readers of the trial with several visits agree as in the literature. A
 reading then misses about 21, 17, 15, 26 and 14 % of what is there, and adds 5, 7, 6, 9 and 1 % to
@@ -70,14 +70,16 @@ what is not."""
 
 
 @dataclass(frozen=True)
-class Reader:
+class SimulatedReader:
     """A reader: his name, and by how many log-odds he leans towards calling lesions present."""
 
     name: str
     leaning: float
 
 
-def chance_of_calling(severity: NDArray[np.integer], contrast: Floats, reader: Reader) -> Floats:
+def chance_of_calling(
+    severity: NDArray[np.integer], contrast: Floats, reader: SimulatedReader
+) -> Floats:
     """How probable it is that a reader's opinion of each place is present.
 
     Parameters
@@ -107,7 +109,7 @@ def chance_of_calling(severity: NDArray[np.integer], contrast: Floats, reader: R
 
 
 @dataclass(frozen=True, eq=False)
-class Confusion:
+class ErrorRates:
     """How often a reading is wrong, per head: ``(14,)`` each."""
 
     false_positive: Floats
@@ -115,7 +117,7 @@ class Confusion:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class SimulatedReadings:
     """What simulated readers said, and how often each is truly wrong.
 
     Parameters
@@ -127,16 +129,16 @@ class Reading:
     """
 
     readings: Readings
-    confusion: tuple[Confusion, ...]
+    confusion: tuple[ErrorRates, ...]
 
 
 def read_by(
     severity: NDArray[np.integer],
     contrast: Floats,
-    readers: Sequence[Reader],
+    readers: Sequence[SimulatedReader],
     covered: NDArray[np.bool_],
     rng: np.random.Generator,
-) -> Reading:
+) -> SimulatedReadings:
     """Let readers read joints.
 
     Parameters
@@ -157,13 +159,13 @@ def read_by(
             read = covered[:, number, session]
             values[read, :, number, session] = says[read]
         confusion.append(_confusion(severity >= 1, chance))
-    return Reading(Readings(values), tuple(confusion))
+    return SimulatedReadings(Readings(values), tuple(confusion))
 
 
-def _confusion(present: NDArray[np.bool_], chance: Floats) -> Confusion:
+def _confusion(present: NDArray[np.bool_], chance: Floats) -> ErrorRates:
     called = chance * (1 - SESSION_MISSES) + (1 - chance) * SESSION_ADDS
     absent, there = (np.maximum(where.sum(axis=0), 1) for where in (~present, present))
-    return Confusion(
+    return ErrorRates(
         (called * ~present).sum(axis=0) / absent, ((1 - called) * present).sum(axis=0) / there
     )
 

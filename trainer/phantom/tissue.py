@@ -25,7 +25,7 @@ class Tissue:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class PulseSequence:
     """The numbers that make a contrast; `inversion_ms` is None for a plain spin echo."""
 
     field_t: float
@@ -56,7 +56,7 @@ TISSUES: dict[str, Tissue] = {
 }
 
 
-def _pool(sequence: Sequence, t1_ms: float, t2_ms: float) -> float:
+def _pool(sequence: PulseSequence, t1_ms: float, t2_ms: float) -> float:
     decay = exp(-sequence.echo_ms / t2_ms)
     if sequence.inversion_ms is None:
         return (1 - exp(-sequence.repetition_ms / t1_ms)) * decay
@@ -64,7 +64,7 @@ def _pool(sequence: Sequence, t1_ms: float, t2_ms: float) -> float:
     return (1 - 2 * exp(-sequence.inversion_ms / t1_ms) + exp(-recovery_ms / t1_ms)) * decay
 
 
-def pools(tissue: Tissue, sequence: Sequence) -> complex:
+def pools(tissue: Tissue, sequence: PulseSequence) -> complex:
     """Signed signals of a tissue's water, the real part, and its fat, the imaginary part."""
     at = int(sequence.field_t >= 2)
     water = _pool(sequence, tissue.water_t1_ms[at], tissue.water_t2_ms[at])
@@ -73,7 +73,7 @@ def pools(tissue: Tissue, sequence: Sequence) -> complex:
     return tissue.proton_density * complex((1 - share) * water, share * fat)
 
 
-def signal(tissue: Tissue, sequence: Sequence) -> float:
+def signal(tissue: Tissue, sequence: PulseSequence) -> float:
     """Signed signal of a tissue; the modulus is taken after everything in a voxel has added up.
 
     Parameters

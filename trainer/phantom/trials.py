@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models.findings import POSITIONS, Lesion, Position
 from trainer.phantom.case import PhantomOptions
 from trainer.phantom.lesions import sample_severity
-from trainer.phantom.simulated_readers import Reader, Reading, read_by
+from trainer.phantom.simulated_readers import SimulatedReader, SimulatedReadings, read_by
 
 SEEDS_PER_PATIENT = 10
 READING_MISSING = 0.03
@@ -75,7 +75,7 @@ class Trial:
     weeks: tuple[int, ...]
     attendance: tuple[float, ...]
     last_week_read: tuple[int, ...]
-    readers: tuple[Reader, ...]
+    readers: tuple[SimulatedReader, ...]
     first_seed: int
     options: PhantomOptions = field(default_factory=PhantomOptions)
     ankylosis: bool = True
@@ -90,7 +90,7 @@ TRIALS: Mapping[str, Trial] = {
             (0, 16, 52, 104, 156, 208),
             (1.0, 0.95, 0.85, 0.6, 0.4, 0.2),
             (52, 104, 208),
-            (Reader("R1", 0.35), Reader("R2", -0.35)),
+            (SimulatedReader("R1", 0.35), SimulatedReader("R2", -0.35)),
             1_000_000,
         ),
         Trial(
@@ -99,7 +99,7 @@ TRIALS: Mapping[str, Trial] = {
             (0, 16, 52, 104),
             (1.0, 0.45, 0.35, 0.2),
             (52, 104, 104),
-            (Reader("R1", 0.2), Reader("R2", -0.3)),
+            (SimulatedReader("R1", 0.2), SimulatedReader("R2", -0.3)),
             2_000_000,
             PhantomOptions(disease="early"),
             ankylosis=False,
@@ -110,7 +110,7 @@ TRIALS: Mapping[str, Trial] = {
             (0, 16, 52, 104),
             (1.0, 0.45, 0.35, 0.2),
             (104,),
-            (Reader("R1", 0.4), Reader("R2", 0.0), Reader("R3", -0.4)),
+            (SimulatedReader("R1", 0.4), SimulatedReader("R2", 0.0), SimulatedReader("R3", -0.4)),
             3_000_000,
             PhantomOptions(disease="advanced", style="plausible"),
         ),
@@ -191,7 +191,7 @@ def trial_reading(
     severity: NDArray[np.integer],
     contrast: NDArray[np.float64],
     seed: int,
-) -> Reading:
+) -> SimulatedReadings:
     """What a trial's readers say of its joints; the same seed gives the same readings.
 
     Parameters

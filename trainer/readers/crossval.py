@@ -21,11 +21,11 @@ from models.findings import HEADS
 from trainer.experiment import ExperimentInvalid
 from trainer.lesions.calibration_fit import HEADS_OF_LESION, fitted_calibration, log_odds
 from trainer.metrics import best_threshold
-from trainer.phantom.simulated_readers import Reading
+from trainer.phantom.simulated_readers import SimulatedReadings
 from trainer.phantom.trials import Trial, trial_reading
 from trainer.readers.heads import (
-    Answer,
     Floats,
+    HeadProbabilities,
     HeadRules,
     Heads,
     answer,
@@ -85,7 +85,7 @@ class ReadTrial:
     """A trial's joints, and what readers said of them."""
 
     joints: TrialJoints
-    reading: Reading
+    reading: SimulatedReadings
 
     def labels(self, min_sessions: int = 1) -> NDArray[np.int8]:
         """Of every node of the hierarchy, ``(joints, 14, nodes)``."""
@@ -128,8 +128,8 @@ class FoldResult:
     """
 
     tested: NDArray[np.int64]
-    test: Answer
-    held_out: tuple[Answer, ...]
+    test: HeadProbabilities
+    held_out: tuple[HeadProbabilities, ...]
     scale: Floats
     shift: Floats
     threshold: Floats
@@ -238,8 +238,8 @@ def _read_fold(path: Path) -> FoldResult:
         composed = [name for name in kept if name.startswith("composed_")]
         return FoldResult(
             kept["tested"],
-            Answer(*kept["test"]),
-            tuple(Answer(*kept[name]) for name in held_out),
+            HeadProbabilities(*kept["test"]),
+            tuple(HeadProbabilities(*kept[name]) for name in held_out),
             kept["scale"],
             kept["shift"],
             kept["threshold"],

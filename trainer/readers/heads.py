@@ -180,19 +180,19 @@ def taught_heads(
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class HeadProbabilities:
     """The network's own probability, and that of the consensus, ``(joints, 14)`` each."""
 
     own: Floats
     consensus: Floats
 
 
-def answer(heads: Heads, readers: Readers, inputs: Tensor) -> Answer:
+def answer(heads: Heads, readers: Readers, inputs: Tensor) -> HeadProbabilities:
     """Ask taught heads."""
     with torch.no_grad():
         logits = heads.logits(inputs)
         said = readers.answer(logits)
-    return Answer(logits.double().sigmoid().numpy(), said.double().numpy())
+    return HeadProbabilities(logits.double().sigmoid().numpy(), said.double().numpy())
 
 
 def folds_of(patients: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
@@ -202,9 +202,9 @@ def folds_of(patients: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.i
     return np.asarray(shuffled[np.searchsorted(each, patients)])
 
 
-def mean_answer(answers: Sequence[Answer]) -> Answer:
+def mean_answer(answers: Sequence[HeadProbabilities]) -> HeadProbabilities:
     """What the heads of several folds say together."""
-    return Answer(
+    return HeadProbabilities(
         np.mean([one.own for one in answers], axis=0),
         np.mean([one.consensus for one in answers], axis=0),
     )

@@ -27,7 +27,7 @@ from trainer.readings import CONSENSUS, MISSING, Labels, Readings, hierarchy, no
 
 
 @dataclass(frozen=True)
-class Node:
+class LabelNode:
     """Where labels are compared with what was read.
 
     Parameters
@@ -45,15 +45,15 @@ class Node:
     has_matrix: bool = True
 
 
-def nodes_of(plan: ReaderPlan, readers: int, sessions: int) -> tuple[Node, ...]:
+def nodes_of(plan: ReaderPlan, readers: int, sessions: int) -> tuple[LabelNode, ...]:
     """The nodes of a model with matrices, parents before children."""
     tree = hierarchy(readers, sessions)
     pairs = list(zip(tree.names, tree.parents, strict=True))
     if plan.model in (ReaderModel.TANNO, ReaderModel.GEOCROWDNET):
         inner = set(tree.parents)
-        return tuple(Node(name, -1) for n, (name, _) in enumerate(pairs) if n not in inner)
+        return tuple(LabelNode(name, -1) for n, (name, _) in enumerate(pairs) if n not in inner)
     own = plan.model is ReaderModel.CHAIN
-    return tuple(Node(name, parent, own or name != CONSENSUS) for name, parent in pairs)
+    return tuple(LabelNode(name, parent, own or name != CONSENSUS) for name, parent in pairs)
 
 
 class ReadThroughNodes(nn.Module):
@@ -149,7 +149,7 @@ class ReadThroughNodes(nn.Module):
         }
 
 
-def levels_of(nodes: tuple[Node, ...]) -> list[list[int]]:
+def levels_of(nodes: tuple[LabelNode, ...]) -> list[list[int]]:
     """Numbers of the nodes that read from the network, of those that read from them, and so on."""
     depth: list[int] = []
     for node in nodes:

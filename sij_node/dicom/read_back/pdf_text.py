@@ -29,7 +29,7 @@ _LETTERS = re.compile(rb"<([0-9A-Fa-f]{4})>\s*<([0-9A-Fa-f]+)>")
 
 
 @dataclass(frozen=True)
-class Words:
+class TextLine:
     """One line of text.
 
     Parameters
@@ -44,7 +44,7 @@ class Words:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class PdfImage:
     """One picture.
 
     Parameters
@@ -73,7 +73,7 @@ class _Object:
         return found[1]
 
 
-def words_of(pdf: bytes) -> list[Words]:
+def words_of(pdf: bytes) -> list[TextLine]:
     """Every line of text of a page, in the order of drawing.
 
     Raises
@@ -91,11 +91,11 @@ def words_of(pdf: bytes) -> list[Words]:
     return _shown(content, fonts)
 
 
-def pictures_of(pdf: bytes) -> list[Shown]:
+def pictures_of(pdf: bytes) -> list[PdfImage]:
     """Every picture of a page, in the order of drawing; raises as `words_of`."""
     objects, content, named = _page(pdf)
     return [
-        Shown(_pixels(objects[named[name]]), float(across), float(up))
+        PdfImage(_pixels(objects[named[name]]), float(across), float(up))
         for across, up, name in _PLACED.findall(content)
     ]
 
@@ -163,8 +163,8 @@ def _letters(to_unicode: bytes) -> Mapping[int, str]:
     }
 
 
-def _shown(content: bytes, fonts: Mapping[bytes, Mapping[int, str]]) -> list[Words]:
-    words: list[Words] = []
+def _shown(content: bytes, fonts: Mapping[bytes, Mapping[int, str]]) -> list[TextLine]:
+    words: list[TextLine] = []
     operands: list[bytes] = []
     font: Mapping[int, str] = {}
     text, place = "", (0.0, 0.0)
@@ -178,7 +178,7 @@ def _shown(content: bytes, fonts: Mapping[bytes, Mapping[int, str]]) -> list[Wor
         elif token == b"Tj":
             text += _decoded(operands[-1], font)
         elif token == b"ET" and text.strip():
-            words.append(Words(text, *place))
+            words.append(TextLine(text, *place))
         operands = [*operands[-6:], token]
     return words
 

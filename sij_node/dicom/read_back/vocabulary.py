@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from models.findings import Lesion, Presence, Region, Side
-from sij_node.domain.prior_comparison import Change
+from sij_node.domain.prior_comparison import LesionChange
 
 Code = tuple[str, str]
 """Coding scheme designator and code value."""
@@ -54,12 +54,12 @@ PRESENCES: Mapping[Code, Presence] = MappingProxyType(
 
 SCORES_TITLES: tuple[Code, ...] = (("99SIJNODE", "sij-scores"), ("DCM", "126000"))
 """The node's own, and that of measurement reports in general."""
-CHANGES: Mapping[Code, Change] = MappingProxyType(
+CHANGES: Mapping[Code, LesionChange] = MappingProxyType(
     {
-        ("99SIJNODE", "new"): Change.NEW,
-        ("99SIJNODE", "gone"): Change.GONE,
-        ("SCT", "260388006"): Change.UNCHANGED,
-        ("99SIJNODE", "not-comparable"): Change.NOT_COMPARABLE,
+        ("99SIJNODE", "new"): LesionChange.NEW,
+        ("99SIJNODE", "gone"): LesionChange.GONE,
+        ("SCT", "260388006"): LesionChange.UNCHANGED,
+        ("99SIJNODE", "not-comparable"): LesionChange.NOT_COMPARABLE,
     }
 )
 PREVIOUS_FINDINGS: Code = ("LN", "18834-2")

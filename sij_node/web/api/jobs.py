@@ -9,7 +9,7 @@ from pydantic import StringConstraints
 from sij_node.domain.job import Job, Result, State
 from sij_node.errors import ResultUnknown
 from sij_node.operate.admin import Admin
-from sij_node.store.job_search import Overview, Wanted
+from sij_node.store.job_search import JobFilter, JobSearch
 from sij_node.store.stored_instances import read_result
 from sij_node.web.api.parameters import (
     AnalysisAsked,
@@ -50,8 +50,8 @@ def jobs(
     cursor: Cursor = None,
 ) -> JobsAnswer:
     """Jobs that fit, the newest first."""
-    wanted = Wanted(tuple(state), source or "", find)
-    overview = Overview(parts.admin(person.name).table.database)
+    wanted = JobFilter(tuple(state), source or "", find)
+    overview = JobSearch(parts.admin(person.name).table.database)
     found = overview.jobs(wanted, limit, before=cursor)
     more = len(found.jobs) == limit
     return JobsAnswer(
@@ -65,7 +65,7 @@ def jobs(
 def jobs_of_patient(person: Operator, parts: TheParts, asked: PatientAsked) -> JobsAnswer:
     """Jobs of one patient, by an identifier that is part of no address. It is noted."""
     admin = parts.admin(person.name)
-    overview = Overview(admin.table.database)
+    overview = JobSearch(admin.table.database)
     found = overview.jobs_of_patient(asked.patient_id.strip(), 500)
     admin.note("search patient", f"{found.total} jobs")
     return JobsAnswer(
@@ -78,7 +78,7 @@ def job(person: Viewer, parts: TheParts, job_id: JobNumber) -> HistoryAnswer:
     """One job with its steps, its deliveries and what its analysis saw."""
     admin = parts.admin(person.name)
     history = admin.history(job_id)
-    (shown,) = _answers(parts, Overview(admin.table.database), [history.job])
+    (shown,) = _answers(parts, JobSearch(admin.table.database), [history.job])
     return HistoryAnswer.of(history, admin.table.record(job_id), shown.patient)
 
 
@@ -180,7 +180,7 @@ def reanalyse(
     return JobAnswer.of(admin.reanalyse(job_id, asked.weights))
 
 
-def _answers(parts: Parts, overview: Overview, found: Iterable[Job]) -> list[JobAnswer]:
+def _answers(parts: Parts, overview: JobSearch, found: Iterable[Job]) -> list[JobAnswer]:
     """Jobs, with what stands for their patients."""
     listed = list(found)
     patients = overview.patients(job.study_uid for job in listed)

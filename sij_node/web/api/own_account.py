@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from sij_node.config.roles import Role
-from sij_node.domain.users import Person
+from sij_node.domain.users import CurrentUser
 from sij_node.errors import RoleTooLow, UnknownName
 from sij_node.web.api.parameters import Asked, JobNumber, Line
 from sij_node.web.api.responses import MeAnswer, NewTokenAnswer, TokenAnswer
@@ -25,7 +25,7 @@ class TokenAsked(Asked):
     days: Annotated[int, Field(ge=1, le=366, description="After these it ends.")] = 90
 
 
-def in_person(person: Viewer) -> Person:
+def in_person(person: Viewer) -> CurrentUser:
     """Somebody who has signed in themselves: a token must not make others that outlive it."""
     if person.token_id is not None:
         raise RoleTooLow(
@@ -34,7 +34,7 @@ def in_person(person: Viewer) -> Person:
     return person
 
 
-InPerson = Annotated[Person, Depends(in_person)]
+InPerson = Annotated[CurrentUser, Depends(in_person)]
 
 
 @router.get("")

@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 
 from sij_node.errors import UnknownName
-from sij_node.operate.admin import Admin, Destination
-from sij_node.store.peer_activity import Contact, ContactTable
+from sij_node.operate.admin import Admin, DestinationStatus
+from sij_node.store.peer_activity import PeerActivity, PeerActivityTable
 from sij_node.web.api.parameters import HoldAsked, Title
 from sij_node.web.api.responses import DestinationAnswer, EchoAnswer, JobAnswer, PeerAnswer
 from sij_node.web.current_user import Operator, TheAdmin, Viewer
@@ -16,12 +16,12 @@ router = APIRouter(prefix="/peers", tags=["peers"])
 @router.get("")
 def peers(person: Viewer, admin: TheAdmin, parts: TheParts) -> list[PeerAnswer]:
     """Every peer that config.toml names."""
-    contacts = {one.peer: one for one in ContactTable(admin.table.database).contacts()}
+    contacts = {one.peer: one for one in PeerActivityTable(admin.table.database).contacts()}
     destinations = {one.ae_title: one for one in admin.destinations()}
     return [
         PeerAnswer.of(
             peer,
-            contacts.get(peer.ae_title, Contact(peer.ae_title)),
+            contacts.get(peer.ae_title, PeerActivity(peer.ae_title)),
             destinations[peer.ae_title],
         )
         for peer in parts.config.peer
@@ -59,7 +59,7 @@ def send_kept_back(person: Operator, admin: TheAdmin, ae_title: Title) -> list[J
 
 
 def _standing(admin: Admin, ae_title: str) -> DestinationAnswer:
-    found: Destination = next(one for one in admin.destinations() if one.ae_title == ae_title)
+    found: DestinationStatus = next(one for one in admin.destinations() if one.ae_title == ae_title)
     return DestinationAnswer(
         ae_title=ae_title,
         waiting=found.waiting,

@@ -10,10 +10,10 @@ from models.findings import Finding
 from sij_node.config.roles import Role
 from sij_node.config.settings import PeerConfig
 from sij_node.domain.analysis_record import AnalysisRecord
-from sij_node.domain.health import Part, Verdict
-from sij_node.domain.job import Action, Delivery, DeliveryState, Job, Result, State, Step
-from sij_node.operate.admin import Destination, JobHistory
-from sij_node.store.peer_activity import Contact
+from sij_node.domain.health import Component, HealthStatus
+from sij_node.domain.job import Delivery, DeliveryState, Job, JobAction, Result, State, Step
+from sij_node.operate.admin import DestinationStatus, JobHistory
+from sij_node.store.peer_activity import PeerActivity
 
 
 class Answer(BaseModel):
@@ -175,7 +175,7 @@ class HistoryAnswer(Answer):
     steps: list[StepAnswer]
     deliveries: list[DeliveryAnswer]
     analysis: AnalysisAnswer | None
-    actions: list[Action] = Field(description="What can be asked of it now.")
+    actions: list[JobAction] = Field(description="What can be asked of it now.")
     standstill: str = Field(description="Why nothing happens to it at the moment.")
 
     @classmethod
@@ -216,7 +216,7 @@ class PeerAnswer(Answer):
     remarks: list[str] = Field(description="Why it gets nothing, if it does not.")
 
     @classmethod
-    def of(cls, peer: PeerConfig, contact: Contact, destination: Destination) -> Self:
+    def of(cls, peer: PeerConfig, contact: PeerActivity, destination: DestinationStatus) -> Self:
         """The answer for a peer."""
         told: dict[str, Any] = {**vars(contact), **vars(destination), **dict(peer)}
         return cls.model_validate({**told, "remarks": list(destination.remarks)})
@@ -241,8 +241,8 @@ class DestinationAnswer(Answer):
 class ConditionAnswer(Answer):
     """One line of the node's health."""
 
-    part: Part
-    verdict: Verdict
+    part: Component
+    verdict: HealthStatus
     words: str
     advice: str
     which: str
@@ -251,7 +251,7 @@ class ConditionAnswer(Answer):
 class HealthAnswer(Answer):
     """The node's health now."""
 
-    verdict: Verdict
+    verdict: HealthStatus
     conditions: list[ConditionAnswer]
 
 

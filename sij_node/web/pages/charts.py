@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
-from sij_node.store.job_search import Overview
+from sij_node.store.job_search import JobSearch
 from sij_node.web.current_user import TheAdmin, Viewer
 from sij_node.web.dependencies import TheParts
 from sij_node.web.svg_chart import drawn
@@ -24,7 +24,7 @@ def over_time(
     """The charts of a range."""
     chosen = next((one for one in Range if one.value == range), Range.DAY)
     slots = Slots.until(parts.clock(), chosen)
-    happened = Overview(admin.table.database).happenings(slots.begins[0])
+    happened = JobSearch(admin.table.database).happenings(slots.begins[0])
     return page(
         request,
         "charts.html",

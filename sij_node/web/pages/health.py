@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from sij_node.domain.job import Job
-from sij_node.domain.users import Person
-from sij_node.operate.health_check import Checkup, check_up
-from sij_node.store.job_search import Overview
+from sij_node.domain.users import CurrentUser
+from sij_node.operate.health_check import HealthReport, check_up
+from sij_node.store.job_search import JobSearch
 from sij_node.web.current_user import Viewer, Watcher
 from sij_node.web.dependencies import Parts, TheParts
 from sij_node.web.pages.live_updates import again, whole
@@ -28,7 +28,7 @@ def health_now(request: Request, person: Watcher, parts: TheParts) -> Response:
     return again(request, "health_live.html", person, **_content(parts, person))
 
 
-def _content(parts: Parts, person: Person) -> dict[str, Any]:
+def _content(parts: Parts, person: CurrentUser) -> dict[str, Any]:
     database = parts.admin(person.name).table.database
     checkup = check_up(parts.config, database, parts.spool)
     kind = "PostgreSQL" if "postgresql" in parts.config.database_url else "SQLite"
@@ -36,12 +36,12 @@ def _content(parts: Parts, person: Person) -> dict[str, Any]:
         "shown": health_page(
             checkup,
             parts.config.health.silent_s,
-            _oldest(Overview(database), checkup),
+            _oldest(JobSearch(database), checkup),
             kind,
             parts.clock(),
         )
     }
 
 
-def _oldest(overview: Overview, checkup: Checkup) -> Job | None:
+def _oldest(overview: JobSearch, checkup: HealthReport) -> Job | None:
     return None if checkup.facts.database_error else overview.oldest_unfinished()

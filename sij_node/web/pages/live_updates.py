@@ -6,19 +6,21 @@ from typing import Any
 from fastapi import Request, Response
 from markupsafe import Markup
 
-from sij_node.domain.users import Person
+from sij_node.domain.users import CurrentUser
 from sij_node.web.templating import page, rendered
 
 _DIGEST = "{digest}"
 
 
-def whole(request: Request, template: str, piece: str, person: Person, **content: Any) -> Response:
+def whole(
+    request: Request, template: str, piece: str, person: CurrentUser, **content: Any
+) -> Response:
     """A page around a piece that it will ask for again."""
     live = _live(request, piece, person, content)
     return page(request, template, person=person, live=live, **content)
 
 
-def again(request: Request, piece: str, person: Person, **content: Any) -> Response:
+def again(request: Request, piece: str, person: CurrentUser, **content: Any) -> Response:
     """The piece alone; 204 where it is the same as the browser shows."""
     live = _live(request, piece, person, content)
     if _digest_of(live) == request.headers.get("x-shown"):
@@ -26,7 +28,7 @@ def again(request: Request, piece: str, person: Person, **content: Any) -> Respo
     return Response(live, media_type="text/html")
 
 
-def _live(request: Request, piece: str, person: Person, content: dict[str, Any]) -> Markup:
+def _live(request: Request, piece: str, person: CurrentUser, content: dict[str, Any]) -> Markup:
     """The piece, with a digest of itself in place of the mark."""
     html = rendered(request, piece, person, digest=_DIGEST, **content)
     return Markup(html.replace(_DIGEST, _sha256(html), 1))  # noqa: S704 - from a template

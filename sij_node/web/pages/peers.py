@@ -8,8 +8,8 @@ from starlette.responses import RedirectResponse
 
 from sij_node.config.roles import Role
 from sij_node.operate.health_check import check_up
-from sij_node.store.job_search import Overview
-from sij_node.store.peer_activity import ContactTable
+from sij_node.store.job_search import JobSearch
+from sij_node.store.peer_activity import PeerActivityTable
 from sij_node.web.current_user import Operator, TheAdmin, Viewer
 from sij_node.web.dependencies import TheParts
 from sij_node.web.templating import page
@@ -49,8 +49,8 @@ def peers(
         cards=peer_cards(
             parts.config.peer,
             admin.destinations(),
-            ContactTable(database).contacts(),
-            Overview(database).last_acknowledged(),
+            PeerActivityTable(database).contacts(),
+            JobSearch(database).last_acknowledged(),
             checkup.conditions,
             parts.clock(),
         ),

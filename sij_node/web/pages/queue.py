@@ -7,9 +7,9 @@ from fastapi import APIRouter, Form, Query, Request, Response
 
 from sij_node.config.roles import Role
 from sij_node.domain.job import Job
-from sij_node.domain.users import Person
+from sij_node.domain.users import CurrentUser
 from sij_node.operate.health_check import check_up
-from sij_node.store.job_search import JobPage, Overview, Patient, Wanted
+from sij_node.store.job_search import JobFilter, JobPage, JobPatient, JobSearch
 from sij_node.web.current_user import Operator, Viewer, Watcher
 from sij_node.web.dependencies import Parts, TheParts
 from sij_node.web.pages.live_updates import again, whole
@@ -68,7 +68,7 @@ def jobs_of_patient(
     patient_id: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
     """Jobs of the patient with an identifier, which is never part of an address."""
-    overview = Overview(parts.admin(person.name).table.database)
+    overview = JobSearch(parts.admin(person.name).table.database)
     found = overview.jobs_of_patient(patient_id.strip(), ROWS)
     rows = _rows(parts, overview, found, None)
     return show(
@@ -80,9 +80,9 @@ def jobs_of_patient(
     )
 
 
-def _content(parts: Parts, person: Person, wanted: Wanted, page: int) -> dict[str, Any]:
+def _content(parts: Parts, person: CurrentUser, wanted: JobFilter, page: int) -> dict[str, Any]:
     admin = parts.admin(person.name)
-    overview = Overview(admin.table.database)
+    overview = JobSearch(admin.table.database)
     checkup = check_up(parts.config, admin.table.database, parts.spool)
     counts = admin.counts()
     found = overview.jobs(wanted, ROWS, (page - 1) * ROWS)
@@ -97,7 +97,7 @@ def _content(parts: Parts, person: Person, wanted: Wanted, page: int) -> dict[st
 
 
 def _rows(
-    parts: Parts, overview: Overview, found: JobPage, workers: int | None
+    parts: Parts, overview: JobSearch, found: JobPage, workers: int | None
 ) -> tuple[JobRow, ...]:
     patients = overview.patients(job.study_uid for job in found.jobs)
     pace = Pace.of(overview.queue_order(), overview.analysis_seconds(), workers)
@@ -108,7 +108,7 @@ def _rows(
     )
 
 
-def pseudonym_of(parts: Parts, patients: Mapping[str, Patient], job: Job) -> str:
+def pseudonym_of(parts: Parts, patients: Mapping[str, JobPatient], job: Job) -> str:
     """What stands for a job's patient; empty where the images are no longer here."""
     patient = patients.get(job.study_uid)
     return parts.pseudonym(patient.patient_id, patient.issuer) if patient else ""

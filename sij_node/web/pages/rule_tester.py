@@ -6,7 +6,7 @@ from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from starlette.formparsers import MultiPartParser
 
 from sij_node.config.settings import PeerConfig
-from sij_node.domain.users import Person
+from sij_node.domain.users import CurrentUser
 from sij_node.errors import DatasetUnreadable
 from sij_node.receive.association import TRANSFER_SYNTAXES
 from sij_node.store.stored_instances import read_dropped
@@ -48,7 +48,7 @@ def try_rules(
 
 def _shown(
     request: Request,
-    person: Person,
+    person: CurrentUser,
     parts: Parts,
     sender: PeerConfig,
     shown: Ruling | None = None,

@@ -12,11 +12,11 @@ from starlette.responses import FileResponse, RedirectResponse
 from sij_node.config.roles import Role
 from sij_node.domain.analysis_record import AnalysisRecord, SeriesUse
 from sij_node.domain.job import Job, State
-from sij_node.domain.users import Person
+from sij_node.domain.users import CurrentUser
 from sij_node.errors import SpoolUnavailable
 from sij_node.operate.admin import Admin, JobHistory
 from sij_node.queue.completeness import image_series, series_uses
-from sij_node.store.job_search import Overview
+from sij_node.store.job_search import JobSearch
 from sij_node.store.stored_instances import read_header
 from sij_node.web.api.parameters import JobNumber
 from sij_node.web.current_user import Operator, TheAdmin, Viewer, Watcher
@@ -142,9 +142,9 @@ def _done(job: Job, name: str) -> Response:
 # ---- what is shown -----------------------------------------------------------------------------
 
 
-def _content(parts: Parts, person: Person, job_id: int) -> dict[str, Any]:
+def _content(parts: Parts, person: CurrentUser, job_id: int) -> dict[str, Any]:
     admin = parts.admin(person.name)
-    overview = Overview(admin.table.database)
+    overview = JobSearch(admin.table.database)
     history = admin.history(job_id)
     job = history.job
     patients = overview.patients([job.study_uid])

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from sij_node.config.roles import Role
-from sij_node.domain.users import Person
+from sij_node.domain.users import CurrentUser
 from sij_node.errors import AccountUnusable, RoleTooLow
 from sij_node.web.api.own_account import InPerson
 from sij_node.web.api.parameters import JobNumber, Line
@@ -105,7 +105,7 @@ def revoke_token(person: InPerson, parts: TheParts, token_id: JobNumber) -> Resp
 
 def _users(
     request: Request,
-    person: Person,
+    person: CurrentUser,
     parts: Parts,
     name: str = "",
     secret: str = "",
@@ -126,7 +126,7 @@ def _users(
 
 def _account(
     request: Request,
-    person: Person,
+    person: CurrentUser,
     parts: Parts,
     secret: str = "",
     problem: RoleTooLow | None = None,

@@ -11,7 +11,7 @@ from statistics import median
 from types import MappingProxyType
 
 from sij_node.domain.job import State, Step
-from sij_node.store.job_search import Happening
+from sij_node.store.job_search import ChartEvent
 from sij_node.web.view_models.display_text import count, seconds_in_words
 
 
@@ -113,12 +113,12 @@ class Chart:
         ]
 
 
-def charts(happenings: Sequence[Happening], slots: Slots) -> tuple[Chart, Chart, Chart]:
+def charts(happenings: Sequence[ChartEvent], slots: Slots) -> tuple[Chart, Chart, Chart]:
     """Throughput, latency and failures."""
     return throughput(happenings, slots), latency(happenings, slots), failures(happenings, slots)
 
 
-def throughput(happenings: Sequence[Happening], slots: Slots) -> Chart:
+def throughput(happenings: Sequence[ChartEvent], slots: Slots) -> Chart:
     """How many studies came to an end, and to which."""
     series = (
         _counted("delivered", "good", filter(_is_delivered, happenings), slots),
@@ -130,7 +130,7 @@ def throughput(happenings: Sequence[Happening], slots: Slots) -> Chart:
     return Chart("Studies finished", summary, "bars", slots, series, _whole)
 
 
-def latency(happenings: Sequence[Happening], slots: Slots) -> Chart:
+def latency(happenings: Sequence[ChartEvent], slots: Slots) -> Chart:
     """From the first image to the archive's acknowledgement, and how much of it is analysis."""
     waits = [
         (one.at, (one.at - one.opened_at).total_seconds())
@@ -153,7 +153,7 @@ def latency(happenings: Sequence[Happening], slots: Slots) -> Chart:
     return Chart("Time to result", summary, "lines", slots, series, seconds_in_words)
 
 
-def failures(happenings: Sequence[Happening], slots: Slots) -> Chart:
+def failures(happenings: Sequence[ChartEvent], slots: Slots) -> Chart:
     """Attempts that went wrong, whether or not a later one went well."""
     series = (
         _counted("analysis tried in vain", "quiet", _with(happenings, Step.TRY_AGAIN), slots),
@@ -170,21 +170,21 @@ def failures(happenings: Sequence[Happening], slots: Slots) -> Chart:
     return Chart("Failed attempts", summary, "bars", slots, series, _whole)
 
 
-def _is_delivered(one: Happening) -> bool:
+def _is_delivered(one: ChartEvent) -> bool:
     return one.step is Step.KEPT_BACK or (
         one.step is Step.ACKNOWLEDGED and one.to_state is State.DELIVERED
     )
 
 
-def _is_failed(one: Happening) -> bool:
+def _is_failed(one: ChartEvent) -> bool:
     return one.step is Step.GIVE_UP and one.to_state is State.FAILED
 
 
-def _with(happenings: Iterable[Happening], step: Step) -> Iterable[Happening]:
+def _with(happenings: Iterable[ChartEvent], step: Step) -> Iterable[ChartEvent]:
     return (one for one in happenings if one.step is step)
 
 
-def _counted(name: str, kind: str, happened: Iterable[Happening], slots: Slots) -> Series:
+def _counted(name: str, kind: str, happened: Iterable[ChartEvent], slots: Slots) -> Series:
     counts = [0.0] * len(slots.begins)
     for one in happened:
         place = slots.place(one.at)
@@ -197,7 +197,7 @@ def _total(series: Series) -> int:
     return int(sum(value or 0 for value in series.values))
 
 
-def _analyses(happenings: Iterable[Happening]) -> Iterable[tuple[datetime, float]]:
+def _analyses(happenings: Iterable[ChartEvent]) -> Iterable[tuple[datetime, float]]:
     """When each analysis ended, and how long it took."""
     begun: dict[int, datetime] = {}
     for one in happenings:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sij_node.domain.health import Condition, Sighting, Verdict, worst
+from sij_node.domain.health import Condition, HealthStatus, ProcessHeartbeat, worst
 from sij_node.domain.job import Job
-from sij_node.operate.health_check import Checkup
+from sij_node.operate.health_check import HealthReport
 from sij_node.web.view_models.display_text import Tone, moment, span
 from sij_node.web.view_models.node_alerts import tone_of
 
@@ -61,14 +61,14 @@ class HealthPage:
 
 
 _SUMMARIES = {
-    Verdict.OK: "Everything is in order.",
-    Verdict.WARNING: "The node works; something needs attention.",
-    Verdict.FAILED: "Something does not work.",
+    HealthStatus.OK: "Everything is in order.",
+    HealthStatus.WARNING: "The node works; something needs attention.",
+    HealthStatus.FAILED: "Something does not work.",
 }
 
 
 def health_page(
-    checkup: Checkup, silent_limit_s: float, oldest: Job | None, database: str, now: datetime
+    checkup: HealthReport, silent_limit_s: float, oldest: Job | None, database: str, now: datetime
 ) -> HealthPage:
     """The page, from a look at the node.
 
@@ -80,7 +80,7 @@ def health_page(
         What kind it is.
     """
     verdict = worst(checkup.conditions)
-    lines = sorted(checkup.conditions, key=lambda one: -list(Verdict).index(one.verdict))
+    lines = sorted(checkup.conditions, key=lambda one: -list(HealthStatus).index(one.verdict))
     free = checkup.facts.free_mb
     return HealthPage(
         tone=tone_of(verdict),
@@ -108,13 +108,15 @@ def _part_line(one: Condition) -> PartLine:
     )
 
 
-def process_lines(seen: Sequence[Sighting], silent_limit_s: float) -> tuple[ProcessLine, ...]:
+def process_lines(
+    seen: Sequence[ProcessHeartbeat], silent_limit_s: float
+) -> tuple[ProcessLine, ...]:
     """The processes, the silent ones first."""
     ordered = sorted(seen, key=lambda one: -one.silent_s)
     return tuple(_process_line(one, one.silent_s >= silent_limit_s) for one in ordered)
 
 
-def _process_line(one: Sighting, is_silent: bool) -> ProcessLine:
+def _process_line(one: ProcessHeartbeat, is_silent: bool) -> ProcessLine:
     process = one.process
     return ProcessLine(
         name=process.name,

@@ -4,13 +4,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sij_node.config.settings import HealthConfig
-from sij_node.domain.health import Condition, Part, Role, Verdict, troubles
+from sij_node.domain.health import Component, Condition, HealthStatus, ProcessRole, troubles
 from sij_node.domain.job import State
-from sij_node.operate.health_check import Checkup
+from sij_node.operate.health_check import HealthReport
 from sij_node.web.view_models.display_text import Tone, count
 
-_TONES = {Verdict.OK: Tone.GOOD, Verdict.WARNING: Tone.WARN, Verdict.FAILED: Tone.BAD}
-_PAGES = {Part.DESTINATION: ("/peers", "Peers"), Part.QUEUE: ("/?state=queued", "Queued jobs")}
+_TONES = {
+    HealthStatus.OK: Tone.GOOD,
+    HealthStatus.WARNING: Tone.WARN,
+    HealthStatus.FAILED: Tone.BAD,
+}
+_PAGES = {
+    Component.DESTINATION: ("/peers", "Peers"),
+    Component.QUEUE: ("/?state=queued", "Queued jobs"),
+}
 _HEALTH = ("/health", "Health")
 
 
@@ -25,7 +32,7 @@ class NodeTrouble:
     link: str
 
 
-def tone_of(verdict: Verdict) -> Tone:
+def tone_of(verdict: HealthStatus) -> Tone:
     """How a verdict is coloured."""
     return _TONES[verdict]
 
@@ -53,11 +60,11 @@ def node_troubles(
     return tuple(found)
 
 
-def lively_workers(checkup: Checkup, limits: HealthConfig) -> int | None:
+def lively_workers(checkup: HealthReport, limits: HealthConfig) -> int | None:
     """How many workers give signs of life; None where the database does not say."""
     if checkup.facts.database_error:
         return None
     return sum(
-        one.process.role is Role.WORKER and one.silent_s < limits.silent_s
+        one.process.role is ProcessRole.WORKER and one.silent_s < limits.silent_s
         for one in checkup.facts.processes
     )

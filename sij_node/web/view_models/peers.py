@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sij_node.config.settings import PeerConfig
-from sij_node.domain.health import Condition, Part, Verdict
+from sij_node.domain.health import Component, Condition, HealthStatus
 from sij_node.domain.study import Refusal
-from sij_node.operate.admin import Destination
-from sij_node.store.peer_activity import Contact
+from sij_node.operate.admin import DestinationStatus
+from sij_node.store.peer_activity import PeerActivity
 from sij_node.web.view_models.display_text import Tone, count, moment, span
 
 
@@ -56,8 +56,8 @@ class RefusalLine:
 
 def peer_cards(
     peers: Sequence[PeerConfig],
-    destinations: Iterable[Destination],
-    contacts: Iterable[Contact],
+    destinations: Iterable[DestinationStatus],
+    contacts: Iterable[PeerActivity],
     taken: Mapping[str, datetime],
     conditions: Iterable[Condition],
     now: datetime,
@@ -76,13 +76,13 @@ def peer_cards(
     wrong = {
         one.which: one
         for one in conditions
-        if one.part is Part.DESTINATION and one.verdict is not Verdict.OK
+        if one.part is Component.DESTINATION and one.verdict is not HealthStatus.OK
     }
     cards = [
         _card(
             one,
             configured.get(one.ae_title),
-            known.get(one.ae_title, Contact(one.ae_title)),
+            known.get(one.ae_title, PeerActivity(one.ae_title)),
             taken.get(one.ae_title),
             wrong.get(one.ae_title),
             now,
@@ -96,9 +96,9 @@ _RANKS = (Tone.BAD, Tone.WARN, Tone.BUSY, Tone.GOOD, Tone.QUIET)
 
 
 def _card(
-    destination: Destination,
+    destination: DestinationStatus,
     config: PeerConfig | None,
-    contact: Contact,
+    contact: PeerActivity,
     taken: datetime | None,
     wrong: Condition | None,
     now: datetime,
@@ -124,9 +124,11 @@ def _card(
     )
 
 
-def _state(destination: Destination, contact: Contact, wrong: Condition | None) -> tuple[Tone, str]:
+def _state(
+    destination: DestinationStatus, contact: PeerActivity, wrong: Condition | None
+) -> tuple[Tone, str]:
     """The first that applies."""
-    is_down = wrong is not None and wrong.verdict is Verdict.FAILED
+    is_down = wrong is not None and wrong.verdict is HealthStatus.FAILED
     is_unknown = contact.accepted_at is None and contact.echo_out_at is None
     judged = (
         (not destination.is_peer, Tone.WARN, "not configured any more"),

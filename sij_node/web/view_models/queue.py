@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from sij_node.config.settings import StudyConfig
 from sij_node.domain.job import Job, State
-from sij_node.store.job_search import JobPage, Wanted
+from sij_node.store.job_search import JobFilter, JobPage
 from sij_node.web.view_models.display_text import STATE_MEANS, STATE_TONES, Tone, about, span
 
 ROWS = 50
@@ -58,7 +58,7 @@ class QueuePage:
     tabs: tuple[Tab, ...]
     state: str
     sources: tuple[str, ...]
-    wanted: Wanted
+    wanted: JobFilter
     rows: tuple[JobRow, ...]
     total: int
     page: int
@@ -95,15 +95,15 @@ class Pace:
         return cls(places, median(seconds) if seconds else None, workers)
 
 
-def wanted_from(states: str, source: str, words: str) -> Wanted:
+def wanted_from(states: str, source: str, words: str) -> JobFilter:
     """What an address asks for; unknown states are taken for none."""
     groups = {"troubled": TROUBLED, "under way": UNDER_WAY}
     known = tuple(state for state in State if state.value == states)
-    return Wanted(groups.get(states, known), source[:16], words[:64])
+    return JobFilter(groups.get(states, known), source[:16], words[:64])
 
 
 def queue_page(
-    wanted: Wanted,
+    wanted: JobFilter,
     page: int,
     found: JobPage,
     counts: Mapping[State, int],
@@ -128,7 +128,7 @@ def queue_page(
     )
 
 
-def tabs(wanted: Wanted, counts: Mapping[State, int]) -> tuple[Tab, ...]:
+def tabs(wanted: JobFilter, counts: Mapping[State, int]) -> tuple[Tab, ...]:
     """All jobs, those under way, those that need somebody, then each state."""
     groups = (
         ("All", "Every job.", (), Tone.QUIET),
@@ -153,7 +153,7 @@ def tabs(wanted: Wanted, counts: Mapping[State, int]) -> tuple[Tab, ...]:
     )
 
 
-def query_of(wanted: Wanted, page: int = 1) -> str:
+def query_of(wanted: JobFilter, page: int = 1) -> str:
     """What an address must say to ask for the same again."""
     said = {"state": named(wanted.states), "source": wanted.source_ae, "find": wanted.words}
     paged = {**said, "page": str(page) if page > 1 else ""}

@@ -10,7 +10,7 @@ from pydicom import Dataset
 
 from sij_node.config.settings import Config, PeerConfig, PriorityRule
 from sij_node.dicom.headers import text, texts
-from sij_node.dicom.series_roles import AcquisitionFacts, Role, acquisition_facts, role_of
+from sij_node.dicom.series_roles import AcquisitionFacts, SequenceRole, acquisition_facts, role_of
 from sij_node.queue.completeness import rule_applies
 from sij_node.web.view_models.display_text import Tone
 
@@ -76,17 +76,17 @@ def ruling(header: Dataset, peer: PeerConfig, config: Config) -> Ruling:
 
 
 _VERDICTS = {
-    Role.T1: "This series would be the T1 of its study.",
-    Role.STIR: "This series would be the STIR of its study.",
-    Role.T2_FAT_SAT: "This series would stand in for the STIR, if the study has none.",
-    Role.OTHER: "This series would be kept, but not analysed.",
+    SequenceRole.T1: "This series would be the T1 of its study.",
+    SequenceRole.STIR: "This series would be the STIR of its study.",
+    SequenceRole.T2_FAT_SAT: "This series would stand in for the STIR, if the study has none.",
+    SequenceRole.OTHER: "This series would be kept, but not analysed.",
 }
 
 
-def _tone(role: Role) -> Tone:
-    if role is Role.OTHER:
+def _tone(role: SequenceRole) -> Tone:
+    if role is SequenceRole.OTHER:
         return Tone.QUIET
-    return Tone.WARN if role is Role.T2_FAT_SAT else Tone.GOOD
+    return Tone.WARN if role is SequenceRole.T2_FAT_SAT else Tone.GOOD
 
 
 def _rule_line(rule: PriorityRule, header: Dataset) -> RuleLine:

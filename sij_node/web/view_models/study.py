@@ -7,7 +7,7 @@ from itertools import groupby
 
 from models.findings import HEADS, Finding, Head, Position, Presence, Side
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
-from sij_node.domain.job import Action, Delivery, DeliveryState, Job, JobStep, State, Step
+from sij_node.domain.job import Delivery, DeliveryState, Job, JobAction, JobStep, State, Step
 from sij_node.operate.admin import JobHistory
 from sij_node.results.language import ENGLISH
 from sij_node.web.view_models.display_text import (
@@ -26,7 +26,7 @@ from sij_node.web.view_models.display_text import (
 
 
 @dataclass(frozen=True)
-class Trouble:
+class StudyProblem:
     """What is wrong, and what to do about it."""
 
     tone: Tone
@@ -35,7 +35,7 @@ class Trouble:
 
 
 @dataclass(frozen=True)
-class Line:
+class TimelineEntry:
     """One line of the timeline.
 
     Parameters
@@ -53,7 +53,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Parcel:
+class DeliveredObject:
     """One result on its way to a destination."""
 
     kind: str
@@ -68,14 +68,14 @@ class Parcel:
 
 
 @dataclass(frozen=True)
-class Destination:
+class DestinationDeliveries:
     """What a destination has and has not got."""
 
     title: str
     tone: Tone
     summary: str
     trouble: str
-    parcels: tuple[Parcel, ...]
+    parcels: tuple[DeliveredObject, ...]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class ScoreRow:
 
 
 @dataclass(frozen=True)
-class Place:
+class LesionLocation:
     """One place in the body, on both series."""
 
     pictures: tuple[KeyPicture, ...]
@@ -129,8 +129,8 @@ class StudyPage:
     patient: str
     age: str
     expected: str
-    troubles: tuple[Trouble, ...]
-    actions: tuple[Action, ...]
+    troubles: tuple[StudyProblem, ...]
+    actions: tuple[JobAction, ...]
     weights: tuple[str, ...]
     series: tuple[SeriesUse, ...]
     series_settled: bool
@@ -139,10 +139,10 @@ class StudyPage:
     findings: tuple[Finding, ...]
     scores: tuple[ScoreRow, ...]
     in_short: str
-    places: tuple[Place, ...]
+    places: tuple[LesionLocation, ...]
     networks: tuple[UsedNetwork, ...]
-    destinations: tuple[Destination, ...]
-    timeline: tuple[Line, ...]
+    destinations: tuple[DestinationDeliveries, ...]
+    timeline: tuple[TimelineEntry, ...]
     others: tuple[Job, ...]
 
     @property
@@ -206,16 +206,16 @@ def study_page(
 # ---- what is wrong -----------------------------------------------------------------------------
 
 
-def troubles(history: JobHistory) -> Iterable[Trouble]:
+def troubles(history: JobHistory) -> Iterable[StudyProblem]:
     """What an administrator must know first."""
     job = history.job
     if job.reason:
-        yield Trouble(_trouble_tone(job), job.reason, _advice(job))
+        yield StudyProblem(_trouble_tone(job), job.reason, _advice(job))
     if history.standstill:
-        yield Trouble(Tone.WARN, _sentence(history.standstill), _standstill_advice(job))
+        yield StudyProblem(Tone.WARN, _sentence(history.standstill), _standstill_advice(job))
     if history.conflicts:
         first = history.conflicts[0]
-        yield Trouble(
+        yield StudyProblem(
             Tone.WARN,
             f"{len(history.conflicts)} instance(s) came twice with different content, "
             f"first {first.sop_instance_uid}.",
@@ -306,11 +306,13 @@ def in_short(findings: Sequence[Finding]) -> str:
     return f"Lesions present at {present} of {len(findings)} places."
 
 
-def places(pictures: Iterable[KeyPicture]) -> tuple[Place, ...]:
+def places(pictures: Iterable[KeyPicture]) -> tuple[LesionLocation, ...]:
     """The pictures, by the place that they show."""
     ordered = sorted(pictures, key=lambda one: one.place)
     grouped = ([*group] for _, group in groupby(ordered, key=lambda one: one.place))
-    return tuple(Place(tuple(sorted(group, key=_t1_first)), group[0].seen) for group in grouped)
+    return tuple(
+        LesionLocation(tuple(sorted(group, key=_t1_first)), group[0].seen) for group in grouped
+    )
 
 
 def _t1_first(picture: KeyPicture) -> bool:
@@ -320,7 +322,7 @@ def _t1_first(picture: KeyPicture) -> bool:
 # ---- where it went -----------------------------------------------------------------------------
 
 
-def destinations(deliveries: Iterable[Delivery]) -> tuple[Destination, ...]:
+def destinations(deliveries: Iterable[Delivery]) -> tuple[DestinationDeliveries, ...]:
     """What each destination has got, those with trouble first."""
     by_title: dict[str, list[Delivery]] = {}
     for delivery in deliveries:
@@ -329,12 +331,12 @@ def destinations(deliveries: Iterable[Delivery]) -> tuple[Destination, ...]:
     return tuple(sorted(found, key=lambda one: one.tone is Tone.GOOD))
 
 
-def _destination(title: str, deliveries: Sequence[Delivery]) -> Destination:
+def _destination(title: str, deliveries: Sequence[Delivery]) -> DestinationDeliveries:
     done = sum(one.state is DeliveryState.ACKNOWLEDGED for one in deliveries)
     open_ones = [one for one in deliveries if one.state is not DeliveryState.ACKNOWLEDGED]
     tone = DELIVERY_TONES[open_ones[0].state] if open_ones else Tone.GOOD
     complaints = (_complaint(one) for one in open_ones if one.attempts)
-    return Destination(
+    return DestinationDeliveries(
         title=title,
         tone=tone,
         summary=f"{done} of {len(deliveries)} acknowledged",
@@ -348,9 +350,9 @@ def _complaint(delivery: Delivery) -> str:
     return f"{delivery.destination} did not take {delivery.result.kind}: {said}"
 
 
-def _parcel(delivery: Delivery) -> Parcel:
+def _parcel(delivery: Delivery) -> DeliveredObject:
     answered = delivery.attempts > 0 or delivery.acknowledged_at is not None
-    return Parcel(
+    return DeliveredObject(
         kind=delivery.result.kind,
         result_uid=delivery.result.sop_instance_uid,
         size=f"{delivery.result.size_bytes / 1000:.0f} kB",
@@ -371,15 +373,15 @@ def _answer(delivery: Delivery) -> str:
 # ---- what happened -----------------------------------------------------------------------------
 
 
-def timeline(steps: Sequence[JobStep]) -> tuple[Line, ...]:
+def timeline(steps: Sequence[JobStep]) -> tuple[TimelineEntry, ...]:
     """Every step with who and when, the newest first."""
     befores = (None, *steps)
     lines = [_line(step, before) for step, before in zip(steps, befores, strict=False)]
     return tuple(reversed(lines))
 
 
-def _line(step: JobStep, before: JobStep | None) -> Line:
-    return Line(
+def _line(step: JobStep, before: JobStep | None) -> TimelineEntry:
+    return TimelineEntry(
         words=STEP_WORDS.get(step.step, step.step.value.capitalize()),
         tone=STEP_TONES.get(step.step, Tone.QUIET),
         at=moment(step.at),

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sij_node.analyse.analysis_process import AnalysisProcess, Order, Outcome
-from sij_node.analyse.analysis_worker import Worker
+from sij_node.analyse.analysis_process import AnalysisOutcome, AnalysisProcess, AnalysisRequest
+from sij_node.analyse.analysis_worker import AnalysisWorker
 from sij_node.domain.job import Job, RetryPolicy, State, Step
 from sij_node.domain.prior_comparison import Priors
 from sij_node.errors import InternalFault, WeightsRefused, WorkerLost
@@ -46,7 +46,7 @@ def working(
 ) -> Iterator[threading.Event]:
     stop = threading.Event()
     with analysis(limit_s) as process:
-        worker = Worker("worker 1", table, process, POLICY, 20, stop, shadow)
+        worker = AnalysisWorker("worker 1", table, process, POLICY, 20, stop, shadow)
         thread = threading.Thread(target=worker.run, args=(0.05,))
         thread.start()
         try:
@@ -75,8 +75,8 @@ def wait_for(table: JobTable, job: Job, *states: State) -> Job:
     pytest.fail(f"the job is {table.get(job.job_id).state}")
 
 
-def order(source: str) -> Order:
-    return Order((received(1, source_ae=source),), ())
+def order(source: str) -> AnalysisRequest:
+    return AnalysisRequest((received(1, source_ae=source),), ())
 
 
 def test_a_study_is_analysed_and_its_results_wait_for_delivery(table: JobTable):
@@ -122,14 +122,16 @@ def test_an_order_says_who_the_results_are_for_and_what_it_has(table: JobTable):
 
         def analyse(self, order, check):
             orders.append(order)
-            return Outcome(RESULTS)
+            return AnalysisOutcome(RESULTS)
 
     table.register(received(2, "1.2.3"), 5, opens_job=True)
     late = table.settle(table.latest_for("1.2.3", "PACS"), "quiet")
     stop = threading.Event()
     found = Priors((), ("late",))
     noting = Noting(children.child, (), 60)
-    worker = Worker("w", table, noting, POLICY, 20, stop, priors_for=lambda job, received: found)
+    worker = AnalysisWorker(
+        "w", table, noting, POLICY, 20, stop, priors_for=lambda job, received: found
+    )
     thread = threading.Thread(target=worker.run, args=(0.05,))
     thread.start()
     wait_for(table, late, State.DELIVERING)
@@ -202,7 +204,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing_and_goes_on(table: JobTable
 
     with analysis() as process:
         stop = threading.Event()
-        worker = Worker("worker 1", table, process, POLICY, 0.4, stop)
+        worker = AnalysisWorker("worker 1", table, process, POLICY, 0.4, stop)
         thread = threading.Thread(target=worker.run, args=(0.05,))
         thread.start()
         claimed = wait_for(table, lost, State.ANALYSING)

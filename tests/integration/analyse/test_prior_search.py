@@ -19,9 +19,9 @@ from sij_node.analyse.prior_search import PriorSearch
 from sij_node.config.settings import Config, PeerConfig
 from sij_node.domain.job import Job, Result, State
 from sij_node.domain.prior_comparison import NO_PRIORS, Priors
-from sij_node.domain.study import Patient, ReceivedInstance
-from sij_node.network.observers import UNSEEN, Brought, SearchWitness
-from sij_node.network.scu import Caller
+from sij_node.domain.study import PatientIdentity, ReceivedInstance
+from sij_node.network.observers import UNSEEN, QueryObserver, ReceivedStudy
+from sij_node.network.scu import AssociationRequestor
 from sij_node.processes import node
 from sij_node.processes.node import Store, open_store
 from sij_node.results.provenance import to_part10
@@ -54,9 +54,9 @@ class Hospital:
     job: Job
     images: tuple[ReceivedInstance, ...]
 
-    def search(self, witness: SearchWitness = UNSEEN) -> PriorSearch:
+    def search(self, witness: QueryObserver = UNSEEN) -> PriorSearch:
         settings = self.config
-        caller = Caller("SIJNODE", settings.delivery, None)
+        caller = AssociationRequestor("SIJNODE", settings.delivery, None)
         return PriorSearch(
             self.store.table,
             self.store.spool,
@@ -66,17 +66,17 @@ class Hospital:
             witness,
         )
 
-    def priors(self, witness: SearchWitness = UNSEEN) -> Priors:
+    def priors(self, witness: QueryObserver = UNSEEN) -> Priors:
         return self.search(witness).priors_for(self.job, self.images)
 
 
-class Noting(SearchWitness):
+class Noting(QueryObserver):
     """Keeps what was fetched."""
 
     def __init__(self) -> None:
-        self.studies: list[Brought] = []
+        self.studies: list[ReceivedStudy] = []
 
-    def fetched(self, peer: PeerConfig, studies: Sequence[Brought]) -> None:
+    def fetched(self, peer: PeerConfig, studies: Sequence[ReceivedStudy]) -> None:
         self.studies += studies
 
 
@@ -227,8 +227,8 @@ def test_without_an_issuer_an_identifier_counts_only_where_it_came_from(table: J
     table.store_results(table.claim("w"), [made("scores", BEFORE)], "CLINIC", "w")
     job = analysing(table)
 
-    assert table.earlier_scores(job, Patient("P1")) == ()
-    assert table.earlier_scores(replace(job, source_ae="CLINIC"), Patient("P1")) == (
+    assert table.earlier_scores(job, PatientIdentity("P1")) == ()
+    assert table.earlier_scores(replace(job, source_ae="CLINIC"), PatientIdentity("P1")) == (
         made("scores", BEFORE),
     )
 
@@ -239,9 +239,9 @@ def test_only_scores_of_other_studies_that_are_still_there_are_found(table: JobT
     delivering(table, gone, study_uid="1.2.8")
     job = analysing(table)
 
-    assert table.earlier_scores(job, Patient("P1")) == (made("scores", BEFORE),)
-    assert table.earlier_scores(job, Patient("P1", "ISSUER")) == ()
-    assert table.earlier_scores(job, Patient("P2")) == ()
+    assert table.earlier_scores(job, PatientIdentity("P1")) == (made("scores", BEFORE),)
+    assert table.earlier_scores(job, PatientIdentity("P1", "ISSUER")) == ()
+    assert table.earlier_scores(job, PatientIdentity("P2")) == ()
 
 
 def test_scores_that_were_never_sent_are_no_prior(table: JobTable):
@@ -249,7 +249,7 @@ def test_scores_that_were_never_sent_are_no_prior(table: JobTable):
     table.store_results(before, [made("scores", BEFORE)], "PACS", "worker 1")
     table.cancel(table.get(before.job_id), "a person")
 
-    assert table.earlier_scores(analysing(table), Patient("P1")) == ()
+    assert table.earlier_scores(analysing(table), PatientIdentity("P1")) == ()
 
 
 # ---- an archive ----------------------------------------------------------------------------------
@@ -403,7 +403,7 @@ def test_what_an_archive_gave_is_told_as_what_it_says_of_itself(tmp_path):
         here.priors(noting)
 
     report_class = str(dcmread(BytesIO(wrong)).SOPClassUID)
-    assert noting.studies == [Brought(BEFORE, "4712", Counter({report_class: 2}))]
+    assert noting.studies == [ReceivedStudy(BEFORE, "4712", Counter({report_class: 2}))]
 
 
 def test_nothing_is_told_as_fetched_that_did_not_come(tmp_path):

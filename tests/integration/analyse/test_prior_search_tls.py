@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.integration.analyse.test_prior_search import dates, hospital
 
 from sij_node.analyse.prior_search import PriorSearch
 from sij_node.config.settings import TlsConfig
 from sij_node.domain.prior_comparison import Priors
-from sij_node.network.scu import Caller
+from sij_node.network.scu import AssociationRequestor
+from tests.integration.analyse.test_prior_search import dates, hospital
 from tests.support.certificates import Certificate, authority, signed_by
 from tests.support.priors import earlier_report
 from tests.support.query_archive import QueryArchive
@@ -59,7 +59,7 @@ def found(
     with hospital(folder, "get", archive.port) as here:
         (peer,) = here.config.peer
         encrypted = peer.model_copy(update={"tls": tls})
-        caller = Caller("SIJNODE", here.config.delivery, shown)
+        caller = AssociationRequestor("SIJNODE", here.config.delivery, shown)
         search = PriorSearch(
             here.store.table,
             here.store.spool,

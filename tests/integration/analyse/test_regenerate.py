@@ -9,8 +9,8 @@ from PIL import Image
 from pydicom import dcmread
 
 from deploy.trial import free_port, set_up
-from sij_node.analyse.analysis_process import Order
-from sij_node.analyse.inference import Desk, load_networks
+from sij_node.analyse.analysis_process import AnalysisRequest
+from sij_node.analyse.inference import InferenceServer, load_networks
 from sij_node.config.profiles import Profile
 from sij_node.config.settings import Config, load_config
 from sij_node.domain.job import Job
@@ -34,8 +34,12 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Job]:
     with open_store(config) as store:
         store.table.settle(job, "quiet")
         claimed = store.table.claim("worker 1")
-        order = Order(store.table.instances(job.study_uid), (), job.source_ae)
-        made = Desk({"": load_networks(config, "")}, store.spool, config).fulfil(order).results
+        order = AnalysisRequest(store.table.instances(job.study_uid), (), job.source_ae)
+        made = (
+            InferenceServer({"": load_networks(config, "")}, store.spool, config)
+            .fulfil(order)
+            .results
+        )
         store.table.store_results(claimed, made, job.source_ae, "worker 1")
     return config, job
 

@@ -17,9 +17,9 @@ from structlog.testing import capture_logs
 from deploy.trial import free_port
 from sij_node.audit.messages import (
     Application,
-    Person,
-    Reporter,
-    Subject,
+    AuditedStudy,
+    AuditSource,
+    HumanUser,
     instances_accessed,
     user_authentication,
 )
@@ -34,8 +34,8 @@ from sij_node.config.settings import (
     TlsConfig,
 )
 from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable
-from sij_node.network.observers import Brought
-from sij_node.store.peer_activity import ContactBook, ContactTable
+from sij_node.network.observers import ReceivedStudy
+from sij_node.store.peer_activity import PeerActivityLog, PeerActivityTable
 from tests.support.audit_rules import check
 from tests.support.certificates import authority, signed_by
 from tests.support.dimse import associate_request, encoded
@@ -44,7 +44,7 @@ from tests.support.patience import wait_for
 from tests.support.syslog import HEADER, repository
 
 LOGIN = user_authentication("anna", "10.0.0.3")
-REVEALED = instances_accessed(Person("anna"), Subject("1.2.3", "P-17"), "patient revealed")
+REVEALED = instances_accessed(HumanUser("anna"), AuditedStudy("1.2.3", "P-17"), "patient revealed")
 PACS = PeerConfig(ae_title="PACS", networks=("10.0.0.0/8",), host="10.0.0.7", port=104)
 
 
@@ -252,11 +252,11 @@ def test_a_repository_that_never_answers_keeps_nobody_from_stopping(tmp_path):
 @pytest.fixture
 def trail(tmp_path: Path) -> AuditTrail:
     files = DayFiles(tmp_path / "audit", 0)
-    return AuditTrail(Application("SIJ", "node"), Reporter("SIJ"), (files,))
+    return AuditTrail(Application("SIJ", "node"), AuditSource("SIJ"), (files,))
 
 
 def test_who_is_turned_away_and_what_is_taken_is_recorded(table, tmp_path, trail):
-    book = ContactBook(ContactTable(table.database))
+    book = PeerActivityLog(PeerActivityTable(table.database))
     arrivals = Arrivals(book, trail, ("MODALITY",))
     with listening(tmp_path, witness=arrivals) as node:
         with node.peer() as stranger:
@@ -284,7 +284,7 @@ def test_who_cannot_show_a_certificate_is_recorded_and_who_just_leaves_is_not(
     ca = authority(tmp_path, "ca")
     node_pair = signed_by(ca, tmp_path, "node")
     tls = TlsConfig(**vars(node_pair), client_ca=ca.certificate)
-    arrivals = Arrivals(ContactBook(ContactTable(table.database)), trail, ("MODALITY",))
+    arrivals = Arrivals(PeerActivityLog(PeerActivityTable(table.database)), trail, ("MODALITY",))
     with listening(tmp_path, limits=ListenerConfig(tls=tls), witness=arrivals) as node:
         port = node.listener.port
         socket.create_connection(("127.0.0.1", port)).close()
@@ -307,7 +307,7 @@ def test_a_database_that_is_away_keeps_no_delivery_from_being_recorded(table, tm
     def away(study_uid: str) -> str:
         raise DatabaseUnavailable("away")
 
-    Departures(ContactBook(ContactTable(table.database)), trail, away).begun("1.2.3", PACS)
+    Departures(PeerActivityLog(PeerActivityTable(table.database)), trail, away).begun("1.2.3", PACS)
     trail.close()
 
     (begun,) = (check(line) for line in lines_in(tmp_path))
@@ -319,7 +319,7 @@ def test_a_question_to_an_archive_is_recorded_with_its_patient_or_a_pseudonym(
     table, tmp_path, hidden
 ):
     trail = open_trail(config_of(tmp_path, patient_ids="hashed" if hidden else "plain"))
-    departures = Departures(ContactBook(ContactTable(table.database)), trail, str)
+    departures = Departures(PeerActivityLog(PeerActivityTable(table.database)), trail, str)
     question = Dataset()
     question.QueryRetrieveLevel, question.PatientID = "STUDY", "P-17"
 
@@ -334,9 +334,9 @@ def test_a_question_to_an_archive_is_recorded_with_its_patient_or_a_pseudonym(
 
 
 def test_what_an_archive_gave_is_recorded_as_asked_for_by_the_node(table, tmp_path, trail):
-    departures = Departures(ContactBook(ContactTable(table.database)), trail, str)
+    departures = Departures(PeerActivityLog(PeerActivityTable(table.database)), trail, str)
 
-    departures.fetched(PACS, [Brought("1.2.9", "P-17", Counter({"1.2.8": 2}))])
+    departures.fetched(PACS, [ReceivedStudy("1.2.9", "P-17", Counter({"1.2.8": 2}))])
     trail.close()
 
     (fetched,) = (check(line) for line in lines_in(tmp_path))
@@ -351,7 +351,7 @@ def test_what_an_archive_gave_is_recorded_as_asked_for_by_the_node(table, tmp_pa
 
 
 def test_a_node_that_is_full_raises_no_security_alert(table, tmp_path, trail):
-    arrivals = Arrivals(ContactBook(ContactTable(table.database)), trail, ("MODALITY",))
+    arrivals = Arrivals(PeerActivityLog(PeerActivityTable(table.database)), trail, ("MODALITY",))
     with listening(tmp_path, witness=arrivals, room=lambda: False) as node, node.peer() as peer:
         assert peer.associate()[0] == 3
     trail.close()
@@ -360,7 +360,7 @@ def test_a_node_that_is_full_raises_no_security_alert(table, tmp_path, trail):
 
 
 def test_a_site_may_have_accepted_associations_recorded_too(table, tmp_path, trail):
-    book = ContactBook(ContactTable(table.database))
+    book = PeerActivityLog(PeerActivityTable(table.database))
     arrivals = Arrivals(book, trail, ("MODALITY",), audit_accepted=True)
     with listening(tmp_path, witness=arrivals) as node, node.associated() as peer:
         peer.release()
@@ -372,7 +372,7 @@ def test_a_site_may_have_accepted_associations_recorded_too(table, tmp_path, tra
 
 def test_what_was_sent_is_recorded_apart_from_what_was_refused(table, tmp_path, trail):
     departures = Departures(
-        ContactBook(ContactTable(table.database)), trail, {"1.2.3": "P-17"}.__getitem__
+        PeerActivityLog(PeerActivityTable(table.database)), trail, {"1.2.3": "P-17"}.__getitem__
     )
 
     departures.begun("1.2.3", PACS)

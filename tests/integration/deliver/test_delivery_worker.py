@@ -9,10 +9,10 @@ from structlog.testing import capture_logs
 
 from sij_node.config.profiles import MINIMAL, preset
 from sij_node.config.settings import PeerConfig
-from sij_node.deliver.delivery_worker import Courier
+from sij_node.deliver.delivery_worker import DeliveryWorker
 from sij_node.domain.job import DeliveryState, Job, RetryPolicy, State
 from sij_node.errors import DestinationUnavailable, PairMissing
-from sij_node.network.store_scu import OutgoingObject, Sent
+from sij_node.network.store_scu import OutgoingObject, SendResult
 from sij_node.store.deliveries import add_deliveries
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
@@ -30,14 +30,14 @@ class FakePacs:
         self.statuses, self.comment = list(statuses), comment
         self.got: list[str] = []
 
-    def send(self, peer: PeerConfig, objects: Sequence[OutgoingObject]) -> Iterator[Sent]:
+    def send(self, peer: PeerConfig, objects: Sequence[OutgoingObject]) -> Iterator[SendResult]:
         for item in objects:
             status = self.statuses.pop(0) if self.statuses else 0x0000
             if status is None:
                 raise DestinationUnavailable("PACS broke off.")
             if status == 0x0000:
                 self.got.append(item.sop_instance_uid)
-            yield Sent(item.sop_instance_uid, status, self.comment)
+            yield SendResult(item.sop_instance_uid, status, self.comment)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def deliver(
 ) -> Job:
     """One round of the courier."""
     stop = threading.Event()
-    courier = Courier(
+    courier = DeliveryWorker(
         "courier 1",
         table,
         spool,

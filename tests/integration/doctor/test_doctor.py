@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from tests.integration.cli.test_commands import sij_node
 
 import models
 from deploy.trial import free_port, set_up
 from sij_node.config.settings import load_config
 from sij_node.doctor import check_results as judging
 from sij_node.doctor import probes as probing
-from sij_node.doctor.check_results import Answer, Line, Part
+from sij_node.doctor.check_results import CheckResult, CheckTopic, EchoOutcome
 from sij_node.doctor.run_checks import examine
 from sij_node.doctor.study_round_trip import try_study
-from sij_node.domain.health import Verdict
+from sij_node.domain.health import HealthStatus
 from sij_node.processes.node import migrate
 from sij_node.store.database import alembic_settings, as_it_is, schema_of
+from tests.integration.cli.test_commands import sij_node
 from tests.support.certificates import authority, signed_by
 from tests.support.hooks import hook_receiver
 from tests.support.listening import listening
@@ -33,15 +33,15 @@ def config(tmp_path: Path) -> Path:
     return set_up(tmp_path / "node", "PACS", free_port()).config
 
 
-def told(config: Path, part: Part) -> list[Line]:
+def told(config: Path, part: CheckTopic) -> list[CheckResult]:
     """What a quick look says about one part."""
     return [line for line in examine(config) if line.part is part]
 
 
-def the_one(config: Path, part: Part, verdict: Verdict) -> str:
+def the_one(config: Path, part: CheckTopic, verdict: HealthStatus) -> str:
     """The words of the one line with this verdict."""
     (line,) = [line for line in told(config, part) if line.verdict is verdict]
-    assert line.advice or verdict is Verdict.OK
+    assert line.advice or verdict is HealthStatus.OK
     return line.words
 
 
@@ -51,7 +51,7 @@ def test_a_configuration_that_cannot_be_read_is_the_only_line(tmp_path: Path):
 
     (line,) = examine(broken)
 
-    assert (line.part, line.verdict) == (Part.CONFIGURATION, Verdict.FAILED)
+    assert (line.part, line.verdict) == (CheckTopic.CONFIGURATION, HealthStatus.FAILED)
     assert "ae_titel" in line.words
 
 
@@ -61,7 +61,7 @@ def test_a_configuration_that_cannot_be_read_is_the_only_line(tmp_path: Path):
 def test_a_folder_that_can_be_written_is_measured(config: Path, monkeypatch):
     monkeypatch.setattr(judging, "SLOW_SYNC_S", 60)  # others may keep the disk busy
 
-    assert "GB free; a sync takes" in the_one(config, Part.DISK, Verdict.OK)
+    assert "GB free; a sync takes" in the_one(config, CheckTopic.DISK, HealthStatus.OK)
     assert list(load_config(config).node.data_folder.glob(".doctor-*")) == []
 
 
@@ -69,7 +69,7 @@ def test_a_folder_that_cannot_be_made_is_told(config: Path):
     folder = load_config(config).node.data_folder
     folder.write_text("a file in its place")
 
-    assert "cannot be written" in the_one(config, Part.DISK, Verdict.FAILED)
+    assert "cannot be written" in the_one(config, CheckTopic.DISK, HealthStatus.FAILED)
 
 
 def upgrade_to(url: str, version: str) -> None:
@@ -94,9 +94,9 @@ def test_a_database_that_was_not_migrated_is_told_and_migrating_puts_it_right(
     config = set_up(tmp_path / "node", "PACS", free_port(), database=url).config
     upgrade_to(empty_database, "v0001")
 
-    assert "has schema v0001" in the_one(config, Part.DATABASE, Verdict.WARNING)
+    assert "has schema v0001" in the_one(config, CheckTopic.DATABASE, HealthStatus.WARNING)
     newest = migrate(load_config(config)).newest
-    assert f"schema {newest}" in the_one(config, Part.DATABASE, Verdict.OK)
+    assert f"schema {newest}" in the_one(config, CheckTopic.DATABASE, HealthStatus.OK)
 
 
 def test_an_empty_database_is_made_by_migrating(empty_database: str, tmp_path: Path):
@@ -113,7 +113,7 @@ def test_a_database_that_does_not_answer_is_told_without_its_password(tmp_path: 
     url = {"url": f"postgresql+psycopg://sij:secret@127.0.0.1:{free_port()}/sij"}
     config = set_up(tmp_path / "node", "PACS", free_port(), database=url).config
 
-    words = the_one(config, Part.DATABASE, Verdict.FAILED)
+    words = the_one(config, CheckTopic.DATABASE, HealthStatus.FAILED)
 
     assert "does not answer" in words
     assert "secret" not in words
@@ -129,11 +129,11 @@ def with_certificate(tmp_path: Path, days: int) -> Path:
 
 
 def test_an_expired_certificate_is_told(tmp_path: Path):
-    assert "expired" in the_one(with_certificate(tmp_path, -1), Part.TLS, Verdict.FAILED)
+    assert "expired" in the_one(with_certificate(tmp_path, -1), CheckTopic.TLS, HealthStatus.FAILED)
 
 
 def test_a_certificate_that_ends_soon_is_told(tmp_path: Path):
-    words = the_one(with_certificate(tmp_path, 3), Part.TLS, Verdict.WARNING)
+    words = the_one(with_certificate(tmp_path, 3), CheckTopic.TLS, HealthStatus.WARNING)
 
     assert "CN=node" in words
 
@@ -143,7 +143,7 @@ def test_a_key_of_another_certificate_is_told(tmp_path: Path):
     other = authority(tmp_path, "other")
     shutil.copy(other.private_key, tmp_path / "node.key")
 
-    assert "[listener.tls] cannot be used" in the_one(config, Part.TLS, Verdict.FAILED)
+    assert "[listener.tls] cannot be used" in the_one(config, CheckTopic.TLS, HealthStatus.FAILED)
 
 
 def test_the_certificates_of_a_chain_are_held_against_each_other(tmp_path: Path):
@@ -171,9 +171,9 @@ def test_authorities_to_trust_stand_in_any_order_and_each_is_looked_at(tmp_path:
     sections = {"listener.tls": tls, "audit": audit}
     config = set_up(tmp_path / "node", "PACS", free_port(), **sections).config
 
-    words = [(line.verdict, line.words) for line in told(config, Part.TLS)]
+    words = [(line.verdict, line.words) for line in told(config, CheckTopic.TLS)]
 
-    assert Verdict.FAILED not in [verdict for verdict, _ in words]
+    assert HealthStatus.FAILED not in [verdict for verdict, _ in words]
     for where in ("[listener.tls] client_ca", "[audit] syslog_ca"):
         assert [one.split()[2] for _, one in words if one.startswith(where)] == [
             "CN=first,",
@@ -186,14 +186,14 @@ def test_a_key_that_does_not_fit_the_pages_certificate_is_told(tmp_path: Path):
     tls = {"certificate": str(own.certificate), "private_key": str(other.private_key)}
     config = set_up(tmp_path / "node", "PACS", free_port(), **{"web.tls": tls}).config
 
-    assert "[web.tls] cannot be used" in the_one(config, Part.TLS, Verdict.FAILED)
+    assert "[web.tls] cannot be used" in the_one(config, CheckTopic.TLS, HealthStatus.FAILED)
 
 
 # ---- network -----------------------------------------------------------------------------
 
 
 def test_a_peer_behind_a_closed_port_is_told(config: Path):
-    assert "cannot be reached" in the_one(config, Part.NETWORK, Verdict.FAILED)
+    assert "cannot be reached" in the_one(config, CheckTopic.NETWORK, HealthStatus.FAILED)
 
 
 def with_listener(folder: Path, port: int, ae_title: str = "SIJ") -> Path:
@@ -211,7 +211,11 @@ def test_the_nodes_own_door_is_tried_with_the_right_and_a_wrong_title(tmp_path: 
         wrong = probing.call_own_door(config, probing.NOBODY, "MODALITY")
         stranger = probing.call_own_door(config, "SIJ", "STRANGER")
 
-    assert (right, wrong, stranger) == (Answer.ACCEPTED, Answer.REJECTED, Answer.REJECTED)
+    assert (right, wrong, stranger) == (
+        EchoOutcome.ACCEPTED,
+        EchoOutcome.REJECTED,
+        EchoOutcome.REJECTED,
+    )
 
 
 def test_a_listener_that_is_named_and_not_numbered_is_looked_at_too(tmp_path: Path):
@@ -221,7 +225,7 @@ def test_a_listener_that_is_named_and_not_numbered_is_looked_at_too(tmp_path: Pa
         config.write_text(text.replace("[listener]\n", '[listener]\nhost = "localhost"\n'))
 
         assert load_config(config).listener.host == "localhost"
-        words = [one.words for one in told(config, Part.NETWORK) if "localhost" in one.words]
+        words = [one.words for one in told(config, CheckTopic.NETWORK) if "localhost" in one.words]
 
     assert words
 
@@ -241,7 +245,9 @@ def test_a_port_is_free_until_somebody_listens_there(host):
 def test_a_listener_that_runs_under_another_title_is_told(tmp_path: Path):
     with listening(tmp_path / "spool") as node:
         config = with_listener(tmp_path / "node", node.listener.port, "RENAMED")
-        words = [one.words for one in told(config, Part.NETWORK) if "own AE title" in one.words]
+        words = [
+            one.words for one in told(config, CheckTopic.NETWORK) if "own AE title" in one.words
+        ]
 
     assert len(words) == 1
     assert "does not accept" in words[0]
@@ -254,13 +260,15 @@ def test_a_program_that_speaks_no_dicom_on_our_port_is_told(tmp_path: Path, monk
         taken.listen()
         config = with_listener(tmp_path / "node", taken.getsockname()[1])
 
-        failed = [one for one in told(config, Part.NETWORK) if one.verdict is Verdict.FAILED]
+        failed = [
+            one for one in told(config, CheckTopic.NETWORK) if one.verdict is HealthStatus.FAILED
+        ]
 
     assert any("does not accept an association" in one.words for one in failed)
 
 
 def test_the_page_is_told_apart_from_another_program_on_its_port(tmp_path: Path, monkeypatch):
-    def found_at(port: int) -> Line:
+    def found_at(port: int) -> CheckResult:
         return about(with_page(tmp_path / str(port), port), "page")
 
     with running_web(tmp_path / "web") as web, socket.socket() as taken:
@@ -270,7 +278,7 @@ def test_the_page_is_told_apart_from_another_program_on_its_port(tmp_path: Path,
         monkeypatch.setattr(probing, "ECHO_LIMIT_S", 1)
         found += [found_at(taken.getsockname()[1]), found_at(free_port())]
 
-    assert [one.verdict for one in found] == [Verdict.OK, Verdict.FAILED, Verdict.OK]
+    assert [one.verdict for one in found] == [HealthStatus.OK, HealthStatus.FAILED, HealthStatus.OK]
     assert "answers at 127.0.0.1" in found[0].words
     assert "Another program than the page" in found[1].words
     assert "is free for it" in found[2].words
@@ -280,16 +288,16 @@ def with_page(folder: Path, port: int) -> Path:
     return set_up(folder, "PACS", free_port(), web={"port": port}).config
 
 
-def about(config: Path, word: str) -> Line:
+def about(config: Path, word: str) -> CheckResult:
     """The one line about the network with a word in it."""
-    (line,) = [one for one in told(config, Part.NETWORK) if word in one.words]
+    (line,) = [one for one in told(config, CheckTopic.NETWORK) if word in one.words]
     return line
 
 
 def test_a_page_that_is_not_wanted_is_not_looked_for(tmp_path: Path):
     config = set_up(tmp_path, "PACS", free_port(), web={"enabled": False}).config
 
-    assert [one for one in told(config, Part.NETWORK) if "page" in one.words] == []
+    assert [one for one in told(config, CheckTopic.NETWORK) if "page" in one.words] == []
 
 
 def test_ways_of_telling_people_are_tried_and_nobody_is_told(tmp_path: Path):
@@ -299,8 +307,8 @@ def test_ways_of_telling_people_are_tried_and_nobody_is_told(tmp_path: Path):
         reached = [about(with_alarms(tmp_path, **at), way) for way in at]
     away = [about(with_alarms(tmp_path, email=free_port(), webhook=free_port()), w) for w in at]
 
-    assert [one.verdict for one in reached] == [Verdict.OK, Verdict.OK]
-    assert [one.verdict for one in away] == [Verdict.WARNING, Verdict.WARNING]
+    assert [one.verdict for one in reached] == [HealthStatus.OK, HealthStatus.OK]
+    assert [one.verdict for one in away] == [HealthStatus.WARNING, HealthStatus.WARNING]
     assert all("try-alarms" in one.advice for one in away)
     assert "t0ken" not in "".join(one.words for one in reached + away)
     assert server.mails == receiver.posts == []
@@ -317,7 +325,7 @@ def with_alarms(folder: Path, email: int, webhook: int) -> Path:
 def test_a_secret_that_the_alarms_lack_is_told(tmp_path: Path):
     config = with_alarms(tmp_path, free_port(), free_port())
 
-    assert "secret cannot be read" in the_one(config, Part.CONFIGURATION, Verdict.FAILED)
+    assert "secret cannot be read" in the_one(config, CheckTopic.CONFIGURATION, HealthStatus.FAILED)
 
 
 # ---- weights -----------------------------------------------------------------------------
@@ -333,7 +341,7 @@ def test_damaged_weights_are_told(tmp_path: Path):
     worker = {"weights_folder": str(weights)}
     config = set_up(tmp_path / "node", "PACS", free_port(), worker=worker).config
 
-    words = the_one(config, Part.NETWORKS, Verdict.FAILED)
+    words = the_one(config, CheckTopic.NETWORKS, HealthStatus.FAILED)
 
     assert "other weights than its card says" in words
     assert str(weights / "lesion") in words

@@ -11,11 +11,11 @@ from deploy.trial import free_port
 from sij_node.config.settings import DeliveryConfig, PeerConfig
 from sij_node.errors import DestinationUnavailable
 from sij_node.network.dicom_folder import contents_of
-from sij_node.network.store_scu import OutgoingObject, Sender
+from sij_node.network.store_scu import OutgoingObject, StoreScu
 from tests.support.mr import EXPLICIT, MR, T1_TIMES, classic_series
 
 IMPLICIT = "1.2.840.10008.1.2"
-SENDER = Sender("SIJNODE", DeliveryConfig())
+SENDER = StoreScu("SIJNODE", DeliveryConfig())
 
 
 def peer(port: int, ae_title: str = "ARCHIVE") -> PeerConfig:

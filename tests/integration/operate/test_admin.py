@@ -6,17 +6,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.integration.deliver.test_delivery_worker import POLICY, FakePacs
 
 from sij_node.config.profiles import MINIMAL
 from sij_node.config.settings import PeerConfig
-from sij_node.deliver.delivery_worker import Courier
-from sij_node.domain.job import Action, DeliveryState, Job, State, Step, legal_actions
+from sij_node.deliver.delivery_worker import DeliveryWorker
+from sij_node.domain.job import DeliveryState, Job, JobAction, State, Step, legal_actions
 from sij_node.errors import IllegalStep, PairMissing, UnknownName
 from sij_node.operate.admin import Admin
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
+from tests.integration.deliver.test_delivery_worker import POLICY, FakePacs
 from tests.support.job_tables import analysing, delivering, made, queued, received
 from tests.support.removing import Removed
 
@@ -42,7 +42,7 @@ def spool(tmp_path: Path) -> Spool:
 
 def deliver(table: JobTable, spool: Spool, pacs: FakePacs, shadow: tuple[str, ...] = ()) -> bool:
     """One round of the courier; False when it found nothing to do."""
-    courier = Courier(
+    courier = DeliveryWorker(
         "courier 1",
         table,
         spool,
@@ -429,12 +429,12 @@ def test_results_that_a_shadow_peer_has_already_leave_nothing_to_keep_back(table
 # ---- what is offered is what is done -----------------------------------------------------
 
 DO = {
-    Action.RETRY: Admin.retry,
-    Action.CANCEL: Admin.cancel,
-    Action.SET_PRIORITY: lambda admin, job_id: admin.set_priority(job_id, 3),
-    Action.TRY_NOW: Admin.try_now,
-    Action.REDELIVER: Admin.redeliver,
-    Action.REANALYSE: Admin.reanalyse,
+    JobAction.RETRY: Admin.retry,
+    JobAction.CANCEL: Admin.cancel,
+    JobAction.SET_PRIORITY: lambda admin, job_id: admin.set_priority(job_id, 3),
+    JobAction.TRY_NOW: Admin.try_now,
+    JobAction.REDELIVER: Admin.redeliver,
+    JobAction.REANALYSE: Admin.reanalyse,
 }
 
 
@@ -473,7 +473,7 @@ def test_every_action_that_is_offered_succeeds_and_every_other_is_refused(table,
         if action in legal_actions(job):
             do(mia, job.job_id)
             assert last_step(table, job)[1] == "mia"
-        elif (action, state) != (Action.REDELIVER, State.FAILED):  # the weights decide that one
+        elif (action, state) != (JobAction.REDELIVER, State.FAILED):  # the weights decide that one
             with pytest.raises(IllegalStep):
                 do(mia, job.job_id)
             assert table.get(job.job_id) == job
@@ -483,7 +483,7 @@ def test_every_action_that_is_offered_succeeds_and_every_other_is_refused(table,
 def empty_the_queue(table: JobTable) -> None:
     """Leave nothing that a worker or a courier could claim next."""
     for job in table.jobs():
-        if Action.CANCEL in legal_actions(job):
+        if JobAction.CANCEL in legal_actions(job):
             table.cancel(job, "test")
     while (notice := table.claim_delivery("test")) is not None:
         table.fail(notice, PairMissing("over"), POLICY, "test")

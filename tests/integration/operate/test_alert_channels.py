@@ -16,8 +16,8 @@ from sij_node.config.settings import (
     PeerConfig,
     WebhookConfig,
 )
-from sij_node.domain.alerts import Kind, Line
-from sij_node.domain.health import Verdict
+from sij_node.domain.alerts import AlertKind, AlertLine
+from sij_node.domain.health import HealthStatus
 from sij_node.errors import ConfigurationInvalid, NoticeNotSent
 from sij_node.operate.alert_channels import SIGNATURE, TIMESTAMP, Channel, channels_of, signature
 from tests.support.certificates import authority, signed_by
@@ -26,8 +26,13 @@ from tests.support.smtp import mail_server
 
 PEER = PeerConfig(ae_title="PACS", networks=("10.0.0.0/8",), host="10.0.0.7", port=104)
 LINES = (
-    Line(Kind.NEW, Verdict.FAILED, "PACS\r\nBcc: all@example.org has taken nothing.", "Look."),
-    Line(Kind.OVER, Verdict.OK, "Größe: 4 GB are free."),
+    AlertLine(
+        AlertKind.NEW,
+        HealthStatus.FAILED,
+        "PACS\r\nBcc: all@example.org has taken nothing.",
+        "Look.",
+    ),
+    AlertLine(AlertKind.OVER, HealthStatus.OK, "Größe: 4 GB are free."),
 )
 
 

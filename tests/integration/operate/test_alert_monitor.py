@@ -18,11 +18,11 @@ from sij_node.config.settings import (
     SpoolConfig,
     load_config,
 )
-from sij_node.domain.alerts import Kind, Line
-from sij_node.domain.health import Role
+from sij_node.domain.alerts import AlertKind, AlertLine
+from sij_node.domain.health import ProcessRole
 from sij_node.domain.job import RetryPolicy
 from sij_node.errors import DatabaseUnavailable, InternalFault, NoticeNotSent
-from sij_node.operate.alert_monitor import LOOK_S, Watchman
+from sij_node.operate.alert_monitor import LOOK_S, AlertMonitor
 from sij_node.processes import node
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
@@ -41,15 +41,15 @@ class Paper:
 
     def __init__(self, name: str = "paper") -> None:
         self.name = name
-        self.told: list[tuple[Kind, str]] = []
+        self.told: list[tuple[AlertKind, str]] = []
         self.fails = False
 
-    def send(self, lines: Sequence[Line]) -> None:
+    def send(self, lines: Sequence[AlertLine]) -> None:
         if self.fails:
             raise NoticeNotSent("No paper.")
         self.told += [(line.kind, line.words) for line in lines]
 
-    def take(self) -> list[tuple[Kind, str]]:
+    def take(self) -> list[tuple[AlertKind, str]]:
         told, self.told = self.told, []
         return told
 
@@ -67,7 +67,7 @@ class Site:
         )
         self.table = table
         self.processes = ProcessTable(table.database)
-        self.worker = this_process(Role.WORKER)
+        self.worker = this_process(ProcessRole.WORKER)
         self.papers = papers or (Paper(),)
         self.folder = folder
         self.elapsed_s = 0.0
@@ -75,7 +75,7 @@ class Site:
 
     def start(self) -> None:
         """Begin anew, as after a restart."""
-        self.watchman = Watchman(
+        self.watchman = AlertMonitor(
             self.config,
             self.table.database,
             Spool(self.folder / "spool"),
@@ -84,7 +84,7 @@ class Site:
             clock=lambda: self.elapsed_s,
         )
 
-    def pass_time(self, minutes: float = 5, is_working: bool = True) -> list[tuple[Kind, str]]:
+    def pass_time(self, minutes: float = 5, is_working: bool = True) -> list[tuple[AlertKind, str]]:
         """Look every half minute for a while; returns what the first paper was told."""
         for _ in range(round(minutes * 60 / LOOK_S)):
             if is_working:
@@ -113,13 +113,13 @@ def test_a_worker_that_is_gone_is_told_when_that_has_settled_and_when_it_is_back
     assert site.pass_time(1, is_working=False) == []
     ((kind, words),) = site.pass_time(4, is_working=False)
     assert (kind, words) == (
-        Kind.NEW,
+        AlertKind.NEW,
         "No worker runs. Studies are received, but not analysed.",
     )
 
     assert site.pass_time(1) == []
     ((kind, words),) = site.pass_time(4)
-    assert kind is Kind.OVER
+    assert kind is AlertKind.OVER
     assert words.startswith("No worker runs.")
 
 
@@ -138,14 +138,14 @@ def test_a_restart_tells_nothing_twice(site):
 
     assert site.pass_time(5, is_working=False) == []
     site.start()
-    assert [kind for kind, _ in site.pass_time(5)] == [Kind.OVER]
+    assert [kind for kind, _ in site.pass_time(5)] == [AlertKind.OVER]
 
 
 def test_what_still_stands_is_told_again_the_next_day(site):
     site.pass_time(5, is_working=False)
     site.elapsed_s += 24 * 3600
 
-    assert [kind for kind, _ in site.pass_time(5, is_working=False)] == [Kind.STILL]
+    assert [kind for kind, _ in site.pass_time(5, is_working=False)] == [AlertKind.STILL]
 
 
 def test_a_failed_job_is_told_once_and_old_ones_never(tmp_path, table):
@@ -157,7 +157,7 @@ def test_a_failed_job_is_told_once_and_old_ones_never(tmp_path, table):
     told = site.pass_time()
     site.start()
 
-    assert told == [(Kind.NEW, "Job 2 from PACS has failed for good: It crashed.")]
+    assert told == [(AlertKind.NEW, "Job 2 from PACS has failed for good: It crashed.")]
     assert site.pass_time() == []
 
 
@@ -198,7 +198,7 @@ def test_a_sender_that_falls_silent_is_told_until_it_sends_again(tmp_path, table
 
     ((kind, words),) = site.pass_time()
 
-    assert kind is Kind.NEW
+    assert kind is AlertKind.NEW
     assert words == "No study has come from PACS for 5 h of working time."
 
 
@@ -242,8 +242,8 @@ def test_an_outage_of_the_database_is_told_and_ends_no_other_trouble(tmp_path):
     after = site.pass_time(10, is_working=False)
     engine.dispose()
 
-    assert told == [(Kind.NEW, "The job table does not answer.")]
-    assert [kind for kind, _ in after] == [Kind.OVER]
+    assert told == [(AlertKind.NEW, "The job table does not answer.")]
+    assert [kind for kind, _ in after] == [AlertKind.OVER]
     assert "does not answer" in after[0][1]
 
 

@@ -13,7 +13,7 @@ from models.findings import POSITIONS, Finding
 from sij_node.domain.analysis_record import AnalysisRecord
 from sij_node.errors import ConfigurationInvalid
 from sij_node.store.drift_figures import histories
-from sij_node.store.peer_activity import ContactBook, Counted
+from sij_node.store.peer_activity import PeerActivityLog, PeerCounter
 from sij_node.store.tables import jobs
 from tests.support.happenings import add_studies, everything_happens
 from tests.support.job_tables import analysing, made
@@ -143,9 +143,9 @@ def test_nothing_of_a_patient_or_a_study_is_shown(web):
 
 
 def test_strangers_are_one_label_however_many_they_are(web):
-    book = ContactBook(web.store.contacts)
+    book = PeerActivityLog(web.store.contacts)
     for _ in range(50):
-        book.count(Counted.REFUSALS, "unknown", "calling AE title is not a configured peer")
+        book.count(PeerCounter.REFUSALS, "unknown", "calling AE title is not a configured peer")
     book.write()
 
     refusals = [labels for name, labels in scraped(web) if name == "sij_association_refusals_total"]

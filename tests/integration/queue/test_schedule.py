@@ -14,7 +14,7 @@ from sij_node.domain.job import RetryPolicy, State
 from sij_node.domain.study import ReceivedInstance
 from sij_node.errors import DatabaseUnavailable, PixelsUnusable, SpoolUnavailable
 from sij_node.queue.completeness import Readiness
-from sij_node.queue.schedule import ClockGuard, Schedule
+from sij_node.queue.schedule import ClockGuard, Scheduler
 from sij_node.store.job_table import JobTable
 from tests.support.job_tables import analysing, delivering, queued, received
 
@@ -30,8 +30,8 @@ def schedule_of(
     look_at: Callable[[Sequence[ReceivedInstance]], Readiness] = lambda _: PAIR,
     clear_spool: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
-) -> Schedule:
-    return Schedule(
+) -> Scheduler:
+    return Scheduler(
         table,
         StudyConfig(pair_quiet_s=PAIR_QUIET_S, quiet_s=QUIET_S),
         analysis_policy=ANALYSIS,
@@ -284,7 +284,7 @@ def test_a_clock_that_is_slowly_corrected_has_not_jumped():
 
 
 @contextmanager
-def running(schedule: Schedule) -> Iterator[Schedule]:
+def running(schedule: Scheduler) -> Iterator[Scheduler]:
     schedule.start()
     yield schedule
     schedule.stop()

@@ -18,7 +18,7 @@ from sij_node.config.settings import ListenerConfig
 from sij_node.domain.study import Registration
 from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable, InternalFault
 from sij_node.receive.association import STORAGE_CLASSES, is_in
-from sij_node.receive.c_store import Reception
+from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
 from sij_node.store.spool import Spool, instance_file_name
 from tests.support.dimse import (
@@ -552,7 +552,7 @@ def test_a_release_is_answered(node):
 
 def test_a_port_that_is_taken_is_named(node, tmp_path):
     config = ListenerConfig(port=node.listener.port)
-    reception = Reception(
+    reception = StorageService(
         spool=node.spool,
         file_name_of=instance_file_name,
         register=node.register,

@@ -15,7 +15,7 @@ import pytest
 from sij_node.config.settings import ListenerConfig
 from sij_node.domain.study import Registration
 from sij_node.receive import listener as listener_module
-from sij_node.receive.c_store import Intake
+from sij_node.receive.c_store import AssociationStorage
 from tests.support.dimse import (
     ABORT,
     ASSOCIATE_RQ,
@@ -369,7 +369,7 @@ def test_an_association_that_is_over_holds_no_memory(node):
     try:
         for _ in range(5):
             seconds_for_an_echo(node)
-        assert settles(lambda: not any(isinstance(o, Intake) for o in gc.get_objects()))
+        assert settles(lambda: not any(isinstance(o, AssociationStorage) for o in gc.get_objects()))
     finally:
         gc.enable()
 

@@ -6,31 +6,31 @@ import pytest
 
 from sij_node.domain.job import State, Step
 from sij_node.errors import InternalFault
-from sij_node.store.job_search import Overview, Wanted
+from sij_node.store.job_search import JobFilter, JobSearch
 from sij_node.store.job_table import JobTable
 from tests.support.job_tables import POLICY, analysing, delivering, made, queued, received
 
 
 @pytest.fixture
-def overview(table: JobTable) -> Overview:
-    return Overview(table.database)
+def overview(table: JobTable) -> JobSearch:
+    return JobSearch(table.database)
 
 
-def numbers(overview: Overview, **wanted: object) -> list[int]:
-    return [job.job_id for job in overview.jobs(Wanted(**wanted), 50).jobs]
+def numbers(overview: JobSearch, **wanted: object) -> list[int]:
+    return [job.job_id for job in overview.jobs(JobFilter(**wanted), 50).jobs]
 
 
-def test_the_newest_jobs_come_first_and_pages_do_not_overlap(table: JobTable, overview: Overview):
+def test_the_newest_jobs_come_first_and_pages_do_not_overlap(table: JobTable, overview: JobSearch):
     for number in range(5):
         queued(table, f"1.2.{number}")
 
-    first, second = overview.jobs(Wanted(), 2), overview.jobs(Wanted(), 2, 2)
+    first, second = overview.jobs(JobFilter(), 2), overview.jobs(JobFilter(), 2, 2)
 
     assert [job.job_id for job in (*first.jobs, *second.jobs)] == [5, 4, 3, 2]
     assert (first.total, second.total) == (5, 5)
 
 
-def test_jobs_are_found_by_state_and_sender(table: JobTable, overview: Overview):
+def test_jobs_are_found_by_state_and_sender(table: JobTable, overview: JobSearch):
     analysing(table, "1.2.1", source_ae="CT")
     queued(table, "1.2.2")
 
@@ -52,7 +52,7 @@ def test_jobs_are_found_by_state_and_sender(table: JobTable, overview: Overview)
     ],
 )
 def test_words_find_a_number_a_study_or_a_sender(
-    table: JobTable, overview: Overview, words: str, found: list[int]
+    table: JobTable, overview: JobSearch, words: str, found: list[int]
 ):
     queued(table, "1.2.5")
     queued(table, "1.2.7")
@@ -63,7 +63,7 @@ def test_words_find_a_number_a_study_or_a_sender(
 
 @pytest.mark.parametrize("words", ["99999999999999", "'; DROP TABLE jobs; --", "\u0661", "\x00"])
 def test_strange_words_find_nothing_and_break_nothing(
-    table: JobTable, overview: Overview, words: str
+    table: JobTable, overview: JobSearch, words: str
 ):
     queued(table)
 
@@ -71,7 +71,7 @@ def test_strange_words_find_nothing_and_break_nothing(
     assert numbers(overview) == [1]
 
 
-def test_patients_are_known_while_their_images_are_here(table: JobTable, overview: Overview):
+def test_patients_are_known_while_their_images_are_here(table: JobTable, overview: JobSearch):
     table.register(received(1, "1.2.1", patient_id="A", issuer_of_patient_id="H"), 5, True)
 
     found = overview.patients(["1.2.1", "1.2.2"])
@@ -81,14 +81,16 @@ def test_patients_are_known_while_their_images_are_here(table: JobTable, overvie
     }
 
 
-def test_jobs_of_a_patient_are_found_by_the_whole_identifier(table: JobTable, overview: Overview):
+def test_jobs_of_a_patient_are_found_by_the_whole_identifier(table: JobTable, overview: JobSearch):
     table.register(received(1, "1.2.1", patient_id="A1"), 5, True)
     table.register(received(2, "1.2.2", patient_id="A12"), 5, True)
 
     assert [job.study_uid for job in overview.jobs_of_patient("A1", 10).jobs] == ["1.2.1"]
 
 
-def test_the_queue_is_told_in_the_order_in_which_it_is_claimed(table: JobTable, overview: Overview):
+def test_the_queue_is_told_in_the_order_in_which_it_is_claimed(
+    table: JobTable, overview: JobSearch
+):
     for number, priority in enumerate((3, 9, 3, 5)):
         queued(table, f"1.2.{number}", priority)
 
@@ -98,7 +100,7 @@ def test_the_queue_is_told_in_the_order_in_which_it_is_claimed(table: JobTable, 
     assert list(order) == claimed
 
 
-def test_how_long_an_analysis_took_is_from_its_last_claim(table: JobTable, overview: Overview):
+def test_how_long_an_analysis_took_is_from_its_last_claim(table: JobTable, overview: JobSearch):
     job = analysing(table)
     waiting = table.hand_back(job, "w")
     again = table.claim("w")
@@ -114,7 +116,7 @@ def test_how_long_an_analysis_took_is_from_its_last_claim(table: JobTable, overv
 
 
 def test_what_happened_since_a_moment_is_told_with_when_the_study_began(
-    table: JobTable, overview: Overview
+    table: JobTable, overview: JobSearch
 ):
     job = delivering(table)
     broken = analysing(table, "1.2.9")
@@ -132,7 +134,7 @@ def test_what_happened_since_a_moment_is_told_with_when_the_study_began(
     assert overview.happenings(datetime.now(UTC) + timedelta(hours=1)) == ()
 
 
-def test_the_oldest_unfinished_job_is_found(table: JobTable, overview: Overview):
+def test_the_oldest_unfinished_job_is_found(table: JobTable, overview: JobSearch):
     first = queued(table, "1.2.1")
     queued(table, "1.2.2")
     table.cancel(first, "me")
@@ -140,7 +142,7 @@ def test_the_oldest_unfinished_job_is_found(table: JobTable, overview: Overview)
     assert overview.oldest_unfinished().job_id == 2
 
 
-def test_when_a_destination_last_took_something_is_known(table: JobTable, overview: Overview):
+def test_when_a_destination_last_took_something_is_known(table: JobTable, overview: JobSearch):
     delivering(table)
     job = table.claim_delivery("w")
     table.record_delivery(job, made().sop_instance_uid, "PACS", 0, acknowledged=True)
@@ -150,7 +152,7 @@ def test_when_a_destination_last_took_something_is_known(table: JobTable, overvi
     assert datetime.now(UTC) - at < timedelta(minutes=1)
 
 
-def test_all_jobs_of_a_study_are_told(table: JobTable, overview: Overview):
+def test_all_jobs_of_a_study_are_told(table: JobTable, overview: JobSearch):
     queued(table, "1.2.1")
     queued(table, "1.2.1", source_ae="CT")
     queued(table, "1.2.2")

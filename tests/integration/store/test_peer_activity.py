@@ -8,17 +8,17 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from sij_node.audit.messages import Application, Reporter
+from sij_node.audit.messages import Application, AuditSource
 from sij_node.audit.peer_events import Arrivals
 from sij_node.audit.trail import AuditTrail
 from sij_node.config.settings import Config, NodeConfig, PeerConfig
-from sij_node.domain.health import Part, Role, Verdict
+from sij_node.domain.health import Component, HealthStatus, ProcessRole
 from sij_node.domain.job import RetryPolicy
 from sij_node.errors import DatabaseUnavailable, DestinationUnavailable
 from sij_node.operate.health_check import check_up
 from sij_node.store.job_queries import queue_now, stuck_destinations
 from sij_node.store.job_table import JobTable
-from sij_node.store.peer_activity import ContactBook, ContactTable, Counted
+from sij_node.store.peer_activity import PeerActivityLog, PeerActivityTable, PeerCounter
 from sij_node.store.process_table import (
     ProcessTable,
     beating,
@@ -34,8 +34,8 @@ from tests.support.listening import listening, mr_image
 from tests.support.patience import wait_for
 
 POLICY = RetryPolicy(max_attempts=5, first_wait_s=5, max_wait_s=300)
-NO_TRAIL = AuditTrail(Application("SIJ"), Reporter("SIJ"), ())
-ME = this_process(Role.WORKER)
+NO_TRAIL = AuditTrail(Application("SIJ"), AuditSource("SIJ"), ())
+ME = this_process(ProcessRole.WORKER)
 UNREACHABLE = DestinationUnavailable("PACS at pacs:104 cannot be reached.")
 
 
@@ -79,7 +79,7 @@ def test_a_process_takes_the_place_of_the_dead_of_its_machine_and_role(known):
     with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
         pass
     known.beat(replace(ME, name="here:dead", pid=ended.pid))
-    known.beat(replace(ME, name="here:listener", pid=ended.pid, role=Role.LISTENER))
+    known.beat(replace(ME, name="here:listener", pid=ended.pid, role=ProcessRole.LISTENER))
     known.beat(replace(ME, name="there:1", pid=ended.pid, host="there"))
 
     known.succeed(ME, lives_here)
@@ -116,12 +116,12 @@ def test_a_database_that_does_not_answer_stops_no_beating():
 
 
 def test_contacts_and_counts_are_kept_and_added_to(table):
-    kept = ContactTable(table.database)
-    book = ContactBook(kept)
+    kept = PeerActivityTable(table.database)
+    book = PeerActivityLog(kept)
     for _ in range(2):
         book.accepted("PACS", "10.0.0.1")
         book.echo_received("PACS")
-        book.count(Counted.RECEIVED, "PACS", "0x0000")
+        book.count(PeerCounter.RECEIVED, "PACS", "0x0000")
         book.write()
     book.echo_sent("OTHER", "OTHER at other:104 cannot be reached.")
     book.refused("PACS", "10.0.0.2", "too little free disk space")
@@ -133,13 +133,13 @@ def test_contacts_and_counts_are_kept_and_added_to(table):
     assert "cannot be reached" in other.echo_out_error
     assert (pacs.address, pacs.refused_because) == ("10.0.0.2", "too little free disk space")
     assert None not in (pacs.accepted_at, pacs.refused_at, pacs.echo_in_at)
-    assert kept.tallies() == {(Counted.RECEIVED, "PACS", "0x0000"): 2}
+    assert kept.tallies() == {(PeerCounter.RECEIVED, "PACS", "0x0000"): 2}
 
 
 def test_what_could_not_be_written_is_written_the_next_time(table):
-    kept = ContactTable(table.database)
+    kept = PeerActivityTable(table.database)
 
-    class Hindered(ContactTable):
+    class Hindered(PeerActivityTable):
         hindered = True
 
         def write(self, news, counts):
@@ -148,22 +148,22 @@ def test_what_could_not_be_written_is_written_the_next_time(table):
             super().write(news, counts)
 
     hindered = Hindered(table.database)
-    book = ContactBook(hindered)
-    book.count(Counted.SENT, "PACS", "0x0000")
+    book = PeerActivityLog(hindered)
+    book.count(PeerCounter.SENT, "PACS", "0x0000")
     book.accepted("PACS", "10.0.0.1")
     with pytest.raises(DatabaseUnavailable):
         book.write()
-    book.count(Counted.SENT, "PACS", "0x0000")
+    book.count(PeerCounter.SENT, "PACS", "0x0000")
     hindered.hindered = False
     book.write()
 
-    assert kept.tallies() == {(Counted.SENT, "PACS", "0x0000"): 2}
+    assert kept.tallies() == {(PeerCounter.SENT, "PACS", "0x0000"): 2}
     assert kept.contacts()[0].address == "10.0.0.1"
 
 
 def test_the_door_notes_who_came_and_counts_what_was_answered(table, tmp_path):
-    kept = ContactTable(table.database)
-    book = ContactBook(kept)
+    kept = PeerActivityTable(table.database)
+    book = PeerActivityLog(kept)
     with listening(tmp_path, witness=Arrivals(book, NO_TRAIL, ("MODALITY", "ELSEWHERE"))) as node:
         with node.associated() as peer:
             assert peer.echo() == 0
@@ -181,13 +181,13 @@ def test_the_door_notes_who_came_and_counts_what_was_answered(table, tmp_path):
     assert elsewhere.refused_because == "peer called from an address that is not its own"
     assert None not in (modality.accepted_at, modality.echo_in_at)
     assert kept.tallies() == {
-        (Counted.RECEIVED, "MODALITY", "0x0000"): 1,
-        (Counted.RECEIVED, "MODALITY", "0xC000"): 1,
-        (Counted.REFUSALS, "unknown", "calling AE title is not a configured peer"): 1,
-        (Counted.REFUSALS, "ELSEWHERE", "peer called from an address that is not its own"): 1,
-        (Counted.ASSOCIATIONS, "MODALITY", "released"): 1,
-        (Counted.ASSOCIATIONS, "unknown", "rejected"): 1,
-        (Counted.ASSOCIATIONS, "ELSEWHERE", "rejected"): 1,
+        (PeerCounter.RECEIVED, "MODALITY", "0x0000"): 1,
+        (PeerCounter.RECEIVED, "MODALITY", "0xC000"): 1,
+        (PeerCounter.REFUSALS, "unknown", "calling AE title is not a configured peer"): 1,
+        (PeerCounter.REFUSALS, "ELSEWHERE", "peer called from an address that is not its own"): 1,
+        (PeerCounter.ASSOCIATIONS, "MODALITY", "released"): 1,
+        (PeerCounter.ASSOCIATIONS, "unknown", "rejected"): 1,
+        (PeerCounter.ASSOCIATIONS, "ELSEWHERE", "rejected"): 1,
     }
 
 
@@ -251,9 +251,9 @@ def test_a_checkup_says_what_is_wrong_here_and_now(table, known, tmp_path):
     found = check_up(config, table.database, spool)
 
     verdicts = {one.part: one.verdict for one in found.conditions}
-    assert verdicts[Part.WORKERS] is Verdict.OK
-    assert verdicts[Part.LISTENER] is Verdict.FAILED
-    assert verdicts[Part.DATABASE] is Verdict.OK
+    assert verdicts[Component.WORKERS] is HealthStatus.OK
+    assert verdicts[Component.LISTENER] is HealthStatus.FAILED
+    assert verdicts[Component.DATABASE] is HealthStatus.OK
     assert found.facts.destinations == ("PACS",)
 
 
@@ -267,4 +267,6 @@ def test_a_checkup_without_a_spool_says_so(table, tmp_path):
 
     conditions = check_up(config, table.database, spool).conditions
 
-    assert [one.verdict for one in conditions if one.part is Part.SPOOL] == [Verdict.FAILED]
+    assert [one.verdict for one in conditions if one.part is Component.SPOOL] == [
+        HealthStatus.FAILED
+    ]

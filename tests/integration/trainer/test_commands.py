@@ -22,7 +22,7 @@ from trainer.experiment import read_experiment
 from trainer.lesions.lesion_training import joint_samples, lesion_batches
 from trainer.phantom.case import PhantomOptions
 from trainer.prepared_cases import read_case, stored_case, write_case
-from trainer.train import Network, calibrate, train
+from trainer.train import NetworkKind, calibrate, train
 from trainer.training_loop import STEPS_PER_CHECKPOINT, fit
 
 WEIGHTS = Path(__file__).parents[3] / "models" / "weights"
@@ -152,7 +152,7 @@ def test_a_training_hands_over_weights_with_a_card(stored, tmp_path, text):
         write_case(replace(stored, seed=seed), runs / "cases")
     experiment = tmp_path / "small.toml"
     experiment.write_text(text)
-    network = Network(read_experiment(experiment).name)
+    network = NetworkKind(read_experiment(experiment).name)
 
     train(network, experiment, weights, runs)
 

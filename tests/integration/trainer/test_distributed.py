@@ -16,7 +16,7 @@ from models.weights import load_network
 from trainer.experiment import read_experiment
 from trainer.phantom.case import PhantomOptions, make_case
 from trainer.prepared_cases import stored_case, write_case
-from trainer.train import Network, train
+from trainer.train import NetworkKind, train
 from trainer.training_log import NoJournal, opened_journal
 
 ROOT = Path(__file__).parents[3]
@@ -122,7 +122,7 @@ def test_the_course_of_a_training_can_be_seen_in_tensorboard(tmp_path):
 def test_a_run_that_was_finished_is_written_again_without_training(prepared, tmp_path):
     for number in range(2):
         train(
-            Network.CONTOUR,
+            NetworkKind.CONTOUR,
             prepared / "small.toml",
             tmp_path / str(number),
             tmp_path_with_cases(prepared, tmp_path),

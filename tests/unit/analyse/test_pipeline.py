@@ -16,7 +16,7 @@ from models.findings import Sequence as Kind
 from models.regions import REGION_LABELS
 from models.volume import Volume
 from sij_node.analyse import pipeline
-from sij_node.analyse.pipeline import Destination, Ports, StudyResults, analyse_study
+from sij_node.analyse.pipeline import Ports, ResultRecipient, StudyResults, analyse_study
 from sij_node.config.profiles import Profile
 from sij_node.config.settings import PriorityRule
 from sij_node.domain.analysis_record import UsedNetwork
@@ -36,7 +36,7 @@ from sij_node.results.provenance import to_part10
 from tests.support.mr import STIR_TIMES, T1_TIMES, classic_series
 from tests.support.priors import earlier
 
-FIRST_TIME = Destination()
+FIRST_TIME = ResultRecipient()
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 VALUES = np.arange(8 * 6 * 5, dtype=np.uint16).reshape(8, 6, 5)
 NETWORKS = (NetworkIdentity("contour", "1.0", "a" * 64, "Phantoms only.", "cpu"),)
@@ -59,7 +59,10 @@ class Stored:
         self.received = [received(one) for one in self.datasets.values()]
 
     def analysed(
-        self, analyse=None, conflicts: Sequence[Refusal] = (), destination: Destination = FIRST_TIME
+        self,
+        analyse=None,
+        conflicts: Sequence[Refusal] = (),
+        destination: ResultRecipient = FIRST_TIME,
     ) -> StudyResults:
         ports = Ports(self.read, self.read, analyse or seeing_both_joints)
         return analyse_study(self.received, conflicts, ports, destination)
@@ -176,7 +179,7 @@ def given(results: StudyResults) -> tuple[Result, ...]:
 
 def test_the_destination_decides_what_is_made_and_in_which_words():
     profile = Profile(name="ward", objects=("scores", "seg", "pdf"), language="de")
-    results = Stored(t1_series(), stir_series()).analysed(destination=Destination(profile))
+    results = Stored(t1_series(), stir_series()).analysed(destination=ResultRecipient(profile))
 
     assert kinds(results) == ["scores", "seg t1", "seg stir", "pdf"]
     assert results.objects[0].dataset.SeriesDescription == "ISG Läsionen, alle Werte"
@@ -186,7 +189,7 @@ def test_an_analysis_with_nothing_new_makes_the_same_files_again():
     study = Stored(t1_series(), stir_series())
     first = study.analysed()
 
-    again = study.analysed(destination=Destination(history=(given(first),)))
+    again = study.analysed(destination=ResultRecipient(history=(given(first),)))
 
     assert [one.content for one in again.objects] == [one.content for one in first.objects]
 
@@ -196,7 +199,7 @@ def test_a_late_image_makes_a_revision_that_names_the_report_before():
     first = study.analysed()
     study.received[0] = replace(study.received[0], sha256="other")
 
-    second = study.analysed(destination=Destination(history=(given(first),)))
+    second = study.analysed(destination=ResultRecipient(history=(given(first),)))
 
     report = second.objects[-1].dataset
     (series,) = report.PredecessorDocumentsSequence[0].ReferencedSeriesSequence
@@ -210,7 +213,7 @@ def test_scores_follow_a_notice_that_something_was_missing():
     notice = Stored(t1_series()).analysed()
 
     results = Stored(t1_series(), stir_series()).analysed(
-        destination=Destination(history=(given(notice),))
+        destination=ResultRecipient(history=(given(notice),))
     )
 
     report = results.objects[-1].dataset
@@ -237,7 +240,9 @@ def tracking_uids(report: Dataset) -> list[str]:
 
 
 def test_a_study_is_compared_with_the_newest_prior():
-    results = Stored(t1_series(), stir_series()).analysed(destination=Destination(priors=PRIORS))
+    results = Stored(t1_series(), stir_series()).analysed(
+        destination=ResultRecipient(priors=PRIORS)
+    )
 
     assert "Since the prior study of 2023-03-01: " in words_in(results)
     assert "Not compared: earlier results of 2019-01-01." in words_in(results)
@@ -248,7 +253,7 @@ def test_a_prior_of_another_patient_is_not_compared():
     of_another = Priors((earlier(PatientID="4712"), earlier(IssuerOfPatientID="ELSEWHERE")))
     study = Stored(t1_series(), stir_series())
 
-    results = study.analysed(destination=Destination(priors=of_another))
+    results = study.analysed(destination=ResultRecipient(priors=of_another))
 
     assert [o.content for o in results.objects] == [o.content for o in study.analysed().objects]
 
@@ -258,9 +263,9 @@ def test_a_prior_that_appears_makes_a_revision_and_then_nothing_changes():
     first = study.analysed()
     history = (given(first),)
 
-    second = study.analysed(destination=Destination(history=history, priors=PRIORS))
+    second = study.analysed(destination=ResultRecipient(history=history, priors=PRIORS))
     third = study.analysed(
-        destination=Destination(history=(*history, given(second)), priors=PRIORS)
+        destination=ResultRecipient(history=(*history, given(second)), priors=PRIORS)
     )
 
     assert "revision 2" in scores_of(second).SeriesDescription
@@ -269,7 +274,7 @@ def test_a_prior_that_appears_makes_a_revision_and_then_nothing_changes():
 
 
 def test_priors_that_could_not_be_fetched_are_said():
-    late = Destination(Profile(name="all", like="everything"), priors=Priors((), ("late",)))
+    late = ResultRecipient(Profile(name="all", like="everything"), priors=Priors((), ("late",)))
 
     results = Stored(t1_series(), stir_series()).analysed(destination=late)
 

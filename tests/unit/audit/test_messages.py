@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sij_node.audit.messages import (
-    Action,
-    Alert,
     Application,
-    Message,
-    Outcome,
-    Person,
-    Reporter,
-    Subject,
+    AuditedStudy,
+    AuditMessage,
+    AuditSource,
+    EventAction,
+    EventOutcome,
+    HumanUser,
+    SecurityAlert,
     application_activity,
     as_xml,
     begin_transferring,
@@ -28,10 +28,10 @@ from sij_node.audit.messages import (
 from tests.support.audit_rules import check
 
 NOON = datetime(2024, 5, 6, 12, 0, 0, 250_000, tzinfo=UTC)
-REPORTER = Reporter("SIJNODE", "Radiology")
+REPORTER = AuditSource("SIJNODE", "Radiology")
 NODE, PACS = Application("SIJNODE", "node.example"), Application("PACS", "10.0.0.7")
-ANNA = Person("anna", "10.0.0.3")
-STUDY = Subject("1.2.3", "P-17", {"1.2.840.10008.5.1.4.1.1.4": 40})
+ANNA = HumanUser("anna", "10.0.0.3")
+STUDY = AuditedStudy("1.2.3", "P-17", {"1.2.840.10008.5.1.4.1.1.4": 40})
 MESSAGES = [
     application_activity(NODE, "listener", started=True),
     application_activity(NODE, "worker", started=False),
@@ -39,19 +39,19 @@ MESSAGES = [
     instances_transferred(PACS, NODE, STUDY),
     instances_transferred(NODE, PACS, STUDY, failure="2 of 4 objects were refused"),
     instances_accessed(ANNA, STUDY, "patient revealed"),
-    instances_accessed(ANNA, Subject("1.2.3", "P-17"), "study removed", Action.DELETE),
+    instances_accessed(ANNA, AuditedStudy("1.2.3", "P-17"), "study removed", EventAction.DELETE),
     query(NODE, PACS, "1.2.840.10008.5.1.4.1.2.2.1", b"\x08\x00\x05\x00", "1.2.840.10008.1.2"),
     user_authentication("anna", "10.0.0.3"),
     user_authentication("anna", "10.0.0.3", failure="wrong password"),
     user_authentication("anna", "10.0.0.3", login=False),
-    *(security_alert(kind, "something changed", ANNA) for kind in Alert),
+    *(security_alert(kind, "something changed", ANNA) for kind in SecurityAlert),
     security_alert(
-        Alert.NODE_AUTHENTICATION, "calling AE title is not a peer", PACS, is_failure=True
+        SecurityAlert.NODE_AUTHENTICATION, "calling AE title is not a peer", PACS, is_failure=True
     ),
 ]
 
 
-def xml_of(message: Message, **options: object) -> str:
+def xml_of(message: AuditMessage, **options: object) -> str:
     return as_xml(message, REPORTER, NOON, **options)
 
 
@@ -85,7 +85,7 @@ def test_a_failure_is_told_with_its_reason():
     failed = instances_transferred(NODE, PACS, STUDY, failure="refused: 0xA700")
     event = check(xml_of(failed)).find("EventIdentification")
 
-    assert event.get("EventOutcomeIndicator") == Outcome.MINOR_FAILURE
+    assert event.get("EventOutcomeIndicator") == EventOutcome.MINOR_FAILURE
     assert event.find("EventOutcomeDescription").text == "refused: 0xA700"
 
 
@@ -108,9 +108,12 @@ def test_a_patient_is_hidden_where_a_site_wants_that():
 @given(st.text(), st.text(), st.text(min_size=1))
 def test_no_text_from_elsewhere_breaks_a_message(title, patient, reason):
     alert = security_alert(
-        Alert.NODE_AUTHENTICATION, reason, Application(title or "?", "10.0.0.1"), is_failure=True
+        SecurityAlert.NODE_AUTHENTICATION,
+        reason,
+        Application(title or "?", "10.0.0.1"),
+        is_failure=True,
     )
-    accessed = instances_accessed(Person("anna"), Subject("1.2.3", patient), reason)
+    accessed = instances_accessed(HumanUser("anna"), AuditedStudy("1.2.3", patient), reason)
 
     for message in (alert, accessed):
         check(xml_of(message))

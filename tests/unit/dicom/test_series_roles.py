@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sij_node.dicom.series_roles import (
-    Role,
+    SequenceRole,
     acquisition_facts,
     choose_pair,
     is_pair_complete,
@@ -31,22 +31,26 @@ T1, STIR = facts(), facts(**STIR_TIMES)
 FAT_SAT = facts(RepetitionTime=3500.0, EchoTime=70.0, ScanOptions="FS")
 
 ROLES = [
-    ("Siemens T1", {"ScanningSequence": "SE", "SequenceName": "*tse2d1_3"}, Role.T1),
-    ("Siemens STIR", {**STIR_TIMES, "ScanOptions": "IR", "SequenceName": "*tir2d1_9"}, Role.STIR),
+    ("Siemens T1", {"ScanningSequence": "SE", "SequenceName": "*tse2d1_3"}, SequenceRole.T1),
+    (
+        "Siemens STIR",
+        {**STIR_TIMES, "ScanOptions": "IR", "SequenceName": "*tir2d1_9"},
+        SequenceRole.STIR,
+    ),
     (
         "Siemens T2 FS",
         {"RepetitionTime": 4000, "EchoTime": 80, "ScanOptions": ["FS", "SAT1"]},
-        Role.T2_FAT_SAT,
+        SequenceRole.T2_FAT_SAT,
     ),
     (
         "Philips STIR named in Dutch",
         {**STIR_TIMES, "ScanningSequence": "IR", "SeriesDescription": "vetonderdrukt t1"},
-        Role.STIR,
+        SequenceRole.STIR,
     ),
     (
         "Philips SPAIR",
         {"RepetitionTime": 3000, "EchoTime": 60, "ScanOptions": "SPAIR"},
-        Role.T2_FAT_SAT,
+        SequenceRole.T2_FAT_SAT,
     ),
     (
         "Philips T2 Dixon water",
@@ -56,71 +60,75 @@ ROLES = [
             "ScanningSequence": "RM",
             "ImageType": ["DERIVED", "PRIMARY", "W", "W", "DERIVED"],
         },
-        Role.T2_FAT_SAT,
+        SequenceRole.T2_FAT_SAT,
     ),
     (
         "Philips T2 Dixon fat",
         {"RepetitionTime": 3000, "EchoTime": 60, "ImageType": ["DERIVED", "PRIMARY", "F"]},
-        Role.OTHER,
+        SequenceRole.OTHER,
     ),
-    ("GE T1 with a zero TI", {"InversionTime": 0, "ScanOptions": "SK"}, Role.T1),
+    ("GE T1 with a zero TI", {"InversionTime": 0, "ScanOptions": "SK"}, SequenceRole.T1),
     (
         "GE STIR known by its TI alone",
         {"RepetitionTime": 4000, "EchoTime": 42, "InversionTime": 150},
-        Role.STIR,
+        SequenceRole.STIR,
     ),
     (
         "GE ASPIR",
         {"RepetitionTime": 4000, "EchoTime": 66, "ScanOptions": ["FAST_GEMS", "ASPIR"]},
-        Role.T2_FAT_SAT,
+        SequenceRole.T2_FAT_SAT,
     ),
-    ("Canon STIR", {**STIR_TIMES, "ScanningSequence": "IR", "SequenceName": "FIR"}, Role.STIR),
+    (
+        "Canon STIR",
+        {**STIR_TIMES, "ScanningSequence": "IR", "SequenceName": "FIR"},
+        SequenceRole.STIR,
+    ),
     (
         "Canon FatSAT",
         {"RepetitionTime": 4000, "EchoTime": 66, "ScanOptions": "FatSAT"},
-        Role.T2_FAT_SAT,
+        SequenceRole.T2_FAT_SAT,
     ),
-    ("T1 with fat suppression", {"ScanOptions": "FS"}, Role.OTHER),
-    ("T2 without it", {"RepetitionTime": 4000, "EchoTime": 90}, Role.OTHER),
-    ("FLAIR", {**STIR_TIMES, "InversionTime": 2500.0}, Role.OTHER),
+    ("T1 with fat suppression", {"ScanOptions": "FS"}, SequenceRole.OTHER),
+    ("T2 without it", {"RepetitionTime": 4000, "EchoTime": 90}, SequenceRole.OTHER),
+    ("FLAIR", {**STIR_TIMES, "InversionTime": 2500.0}, SequenceRole.OTHER),
     (
         "T1 gradient echo",
         {"RepetitionTime": 6, "EchoTime": 2, "ScanningSequence": "GR"},
-        Role.OTHER,
+        SequenceRole.OTHER,
     ),
-    ("diffusion", {"ScanningSequence": ["EP", "SE"]}, Role.OTHER),
-    ("localiser", {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, Role.OTHER),
-    ("localiser by name only", {"SeriesDescription": "3-plane loc"}, Role.OTHER),
-    ("derived", {"ImageType": ["DERIVED", "SECONDARY", "MPR"]}, Role.OTHER),
-    ("phase image", {"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}, Role.OTHER),
-    ("after contrast", {"ContrastBolusAgent": "Gadovist 7.5 ml"}, Role.OTHER),
-    ("a form that says no contrast", {"ContrastBolusAgent": "NONE"}, Role.T1),
-    ("knee", {"BodyPartExamined": "KNEE"}, Role.OTHER),
-    ("filed under lumbar spine", {"BodyPartExamined": "LSPINE"}, Role.T1),
-    ("a CT", {"Modality": "CT"}, Role.OTHER),
-    ("own result", {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}, Role.OTHER),
+    ("diffusion", {"ScanningSequence": ["EP", "SE"]}, SequenceRole.OTHER),
+    ("localiser", {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, SequenceRole.OTHER),
+    ("localiser by name only", {"SeriesDescription": "3-plane loc"}, SequenceRole.OTHER),
+    ("derived", {"ImageType": ["DERIVED", "SECONDARY", "MPR"]}, SequenceRole.OTHER),
+    ("phase image", {"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}, SequenceRole.OTHER),
+    ("after contrast", {"ContrastBolusAgent": "Gadovist 7.5 ml"}, SequenceRole.OTHER),
+    ("a form that says no contrast", {"ContrastBolusAgent": "NONE"}, SequenceRole.T1),
+    ("knee", {"BodyPartExamined": "KNEE"}, SequenceRole.OTHER),
+    ("filed under lumbar spine", {"BodyPartExamined": "LSPINE"}, SequenceRole.T1),
+    ("a CT", {"Modality": "CT"}, SequenceRole.OTHER),
+    ("own result", {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}, SequenceRole.OTHER),
     (
         "times removed, named TIRM",
         {"RepetitionTime": None, "EchoTime": None, "SeriesDescription": "tirm cor obl"},
-        Role.STIR,
+        SequenceRole.STIR,
     ),
     (
         "times removed, named T1",
         {"RepetitionTime": None, "EchoTime": None, "SeriesDescription": "T1w ISG cor"},
-        Role.T1,
+        SequenceRole.T1,
     ),
     (
         "times removed, named T1 fs",
         {"RepetitionTime": None, "EchoTime": None, "SeriesDescription": "T1 fs cor"},
-        Role.OTHER,
+        SequenceRole.OTHER,
     ),
-    ("times and name removed", {"RepetitionTime": None, "EchoTime": None}, Role.OTHER),
+    ("times and name removed", {"RepetitionTime": None, "EchoTime": None}, SequenceRole.OTHER),
     (
         "STIR without its inversion time",
         {**STIR_TIMES, "InversionTime": None, "SeriesDescription": "STIR"},
-        Role.STIR,
+        SequenceRole.STIR,
     ),
-    ("inversion of unknown time", {**STIR_TIMES, "InversionTime": None}, Role.OTHER),
+    ("inversion of unknown time", {**STIR_TIMES, "InversionTime": None}, SequenceRole.OTHER),
 ]
 
 
@@ -132,7 +140,7 @@ def test_a_series_is_recognised_by_what_its_header_says(attributes, role):
 def test_an_enhanced_image_is_recognised_by_its_functional_groups():
     found = acquisition_facts(enhanced(PIXELS))
 
-    assert role_of(found).role is Role.STIR
+    assert role_of(found).role is SequenceRole.STIR
     assert found.slices == acquisition_facts(enhanced(PIXELS), slices=1).slices == len(PIXELS)
     assert (found.repetition_time_ms, found.inversion_time_ms) == (4800.0, 220.0)
 
@@ -140,7 +148,7 @@ def test_an_enhanced_image_is_recognised_by_its_functional_groups():
 @settings(deadline=None, max_examples=30)
 @given(st.floats(0, 45), st.floats(-15, 15))
 def test_a_coronal_plane_tilted_along_the_sacrum_is_taken(tilt_deg, turn_deg):
-    assert role_of(facts(cosines=oblique(tilt_deg, turn_deg))).role is Role.T1
+    assert role_of(facts(cosines=oblique(tilt_deg, turn_deg))).role is SequenceRole.T1
 
 
 @pytest.mark.parametrize(
@@ -151,14 +159,14 @@ def test_a_coronal_plane_tilted_along_the_sacrum_is_taken(tilt_deg, turn_deg):
 def test_another_plane_is_refused_by_name(cosines, word):
     found = role_of(facts(cosines=cosines))
 
-    assert found.role is Role.OTHER
+    assert found.role is SequenceRole.OTHER
     assert word in found.reason
 
 
 def test_an_image_of_another_class_is_refused_by_the_name_of_its_class():
     found = role_of(replace(T1, sop_class_uid="1.2.840.10008.5.1.4.1.1.7"))
 
-    assert found.role is Role.OTHER
+    assert found.role is SequenceRole.OTHER
     assert "Secondary Capture Image" in found.reason
 
 
@@ -166,13 +174,13 @@ def test_the_side_from_which_a_plane_is_seen_does_not_matter():
     row, column = oblique(40)
     seen_from_behind = (tuple(-x for x in row), column)
 
-    assert role_of(facts(cosines=seen_from_behind)).role is Role.T1
+    assert role_of(facts(cosines=seen_from_behind)).role is SequenceRole.T1
 
 
 def test_a_header_of_nonsense_is_refused_not_guessed():
     found = role_of(facts(ImageOrientationPatient=None, RepetitionTime=None))
 
-    assert found.role is Role.OTHER
+    assert found.role is SequenceRole.OTHER
 
 
 def test_the_choice_gives_a_reason_for_every_series():

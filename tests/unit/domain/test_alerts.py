@@ -11,12 +11,12 @@ from sij_node.domain.alerts import (
     COLLECTED,
     FAILED_JOBS,
     NAMED_AT_MOST,
-    Calendar,
+    ActiveAlert,
+    AlertKind,
+    AlertLine,
+    AlertMessage,
     FailedJob,
-    Kind,
-    Line,
-    Notice,
-    Trouble,
+    WorkingHours,
     drift_of,
     notice_of,
     silence_of,
@@ -27,14 +27,16 @@ from sij_node.domain.alerts import (
     working_s,
 )
 from sij_node.domain.drift import Shift
-from sij_node.domain.health import Condition, Part, Verdict
+from sij_node.domain.health import Component, Condition, HealthStatus
 
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)  # a Monday
 REMIND = timedelta(hours=24)
-DOWN = Trouble("destination PACS", Verdict.FAILED, "PACS has taken nothing.", "Look at it.")
-DISK = Trouble("disk", Verdict.WARNING, "4.0 GB are free.", "Make room.")
-BERLIN = Calendar(ZoneInfo("Europe/Berlin"), frozenset(range(5)), 8, 18)
-NOTHING = Notice((), {})
+DOWN = ActiveAlert(
+    "destination PACS", HealthStatus.FAILED, "PACS has taken nothing.", "Look at it."
+)
+DISK = ActiveAlert("disk", HealthStatus.WARNING, "4.0 GB are free.", "Make room.")
+BERLIN = WorkingHours(ZoneInfo("Europe/Berlin"), frozenset(range(5)), 8, 18)
+NOTHING = AlertMessage((), {})
 moments = st.datetimes(
     datetime(2023, 1, 1),
     datetime(2026, 1, 1),
@@ -42,7 +44,7 @@ moments = st.datetimes(
 )
 
 
-def told(notice: Notice) -> list[tuple[Kind, str]]:
+def told(notice: AlertMessage) -> list[tuple[AlertKind, str]]:
     return [(line.kind, line.words) for line in notice.lines]
 
 
@@ -57,7 +59,7 @@ def test_a_trouble_is_told_once():
     first = notice_of([DOWN], {}, NOON, REMIND)
     again = notice_of([DOWN], first.known, NOON + timedelta(hours=1), REMIND)
 
-    assert told(first) == [(Kind.NEW, DOWN.words)]
+    assert told(first) == [(AlertKind.NEW, DOWN.words)]
     assert first.lines[0].advice == "Look at it."
     assert again.lines == ()
 
@@ -67,7 +69,7 @@ def test_what_still_stands_is_told_again_after_the_time_that_was_set():
     day = notice_of([DOWN], first.known, NOON + REMIND, REMIND)
     next_hour = notice_of([DOWN], day.known, NOON + REMIND + timedelta(hours=1), REMIND)
 
-    assert told(day) == [(Kind.STILL, DOWN.words)]
+    assert told(day) == [(AlertKind.STILL, DOWN.words)]
     assert next_hour.lines == ()
 
 
@@ -75,16 +77,16 @@ def test_the_end_is_told_with_how_long_it_lasted():
     first = notice_of([DOWN], {}, NOON, REMIND)
     over = notice_of([], first.known, NOON + timedelta(hours=3), REMIND)
 
-    assert told(over) == [(Kind.OVER, "PACS has taken nothing. This lasted 3 h.")]
+    assert told(over) == [(AlertKind.OVER, "PACS has taken nothing. This lasted 3 h.")]
     assert over.known == {}
 
 
 def test_what_grows_worse_is_told_at_once():
     first = notice_of([DISK], {}, NOON, REMIND)
-    full = Trouble("disk", Verdict.FAILED, "0.2 GB are free.", "Make room.")
+    full = ActiveAlert("disk", HealthStatus.FAILED, "0.2 GB are free.", "Make room.")
     worse = notice_of([full], first.known, NOON + timedelta(minutes=5), REMIND)
 
-    assert told(worse) == [(Kind.NEW, full.words)]
+    assert told(worse) == [(AlertKind.NEW, full.words)]
     assert worse.known["disk"].since == NOON
 
 
@@ -98,27 +100,29 @@ def test_a_clock_that_was_set_back_tells_nothing_anew():
 def test_every_beginning_has_one_end_and_nothing_is_told_twice_in_a_row(looks):
     known, open_keys = {}, set()
     for minute, keys in enumerate([*looks, set()]):
-        found = [Trouble(key, Verdict.FAILED, key, "") for key in keys]
+        found = [ActiveAlert(key, HealthStatus.FAILED, key, "") for key in keys]
         notice = notice_of(found, known, NOON + timedelta(minutes=minute), REMIND)
         for line in notice.lines:
             key = line.words[0]
-            assert (line.kind is Kind.NEW) is (key not in open_keys)
-            (open_keys.add if line.kind is Kind.NEW else open_keys.remove)(key)
+            assert (line.kind is AlertKind.NEW) is (key not in open_keys)
+            (open_keys.add if line.kind is AlertKind.NEW else open_keys.remove)(key)
         known = notice.known
         assert open_keys == set(keys)
 
 
 def test_only_what_is_worth_it_wakes_somebody():
     conditions = [
-        Condition(part, verdict, "words", "advice", "X") for part in Part for verdict in Verdict
+        Condition(part, verdict, "words", "advice", "X")
+        for part in Component
+        for verdict in HealthStatus
     ]
 
     woken = {(one.key, one.verdict) for one in troubles_of(conditions)}
 
-    assert ("destination X", Verdict.FAILED) in woken
-    assert ("destination X", Verdict.WARNING) not in woken
-    assert ("disk X", Verdict.WARNING) in woken
-    assert not any(verdict is Verdict.OK for _, verdict in woken)
+    assert ("destination X", HealthStatus.FAILED) in woken
+    assert ("destination X", HealthStatus.WARNING) not in woken
+    assert ("disk X", HealthStatus.WARNING) in woken
+    assert not any(verdict is HealthStatus.OK for _, verdict in woken)
 
 
 # ---- failed jobs -------------------------------------------------------------------------
@@ -127,10 +131,13 @@ def test_only_what_is_worth_it_wakes_somebody():
 def test_failed_jobs_are_told_at_once_and_then_at_most_every_hour():
     first = with_failed_jobs(NOTHING, [job(1)], NOON, with_patients=False)
     soon = with_failed_jobs(
-        Notice((), first.known), [job(1), job(2)], NOON + COLLECTED / 2, with_patients=False
+        AlertMessage((), first.known), [job(1), job(2)], NOON + COLLECTED / 2, with_patients=False
     )
     later = with_failed_jobs(
-        Notice((), first.known), [job(1), job(2), job(3)], NOON + COLLECTED, with_patients=False
+        AlertMessage((), first.known),
+        [job(1), job(2), job(3)],
+        NOON + COLLECTED,
+        with_patients=False,
     )
 
     assert len(first.lines) == 1
@@ -215,16 +222,18 @@ def test_drift_names_what_has_changed_and_how():
 
 def test_the_subject_names_the_worst_of_what_is_new():
     lines = [
-        Line(Kind.OVER, Verdict.OK, "Over it is."),
-        Line(Kind.NEW, Verdict.WARNING, "Less bad."),
-        Line(Kind.NEW, Verdict.FAILED, "PACS\nis down."),
+        AlertLine(AlertKind.OVER, HealthStatus.OK, "Over it is."),
+        AlertLine(AlertKind.NEW, HealthStatus.WARNING, "Less bad."),
+        AlertLine(AlertKind.NEW, HealthStatus.FAILED, "PACS\nis down."),
     ]
 
     assert subject_of("SIJNODE", lines) == "[SIJNODE] New: PACS is down. (and 2 more)"
 
 
 def test_the_text_says_what_to_do_and_where():
-    text = text_of("SIJNODE", [Line(Kind.NEW, Verdict.FAILED, "Down.", "Look.")], "http://x:1")
+    text = text_of(
+        "SIJNODE", [AlertLine(AlertKind.NEW, HealthStatus.FAILED, "Down.", "Look.")], "http://x:1"
+    )
 
     assert text.startswith("New: Down.\n    Look.\n\n--\nSIJNODE, http://x:1\n")
     assert "not for clinical use" in text

@@ -7,15 +7,15 @@ import pytest
 
 from sij_node.config.settings import HealthConfig
 from sij_node.domain.health import (
+    Component,
     Condition,
-    Facts,
-    Part,
+    FailingDestination,
+    HealthFacts,
+    HealthStatus,
     Process,
-    Queue,
-    Role,
-    Sighting,
-    Stuck,
-    Verdict,
+    ProcessHeartbeat,
+    ProcessRole,
+    QueueStatus,
     health,
     in_words,
     troubles,
@@ -26,20 +26,22 @@ LIMITS = HealthConfig(silent_s=30, queue_minutes=30, destination_minutes=10, fre
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
 
 
-def process(role: Role, number: int = 1, silent_s: float = 1, weights: str = "aa") -> Sighting:
+def process(
+    role: ProcessRole, number: int = 1, silent_s: float = 1, weights: str = "aa"
+) -> ProcessHeartbeat:
     me = Process(f"box:{number}", role, "box", number, "0.1.0", NOON, weights_sha256=weights)
-    return Sighting(me, silent_s)
+    return ProcessHeartbeat(me, silent_s)
 
 
-WELL = Facts(
+WELL = HealthFacts(
     min_free_mb=1000,
     destinations=("PACS",),
     free_mb=20_000,
-    processes=(process(Role.LISTENER), process(Role.WORKER, 2)),
+    processes=(process(ProcessRole.LISTENER), process(ProcessRole.WORKER, 2)),
 )
 
 
-def condition(facts: Facts, part: Part) -> Condition:
+def condition(facts: HealthFacts, part: Component) -> Condition:
     """The worst condition of a part."""
     found = [one for one in health(facts, LIMITS) if one.part is part]
     return next(iter(troubles(found)), found[0])
@@ -48,29 +50,29 @@ def condition(facts: Facts, part: Part) -> Condition:
 def test_a_node_that_is_well_says_so_of_every_part():
     conditions = health(WELL, LIMITS)
 
-    assert {one.part for one in conditions} == set(Part)
-    assert worst(conditions) is Verdict.OK
+    assert {one.part for one in conditions} == set(Component)
+    assert worst(conditions) is HealthStatus.OK
     assert troubles(conditions) == ()
 
 
 def test_every_trouble_says_what_to_do():
-    ill = Facts(
+    ill = HealthFacts(
         min_free_mb=1000,
         destinations=("PACS", "OTHER"),
         free_mb=2000,
-        processes=(process(Role.WORKER, 1, 100),),
-        queue=Queue(3, 7, 4000),
-        stuck={"PACS": Stuck("PACS", 2, 900, False, "PACS cannot be reached.")},
+        processes=(process(ProcessRole.WORKER, 1, 100),),
+        queue=QueueStatus(3, 7, 4000),
+        stuck={"PACS": FailingDestination("PACS", 2, 900, False, "PACS cannot be reached.")},
     )
 
     found = troubles(health(ill, LIMITS))
 
     assert {one.part for one in found} == {
-        Part.DISK,
-        Part.LISTENER,
-        Part.WORKERS,
-        Part.QUEUE,
-        Part.DESTINATION,
+        Component.DISK,
+        Component.LISTENER,
+        Component.WORKERS,
+        Component.QUEUE,
+        Component.DESTINATION,
     }
     assert all(one.advice and one.words.endswith(".") for one in found)
     assert [one.verdict for one in found] == sorted(one.verdict for one in found)
@@ -79,91 +81,91 @@ def test_every_trouble_says_what_to_do():
 @pytest.mark.parametrize(
     ("free_mb", "verdict"),
     [
-        (20_000, Verdict.OK),
-        (4999, Verdict.WARNING),
-        (1000, Verdict.WARNING),
-        (999, Verdict.FAILED),
+        (20_000, HealthStatus.OK),
+        (4999, HealthStatus.WARNING),
+        (1000, HealthStatus.WARNING),
+        (999, HealthStatus.FAILED),
     ],
 )
 def test_the_disk_is_told_before_the_door_closes(free_mb, verdict):
     facts = replace(WELL, free_mb=free_mb)
 
-    assert condition(facts, Part.DISK).verdict is verdict
+    assert condition(facts, Component.DISK).verdict is verdict
 
 
 def test_a_node_without_a_worker_is_not_well():
-    facts = replace(WELL, processes=(process(Role.LISTENER),))
+    facts = replace(WELL, processes=(process(ProcessRole.LISTENER),))
 
-    assert condition(facts, Part.WORKERS).verdict is Verdict.FAILED
+    assert condition(facts, Component.WORKERS).verdict is HealthStatus.FAILED
 
 
 def test_a_silent_worker_is_named_while_others_work():
-    facts = replace(WELL, processes=(*WELL.processes, process(Role.WORKER, 9, 40)))
+    facts = replace(WELL, processes=(*WELL.processes, process(ProcessRole.WORKER, 9, 40)))
 
-    found = condition(facts, Part.WORKERS)
+    found = condition(facts, Component.WORKERS)
 
-    assert (found.verdict, found.which) == (Verdict.WARNING, "box:9")
+    assert (found.verdict, found.which) == (HealthStatus.WARNING, "box:9")
     assert "no sign of life for 40 s" in found.words
 
 
 def test_workers_with_different_weights_are_told():
-    facts = replace(WELL, processes=(*WELL.processes, process(Role.WORKER, 9, 1, "bb")))
+    facts = replace(WELL, processes=(*WELL.processes, process(ProcessRole.WORKER, 9, 1, "bb")))
 
-    assert "different weights" in condition(facts, Part.WORKERS).words
+    assert "different weights" in condition(facts, Component.WORKERS).words
 
 
 def test_a_worker_that_still_loads_its_networks_differs_from_nobody():
-    facts = replace(WELL, processes=(*WELL.processes, process(Role.WORKER, 9, 1, "")))
+    facts = replace(WELL, processes=(*WELL.processes, process(ProcessRole.WORKER, 9, 1, "")))
 
-    assert condition(facts, Part.WORKERS).verdict is Verdict.OK
+    assert condition(facts, Component.WORKERS).verdict is HealthStatus.OK
 
 
-@pytest.mark.parametrize("seen", [(), (process(Role.LISTENER, 1, 31),)])
+@pytest.mark.parametrize("seen", [(), (process(ProcessRole.LISTENER, 1, 31),)])
 def test_a_node_whose_listener_is_silent_is_not_well(seen):
-    facts = replace(WELL, processes=(*seen, process(Role.WORKER, 2)))
+    facts = replace(WELL, processes=(*seen, process(ProcessRole.WORKER, 2)))
 
-    assert condition(facts, Part.LISTENER).verdict is Verdict.FAILED
+    assert condition(facts, Component.LISTENER).verdict is HealthStatus.FAILED
 
 
 @pytest.mark.parametrize(
     ("failing_s", "acknowledged_since", "verdict"),
     [
-        (599, False, Verdict.WARNING),
-        (600, False, Verdict.FAILED),
-        (6000, True, Verdict.WARNING),
+        (599, False, HealthStatus.WARNING),
+        (600, False, HealthStatus.FAILED),
+        (6000, True, HealthStatus.WARNING),
     ],
 )
 def test_a_destination_is_down_when_it_has_taken_nothing_for_long(
     failing_s, acknowledged_since, verdict
 ):
-    stuck = Stuck("PACS", 1, failing_s, acknowledged_since, "PACS cannot be reached.")
+    stuck = FailingDestination("PACS", 1, failing_s, acknowledged_since, "PACS cannot be reached.")
 
-    assert condition(replace(WELL, stuck={"PACS": stuck}), Part.DESTINATION).verdict is verdict
+    assert condition(replace(WELL, stuck={"PACS": stuck}), Component.DESTINATION).verdict is verdict
 
 
 def test_a_destination_that_is_no_peer_any_more_is_told_too():
-    stuck = {"GONE": Stuck("GONE", 1, 900, False, "GONE is not a [[peer]] any more.")}
+    stuck = {"GONE": FailingDestination("GONE", 1, 900, False, "GONE is not a [[peer]] any more.")}
 
     found = [one for one in health(replace(WELL, stuck=stuck), LIMITS) if one.which]
 
     assert [(one.which, one.verdict) for one in found] == [
-        ("PACS", Verdict.OK),
-        ("GONE", Verdict.FAILED),
+        ("PACS", HealthStatus.OK),
+        ("GONE", HealthStatus.FAILED),
     ]
 
 
 def test_a_database_that_does_not_answer_leaves_the_rest_unsaid():
-    facts = Facts(min_free_mb=1000, free_mb=20_000, database_error="It does not answer.")
+    facts = HealthFacts(min_free_mb=1000, free_mb=20_000, database_error="It does not answer.")
 
     conditions = health(facts, LIMITS)
 
-    assert [one.part for one in conditions] == [Part.DATABASE, Part.SPOOL, Part.DISK]
+    assert [one.part for one in conditions] == [Component.DATABASE, Component.SPOOL, Component.DISK]
 
 
 def test_a_spool_that_does_not_answer_is_told():
     facts = replace(WELL, free_mb=None, spool_error="The spool cannot be used: read-only.")
 
-    assert condition(facts, Part.SPOOL).verdict is Verdict.FAILED
+    assert condition(facts, Component.SPOOL).verdict is HealthStatus.FAILED
 
 
 @pytest.mark.parametrize(

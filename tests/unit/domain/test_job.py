@@ -15,12 +15,12 @@ from sij_node.domain.job import (
     OPEN,
     STEP_OF_ACTION,
     TRANSITIONS,
-    Action,
     Job,
+    JobAction,
     RetryPolicy,
+    StallDetector,
     State,
     Step,
-    StillnessWatch,
     advance,
     after_failure,
     family_of,
@@ -245,11 +245,11 @@ def test_a_job_that_exists_is_valid(change):
 
 
 def test_what_is_seen_for_the_first_time_has_not_been_still():
-    assert StillnessWatch().still_for_s(1, "marker", now=1e6) == 0
+    assert StallDetector().still_for_s(1, "marker", now=1e6) == 0
 
 
 def test_stillness_grows_while_the_marker_stays():
-    watch = StillnessWatch()
+    watch = StallDetector()
 
     seen = [watch.still_for_s(1, ("revision", 3), now) for now in (10, 11, 12.5)]
 
@@ -257,7 +257,7 @@ def test_stillness_grows_while_the_marker_stays():
 
 
 def test_stillness_begins_anew_when_the_marker_changes():
-    watch = StillnessWatch()
+    watch = StallDetector()
     watch.still_for_s(1, 40, now=0)
     watch.still_for_s(1, 40, now=4)
 
@@ -266,7 +266,7 @@ def test_stillness_begins_anew_when_the_marker_changes():
 
 
 def test_two_jobs_are_watched_apart():
-    watch = StillnessWatch()
+    watch = StallDetector()
     watch.still_for_s(1, "a", now=0)
     watch.still_for_s(2, "a", now=3)
 
@@ -274,14 +274,14 @@ def test_two_jobs_are_watched_apart():
 
 
 def test_a_pause_of_the_machine_counts_as_a_short_one():
-    watch = StillnessWatch(longest_gap_s=5)
+    watch = StallDetector(longest_gap_s=5)
     watch.still_for_s(1, "heartbeat 7", now=0)
 
     assert watch.still_for_s(1, "heartbeat 7", now=86_400) == 5
 
 
 def test_a_job_that_is_no_longer_watched_begins_anew():
-    watch = StillnessWatch()
+    watch = StallDetector()
     watch.still_for_s(1, "a", now=0)
     watch.keep_only([])
 
@@ -290,7 +290,7 @@ def test_a_job_that_is_no_longer_watched_begins_anew():
 
 @given(st.lists(st.floats(0, 20), min_size=1, max_size=30))
 def test_stillness_is_never_longer_than_the_time_that_passed(gaps):
-    watch, now, passed = StillnessWatch(), 100.0, 0.0
+    watch, now, passed = StallDetector(), 100.0, 0.0
     watch.still_for_s("job", 1, now)
     for gap in gaps:
         now += gap
@@ -372,14 +372,14 @@ class LifeOfAJob(RuleBasedStateMachine):
         self.become(advance(self.job, Step.PRIORITY_SET, priority=priority, priority_by="mia"))
         assert (self.job.priority, self.job.wait_s) == (priority, wait_s)
 
-    @precondition(lambda self: Action.REDELIVER in legal_actions(self.job))
+    @precondition(lambda self: JobAction.REDELIVER in legal_actions(self.job))
     @rule()
     def a_person_asks_for_another_delivery(self):
         self.become(advance(self.job, Step.DELIVERY_ASKED))
         assert self.job.state in DELIVERABLE
         assert self.job.delivery_attempts == 0
 
-    @rule(action=st.sampled_from(Action))
+    @rule(action=st.sampled_from(JobAction))
     def an_action_that_is_offered_is_a_step_that_is_allowed(self, action):
         if action in legal_actions(self.job):
             assert STEP_OF_ACTION[action] in legal_steps(self.job.state)

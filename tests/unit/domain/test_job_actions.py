@@ -1,30 +1,30 @@
 """What a person can ask of a job, and what is said when nothing happens to it."""
 
 import pytest
-from tests.unit.domain.test_job import job_in
 
 from sij_node.domain.job import (
-    Action,
     Delivery,
     DeliveryState,
     Hold,
+    JobAction,
     State,
     legal_actions,
     standstill,
 )
 from tests.support.job_tables import NOON, made
+from tests.unit.domain.test_job import job_in
 
 OFFERED = {
-    State.RECEIVING: {Action.CANCEL, Action.SET_PRIORITY},
-    State.QUEUED: {Action.CANCEL, Action.SET_PRIORITY},
+    State.RECEIVING: {JobAction.CANCEL, JobAction.SET_PRIORITY},
+    State.QUEUED: {JobAction.CANCEL, JobAction.SET_PRIORITY},
     State.ANALYSING: set(),
-    State.DELIVERING: {Action.CANCEL, Action.REANALYSE},
-    State.NOT_SENT: {Action.REDELIVER, Action.REANALYSE},
-    State.DELIVERED: {Action.REDELIVER, Action.REANALYSE},
-    State.CONFIRMED: {Action.REDELIVER, Action.REANALYSE},
-    State.REJECTED: {Action.RETRY, Action.REDELIVER, Action.REANALYSE},
-    State.FAILED: {Action.RETRY, Action.REANALYSE},
-    State.CANCELLED: {Action.REANALYSE},
+    State.DELIVERING: {JobAction.CANCEL, JobAction.REANALYSE},
+    State.NOT_SENT: {JobAction.REDELIVER, JobAction.REANALYSE},
+    State.DELIVERED: {JobAction.REDELIVER, JobAction.REANALYSE},
+    State.CONFIRMED: {JobAction.REDELIVER, JobAction.REANALYSE},
+    State.REJECTED: {JobAction.RETRY, JobAction.REDELIVER, JobAction.REANALYSE},
+    State.FAILED: {JobAction.RETRY, JobAction.REANALYSE},
+    State.CANCELLED: {JobAction.REANALYSE},
 }
 
 
@@ -34,16 +34,16 @@ def test_each_state_offers_its_actions_and_no_others(state):
 
 
 def test_a_job_that_failed_after_it_had_results_can_send_them():
-    assert Action.REDELIVER in legal_actions(job_in(State.FAILED, weights="contour 1.0"))
+    assert JobAction.REDELIVER in legal_actions(job_in(State.FAILED, weights="contour 1.0"))
 
 
 def test_only_a_job_that_waits_can_be_tried_now():
-    assert Action.TRY_NOW in legal_actions(job_in(State.DELIVERING, wait_s=300.0))
-    assert Action.TRY_NOW not in legal_actions(job_in(State.DELIVERING))
+    assert JobAction.TRY_NOW in legal_actions(job_in(State.DELIVERING, wait_s=300.0))
+    assert JobAction.TRY_NOW not in legal_actions(job_in(State.DELIVERING))
 
 
 def test_what_is_being_sent_is_not_sent_a_second_time_meanwhile():
-    assert Action.REDELIVER not in legal_actions(job_in(State.REJECTED, leased_by="courier"))
+    assert JobAction.REDELIVER not in legal_actions(job_in(State.REJECTED, leased_by="courier"))
 
 
 def delivery(state: DeliveryState) -> Delivery:

@@ -11,19 +11,19 @@ from models.findings import POSITIONS, Finding
 from sij_node.domain.prior_comparison import (
     NO_PRIORS,
     NOTHING_EARLIER,
-    Change,
-    Moment,
+    LesionChange,
     Priors,
+    StudyDate,
     change,
     since_prior,
 )
-from sij_node.domain.study import Patient, only_patient
+from sij_node.domain.study import PatientIdentity, only_patient
 from sij_node.errors import MixedPatients
 from tests.support.priors import earlier, earlier_findings
 from tests.support.results import NETWORKS, context, findings
 
-PATIENT = Patient("4711", "HOSPITAL")
-NOW = Moment.stated("20240102", "101112")
+PATIENT = PatientIdentity("4711", "HOSPITAL")
+NOW = StudyDate.stated("20240102", "101112")
 WEIGHTS = [network.device_uid for network in NETWORKS]
 HERE = POSITIONS[0]
 
@@ -35,14 +35,14 @@ def compared(*found, patient=PATIENT, studied=NOW, weights=WEIGHTS, problems=())
 @pytest.mark.parametrize(
     ("before", "now", "expected"),
     [
-        (0.2, 0.7, Change.NEW),
-        (0.7, 0.2, Change.GONE),
-        (0.7, 0.9, Change.UNCHANGED),
-        (0.1, 0.2, Change.UNCHANGED),
-        (0.49, 0.5, Change.NEW),
-        (None, 0.9, Change.NOT_COMPARABLE),
-        (0.9, None, Change.NOT_COMPARABLE),
-        (None, None, Change.NOT_COMPARABLE),
+        (0.2, 0.7, LesionChange.NEW),
+        (0.7, 0.2, LesionChange.GONE),
+        (0.7, 0.9, LesionChange.UNCHANGED),
+        (0.1, 0.2, LesionChange.UNCHANGED),
+        (0.49, 0.5, LesionChange.NEW),
+        (None, 0.9, LesionChange.NOT_COMPARABLE),
+        (0.9, None, LesionChange.NOT_COMPARABLE),
+        (None, None, LesionChange.NOT_COMPARABLE),
     ],
 )
 def test_a_lesion_is_new_gone_unchanged_or_not_comparable(before, now, expected):
@@ -50,7 +50,7 @@ def test_a_lesion_is_new_gone_unchanged_or_not_comparable(before, now, expected)
 
 
 def test_each_study_is_judged_by_its_own_threshold():
-    assert change(Finding(HERE, 0.4, 0.3), Finding(HERE, 0.4, 0.5)) is Change.GONE
+    assert change(Finding(HERE, 0.4, 0.3), Finding(HERE, 0.4, 0.5)) is LesionChange.GONE
 
 
 def test_every_position_is_compared_with_itself():
@@ -72,21 +72,21 @@ def test_the_newest_earlier_study_is_the_prior_and_others_are_named_in_order():
 
 @pytest.mark.parametrize("date", ["20240102", "20240103", "20991231", ""])
 def test_what_is_not_strictly_earlier_is_no_prior(date):
-    one = replace(earlier(), studied=Moment.stated(date, "101112"))
+    one = replace(earlier(), studied=StudyDate.stated(date, "101112"))
 
     assert compared(one) == NOTHING_EARLIER
 
 
 def test_on_one_day_the_time_decides_and_without_one_nothing_is_earlier():
-    morning = replace(earlier(), studied=Moment.stated("20240102", "08"))
-    some_time = replace(earlier(), studied=Moment.stated("20240102", ""))
+    morning = replace(earlier(), studied=StudyDate.stated("20240102", "08"))
+    some_time = replace(earlier(), studied=StudyDate.stated("20240102", ""))
 
     assert compared(morning).prior == morning
     assert compared(some_time).prior is None
 
 
 def test_a_study_without_a_date_has_no_prior():
-    assert compared(earlier(), studied=Moment.stated("", "")).prior is None
+    assert compared(earlier(), studied=StudyDate.stated("", "")).prior is None
 
 
 def test_the_study_itself_is_no_prior_of_itself():
@@ -98,11 +98,11 @@ def test_the_study_itself_is_no_prior_of_itself():
 @pytest.mark.parametrize(
     "patient",
     [
-        Patient("4711", "ELSEWHERE"),
-        Patient("4711", ""),
-        Patient("4711", "hospital"),
-        Patient("4712", "HOSPITAL"),
-        Patient("471", "HOSPITAL"),
+        PatientIdentity("4711", "ELSEWHERE"),
+        PatientIdentity("4711", ""),
+        PatientIdentity("4711", "hospital"),
+        PatientIdentity("4712", "HOSPITAL"),
+        PatientIdentity("471", "HOSPITAL"),
     ],
 )
 def test_another_identifier_or_issuer_is_another_patient(patient):
@@ -110,24 +110,24 @@ def test_another_identifier_or_issuer_is_another_patient(patient):
 
 
 def test_two_studies_without_identifier_are_not_of_one_patient():
-    nameless = replace(earlier(), patient=Patient("", "HOSPITAL"))
+    nameless = replace(earlier(), patient=PatientIdentity("", "HOSPITAL"))
 
-    assert compared(nameless, patient=Patient("", "HOSPITAL")).prior is None
+    assert compared(nameless, patient=PatientIdentity("", "HOSPITAL")).prior is None
 
 
 def test_without_issuer_on_both_the_identifier_decides():
-    one = replace(earlier(), patient=Patient("4711"))
+    one = replace(earlier(), patient=PatientIdentity("4711"))
 
-    assert compared(one, patient=Patient("4711")).prior == one
+    assert compared(one, patient=PatientIdentity("4711")).prior == one
 
 
 @pytest.mark.parametrize("issuers", [("A", "B"), ("A", ""), ("", "A", "A")])
 def test_a_study_with_two_issuers_is_of_two_patients(issuers):
     with pytest.raises(MixedPatients) as refused:
-        only_patient(Patient("4711", issuer) for issuer in issuers)
+        only_patient(PatientIdentity("4711", issuer) for issuer in issuers)
 
     assert "4711" not in str(refused.value)
-    assert "4711" not in repr(Patient("4711", "A"))
+    assert "4711" not in repr(PatientIdentity("4711", "A"))
 
 
 def test_the_latest_revision_of_the_prior_is_compared():
@@ -144,7 +144,7 @@ def test_of_two_reports_of_a_study_the_one_written_last_is_compared():
     later = replace(
         first,
         report=("1.2.9.20230301", "1", "2", "1.9"),
-        written=Moment.stated("20250101", "120000"),
+        written=StudyDate.stated("20250101", "120000"),
     )
 
     for order in permutations((first, later)):
@@ -177,7 +177,7 @@ def test_priors_change_the_uids_of_results_and_the_same_priors_do_not():
 
 times = st.sampled_from(["", "08", "0815", "081500", "081500.5", "081501", "235959.999999"])
 dates = st.sampled_from(["", "20230101", "20230102", "1 Jan", "2023.01.01"])
-moments = st.builds(Moment.stated, dates, times)
+moments = st.builds(StudyDate.stated, dates, times)
 
 
 @given(moments, moments, moments)

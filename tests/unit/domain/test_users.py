@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from sij_node.config.roles import Role
 from sij_node.domain.users import (
-    Person,
+    CurrentUser,
     Session,
     SessionLimits,
-    Throttle,
+    SignInThrottle,
     Token,
     check_password,
     checked_name,
@@ -45,7 +45,7 @@ def test_nobody_may_do_nothing():
 
 def test_a_viewer_may_not_operate():
     with pytest.raises(RoleTooLow, match="operator"):
-        needed(Person("meier", Role.VIEWER), Role.OPERATOR)
+        needed(CurrentUser("meier", Role.VIEWER), Role.OPERATOR)
 
 
 def test_a_session_lasts_as_long_as_it_is_used():
@@ -97,7 +97,7 @@ def test_a_few_words_are_a_good_password():
 
 
 def test_a_few_wrong_attempts_cost_no_time():
-    throttle = Throttle(free=5)
+    throttle = SignInThrottle(free=5)
     for _ in range(4):
         throttle.failed("meier", 0)
 
@@ -105,7 +105,7 @@ def test_a_few_wrong_attempts_cost_no_time():
 
 
 def test_each_further_wrong_attempt_doubles_the_wait_up_to_a_limit():
-    throttle = Throttle(free=2, first_wait_s=1, max_wait_s=60)
+    throttle = SignInThrottle(free=2, first_wait_s=1, max_wait_s=60)
     waits = []
     for _ in range(12):
         throttle.failed("meier", 0)
@@ -116,7 +116,7 @@ def test_each_further_wrong_attempt_doubles_the_wait_up_to_a_limit():
 
 @given(failures=st.integers(0, 500), later_s=st.floats(60, 1e6))
 def test_nobody_is_locked_out_for_longer_than_a_minute(failures: int, later_s: float):
-    throttle = Throttle(max_wait_s=60)
+    throttle = SignInThrottle(max_wait_s=60)
     for _ in range(failures):
         throttle.failed("meier", 100)
 
@@ -124,7 +124,7 @@ def test_nobody_is_locked_out_for_longer_than_a_minute(failures: int, later_s: f
 
 
 def test_a_success_forgets_the_failures():
-    throttle = Throttle(free=1)
+    throttle = SignInThrottle(free=1)
     throttle.failed("meier", 0)
     throttle.succeeded("meier")
 
@@ -132,7 +132,7 @@ def test_a_success_forgets_the_failures():
 
 
 def test_a_flood_of_names_does_not_fill_the_memory():
-    throttle = Throttle(free=1, kept=100)
+    throttle = SignInThrottle(free=1, kept=100)
     for number in range(1000):
         throttle.failed(number, 0)
 

@@ -5,8 +5,8 @@ import pytest
 
 from models.findings import POSITIONS, Finding, Lesion
 from sij_node.domain.weights_comparison import (
-    Comparison,
     StudyComparison,
+    WeightsComparison,
     contour_distance_mm,
     score_pairs,
 )
@@ -36,7 +36,7 @@ def test_the_summary_is_over_all_studies_and_says_nothing_of_what_is_missing():
     down = StudyComparison(2, "1.3", score_pairs(findings(0.4), findings(0.3)), contour_mm=1.5)
     refused = StudyComparison(3, "1.4", remark="No T1.")
 
-    found = Comparison("contour 1", "contour 2", (up, down, refused))
+    found = WeightsComparison("contour 1", "contour 2", (up, down, refused))
 
     assert (found.changing_sides, len(found.pairs)) == (28, 56)
     assert found.mean_change[Lesion.OEDEMA] == pytest.approx(0.05)
@@ -45,7 +45,7 @@ def test_the_summary_is_over_all_studies_and_says_nothing_of_what_is_missing():
 
 
 def test_no_study_gives_an_empty_summary():
-    empty = Comparison("a", "b", ())
+    empty = WeightsComparison("a", "b", ())
 
     assert (empty.contour_mm, empty.mean_change, empty.changing_sides) == (None, {}, 0)
 

@@ -11,7 +11,7 @@ from models.findings import POSITIONS, Finding, Side, Sight
 from models.findings import Sequence as Kind
 from sij_node.dicom.volumes import volume_from
 from sij_node.results.analysed_series import AnalysedSeries
-from sij_node.results.key_images import KeyPlace, Seen, cameras, key_places
+from sij_node.results.key_images import KeyLocation, NumberedLesion, cameras, key_places
 from tests.support.mr import CORONAL, classic_series, enhanced, oblique
 
 FLIPPED = ((-1.0, 0.0, 0.0), (0.0, 0.0, -1.0))
@@ -52,10 +52,10 @@ def joints(volume) -> Delineation:
     return Delineation(tuple(lines))
 
 
-def seen_at(one: AnalysedSeries, position, at_mm, number: int = 1) -> Seen:
+def seen_at(one: AnalysedSeries, position, at_mm, number: int = 1) -> NumberedLesion:
     index, row, column = one.source.volume.to_indices(at_mm)
     sight = Sight(one.sequence, round(index), float(row), float(column))
-    return Seen(number, Finding(position, 0.9, 0.5, sight), sight)
+    return NumberedLesion(number, Finding(position, 0.9, 0.5, sight), sight)
 
 
 def reddest(picture: Image.Image) -> np.ndarray:
@@ -155,7 +155,7 @@ def test_places_with_most_lesions_are_kept_from_front_to_back():
 
 
 def test_without_a_lesion_the_middle_of_the_joints_is_shown():
-    assert key_places([pelvis(CORONAL)], []) == [KeyPlace((2,), ())]
+    assert key_places([pelvis(CORONAL)], []) == [KeyLocation((2,), ())]
 
 
 def test_without_contours_and_lesions_there_is_no_key_image():

@@ -12,7 +12,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from models.findings import POSITIONS
 from sij_node.config.profiles import Profile
-from sij_node.domain.study import Patient
+from sij_node.domain.study import PatientIdentity
 from sij_node.errors import PriorUnreadable
 from sij_node.results.image_findings_sr import image_findings_report
 from sij_node.results.prior_report import MAX_BYTES, earlier_scores
@@ -31,7 +31,7 @@ def test_a_report_is_read_back_to_its_28_scores_and_the_weights_that_made_them()
     assert list(read.findings) == earlier_findings()
     assert read.weights == {network.device_uid for network in NETWORKS}
     assert read.networks == ("contour 1.4.0", "lesion 2.1.0")
-    assert read.patient == Patient("4711", "HOSPITAL")
+    assert read.patient == PatientIdentity("4711", "HOSPITAL")
     assert read.study_uid == "1.2.9.20230301"
     assert str(read.studied) == "2023-03-01"
 

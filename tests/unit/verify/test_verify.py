@@ -22,11 +22,11 @@ from sij_node.config.profiles import preset
 from sij_node.domain.prior_comparison import NOTHING_EARLIER, SincePrior
 from sij_node.errors import InternalFault, ResultsInconsistent
 from sij_node.results.build import AnalysedStudy, result_objects
-from sij_node.results.key_images import Camera, Seen
+from sij_node.results.key_images import NumberedLesion, SeriesView
 from sij_node.results.pdf_report import page_report
 from sij_node.results.provenance import to_part10
 from sij_node.results.scores_sr import not_analysed_report
-from sij_node.verify import Evidence, check_results
+from sij_node.verify import ExpectedResults, check_results
 from tests.support.drawn import drawn_study, headers_of, turned
 from tests.support.mr import oblique
 from tests.support.priors import earlier
@@ -43,7 +43,7 @@ Change = Callable[[Dataset], object]
 class Made:
     """A study, and its results as files by their kind."""
 
-    evidence: Evidence
+    evidence: ExpectedResults
     files: dict[str, bytes]
 
     def changed(self, kind: str, change: Change) -> list[bytes]:
@@ -53,8 +53,8 @@ class Made:
         return [to_part10(dataset, "NODE")]
 
 
-def evidence_of(study: AnalysedStudy, since: SincePrior = NOTHING_EARLIER) -> Evidence:
-    return Evidence(tuple(headers_of(study)), study.series, tuple(study.findings), since)
+def evidence_of(study: AnalysedStudy, since: SincePrior = NOTHING_EARLIER) -> ExpectedResults:
+    return ExpectedResults(tuple(headers_of(study)), study.series, tuple(study.findings), since)
 
 
 def made(study: AnalysedStudy, since: SincePrior = NOTHING_EARLIER, **profile) -> Made:
@@ -554,7 +554,7 @@ def test_page_and_pictures_as_they_were_made_pass(for_people):
     check_results(for_people.files.values(), for_people.evidence)
 
 
-def with_sides_exchanged(evidence: Evidence) -> Evidence:
+def with_sides_exchanged(evidence: ExpectedResults) -> ExpectedResults:
     return with_findings(
         evidence,
         lambda f: replace(
@@ -569,24 +569,26 @@ def other_of(side: Side) -> Side:
     return Side.LEFT if side is Side.RIGHT else Side.RIGHT
 
 
-def with_another_score(evidence: Evidence) -> Evidence:
+def with_another_score(evidence: ExpectedResults) -> ExpectedResults:
     return with_findings(
         evidence,
         lambda f: replace(f, probability=0.123) if f.position == POSITIONS[20] else f,
     )
 
 
-def with_another_threshold(evidence: Evidence) -> Evidence:
+def with_another_threshold(evidence: ExpectedResults) -> ExpectedResults:
     """Then another lesion is present, at the same numbers."""
     chosen = next(f for f in evidence.findings if f.presence is Presence.PRESENT)
     return with_findings(evidence, lambda f: replace(f, threshold=0.999) if f is chosen else f)
 
 
-def with_findings(evidence: Evidence, change: Callable[[Finding], Finding]) -> Evidence:
+def with_findings(
+    evidence: ExpectedResults, change: Callable[[Finding], Finding]
+) -> ExpectedResults:
     return replace(evidence, findings=tuple(map(change, evidence.findings)))
 
 
-def with_another_prior(evidence: Evidence) -> Evidence:
+def with_another_prior(evidence: ExpectedResults) -> ExpectedResults:
     return replace(evidence, since=SincePrior(earlier(findings=findings()), (), True))
 
 
@@ -795,7 +797,7 @@ def test_in_any_orientation_page_and_pictures_pass_and_mirrored_ones_are_noticed
         check_results(any_way.changed("summary", WRONG_PICTURES["mirrored"]), any_way.evidence)
 
 
-Taken = Callable[[Camera, int, tuple[Seen, ...], int, int], Image.Image]
+Taken = Callable[[SeriesView, int, tuple[NumberedLesion, ...], int, int], Image.Image]
 
 
 def mirrored_camera(take: Taken) -> Taken:
@@ -815,7 +817,7 @@ def camera_two_pixels_off(take: Taken) -> Taken:
 )
 @pytest.mark.parametrize("kind", ["pdf", "summary"])
 def test_a_camera_that_looks_elsewhere_is_noticed_on_page_and_pictures(monkeypatch, kind, other):
-    monkeypatch.setattr(Camera, "picture", other(Camera.picture))
+    monkeypatch.setattr(SeriesView, "picture", other(SeriesView.picture))
     results = made(drawn_study(), objects=(kind,))
 
     with pytest.raises(ResultsInconsistent, match=r"DOC|OT"):
@@ -1199,7 +1201,7 @@ def test_a_single_joint_has_no_midline_and_passes():
 def test_a_notice_passes_and_a_notice_that_tells_a_finding_does_not():
     images = headers_of(drawn_study())
     notice = not_analysed_report("joint-not-found", "No joint.", images, context(()))
-    evidence = Evidence(tuple(images))
+    evidence = ExpectedResults(tuple(images))
 
     check_results([to_part10(notice, "NODE")], evidence)
     other_presence(notice)

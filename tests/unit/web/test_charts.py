@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sij_node.domain.job import State, Step
-from sij_node.store.job_search import Happening
+from sij_node.store.job_search import ChartEvent
 from sij_node.web.svg_chart import drawn, nice
 from sij_node.web.view_models.charts import Range, Slots, charts
 
@@ -16,12 +16,12 @@ NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)
 
 def happened(
     step: Step, to: State, hours_ago: float = 0.2, job_id: int = 1, took_s: float = 60
-) -> Happening:
+) -> ChartEvent:
     at = NOW - timedelta(hours=hours_ago)
-    return Happening(job_id, step, to, at, at - timedelta(seconds=took_s))
+    return ChartEvent(job_id, step, to, at, at - timedelta(seconds=took_s))
 
 
-def delivered(hours_ago: float, took_s: float = 60, job_id: int = 1) -> Happening:
+def delivered(hours_ago: float, took_s: float = 60, job_id: int = 1) -> ChartEvent:
     return happened(Step.ACKNOWLEDGED, State.DELIVERED, hours_ago, job_id, took_s)
 
 

@@ -6,11 +6,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sij_node.config.settings import HealthConfig, PeerConfig
-from sij_node.domain.health import Facts, Process, Role, Sighting, Stuck, health
+from sij_node.domain.health import (
+    FailingDestination,
+    HealthFacts,
+    Process,
+    ProcessHeartbeat,
+    ProcessRole,
+    health,
+)
 from sij_node.domain.job import Hold, State
-from sij_node.operate.admin import Destination
-from sij_node.operate.health_check import Checkup
-from sij_node.store.peer_activity import Contact
+from sij_node.operate.admin import DestinationStatus
+from sij_node.operate.health_check import HealthReport
+from sij_node.store.peer_activity import PeerActivity
 from sij_node.web.view_models.display_text import Tone
 from sij_node.web.view_models.health import health_page
 from sij_node.web.view_models.node_alerts import lively_workers
@@ -18,31 +25,35 @@ from sij_node.web.view_models.peers import PeerCard, peer_cards
 from tests.support.shown import NOW, job
 
 LIMITS = HealthConfig()
-WORKER = Process("host:71", Role.WORKER, "host", 71, "0.1.0", NOW, "cpu", weights="contour 0.2.0")
-HEALTHY = Facts(
+WORKER = Process(
+    "host:71", ProcessRole.WORKER, "host", 71, "0.1.0", NOW, "cpu", weights="contour 0.2.0"
+)
+HEALTHY = HealthFacts(
     min_free_mb=1000,
     destinations=("PACS",),
     free_mb=80_000,
     processes=(
-        Sighting(replace(WORKER, name="host:70", role=Role.LISTENER), 1.0),
-        Sighting(WORKER, 2.0),
+        ProcessHeartbeat(replace(WORKER, name="host:70", role=ProcessRole.LISTENER), 1.0),
+        ProcessHeartbeat(WORKER, 2.0),
     ),
 )
 PEER = PeerConfig(ae_title="PACS", networks=("127.0.0.1",), host="pacs", port=104)
-SEEN = Contact("PACS", "10.0.0.7", accepted_at=NOW - timedelta(minutes=5))
-IN_ORDER = Destination("PACS", True, False, None, 0, 0)
+SEEN = PeerActivity("PACS", "10.0.0.7", accepted_at=NOW - timedelta(minutes=5))
+IN_ORDER = DestinationStatus("PACS", True, False, None, 0, 0)
 HOLD = Hold("PACS", "maintenance", "meier", datetime(2026, 3, 4, 9, tzinfo=UTC))
 
 
 def card(
-    destination: Destination = IN_ORDER, contact: Contact = SEEN, facts: Facts = HEALTHY
+    destination: DestinationStatus = IN_ORDER,
+    contact: PeerActivity = SEEN,
+    facts: HealthFacts = HEALTHY,
 ) -> PeerCard:
     (one,) = peer_cards((PEER,), (destination,), (contact,), {}, health(facts, LIMITS), NOW)
     return one
 
 
-def page(facts: Facts = HEALTHY, **changes: object):
-    checkup = Checkup(facts, health(facts, LIMITS))
+def page(facts: HealthFacts = HEALTHY, **changes: object):
+    checkup = HealthReport(facts, health(facts, LIMITS))
     return health_page(checkup, LIMITS.silent_s, changes.get("oldest"), "SQLite", NOW)
 
 
@@ -56,7 +67,7 @@ def test_a_peer_that_was_heard_of_is_in_order_and_says_when():
 @pytest.mark.parametrize(
     ("destination", "contact", "state"),
     [
-        (IN_ORDER, Contact("PACS"), "not heard of yet"),
+        (IN_ORDER, PeerActivity("PACS"), "not heard of yet"),
         (replace(IN_ORDER, hold=HOLD), SEEN, "held"),
         (replace(IN_ORDER, shadow=True), SEEN, "shadow mode"),
         (replace(IN_ORDER, is_peer=False), SEEN, "not configured any more"),
@@ -67,12 +78,14 @@ def test_a_peer_that_was_heard_of_is_in_order_and_says_when():
         ),
     ],
 )
-def test_a_peer_says_how_it_stands(destination: Destination, contact: Contact, state: str):
+def test_a_peer_says_how_it_stands(
+    destination: DestinationStatus, contact: PeerActivity, state: str
+):
     assert card(destination, contact).state == state
 
 
 def test_a_peer_that_takes_nothing_says_so_with_what_to_do():
-    stuck = Stuck("PACS", 3, 3600, False, "It cannot be reached.")
+    stuck = FailingDestination("PACS", 3, 3600, False, "It cannot be reached.")
 
     shown = card(facts=replace(HEALTHY, stuck={"PACS": stuck}))
 
@@ -109,7 +122,7 @@ def test_the_worst_part_comes_first_with_what_to_do():
 
 def test_a_silent_process_comes_first_and_says_for_how_long():
     facts = replace(
-        HEALTHY, processes=(*HEALTHY.processes, Sighting(replace(WORKER, name="b:1"), 400))
+        HEALTHY, processes=(*HEALTHY.processes, ProcessHeartbeat(replace(WORKER, name="b:1"), 400))
     )
 
     first = page(facts).processes[0]
@@ -120,7 +133,7 @@ def test_a_silent_process_comes_first_and_says_for_how_long():
 def test_the_memory_of_a_gpu_is_told():
     gpu = replace(WORKER, gpu_used_mb=5200.0, gpu_total_mb=16000.0)
 
-    (line,) = page(replace(HEALTHY, processes=(Sighting(gpu, 0),))).processes
+    (line,) = page(replace(HEALTHY, processes=(ProcessHeartbeat(gpu, 0),))).processes
 
     assert line.memory == "5.2 of 16.0 GB"
 
@@ -140,8 +153,8 @@ def test_a_database_that_does_not_answer_hides_nothing_else():
 
 def test_only_workers_that_give_signs_of_life_count():
     facts = replace(
-        HEALTHY, processes=(*HEALTHY.processes, Sighting(replace(WORKER, name="b:1"), 400))
+        HEALTHY, processes=(*HEALTHY.processes, ProcessHeartbeat(replace(WORKER, name="b:1"), 400))
     )
 
-    assert lively_workers(Checkup(facts, ()), LIMITS) == 1
-    assert lively_workers(Checkup(replace(facts, database_error="gone"), ()), LIMITS) is None
+    assert lively_workers(HealthReport(facts, ()), LIMITS) == 1
+    assert lively_workers(HealthReport(replace(facts, database_error="gone"), ()), LIMITS) is None

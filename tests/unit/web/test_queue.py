@@ -6,9 +6,9 @@ from urllib.parse import parse_qs
 import pytest
 
 from sij_node.config.settings import StudyConfig
-from sij_node.domain.health import Condition, Part, Verdict
+from sij_node.domain.health import Component, Condition, HealthStatus
 from sij_node.domain.job import State
-from sij_node.store.job_search import JobPage, Wanted
+from sij_node.store.job_search import JobFilter, JobPage
 from sij_node.web.view_models.display_text import STATE_MEANS, STATE_TONES, Tone
 from sij_node.web.view_models.node_alerts import node_troubles
 from sij_node.web.view_models.queue import (
@@ -37,7 +37,7 @@ def test_every_state_has_words_and_a_tone():
 
 
 def test_the_tabs_count_all_jobs_those_under_way_and_those_that_need_somebody():
-    shown = {tab.label: tab.count for tab in tabs(Wanted(), COUNTS)}
+    shown = {tab.label: tab.count for tab in tabs(JobFilter(), COUNTS)}
 
     assert shown["All"] == sum(COUNTS.values())
     assert shown["Under way"] == sum(COUNTS[state] for state in UNDER_WAY)
@@ -45,9 +45,9 @@ def test_the_tabs_count_all_jobs_those_under_way_and_those_that_need_somebody():
     assert all(shown[state.value.capitalize()] == COUNTS[state] for state in State)
 
 
-@pytest.mark.parametrize("label", [tab.label for tab in tabs(Wanted(), COUNTS)])
+@pytest.mark.parametrize("label", [tab.label for tab in tabs(JobFilter(), COUNTS)])
 def test_following_a_tab_shows_what_it_counts_and_marks_it(label: str):
-    wanted = Wanted(source_ae="PACS & Co", words="1.2 %")
+    wanted = JobFilter(source_ae="PACS & Co", words="1.2 %")
     (tab,) = (one for one in tabs(wanted, COUNTS) if one.label == label)
 
     asked = {name: values[0] for name, values in parse_qs(tab.query).items()}
@@ -62,20 +62,20 @@ def test_an_unknown_state_in_the_address_shows_everything():
 
 
 def test_a_long_list_has_pages_and_the_last_has_no_older_one():
-    first = queue_page(Wanted(), 1, JobPage((), 120), COUNTS, (), ())
-    last = queue_page(Wanted(), 3, JobPage((), 120), COUNTS, (), ())
+    first = queue_page(JobFilter(), 1, JobPage((), 120), COUNTS, (), ())
+    last = queue_page(JobFilter(), 3, JobPage((), 120), COUNTS, (), ())
 
     assert (first.pages, first.later, first.earlier) == (3, "", "page=2")
     assert (last.later, last.earlier) == ("page=2", "")
 
 
 def test_a_page_beyond_the_last_is_the_last():
-    assert queue_page(Wanted(), 9, JobPage((), 10), COUNTS, (), ()).page == 1
+    assert queue_page(JobFilter(), 9, JobPage((), 10), COUNTS, (), ()).page == 1
 
 
 def test_the_state_is_kept_in_the_address_of_the_next_page():
-    assert query_of(Wanted(TROUBLED), 2) == "state=troubled&page=2"
-    assert query_of(Wanted((State.NOT_SENT,)), 1) == "state=not+sent"
+    assert query_of(JobFilter(TROUBLED), 2) == "state=troubled&page=2"
+    assert query_of(JobFilter((State.NOT_SENT,)), 1) == "state=not+sent"
 
 
 def test_a_queued_job_can_be_expected_after_those_before_it():
@@ -128,15 +128,17 @@ def test_a_row_tells_why_the_job_stands_where_it_stands():
 
 def test_what_is_in_order_is_no_trouble():
     assert (
-        node_troubles([Condition(Part.DATABASE, Verdict.OK, "Fine.")], dict.fromkeys(State, 0))
+        node_troubles(
+            [Condition(Component.DATABASE, HealthStatus.OK, "Fine.")], dict.fromkeys(State, 0)
+        )
         == ()
     )
 
 
 def test_the_worst_trouble_comes_first_and_leads_to_where_it_is_seen():
     conditions = [
-        Condition(Part.DISK, Verdict.WARNING, "Little room.", "Make room."),
-        Condition(Part.DESTINATION, Verdict.FAILED, "PACS is down.", "Check it.", "PACS"),
+        Condition(Component.DISK, HealthStatus.WARNING, "Little room.", "Make room."),
+        Condition(Component.DESTINATION, HealthStatus.FAILED, "PACS is down.", "Check it.", "PACS"),
     ]
 
     found = node_troubles(conditions, dict.fromkeys(State, 0) | {State.FAILED: 2})

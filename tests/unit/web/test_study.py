@@ -6,7 +6,7 @@ import pytest
 
 from models.findings import POSITIONS, Finding
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse
-from sij_node.domain.job import Action, DeliveryState, State, Step
+from sij_node.domain.job import DeliveryState, JobAction, State, Step
 from sij_node.domain.study import Refusal
 from sij_node.web.view_models.display_text import STEP_WORDS, Tone, status_in_words
 from sij_node.web.view_models.joints import drawn_joints
@@ -80,8 +80,8 @@ def test_a_job_in_order_has_no_trouble():
 def test_only_what_the_state_table_allows_is_offered(state: State):
     offered = shown(history(job(state))).actions
 
-    assert (Action.RETRY in offered) == (state in (State.REJECTED, State.FAILED))
-    assert (Action.CANCEL in offered) == (
+    assert (JobAction.RETRY in offered) == (state in (State.REJECTED, State.FAILED))
+    assert (JobAction.CANCEL in offered) == (
         state in (State.RECEIVING, State.QUEUED, State.DELIVERING)
     )
 

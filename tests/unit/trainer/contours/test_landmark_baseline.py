@@ -6,7 +6,7 @@ import torch
 
 from models.findings import Side
 from models.walk import WalkRules, evenly_spaced
-from trainer.contours.contour_training import Shown
+from trainer.contours.contour_training import JointsShown
 from trainer.contours.landmark_baseline import (
     LANDMARKS,
     contours_from_landmarks,
@@ -28,7 +28,7 @@ def contours_of_right():
 
 def true_maps():
     points = landmarks(contours_of_right()[:, 0])
-    return Shown.of(contours_of_right(), SIZE).heat_of(points, SIZE).flatten(1, 2)
+    return JointsShown.of(contours_of_right(), SIZE).heat_of(points, SIZE).flatten(1, 2)
 
 
 def test_the_truth_is_resampled_to_21_points_with_the_same_ends():

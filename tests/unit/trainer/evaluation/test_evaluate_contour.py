@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from models.findings import Side
 from models.walk import WalkedContour, evenly_spaced
-from trainer.evaluation.contour_judgement import Judgement, Outcome, SlicePlace, judged
+from trainer.evaluation.contour_judgement import ContourOutcome, Judgement, SlicePlace, judged
 from trainer.evaluation.contour_summary import (
     Resampling,
     grouped,
@@ -56,9 +56,9 @@ def test_every_true_contour_and_every_false_one_is_judged_once():
     judgements = judged(case, found_on(*(guess(n) for n in (2, 3, 4, 5, 8)), guess(12, Side.LEFT)))
 
     outcomes = [one.outcome for one in judgements]
-    assert outcomes.count(Outcome.FOUND) == 4
-    assert outcomes.count(Outcome.MISSED) == 1
-    assert outcomes.count(Outcome.FALSE) == 2
+    assert outcomes.count(ContourOutcome.FOUND) == 4
+    assert outcomes.count(ContourOutcome.MISSED) == 1
+    assert outcomes.count(ContourOutcome.FALSE) == 2
     assert {(one.sequence, one.slice_index) for one in judgements if one.side is Side.LEFT} == {
         ("STIR", 3)
     }
@@ -87,8 +87,8 @@ def test_slices_are_placed_among_those_that_show_the_joint():
     ]
 
 
-def judgement(subject=1, rms=0.5, outcome=Outcome.FOUND, quality=0.9, **changes):
-    error = MISSED if outcome is Outcome.MISSED else ContourError(rms, rms, rms, rms)
+def judgement(subject=1, rms=0.5, outcome=ContourOutcome.FOUND, quality=0.9, **changes):
+    error = MISSED if outcome is ContourOutcome.MISSED else ContourError(rms, rms, rms, rms)
     one = Judgement(
         subject,
         "plain",
@@ -106,7 +106,7 @@ def judgement(subject=1, rms=0.5, outcome=Outcome.FOUND, quality=0.9, **changes)
 
 
 def test_a_missed_contour_stays_in_every_percentile():
-    judgements = [judgement() for _ in range(9)] + [judgement(outcome=Outcome.MISSED)]
+    judgements = [judgement() for _ in range(9)] + [judgement(outcome=ContourOutcome.MISSED)]
 
     of = summary(judgements, Resampling.of([1]))
 
@@ -124,7 +124,7 @@ def test_errors_are_given_in_native_and_in_network_pixels_too():
 
 
 def test_false_contours_are_counted_for_each_true_one():
-    judgements = [judgement() for _ in range(4)] + [judgement(outcome=Outcome.FALSE)]
+    judgements = [judgement() for _ in range(4)] + [judgement(outcome=ContourOutcome.FALSE)]
 
     of = summary(judgements, Resampling.of([1]))
 
@@ -182,7 +182,7 @@ def test_groups_share_out_the_true_contours():
 
 def test_a_quality_that_falls_with_the_error_is_useful():
     judgements = [judgement(rms=0.1 * n, quality=1 - 0.02 * n) for n in range(1, 40)]
-    judgements.append(judgement(outcome=Outcome.FALSE, quality=0.2))
+    judgements.append(judgement(outcome=ContourOutcome.FALSE, quality=0.2))
 
     use = quality_use(judgements)
 

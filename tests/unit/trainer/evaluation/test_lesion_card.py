@@ -17,7 +17,7 @@ from trainer.evaluation.lesion_card import (
     set_scores,
 )
 from trainer.evaluation.scores_page import scores_page
-from trainer.evaluation.study_sets import Study, StudySet, trial_set
+from trainer.evaluation.study_sets import EvaluationStudy, StudySet, trial_set
 from trainer.metrics import Pointing
 from trainer.phantom.trials import TRIALS
 from trainer.readers.crossval import read_trial
@@ -103,7 +103,9 @@ def answered_trial():
     trial = TRIALS["measure-like"]
     joints = toy_joints(6, 3, seed=2)
     studies = tuple(
-        Study(9_000_000 + number, int(joints.patient[2 * number]), int(joints.week[2 * number]))
+        EvaluationStudy(
+            9_000_000 + number, int(joints.patient[2 * number]), int(joints.week[2 * number])
+        )
         for number in range(len(joints.week) // 2)
     )
     severity = joints.severity.reshape(-1, len(POSITIONS))

@@ -10,7 +10,7 @@ from models.findings import POSITIONS, Side
 from tests.support.phantoms import drawn_case
 from trainer.phantom.anatomy import restyled, sample_pelvis
 from trainer.phantom.case import PhantomOptions, make_case, training_options
-from trainer.phantom.paint import Painter, Plane
+from trainer.phantom.paint import Painter, SamplePlane
 from trainer.phantom.plan import coronal_axes, free_plan
 from trainer.phantom.scanner import Pose, Slab, trace, visible_line
 from trainer.phantom.style import sample_style
@@ -115,9 +115,9 @@ def test_a_contour_lies_between_sacrum_and_ilium(seed, tilt_deg, off_deg):
         line = visible_line(joint, slab, pose, 0.0)
         x, d, v = (a[None].astype(np.float32) for a in pose.to_pelvis(line[20:-20]).T)
         flat = np.zeros_like(x)
-        banks = painter._banks(Plane(x, d, v, flat, flat), joint)
-        medial = painter._banks(Plane(x - 7 * joint.sign, d, v, flat, flat), joint)
-        lateral = painter._banks(Plane(x + 7 * joint.sign, d, v, flat, flat), joint)
+        banks = painter._banks(SamplePlane(x, d, v, flat, flat), joint)
+        medial = painter._banks(SamplePlane(x - 7 * joint.sign, d, v, flat, flat), joint)
+        lateral = painter._banks(SamplePlane(x + 7 * joint.sign, d, v, flat, flat), joint)
         between = banks.outside_cartilage < 0
         assert np.abs(banks.across[between]).max() < 0.1
         assert np.mean(medial.sacrum > 0) > 0.75

@@ -3,7 +3,7 @@ import pytest
 
 from models.findings import POSITIONS, Head, Lesion, Position, Region, Side
 from trainer.phantom.case import PhantomOptions, make_case
-from trainer.phantom.detectability import Seen, auc, expert_score
+from trainer.phantom.detectability import JointAppearance, auc, expert_score
 
 ILL = [
     Position(Side.LEFT, Head(Lesion.OEDEMA, Region.LOWER_ILIUM)),
@@ -26,7 +26,7 @@ def cases():
 
 @pytest.mark.parametrize("position", ILL, ids=str)
 def test_the_rule_is_surer_of_a_lesion_that_is_there(cases, position):
-    well, ill = (expert_score(Seen(case, position.side), position) for case in cases)
+    well, ill = (expert_score(JointAppearance(case, position.side), position) for case in cases)
 
     assert ill > well
 

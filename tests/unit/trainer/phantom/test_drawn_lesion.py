@@ -7,11 +7,11 @@ from scipy.spatial import cKDTree
 from models.findings import POSITIONS, Head, Lesion, Position, Region, Sequence, Side
 from trainer.metrics import Pointing, pointing_scores
 from trainer.phantom.anatomy import sample_pelvis
-from trainer.phantom.case import Patient, quadrants_on
+from trainer.phantom.case import PhantomPatient, quadrants_on
 from trainer.phantom.drawn_lesion import DrawnLesion, drawn_lesion
 from trainer.phantom.lesions import V_MM, place_lesions
-from trainer.phantom.paint import Painter, Plane
-from trainer.phantom.plan import View, coronal_axes
+from trainer.phantom.paint import Painter, SamplePlane
+from trainer.phantom.plan import PatientPose, coronal_axes
 from trainer.phantom.scanner import Pose, Slab
 from trainer.phantom.style import LesionStyle
 from trainer.phantom.tissue import TISSUES
@@ -42,13 +42,13 @@ def patient_with(position, seed=4, forms=("lumpy",)):
     pelvis = sample_pelvis(rng)
     axes = coronal_axes(pelvis.sacral_tilt_rad)
     pose = Pose(np.stack([axes[:, 2], axes[:, 0], -axes[:, 1]], axis=1), np.array([3.0, -9, 20]))
-    view = View(Slab(axes, pose.origin_mm, 21, 4.0, 4.4, 250.0, 256), pose)
+    view = PatientPose(Slab(axes, pose.origin_mm, 21, 4.0, 4.4, 250.0, 256), pose)
     joint = pelvis.joints[position.side]
     quadrants = quadrants_on(joint, view.slab, pose)
     severity = dict.fromkeys(POSITIONS, 0) | {position: 2}
     lesions = place_lesions(rng, joint, quadrants, severity, LesionStyle(forms=forms))
     side = position.side
-    return Patient(pelvis, {side: lesions}, {side: quadrants}, view, view)
+    return PhantomPatient(pelvis, {side: lesions}, {side: quadrants}, view, view)
 
 
 def healed(patient, position):
@@ -75,7 +75,7 @@ def painted(patient, side, depth_mm):
     x, v = np.meshgrid(np.sort(x), V_MM[::-1])
     d, flat = np.full_like(x, depth_mm), np.zeros_like(x)
     painter = Painter(patient.pelvis, patient.lesions, SHINE, 0.9)
-    image, _ = painter.paint(Plane(x, d, v, flat, flat), side)
+    image, _ = painter.paint(SamplePlane(x, d, v, flat, flat), side)
     return patient.t1.pose.to_patient(np.stack([x, d, v], axis=-1)), image
 
 
@@ -136,7 +136,7 @@ def test_a_lesion_moves_with_the_patient_between_the_sequences():
     position, by = LESIONS[0], np.array([1.0, -2.0, 0.5])
     patient = patient_with(position)
     still = patient.t1
-    moved = View(still.slab, Pose(still.pose.rotation, still.pose.origin_mm + by))
+    moved = PatientPose(still.slab, Pose(still.pose.rotation, still.pose.origin_mm + by))
 
     t1, stir = (
         drawn_lesion(replace(patient, stir=moved), position, sequence) for sequence in Sequence
@@ -149,7 +149,7 @@ def test_slices_that_count_the_other_way_hold_the_same_lesion():
     position = LESIONS[2]
     patient = patient_with(position)
     slab = patient.t1.slab
-    turned = View(replace(slab, axes=slab.axes * [-1, 1, 1]), patient.t1.pose)
+    turned = PatientPose(replace(slab, axes=slab.axes * [-1, 1, 1]), patient.t1.pose)
 
     t1, stir = (
         drawn_lesion(replace(patient, stir=turned), position, sequence) for sequence in Sequence

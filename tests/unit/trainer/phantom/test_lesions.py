@@ -15,7 +15,7 @@ from trainer.phantom.lesions import (
     sample_severity,
     share_of_zone,
 )
-from trainer.phantom.paint import Painter, Plane
+from trainer.phantom.paint import Painter, SamplePlane
 from trainer.phantom.plan import coronal_axes
 from trainer.phantom.scanner import Pose, Slab
 from trainer.phantom.style import PIT_FILLINGS, LesionStyle
@@ -102,7 +102,7 @@ def test_the_painted_oedema_fills_about_the_share_its_map_says(region, grade):
     x, v = np.meshgrid(np.arange(10, 95, 1.0, np.float32), V_MM, indexing="xy")
     for row in range(0, len(D_MM), 2):
         flat = np.zeros_like(x)
-        plane = Plane(x, np.full_like(x, D_MM[row]), v, flat, flat)
+        plane = SamplePlane(x, np.full_like(x, D_MM[row]), v, flat, flat)
         image, banks = painter.paint(plane, Side.LEFT)
         below = (1 if iliac else -1) * banks.across - (
             banks.ilium_gap if iliac else banks.sacrum_gap
@@ -122,7 +122,7 @@ def brightness(pelvis, lesions, bright, where):
     x, v = np.meshgrid(np.arange(10, 95, 0.5, np.float32), V_MM, indexing="xy")
     flat, seen = np.zeros_like(x), []
     for depth_mm in D_MM[30:70:4]:
-        plane = Plane(x, np.full_like(x, depth_mm), v, flat, flat)
+        plane = SamplePlane(x, np.full_like(x, depth_mm), v, flat, flat)
         image, banks = painter.paint(plane, Side.LEFT)
         seen.append(image[where(banks) & (banks.outside_cartilage < -3)])
     return float(np.concatenate(seen).mean())

@@ -29,11 +29,11 @@ from trainer.phantom.style import (
     Style,
     sample_style,
 )
-from trainer.phantom.tissue import TISSUES, Sequence, pools, signal
+from trainer.phantom.tissue import TISSUES, PulseSequence, pools, signal
 
 NOTHING = dict.fromkeys(POSITIONS, 0)
-T1 = Sequence(1.5, 600, 12)
-STIR = Sequence(1.5, 5000, 50, 150, 100)
+T1 = PulseSequence(1.5, 600, 12)
+STIR = PulseSequence(1.5, 5000, 50, 150, 100)
 
 
 def whole_joint():

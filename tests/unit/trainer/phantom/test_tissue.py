@@ -1,9 +1,9 @@
 import pytest
 
-from trainer.phantom.tissue import TISSUES, Sequence, signal
+from trainer.phantom.tissue import TISSUES, PulseSequence, signal
 
-T1 = Sequence(1.5, 650, 15)
-STIR = Sequence(1.5, 5000, 50, 145, 100)
+T1 = PulseSequence(1.5, 650, 15)
+STIR = PulseSequence(1.5, 5000, 50, 145, 100)
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,12 @@ def test_inversion_leaves_water_negative_so_that_pools_add_before_the_modulus():
 
 
 def test_a_longer_echo_darkens_every_tissue():
-    later = Sequence(1.5, 650, 30)
+    later = PulseSequence(1.5, 650, 30)
 
     assert all(signal(tissue, later) < signal(tissue, T1) for tissue in TISSUES.values())
 
 
 def test_water_relaxes_more_slowly_at_three_tesla():
-    stronger = Sequence(3.0, 650, 15)
+    stronger = PulseSequence(3.0, 650, 15)
 
     assert signal(TISSUES["muscle"], stronger) < signal(TISSUES["muscle"], T1)

@@ -8,7 +8,7 @@ from trainer.phantom.case import PhantomOptions, make_case
 from trainer.phantom.lesions import OPACITIES
 from trainer.phantom.simulated_readers import (
     LITERATURE_KAPPA,
-    Reader,
+    SimulatedReader,
     chance_of_calling,
     contrasts,
     read_by,
@@ -87,7 +87,7 @@ def test_severe_and_clear_lesions_are_missed_least():
     contrast = np.repeat(np.array([0.2, 0.9, 0.2, 0.9, 0.0, 0.5])[:, None], len(HEADS), axis=1)
 
     faint, clear, severe, both, nothing, too_small = chance_of_calling(
-        severity, contrast, Reader("R1", 0.0)
+        severity, contrast, SimulatedReader("R1", 0.0)
     )
 
     assert (faint < clear).all()
