@@ -283,7 +283,7 @@ def test_workers_ask_for_a_gpu_and_are_as_many_as_the_queue_needs(manifests):
     assert scaler["scaleTargetRef"]["name"] == "sij-node-worker"
     metric = scaler["metrics"][0]["external"]["metric"]["name"]
     assert f"as: {metric}" in (DEPLOY / "kubernetes" / "autoscaling.yaml").read_text()
-    assert '"sij_jobs"' in (ROOT / "sij_node" / "metrics.py").read_text()
+    assert '"sij_jobs"' in (ROOT / "sij_node" / "operate" / "metrics.py").read_text()
 
 
 def test_nothing_reaches_a_pod_unless_a_policy_says_so(manifests):
