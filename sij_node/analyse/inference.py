@@ -34,12 +34,13 @@ from sij_node.config.settings import Config, WorkerConfig
 from sij_node.dicom.part10 import transfer_syntax_of
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture
 from sij_node.domain.job import Result
+from sij_node.domain.keyed_hash import keyed_hash
 from sij_node.domain.study import PatientIdentity
 from sij_node.errors import WeightsRefused
 from sij_node.logs import configure_logging
 from sij_node.results.build import AnalysedStudy
 from sij_node.results.key_image_previews import drawn, key_pictures
-from sij_node.store.secret_key import keyed_hash, secret_key
+from sij_node.store.secret_key import secret_key
 from sij_node.store.spool import Spool
 from sij_node.store.stored_instances import read_checked, read_header
 

@@ -22,8 +22,9 @@ import structlog
 
 from sij_node.audit.messages import Application, AuditMessage, AuditSource, EventOutcome, as_xml
 from sij_node.config.settings import AuditConfig, Config
+from sij_node.domain.keyed_hash import keyed_hash
 from sij_node.errors import ConfigurationInvalid
-from sij_node.store.secret_key import keyed_hash, secret_key
+from sij_node.store.secret_key import secret_key
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from sij_node.config.settings import Config, PeerConfig
 from sij_node.domain.health import HealthStatus, in_words
-from sij_node.store.peer_activity import PeerActivity
+from sij_node.domain.peer_activity import PeerActivity
 
 
 class CheckTopic(StrEnum):

@@ -11,6 +11,7 @@ from sij_node.config.settings import Config, PeerConfig, load_config
 from sij_node.doctor import check_results as judging
 from sij_node.doctor import probes as probing
 from sij_node.doctor.check_results import CheckResult, CheckTopic
+from sij_node.domain.peer_activity import PeerActivity
 from sij_node.errors import (
     ConfigurationInvalid,
     DatabaseUnavailable,
@@ -21,7 +22,7 @@ from sij_node.errors import (
 from sij_node.network.tls import server_context
 from sij_node.operate.alert_channels import channels_of
 from sij_node.store.database import as_it_is, schema_of
-from sij_node.store.peer_activity import PeerActivity, PeerActivityTable
+from sij_node.store.peer_activity import PeerActivityTable
 
 LoadNetworks = Callable[[Config, str], str]
 """Loads the networks of a set of weights, asks them their known case, and names them."""

@@ -29,12 +29,13 @@ from sij_node.config.settings import Config
 from sij_node.domain.drift import Histories, mean_of, positive, shifts
 from sij_node.domain.health import Component, HealthStatus, ProcessHeartbeat, ProcessRole
 from sij_node.domain.job import FINISHED, State, Step
+from sij_node.domain.peer_activity import PeerActivity
 from sij_node.errors import DatabaseUnavailable
 from sij_node.operate.health_check import HealthReport, check_up
 from sij_node.store.drift_figures import histories
 from sij_node.store.job_steps import AT_ONCE, StepTaken, steps_after
 from sij_node.store.job_table import JobTable
-from sij_node.store.peer_activity import PeerActivity, PeerActivityTable, PeerCounter, Tally
+from sij_node.store.peer_activity import PeerActivityTable, PeerCounter, Tally
 from sij_node.store.spool import Spool
 
 BUCKETS_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)

@@ -4,13 +4,12 @@ Each is one short reading transaction, so that a page never holds up a sender.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select, true
 
 from sij_node.domain.job import FINISHED, Job, State, Step
+from sij_node.domain.job_list import ChartEvent, JobFilter, JobPage, JobPatient
 from sij_node.store.database import Database
 from sij_node.store.tables import deliveries, instances, job_from, job_steps, jobs
 
@@ -28,47 +27,6 @@ _OUTCOMES = (
     Step.TRY_AGAIN,
     Step.DELIVERY_FAILED,
 )
-
-
-@dataclass(frozen=True)
-class JobFilter:
-    """Which jobs to list; what is empty excludes none.
-
-    Parameters
-    ----------
-    words
-        A job's number, or part of a study UID or AE title.
-    """
-
-    states: tuple[State, ...] = ()
-    source_ae: str = ""
-    words: str = ""
-
-
-@dataclass(frozen=True)
-class JobPage:
-    """Some jobs of a list, and how long the whole list is."""
-
-    jobs: tuple[Job, ...]
-    total: int
-
-
-@dataclass(frozen=True)
-class JobPatient:
-    """Whose study it is, as the images say."""
-
-    patient_id: str
-    issuer: str
-
-
-class ChartEvent(NamedTuple):
-    """A step of some job, with what a chart needs of the job."""
-
-    job_id: int
-    step: Step
-    to_state: State
-    at: datetime
-    opened_at: datetime
 
 
 class JobSearch:

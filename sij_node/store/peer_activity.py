@@ -7,13 +7,13 @@ an image costs no write more. A crash forgets the last of these seconds.
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, and_, insert, select, update
 
+from sij_node.domain.peer_activity import PeerActivity
 from sij_node.store.database import Database
 from sij_node.store.tables import contacts, tallies
 
@@ -29,26 +29,6 @@ class PeerCounter(StrEnum):
     """By how they ended: released, rejected, aborted, lost."""
     REFUSALS = "associations refused"
     """By the reason."""
-
-
-@dataclass(frozen=True)
-class PeerActivity:
-    """When a peer was last heard of; None for never.
-
-    Parameters
-    ----------
-    echo_out_error
-        Why its last answer to our C-ECHO was none; empty when it was good.
-    """
-
-    peer: str
-    address: str = ""
-    accepted_at: datetime | None = None
-    refused_at: datetime | None = None
-    refused_because: str = ""
-    echo_in_at: datetime | None = None
-    echo_out_at: datetime | None = None
-    echo_out_error: str = ""
 
 
 Tally = tuple[PeerCounter, str, str]

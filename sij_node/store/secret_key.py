@@ -3,7 +3,6 @@
 From it come the pseudonyms of patients on lists and the marks that a form is the node's own.
 """
 
-import hmac
 import os
 import secrets
 from pathlib import Path
@@ -55,16 +54,3 @@ def _make(path: Path) -> None:
         pass  # the other one was first, and both use its key
     finally:
         draft.unlink()
-
-
-def keyed_hash(key: bytes, purpose: str, *parts: str) -> str:
-    """A hash that only the holder of the key can compute, as 64 hexadecimal digits.
-
-    Parameters
-    ----------
-    purpose
-        Keeps a hash made for one thing from being taken for another.
-    """
-    told = [part.encode("utf-8", "surrogateescape") for part in (purpose, *parts)]
-    message = b"".join(len(part).to_bytes(4, "big") + part for part in told)
-    return hmac.digest(key, message, "sha256").hex()

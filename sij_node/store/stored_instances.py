@@ -1,33 +1,16 @@
 """Reading stored instances again, and noticing when the disk has changed them."""
 
 import hashlib
-from collections.abc import Container
 from io import BytesIO
 
 from pydicom import Dataset, dcmread
-from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.uid import UID, ImplicitVRLittleEndian
 
-from sij_node.dicom.dataset_scan import scan
-from sij_node.dicom.part10 import beginning_of, dataset_offset
+from sij_node.dicom.part10 import dataset_offset
+from sij_node.dicom.uploaded_file import READING_ERRORS
 from sij_node.domain.job import Result
 from sij_node.domain.study import ReceivedInstance
 from sij_node.errors import DatasetUnreadable, ImagesCleared, StoredCopyDamaged
 from sij_node.store.spool import Spool
-
-_READING_ERRORS = (
-    InvalidDicomError,
-    BytesLengthException,
-    NotImplementedError,
-    AttributeError,
-    KeyError,
-    TypeError,
-    ValueError,
-    EOFError,
-    OSError,
-    RecursionError,
-)
-"""What pydicom raises for broken datasets; hardly ever InvalidDicomError."""
 
 
 def read_header(spool: Spool, instance: ReceivedInstance) -> Dataset:
@@ -43,39 +26,8 @@ def read_header(spool: Spool, instance: ReceivedInstance) -> Dataset:
     with spool.open(instance.file_name) as file:
         try:
             return dcmread(file, stop_before_pixels=True)
-        except _READING_ERRORS as error:
+        except READING_ERRORS as error:
             raise _unreadable(instance, error) from error
-
-
-def read_dropped(content: bytes, accepted: Container[str], max_nesting: int) -> Dataset:
-    """The header of a file that somebody wants to know about; it is kept nowhere.
-
-    It is walked over first, as by the listener, so that what is hostile about it is found
-    before anything is built from it.
-
-    Parameters
-    ----------
-    accepted
-        Transfer syntaxes that are taken.
-
-    Raises
-    ------
-    DatasetUnreadable
-        If it is no DICOM file, or would not be taken from a sender either.
-    """
-    syntax, offset = beginning_of(content)
-    if syntax not in accepted:
-        raise DatasetUnreadable(
-            f"The file is encoded as {UID(syntax).name}, which the node does not take. "
-            "Save it uncompressed, in little endian."
-        )
-    scan(memoryview(content)[offset:], syntax != ImplicitVRLittleEndian, max_nesting)
-    try:
-        return dcmread(BytesIO(content), stop_before_pixels=True)
-    except _READING_ERRORS as error:
-        raise DatasetUnreadable(
-            f"The file cannot be read ({type(error).__name__}). Check it where it comes from."
-        ) from error
 
 
 def read_checked(spool: Spool, instance: ReceivedInstance) -> Dataset:
@@ -100,7 +52,7 @@ def read_checked(spool: Spool, instance: ReceivedInstance) -> Dataset:
         )
     try:
         return dcmread(BytesIO(content))
-    except _READING_ERRORS as error:
+    except READING_ERRORS as error:
         raise _unreadable(instance, error) from error
 
 

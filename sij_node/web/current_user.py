@@ -17,10 +17,10 @@ from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
 from sij_node.config.roles import Role
+from sij_node.domain.keyed_hash import keyed_hash
 from sij_node.domain.users import CurrentUser, needed, new_secret
 from sij_node.errors import FormForged, SignInNeeded
 from sij_node.operate.admin import Admin
-from sij_node.store.secret_key import keyed_hash
 from sij_node.web.cookies import SESSION, VISIT, cookie
 from sij_node.web.dependencies import Parts, TheParts, parts
 

@@ -12,12 +12,12 @@ from sij_node.audit import messages as audit
 from sij_node.config.roles import Role
 from sij_node.config.settings import Config, PeerConfig
 from sij_node.domain.job import Job
+from sij_node.domain.keyed_hash import keyed_hash
 from sij_node.domain.users import CurrentUser, needed
 from sij_node.errors import DestinationUnavailable
 from sij_node.operate.admin import Admin
 from sij_node.operate.authentication import Authentication
 from sij_node.store.peer_activity import PeerActivityLog, PeerActivityTable
-from sij_node.store.secret_key import keyed_hash
 from sij_node.store.spool import Spool
 
 

@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
+from sij_node.domain.keyed_hash import keyed_hash
 from sij_node.domain.users import checked_name, new_secret
 from sij_node.errors import AccountUnusable, SignInFailed, SignInThrottled
-from sij_node.store.secret_key import keyed_hash
 from sij_node.web.cookies import DEVICE, SESSION, VISIT, cookie, drop_cookie, set_cookie
 from sij_node.web.current_user import Asking, address_of
 from sij_node.web.dependencies import Parts, TheParts

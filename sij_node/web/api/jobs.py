@@ -7,9 +7,10 @@ from fastapi import APIRouter, Query, Response
 from pydantic import StringConstraints
 
 from sij_node.domain.job import Job, Result, State
+from sij_node.domain.job_list import JobFilter
 from sij_node.errors import ResultUnknown
 from sij_node.operate.admin import Admin
-from sij_node.store.job_search import JobFilter, JobSearch
+from sij_node.store.job_search import JobSearch
 from sij_node.store.stored_instances import read_result
 from sij_node.web.api.parameters import (
     AnalysisAsked,

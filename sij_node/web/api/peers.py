@@ -2,9 +2,10 @@
 
 from fastapi import APIRouter
 
+from sij_node.domain.peer_activity import PeerActivity
 from sij_node.errors import UnknownName
 from sij_node.operate.admin import Admin, DestinationStatus
-from sij_node.store.peer_activity import PeerActivity, PeerActivityTable
+from sij_node.store.peer_activity import PeerActivityTable
 from sij_node.web.api.parameters import HoldAsked, Title
 from sij_node.web.api.responses import DestinationAnswer, EchoAnswer, JobAnswer, PeerAnswer
 from sij_node.web.current_user import Operator, TheAdmin, Viewer

@@ -12,8 +12,8 @@ from sij_node.config.settings import PeerConfig
 from sij_node.domain.analysis_record import AnalysisRecord
 from sij_node.domain.health import Component, HealthStatus
 from sij_node.domain.job import Delivery, DeliveryState, Job, JobAction, Result, State, Step
+from sij_node.domain.peer_activity import PeerActivity
 from sij_node.operate.admin import DestinationStatus, JobHistory
-from sij_node.store.peer_activity import PeerActivity
 
 
 class Answer(BaseModel):

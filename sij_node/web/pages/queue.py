@@ -7,9 +7,10 @@ from fastapi import APIRouter, Form, Query, Request, Response
 
 from sij_node.config.roles import Role
 from sij_node.domain.job import Job
+from sij_node.domain.job_list import JobFilter, JobPage, JobPatient
 from sij_node.domain.users import CurrentUser
 from sij_node.operate.health_check import check_up
-from sij_node.store.job_search import JobFilter, JobPage, JobPatient, JobSearch
+from sij_node.store.job_search import JobSearch
 from sij_node.web.current_user import Operator, Viewer, Watcher
 from sij_node.web.dependencies import Parts, TheParts
 from sij_node.web.pages.live_updates import again, whole

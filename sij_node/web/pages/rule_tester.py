@@ -6,10 +6,10 @@ from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from starlette.formparsers import MultiPartParser
 
 from sij_node.config.settings import PeerConfig
+from sij_node.dicom.uploaded_file import uploaded_header
 from sij_node.domain.users import CurrentUser
 from sij_node.errors import DatasetUnreadable
 from sij_node.receive.association import TRANSFER_SYNTAXES
-from sij_node.store.stored_instances import read_dropped
 from sij_node.web.current_user import Viewer
 from sij_node.web.dependencies import Parts, TheParts
 from sij_node.web.templating import page
@@ -38,7 +38,7 @@ def try_rules(
     """What the node would make of a file; nothing of it is kept."""
     sender = parts.config.peer_titled(peer) or parts.config.peer[0]
     try:
-        header = read_dropped(
+        header = uploaded_header(
             file.file.read(), TRANSFER_SYNTAXES, parts.config.listener.max_nesting
         )
     except DatasetUnreadable as error:

@@ -11,7 +11,7 @@ from statistics import median
 from types import MappingProxyType
 
 from sij_node.domain.job import State, Step
-from sij_node.store.job_search import ChartEvent
+from sij_node.domain.job_list import ChartEvent
 from sij_node.web.view_models.display_text import count, seconds_in_words
 
 

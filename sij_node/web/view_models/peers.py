@@ -6,9 +6,9 @@ from datetime import datetime
 
 from sij_node.config.settings import PeerConfig
 from sij_node.domain.health import Component, Condition, HealthStatus
+from sij_node.domain.peer_activity import PeerActivity
 from sij_node.domain.study import Refusal
 from sij_node.operate.admin import DestinationStatus
-from sij_node.store.peer_activity import PeerActivity
 from sij_node.web.view_models.display_text import Tone, count, moment, span
 
 

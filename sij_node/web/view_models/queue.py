@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from sij_node.config.settings import StudyConfig
 from sij_node.domain.job import Job, State
-from sij_node.store.job_search import JobFilter, JobPage
+from sij_node.domain.job_list import JobFilter, JobPage
 from sij_node.web.view_models.display_text import STATE_MEANS, STATE_TONES, Tone, about, span
 
 ROWS = 50

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sij_node.domain.job import State, Step
+from sij_node.domain.job_list import JobFilter
 from sij_node.errors import InternalFault
-from sij_node.store.job_search import JobFilter, JobSearch
+from sij_node.store.job_search import JobSearch
 from sij_node.store.job_table import JobTable
 from tests.support.job_tables import POLICY, analysing, delivering, made, queued, received
 

@@ -27,7 +27,7 @@ from sij_node.doctor.check_results import (
     study_line,
 )
 from sij_node.domain.health import HealthStatus
-from sij_node.store.peer_activity import PeerActivity
+from sij_node.domain.peer_activity import PeerActivity
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PEER = {"ae_title": "PACS", "networks": ["10.0.0.0/8"], "host": "10.0.0.1", "port": 104}

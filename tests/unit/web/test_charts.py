@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sij_node.domain.job import State, Step
-from sij_node.store.job_search import ChartEvent
+from sij_node.domain.job_list import ChartEvent
 from sij_node.web.svg_chart import drawn, nice
 from sij_node.web.view_models.charts import Range, Slots, charts
 

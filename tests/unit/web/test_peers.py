@@ -15,9 +15,9 @@ from sij_node.domain.health import (
     health,
 )
 from sij_node.domain.job import Hold, State
+from sij_node.domain.peer_activity import PeerActivity
 from sij_node.operate.admin import DestinationStatus
 from sij_node.operate.health_check import HealthReport
-from sij_node.store.peer_activity import PeerActivity
 from sij_node.web.view_models.display_text import Tone
 from sij_node.web.view_models.health import health_page
 from sij_node.web.view_models.node_alerts import lively_workers

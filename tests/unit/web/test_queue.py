@@ -8,7 +8,7 @@ import pytest
 from sij_node.config.settings import StudyConfig
 from sij_node.domain.health import Component, Condition, HealthStatus
 from sij_node.domain.job import State
-from sij_node.store.job_search import JobFilter, JobPage
+from sij_node.domain.job_list import JobFilter, JobPage
 from sij_node.web.view_models.display_text import STATE_MEANS, STATE_TONES, Tone
 from sij_node.web.view_models.node_alerts import node_troubles
 from sij_node.web.view_models.queue import (

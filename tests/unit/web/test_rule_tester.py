@@ -11,9 +11,9 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from sij_node.config.settings import Config
 from sij_node.dicom.part10 import part10_header
+from sij_node.dicom.uploaded_file import uploaded_header
 from sij_node.errors import DatasetUnreadable
 from sij_node.receive.association import TRANSFER_SYNTAXES
-from sij_node.store.stored_instances import read_dropped
 from sij_node.web.view_models.display_text import Tone
 from sij_node.web.view_models.rule_tester import Ruling, ruling
 from tests.support.mr import STIR_TIMES, T1_TIMES, classic_series
@@ -105,7 +105,7 @@ def test_nothing_of_the_patient_is_shown():
 
 
 def test_a_dropped_file_is_read_without_its_pixels():
-    header = read_dropped(file_of(image(T1_TIMES)), TRANSFER_SYNTAXES, 16)
+    header = uploaded_header(file_of(image(T1_TIMES)), TRANSFER_SYNTAXES, 16)
 
     assert header.SOPClassUID == MR
     assert "PixelData" not in header
@@ -122,12 +122,12 @@ def test_a_dropped_file_is_read_without_its_pixels():
 )
 def test_what_is_no_dicom_file_is_told_so(content: bytes, said: str):
     with pytest.raises(DatasetUnreadable, match=said):
-        read_dropped(content, TRANSFER_SYNTAXES, 16)
+        uploaded_header(content, TRANSFER_SYNTAXES, 16)
 
 
 def test_a_file_that_was_cut_off_is_told_so():
     with pytest.raises(DatasetUnreadable):
-        read_dropped(file_of(image(T1_TIMES))[:-20], TRANSFER_SYNTAXES, 16)
+        uploaded_header(file_of(image(T1_TIMES))[:-20], TRANSFER_SYNTAXES, 16)
 
 
 def test_what_unfolds_when_it_is_read_is_not_read():
@@ -135,7 +135,7 @@ def test_what_unfolds_when_it_is_read_is_not_read():
     bomb = header + zlib.compress(bytes(50_000_000), 9)
 
     with pytest.raises(DatasetUnreadable, match="does not take"):
-        read_dropped(bomb, TRANSFER_SYNTAXES, 16)
+        uploaded_header(bomb, TRANSFER_SYNTAXES, 16)
 
 
 def test_a_file_that_nests_too_deeply_is_refused_before_it_is_built():
@@ -147,4 +147,4 @@ def test_a_file_that_nests_too_deeply_is_refused_before_it_is_built():
     nested = image(T1_TIMES, ReferencedStudySequence=[inner])
 
     with pytest.raises(DatasetUnreadable):
-        read_dropped(file_of(nested), TRANSFER_SYNTAXES, 16)
+        uploaded_header(file_of(nested), TRANSFER_SYNTAXES, 16)
