@@ -1,5 +1,5 @@
-"""What the networks see and say: volumes in, delineations and findings out.
+"""The networks and their inference: volumes in, delineations and findings out.
 
-This package knows arrays and tensors and nothing of DICOM. The hospital side (``sij_node``) and
-the laboratory (``trainer``) both build on it; it imports neither.
+This package works on arrays and tensors and never touches DICOM. The node (``sij_node``) and the
+training package (``trainer``) both import it; it imports neither.
 """

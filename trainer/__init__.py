@@ -1,4 +1,4 @@
-"""The laboratory: phantom, training and evaluation.
+"""The training package: phantom, training and evaluation.
 
-It hands the node one thing only: a weights file with its card.
+Its only product for the node is a weights file with its model card.
 """

@@ -1,4 +1,4 @@
-"""The laboratory's command line; each sub-command is a function of the module that does it."""
+"""Command line of the training package; each command is a function of the module behind it."""
 
 import typer
 
@@ -11,8 +11,8 @@ from trainer.imports.site_cases import import_cases
 from trainer.imports.spinenet_encoder import import_encoder
 from trainer.phantom.contact_sheet import contact_sheet
 from trainer.phantom.detectability import detectability
-from trainer.phantom.export import phantom
-from trainer.readers.commands import readers, trials
+from trainer.phantom.export_phantom import phantom
+from trainer.reader_study.reader_commands import readers, trials
 from trainer.train import calibrate, train
 
 app = typer.Typer(help="Phantoms, training and evaluation.", no_args_is_help=True)
@@ -28,7 +28,7 @@ app.command()(import_cases)
 app.command()(trials)
 app.command()(readers)
 
-evaluate = typer.Typer(help="Measure a network on its test cases.", no_args_is_help=True)
+evaluate = typer.Typer(help="Evaluate a network on its test cases.", no_args_is_help=True)
 evaluate.command("contour")(evaluate_contour)
 evaluate.command("lesion")(evaluate_lesion)
 evaluate.command("second")(evaluate_second)
@@ -36,8 +36,8 @@ app.add_typer(evaluate, name="evaluate")
 
 
 @app.callback()
-def laboratory() -> None:
-    """Phantoms, training and evaluation. Nothing made here is for clinical use."""
+def training_package() -> None:
+    """Phantoms, training and evaluation. Not for clinical use."""
 
 
 if __name__ == "__main__":

@@ -15,12 +15,18 @@ from models.contour_unet import ContourArchitecture
 from models.lesion_resnet34 import LesionArchitecture, Pooling
 from models.roi import RoiRules
 from models.walk import WALKS
-from trainer.contours.target_fields import Field
 from trainer.readers.reader_plan import ReaderPlan, reader_plan
 
 RUNS_FOLDER = Path("runs")
 CASES = "cases"
 """The folder of prepared cases within the folder of runs."""
+
+
+class Field(StrEnum):
+    """Which direction field the contour network learns."""
+
+    BLENDED = "blended"
+    LITERAL = "literal"
 
 
 class Rate(StrEnum):

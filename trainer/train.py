@@ -21,6 +21,7 @@ from trainer.experiment import (
     read_experiment,
 )
 from trainer.initialisation import continue_from
+from trainer.lesions.lesion_targets import lesson_of
 from trainer.lesions.lesion_training import (
     answers,
     chosen_settings,
@@ -29,7 +30,6 @@ from trainer.lesions.lesion_training import (
     read_joints,
     reference_on,
 )
-from trainer.lesions.targets import lesson_of
 from trainer.malloc import keep_freed_memory
 from trainer.prepared_cases import ready_cases
 from trainer.run_metadata import record_run, training_record

@@ -25,7 +25,7 @@ from tests.support.patience import wait_for
 from tests.support.phantoms import PhantomStudy, written
 from tests.support.running_node import RunningNode, running_node
 from tests.support.volumes import reordered
-from trainer.metrics import contour_error
+from trainer.metrics.contour_error import contour_error
 from trainer.phantom.case import PhantomCase
 
 pytestmark = pytest.mark.acceptance

@@ -5,8 +5,8 @@ import numpy as np
 from models.findings import HEADS
 from models.lesion_resnet34 import zone_of_head
 from trainer.phantom.trials import TRIALS
-from trainer.readers.crossval import ReadTrial, read_trial
-from trainer.readers.trial_visits import TrialJoints
+from trainer.reader_study.cross_validation import ReadTrial, read_trial
+from trainer.reader_study.trial_visits import TrialJoints
 
 ZONES, CHANNELS = 6, 16
 

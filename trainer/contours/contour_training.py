@@ -26,7 +26,8 @@ from trainer.augmentation import (
     random_moves,
     spoilt,
 )
-from trainer.contours.target_fields import Field, area_between, heatmaps, spread_px, taught_field
+from trainer.contours.target_fields import area_between, heatmaps, spread_px, taught_field
+from trainer.experiment import Field
 from trainer.prepared_cases import GREY_PER_UNIT, StoredCase, read_case
 
 SHARE_WITH_JOINT = 0.6

@@ -7,20 +7,11 @@ and turns gently into the line's own direction near it, which makes walks far st
 Source: paper, "Delineating the sacroiliac joints".
 """
 
-from enum import StrEnum
-
 import torch
 from torch import Tensor
 
 from models.field import TINY, Grid, blended_field, segment_offset
-
-
-class Field(StrEnum):
-    """Which field is taught."""
-
-    BLENDED = "blended"
-    LITERAL = "literal"
-
+from trainer.experiment import Field
 
 VARIANCE_PER_SACRUM_AREA = 0.00625
 SPREAD_PER_LENGTH = 0.09

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.contour_unet import SIDES
 from models.findings import Side
 from models.walk import WalkedContour
-from trainer.metrics import ContourError, contour_error
+from trainer.metrics.contour_error import ContourError, contour_error
 from trainer.prepared_cases import StoredCase
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from trainer.evaluation.contour_judgement import ContourOutcome, Judgement, SlicePlace
-from trainer.metrics import percentile
+from trainer.metrics.contour_error import percentile
 
 PERCENTS = (50, 75, 90, 95)
 RESAMPLES = 1000

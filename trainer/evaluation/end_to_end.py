@@ -1,4 +1,4 @@
-"""Both networks together on phantoms they have never seen, as a hospital would use them."""
+"""Both networks run end to end on unseen phantoms, exactly as the node runs them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from models.analyser import Analyser, NoJointSeen
 from models.findings import POSITIONS, Finding, Presence, Sequence, Sight
 from models.reading import Definition, SlicesSeen, any_met, counted_on, definitions
 from models.volume import Volume
-from trainer.metrics import Pointing
+from trainer.metrics.pointing import Pointing
 from trainer.phantom.case import PhantomCase
 from trainer.phantom.drawn_lesion import drawn_lesion
 from trainer.phantom.second_phantom import SecondCase

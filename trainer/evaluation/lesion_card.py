@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from models.findings import HEADS, Lesion, Side
 from models.reading import Definition
 from trainer.evaluation.end_to_end import StudyAnswer
-from trainer.evaluation.lesion_scores import COUNTS, Floats, Judged, intervals, scores_of, share
 from trainer.evaluation.study_sets import StudySet
 from trainer.lesions.calibration_fit import HEADS_OF_LESION
-from trainer.metrics import Pointing, pointing_scores
+from trainer.metrics.lesion_scores import COUNTS, Floats, Judged, intervals, scores_of, share
+from trainer.metrics.pointing import Pointing, pointing_scores
 from trainer.phantom.trials import trial_reading
-from trainer.readings import MISSING, kappa, node_labels
+from trainer.readers.readings import MISSING, kappa, node_labels
 
 RESAMPLES, SEED = 1000, 0
 READINGS_SEED = 1

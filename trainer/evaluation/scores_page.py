@@ -9,8 +9,8 @@ from models.reading import Definition
 from models.weights import Card
 from trainer.evaluation.lesion_card import OF_TRUTH, card_name
 from trainer.evaluation.study_sets import SECOND_PHANTOM
-from trainer.readers.lesions_page import PAPER
-from trainer.readers.tables import markdown, written
+from trainer.markdown_table import markdown, written
+from trainer.metrics.published_scores import PAPER
 
 GOALS = dict.fromkeys(Lesion, 0.90) | {Lesion.EROSION: 0.85}
 """AUC on images of a generator that was never seen."""

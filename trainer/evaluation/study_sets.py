@@ -21,7 +21,7 @@ from models.reading import Definition
 from models.weights import read_card
 from trainer.evaluation.end_to_end import StudyAnswer, answer_on, answer_on_second
 from trainer.experiment import ExperimentInvalid
-from trainer.metrics import Pointing
+from trainer.metrics.pointing import Pointing
 from trainer.phantom.case import PhantomOptions, make_case
 from trainer.phantom.second_phantom import make_second_case
 from trainer.phantom.trials import Trial, visits_of

@@ -27,7 +27,7 @@ from trainer.prepared_cases import (
     stored,
     write_case,
 )
-from trainer.readings import MISSING
+from trainer.readers.readings import MISSING
 from trainer.subjects import proposed_split, write_subjects
 
 STYLE = "own data"

@@ -22,7 +22,7 @@ from models.lesion_resnet34 import LesionResNet34
 from trainer.augmentation import LIKELY, Movement, moved_images, random_moves, spoilt
 from trainer.lesions.calibration_fit import HEADS_OF_LESION, fitted_calibration, log_odds
 from trainer.lesions.synthetic_erosions import with_pits
-from trainer.metrics import best_threshold
+from trainer.metrics.classification import best_threshold
 from trainer.prepared_cases import GREY_PER_UNIT, UNREAD, StoredCase, read_case
 
 SLICES_PER_JOINT = 8

@@ -12,7 +12,7 @@ from models.findings import POSITIONS, Position, Side
 from models.volume import Volume
 from trainer.phantom.anatomy import Joint, Pelvis, restyled, sample_pelvis
 from trainer.phantom.contrast import plain_shine, shine_of
-from trainer.phantom.lesions import (
+from trainer.phantom.lesion_maps import (
     D_MM,
     V_MM,
     JointLesions,
@@ -23,7 +23,7 @@ from trainer.phantom.lesions import (
 )
 from trainer.phantom.negatives import PLACES, picture_elsewhere
 from trainer.phantom.paint import Painter, Picture, Shine
-from trainer.phantom.plan import (
+from trainer.phantom.scan_plan import (
     PatientPose,
     ScanPlan,
     free_flaws,

@@ -23,8 +23,8 @@ from models.findings import ILIUM, POSITIONS, Lesion, Position, Region, Side
 from models.volume import Volume
 from trainer.phantom.anatomy import Joint
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
-from trainer.phantom.lesions import D_MM, V_MM, is_iliac
-from trainer.phantom.plan import PatientPose
+from trainer.phantom.lesion_maps import D_MM, V_MM, is_iliac
+from trainer.phantom.scan_plan import PatientPose
 
 ZONE_LAYERS_MM = np.arange(1.5, 11, 1.5)
 SURFACE_LAYERS_MM, DEEP_LAYERS_MM = np.arange(-0.5, 2.6, 0.5), np.arange(4, 8.1, 0.5)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from models.findings import QUADRANTS, Head, Lesion, Position, Region, Sequence
 from trainer.phantom.anatomy import Joint
 from trainer.phantom.case import PhantomPatient
-from trainer.phantom.lesions import D_MM, V_MM, BoneLesions, JointLesions, Map, is_iliac
-from trainer.phantom.plan import PatientPose
+from trainer.phantom.lesion_maps import D_MM, V_MM, BoneLesions, JointLesions, Map, is_iliac
+from trainer.phantom.scan_plan import PatientPose
 
 STEP_MM = 1.0
 """Points lie about this far apart."""

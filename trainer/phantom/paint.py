@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.findings import Side
 from trainer.phantom.anatomy import Blob, Foramen, Grid, Joint, Pelvis
-from trainer.phantom.lesions import D_MM, V_MM, BoneLesions, JointLesions, Map
+from trainer.phantom.lesion_maps import D_MM, V_MM, BoneLesions, JointLesions, Map
 from trainer.phantom.style import PIT_FILLINGS, Look
 
 Picture = NDArray[np.inexact[Any]]

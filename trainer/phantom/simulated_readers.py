@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from models.findings import HEADS, POSITIONS, QUADRANTS, Lesion, Position
 from trainer.phantom.case import PhantomCase
-from trainer.phantom.lesions import JointLesions, Mask
-from trainer.readings import MISSING, Readings
+from trainer.phantom.lesion_maps import JointLesions, Mask
+from trainer.readers.readings import MISSING, Readings
 
 Floats = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.findings import POSITIONS, Lesion, Position
 from trainer.phantom.case import PhantomOptions
-from trainer.phantom.lesions import sample_severity
+from trainer.phantom.lesion_maps import sample_severity
 from trainer.phantom.simulated_readers import SimulatedReader, SimulatedReadings, read_by
 
 SEEDS_PER_PATIENT = 10

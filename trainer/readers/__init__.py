@@ -1,1 +1,1 @@
-"""Learning lesions from many readers: trials, the readers' model, its rivals, their evaluation."""
+"""What readers said, and models of how readers err."""

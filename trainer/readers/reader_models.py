@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.findings import HEADS
-from trainer.readers.matrices import (
+from trainer.readers.confusion_matrices import (
     LEAST,
     ReaderMatrices,
     both_classes,
     read_through,
 )
 from trainer.readers.reader_plan import ReaderModel, ReaderPlan
-from trainer.readings import CONSENSUS, MISSING, Labels, Readings, hierarchy, node_labels
+from trainer.readers.readings import CONSENSUS, MISSING, Labels, Readings, hierarchy, node_labels
 
 
 @dataclass(frozen=True)

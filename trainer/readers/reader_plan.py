@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from trainer.readers.matrices import Parametrisation
+from trainer.readers.confusion_matrices import Parametrisation
 
 
 class ReaderModel(StrEnum):

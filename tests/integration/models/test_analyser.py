@@ -15,7 +15,7 @@ from models.weights import INTENDED_USE, WeightsInvalid
 from tests.support.phantoms import drawn_case
 from tests.support.volumes import reordered
 from trainer.evaluation.end_to_end import answer_on, drawn_slices, pointings_of
-from trainer.metrics import contour_error
+from trainer.metrics.contour_error import contour_error
 from trainer.phantom.case import PhantomOptions
 
 WEIGHTS = Path(__file__).parents[3] / "models" / "weights"

@@ -11,7 +11,7 @@ from models.weights import OWN_INTENDED_USE, load_network, read_card
 from sij_node.cli.commands import app as node
 from sij_node.training_export.training_case import READING_COLUMNS
 from tests.support.phantoms import STIR, T1, drawn_case, written
-from trainer.__main__ import app as laboratory
+from trainer.__main__ import app as trainer_app
 from trainer.phantom.case import PhantomOptions
 
 EXPERIMENT = """
@@ -100,7 +100,7 @@ def prepared(tmp_path_factory):
             folder / "cases",
         )
     said = run(
-        laboratory,
+        trainer_app,
         "import-cases",
         folder / "cases",
         "--out",
@@ -119,7 +119,7 @@ def test_a_site_s_own_studies_become_weights_that_say_what_they_were_trained_on(
     plan.write_text(EXPERIMENT.format(kind=kind, architecture=ARCHITECTURES[kind]))
 
     run(
-        laboratory,
+        trainer_app,
         "train",
         kind,
         "--experiment",
@@ -142,7 +142,7 @@ def test_a_site_s_readers_are_learnt_beside_the_network(prepared):
     plan.write_text(text.replace("own-lesion", "read") + '\n[readers]\nmodel = "chain"\n')
 
     where = ("--weights", prepared / "read-weights", "--runs", prepared / "runs")
-    run(laboratory, "train", "lesion", "--experiment", plan, *where)
+    run(trainer_app, "train", "lesion", "--experiment", plan, *where)
 
     card = read_card(prepared / "read-weights" / "lesion")
     assert card.training["readers"] == "chain"
@@ -154,7 +154,7 @@ def test_a_case_that_was_never_prepared_is_named(prepared):
     plan.write_text(text.replace("[0, 2]", "[10, 12]").replace("own-contour", "missing"))
 
     result = CliRunner().invoke(
-        laboratory,
+        trainer_app,
         ["train", "contour", "--experiment", str(plan), "--runs", str(prepared / "runs")],
     )
 

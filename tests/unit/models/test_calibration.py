@@ -3,9 +3,9 @@ import pytest
 
 from models.calibration import Calibration
 from models.findings import HEADS
-from trainer.evaluation.lesion_scores import calibration_error
 from trainer.lesions.calibration_fit import fitted_calibration, log_odds
 from trainer.lesions.lesion_training import Answers, chosen_settings
+from trainer.metrics.lesion_scores import calibration_error
 
 RNG = np.random.default_rng(3)
 LOGITS = RNG.normal(0, 2, (1500, len(HEADS)))

@@ -18,7 +18,7 @@ from models.walk import (
     walk,
 )
 from trainer.contours.target_fields import heatmaps, literal_field
-from trainer.metrics import contour_error
+from trainer.metrics.contour_error import contour_error
 
 SIZE = 96
 RULES = WalkRules()

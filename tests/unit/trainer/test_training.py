@@ -23,12 +23,8 @@ from trainer.contours.contour_training import contour_loss, targets
 from trainer.contours.target_fields import area_between, heatmaps, literal_field, spread_px
 from trainer.experiment import CaseSplit, ExperimentInvalid, read_experiment
 from trainer.lesions.lesion_training import Answers, head_thresholds
-from trainer.metrics import (
-    auc,
-    balanced_accuracy,
-    best_threshold,
-    contour_error,
-)
+from trainer.metrics.classification import auc, balanced_accuracy, best_threshold
+from trainer.metrics.contour_error import contour_error
 
 SIZE = 64
 LINE = torch.tensor([[[10.0, 20.0], [25.0, 24.0], [40.0, 22.0], [50.0, 30.0]]])

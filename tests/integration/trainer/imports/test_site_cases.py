@@ -12,11 +12,11 @@ from models.findings import POSITIONS, Side
 from models.roi import RoiRules
 from tests.support.phantoms import drawn_case
 from trainer.imports.site_cases import ReadBy, own_case
+from trainer.lesions.lesion_targets import kept_readings
 from trainer.lesions.lesion_training import joint_samples, lesion_loss
-from trainer.lesions.targets import kept_readings
 from trainer.phantom.case import PhantomOptions
 from trainer.prepared_cases import UNREAD, read_case, write_case
-from trainer.readings import MISSING
+from trainer.readers.readings import MISSING
 from trainer.subjects import SUBJECTS, SubjectDivided, check_split, proposed_split
 
 RULES = RoiRules(size_px=48)

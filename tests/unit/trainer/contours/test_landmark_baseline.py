@@ -13,7 +13,7 @@ from trainer.contours.landmark_baseline import (
     landmark_loss,
     landmarks,
 )
-from trainer.metrics import contour_error
+from trainer.metrics.contour_error import contour_error
 
 SIZE = 64
 RULES = replace(WalkRules(), presence_threshold=0.3)

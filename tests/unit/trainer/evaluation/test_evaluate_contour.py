@@ -16,7 +16,7 @@ from trainer.evaluation.contour_summary import (
     summary,
 )
 from trainer.evaluation.error_figure import draw_distributions
-from trainer.metrics import MISSED, ContourError
+from trainer.metrics.contour_error import MISSED, ContourError
 from trainer.prepared_cases import StoredCase
 
 LINE = evenly_spaced(np.array([[40.0, 60.0], [90.0, 75.0]]), 16)

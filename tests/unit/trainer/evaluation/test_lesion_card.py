@@ -18,9 +18,9 @@ from trainer.evaluation.lesion_card import (
 )
 from trainer.evaluation.scores_page import scores_page
 from trainer.evaluation.study_sets import EvaluationStudy, StudySet, trial_set
-from trainer.metrics import Pointing
+from trainer.metrics.pointing import Pointing
 from trainer.phantom.trials import TRIALS
-from trainer.readers.crossval import read_trial
+from trainer.reader_study.cross_validation import read_trial
 
 SCORES = ("auc", "balanced_accuracy", "sensitivity", "specificity", "brier", "ece")
 AT_HALF = ("balanced_accuracy_at_half", "sensitivity_at_half", "specificity_at_half")

@@ -3,7 +3,7 @@ import pytest
 
 from models.findings import Side
 from trainer.phantom.anatomy import sample_pelvis
-from trainer.phantom.plan import coronal_axes
+from trainer.phantom.scan_plan import coronal_axes
 from trainer.phantom.scanner import Pose, Slab, visible_line
 
 PELVES = [sample_pelvis(np.random.default_rng(seed)) for seed in range(80)]

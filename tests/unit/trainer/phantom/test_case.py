@@ -11,7 +11,7 @@ from tests.support.phantoms import drawn_case
 from trainer.phantom.anatomy import restyled, sample_pelvis
 from trainer.phantom.case import PhantomOptions, make_case, training_options
 from trainer.phantom.paint import Painter, SamplePlane
-from trainer.phantom.plan import coronal_axes, free_plan
+from trainer.phantom.scan_plan import coronal_axes, free_plan
 from trainer.phantom.scanner import Pose, Slab, trace, visible_line
 from trainer.phantom.style import sample_style
 

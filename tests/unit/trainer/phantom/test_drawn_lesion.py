@@ -5,13 +5,13 @@ import pytest
 from scipy.spatial import cKDTree
 
 from models.findings import POSITIONS, Head, Lesion, Position, Region, Sequence, Side
-from trainer.metrics import Pointing, pointing_scores
+from trainer.metrics.pointing import Pointing, pointing_scores
 from trainer.phantom.anatomy import sample_pelvis
 from trainer.phantom.case import PhantomPatient, quadrants_on
 from trainer.phantom.drawn_lesion import DrawnLesion, drawn_lesion
-from trainer.phantom.lesions import V_MM, place_lesions
+from trainer.phantom.lesion_maps import V_MM, place_lesions
 from trainer.phantom.paint import Painter, SamplePlane
-from trainer.phantom.plan import PatientPose, coronal_axes
+from trainer.phantom.scan_plan import PatientPose, coronal_axes
 from trainer.phantom.scanner import Pose, Slab
 from trainer.phantom.style import LesionStyle
 from trainer.phantom.tissue import TISSUES

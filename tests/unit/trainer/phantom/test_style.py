@@ -7,7 +7,7 @@ from models.findings import POSITIONS, QUADRANTS, Head, Lesion, Position, Region
 from trainer.phantom.anatomy import restyled, sample_pelvis
 from trainer.phantom.case import PhantomOptions, make_case, training_options
 from trainer.phantom.contrast import shine_of
-from trainer.phantom.lesions import (
+from trainer.phantom.lesion_maps import (
     D_MM,
     FRACTIONS,
     JOINT_FRACTIONS,
@@ -19,7 +19,7 @@ from trainer.phantom.lesions import (
     share_of_zone,
 )
 from trainer.phantom.negatives import PLACES, picture_elsewhere
-from trainer.phantom.plan import free_flaws, free_plan, plausible_plan
+from trainer.phantom.scan_plan import free_flaws, free_plan, plausible_plan
 from trainer.phantom.scanner import Slab, acquire, sample_texture, trace
 from trainer.phantom.style import (
     BRIDGES,

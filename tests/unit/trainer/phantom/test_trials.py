@@ -5,7 +5,7 @@ import pytest
 
 from models.findings import HEADS, POSITIONS, Head, Lesion, Region
 from trainer.phantom.case import PhantomOptions, make_case
-from trainer.phantom.lesions import OPACITIES
+from trainer.phantom.lesion_maps import OPACITIES
 from trainer.phantom.simulated_readers import (
     LITERATURE_KAPPA,
     SimulatedReader,
@@ -14,7 +14,7 @@ from trainer.phantom.simulated_readers import (
     read_by,
 )
 from trainer.phantom.trials import TRIALS, read_sessions, visits_of
-from trainer.readings import MISSING, Readings, kappa, node_labels
+from trainer.readers.readings import MISSING, Readings, kappa, node_labels
 
 MEASURE, PREVENT, SURPASS = (TRIALS[f"{name}-like"] for name in ("measure", "prevent", "surpass"))
 CLEAR = {Lesion.EROSION: 0.8, Lesion.SCLEROSIS: 0.67, Lesion.ANKYLOSIS: 0.45}

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.findings import HEADS
-from trainer.readers.matrices import (
+from trainer.readers.confusion_matrices import (
     MOST_WRONG,
     Parametrisation,
     ReaderMatrices,
@@ -14,7 +14,7 @@ from trainer.readers.matrices import (
 )
 from trainer.readers.reader_models import FixedTargets, ReadThroughNodes, readers_of, spread
 from trainer.readers.reader_plan import ReaderModel, ReaderPlan
-from trainer.readings import CONSENSUS, MISSING, Readings, hierarchy, kappa, node_labels
+from trainer.readers.readings import CONSENSUS, MISSING, Readings, hierarchy, kappa, node_labels
 
 MATRIX_MODELS = [
     ReaderModel.CHAIN,

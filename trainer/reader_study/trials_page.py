@@ -1,34 +1,20 @@
 """Tables of what readers said, like the paper's Tables 2 to 6, and how far they agreed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from models.findings import HEADS, Head, Lesion, Region, Side
-from trainer.evaluation.lesion_scores import Bools
 from trainer.lesions.calibration_fit import HEADS_OF_LESION
+from trainer.markdown_table import markdown, written
+from trainer.metrics.lesion_scores import Bools
 from trainer.phantom.simulated_readers import LITERATURE_KAPPA
 from trainer.phantom.trials import Trial, visits_of
-from trainer.readers.crossval import ReadTrial
-from trainer.readers.reader_evaluation import all_agree, between_readers, within_readers
-from trainer.readings import MISSING, Labels, hierarchy
+from trainer.reader_study.cross_validation import ReadTrial
+from trainer.reader_study.reader_evaluation import all_agree, between_readers, within_readers
+from trainer.readers.readings import MISSING, Labels, hierarchy
 
 WARNING = "**Phantom readers, phantom patients. Not for clinical use.**"
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; numbers as they are written, everything else as text."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def written(value: float, digits: int = 2) -> str:
-    """A number as a table shows it; a dash where there is none."""
-    if not np.isfinite(value):
-        return "–"
-    text = f"{round(value, digits) + 0.0:.{digits}f}"
-    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
 def label_counts(lesion: Lesion, trials: Mapping[str, ReadTrial]) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.findings import Lesion
-from trainer.evaluation.lesion_scores import (
+from trainer.lesions.calibration_fit import HEADS_OF_LESION
+from trainer.metrics.lesion_scores import (
     Judged,
     calibration_curve,
     differences,
@@ -19,10 +20,9 @@ from trainer.evaluation.lesion_scores import (
     macro_auc,
     scores_of,
 )
-from trainer.lesions.calibration_fit import HEADS_OF_LESION
-from trainer.readers.crossval import ReadTrial, TrialAnswers
-from trainer.readers.heads import Floats
-from trainer.readings import MISSING, Labels, kappa
+from trainer.reader_study.cross_validation import ReadTrial, TrialAnswers
+from trainer.reader_study.lesion_heads import Floats
+from trainer.readers.readings import MISSING, Labels, kappa
 
 TIMES = 100
 """Patients are drawn anew so often for an interval."""

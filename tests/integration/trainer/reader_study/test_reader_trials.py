@@ -9,8 +9,8 @@ from models.roi import RoiRules
 from models.weights import load_network
 from trainer.phantom.case import PhantomOptions
 from trainer.phantom.trials import TRIALS, visits_of
-from trainer.readers.commands import untrained
-from trainer.readers.trial_visits import draw_visits, seen_joints
+from trainer.reader_study.reader_commands import untrained
+from trainer.reader_study.trial_visits import draw_visits, seen_joints
 
 SMALL = replace(
     TRIALS["measure-like"],

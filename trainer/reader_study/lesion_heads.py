@@ -14,8 +14,8 @@ from torch import Tensor
 
 from models.findings import HEADS
 from models.lesion_resnet34 import WHOLE_ZONE, zone_of_head
+from trainer.reader_study.trial_visits import SEQUENCES, TrialJoints
 from trainer.readers.reader_models import Readers
-from trainer.readers.trial_visits import SEQUENCES, TrialJoints
 
 Floats = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from models.findings import Lesion
-from trainer.readers.crossval import ReadTrial, TrialAnswers
-from trainer.readers.reader_evaluation import judged
+from trainer.reader_study.cross_validation import ReadTrial, TrialAnswers
+from trainer.reader_study.reader_evaluation import judged
 
 COLOURS = {
     Lesion.OEDEMA: "#286edc",

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from models.findings import HEADS
 from trainer.experiment import ExperimentInvalid
 from trainer.lesions.calibration_fit import HEADS_OF_LESION, fitted_calibration, log_odds
-from trainer.metrics import best_threshold
+from trainer.metrics.classification import best_threshold
 from trainer.phantom.simulated_readers import SimulatedReadings
 from trainer.phantom.trials import Trial, trial_reading
-from trainer.readers.heads import (
+from trainer.reader_study.lesion_heads import (
     Floats,
     HeadProbabilities,
     HeadRules,
@@ -34,10 +34,10 @@ from trainer.readers.heads import (
     mean_answer,
     taught_heads,
 )
+from trainer.reader_study.trial_visits import TrialJoints
 from trainer.readers.reader_models import Readers, readers_of
 from trainer.readers.reader_plan import ReaderPlan, reader_plan
-from trainer.readers.trial_visits import TrialJoints
-from trainer.readings import MISSING, node_labels
+from trainer.readers.readings import MISSING, node_labels
 
 
 @dataclass(frozen=True)

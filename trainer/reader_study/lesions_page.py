@@ -5,8 +5,9 @@ from itertools import product
 from typing import Any
 
 from models.findings import Lesion
-from trainer.readers.reader_evaluation import AGAINST, mean_over_lesions
-from trainer.readers.tables import markdown, written
+from trainer.markdown_table import markdown, written
+from trainer.metrics.published_scores import PAPER
+from trainer.reader_study.reader_evaluation import AGAINST, mean_over_lesions
 
 OURS = "chain"
 """The experiment that all others are held against."""
@@ -23,29 +24,6 @@ RIVALS = (
 """What other people do with many readings; the other experiments leave out a part of ours."""
 
 LABELS = {"consensus": "consensus labels", "truth": "what was drawn"}
-PAPER: Mapping[str, Mapping[Lesion, tuple[float, float | None]]] = {
-    "measure-like": {
-        Lesion.OEDEMA: (0.85, 0.79),
-        Lesion.EROSION: (0.87, 0.85),
-        Lesion.FATTY_LESION: (0.87, 0.85),
-        Lesion.SCLEROSIS: (0.87, 0.85),
-        Lesion.ANKYLOSIS: (0.97, 0.93),
-    },
-    "prevent-like": {
-        Lesion.OEDEMA: (0.91, None),
-        Lesion.EROSION: (0.88, None),
-        Lesion.FATTY_LESION: (0.88, None),
-        Lesion.SCLEROSIS: (0.88, None),
-    },
-    "surpass-like": {
-        Lesion.OEDEMA: (0.92, 0.86),
-        Lesion.EROSION: (0.95, None),
-        Lesion.FATTY_LESION: (0.95, None),
-        Lesion.SCLEROSIS: (0.95, None),
-        Lesion.ANKYLOSIS: (0.99, 0.97),
-    },
-}
-"""AUC and balanced accuracy of the paper's prose; where it gives a range, its lower end."""
 
 WARNING = (
     "**Trained on phantoms, not for clinical use.** Patients, images, lesions and readers are "

@@ -20,7 +20,7 @@ from trainer.lesions.lesion_training import JointSample, lesion_loss
 from trainer.phantom.simulated_readers import read_by
 from trainer.phantom.trials import TRIALS
 from trainer.readers.reader_models import readers_of
-from trainer.readings import Readings
+from trainer.readers.readings import Readings
 
 TRIAL = TRIALS["measure-like"]
 """Whose readers read the training cases, in all its sessions."""

@@ -7,8 +7,8 @@ import torch
 from models.findings import HEADS
 from models.lesion_resnet34 import LesionArchitecture, LesionResNet34, Pooling
 from trainer.experiment import CaseSplit, ExperimentInvalid, read_experiment
+from trainer.lesions.lesion_targets import lesson_of, simulated_readings
 from trainer.lesions.lesion_training import JointSample
-from trainer.lesions.targets import lesson_of, simulated_readings
 from trainer.readers.reader_plan import ReaderModel, ReaderPlan
 
 PLAN = replace(read_experiment(Path("trainer/experiments/lesion.toml")), pits=0.0)

@@ -8,7 +8,9 @@ import torch
 from models.findings import HEADS, Lesion
 from sij_node.results import joint_diagram as diagram
 from tests.support.trials import toy_joints, toy_trials
-from trainer.evaluation.lesion_scores import (
+from trainer.experiment import ExperimentInvalid
+from trainer.metrics.classification import auc
+from trainer.metrics.lesion_scores import (
     Judged,
     calibration_curve,
     calibration_error,
@@ -17,11 +19,9 @@ from trainer.evaluation.lesion_scores import (
     resampled,
     scores_of,
 )
-from trainer.experiment import ExperimentInvalid
-from trainer.metrics import auc
 from trainer.phantom.trials import TRIALS
-from trainer.readers import figures
-from trainer.readers.crossval import (
+from trainer.reader_study import reader_figures as figures
+from trainer.reader_study.cross_validation import (
     ReaderExperiment,
     held_out_answers,
     kept_fold,
@@ -29,13 +29,19 @@ from trainer.readers.crossval import (
     read_reader_experiment,
     run_fold,
 )
-from trainer.readers.figures import roc_points
-from trainer.readers.heads import HeadRules, directions_of, folds_of, head_inputs, taught_heads
-from trainer.readers.reader_evaluation import agreement, confusions, judged, trial_scores
+from trainer.reader_study.lesion_heads import (
+    HeadRules,
+    directions_of,
+    folds_of,
+    head_inputs,
+    taught_heads,
+)
+from trainer.reader_study.reader_evaluation import agreement, confusions, judged, trial_scores
+from trainer.reader_study.reader_figures import roc_points
+from trainer.reader_study.trials_page import label_counts, trials_page
 from trainer.readers.reader_models import readers_of
 from trainer.readers.reader_plan import ReaderModel, ReaderPlan
-from trainer.readers.tables import label_counts, trials_page
-from trainer.readings import MISSING, Readings
+from trainer.readers.readings import MISSING, Readings
 
 EXPERIMENTS = Path("trainer/experiments/readers")
 QUICK = HeadRules(decays=(0.01,), steps=40, rate=0.05, folds=4)

@@ -19,7 +19,7 @@ from models.roi import RoiRules
 from models.weights import INTENDED_USE, Card, LoadedNetwork, build, load_network
 from trainer.experiment import RUNS_FOLDER
 from trainer.phantom.trials import TRIALS
-from trainer.readers.crossval import (
+from trainer.reader_study.cross_validation import (
     FoldResult,
     ReaderExperiment,
     ReadTrial,
@@ -30,9 +30,8 @@ from trainer.readers.crossval import (
     read_reader_experiment,
     read_trial,
 )
-from trainer.readers.figures import calibration_figure, confusion_figure, roc_figure
-from trainer.readers.lesions_page import CONSENSUS_ONLY, OURS, lesions_page
-from trainer.readers.reader_evaluation import (
+from trainer.reader_study.lesions_page import CONSENSUS_ONLY, OURS, lesions_page
+from trainer.reader_study.reader_evaluation import (
     AGAINST,
     agreement,
     compared,
@@ -40,8 +39,9 @@ from trainer.readers.reader_evaluation import (
     confusions,
     trial_scores,
 )
-from trainer.readers.tables import trials_page
-from trainer.readers.trial_visits import draw_visits, seen_joints
+from trainer.reader_study.reader_figures import calibration_figure, confusion_figure, roc_figure
+from trainer.reader_study.trial_visits import draw_visits, seen_joints
+from trainer.reader_study.trials_page import trials_page
 
 TRIALS_FOLDER = "trials"
 SEED = 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.metrics import auc, balanced_accuracy
+from trainer.metrics.classification import auc, balanced_accuracy
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

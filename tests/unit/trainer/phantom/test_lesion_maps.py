@@ -5,7 +5,7 @@ from scipy.ndimage import label
 from models.findings import HEADS, POSITIONS, QUADRANTS, Head, Lesion, Position, Region, Side
 from trainer.phantom.anatomy import sample_pelvis
 from trainer.phantom.case import quadrants_on
-from trainer.phantom.lesions import (
+from trainer.phantom.lesion_maps import (
     COUNTS,
     D_MM,
     FRACTIONS,
@@ -16,7 +16,7 @@ from trainer.phantom.lesions import (
     share_of_zone,
 )
 from trainer.phantom.paint import Painter, SamplePlane
-from trainer.phantom.plan import coronal_axes
+from trainer.phantom.scan_plan import coronal_axes
 from trainer.phantom.scanner import Pose, Slab
 from trainer.phantom.style import PIT_FILLINGS, LesionStyle
 from trainer.phantom.tissue import TISSUES

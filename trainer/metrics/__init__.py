@@ -1,0 +1,1 @@
+"""Metrics of contours, pointing and classification; nothing here knows a network."""

@@ -1,0 +1,1 @@
+"""A reader study: simulated trials, cross-validated lesion heads, and their evaluation."""
