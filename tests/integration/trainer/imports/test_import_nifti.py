@@ -114,3 +114,27 @@ def test_a_file_that_is_no_nifti_is_named(tmp_path):
 
     with pytest.raises(CaseFileInvalid, match=r"image\.nii\.gz"):
         read_nifti(path)
+
+
+@pytest.mark.parametrize("tilt_deg", [0, 30, 44, 46, 60])
+def test_slices_follow_the_file_s_thick_axis_at_any_tilt(tmp_path, tilt_deg):
+    cos, sin = np.cos(np.deg2rad(tilt_deg)), np.sin(np.deg2rad(tilt_deg))
+    turn = np.array([[1, 0, 0], [0, -sin, cos], [0, cos, sin]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn * [0.6, 0.6, 3.3]
+    path = tmp_path / "image.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((40, 41, 7), np.float32), affine), path)
+
+    volume = read_nifti(path)
+
+    assert volume.voxels.shape == (7, 40, 41)
+    assert volume.spacing_mm == pytest.approx((3.3, 0.6, 0.6))
+
+
+def test_the_slice_axis_that_the_header_names_wins_over_the_spacing(tmp_path):
+    image = nibabel.Nifti1Image(np.zeros((5, 6, 7), np.float32), np.diag([3.0, 1, 1, 1]))
+    image.header.set_dim_info(slice=1)
+    path = tmp_path / "image.nii.gz"
+    nibabel.save(image, path)
+
+    assert read_nifti(path).voxels.shape == (6, 5, 7)
