@@ -38,6 +38,7 @@ class AuditEvent(Enum):
     BEGIN_TRANSFERRING = AuditCode("110102", "Begin Transferring DICOM Instances")
     INSTANCES_ACCESSED = AuditCode("110103", "DICOM Instances Accessed")
     INSTANCES_TRANSFERRED = AuditCode("110104", "DICOM Instances Transferred")
+    PATIENT_RECORD = AuditCode("110110", "Patient Record")
     QUERY = AuditCode("110112", "Query")
     SECURITY_ALERT = AuditCode("110113", "Security Alert")
     USER_AUTHENTICATION = AuditCode("110114", "User Authentication")
@@ -279,6 +280,23 @@ def query(
     )
 
 
+def patient_searched(who: HumanUser, patient_id: str, found: str) -> AuditMessage:
+    """Somebody searched the node for a patient's studies, A.5.3.14.
+
+    Parameters
+    ----------
+    found
+        What was found, for people; never names the patient.
+    """
+    return AuditMessage(
+        AuditEvent.PATIENT_RECORD,
+        EventAction.READ,
+        (_person(who),),
+        description=found,
+        things=(_patient(patient_id),),
+    )
+
+
 def user_authentication(
     user: str, address: str, *, login: bool = True, failure: str = ""
 ) -> AuditMessage:
@@ -356,9 +374,13 @@ def _study_and_patient(study: AuditedStudy) -> tuple[ParticipantObject, ...]:
         ParticipantObject(
             study.study_uid, _STUDY_UID, type_code="2", role="3", instances=study.instances
         ),
-        ParticipantObject(
-            study.patient_id, _PATIENT_NUMBER, type_code="1", role="1", identifies_patient=True
-        ),
+        _patient(study.patient_id),
+    )
+
+
+def _patient(patient_id: str) -> ParticipantObject:
+    return ParticipantObject(
+        patient_id, _PATIENT_NUMBER, type_code="1", role="1", identifies_patient=True
     )
 
 

@@ -28,6 +28,7 @@ from sij_node.config.roles import Role
 from sij_node.config.settings import Config, load_config
 from sij_node.doctor.check_results import CheckResult, exit_code
 from sij_node.domain.job import Job, State
+from sij_node.domain.job_list import JobFilter
 from sij_node.errors import ConfigurationInvalid, DestinationUnavailable, NodeError
 from sij_node.logs import configure_logging
 from sij_node.network.dicom_folder import contents_of
@@ -370,7 +371,7 @@ def list_jobs(
 ) -> None:
     """List jobs, the newest first."""
     with _admin(config) as admin:
-        jobs = admin.jobs(tuple(state or ()), limit)
+        jobs = admin.jobs(JobFilter(tuple(state or ())), limit).jobs
     if as_json:
         return _print_json([asdict(job) for job in jobs])
     _print_table(
@@ -579,11 +580,8 @@ def _act(config: Path, action: Callable[[Admin], Job]) -> None:
     Console().print(f"Job {job.job_id} is {job.state}.")
 
 
-@contextmanager
-def _admin(config: Path) -> Iterator[Admin]:
-    settings = load_config(config)
-    with node.open_store(settings) as store:
-        yield Admin.of(settings, store.table, _asking())
+def _admin(config: Path) -> AbstractContextManager[Admin]:
+    return node.open_admin(load_config(config), _asking())
 
 
 def _started(config: Path) -> Config:

@@ -1,11 +1,28 @@
-"""What an administrator can ask and do; command line, page and API are renderings of it."""
+"""Everything an administrator can ask of the node and do to it.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Self
+Page, API and command line are three renderings of `Admin`; none of them touches a table. Whoever
+reveals, searches for, views or downloads something of a patient, or changes anything, is recorded
+here in the change log and in the audit trail, so no way in can forget to.
+"""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from sij_node.audit.messages import (
+    AuditedStudy,
+    AuditMessage,
+    EventAction,
+    HumanUser,
+    SecurityAlert,
+    instances_accessed,
+    patient_searched,
+    security_alert,
+)
 from sij_node.config.settings import Config, PeerConfig
+from sij_node.domain.analysis_record import AnalysisRecord, SeriesUse
 from sij_node.domain.job import (
     Delivery,
     DeliveryState,
@@ -13,14 +30,36 @@ from sij_node.domain.job import (
     Job,
     JobAction,
     JobStep,
+    Result,
     State,
     legal_actions,
     standstill,
 )
+from sij_node.domain.job_list import ChartEvent, JobFilter, JobPage
+from sij_node.domain.keyed_hash import keyed_hash
+from sij_node.domain.peer_activity import PeerActivity
 from sij_node.domain.study import Refusal
 from sij_node.domain.users import AdminChange
-from sij_node.errors import IllegalStep, ImagesCleared, UnknownName
+from sij_node.errors import (
+    DestinationUnavailable,
+    IllegalStep,
+    ImagesCleared,
+    ResultUnknown,
+    SpoolUnavailable,
+    UnknownName,
+)
+from sij_node.operate.health_check import HealthReport, check_up
+from sij_node.queue.completeness import image_series, series_uses
+from sij_node.store.job_search import JobSearch
 from sij_node.store.job_table import JobTable
+from sij_node.store.peer_activity import PeerActivityLog, PeerActivityTable
+from sij_node.store.spool import Spool
+from sij_node.store.stored_instances import read_header, read_result
+
+ALL_JOBS = JobFilter()
+_NOT_ANALYSED = (State.RECEIVING, State.QUEUED, State.ANALYSING)
+_VIEWED_AGAIN_AFTER = timedelta(minutes=15)
+"""Viewing the same key images within this time is one entry, however many of them there are."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +69,9 @@ class JobHistory:
     Parameters
     ----------
     actions
-        What can be asked of it now.
+        The actions that its state allows now.
     standstill
-        Why nothing happens to it at the moment; empty when it goes on by itself.
+        Why the job does not move on at the moment; empty while it does.
     """
 
     job: Job
@@ -44,19 +83,46 @@ class JobHistory:
 
 
 @dataclass(frozen=True)
+class StudyDetails:
+    """A job with what is known of its study.
+
+    Parameters
+    ----------
+    record
+        What the last analysis found, without key images that are still being drawn; None if
+        there was no analysis.
+    is_drawing
+        Whether key images are still being drawn.
+    series
+        The series received so far, of a study that has not been analysed yet.
+    same_study
+        All jobs of the study, the oldest first.
+    pseudonym
+        Of the patient; empty once the images were cleared.
+    """
+
+    history: JobHistory
+    record: AnalysisRecord | None
+    is_drawing: bool
+    series: tuple[SeriesUse, ...]
+    same_study: tuple[Job, ...]
+    pseudonym: str
+
+
+@dataclass(frozen=True)
 class DestinationStatus:
-    """Somebody who gets results.
+    """A destination of results.
 
     Parameters
     ----------
     is_peer
-        Whether config.toml names it; what waits for one that it does not cannot be sent.
+        Whether config.toml lists it; results for one that is not listed cannot be sent.
     shadow
-        Whether it is in shadow mode and gets nothing.
+        Whether it is in shadow mode and receives nothing.
     hold
-        Who holds it and why, if anybody does.
+        Who holds it and why, if it is held.
     waiting, kept_back
-        Jobs with something for it that is still to be sent; that is kept until asked for.
+        Jobs with results pending for it; with results withheld from it.
     """
 
     ae_title: str
@@ -68,100 +134,262 @@ class DestinationStatus:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Why it gets nothing, if it does not."""
+        """Why it receives nothing, if so."""
         said = {
             str(self.hold): self.hold is not None,
             "shadow mode: nothing is sent": self.shadow,
-            "not a [[peer]] of config.toml any more": not self.is_peer,
+            "no longer a [[peer]] in config.toml": not self.is_peer,
         }
         return tuple(remark for remark, applies in said.items() if applies)
 
 
 @dataclass(frozen=True)
+class PeerStatus:
+    """A peer as sender and as destination.
+
+    Parameters
+    ----------
+    config
+        None if config.toml no longer lists it.
+    acknowledged_at
+        When it last acknowledged a result.
+    """
+
+    destination: DestinationStatus
+    config: PeerConfig | None
+    activity: PeerActivity
+    acknowledged_at: datetime | None
+
+
+@dataclass(frozen=True)
 class Admin:
-    """Questions and actions on the job table, recorded under a person's name.
+    """Questions and actions in the name of one user.
 
     Parameters
     ----------
     who
-        Recorded with every change.
-    peers
-        Of the configuration: who can be held, and who is in shadow mode.
-    weights
-        Names of the [[weights]] that a study can be analysed with again.
+        Recorded with everything that is changed or looked up.
+    record
+        Takes messages of the audit trail.
+    echo
+        C-ECHO to a peer; raises `DestinationUnavailable`.
+    key
+        The node's secret key, for pseudonyms.
     """
 
-    table: JobTable
-    who: str
-    peers: tuple[PeerConfig, ...] = ()
-    weights: tuple[str, ...] = ()
+    config: Config
+    _table: JobTable = field(repr=False)
+    _spool: Spool = field(repr=False)
+    _record: Callable[[AuditMessage], None] = field(repr=False)
+    _echo: Callable[[PeerConfig], None] = field(repr=False)
+    _key: bytes = field(repr=False)
+    who: HumanUser
 
-    @classmethod
-    def of(cls, config: Config, table: JobTable, who: str) -> Self:
-        """Somebody who administers the node of a configuration."""
-        return cls(table, who, config.peer, tuple(one.name for one in config.weights))
+    # ---- jobs ----------------------------------------------------------------------------
 
-    # ---- questions -----------------------------------------------------------------------
+    def jobs(
+        self,
+        wanted: JobFilter = ALL_JOBS,
+        limit: int = 50,
+        offset: int = 0,
+        before: int | None = None,
+    ) -> JobPage:
+        """Matching jobs, the newest first; with `before`, only those with lower numbers."""
+        return self._search.jobs(wanted, limit, offset, before)
 
-    def jobs(self, states: Sequence[State] = (), limit: int = 50) -> tuple[Job, ...]:
-        """The newest jobs, all or those in some states."""
-        return tuple(self.table.jobs(states or tuple(State), limit))
+    def jobs_of_patient(self, patient_id: str, limit: int = 500) -> JobPage:
+        """Jobs of a patient whose images are still stored. The search is recorded."""
+        found = self._search.jobs_of_patient(patient_id, limit)
+        self._record(patient_searched(self.who, patient_id, f"{found.total} jobs found"))
+        self.note("search patient", f"{found.total} jobs")
+        return found
+
+    def pseudonyms(self, jobs: Iterable[Job]) -> Mapping[str, str]:
+        """Pseudonyms by Study Instance UID, without studies whose images were cleared.
+
+        The same patient always has the same pseudonym on this node.
+        """
+        patients = self._search.patients(job.study_uid for job in jobs)
+        return {
+            study_uid: keyed_hash(self._key, "patient", one.patient_id, one.issuer)[:12]
+            for study_uid, one in patients.items()
+        }
 
     def counts(self) -> dict[State, int]:
         """How many jobs are in each state."""
-        return self.table.counts()
+        return self._table.counts()
+
+    def senders(self) -> tuple[str, ...]:
+        """AE titles from which there are jobs."""
+        return self._search.sources()
+
+    def queue_order(self) -> tuple[int, ...]:
+        """Numbers of the queued jobs, in the order in which they will be analysed."""
+        return self._search.queue_order()
+
+    def analysis_seconds(self) -> tuple[float, ...]:
+        """How long the most recent analyses took."""
+        return self._search.analysis_seconds()
+
+    def chart_events(self, since: datetime) -> tuple[ChartEvent, ...]:
+        """The steps of all jobs since a moment, as far as charts count them."""
+        return self._search.happenings(since)
+
+    def oldest_unfinished(self) -> Job | None:
+        """The oldest job that is still in progress."""
+        return self._search.oldest_unfinished()
+
+    # ---- one job -------------------------------------------------------------------------
 
     def history(self, job_id: int) -> JobHistory:
-        """One job with its steps, deliveries and conflicting copies, and what can be asked of it.
+        """One job with its steps, deliveries, conflicting copies and available actions.
 
         Raises
         ------
         UnknownJob
-            If there is no such job.
         """
-        job = self.table.get(job_id)
-        deliveries = self.table.deliveries(job_id)
+        job = self._table.get(job_id)
+        deliveries = self._table.deliveries(job_id)
         return JobHistory(
             job,
-            tuple(self.table.steps(job_id)),
+            tuple(self._table.steps(job_id)),
             deliveries,
-            self.table.conflicts(job.study_uid),
+            self._table.conflicts(job.study_uid),
             legal_actions(job),
-            standstill(job, deliveries, self.table.holds(), self._shadow),
+            standstill(job, deliveries, self._table.holds(), self._shadow),
         )
 
-    def destinations(self) -> tuple[DestinationStatus, ...]:
-        """Everybody who gets results, or for whom some wait, by AE title."""
-        holds = {hold.destination: hold for hold in self.table.holds()}
-        waiting = self.table.jobs_by_destination(DeliveryState.PENDING)
-        kept_back = self.table.jobs_by_destination(DeliveryState.KEPT_BACK)
-        peers = {peer.ae_title for peer in self.peers}
-        return tuple(
-            DestinationStatus(
-                title,
-                title in peers,
-                title in self._shadow,
-                holds.get(title),
-                waiting.get(title, 0),
-                kept_back.get(title, 0),
-            )
-            for title in sorted(peers | holds.keys() | waiting.keys() | kept_back.keys())
+    def study(self, job_id: int, *, shows_key_images: bool = False) -> StudyDetails:
+        """One job with its findings, series and key images.
+
+        Parameters
+        ----------
+        shows_key_images
+            Whether the user gets to see them; that is recorded.
+
+        Raises
+        ------
+        UnknownJob
+        """
+        history = self.history(job_id)
+        job, record = history.job, self._table.record(job_id)
+        drawn = record and self._drawn(record)
+        if shows_key_images and drawn and drawn.pictures:
+            self._note_viewed(job)
+        return StudyDetails(
+            history,
+            drawn,
+            record != drawn,
+            self._series_so_far(job),
+            self._search.same_study(job.study_uid),
+            self.pseudonyms([job]).get(job.study_uid, ""),
         )
+
+    def key_image(self, job_id: int, name: str) -> Path:
+        """The file of a key image. Viewing key images is recorded.
+
+        Raises
+        ------
+        UnknownJob
+        ResultUnknown
+            If the job has no such image, or it is not drawn yet.
+        """
+        job, record = self._table.get(job_id), self._table.record(job_id)
+        if record is None or name not in {one.file_name for one in self._drawn(record).pictures}:
+            raise ResultUnknown(f"Job {job_id} has no such key image. Reload its page.")
+        self._note_viewed(job)
+        return self._spool.path_of_result(name)
+
+    def patient(self, job_id: int) -> str:
+        """The patient ID of a job, with its issuer if the images name one. It is recorded.
+
+        Raises
+        ------
+        UnknownJob
+        ImagesCleared
+            If the images, and with them the patient ID, were cleared.
+        """
+        job = self._table.get(job_id)
+        found = self._search.patients([job.study_uid]).get(job.study_uid)
+        if found is None:
+            raise ImagesCleared(
+                f"The images of job {job_id} were cleared from the spool, and the patient ID with "
+                "them. Look the study up in the archive by its Study Instance UID."
+            )
+        self._note_access(job, "reveal patient", "patient revealed")
+        return f"{found.patient_id} ({found.issuer})" if found.issuer else found.patient_id
+
+    def results(self, job_id: int) -> tuple[Result, ...]:
+        """The objects that a job has produced."""
+        self._table.get(job_id)
+        deliveries = self._table.deliveries(job_id)
+        return tuple({one.result.sop_instance_uid: one.result for one in deliveries}.values())
+
+    def result_file(self, job_id: int, sop_instance_uid: str) -> tuple[Result, bytes]:
+        """A result and its DICOM file. The download is recorded.
+
+        Raises
+        ------
+        UnknownJob, ResultUnknown, ImagesCleared, StoredCopyDamaged, SpoolUnavailable
+        """
+        found = {one.sop_instance_uid: one for one in self.results(job_id)}
+        if sop_instance_uid not in found:
+            raise ResultUnknown(
+                f"Job {job_id} has no result {sop_instance_uid}. Its results are listed at "
+                f"/api/v1/jobs/{job_id}/results."
+            )
+        result = found[sop_instance_uid]
+        content = read_result(self._spool, result)
+        job = self._table.get(job_id)
+        self._note_access(job, "download result", f"{result.kind} downloaded", result.kind)
+        return result, content
+
+    def note_results_written(self, study_uid: str, profile: str) -> None:
+        """Record that a study's results are written to a folder."""
+        self._audit_study(study_uid, "results written to a folder", EventAction.READ)
+        self.note("write results", f"study {study_uid}", profile)
+
+    # ---- the node ------------------------------------------------------------------------
+
+    def check_ready(self) -> None:
+        """Raise `DatabaseUnavailable` or `SpoolUnavailable` unless both answer."""
+        self.counts()
+        self._spool.free_mb()
+
+    def health(self) -> HealthReport:
+        """The status of every component, with recommended actions."""
+        return check_up(self.config, self._table.database, self._spool)
 
     def refusals(self, limit: int = 50) -> tuple[Refusal, ...]:
-        """The newest objects and associations that were not accepted, and why."""
-        return tuple(self.table.refusals(limit))
+        """The most recently rejected objects and associations, and why."""
+        return tuple(self._table.refusals(limit))
 
-    # ---- one job -------------------------------------------------------------------------
+    def changes(self, limit: int = 50, who: str = "") -> tuple[AdminChange, ...]:
+        """The most recent entries of the change log, of all users or of one."""
+        return self._table.changes(limit, who)
+
+    def note(self, action: str, subject: str, note: str = "") -> None:
+        """Enter something into the change log under this user's name."""
+        self._table.note_change(
+            AdminChange(datetime.now(UTC), self.who.user, action, subject, note)
+        )
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of the [[weights]] that a study can be reanalysed with."""
+        return tuple(one.name for one in self.config.weights)
+
+    # ---- actions on a job ----------------------------------------------------------------
 
     def retry(self, job_id: int) -> Job:
-        """Queue a rejected or failed job again.
+        """Queue a rejected or failed job again, with all its attempts.
 
         Raises
         ------
         UnknownJob, IllegalStep
         """
-        return self.table.retry(self.table.get(job_id), self.who)
+        job = self._table.retry(self._table.get(job_id), self.who.user)
+        return self._audited(job, JobAction.RETRY)
 
     def cancel(self, job_id: int) -> Job:
         """Cancel a job that is receiving, queued or delivering.
@@ -170,48 +398,18 @@ class Admin:
         ------
         UnknownJob, IllegalStep
         """
-        return self.table.cancel(self.table.get(job_id), self.who)
-
-    def patient(self, job_id: int) -> str:
-        """The identifier of a job's patient; that it was looked at is noted.
-
-        Returns
-        -------
-        str
-            With the issuer of the identifier, where the images name one.
-
-        Raises
-        ------
-        UnknownJob
-        ImagesCleared
-            If the images, and with them the identifier, are no longer here.
-        """
-        images = self.table.instances(self.table.get(job_id).study_uid)
-        if not images:
-            raise ImagesCleared(
-                f"The images of job {job_id} were cleared away, and whose they were with them. "
-                "The archive knows the study by its UID."
-            )
-        self.note("reveal patient", f"job {job_id}")
-        issuer = images[0].issuer_of_patient_id
-        return f"{images[0].patient_id} ({issuer})" if issuer else images[0].patient_id
-
-    def note(self, action: str, subject: str, note: str = "") -> None:
-        """Note what was done in this person's name."""
-        self.table.note_change(AdminChange(datetime.now(UTC), self.who, action, subject, note))
-
-    def changes(self, limit: int = 50, who: str = "") -> tuple[AdminChange, ...]:
-        """The newest changes that people made, of all or of one."""
-        return self.table.changes(limit, who)
+        job = self._table.cancel(self._table.get(job_id), self.who.user)
+        return self._audited(job, JobAction.CANCEL)
 
     def set_priority(self, job_id: int, priority: int) -> Job:
-        """Have a job that is receiving or queued analysed sooner (9) or later (0).
+        """Set the priority of a job that is receiving or queued; 9 is analysed first.
 
         Raises
         ------
         UnknownJob, IllegalStep
         """
-        return self.table.set_priority(self.table.get(job_id), priority, self.who)
+        job = self._table.set_priority(self._table.get(job_id), priority, self.who.user)
+        return self._audited(job, JobAction.SET_PRIORITY)
 
     def try_now(self, job_id: int) -> Job:
         """End the wait before a job's next attempt.
@@ -220,15 +418,17 @@ class Admin:
         ------
         UnknownJob, IllegalStep
         """
-        job = self.table.get(job_id)
+        job = self._table.get(job_id)
         if JobAction.TRY_NOW not in legal_actions(job):
-            raise IllegalStep(f"Job {job_id} is {job.state.value} and waits for no attempt.")
-        released = self.table.release(job, self.who)
+            raise IllegalStep(
+                f"Job {job_id} is {job.state.value} and is not waiting for another attempt."
+            )
+        released = self._table.release(job, self.who.user)
         self.note(JobAction.TRY_NOW.value, f"job {job_id}")
-        return released
+        return self._audited(released, JobAction.TRY_NOW)
 
     def redeliver(self, job_id: int, destination: str | None = None) -> Job:
-        """Have the results of a job sent again, to one destination or to all that it has.
+        """Send the results of a job again, to one destination or to all that it has.
 
         Raises
         ------
@@ -236,8 +436,9 @@ class Admin:
         IllegalStep
             Also if the destination is in shadow mode.
         """
-        self._check_that_it_gets_results(destination, self.table.deliveries(job_id))
-        return self.table.redeliver(self.table.get(job_id), self.who, destination)
+        self._check_not_in_shadow(destination, self._table.deliveries(job_id))
+        job = self._table.redeliver(self._table.get(job_id), self.who.user, destination)
+        return self._audited(job, JobAction.REDELIVER)
 
     def reanalyse(self, job_id: int, weights: str = "") -> Job:
         """Open a job that analyses a stored study again; its results are a revision.
@@ -251,40 +452,95 @@ class Admin:
         ------
         UnknownJob, IllegalStep
         UnknownName
-            If config.toml names no such weights.
+            If config.toml has no such weights.
         """
         if weights and weights not in self.weights:
             there_are = ", ".join(self.weights) or "none"
             raise UnknownName(
-                f"config.toml names no [[weights]] {weights}; there are: {there_are}."
+                f"config.toml has no [[weights]] named {weights}; available: {there_are}."
             )
-        return self.table.reanalyse(self.table.get(job_id), self.who, weights)
+        job = self._table.reanalyse(self._table.get(job_id), self.who.user, weights)
+        return self._audited(job, JobAction.REANALYSE)
 
-    # ---- one destination -----------------------------------------------------------------
+    # ---- peers ---------------------------------------------------------------------------
 
-    def hold(self, destination: str, reason: str) -> Hold:
-        """Send nothing to a destination until it is released; what is for it waits.
+    def destinations(self) -> tuple[DestinationStatus, ...]:
+        """Every peer, and every destination with pending or withheld results, by AE title."""
+        holds = {hold.destination: hold for hold in self._table.holds()}
+        waiting = self._table.jobs_by_destination(DeliveryState.PENDING)
+        kept_back = self._table.jobs_by_destination(DeliveryState.KEPT_BACK)
+        peers = {peer.ae_title for peer in self.config.peer}
+        return tuple(
+            DestinationStatus(
+                title,
+                title in peers,
+                title in self._shadow,
+                holds.get(title),
+                waiting.get(title, 0),
+                kept_back.get(title, 0),
+            )
+            for title in sorted(peers | holds.keys() | waiting.keys() | kept_back.keys())
+        )
+
+    def peers(self) -> tuple[PeerStatus, ...]:
+        """The destinations with their configuration and activity, by AE title."""
+        configured = {peer.ae_title: peer for peer in self.config.peer}
+        activity = {one.peer: one for one in self._activity.contacts()}
+        acknowledged = self._search.last_acknowledged()
+        return tuple(
+            PeerStatus(
+                one,
+                configured.get(one.ae_title),
+                activity.get(one.ae_title, PeerActivity(one.ae_title)),
+                acknowledged.get(one.ae_title),
+            )
+            for one in self.destinations()
+        )
+
+    def echo(self, ae_title: str) -> str:
+        """Send a C-ECHO to a peer.
+
+        Returns
+        -------
+        str
+            Why it did not answer, and what to do; empty if it answered.
 
         Raises
         ------
         UnknownName
-            If it is no [[peer]].
+        """
+        peer, error = self._peer(ae_title), ""
+        try:
+            self._echo(peer)
+        except DestinationUnavailable as unavailable:
+            error = str(unavailable)
+        log = PeerActivityLog(self._activity)
+        log.echo_sent(ae_title, error)
+        log.write()
+        return error
+
+    def hold(self, ae_title: str, reason: str) -> Hold:
+        """Send nothing to a destination until it is released; its results stay pending.
+
+        Raises
+        ------
+        UnknownName
+            If config.toml has no such [[peer]].
         IllegalStep
             If it is held already.
         """
-        titles = [peer.ae_title for peer in self.peers]
-        if destination not in titles:
-            raise UnknownName(
-                f"config.toml names no [[peer]] {destination}; there are: {', '.join(titles)}."
-            )
-        return self.table.hold(destination, reason, self.who)
+        held = self._table.hold(self._peer(ae_title).ae_title, reason, self.who.user)
+        self._audit_peer(ae_title, f"hold {ae_title}: {reason}")
+        return held
 
-    def release_hold(self, destination: str) -> Hold:
+    def release_hold(self, ae_title: str) -> Hold:
         """Send to a destination again; raises `IllegalStep` if it is not held."""
-        return self.table.release_hold(destination, self.who)
+        released = self._table.release_hold(ae_title, self.who.user)
+        self._audit_peer(ae_title, f"release {ae_title}")
+        return released
 
-    def send_kept_back(self, destination: str) -> tuple[Job, ...]:
-        """Send what was kept back in shadow mode: the newest results of each study.
+    def send_kept_back(self, ae_title: str) -> tuple[Job, ...]:
+        """Send what was withheld in shadow mode: the newest results of each study.
 
         Raises
         ------
@@ -292,19 +548,76 @@ class Admin:
             If the destination still is in shadow mode.
         """
         return tuple(
-            self.redeliver(job.job_id, destination) for job in self.table.kept_back(destination)
+            self.redeliver(job.job_id, ae_title) for job in self._table.kept_back(ae_title)
         )
+
+    # ---- within --------------------------------------------------------------------------
+
+    @property
+    def _search(self) -> JobSearch:
+        return JobSearch(self._table.database)
+
+    @property
+    def _activity(self) -> PeerActivityTable:
+        return PeerActivityTable(self._table.database)
 
     @property
     def _shadow(self) -> frozenset[str]:
-        return frozenset(peer.ae_title for peer in self.peers if peer.shadow)
+        return frozenset(peer.ae_title for peer in self.config.peer if peer.shadow)
 
-    def _check_that_it_gets_results(
-        self, destination: str | None, deliveries: Sequence[Delivery]
-    ) -> None:
+    def _peer(self, ae_title: str) -> PeerConfig:
+        for peer in self.config.peer:
+            if peer.ae_title == ae_title:
+                return peer
+        titles = ", ".join(peer.ae_title for peer in self.config.peer)
+        raise UnknownName(f"config.toml has no [[peer]] {ae_title}; available: {titles}.")
+
+    def _check_not_in_shadow(self, destination: str | None, deliveries: Sequence[Delivery]) -> None:
         wanted = {destination} if destination else {one.destination for one in deliveries}
         for title in sorted(wanted & self._shadow):
             raise IllegalStep(
-                f"{title} is in shadow mode, it gets nothing. Set shadow = false for this "
-                "[[peer]] of config.toml and start the node again."
+                f"{title} is in shadow mode and receives nothing. Set shadow = false for this "
+                "[[peer]] in config.toml and restart the node."
             )
+
+    def _drawn(self, record: AnalysisRecord) -> AnalysisRecord:
+        """Without key images that are still being drawn: that takes some seconds."""
+        there = (
+            one for one in record.pictures if self._spool.path_of_result(one.file_name).is_file()
+        )
+        return replace(record, pictures=tuple(there))
+
+    def _series_so_far(self, job: Job) -> tuple[SeriesUse, ...]:
+        if job.state not in _NOT_ANALYSED:
+            return ()
+        images = image_series(self._table.instances(job.study_uid))
+        try:
+            return series_uses(images, partial(read_header, self._spool))
+        except SpoolUnavailable:  # reported by the health check; the rest can still be shown
+            return ()
+
+    # ---- the audit trail -----------------------------------------------------------------
+
+    def _audited(self, job: Job, action: JobAction) -> Job:
+        self._audit_study(job.study_uid, f"{action.value}, job {job.job_id}", EventAction.UPDATE)
+        return job
+
+    def _note_access(self, job: Job, action: str, what: str, note: str = "") -> None:
+        self._audit_study(job.study_uid, what, EventAction.READ)
+        self.note(action, f"job {job.job_id}", note)
+
+    def _note_viewed(self, job: Job) -> None:
+        action, since = "view key images", datetime.now(UTC) - _VIEWED_AGAIN_AFTER
+        recent = self.changes(100, self.who.user)
+        viewed = {one.subject for one in recent if one.action == action and one.at > since}
+        if f"job {job.job_id}" not in viewed:
+            self._note_access(job, action, "key images viewed")
+
+    def _audit_study(self, study_uid: str, what: str, action: EventAction) -> None:
+        patient = self._search.patients([study_uid]).get(study_uid)
+        study = AuditedStudy(study_uid, patient.patient_id if patient else "")
+        self._record(instances_accessed(self.who, study, what, action))
+
+    def _audit_peer(self, ae_title: str, what: str) -> None:
+        kind = SecurityAlert.NETWORK_CONFIGURATION
+        self._record(security_alert(kind, what, self.who, subject=ae_title))

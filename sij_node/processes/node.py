@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,10 +20,8 @@ from sij_node.analyse.analysis_process import AnalysisProcess
 from sij_node.analyse.analysis_worker import AnalysisWorker
 from sij_node.analyse.prior_search import PriorSearch
 from sij_node.audit.messages import (
-    AuditedStudy,
     HumanUser,
     application_activity,
-    instances_accessed,
 )
 from sij_node.audit.peer_events import Arrivals, Departures
 from sij_node.audit.trail import AuditTrail, open_trail
@@ -38,8 +36,6 @@ from sij_node.domain.study import ReceivedInstance, Registration
 from sij_node.domain.users import SessionLimits
 from sij_node.errors import (
     ConfigurationInvalid,
-    DatabaseUnavailable,
-    DestinationUnavailable,
     WeightsRefused,
 )
 from sij_node.network.dicom_folder import FolderContents
@@ -359,32 +355,36 @@ def web_parts(config: Config, store: Store, trail: AuditTrail) -> "Parts":
     from sij_node.web.metrics_route import metrics_router  # noqa: PLC0415
 
     metrics = Metrics(config, store.table, store.contacts, store.spool)
-    sender = StoreScu(config.node.ae_title, config.delivery, config.listener.tls)
     return Parts(
         config=config,
-        admin=partial(Admin.of, config, store.table),
+        admin=_admin_for(config, store, trail),
         access=_access(config, store, trail),
-        spool=store.spool,
-        echo=partial(_echo, sender, PeerActivityLog(store.contacts)),
         clock=_now,
         key=secret_key(config.node.data_folder),
-        record=trail.record,
         routers=(metrics_router(metrics.text, config.metrics),),
     )
 
 
-def _echo(sender: StoreScu, book: PeerActivityLog, peer: PeerConfig) -> None:
-    """C-ECHO to a peer; whether it answered is noted among the contacts."""
-    error = ""
+@contextmanager
+def open_admin(config: Config, who: str) -> Iterator[Admin]:
+    """The questions and actions of the command line, in somebody's name.
+
+    Raises
+    ------
+    ConfigurationInvalid, DatabaseUnavailable, SpoolUnavailable
+    """
+    trail = open_trail(config)
     try:
-        sender.echo(peer)
-    except DestinationUnavailable as unavailable:
-        error = str(unavailable)
-        raise
+        with open_store(config) as store:
+            yield _admin_for(config, store, trail)(HumanUser(who))
     finally:
-        book.echo_sent(peer.ae_title, error)
-        with suppress(DatabaseUnavailable):
-            book.write()
+        trail.close()
+
+
+def _admin_for(config: Config, store: Store, trail: AuditTrail) -> Callable[[HumanUser], Admin]:
+    sender = StoreScu(config.node.ae_title, config.delivery, config.listener.tls)
+    key = secret_key(config.node.data_folder)
+    return partial(Admin, config, store.table, store.spool, trail.record, sender.echo, key)
 
 
 def serve_page(config: Config, stop: threading.Event, announce: Callable[[str], None]) -> None:
@@ -528,11 +528,8 @@ def write_results(
             stored = (config, store.table, store.spool, priors_for, study_uid)
             made = recreated(*stored, wanted, as_pictures=as_pictures)
             folder.mkdir(parents=True, exist_ok=True)
-            study = AuditedStudy(study_uid, store.patient_of(study_uid))
-            trail.record(
-                instances_accessed(HumanUser(who, ""), study, "results written to a folder")
-            )
-            Admin.of(config, store.table, who).note("write results", f"study {study_uid}", profile)
+            admin = _admin_for(config, store, trail)(HumanUser(who))
+            admin.note_results_written(study_uid, profile)
             for name, content in (pictures_of if as_pictures else files_of)(made):
                 (folder / name).write_bytes(content)
                 yield folder / name

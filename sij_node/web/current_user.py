@@ -95,7 +95,7 @@ Administrator = Annotated[CurrentUser, Depends(administrator)]
 
 def admin_for(person: Asking, parts: TheParts) -> Admin:
     """The questions and actions, in the name of whoever asks."""
-    return parts.admin(needed(person, Role.VIEWER).name)
+    return parts.admin_for(needed(person, Role.VIEWER))
 
 
 TheAdmin = Annotated[Admin, Depends(admin_for)]

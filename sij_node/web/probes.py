@@ -5,6 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from sij_node.audit.messages import HumanUser
 from sij_node.web.dependencies import TheParts
 
 router = APIRouter(tags=["probes"])
@@ -25,6 +26,5 @@ async def live() -> Probe:
 @router.get("/ready")
 def ready(parts: TheParts) -> Probe:
     """The database answers and the spool can be read; else 503."""
-    parts.admin("probe").counts()
-    parts.spool.free_mb()
+    parts.admin(HumanUser("probe")).check_ready()
     return Probe()

@@ -10,6 +10,7 @@ from statistics import median
 import pytest
 from playwright.sync_api import Browser, expect
 
+from sij_node.audit.messages import HumanUser
 from sij_node.config.roles import Role
 from sij_node.domain.job import Job, State
 from tests.support.browser import DESKTOP, KEPT, PHONE, Window, chromium, window
@@ -238,7 +239,7 @@ def test_the_patient_is_shown_by_a_click_and_that_is_noted(site: Site, operator:
     expect(operator.page.locator("#patient")).to_contain_text("P1")
 
     assert "P1" not in before.split()
-    changes = site.web.parts.admin("test").changes(5)
+    changes = site.web.parts.admin(HumanUser("test")).changes(5)
     assert any((one.who, one.action) == ("operator", "reveal patient") for one in changes)
 
 

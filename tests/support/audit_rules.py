@@ -128,6 +128,7 @@ EVENTS: Mapping[str, EventRule] = {
     "110104": EventRule(
         "DICOM Instances Transferred", "CRU", frozenset(), _ENDS, (_STUDY, _PATIENT)
     ),
+    "110110": EventRule("Patient Record", "CRUD", things=(_PATIENT,)),
     "110112": EventRule("Query", "E", frozenset(), _ENDS, (("2", "3", "110181"),)),
     "110113": EventRule(
         "Security Alert",

@@ -5,19 +5,17 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from sij_node.domain.health import worst
-from sij_node.operate.health_check import check_up
 from sij_node.web.api.parameters import Limit, Line
 from sij_node.web.api.responses import ChangeAnswer, ConditionAnswer, HealthAnswer, RefusalAnswer
 from sij_node.web.current_user import Operator, TheAdmin, Viewer
-from sij_node.web.dependencies import TheParts
 
 router = APIRouter(tags=["node"])
 
 
 @router.get("/health")
-def health(person: Viewer, admin: TheAdmin, parts: TheParts) -> HealthAnswer:
+def health(person: Viewer, admin: TheAdmin) -> HealthAnswer:
     """Every part of the node with its verdict, and what to do."""
-    conditions = check_up(parts.config, admin.table.database, parts.spool).conditions
+    conditions = admin.health().conditions
     return HealthAnswer(
         verdict=worst(conditions),
         conditions=[ConditionAnswer.model_validate(one) for one in conditions],

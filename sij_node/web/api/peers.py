@@ -2,40 +2,24 @@
 
 from fastapi import APIRouter
 
-from sij_node.domain.peer_activity import PeerActivity
-from sij_node.errors import UnknownName
 from sij_node.operate.admin import Admin, DestinationStatus
-from sij_node.store.peer_activity import PeerActivityTable
 from sij_node.web.api.parameters import HoldAsked, Title
 from sij_node.web.api.responses import DestinationAnswer, EchoAnswer, JobAnswer, PeerAnswer
 from sij_node.web.current_user import Operator, TheAdmin, Viewer
-from sij_node.web.dependencies import TheParts
 
 router = APIRouter(prefix="/peers", tags=["peers"])
 
 
 @router.get("")
-def peers(person: Viewer, admin: TheAdmin, parts: TheParts) -> list[PeerAnswer]:
+def peers(person: Viewer, admin: TheAdmin) -> list[PeerAnswer]:
     """Every peer that config.toml names."""
-    contacts = {one.peer: one for one in PeerActivityTable(admin.table.database).contacts()}
-    destinations = {one.ae_title: one for one in admin.destinations()}
-    return [
-        PeerAnswer.of(
-            peer,
-            contacts.get(peer.ae_title, PeerActivity(peer.ae_title)),
-            destinations[peer.ae_title],
-        )
-        for peer in parts.config.peer
-    ]
+    return [PeerAnswer.of(peer) for peer in admin.peers() if peer.config is not None]
 
 
 @router.post("/{ae_title}/echo")
-def echo(person: Operator, parts: TheParts, ae_title: Title) -> EchoAnswer:
+def echo(person: Operator, admin: TheAdmin, ae_title: Title) -> EchoAnswer:
     """Send a C-ECHO to a peer now, and wait for its answer."""
-    peer = parts.config.peer_titled(ae_title)
-    if peer is None:
-        raise UnknownName(f"config.toml names no [[peer]] {ae_title}.")
-    error = parts.call(peer)
+    error = admin.echo(ae_title)
     return EchoAnswer(answered=not error, words=error or f"{ae_title} answered the C-ECHO.")
 
 

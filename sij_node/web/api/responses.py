@@ -2,18 +2,16 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.findings import Finding
 from sij_node.config.roles import Role
-from sij_node.config.settings import PeerConfig
 from sij_node.domain.analysis_record import AnalysisRecord
 from sij_node.domain.health import Component, HealthStatus
 from sij_node.domain.job import Delivery, DeliveryState, Job, JobAction, Result, State, Step
-from sij_node.domain.peer_activity import PeerActivity
-from sij_node.operate.admin import DestinationStatus, JobHistory
+from sij_node.operate.admin import PeerStatus, StudyDetails
 
 
 class Answer(BaseModel):
@@ -179,13 +177,14 @@ class HistoryAnswer(Answer):
     standstill: str = Field(description="Why nothing happens to it at the moment.")
 
     @classmethod
-    def of(cls, history: JobHistory, record: AnalysisRecord | None, patient: str | None) -> Self:
+    def of(cls, details: StudyDetails) -> Self:
         """The answer for a job's history."""
+        history = details.history
         return cls(
-            job=JobAnswer.of(history.job, patient),
+            job=JobAnswer.of(history.job, details.pseudonym or None),
             steps=_all(StepAnswer, history.steps),
             deliveries=[DeliveryAnswer.of(delivery) for delivery in history.deliveries],
-            analysis=AnalysisAnswer.of(record),
+            analysis=AnalysisAnswer.of(details.record),
             actions=list(history.actions),
             standstill=history.standstill,
         )
@@ -216,10 +215,10 @@ class PeerAnswer(Answer):
     remarks: list[str] = Field(description="Why it gets nothing, if it does not.")
 
     @classmethod
-    def of(cls, peer: PeerConfig, contact: PeerActivity, destination: DestinationStatus) -> Self:
-        """The answer for a peer."""
-        told: dict[str, Any] = {**vars(contact), **vars(destination), **dict(peer)}
-        return cls.model_validate({**told, "remarks": list(destination.remarks)})
+    def of(cls, peer: PeerStatus) -> Self:
+        """The answer for a peer in config.toml."""
+        told = {**vars(peer.activity), **vars(peer.destination), **dict(peer.config or ())}
+        return cls.model_validate({**told, "remarks": list(peer.destination.remarks)})
 
 
 class EchoAnswer(Answer):

@@ -3,7 +3,6 @@
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
-from sij_node.store.job_search import JobSearch
 from sij_node.web.current_user import TheAdmin, Viewer
 from sij_node.web.dependencies import TheParts
 from sij_node.web.svg_chart import drawn
@@ -24,7 +23,7 @@ def over_time(
     """The charts of a range."""
     chosen = next((one for one in Range if one.value == range), Range.DAY)
     slots = Slots.until(parts.clock(), chosen)
-    happened = JobSearch(admin.table.database).happenings(slots.begins[0])
+    events = admin.chart_events(slots.begins[0])
     return page(
         request,
         "charts.html",
@@ -33,6 +32,6 @@ def over_time(
         chosen=chosen.value,
         charts=[
             (chart, Markup(drawn(chart)))  # noqa: S704 - its words are escaped
-            for chart in charts(happened, slots)
+            for chart in charts(events, slots)
         ],
     )

@@ -4,10 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from sij_node.domain.job import Job
 from sij_node.domain.users import CurrentUser
-from sij_node.operate.health_check import HealthReport, check_up
-from sij_node.store.job_search import JobSearch
 from sij_node.web.current_user import Viewer, Watcher
 from sij_node.web.dependencies import Parts, TheParts
 from sij_node.web.pages.live_updates import again, whole
@@ -29,19 +26,15 @@ def health_now(request: Request, person: Watcher, parts: TheParts) -> Response:
 
 
 def _content(parts: Parts, person: CurrentUser) -> dict[str, Any]:
-    database = parts.admin(person.name).table.database
-    checkup = check_up(parts.config, database, parts.spool)
+    admin = parts.admin_for(person)
+    report = admin.health()
     kind = "PostgreSQL" if "postgresql" in parts.config.database_url else "SQLite"
     return {
         "shown": health_page(
-            checkup,
+            report,
             parts.config.health.silent_s,
-            _oldest(JobSearch(database), checkup),
+            None if report.facts.database_error else admin.oldest_unfinished(),
             kind,
             parts.clock(),
         )
     }
-
-
-def _oldest(overview: JobSearch, checkup: HealthReport) -> Job | None:
-    return None if checkup.facts.database_error else overview.oldest_unfinished()

@@ -3,13 +3,10 @@
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Form, HTTPException, Request, Response
+from fastapi import APIRouter, Form, Request, Response
 from starlette.responses import RedirectResponse
 
 from sij_node.config.roles import Role
-from sij_node.operate.health_check import check_up
-from sij_node.store.job_search import JobSearch
-from sij_node.store.peer_activity import PeerActivityTable
 from sij_node.web.current_user import Operator, TheAdmin, Viewer
 from sij_node.web.dependencies import TheParts
 from sij_node.web.templating import page
@@ -39,21 +36,12 @@ def peers(
     title: str = "",
 ) -> Response:
     """Every peer with when it was last heard of, and what was refused lately."""
-    database = admin.table.database
-    checkup = check_up(parts.config, database, parts.spool)
     tone, words = DID.get(did, (Tone.QUIET, ""))
     return page(
         request,
         "peers.html",
         person=person,
-        cards=peer_cards(
-            parts.config.peer,
-            admin.destinations(),
-            PeerActivityTable(database).contacts(),
-            JobSearch(database).last_acknowledged(),
-            checkup.conditions,
-            parts.clock(),
-        ),
+        cards=peer_cards(admin.peers(), admin.health().conditions, parts.clock()),
         refusals=refusal_lines(admin.refusals(REFUSALS)),
         may_act=person.role.includes(Role.OPERATOR),
         did=words.format(title=title[:16]),
@@ -62,13 +50,9 @@ def peers(
 
 
 @router.post("/{title}/echo")
-def echo(person: Operator, parts: TheParts, title: str) -> Response:
-    """Ask a peer whether it answers."""
-    peer = parts.config.peer_titled(title)
-    if peer is None:
-        raise HTTPException(404)
-    did = "silent" if parts.call(peer) else "answered"
-    return _back(did, title)
+def echo(person: Operator, admin: TheAdmin, title: str) -> Response:
+    """Send a C-ECHO to a peer."""
+    return _back("silent" if admin.echo(title) else "answered", title)
 
 
 @router.post("/{title}/hold")

@@ -1,16 +1,13 @@
 """The queue, which is also the first page."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
 from sij_node.config.roles import Role
-from sij_node.domain.job import Job
-from sij_node.domain.job_list import JobFilter, JobPage, JobPatient
+from sij_node.domain.job_list import JobFilter, JobPage
 from sij_node.domain.users import CurrentUser
-from sij_node.operate.health_check import check_up
-from sij_node.store.job_search import JobSearch
+from sij_node.operate.admin import Admin
 from sij_node.web.current_user import Operator, Viewer, Watcher
 from sij_node.web.dependencies import Parts, TheParts
 from sij_node.web.pages.live_updates import again, whole
@@ -69,9 +66,8 @@ def jobs_of_patient(
     patient_id: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
     """Jobs of the patient with an identifier, which is never part of an address."""
-    overview = JobSearch(parts.admin(person.name).table.database)
-    found = overview.jobs_of_patient(patient_id.strip(), ROWS)
-    rows = _rows(parts, overview, found, None)
+    admin = parts.admin_for(person)
+    rows = _rows(parts, admin, admin.jobs_of_patient(patient_id.strip(), ROWS), None)
     return show(
         request,
         "patient_jobs.html",
@@ -82,34 +78,25 @@ def jobs_of_patient(
 
 
 def _content(parts: Parts, person: CurrentUser, wanted: JobFilter, page: int) -> dict[str, Any]:
-    admin = parts.admin(person.name)
-    overview = JobSearch(admin.table.database)
-    checkup = check_up(parts.config, admin.table.database, parts.spool)
+    admin = parts.admin_for(person)
+    report = admin.health()
     counts = admin.counts()
-    found = overview.jobs(wanted, ROWS, (page - 1) * ROWS)
-    rows = _rows(parts, overview, found, lively_workers(checkup, parts.config.health))
+    found = admin.jobs(wanted, ROWS, (page - 1) * ROWS)
+    rows = _rows(parts, admin, found, lively_workers(report, parts.config.health))
     return {
-        "shown": queue_page(wanted, page, found, counts, overview.sources(), rows),
-        "troubles": node_troubles(checkup.conditions, counts),
+        "shown": queue_page(wanted, page, found, counts, admin.senders(), rows),
+        "troubles": node_troubles(report.conditions, counts),
         "ae_title": parts.config.node.ae_title,
         "empty": "No job fits.",
         "may_act": person.role.includes(Role.OPERATOR),
     }
 
 
-def _rows(
-    parts: Parts, overview: JobSearch, found: JobPage, workers: int | None
-) -> tuple[JobRow, ...]:
-    patients = overview.patients(job.study_uid for job in found.jobs)
-    pace = Pace.of(overview.queue_order(), overview.analysis_seconds(), workers)
+def _rows(parts: Parts, admin: Admin, found: JobPage, workers: int | None) -> tuple[JobRow, ...]:
+    pseudonyms = admin.pseudonyms(found.jobs)
+    pace = Pace.of(admin.queue_order(), admin.analysis_seconds(), workers)
     now = parts.clock()
     return tuple(
-        job_row(job, pseudonym_of(parts, patients, job), now, pace, parts.config.study)
+        job_row(job, pseudonyms.get(job.study_uid, ""), now, pace, parts.config.study)
         for job in found.jobs
     )
-
-
-def pseudonym_of(parts: Parts, patients: Mapping[str, JobPatient], job: Job) -> str:
-    """What stands for a job's patient; empty where the images are no longer here."""
-    patient = patients.get(job.study_uid)
-    return parts.pseudonym(patient.patient_id, patient.issuer) if patient else ""

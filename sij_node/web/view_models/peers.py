@@ -1,6 +1,6 @@
 """The peers: who was last heard of when, whether they answer, and what waits for them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from sij_node.config.settings import PeerConfig
 from sij_node.domain.health import Component, Condition, HealthStatus
 from sij_node.domain.peer_activity import PeerActivity
 from sij_node.domain.study import Refusal
-from sij_node.operate.admin import DestinationStatus
+from sij_node.operate.admin import DestinationStatus, PeerStatus
 from sij_node.web.view_models.display_text import Tone, count, moment, span
 
 
@@ -55,58 +55,33 @@ class RefusalLine:
 
 
 def peer_cards(
-    peers: Sequence[PeerConfig],
-    destinations: Iterable[DestinationStatus],
-    contacts: Iterable[PeerActivity],
-    taken: Mapping[str, datetime],
-    conditions: Iterable[Condition],
-    now: datetime,
+    peers: Iterable[PeerStatus], conditions: Iterable[Condition], now: datetime
 ) -> tuple[PeerCard, ...]:
-    """A card for each, those with trouble first.
+    """A card for each peer, those with problems first.
 
     Parameters
     ----------
-    taken
-        When each destination last acknowledged a result.
     conditions
         The node's health.
     """
-    configured = {peer.ae_title: peer for peer in peers}
-    known = {contact.peer: contact for contact in contacts}
     wrong = {
         one.which: one
         for one in conditions
         if one.part is Component.DESTINATION and one.verdict is not HealthStatus.OK
     }
-    cards = [
-        _card(
-            one,
-            configured.get(one.ae_title),
-            known.get(one.ae_title, PeerActivity(one.ae_title)),
-            taken.get(one.ae_title),
-            wrong.get(one.ae_title),
-            now,
-        )
-        for one in destinations
-    ]
+    cards = [_card(one, wrong.get(one.destination.ae_title), now) for one in peers]
     return tuple(sorted(cards, key=lambda card: list(_RANKS).index(card.tone)))
 
 
 _RANKS = (Tone.BAD, Tone.WARN, Tone.BUSY, Tone.GOOD, Tone.QUIET)
 
 
-def _card(
-    destination: DestinationStatus,
-    config: PeerConfig | None,
-    contact: PeerActivity,
-    taken: datetime | None,
-    wrong: Condition | None,
-    now: datetime,
-) -> PeerCard:
+def _card(peer: PeerStatus, wrong: Condition | None, now: datetime) -> PeerCard:
+    destination, contact = peer.destination, peer.activity
     tone, state = _state(destination, contact, wrong)
     return PeerCard(
         title=destination.ae_title,
-        config=config,
+        config=peer.config,
         tone=tone,
         state=state,
         trouble=wrong.words if wrong else "",
@@ -116,7 +91,7 @@ def _card(
         echo_in=_ago(contact.echo_in_at, now),
         echo_out=_ago(contact.echo_out_at, now, f": {contact.echo_out_error or 'it answered'}"),
         echo_failed=bool(contact.echo_out_error),
-        taken=_ago(taken, now),
+        taken=_ago(peer.acknowledged_at, now),
         waiting=count(destination.waiting, "job") if destination.waiting else "",
         kept_back=destination.kept_back,
         hold=str(destination.hold) if destination.hold else "",

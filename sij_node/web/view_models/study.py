@@ -8,7 +8,7 @@ from itertools import groupby
 from models.findings import HEADS, Finding, Head, Position, Presence, Side
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
 from sij_node.domain.job import Delivery, DeliveryState, Job, JobAction, JobStep, State, Step
-from sij_node.operate.admin import JobHistory
+from sij_node.operate.admin import JobHistory, StudyDetails
 from sij_node.results.language import ENGLISH
 from sij_node.web.view_models.display_text import (
     ADVICE,
@@ -154,41 +154,30 @@ class StudyPage:
 
 
 def study_page(
-    history: JobHistory,
-    record: AnalysisRecord | None,
-    series_so_far: Sequence[SeriesUse],
-    same_study: Sequence[Job],
-    *,
-    patient: str,
-    expected: str,
-    weights: Sequence[str],
-    now: datetime,
+    details: StudyDetails, *, expected: str, weights: Sequence[str], now: datetime
 ) -> StudyPage:
-    """The page, from what the store told.
+    """The page of a study.
 
     Parameters
     ----------
-    record
-        Of its last analysis; None where there was none.
-    series_so_far
-        What its stored images would be; shown until they are analysed.
     weights
-        Names of the networks with which it can be analysed again.
+        Names of the [[weights]] that it can be reanalysed with.
     """
+    history = details.history
     job = history.job
-    kept = record or AnalysisRecord()
+    kept = details.record or AnalysisRecord()
     scores = score_rows(kept.findings)
     return StudyPage(
         job=job,
         tone=STATE_TONES[job.state],
         means=STATE_MEANS[job.state],
-        patient=patient,
+        patient=details.pseudonym,
         age=span((now - job.created_at).total_seconds()),
         expected=expected,
         troubles=tuple(troubles(history)),
         actions=history.actions,
         weights=tuple(weights),
-        series=kept.series or tuple(series_so_far),
+        series=kept.series or details.series,
         series_settled=bool(kept.series),
         input_outcome=input_outcome(job, kept),
         remarks=kept.remarks,
@@ -199,7 +188,7 @@ def study_page(
         networks=kept.networks,
         destinations=destinations(history.deliveries),
         timeline=timeline(history.steps),
-        others=tuple(other for other in same_study if other.job_id != job.job_id),
+        others=tuple(other for other in details.same_study if other.job_id != job.job_id),
     )
 
 

@@ -148,7 +148,7 @@ def test_a_study_is_prioritised_and_analysed_again_by_command(config: Path):
         assert "Job 2 is queued" in again.stdout
         assert store.table.get(2).priority == 9
     assert unknown.returncode == 66
-    assert "names no [[weights]] x" in only_line(unknown)
+    assert "has no [[weights]] named x" in only_line(unknown)
 
 
 def test_an_unknown_job_is_exit_66(config: Path):

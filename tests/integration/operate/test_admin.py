@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from sij_node.config.profiles import MINIMAL
-from sij_node.config.settings import PeerConfig
 from sij_node.deliver.delivery_worker import DeliveryWorker
 from sij_node.domain.job import DeliveryState, Job, JobAction, State, Step, legal_actions
 from sij_node.errors import IllegalStep, PairMissing, UnknownName
@@ -17,18 +16,18 @@ from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
 from tests.integration.deliver.test_delivery_worker import POLICY, FakePacs
+from tests.support.administrators import PACS, admin_of
 from tests.support.job_tables import analysing, delivering, made, queued, received
 from tests.support.removing import Removed
 
 SCORES, SEG = made("scores"), made("seg t1")
-PACS = PeerConfig(ae_title="PACS", networks=("127.0.0.1",), host="127.0.0.1", port=104)
 SHADOW = PACS.model_copy(update={"shadow": True})
 
 
 @pytest.fixture
-def mia(table: JobTable) -> Admin:
+def mia(table: JobTable, spool: Spool) -> Admin:
     """An administrator."""
-    return Admin(table, "mia", (PACS,), ("trial",))
+    return admin_of(table, spool)
 
 
 @pytest.fixture
@@ -128,7 +127,7 @@ def test_a_delivery_that_waits_is_tried_at_once_when_a_person_asks(table, mia, s
 
 
 def test_a_job_that_does_not_wait_has_no_attempt_to_bring_forward(table, mia):
-    with pytest.raises(IllegalStep, match="waits for no attempt"):
+    with pytest.raises(IllegalStep, match="not waiting for another attempt"):
         mia.try_now(queued(table).job_id)
 
 
@@ -247,7 +246,7 @@ def test_a_study_whose_images_are_gone_cannot_be_analysed_again(table, mia):
 def test_weights_that_the_configuration_does_not_name_are_refused(table, mia):
     job = delivered(table, SCORES)
 
-    with pytest.raises(UnknownName, match="there are: trial"):
+    with pytest.raises(UnknownName, match="available: trial"):
         mia.reanalyse(job.job_id, "../elsewhere")
     assert len(table.jobs()) == 1
 
@@ -283,7 +282,7 @@ def test_nothing_is_lost_when_a_destination_is_released(table, mia, spool):
 def test_a_hold_survives_a_restart(database_url, spool):
     first = open_database(database_url)
     delivering(JobTable(first), SCORES)
-    Admin(JobTable(first), "mia", (PACS,)).hold("PACS", "migration")
+    admin_of(JobTable(first), spool).hold("PACS", "migration")
     first.dispose()
 
     again = open_database(database_url)
@@ -356,7 +355,7 @@ def test_a_study_of_a_peer_in_shadow_mode_is_analysed_and_not_sent(table, spool)
 
     assert not deliver(table, spool, pacs, ("PACS",))
     assert job.state is State.NOT_SENT
-    history = Admin(table, "mia", (SHADOW,)).history(job.job_id)
+    history = admin_of(table, spool, SHADOW).history(job.job_id)
     assert history.standstill == "shadow: not sent to PACS"
 
 
@@ -409,11 +408,11 @@ def test_what_was_kept_back_was_not_given(table, mia):
 
 
 @pytest.mark.parametrize("ask", [Admin.redeliver, lambda admin, job: admin.send_kept_back("PACS")])
-def test_a_peer_in_shadow_mode_gets_nothing_even_when_asked(table, ask: Callable):
+def test_a_peer_in_shadow_mode_gets_nothing_even_when_asked(table, spool, ask: Callable):
     job = kept_back(table, SCORES)
 
     with pytest.raises(IllegalStep, match="shadow = false"):
-        ask(Admin(table, "mia", (SHADOW,)), job.job_id)
+        ask(admin_of(table, spool, SHADOW), job.job_id)
     assert table.get(job.job_id).state is State.NOT_SENT
 
 

@@ -21,6 +21,7 @@ from sij_node.audit.messages import (
     begin_transferring,
     instances_accessed,
     instances_transferred,
+    patient_searched,
     query,
     security_alert,
     user_authentication,
@@ -95,6 +96,14 @@ def test_a_query_holds_what_was_asked():
     assert b64decode(root.find(".//ParticipantObjectQuery").text) == b"\x00\xff"
     detail = root.find(".//ParticipantObjectDetail")
     assert b64decode(detail.get("value")) == b"1.2.840.10008.1.2"
+
+
+def test_a_search_for_a_patient_says_who_searched_and_for_whom():
+    root = check(xml_of(patient_searched(ANNA, "P-17", "2 jobs found")))
+
+    assert root.find("EventIdentification/EventID").get("csd-code") == "110110"
+    assert root.find("ActiveParticipant").get("UserID") == ANNA.user
+    assert root.find("ParticipantObjectIdentification").get("ParticipantObjectID") == "P-17"
 
 
 def test_a_patient_is_hidden_where_a_site_wants_that():

@@ -16,7 +16,7 @@ from sij_node.domain.health import (
 )
 from sij_node.domain.job import Hold, State
 from sij_node.domain.peer_activity import PeerActivity
-from sij_node.operate.admin import DestinationStatus
+from sij_node.operate.admin import DestinationStatus, PeerStatus
 from sij_node.operate.health_check import HealthReport
 from sij_node.web.view_models.display_text import Tone
 from sij_node.web.view_models.health import health_page
@@ -48,7 +48,8 @@ def card(
     contact: PeerActivity = SEEN,
     facts: HealthFacts = HEALTHY,
 ) -> PeerCard:
-    (one,) = peer_cards((PEER,), (destination,), (contact,), {}, health(facts, LIMITS), NOW)
+    peer = PeerStatus(destination, PEER, contact, None)
+    (one,) = peer_cards((peer,), health(facts, LIMITS), NOW)
     return one
 
 
@@ -97,7 +98,14 @@ def test_a_peer_that_takes_nothing_says_so_with_what_to_do():
 def test_peers_in_trouble_come_first():
     other = replace(IN_ORDER, ae_title="ABROAD", is_peer=False)
 
-    cards = peer_cards((PEER,), (IN_ORDER, other), (SEEN,), {}, (), NOW)
+    cards = peer_cards(
+        (
+            PeerStatus(IN_ORDER, PEER, SEEN, None),
+            PeerStatus(other, None, PeerActivity("ABROAD"), None),
+        ),
+        (),
+        NOW,
+    )
 
     assert [one.title for one in cards] == ["ABROAD", "PACS"]
 

@@ -8,6 +8,7 @@ from models.findings import POSITIONS, Finding
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse
 from sij_node.domain.job import DeliveryState, JobAction, State, Step
 from sij_node.domain.study import Refusal
+from sij_node.operate.admin import StudyDetails
 from sij_node.web.view_models.display_text import STEP_WORDS, Tone, status_in_words
 from sij_node.web.view_models.joints import drawn_joints
 from sij_node.web.view_models.study import StudyPage, destinations, study_page, timeline, troubles
@@ -21,7 +22,9 @@ RECORD = AnalysisRecord(series=(T1,), findings=tuple(findings()))
 def shown(of=None, record: AnalysisRecord | None = RECORD, **changes: object) -> StudyPage:
     given = {"patient": "ab12", "expected": "", "weights": (), "now": NOW, **changes}
     same_study, so_far = given.pop("same_study", ()), given.pop("so_far", ())
-    return study_page(of or history(job(State.DELIVERED)), record, so_far, same_study, **given)
+    of = of or history(job(State.DELIVERED))
+    details = StudyDetails(of, record, False, tuple(so_far), same_study, given.pop("patient"))
+    return study_page(details, **given)
 
 
 def test_every_step_has_words():
