@@ -16,13 +16,10 @@ from sij_node import __version__
 from sij_node.config.settings import TlsConfig, WebConfig
 from sij_node.errors import ConfigurationInvalid
 from sij_node.network.tls import server_context
-from sij_node.web import api, pages, probes
-from sij_node.web import openid_connect as openid
-from sij_node.web import sign_in as login
+from sij_node.web import api, openid_connect, pages, probes, sign_in
 from sij_node.web.current_user import check_form, is_known
 from sij_node.web.dependencies import Parts
 from sij_node.web.error_responses import explain_errors
-from sij_node.web.pages import users as people
 from sij_node.web.security import Guard
 from sij_node.web.templating import FOLDER
 
@@ -39,7 +36,7 @@ def create_app(parts: Parts) -> FastAPI:
     said by its parameters; see `sij_node.web.current_user`.
     """
     web = parts.config.web
-    large = dict.fromkeys(pages.TAKES_FILES, web.max_upload_mb * 1000000)
+    large = dict.fromkeys(pages.ACCEPTS_FILES, web.max_upload_mb * 1000000)
     app = FastAPI(
         title="sij_node",
         version=__version__,
@@ -57,10 +54,9 @@ def create_app(parts: Parts) -> FastAPI:
     explain_errors(app)
     for router in (
         probes.router,
-        login.router,
-        openid.router,
+        sign_in.router,
+        openid_connect.router,
         api.router,
-        people.router,
         pages.router,
         *parts.routers,
     ):

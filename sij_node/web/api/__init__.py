@@ -1,16 +1,19 @@
-"""The HTTP API under /api/v1: the same questions and actions as on the page, for programs.
+"""The HTTP API under /api/v1: the same questions and actions as on the pages, for programs.
 
-Programs send a token as ``Authorization: Bearer``; a browser that is signed in may ask too, and
-sends its form's mark as ``X-Form-Mark`` with whatever changes something.
+Programs send a token as ``Authorization: Bearer``. A signed-in browser may call it too, and sends
+its form token as ``X-Form-Mark`` with every request that changes something.
 """
 
 from fastapi import APIRouter
 
-from sij_node.web.api import jobs, peers
-from sij_node.web.api import node_status as standing
-from sij_node.web.api import openapi_document as description
-from sij_node.web.api import own_account as me
+from sij_node.web.api import (
+    jobs_api,
+    node_status_api,
+    openapi_document,
+    own_account_api,
+    peers_api,
+)
 
 router = APIRouter(prefix="/api/v1")
-for topic in (jobs, peers, standing, me, description):
-    router.include_router(topic.router)
+for module in (jobs_api, peers_api, node_status_api, own_account_api, openapi_document):
+    router.include_router(module.router)

@@ -1,13 +1,28 @@
-"""The pages that people see, one module per topic."""
+"""The pages that people see, one module per page."""
 
 from fastapi import APIRouter
 
-from sij_node.web.pages import charts, health, peers, queue, study
-from sij_node.web.pages import rule_tester as rules
+from sij_node.web.pages import (
+    charts_page,
+    health_page,
+    peers_page,
+    queue_page,
+    rule_tester_page,
+    study_page,
+    users_page,
+)
 
 router = APIRouter(include_in_schema=False)
-for topic in (queue, study, peers, rules, health, charts):
-    router.include_router(topic.router)
+for page in (
+    queue_page,
+    study_page,
+    peers_page,
+    rule_tester_page,
+    health_page,
+    charts_page,
+    users_page,
+):
+    router.include_router(page.router)
 
-TAKES_FILES: tuple[str, ...] = ("/rules",)
-"""Paths whose forms carry files; others take small bodies only."""
+ACCEPTS_FILES: tuple[str, ...] = ("/rules",)
+"""Paths whose forms upload files; all others accept small bodies only."""

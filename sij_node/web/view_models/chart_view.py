@@ -1,6 +1,6 @@
 """Charts over time: how much was done, how long it took, and what went wrong.
 
-Every chart is also a table; the drawing itself is made in `sij_node.web.svg_chart`.
+Every chart is also a table; the drawing itself is made in `sij_node.web.chart_svg`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -11,7 +11,7 @@ from sij_node.domain.job import State
 from sij_node.domain.job_list import JobFilter, JobPage
 from sij_node.web.view_models.display_text import STATE_MEANS, STATE_TONES, Tone
 from sij_node.web.view_models.node_alerts import node_troubles
-from sij_node.web.view_models.queue import (
+from sij_node.web.view_models.queue_view import (
     TROUBLED,
     UNDER_WAY,
     Pace,

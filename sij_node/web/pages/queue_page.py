@@ -13,7 +13,7 @@ from sij_node.web.dependencies import Parts, TheParts
 from sij_node.web.pages.live_updates import again, whole
 from sij_node.web.templating import page as show
 from sij_node.web.view_models.node_alerts import lively_workers, node_troubles
-from sij_node.web.view_models.queue import (
+from sij_node.web.view_models.queue_view import (
     ROWS,
     JobRow,
     Pace,

@@ -8,7 +8,7 @@ from sij_node.domain.users import CurrentUser
 from sij_node.web.current_user import Viewer, Watcher
 from sij_node.web.dependencies import Parts, TheParts
 from sij_node.web.pages.live_updates import again, whole
-from sij_node.web.view_models.health import health_page
+from sij_node.web.view_models.health_view import health_page
 
 router = APIRouter(prefix="/health")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import pairwise
 
-from sij_node.web.view_models.charts import Chart, Series
+from sij_node.web.view_models.chart_view import Chart, Series
 
 HEIGHT, TOP, BOTTOM = 200, 20, 24
 """Pixels: of the whole, and what is left above and below for words."""

@@ -11,7 +11,7 @@ from sij_node.web.current_user import Operator, TheAdmin, Viewer
 from sij_node.web.dependencies import TheParts
 from sij_node.web.templating import page
 from sij_node.web.view_models.display_text import Tone
-from sij_node.web.view_models.peers import peer_cards, refusal_lines
+from sij_node.web.view_models.peers_view import peer_cards, refusal_lines
 
 router = APIRouter(prefix="/peers")
 

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from sij_node.config.roles import Role
 from sij_node.domain.users import CurrentUser
 from sij_node.errors import AccountUnusable, RoleTooLow
-from sij_node.web.api.own_account import InPerson
+from sij_node.web.api.own_account_api import InPerson
 from sij_node.web.api.parameters import JobNumber, Line
 from sij_node.web.current_user import Administrator, Viewer
 from sij_node.web.dependencies import Parts, TheParts

@@ -15,9 +15,9 @@ from sij_node.web.current_user import Operator, TheAdmin, Viewer, Watcher
 from sij_node.web.dependencies import Parts, TheParts
 from sij_node.web.pages.live_updates import again, whole
 from sij_node.web.templating import page
-from sij_node.web.view_models.joints import drawn_joints, legend
-from sij_node.web.view_models.queue import Pace, expected
-from sij_node.web.view_models.study import study_page
+from sij_node.web.view_models.joint_svg import drawn_joints, legend
+from sij_node.web.view_models.queue_view import Pace, expected
+from sij_node.web.view_models.study_view import study_page
 
 router = APIRouter(prefix="/jobs/{job_id}")
 

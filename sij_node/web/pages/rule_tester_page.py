@@ -13,7 +13,7 @@ from sij_node.receive.association import TRANSFER_SYNTAXES
 from sij_node.web.current_user import Viewer
 from sij_node.web.dependencies import Parts, TheParts
 from sij_node.web.templating import page
-from sij_node.web.view_models.rule_tester import Ruling, ruling
+from sij_node.web.view_models.rule_tester_view import Ruling, ruling
 
 router = APIRouter(prefix="/rules")
 

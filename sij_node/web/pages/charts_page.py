@@ -3,11 +3,11 @@
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
+from sij_node.web.chart_svg import drawn
 from sij_node.web.current_user import TheAdmin, Viewer
 from sij_node.web.dependencies import TheParts
-from sij_node.web.svg_chart import drawn
 from sij_node.web.templating import page
-from sij_node.web.view_models.charts import Range, Slots, charts
+from sij_node.web.view_models.chart_view import Range, Slots, charts
 
 router = APIRouter(prefix="/charts")
 

@@ -10,8 +10,14 @@ from sij_node.domain.job import DeliveryState, JobAction, State, Step
 from sij_node.domain.study import Refusal
 from sij_node.operate.admin import StudyDetails
 from sij_node.web.view_models.display_text import STEP_WORDS, Tone, status_in_words
-from sij_node.web.view_models.joints import drawn_joints
-from sij_node.web.view_models.study import StudyPage, destinations, study_page, timeline, troubles
+from sij_node.web.view_models.joint_svg import drawn_joints
+from sij_node.web.view_models.study_view import (
+    StudyPage,
+    destinations,
+    study_page,
+    timeline,
+    troubles,
+)
 from tests.support.results import findings
 from tests.support.shown import HOSTILE, NOW, delivery, history, job, steps
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from sij_node.domain.job import State, Step
 from sij_node.domain.job_list import ChartEvent
-from sij_node.web.svg_chart import drawn, nice
-from sij_node.web.view_models.charts import Range, Slots, charts
+from sij_node.web.chart_svg import drawn, nice
+from sij_node.web.view_models.chart_view import Range, Slots, charts
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)
 

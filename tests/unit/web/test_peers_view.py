@@ -19,9 +19,9 @@ from sij_node.domain.peer_activity import PeerActivity
 from sij_node.operate.admin import DestinationStatus, PeerStatus
 from sij_node.operate.health_check import HealthReport
 from sij_node.web.view_models.display_text import Tone
-from sij_node.web.view_models.health import health_page
+from sij_node.web.view_models.health_view import health_page
 from sij_node.web.view_models.node_alerts import lively_workers
-from sij_node.web.view_models.peers import PeerCard, peer_cards
+from sij_node.web.view_models.peers_view import PeerCard, peer_cards
 from tests.support.shown import NOW, job
 
 LIMITS = HealthConfig()
