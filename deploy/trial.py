@@ -58,7 +58,7 @@ def set_up(
     priors_from
         Where earlier results come from, as in a [[peer]].
     sections
-        Further sections of config.toml, for instance ``study={"quiet_s": 5}``.
+        Further sections of config.toml, for instance ``study={"stable_age_without_pair_s": 5}``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     peer = PeerConfig(ae_title=NODE, networks=(LOOPBACK,), host=LOOPBACK, port=port or free_port())

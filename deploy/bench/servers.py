@@ -110,7 +110,9 @@ def orthanc(folder: Path, nodelay: bool) -> Server:
 
 def listener(folder: Path) -> Server:
     """The node's listener, as `sij-node run` starts it; no study settles while it is measured."""
-    trial = set_up(folder, CALLING, 104, study={"pair_quiet_s": 3600, "quiet_s": 3600})
+    trial = set_up(
+        folder, CALLING, 104, study={"stable_age_s": 3600, "stable_age_without_pair_s": 3600}
+    )
     stored = folder / "data" / "spool" / "instances"
     command = (sys.executable, "-m", "sij_node", "listen", "--config", str(trial.config))
     return Server(NODE, "SIJNODE", trial.peer.port, sys.executable, command, stored, nodelay=True)

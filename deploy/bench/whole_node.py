@@ -113,7 +113,7 @@ def measure_node(
 
 def _place(folder: Path, weights: Path | None, archive: Archive) -> _Place:
     worker = {"weights_folder": str(weights.resolve())} if weights else {}
-    trial = set_up(folder, _ARCHIVE, archive.port, study={"pair_quiet_s": QUIET_S}, worker=worker)
+    trial = set_up(folder, _ARCHIVE, archive.port, study={"stable_age_s": QUIET_S}, worker=worker)
     return _Place(folder, trial.config, trial.peer, archive)
 
 

@@ -106,7 +106,7 @@ def _running_node(out: Path, archive_port: int) -> Iterator[PeerConfig]:
         out,
         ARCHIVE,
         archive_port,
-        study={"pair_quiet_s": 2, "quiet_s": 10},
+        study={"stable_age_s": 2, "stable_age_without_pair_s": 10},
         spool={"min_free_mb": 100},
     )
     with (out / "node.log").open("w", encoding="utf-8") as log:

@@ -142,9 +142,9 @@ class PriorSearch:
 
     def _collect_from(self, peer: PeerConfig, collected: _Collected) -> None:
         """What an archive has."""
-        deadline = Deadline(self._limits.limit_s)
+        deadline = Deadline(self._limits.timeout_s)
         search = ArchiveSearch(
-            self._caller, peer, deadline, self._limits.most_studies, self._witness
+            self._caller, peer, deadline, self._limits.max_studies, self._witness
         )
         with _told(collected):
             reports = search.reports(collected.patient, collected.studied)

@@ -105,7 +105,7 @@ def open_trail(config: Config) -> AuditTrail:
     audit = config.audit
     sinks: list[Sink] = []
     if audit.file:
-        sinks.append(DayFiles(config.node.data_folder / "audit", audit.keep_days))
+        sinks.append(DayFiles(config.node.data_folder / "audit", audit.retention_days))
     if audit.syslog:
         sinks.append(Syslog(audit))
     return AuditTrail(

@@ -357,7 +357,7 @@ def try_alarms(config: ConfigFile = DEFAULT_CONFIG) -> None:
     told = node.tell_trial(load_config(config))
     if not told:
         raise ConfigurationInvalid(
-            f"{config} sets up neither [alarms.email] nor [alarms.webhook]; nobody is told."
+            f"{config} sets up neither [alerts.email] nor [alerts.webhook]; nobody is told."
         )
     Console().print(f"Sent by {' and '.join(told)}.")
 

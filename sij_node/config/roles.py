@@ -1,19 +1,19 @@
-"""What a person or a program may do with the node: the roles of the page and the API."""
+"""Roles of users and API tokens."""
 
 from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a user may do; each role includes those before it."""
+    """What a user may do; each role includes the ones before it."""
 
     VIEWER = "viewer"
-    """Look at everything but identifiers of patients."""
+    """View everything except patient identifiers."""
     OPERATOR = "operator"
-    """Act on jobs and destinations, download results, reveal a patient's identifier."""
+    """Act on jobs and destinations, download results, reveal patient identifiers."""
     ADMINISTRATOR = "administrator"
-    """Add and remove users."""
+    """Manage users."""
 
     def includes(self, other: "Role") -> bool:
-        """Whether this role may do what the other one may."""
+        """Whether this role may do everything the other may."""
         ranks = tuple(Role)
         return ranks.index(self) >= ranks.index(other)

@@ -1,10 +1,11 @@
-"""config.toml as typed, frozen sections; every problem named at once.
+"""config.toml as typed, frozen sections; every problem is reported at once.
 
-Unknown keys are errors, units end the name, and what a site must decide has no default.
+Unknown keys are errors, names end with their unit, and what a site must decide has no default.
 """
 
 import ipaddress
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar, get_args
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from pydicom.datadict import tag_for_keyword
 
 import models
 from sij_node.config.profiles import MINIMAL, PRESETS, Profile, preset
+from sij_node.config.renamed_keys import with_current_names
 from sij_node.config.roles import Role
 from sij_node.errors import ConfigurationInvalid, UnknownName, WeightsRefused
 
@@ -57,7 +59,7 @@ Network = Annotated[str, AfterValidator(_network)]
 
 def _known_keyword(keyword: str) -> str:
     if tag_for_keyword(keyword) is None:
-        raise ValueError(f"{keyword} is no keyword of the DICOM dictionary (PS3.6)")
+        raise ValueError(f"{keyword} is not a keyword of the DICOM data dictionary (PS3.6)")
     return keyword
 
 
@@ -65,7 +67,7 @@ Keyword = Annotated[str, AfterValidator(_known_keyword)]
 
 
 class Section(BaseModel):
-    """A part of config.toml: frozen, and a key that is not known is an error."""
+    """A section of config.toml: frozen, unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -74,74 +76,74 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 
 class NodeConfig(Section):
-    """[node] Who this node is and where it keeps things."""
+    """[node] Identity and data folder of this node."""
 
     ae_title: AETitle
-    """The title a PACS must call."""
+    """AE title of this node, as the PACS must call it."""
     data_folder: Path
-    """Spool, quarantine and, with SQLite, the database. Shared when workers run elsewhere."""
+    """Spool, quarantine and, with SQLite, the database. Workers on other hosts must share it."""
     log_format: Literal["json", "terminal"] = "json"
-    """json: one object a line. terminal: for reading while trying things."""
+    """json: one object per line. terminal: easier to read."""
 
 
 class TlsConfig(Section):
     """[listener.tls] DICOM over TLS as in PS3.15 B.12 (BCP 195)."""
 
     certificate: Path
-    """PEM, the node's own certificate and its chain."""
+    """PEM, the node's certificate and its chain."""
     private_key: Path
     client_ca: Path | None = None
-    """PEM. When set, peers must show a certificate signed by it (mutual TLS)."""
+    """PEM. If set, peers must present a certificate signed by this CA (mutual TLS)."""
 
 
 class ListenerConfig(Section):
-    """[listener] How studies come in, and the limits of one peer."""
+    """[listener] The Storage SCP and its limits."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. Loopback unless a site decides otherwise."""
+    """Address to listen on; loopback unless configured otherwise."""
     port: Port = 11112
     tls: TlsConfig | None = None
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 32
     max_connections_per_address: Annotated[int, Field(ge=1, le=1000)] = 16
     handshake_timeout_s: Seconds = 15
-    """From the TCP connection to the end of the association request, TLS included."""
+    """From TCP connect to the end of association negotiation, TLS included."""
     pdu_timeout_s: Seconds = 30
-    """A PDU that has begun must be complete within this time."""
+    """From the first to the last byte of a PDU."""
     idle_timeout_s: Seconds = 60
-    """An association on which nothing begins for this long is aborted."""
+    """Idle associations are aborted after this time."""
     max_pdu_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = 131072
     max_instance_mb: Annotated[int, Field(ge=1, le=4096)] = 1024
     max_nesting: Annotated[int, Field(ge=1, le=64)] = 16
-    """Depth of sequences within sequences; deeper objects are refused."""
+    """Depth of nested sequences; deeper instances are refused."""
 
 
 class PeerConfig(Section):
-    """[[peer]] A system that may send studies, and where its results go."""
+    """[[peer]] A system that may send studies and receives their results."""
 
     ae_title: AETitle
     networks: tuple[Network, ...] = Field(min_length=1)
-    """Addresses it may call from, as CIDR or single addresses. Never empty."""
+    """Source addresses it may connect from, as CIDR or single addresses. Never empty."""
     host: str
-    """Where results are sent back to."""
+    """Results are sent to this address."""
     port: Port
     priority: Annotated[int, Field(ge=0, le=9)] = 5
-    """Studies of a peer with a higher number are analysed first."""
+    """0 to 9; studies of peers with a higher priority are analysed first."""
     tls: bool = False
     """Send results over TLS, with the certificates of [listener.tls]."""
     profile: str = "minimal"
-    """What is sent: minimal, ohif, orthanc, everything, or the name of a [[profile]]."""
+    """Output profile: minimal, ohif, orthanc, everything, or the name of a [[profile]]."""
     priors: Literal["off", "store", "get", "move"] = "store"
-    """Where earlier results of a patient come from. store: what the node still has itself; get,
-    move: else what this archive has, by C-FIND and C-GET or C-MOVE to the node; off: nowhere."""
+    """Where results of prior studies come from. store: the node's own store; get, move: also this
+    archive, by C-FIND and C-GET or C-MOVE to the node; off: no comparison."""
     shadow: bool = False
-    """Receive and analyse its studies, send nothing; what was made is kept until asked for."""
+    """Shadow mode: receive and analyse its studies, but withhold the results."""
 
 
 class PriorityRule(Section):
-    """[[priority_rule]] A study whose tag holds a text gets a priority of its own."""
+    """[[priority_rule]] Priority of studies whose first image contains a text in an attribute."""
 
     keyword: Keyword
-    """A DICOM keyword of the first image, for instance RequestedProcedurePriority."""
+    """DICOM keyword, for instance RequestedProcedurePriority."""
     contains: Annotated[str, StringConstraints(min_length=1)]
     priority: Annotated[int, Field(ge=0, le=9)]
 
@@ -149,86 +151,86 @@ class PriorityRule(Section):
 class StudyConfig(Section):
     """[study] When a study counts as complete."""
 
-    pair_quiet_s: Seconds = 10
-    """With a T1 and a STIR series there, this long without a new instance."""
-    quiet_s: Seconds = 120
-    """Without such a pair, this long; then it is analysed as it is, or rejected."""
+    stable_age_s: Seconds = 10
+    """T1 and STIR received, and no new instance for this long."""
+    stable_age_without_pair_s: Seconds = 120
+    """T1 or STIR missing, and no new instance for this long: analysed as it is, or rejected."""
 
 
 class DatabaseConfig(Section):
-    """[database] Where the job table lives."""
+    """[database] Database of jobs, deliveries and users."""
 
     url: str = ""
-    """Empty: SQLite in the data folder. Else postgresql+psycopg://user@host/name."""
+    """Empty: SQLite in the data folder; otherwise postgresql+psycopg://user@host/name."""
 
 
 class WorkerConfig(Section):
-    """[worker] The processes that analyse."""
+    """[worker] The processes that analyse and deliver."""
 
     processes: Annotated[int, Field(ge=0, le=64)] = 1
-    """Workers that `sij-node run` starts."""
+    """Number of workers that `sij-node run` starts."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU when there is one."""
+    """auto: GPU if available."""
     weights_folder: Path | None = None
-    """Holds the folders contour and lesion; without it, the weights that come with the node."""
+    """Contains the folders contour and lesion; if unset, the weights that ship with the node."""
     threads: Annotated[int, Field(ge=0, le=256)] = 0
-    """CPU threads of the networks; 0: one for every core."""
+    """CPU threads of the networks; 0: one per core."""
     mixed_precision: bool = False
-    """Lets the lesion network compute in half precision: faster on a GPU."""
+    """Half precision in the lesion network: faster on a GPU."""
     lease_s: Seconds = 20
-    """A worker that gives no sign of life for this long has lost its job."""
-    study_limit_s: Seconds = 600
-    """An analysis that takes longer is ended and counts as a failed attempt."""
+    """A job is taken from a worker that sends no heartbeat for this long."""
+    analysis_timeout_s: Seconds = 600
+    """A longer analysis is stopped and counts as a failed attempt."""
     memory_limit_mb: Annotated[int, Field(ge=1024)] = 6144
-    """Data an analysis may hold in memory (not enforced with a GPU)."""
+    """Memory limit of an analysis (not enforced with a GPU)."""
 
 
 class WeightsConfig(Section):
-    """[[weights]] Further networks, with which a person may have a study analysed again."""
+    """[[weights]] Further weights for reanalysis and comparison."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
     folder: Path
-    """Holds the folders contour and lesion."""
+    """Contains the folders contour and lesion."""
 
 
 class RetryConfig(Section):
-    """[retry] What happens after a failed attempt; analysis and delivery count separately."""
+    """[retry] Attempts and delays; analysis and delivery count separately."""
 
     analysis_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     delivery_attempts: Annotated[int, Field(ge=1)] = 2000
-    """With waits of at most max_wait_s, 2000 is about a week."""
-    first_wait_s: Seconds = 5
-    """Doubled after each failure."""
-    max_wait_s: Seconds = 300
+    """2000 attempts take about one week at the longest delay."""
+    initial_delay_s: Seconds = 5
+    """Delay after the first failed attempt; doubled after each further one."""
+    max_delay_s: Seconds = 300
 
 
 class DeliveryConfig(Section):
-    """[delivery] How results are sent."""
+    """[delivery] Timeouts of the Storage SCU."""
 
     connect_timeout_s: Seconds = 10
     response_timeout_s: Seconds = 60
 
 
 class PriorsConfig(Section):
-    """[priors] How long an archive is asked for earlier results."""
+    """[priors] Limits on query and retrieval of prior studies."""
 
-    limit_s: Annotated[float, Field(gt=0, le=300)] = 20
-    """A study does not wait longer for them; its report then says so."""
-    most_studies: Annotated[int, Field(ge=1, le=50)] = 5
-    """The newest so many are looked at; the newest with results is compared."""
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = 20
+    """After this time the report says that prior studies were unavailable."""
+    max_studies: Annotated[int, Field(ge=1, le=50)] = 5
+    """Only the newest prior studies are considered; the newest with results is compared."""
 
 
 class SpoolConfig(Section):
-    """[spool] What is kept, and for how long."""
+    """[spool] Retention of images and results, and disk space."""
 
-    keep_days: Annotated[float, Field(gt=0)] = 14
-    """Instances and results of finished jobs are removed after this time."""
+    retention_days: Annotated[float, Field(gt=0)] = 14
+    """Images and results of finished jobs are deleted after this time."""
     min_free_mb: Annotated[int, Field(ge=0)] = 1024
-    """Below this much free disk new associations are refused."""
+    """Associations are rejected when less disk space is free."""
 
 
 class WebTlsConfig(Section):
-    """[web.tls] The page over https by a certificate of its own."""
+    """[web.tls] HTTPS without a proxy."""
 
     certificate: Path
     """PEM, the certificate and its chain."""
@@ -236,27 +238,27 @@ class WebTlsConfig(Section):
 
 
 class OpenIdConfig(Section):
-    """[web.openid] Signing in at an identity provider of the hospital (OpenID Connect)."""
+    """[web.openid] Single sign-on (OpenID Connect)."""
 
     issuer: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
-    """As in the provider's discovery document; http on loopback only."""
+    """As in the provider's discovery document; http only on loopback."""
     client_id: Annotated[str, StringConstraints(min_length=1)]
     client_secret_file: Path | None = None
-    """Holds the secret alone; without it the node is a public client with PKCE."""
-    label: str = "Sign in with the hospital's account"
-    name_claim: str = "preferred_username"
-    """The claim that names the user here."""
+    """File with the client secret; if unset, the node is a public client with PKCE."""
+    label: str = "Sign in with your hospital account"
+    username_claim: str = "preferred_username"
+    """Claim with the user name."""
     role_claim: str = "groups"
-    """The claim that holds a text or a list of texts, each of which may give a role."""
+    """Claim with a string or a list of strings that `roles` maps to roles."""
     roles: dict[str, Role] = Field(min_length=1)
-    """Which text gives which role; who has none of them is not let in."""
+    """Role of each string; users without any of them cannot sign in."""
 
     @field_validator("issuer")
     @classmethod
     def _encrypted_or_local(cls, issuer: str) -> str:
         host = urlsplit(issuer).hostname
         if issuer.startswith("http:") and host not in LOOPBACK:
-            raise ValueError("the provider must be reached by https; http is for loopback only")
+            raise ValueError("the provider needs https; http is allowed on loopback only")
         return issuer.rstrip("/")
 
 
@@ -264,167 +266,167 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class WebConfig(Section):
-    """[web] The page and the HTTP API."""
+    """[web] Web pages and HTTP API."""
 
     enabled: bool = True
-    """Whether `sij-node run` starts it."""
+    """Whether `sij-node run` starts the web server."""
     host: str = "127.0.0.1"
-    """Address to listen on. Others than loopback need [web.tls] or trusted_proxies."""
+    """Address to listen on. Any other than loopback needs [web.tls] or trusted_proxies."""
     port: Port = 8570
-    names: tuple[str, ...] = ()
-    """Host names under which browsers call it, besides localhost and the address itself."""
+    host_names: tuple[str, ...] = ()
+    """Host names in browsers' URLs, besides localhost and the address itself."""
     trusted_proxies: tuple[Network, ...] = ()
-    """Whose X-Forwarded-For and X-Forwarded-Proto are believed, as CIDR or single addresses."""
+    """Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, as CIDR or addresses."""
     tls: WebTlsConfig | None = None
     openid: OpenIdConfig | None = None
-    idle_minutes: Annotated[float, Field(gt=0)] = 30
-    """A session that is not used for this long ends."""
-    session_hours: Annotated[float, Field(gt=0)] = 12
-    """A session ends after this time in any case."""
+    idle_timeout_minutes: Annotated[float, Field(gt=0)] = 30
+    """Idle sessions end after this time."""
+    max_session_hours: Annotated[float, Field(gt=0)] = 12
+    """All sessions end after this time."""
     max_upload_mb: Annotated[int, Field(ge=1, le=1024)] = 64
-    """The largest DICOM file that may be dropped on the page."""
+    """Largest DICOM file that the rule tester accepts."""
 
     @model_validator(mode="after")
     def _passwords_are_encrypted(self) -> Self:
         if self.host not in LOOPBACK and self.tls is None and not self.trusted_proxies:
             raise ValueError(
-                "passwords must not cross the network in the clear: set [web.tls], or "
-                "trusted_proxies to the address of the proxy that encrypts"
+                "passwords must not cross the network unencrypted: set [web.tls], or set "
+                "trusted_proxies to the address of a proxy that terminates TLS"
             )
         return self
 
     @property
     def url(self) -> str:
-        """Where a browser on this machine or behind the first of `names` finds the page."""
-        if self.trusted_proxies and self.names:
-            return f"https://{self.names[0]}"
-        name = self.names[0] if self.names and self.host not in LOOPBACK else self.host
+        """URL of the pages, by the first of `host_names` or by the address."""
+        if self.trusted_proxies and self.host_names:
+            return f"https://{self.host_names[0]}"
+        name = self.host_names[0] if self.host_names and self.host not in LOOPBACK else self.host
         host = f"[{name}]" if ":" in name else name
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
 
 class HealthConfig(Section):
-    """[health] From when on something counts as wrong, on the page and for alarms alike."""
+    """[health] Thresholds for health page, metrics and alerts."""
 
-    silent_s: Seconds = 30
-    """A process that gives no sign of life for this long; they beat every 5 s."""
-    queue_minutes: Annotated[float, Field(gt=0)] = 30
+    heartbeat_timeout_s: Seconds = 30
+    """A process without a heartbeat for this long is down; they send one every 5 s."""
+    max_queue_minutes: Annotated[float, Field(gt=0)] = 30
     """A queued study may wait this long for a worker."""
-    destination_minutes: Annotated[float, Field(gt=0)] = 10
-    """A destination that takes nothing for this long is down."""
-    free_mb: Annotated[int, Field(ge=0)] = 5120
-    """Less free disk than this is told, before [spool] min_free_mb closes the door."""
+    destination_down_minutes: Annotated[float, Field(gt=0)] = 10
+    """A destination without a successful delivery for this long is down."""
+    low_disk_mb: Annotated[int, Field(ge=0)] = 5120
+    """Warn below this free space, before [spool] min_free_mb is reached."""
 
 
 class MetricsConfig(Section):
-    """[metrics] For Prometheus, at /metrics of the page."""
+    """[metrics] For Prometheus, at /metrics of the web server."""
 
     networks: tuple[Network, ...] = ("127.0.0.1/32", "::1/128")
-    """Addresses that may read them without a token."""
+    """Addresses that may read the metrics without a token."""
     token_file: Path | None = None
-    """Holds a token that others must show as `Authorization: Bearer`."""
-    keep_s: Seconds = 5
-    """The same answer is given to everybody for this long."""
+    """File with the bearer token for all other addresses."""
+    cache_s: Seconds = 5
+    """A response is reused for this long."""
 
 
 def _time_zone(name: str) -> str:
     if name not in available_timezones():
-        raise ValueError(f"{name} is no time zone; write it as Europe/Berlin or UTC")
+        raise ValueError(f"{name} is not a time zone; examples: Europe/Berlin, UTC")
     return name
 
 
 class EmailConfig(Section):
-    """[alarms.email] Where mails go, and the server that takes them."""
+    """[alerts.email] Recipients and SMTP server."""
 
     host: str
     port: Port = 587
     security: Literal["starttls", "tls", "none"] = "starttls"
-    """none: only for a server on this machine or a closed network."""
+    """none: only for a server on this host or on an isolated network."""
     user: str = ""
     password_file: Path | None = None
-    """Holds the password of `user`."""
+    """File with the password of `user`."""
     sender: MailAddress
     to: tuple[MailAddress, ...] = Field(min_length=1)
     ca: Path | None = None
-    """PEM. Who signed the server's certificate; without it, whom the system trusts."""
+    """PEM. CA of the server's certificate; if unset, the system's trust store."""
 
     @model_validator(mode="after")
     def _passwords_are_not_sent_in_the_clear(self) -> Self:
         if self.user and self.security == "none":
             raise ValueError("a password needs security = starttls or tls")
         if bool(self.user) is not (self.password_file is not None):
-            raise ValueError("user and password_file go together")
+            raise ValueError("user and password_file must be set together")
         return self
 
 
 class WebhookConfig(Section):
-    """[alarms.webhook] A program that is told by a signed POST."""
+    """[alerts.webhook] Receiver of signed POST requests."""
 
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^/@\s]+(/\S*)?$")]
     secret_file: Path
-    """Holds what the posts are signed with."""
+    """File with the secret that signs the requests."""
     ca: Path | None = None
-    """PEM. Who signed the program's certificate; without it, whom the system trusts."""
+    """PEM. CA of the receiver's certificate; if unset, the system's trust store."""
 
 
-class AlarmsConfig(Section):
-    """[alarms] Who is told when something is wrong, and when; [health] says what is wrong."""
+class AlertsConfig(Section):
+    """[alerts] When alerts are sent, and to whom; [health] has the thresholds."""
 
-    settle_minutes: Annotated[float, Field(ge=0)] = 2
-    """Only what lasts this long is told, and over is only what stays away as long."""
-    remind_hours: Annotated[float, Field(gt=0)] = 24
-    """What still stands is told again after this time."""
+    debounce_minutes: Annotated[float, Field(ge=0)] = 2
+    """Problems shorter than this are not reported; resolved means absent for as long."""
+    repeat_hours: Annotated[float, Field(gt=0)] = 24
+    """Unresolved alerts are repeated after this time."""
     silent_sender_hours: Annotated[float, Field(ge=0)] = 0
-    """Working hours without a study from a sender that has sent before; 0 for never."""
+    """Working hours without a study from a peer that has sent before; 0: never alert."""
     time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
     working_days: tuple[Weekday, ...] = ("Mon", "Tue", "Wed", "Thu", "Fri")
     working_hours: tuple[Hour, Hour] = (8, 18)
     drift: bool = True
-    """Whether a sender whose studies have changed is told."""
+    """Alert when the studies of a sender change."""
     patient_data: bool = False
-    """Whether notices of failed jobs name the patient and the study."""
+    """Include patient and study in alerts about failed jobs."""
     email: EmailConfig | None = None
     webhook: WebhookConfig | None = None
 
     @model_validator(mode="after")
     def _hours_are_in_order(self) -> Self:
         if not self.working_hours[0] < self.working_hours[1]:
-            raise ValueError("working_hours: the first must be before the second")
+            raise ValueError("working_hours: the start must be before the end")
         return self
 
 
 def _syslog_address(url: str) -> str:
     parts = urlsplit(url)
     if url and (parts.scheme not in ("udp", "tcp", "tls") or not parts.hostname or not parts.port):
-        raise ValueError("write it as udp://host:514, tcp://host:601 or tls://host:6514")
+        raise ValueError("must be udp://host:514, tcp://host:601 or tls://host:6514")
     return url
 
 
 class AuditConfig(Section):
-    """[audit] Who did what to which patient's images, as PS3.15 A.5 writes it."""
+    """[audit] Audit trail (PS3.15 A.5)."""
 
     file: bool = True
-    """Into the folder audit of the data folder, one file for each day and machine."""
-    keep_days: Annotated[int, Field(ge=0)] = 0
-    """Files older than this are removed; 0 keeps them for ever."""
+    """Write one file per day and host into the folder audit of the data folder."""
+    retention_days: Annotated[int, Field(ge=0)] = 0
+    """Older files are deleted; 0: never."""
     patient_ids: Literal["plain", "hashed"] = "plain"
-    """plain: as the standard has it. hashed: a pseudonym, by the node's secret key."""
+    """plain: as in the standard. hashed: pseudonyms, keyed with the node's secret."""
     site: str = ""
-    """AuditEnterpriseSiteID, the hospital or department."""
+    """AuditEnterpriseSiteID: hospital or department."""
     accepted_associations: bool = False
-    """Whether associations that were let in are recorded too, and not only those refused."""
+    """Also record accepted associations, not only rejected ones."""
     syslog: Annotated[str, AfterValidator(_syslog_address)] = ""
-    """Audit repository: udp://host:514, tcp://host:601 or tls://host:6514; empty for none."""
+    """Audit repository: udp://host:514, tcp://host:601 or tls://host:6514; empty: none."""
     syslog_ca: Path | None = None
-    """PEM. Who signed the repository's certificate; without it, whom the system trusts."""
+    """PEM. CA of the repository's certificate; if unset, the system's trust store."""
     syslog_certificate: Path | None = None
-    """PEM. The node's own, where the repository asks for one."""
+    """PEM. Client certificate, if the repository requires one."""
     syslog_private_key: Path | None = None
 
 
-def _somebody(peers: tuple[PeerConfig, ...]) -> tuple[PeerConfig, ...]:
+def _at_least_one(peers: tuple[PeerConfig, ...]) -> tuple[PeerConfig, ...]:
     if not peers:
-        raise ValueError("name at least one [[peer]]; there is no 'anybody'")
+        raise ValueError("at least one [[peer]] is needed: only configured peers may connect")
     return peers
 
 
@@ -433,7 +435,7 @@ class Config(Section):
 
     node: NodeConfig
     listener: ListenerConfig = ListenerConfig()
-    peer: Annotated[tuple[PeerConfig, ...], AfterValidator(_somebody)]
+    peer: Annotated[tuple[PeerConfig, ...], AfterValidator(_at_least_one)]
     profile: tuple[Profile, ...] = ()
     priority_rule: tuple[PriorityRule, ...] = ()
     study: StudyConfig = StudyConfig()
@@ -446,7 +448,7 @@ class Config(Section):
     spool: SpoolConfig = SpoolConfig()
     web: WebConfig = WebConfig()
     health: HealthConfig = HealthConfig()
-    alarms: AlarmsConfig = AlarmsConfig()
+    alerts: AlertsConfig = AlertsConfig()
     audit: AuditConfig = AuditConfig()
     metrics: MetricsConfig = MetricsConfig()
 
@@ -456,10 +458,10 @@ class Config(Section):
         twice = sorted({title for title in titles if titles.count(title) > 1})
         if twice:
             raise ValueError(
-                f"peer: {', '.join(twice)} is there more than once; an AE title is unique"
+                f"peer: {', '.join(twice)} is configured more than once; AE titles are unique"
             )
         if self.node.ae_title in titles:
-            raise ValueError(f"peer: {self.node.ae_title} is the node's own title")
+            raise ValueError(f"peer: {self.node.ae_title} is the node's own AE title")
         return self
 
     @model_validator(mode="after")
@@ -473,11 +475,11 @@ class Config(Section):
         names = [*PRESETS, *(profile.name for profile in self.profile)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"profile: {', '.join(twice)} is there more than once")
+            raise ValueError(f"profile: {', '.join(twice)} is configured more than once")
         unknown = sorted({peer.profile for peer in self.peer} - set(names))
         if unknown:
             raise ValueError(
-                f"peer: there is no profile {', '.join(unknown)}; there are {', '.join(names)}"
+                f"peer: unknown profile {', '.join(unknown)}; available: {', '.join(names)}"
             )
         return self
 
@@ -486,93 +488,96 @@ class Config(Section):
         names = [one.name for one in self.weights]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"weights: {', '.join(twice)} is there more than once")
+            raise ValueError(f"weights: {', '.join(twice)} is configured more than once")
         return self
 
     @property
     def shadow_titles(self) -> frozenset[str]:
-        """The peers that get nothing."""
+        """AE titles of the peers in shadow mode."""
         return frozenset(peer.ae_title for peer in self.peer if peer.shadow)
 
     @property
     def database_url(self) -> str:
-        """SQLAlchemy URL of the job table."""
+        """SQLAlchemy URL of the database."""
         return self.database.url or f"sqlite:///{self.node.data_folder.resolve() / 'jobs.sqlite'}"
 
     def networks_folder(self, name: str = "") -> Path:
-        """Where the networks of [worker] lie, or those of the [[weights]] with a name.
+        """Folder of the weights of [worker], or of the [[weights]] with this name.
 
         Raises
         ------
         WeightsRefused
-            If there are none of that name.
+            If no such weights are configured.
         """
         if not name:
             return self.worker.weights_folder or Path(models.__file__).parent / "weights"
         found = next((one.folder for one in self.weights if one.name == name), None)
         if found is None:
             raise WeightsRefused(
-                f"There are no [[weights]] named {name} in config.toml any more; add them again, "
-                "or ask for an analysis with others."
+                f"config.toml no longer has [[weights]] named {name}. Add them again, or reanalyse "
+                "with other weights."
             )
         return found
 
     def peer_titled(self, ae_title: str) -> PeerConfig | None:
-        """The peer with this AE title, or None when it is not configured."""
+        """The peer with this AE title, or None if it is not configured."""
         return next((peer for peer in self.peer if peer.ae_title == ae_title), None)
 
     def profile_for(self, ae_title: str) -> Profile:
-        """What a peer gets; the smallest profile for one that is not configured any more."""
+        """Output profile of a peer; the minimal one if it is no longer configured."""
         peer = self.peer_titled(ae_title)
         return self.profile_named(peer.profile) if peer else MINIMAL
 
     def profile_named(self, name: str) -> Profile:
-        """A [[profile]], or one of those that come with the node.
+        """A [[profile]], or one of the presets.
 
         Raises
         ------
         UnknownName
-            If there is none of that name.
+            If there is no such profile.
         """
         known = {name: preset(name) for name in PRESETS} | {own.name: own for own in self.profile}
         if name not in known:
-            raise UnknownName(f"There is no profile {name}; there are {', '.join(known)}.")
+            raise UnknownName(f"There is no profile {name}; available: {', '.join(known)}.")
         return known[name]
 
 
 def load_config(path: Path) -> Config:
-    """Read and check a configuration file.
+    """Read and validate a configuration file.
 
-    Relative folders are taken from the folder of the file.
+    Relative paths start at the folder of the file.
 
     Raises
     ------
     ConfigurationInvalid
-        Naming every problem at once.
+        Listing every problem, renamed keys included.
     """
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationInvalid(
-            f"{path} cannot be read: {error}. Name another with --config."
+            f"{path} cannot be read: {error}. Use --config to name another file."
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationInvalid(f"{path} is not valid TOML: {error}.") from error
+    current, renamed = with_current_names(settings)
     try:
-        config = Config.model_validate(settings)
+        config = Config.model_validate(current)
     except ValidationError as error:
-        raise ConfigurationInvalid(f"{path} has {_problems(error)}") from error
+        renamed += tuple(_problem(one["loc"], one["msg"]) for one in error.errors())
+        raise ConfigurationInvalid(_listing(path, renamed)) from error
+    if renamed:
+        raise ConfigurationInvalid(_listing(path, renamed))
     return _with_absolute_paths(config, path.parent.resolve())
 
 
-def _problems(error: ValidationError) -> str:
-    found = error.errors()
-    lines = [f"  {_place(problem['loc'])}: {problem['msg']}" for problem in found]
-    return f"{len(found)} problem{'s' if len(found) > 1 else ''}:\n" + "\n".join(lines)
+def _listing(path: Path, problems: Sequence[str]) -> str:
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    return "\n  ".join((f"{path} has {count}:", *problems))
 
 
-def _place(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location) or "the file as a whole"
+def _problem(location: tuple[int | str, ...], message: str) -> str:
+    return f"{'.'.join(map(str, location)) or 'the file as a whole'}: {message}"
 
 
 def _with_absolute_paths(config: Config, base: Path) -> Config:
@@ -592,8 +597,8 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
     if tls is not None:
         listener = listener.model_copy(update={"tls": _below(base, tls)})
     told = {
-        "email": config.alarms.email and _below(base, config.alarms.email),
-        "webhook": config.alarms.webhook and _below(base, config.alarms.webhook),
+        "email": config.alerts.email and _below(base, config.alerts.email),
+        "webhook": config.alerts.webhook and _below(base, config.alerts.webhook),
     }
     changed = {
         "node": node,
@@ -601,7 +606,7 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
         "worker": worker,
         "weights": tuple(_below(base, one) for one in config.weights),
         "web": web,
-        "alarms": config.alarms.model_copy(update=told),
+        "alerts": config.alerts.model_copy(update=told),
         "audit": _below(base, config.audit),
         "metrics": _below(base, config.metrics),
     }
@@ -609,6 +614,6 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
 
 
 def _below(base: Path, section: AnySection) -> AnySection:
-    """The section with its files taken from a folder."""
+    """The section with its relative paths below a folder."""
     files = {name: base / value for name, value in section if isinstance(value, Path)}
     return section.model_copy(update=files)

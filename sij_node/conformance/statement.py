@@ -201,7 +201,7 @@ def _initiation(config: Config, examples: Sequence[ResultObject]) -> Iterator[st
     )
     yield (
         "To look for earlier results, where a peer's `priors` is `get` or `move` and the node has "
-        f"none itself, for at most {config.priors.limit_s:g} s. Study Root, hierarchical, in "
+        f"none itself, for at most {config.priors.timeout_s:g} s. Study Root, hierarchical, in "
         f"{_name(ImplicitVRLittleEndian)}; on C-GET the node is SCP of the reports by role "
         "selection."
     )
@@ -219,7 +219,7 @@ def _initiation(config: Config, examples: Sequence[ResultObject]) -> Iterator[st
         ],
     )
     yield (
-        f"Of the newest {config.priors.most_studies} studies, at most {MAX_REPORTS_OF_STUDY} "
+        f"Of the newest {config.priors.max_studies} studies, at most {MAX_REPORTS_OF_STUDY} "
         "reports each are fetched by SOP Instance UID. A C-MOVE names the node's own AE title as "
         "destination. What cannot be had is said in the report and does not hold the study up."
     )

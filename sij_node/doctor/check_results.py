@@ -111,10 +111,10 @@ def disk_line(free_mb: float, sync_s: float, config: Config) -> CheckResult:
     """What is free on the disk of the spool, and how long it takes to have something written."""
     words = f"{free_mb / 1000:.1f} GB free; a sync takes {sync_s * 1000:.1f} ms."
     if free_mb < config.spool.min_free_mb:
-        advice = "Associations are refused. Make room, or shorten [spool] keep_days."
+        advice = "Associations are refused. Make room, or shorten [spool] retention_days."
         return failed(CheckTopic.DISK, words, advice)
-    if free_mb < config.health.free_mb:
-        return _warning(CheckTopic.DISK, words, "Make room, or shorten [spool] keep_days.")
+    if free_mb < config.health.low_disk_mb:
+        return _warning(CheckTopic.DISK, words, "Make room, or shorten [spool] retention_days.")
     if sync_s > SLOW_SYNC_S:
         advice = "Every image waits for a sync: put data_folder on a local, faster disk."
         return _warning(CheckTopic.DISK, words, advice)

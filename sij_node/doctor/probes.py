@@ -89,7 +89,7 @@ class PemFile:
 
 def certificate_files(config: Config) -> Iterator[PemFile]:
     """Every file with certificates that the configuration names."""
-    tls, web, audit, alarms = config.listener.tls, config.web.tls, config.audit, config.alarms
+    tls, web, audit, alarms = config.listener.tls, config.web.tls, config.audit, config.alerts
     own = {
         "[listener.tls] certificate": tls and tls.certificate,
         "[web.tls] certificate": web and web.certificate,
@@ -98,8 +98,8 @@ def certificate_files(config: Config) -> Iterator[PemFile]:
     trusted = {
         "[listener.tls] client_ca": tls and tls.client_ca,
         "[audit] syslog_ca": audit.syslog_ca,
-        "[alarms.email] ca": alarms.email and alarms.email.ca,
-        "[alarms.webhook] ca": alarms.webhook and alarms.webhook.ca,
+        "[alerts.email] ca": alarms.email and alarms.email.ca,
+        "[alerts.webhook] ca": alarms.webhook and alarms.webhook.ca,
     }
     for files, is_chain in ((own, True), (trusted, False)):
         yield from (PemFile(where, file, is_chain) for where, file in files.items() if file)

@@ -199,4 +199,4 @@ def _networks(config: Config, load: LoadNetworks | None) -> Iterator[CheckResult
 def _study(config: Config) -> Iterator[CheckResult]:
     from sij_node.doctor.study_round_trip import try_study  # noqa: PLC0415 - a quick look needs none of it
 
-    yield judging.study_line(try_study(config, config.worker.study_limit_s))
+    yield judging.study_line(try_study(config, config.worker.analysis_timeout_s))

@@ -138,9 +138,9 @@ def _write_settings(folder: Path, config: Config, port: int, destination_port: i
             "host": HERE,
             "port": destination_port,
         },
-        "[study]": {"pair_quiet_s": 1, "quiet_s": 10},
+        "[study]": {"stable_age_s": 1, "stable_age_without_pair_s": 10},
         "[worker]": worker,
-        "[retry]": {"analysis_attempts": 1, "first_wait_s": 1, "max_wait_s": 2},
+        "[retry]": {"analysis_attempts": 1, "initial_delay_s": 1, "max_delay_s": 2},
         "[spool]": {"min_free_mb": 0},
     }
     settings = folder / "config.toml"

@@ -224,11 +224,11 @@ def _storage(facts: HealthFacts, limits: HealthConfig) -> Iterable[Condition]:
 
 def _disk(free_mb: float, min_free_mb: float, limits: HealthConfig) -> Condition:
     words = f"{free_mb / 1000:.1f} GB are free on the disk of the spool."
-    advice = "Make room, give the spool a larger disk, or shorten [spool] keep_days."
+    advice = "Make room, give the spool a larger disk, or shorten [spool] retention_days."
     if free_mb < min_free_mb:
         words += " Associations are refused."
         return Condition(Component.DISK, HealthStatus.FAILED, words, advice)
-    if free_mb < limits.free_mb:
+    if free_mb < limits.low_disk_mb:
         words += f" Below {min_free_mb / 1000:g} GB associations will be refused."
         return Condition(Component.DISK, HealthStatus.WARNING, words, advice)
     return Condition(Component.DISK, HealthStatus.OK, words)
@@ -239,7 +239,7 @@ def _of(role: ProcessRole, facts: HealthFacts) -> list[ProcessHeartbeat]:
 
 
 def _listener(seen: Sequence[ProcessHeartbeat], limits: HealthConfig) -> Condition:
-    lively = [one for one in seen if one.silent_s < limits.silent_s]
+    lively = [one for one in seen if one.silent_s < limits.heartbeat_timeout_s]
     if lively:
         return Condition(
             Component.LISTENER, HealthStatus.OK, f"The listener runs on {lively[0].process.host}."
@@ -253,10 +253,10 @@ def _listener(seen: Sequence[ProcessHeartbeat], limits: HealthConfig) -> Conditi
 
 
 def _workers(seen: Sequence[ProcessHeartbeat], limits: HealthConfig) -> Iterable[Condition]:
-    lively = [one.process for one in seen if one.silent_s < limits.silent_s]
+    lively = [one.process for one in seen if one.silent_s < limits.heartbeat_timeout_s]
     yield _lively_workers(lively)
     for one in seen:
-        if one.silent_s >= limits.silent_s:
+        if one.silent_s >= limits.heartbeat_timeout_s:
             words, advice = _silence(one)
             name = one.process.name
             yield Condition(Component.WORKERS, HealthStatus.WARNING, words, advice, which=name)
@@ -299,7 +299,7 @@ def _queue(queue: QueueStatus, limits: HealthConfig) -> Condition:
         f"{queue.waiting} queued; job {queue.oldest_job_id} has waited longest, "
         f"for {in_words(queue.oldest_s)}."
     )
-    if queue.oldest_s < limits.queue_minutes * 60:
+    if queue.oldest_s < limits.max_queue_minutes * 60:
         return Condition(Component.QUEUE, HealthStatus.OK, words)
     advice = "Look at what the workers do, or start more of them: `sij-node work`."
     return Condition(Component.QUEUE, HealthStatus.WARNING, words, advice)
@@ -325,7 +325,7 @@ def _destination(title: str, facts: HealthFacts, limits: HealthConfig) -> Condit
         f"{title} has taken nothing for {in_words(stuck.failing_s)}; "
         f"{stuck.jobs} {several} held up. {stuck.reason}"
     )
-    is_down = stuck.failing_s >= limits.destination_minutes * 60
+    is_down = stuck.failing_s >= limits.destination_down_minutes * 60
     verdict = HealthStatus.FAILED if is_down else HealthStatus.WARNING
     advice = "Results are kept and sent when it answers. Check that it runs and knows this node."
     return Condition(Component.DESTINATION, verdict, words, advice, title)

@@ -74,7 +74,7 @@ class Deadline:
         """
         left_s = self._end_s - self._clock()
         if left_s <= 0:
-            raise ArchiveSlow("Looking for earlier results took longer than [priors] limit_s.")
+            raise ArchiveSlow("Looking for earlier results took longer than [priors] timeout_s.")
         return left_s
 
 

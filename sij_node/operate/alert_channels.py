@@ -43,7 +43,7 @@ class Channel(Protocol):
 
 
 def channels_of(config: Config) -> tuple[Channel, ...]:
-    """Every way of telling that [alarms] sets up.
+    """Every way of telling that [alerts] sets up.
 
     Raises
     ------
@@ -52,15 +52,15 @@ def channels_of(config: Config) -> tuple[Channel, ...]:
     """
     node, page = config.node.ae_title, config.web.url
     found: list[Channel] = []
-    if config.alarms.email is not None:
-        mail = config.alarms.email
-        password = _secret(mail.password_file, "alarms.email") if mail.password_file else ""
-        context = _context(mail.ca, "alarms.email")
+    if config.alerts.email is not None:
+        mail = config.alerts.email
+        password = _secret(mail.password_file, "alerts.email") if mail.password_file else ""
+        context = _context(mail.ca, "alerts.email")
         found.append(Email(node, page, mail, password, context))
-    if config.alarms.webhook is not None:
-        hook = config.alarms.webhook
-        secret = _secret(hook.secret_file, "alarms.webhook").encode()
-        found.append(Webhook(node, page, hook, secret, _context(hook.ca, "alarms.webhook")))
+    if config.alerts.webhook is not None:
+        hook = config.alerts.webhook
+        secret = _secret(hook.secret_file, "alerts.webhook").encode()
+        found.append(Webhook(node, page, hook, secret, _context(hook.ca, "alerts.webhook")))
     return tuple(found)
 
 
@@ -109,7 +109,7 @@ class Email:
         except (OSError, smtplib.SMTPException) as error:
             raise NoticeNotSent(
                 f"No mail could be sent by {mail.host}:{mail.port}: {_first_line(error)}. "
-                "Check [alarms.email]; it is tried again."
+                "Check [alerts.email]; it is tried again."
             ) from error
 
     def message(self, lines: Sequence[AlertLine]) -> EmailMessage:
@@ -165,8 +165,8 @@ class Webhook:
                 client.post(self.config.url, content=body, headers=headers).raise_for_status()
         except (httpx.HTTPError, OSError) as error:
             raise NoticeNotSent(
-                f"The webhook of [alarms] did not take a notice: {_first_line(error)}. "
-                "Check [alarms.webhook]; it is tried again."
+                f"The webhook of [alerts] did not take a notice: {_first_line(error)}. "
+                "Check [alerts.webhook]; it is tried again."
             ) from error
 
     def reach(self) -> str:
@@ -185,8 +185,8 @@ class Webhook:
                     self.context.wrap_socket(connection, server_hostname=host).close()
         except OSError as error:
             raise NoticeNotSent(
-                f"The webhook of [alarms] at {host}:{port} cannot be reached: "
-                f"{_first_line(error)}. Check [alarms.webhook]."
+                f"The webhook of [alerts] at {host}:{port} cannot be reached: "
+                f"{_first_line(error)}. Check [alerts.webhook]."
             ) from error
         return f"{host}:{port}"
 

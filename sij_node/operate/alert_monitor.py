@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from sij_node.config.settings import WEEKDAYS, AlarmsConfig, Config
+from sij_node.config.settings import WEEKDAYS, AlertsConfig, Config
 from sij_node.domain.alerts import (
     FAILED_JOBS,
     ActiveAlert,
@@ -85,7 +85,7 @@ class AlertMonitor:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
-        self._alarms = config.alarms
+        self._alerts = config.alerts
         self._database = database
         self._table = AlertTable(database)
         self._spool = spool
@@ -121,10 +121,10 @@ class AlertMonitor:
         )
 
     def _silences(self) -> Iterable[ActiveAlert]:
-        hours = self._alarms.silent_sender_hours
+        hours = self._alerts.silent_sender_hours
         if not hours:
             return
-        calendar = calendar_of(self._alarms)
+        calendar = calendar_of(self._alerts)
         last = self._table.last_studies()
         for peer in self._config.peer:
             if peer.ae_title in last:
@@ -137,7 +137,7 @@ class AlertMonitor:
     def _drifts(self) -> tuple[ActiveAlert, ...]:
         """Looked at now and then only: hundreds of studies are read for it."""
         now = self._clock()
-        if self._alarms.drift and now - self._drift[0] >= DRIFT_S:
+        if self._alerts.drift and now - self._drift[0] >= DRIFT_S:
             senders = [peer.ae_title for peer in self._config.peer]
             known = histories(self._database, senders)
             found = (drift_of(sender, shifts(history)) for sender, history in known.items())
@@ -149,10 +149,10 @@ class AlertMonitor:
     def _tell(self, line: _Line, sight: _Sight) -> None:
         known = self._known(line)
         now = self._wall()
-        remind = timedelta(hours=self._alarms.remind_hours)
+        remind = timedelta(hours=self._alerts.repeat_hours)
         notice = notice_of(self._counting(line, sight, known), known, now, remind)
         failed = self._failed_since(known)
-        notice = with_failed_jobs(notice, failed, now, self._alarms.patient_data)
+        notice = with_failed_jobs(notice, failed, now, self._alerts.patient_data)
         if not notice.lines:
             return
         try:
@@ -168,7 +168,7 @@ class AlertMonitor:
         self, line: _Line, sight: _Sight, known: Mapping[str, Episode]
     ) -> Iterable[ActiveAlert]:
         """What counts as standing: not what flickers up, and still what flickers away."""
-        settled_s = self._alarms.settle_minutes * 60
+        settled_s = self._alerts.debounce_minutes * 60
         for key, trouble in sight.found.items():
             if key in known or sight.standing_s[key] >= settled_s:
                 yield trouble
@@ -221,7 +221,7 @@ class AlertMonitor:
         line.not_before = self._clock() + line.wait_s
 
 
-def calendar_of(config: AlarmsConfig) -> WorkingHours:
+def calendar_of(config: AlertsConfig) -> WorkingHours:
     """When the site works."""
     first, last = config.working_hours
     days = frozenset(WEEKDAYS.index(day) for day in config.working_days)

@@ -358,7 +358,7 @@ class Metrics(Collector):
         """The metrics in Prometheus' text format."""
         with self._turn:
             now = self._clock()
-            if now - self._answer[0] >= self._config.metrics.keep_s:
+            if now - self._answer[0] >= self._config.metrics.cache_s:
                 self._answer = now, generate_latest(self._registry)
             return self._answer[1]
 

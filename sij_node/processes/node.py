@@ -217,7 +217,7 @@ def _schedule(config: Config, store: Store, errands: Sequence[ScheduledTask]) ->
         delivery_policy=_policy(config.retry, config.retry.delivery_attempts),
         lease_s=config.worker.lease_s,
         look_at=look_at,
-        clear_spool=lambda: clear_spool(store, config.spool.keep_days, datetime.now(UTC)),
+        clear_spool=lambda: clear_spool(store, config.spool.retention_days, datetime.now(UTC)),
         errands=errands,
     )
 
@@ -275,7 +275,7 @@ def _worker(
     return AnalysisWorker(
         name,
         store.table,
-        AnalysisProcess(analyse_in_child, (config,), config.worker.study_limit_s),
+        AnalysisProcess(analyse_in_child, (config,), config.worker.analysis_timeout_s),
         _policy(config.retry, config.retry.analysis_attempts),
         config.worker.lease_s,
         stop,
@@ -318,7 +318,7 @@ def _courier(
 
 
 def _policy(retry: RetryConfig, attempts: int) -> RetryPolicy:
-    return RetryPolicy(attempts, retry.first_wait_s, retry.max_wait_s)
+    return RetryPolicy(attempts, retry.initial_delay_s, retry.max_delay_s)
 
 
 # ---- the page and the API -----------------------------------------------------------------------
@@ -342,8 +342,8 @@ def open_access(config: Config) -> Iterator[Authentication]:
 
 def _access(config: Config, store: Store, trail: AuditTrail) -> Authentication:
     limits = SessionLimits(
-        idle=timedelta(minutes=config.web.idle_minutes),
-        longest=timedelta(hours=config.web.session_hours),
+        idle=timedelta(minutes=config.web.idle_timeout_minutes),
+        longest=timedelta(hours=config.web.max_session_hours),
     )
     return Authentication(store.accounts, limits, _now, time.monotonic, trail.record)
 

@@ -138,14 +138,14 @@ class Scheduler:
         self._seen = {j.job_id: self._seen[j.job_id] for j in jobs if j.job_id in self._seen}
         for job in jobs:
             quiet_s = self._arrivals.still_for_s(job.job_id, (job.revision, job.instances), now)
-            if quiet_s >= min(self._study.pair_quiet_s, self._study.quiet_s):
+            if quiet_s >= min(self._study.stable_age_s, self._study.stable_age_without_pair_s):
                 self._settle_if_ready(job, quiet_s)
 
     def _settle_if_ready(self, job: Job, quiet_s: float) -> None:
         seen = self._look(job)
-        if seen.has_pair and quiet_s >= self._study.pair_quiet_s:
+        if seen.has_pair and quiet_s >= self._study.stable_age_s:
             note = f"T1 and STIR are there, quiet for {quiet_s:.0f} s"
-        elif quiet_s >= self._study.quiet_s:
+        elif quiet_s >= self._study.stable_age_without_pair_s:
             note = f"quiet for {quiet_s:.0f} s, without a complete pair"
         else:
             return

@@ -139,7 +139,9 @@ class IdentityProvider:
         return dict(claims)
 
     def _is_silent_on_role(self, claims: Mapping[str, Any]) -> bool:
-        return not (claim(claims, self.config.role_claim) and claim(claims, self.config.name_claim))
+        return not (
+            claim(claims, self.config.role_claim) and claim(claims, self.config.username_claim)
+        )
 
     def _client(self) -> OAuth2Client:
         return OAuth2Client(
@@ -175,7 +177,7 @@ def come_back(request: Request, parts: TheParts) -> Response:
         stated = provider.claims(errand, str(request.url))
     secret = parts.access.sign_in_by_provider(
         subject=f"{stated['iss']} {stated['sub']}",
-        name=str(claim(stated, provider.config.name_claim) or stated["sub"]),
+        name=str(claim(stated, provider.config.username_claim) or stated["sub"]),
         role=role_of(stated, provider.config),
         address=address_of(request),
     )

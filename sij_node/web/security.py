@@ -107,7 +107,7 @@ class Guard:
     def _is_our_name(self, host: str) -> bool:
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
         name = name.strip("[]").lower()
-        return name in (*LOOPBACK, self.web.host.lower(), *map(str.lower, self.web.names))
+        return name in (*LOOPBACK, self.web.host.lower(), *map(str.lower, self.web.host_names))
 
     async def _most_bytes(self, scope: Scope) -> int:
         large = self.large.get(scope["path"], 0)

@@ -35,7 +35,7 @@ def test_configuration_and_rules_are_what_prometheus_understands():
 def test_prometheus_reads_the_node_and_sees_what_is_wrong(tmp_path: Path):
     worker = this_process(ProcessRole.WORKER)
     with (
-        running_web(tmp_path / "node", metrics={"keep_s": 0.1}) as web,
+        running_web(tmp_path / "node", metrics={"cache_s": 0.1}) as web,
         beating(web.store.processes, lambda: worker),
     ):
         wait_for(web.store.processes.seen, "worker")
@@ -65,7 +65,7 @@ def test_prometheus_answers_every_question_of_the_dashboard(tmp_path: Path):
     panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
     questions = [target["expr"] for panel in panels for target in panel.get("targets", ())]
 
-    with running_web(tmp_path / "node", metrics={"keep_s": 0.1}) as web:
+    with running_web(tmp_path / "node", metrics={"cache_s": 0.1}) as web:
         everything_happens(web)
         address = web.url.removeprefix("http://")
         with running_prometheus(tmp_path / "prometheus", address) as prometheus:

@@ -36,7 +36,7 @@ def studied(day: str, folder: Path) -> PhantomStudy:
 
 
 def clear_away(node: RunningNode, study: PhantomStudy) -> None:
-    """As the node does by itself when `[spool] keep_days` have passed."""
+    """As the node does by itself when `[spool] retention_days` have passed."""
     spool, later = Spool(node.folder / "data" / "spool"), datetime(2100, 1, 1, tzinfo=UTC)
     assert node.table.forget(study.study_uid, later, spool)
 

@@ -121,7 +121,7 @@ def configure(machine: Machine, archive_port: int) -> int:
         (r"^# port = 11112$", f"port = {port}"),
         (r"^port = 4242$", f"port = {archive_port}"),
         (r"^# port = 8570$", f"port = {free_port()}"),
-        (r"^# pair_quiet_s = 10 ", "pair_quiet_s = 3 "),
+        (r"^# stable_age_s = 10 ", "stable_age_s = 3 "),
     )
     text = file.read_text()
     for before, after in changes:

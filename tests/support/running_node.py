@@ -55,9 +55,9 @@ class RunningNode:
             archive_port,
             profile=profile,
             priors_from=priors_from,
-            study={"pair_quiet_s": 3, "quiet_s": quiet_s},
+            study={"stable_age_s": 3, "stable_age_without_pair_s": quiet_s},
             worker={"lease_s": 8},
-            retry={"first_wait_s": 1, "max_wait_s": 2},
+            retry={"initial_delay_s": 1, "max_delay_s": 2},
             spool={"min_free_mb": 10},
             web={"enabled": page_port > 0, "port": page_port or 8570},
         )

@@ -119,7 +119,7 @@ def running_web(
     change
         What a test needs otherwise, for instance another `echo`.
     sections
-        Of config.toml, for instance ``web={"idle_minutes": 5}``.
+        Of config.toml, for instance ``web={"idle_timeout_minutes": 5}``.
     """
     trial = set_up(folder, "PACS", 104, **sections)
     config = load_config(trial.config)

@@ -32,7 +32,7 @@ def _content(parts: Parts, person: CurrentUser) -> dict[str, Any]:
     return {
         "shown": health_page(
             report,
-            parts.config.health.silent_s,
+            parts.config.health.heartbeat_timeout_s,
             None if report.facts.database_error else admin.oldest_unfinished(),
             kind,
             parts.clock(),

@@ -65,6 +65,6 @@ def lively_workers(checkup: HealthReport, limits: HealthConfig) -> int | None:
     if checkup.facts.database_error:
         return None
     return sum(
-        one.process.role is ProcessRole.WORKER and one.silent_s < limits.silent_s
+        one.process.role is ProcessRole.WORKER and one.silent_s < limits.heartbeat_timeout_s
         for one in checkup.facts.processes
     )

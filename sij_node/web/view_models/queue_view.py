@@ -182,7 +182,8 @@ def expected(job: Job, now: datetime, pace: Pace, study: StudyConfig) -> str:
     """When the results can be expected, from how long the last analyses took."""
     waits = f"tries again within {job.wait_s:.0f} s"
     if job.state is State.RECEIVING:
-        return f"queued after {study.pair_quiet_s:g} to {study.quiet_s:g} s without a new image"
+        first_s, last_s = study.stable_age_s, study.stable_age_without_pair_s
+        return f"queued after {first_s:g} to {last_s:g} s without a new image"
     if job.state is State.DELIVERING:
         return waits if job.wait_s else "now"
     if job.state is State.ANALYSING and pace.analysis_s is not None:

@@ -94,7 +94,7 @@ def configured(folder: Path, way: str, port: int = 9, limit_s: float = 20) -> Co
                     "priors": way,
                 }
             ],
-            "priors": {"limit_s": limit_s},
+            "priors": {"timeout_s": limit_s},
             "delivery": {"connect_timeout_s": 2, "response_timeout_s": ANSWER_S},
             "worker": {"lease_s": 600},  # nobody beats for the job in hand
             "spool": {"min_free_mb": 1},

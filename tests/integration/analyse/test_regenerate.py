@@ -101,7 +101,9 @@ def test_the_key_slices_the_summary_and_the_page_are_drawn(node, tmp_path):
 
 def test_pictures_are_in_the_words_of_the_profile(node, tmp_path):
     config, job = node
-    german = Profile(name="ward", like="everything", language="de", summary_compression="jpeg-ls")
+    german = Profile(
+        name="ward", based_on="everything", language="de", summary_compression="jpeg-ls"
+    )
     known = config.model_copy(update={"profile": (german,)})
     english, other = (
         {

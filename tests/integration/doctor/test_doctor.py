@@ -318,7 +318,7 @@ def with_alarms(folder: Path, email: int, webhook: int) -> Path:
     mail = {"host": "127.0.0.1", "port": email, "security": "none"}
     mail |= {"sender": "sij@hospital.example", "to": ["one@hospital.example"]}
     hook = {"url": f"http://127.0.0.1:{webhook}/t0ken", "secret_file": "secret"}
-    alarms = {"alarms.email": mail, "alarms.webhook": hook}
+    alarms = {"alerts.email": mail, "alerts.webhook": hook}
     return set_up(folder, "PACS", free_port(), **alarms).config
 
 

@@ -9,7 +9,7 @@ import pytest
 from deploy.trial import free_port, set_up
 from sij_node.cli.commands import try_alarms
 from sij_node.config.settings import (
-    AlarmsConfig,
+    AlertsConfig,
     Config,
     EmailConfig,
     NodeConfig,
@@ -40,7 +40,7 @@ def channel(folder: Path, **ways: object) -> Channel:
     config = Config(
         node=NodeConfig(ae_title="SIJNODE", data_folder=folder),
         peer=(PEER,),
-        alarms=AlarmsConfig(**ways),
+        alerts=AlertsConfig(**ways),
     )
     (found,) = channels_of(config)
     return found
@@ -175,7 +175,7 @@ def test_a_webhook_that_does_not_take_it_is_told_without_its_address(tmp_path, s
 
 
 def test_a_secret_that_is_missing_is_named_before_anything_starts(tmp_path):
-    with pytest.raises(ConfigurationInvalid, match=r"alarms\.webhook.*secret"):
+    with pytest.raises(ConfigurationInvalid, match=r"alerts\.webhook.*secret"):
         channel(
             tmp_path,
             webhook=WebhookConfig(url="http://localhost/", secret_file=tmp_path / "secret"),
@@ -194,7 +194,7 @@ def test_a_trial_reaches_every_channel_that_is_set_up(tmp_path, capsys):
         mail = {"host": "127.0.0.1", "port": server.port, "security": "none"}
         mail |= {"sender": "sij@hospital.example", "to": ["one@hospital.example"]}
         hook = {"url": receiver.url, "secret_file": "secret"}
-        trial = set_up(tmp_path, "PACS", 104, **{"alarms.email": mail, "alarms.webhook": hook})
+        trial = set_up(tmp_path, "PACS", 104, **{"alerts.email": mail, "alerts.webhook": hook})
         try_alarms(trial.config)
 
     assert len(server.mails) == len(receiver.posts) == 1

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from deploy.trial import set_up
 from sij_node.config.settings import (
-    AlarmsConfig,
+    AlertsConfig,
     Config,
     HealthConfig,
     NodeConfig,
@@ -57,13 +57,13 @@ class Paper:
 class Site:
     """A node with a watchman, and the time that passes there."""
 
-    def __init__(self, folder: Path, table: JobTable, *papers: Paper, **alarms: object) -> None:
+    def __init__(self, folder: Path, table: JobTable, *papers: Paper, **alerts: object) -> None:
         self.config = Config(
             node=NodeConfig(ae_title="SIJ", data_folder=folder),
             peer=(PACS,),
             spool=SpoolConfig(min_free_mb=0),
-            health=HealthConfig(free_mb=0),
-            alarms=AlarmsConfig(**alarms),
+            health=HealthConfig(low_disk_mb=0),
+            alerts=AlertsConfig(**alerts),
         )
         self.table = table
         self.processes = ProcessTable(table.database)
@@ -255,8 +255,8 @@ def test_the_running_listener_tells_by_the_webhook_that_is_set_up(tmp_path):
             tmp_path,
             "PACS",
             104,
-            alarms={"settle_minutes": 0},
-            **{"alarms.webhook": {"url": receiver.url, "secret_file": "secret"}},
+            alerts={"debounce_minutes": 0},
+            **{"alerts.webhook": {"url": receiver.url, "secret_file": "secret"}},
         )
         listening = threading.Thread(target=node.listen, args=(load_config(trial.config), stop))
         listening.start()

@@ -26,7 +26,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[RunningWeb]:
-    with running_web(tmp_path, metrics={"keep_s": 0.01}) as web:
+    with running_web(tmp_path, metrics={"cache_s": 0.01}) as web:
         yield web
 
 

@@ -33,7 +33,7 @@ def schedule_of(
 ) -> Scheduler:
     return Scheduler(
         table,
-        StudyConfig(pair_quiet_s=PAIR_QUIET_S, quiet_s=QUIET_S),
+        StudyConfig(stable_age_s=PAIR_QUIET_S, stable_age_without_pair_s=QUIET_S),
         analysis_policy=ANALYSIS,
         delivery_policy=DELIVERY,
         lease_s=LEASE_S,

@@ -145,7 +145,7 @@ def study(request, case, tmp_path_factory) -> Study:
 EVERYTHING = preset("everything")
 OTHERWISE = Profile(
     name="otherwise",
-    like="everything",
+    based_on="everything",
     language="de",
     report_class="comprehensive",
     summary_class="single-frame",

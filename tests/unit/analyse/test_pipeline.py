@@ -274,7 +274,7 @@ def test_a_prior_that_appears_makes_a_revision_and_then_nothing_changes():
 
 
 def test_priors_that_could_not_be_fetched_are_said():
-    late = ResultRecipient(Profile(name="all", like="everything"), priors=Priors((), ("late",)))
+    late = ResultRecipient(Profile(name="all", based_on="everything"), priors=Priors((), ("late",)))
 
     results = Stored(t1_series(), stir_series()).analysed(destination=late)
 

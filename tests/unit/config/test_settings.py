@@ -1,4 +1,4 @@
-"""The configuration: what is accepted, and that every problem is named at once."""
+"""The configuration: what is valid, and that every problem is reported at once."""
 
 import re
 import tomllib
@@ -9,13 +9,14 @@ import pytest
 from pydantic import ValidationError
 
 from sij_node.config.profiles import MINIMAL, Profile, SeriesKind, preset
+from sij_node.config.renamed_keys import RENAMED_KEYS
 from sij_node.config.settings import Config, load_config
 from sij_node.errors import ConfigurationInvalid
 
 PROFILE = re.compile(r"^# \[\[profile\]\].*?^$", re.MULTILINE | re.DOTALL)
 """The example of a profile within the shipped file."""
-ALARMS = re.compile(r"^# \[alarms\.\w+\].*\n(?:# \S.*\n)+", re.MULTILINE)
-"""The ways of telling people in the shipped file."""
+ALERTS = re.compile(r"^# \[alerts\.\w+\].*\n(?:# \S.*\n)+", re.MULTILINE)
+"""The alert channels in the shipped file."""
 OPENID = re.compile(r"^# \[web\.openid\].*?^$", re.MULTILINE | re.DOTALL)
 """The example of an identity provider."""
 SHIPPED = Path(__file__).parents[3] / "config.toml"
@@ -48,7 +49,7 @@ def test_the_shipped_file_is_usable_as_it_is():
 
 def test_every_default_that_the_shipped_file_states_in_a_comment_is_the_default():
     text = SHIPPED.read_text(encoding="utf-8")
-    examples_left_out = re.sub(ALARMS, "", re.sub(OPENID, "", re.sub(PROFILE, "", text)))
+    examples_left_out = re.sub(ALERTS, "", re.sub(OPENID, "", re.sub(PROFILE, "", text)))
     stated = re.sub(r"^# (?=[a-z_]+ += )", "", examples_left_out, flags=re.MULTILINE)
     stated = re.sub(
         r"^(weights_folder|client_ca|syslog_ca|token_file|\w*certificate|\w*private_key).*\n",
@@ -91,7 +92,8 @@ def test_the_profile_in_the_shipped_file_states_the_defaults_of_the_smallest():
 
 def test_a_profile_gives_what_it_says_and_the_rest_of_what_it_is_like():
     config = config_from(
-        SMALLEST + 'profile = "ward"\n[[profile]]\nname = "ward"\nlike = "ohif"\nlanguage = "de"\n'
+        SMALLEST
+        + 'profile = "ward"\n[[profile]]\nname = "ward"\nbased_on = "ohif"\nlanguage = "de"\n'
     )
 
     profile = config.profile_for(config.peer[0].ae_title)
@@ -103,11 +105,11 @@ def test_a_profile_gives_what_it_says_and_the_rest_of_what_it_is_like():
 @pytest.mark.parametrize(
     ("added", "problem"),
     [
-        ('profile = "ward"\n', "there is no profile ward"),
-        ('[[profile]]\nname = "ohif"\n', "ohif is there more than once"),
-        ('[[profile]]\nname = "w"\nobjects = ["seg", "seg"]\n', "each once"),
+        ('profile = "ward"\n', "unknown profile ward"),
+        ('[[profile]]\nname = "ohif"\n', "ohif is configured more than once"),
+        ('[[profile]]\nname = "w"\nobjects = ["seg", "seg"]\n', "each result once"),
         ('[[profile]]\nname = "w"\nobjects = []\n', "at least 1 item"),
-        ('[[profile]]\nname = "w"\nlike = "ward"\n', "profile.0.like"),
+        ('[[profile]]\nname = "w"\nbased_on = "ward"\n', "profile.0.based_on"),
     ],
 )
 def test_a_profile_that_cannot_be_used_is_refused(added: str, problem: str, tmp_path: Path):
@@ -137,12 +139,45 @@ def test_every_problem_is_named_at_once(tmp_path: Path):
     assert all(place in message for place in ("node.ae_title", "peer.0.port", "listener.prot"))
 
 
+@pytest.mark.parametrize(("old", "new"), RENAMED_KEYS.items())
+def test_a_renamed_key_is_refused_with_its_new_name(old: str, new: str, tmp_path: Path):
+    *sections, key = old.split(".")
+    section = ".".join(sections)
+    header = "[[profile]]" if section == "profile" else f"[{section or key}]"
+
+    with pytest.raises(ConfigurationInvalid) as raised:
+        load_config(written(tmp_path, f"{SMALLEST}{header}\n{key} = 1\n"))
+
+    assert f"{old}: {key} has been renamed to {new}" in str(raised.value)
+
+
+def test_renamed_keys_are_reported_together_with_all_other_problems(tmp_path: Path):
+    bad = SMALLEST.replace("104", "0") + "[alarms]\nsettle_minutes = -1\nprot = 1\n"
+
+    with pytest.raises(ConfigurationInvalid, match="5 problems") as raised:
+        load_config(written(tmp_path, bad))
+
+    named = (
+        "alarms: ",
+        "alarms.settle_minutes",
+        "peer.0.port",
+        "alerts.debounce_minutes: ",
+        ".prot",
+    )
+    assert all(one in str(raised.value) for one in named)
+
+
+def test_a_renamed_key_with_a_good_value_is_refused_all_the_same(tmp_path: Path):
+    with pytest.raises(ConfigurationInvalid, match="1 problem:"):
+        load_config(written(tmp_path, f"{SMALLEST}[study]\nquiet_s = 60\n"))
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         (('networks = ["10.1.0.0/16"]', "networks = []"), "networks"),
         (("10.1.0.0/16", "anywhere"), "networks"),
-        (('"PACS"', '"SIJNODE"'), "own title"),
+        (('"PACS"', '"SIJNODE"'), "own AE title"),
         (('"PACS"', '"PA\\\\CS"'), "ae_title"),
         (("port = 104", "port = 104\ntls = true"), "listener.tls"),
     ],
@@ -191,27 +226,27 @@ def test_the_node_listens_on_loopback_unless_told_otherwise():
     assert config_from(SMALLEST).listener.host == "127.0.0.1"
 
 
-def test_the_ways_of_telling_in_the_shipped_file_can_be_used_as_they_stand():
-    blocks = "\n".join(re.findall(ALARMS, SHIPPED.read_text(encoding="utf-8")))
-    alarms = config_from(SMALLEST + re.sub(r"^# ", "", blocks, flags=re.MULTILINE)).alarms
+def test_the_alert_channels_of_the_shipped_file_are_valid():
+    blocks = "\n".join(re.findall(ALERTS, SHIPPED.read_text(encoding="utf-8")))
+    alerts = config_from(SMALLEST + re.sub(r"^# ", "", blocks, flags=re.MULTILINE)).alerts
 
-    assert alarms.email.to == ("pacs@hospital.example",)
-    assert alarms.webhook.url.startswith("https://")
+    assert alerts.email.to == ("pacs@hospital.example",)
+    assert alerts.webhook.url.startswith("https://")
 
 
 @pytest.mark.parametrize(
     "section",
     [
-        'alarms.email]\nhost = "m"\nsender = "a@b"\nto = ["c@d"]\nuser = "u"',
-        'alarms.email]\nhost = "m"\nsender = "a@b"\nto = []',
-        'alarms.email]\nhost = "m"\nsender = "a@b\\nBcc: x@y"\nto = ["c@d"]',
-        'alarms.webhook]\nurl = "file:///etc/passwd"\nsecret_file = "s"',
-        "alarms]\nworking_hours = [18, 8]",
-        'alarms]\ntime_zone = "Middle/Earth"',
+        'alerts.email]\nhost = "m"\nsender = "a@b"\nto = ["c@d"]\nuser = "u"',
+        'alerts.email]\nhost = "m"\nsender = "a@b"\nto = []',
+        'alerts.email]\nhost = "m"\nsender = "a@b\\nBcc: x@y"\nto = ["c@d"]',
+        'alerts.webhook]\nurl = "file:///etc/passwd"\nsecret_file = "s"',
+        "alerts]\nworking_hours = [18, 8]",
+        'alerts]\ntime_zone = "Middle/Earth"',
         'audit]\nsyslog = "http://host:514"',
         'audit]\nsyslog = "tls://host"',
     ],
 )
-def test_alarms_and_audit_that_cannot_work_are_refused(section):
+def test_alerts_and_audit_that_cannot_work_are_refused(section):
     with pytest.raises(ValidationError):
         config_from(f"{SMALLEST}[{section}\n")

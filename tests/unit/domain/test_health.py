@@ -22,7 +22,9 @@ from sij_node.domain.health import (
     worst,
 )
 
-LIMITS = HealthConfig(silent_s=30, queue_minutes=30, destination_minutes=10, free_mb=5000)
+LIMITS = HealthConfig(
+    heartbeat_timeout_s=30, max_queue_minutes=30, destination_down_minutes=10, low_disk_mb=5000
+)
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
 
 

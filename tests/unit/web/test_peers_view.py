@@ -55,7 +55,7 @@ def card(
 
 def page(facts: HealthFacts = HEALTHY, **changes: object):
     checkup = HealthReport(facts, health(facts, LIMITS))
-    return health_page(checkup, LIMITS.silent_s, changes.get("oldest"), "SQLite", NOW)
+    return health_page(checkup, LIMITS.heartbeat_timeout_s, changes.get("oldest"), "SQLite", NOW)
 
 
 def test_a_peer_that_was_heard_of_is_in_order_and_says_when():
