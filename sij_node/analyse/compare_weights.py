@@ -1,17 +1,56 @@
 """Runs two sets of weights on stored studies; nothing is sent and no job changes."""
 
+import json
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from models.analyser import Analyser, Analysis
 from models.volume import Volume
+from models.weights import WeightsInvalid
+from sij_node.analyse.inference import load_networks, named
 from sij_node.analyse.pipeline import Ports, analyse_study
+from sij_node.config.settings import Config, WorkerConfig
 from sij_node.domain.job import Job
-from sij_node.domain.weights_comparison import StudyComparison, WeightsOutput, compared
-from sij_node.errors import InputRejected, StoredCopyDamaged
+from sij_node.domain.weights_comparison import (
+    StudyComparison,
+    WeightsComparison,
+    WeightsOutput,
+    compared,
+)
+from sij_node.errors import InputRejected, StoredCopyDamaged, WeightsRefused
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
 from sij_node.store.stored_instances import read_checked, read_header
+
+
+def compare_weights(
+    config: Config, table: JobTable, spool: Spool, folder: Path, jobs: Iterable[Job]
+) -> WeightsComparison:
+    """Compare the weights of [worker] with those of a folder, and keep the comparison.
+
+    It is written into the folder ``comparisons`` of the data folder, too.
+
+    Raises
+    ------
+    WeightsRefused
+    """
+    before, after = load_networks(config, ""), _networks_in(folder, config.worker)
+    studies = tuple(compare_studies(table, spool, jobs, before, after))
+    found = WeightsComparison(named(before), named(after), studies)
+    kept = config.node.data_folder / "comparisons"
+    kept.mkdir(mode=0o700, exist_ok=True)
+    file = kept / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    file.write_text(json.dumps(found.as_json(), indent=2))
+    return found
+
+
+def _networks_in(folder: Path, worker: WorkerConfig) -> Analyser:
+    try:
+        return Analyser.load(folder, worker.device, worker.threads, worker.mixed_precision)
+    except WeightsInvalid as error:
+        raise WeightsRefused(f"The networks in {folder} cannot be used: {error}") from error
 
 
 def compare_studies(

@@ -62,7 +62,7 @@ def serve(pipe: Connection, config: Config) -> None:
         pipe.send(error)
         return
     _limit_memory(config.worker, analyser)
-    log.info("networks ready", model=_named(analyser), device=str(analyser.device))
+    log.info("networks ready", model=named(analyser), device=str(analyser.device))
     spool = Spool(config.node.data_folder / "spool")
     desk = InferenceServer({"": analyser}, spool, config)
     answer_orders(pipe, desk.fulfil, desk.draw, partial(_equipment, analyser))
@@ -178,11 +178,12 @@ def _equipment(analyser: Analyser) -> LoadedNetworks:
     device = analyser.device
     digests = ", ".join(one.sha256 for one in analyser.identities)
     if device.type != "cuda":
-        return LoadedNetworks(str(device), weights=_named(analyser), weights_sha256=digests)
+        return LoadedNetworks(str(device), weights=named(analyser), weights_sha256=digests)
     free, total = torch.cuda.mem_get_info(device)
     name = f"{device} {torch.cuda.get_device_name(device)}"
-    return LoadedNetworks(name, (total - free) / 1e6, total / 1e6, _named(analyser), digests)
+    return LoadedNetworks(name, (total - free) / 1e6, total / 1e6, named(analyser), digests)
 
 
-def _named(analyser: Analyser) -> str:
+def named(analyser: Analyser) -> str:
+    """Names and versions of the networks."""
     return ", ".join(f"{one.name} {one.version}" for one in analyser.identities)

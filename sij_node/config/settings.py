@@ -304,6 +304,10 @@ class WebConfig(Section):
         host = f"[{name}]" if ":" in name else name
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
+    def invitation_url(self, secret: str) -> str:
+        """URL at which an invited user sets a password."""
+        return f"{self.url}/welcome/{secret}"
+
 
 class HealthConfig(Section):
     """[health] Thresholds for health page, metrics and alerts."""

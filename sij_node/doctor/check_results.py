@@ -211,7 +211,7 @@ def alarm_line(channel: str, place: str, error: str) -> CheckResult:
     """Whether people can be told; `error` is empty when the way to them answers."""
     if not error:
         return _ok(CheckTopic.NETWORK, f"Alarms by {channel}: {place} answers.")
-    advice = "Nobody is told this way; put it right, then `sij-node try-alarms` sends a trial."
+    advice = "No alerts are sent this way. Correct it, then run `sij-node test-alerts`."
     return _warning(CheckTopic.NETWORK, f"Alarms by {channel}: {error}", advice)
 
 

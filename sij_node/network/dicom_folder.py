@@ -1,26 +1,29 @@
-"""The DICOM files of a folder, ready to be sent."""
+"""The DICOM files of a folder, and sending them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
 
-from sij_node.network.store_scu import OutgoingObject
+from sij_node.config.settings import DeliveryConfig, PeerConfig
+from sij_node.errors import ConfigurationInvalid
+from sij_node.network.store_scu import OutgoingObject, SendResult, StoreScu
 
 _SOP_INSTANCE_UID = 0x00080018
 
 
 @dataclass(frozen=True)
 class FolderContents:
-    """What can be sent, and the files that cannot because they are no DICOM files."""
+    """The DICOM instances of a folder, and the files that are not DICOM."""
 
     objects: tuple[OutgoingObject, ...]
     left_out: tuple[Path, ...]
 
 
 def contents_of(folder: Path) -> FolderContents:
-    """Look at every file below a folder, or at one file."""
+    """Read every file below a folder, or a single file."""
     files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
     found = {file: _outgoing(file) for file in files}
     return FolderContents(
@@ -29,8 +32,35 @@ def contents_of(folder: Path) -> FolderContents:
     )
 
 
+def send_contents(
+    contents: FolderContents, receiver: str, called: str, calling: str
+) -> Iterator[SendResult]:
+    """Send the DICOM files of a folder to a Storage SCP.
+
+    Parameters
+    ----------
+    receiver
+        As HOST:PORT.
+    called, calling
+        AE titles.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If the receiver is not HOST:PORT, or there is nothing to send.
+    DestinationUnavailable
+    """
+    host, _, port = receiver.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigurationInvalid(f"--to {receiver} is not HOST:PORT.")
+    if not contents.objects:
+        raise ConfigurationInvalid("There is no DICOM file to send.")
+    peer = PeerConfig(ae_title=called, networks=("127.0.0.1",), host=host, port=int(port))
+    yield from StoreScu(calling, DeliveryConfig()).send(peer, contents.objects)
+
+
 def _outgoing(file: Path) -> OutgoingObject | None:
-    """The file as an object to send; None unless it is a Part 10 file of an instance."""
+    """The file as an object to send; None if it is not a DICOM Part 10 instance."""
     try:
         with file.open("rb") as opened:
             dataset = read_partial(opened, stop_when=lambda tag, vr, size: tag > _SOP_INSTANCE_UID)

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from sij_node.config.settings import Config, EmailConfig, WebhookConfig
-from sij_node.domain.alerts import AlertLine, subject_of, text_of
+from sij_node.domain.alerts import AlertKind, AlertLine, subject_of, text_of
+from sij_node.domain.health import HealthStatus
 from sij_node.errors import ConfigurationInvalid, NoticeNotSent
 
 TIMEOUT_S = 15.0
@@ -62,6 +63,24 @@ def channels_of(config: Config) -> tuple[Channel, ...]:
         secret = _secret(hook.secret_file, "alerts.webhook").encode()
         found.append(Webhook(node, page, hook, secret, _context(hook.ca, "alerts.webhook")))
     return tuple(found)
+
+
+def send_test(config: Config) -> tuple[str, ...]:
+    """Send a test notification by every channel; returns their names.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If a password, a secret or a certificate cannot be read.
+    NoticeNotSent
+    """
+    line = AlertLine(
+        AlertKind.NEW, HealthStatus.OK, "Test notification: all systems OK.", "No action required."
+    )
+    channels = channels_of(config)
+    for channel in channels:
+        channel.send((line,))
+    return tuple(channel.name for channel in channels)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ import pytest
 
 from deploy.demo.archive import Archive
 from deploy.trial import free_port
-from sij_node.network.dicom_folder import contents_of
-from sij_node.processes.node import send_contents
+from sij_node.network.dicom_folder import contents_of, send_contents
 from tests.support.machine import DEPENDENCIES, Machine, running_machine
 from tests.support.patience import PATIENCE_S, wait_for
 from tests.support.phantoms import written

@@ -8,7 +8,7 @@ from sij_node.doctor.study_round_trip import STUDY
 from sij_node.domain.job import Job
 from sij_node.network.dicom_folder import contents_of
 from sij_node.network.store_scu import StoreScu
-from sij_node.processes.node import open_store
+from sij_node.processes.assembly import open_store
 from tests.support.listening import listening
 
 

@@ -10,7 +10,8 @@ from models.analyser import Analyser, Analysis
 from models.volume import Volume
 from sij_node.analyse.compare_weights import compare_studies
 from sij_node.config.settings import load_config
-from sij_node.processes.node import compare, open_store
+from sij_node.processes.assembly import open_store
+from sij_node.processes.offline_analysis import compare
 from tests.support.stored_study import received_study
 
 WEIGHTS = Path(models.__file__).parent / "weights"

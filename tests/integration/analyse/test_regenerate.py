@@ -15,7 +15,8 @@ from sij_node.config.profiles import Profile
 from sij_node.config.settings import Config, load_config
 from sij_node.domain.job import Job
 from sij_node.errors import UnknownJob, UnknownName
-from sij_node.processes.node import open_store, write_results
+from sij_node.processes.assembly import open_store
+from sij_node.processes.offline_analysis import write_results
 from tests.support.stored_study import received_study
 
 EVERYTHING = [

@@ -12,11 +12,12 @@ import pytest
 
 from deploy.trial import free_port, set_up
 from sij_node.cli import commands as cli
+from sij_node.cli.renamed_commands import RENAMED_COMMANDS, RENAMED_DESTINATION_COMMANDS
 from sij_node.config.settings import load_config
 from sij_node.doctor.study_round_trip import STUDY
 from sij_node.domain.job import State
 from sij_node.domain.study import Refusal
-from sij_node.processes.node import open_store
+from sij_node.processes.assembly import open_store
 from tests.support.job_tables import NOON, queued, received
 from tests.support.listening import listening
 
@@ -83,7 +84,7 @@ def test_files_that_are_no_dicom_files_are_told_and_are_no_failure(tmp_path: Pat
         done = sij_node("send", tmp_path / "study", "--to", to, *titles)
 
     assert done.returncode == 0, done.stderr
-    assert "truth.json: left out" in done.stdout
+    assert "truth.json: skipped" in done.stdout
     assert len(destination.kept_files()) > 10
 
 
@@ -128,7 +129,7 @@ def test_a_held_destination_is_listed_with_the_reason_until_it_is_released(confi
     assert "migration" in held.stdout
     (pacs,) = json.loads(listed.stdout)
     assert (pacs["ae_title"], pacs["hold"]["reason"]) == ("PACS", "migration")
-    assert "not held any more" in released.stdout
+    assert "no longer held" in released.stdout
     assert (again.returncode, only_line(again)) == (
         65,
         "sij-node: PACS is not held; there is nothing to release.",
@@ -151,6 +152,35 @@ def test_a_study_is_prioritised_and_analysed_again_by_command(config: Path):
     assert "has no [[weights]] named x" in only_line(unknown)
 
 
+@pytest.mark.parametrize(
+    ("command", "new"),
+    [
+        *(([old], new) for old, new in RENAMED_COMMANDS.items()),
+        *((["destinations", old], new) for old, new in RENAMED_DESTINATION_COMMANDS.items()),
+    ],
+)
+def test_a_renamed_command_is_refused_with_its_new_name(command, new, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["sij-node", *command, "PACS", "--config", "nowhere"])
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+
+    said = capsys.readouterr()
+    assert ended.value.code == 64
+    assert said.err == f"sij-node: {command[-1]} has been renamed to {new}.\n"
+
+
+def test_a_renamed_command_is_not_offered_any_more(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["sij-node", "--help"])
+
+    with pytest.raises(SystemExit):
+        cli.main()
+
+    offered = capsys.readouterr().out
+    assert not [old for old in RENAMED_COMMANDS if f" {old} " in offered]
+    assert all(f" {new} " in offered for new in RENAMED_COMMANDS.values())
+
+
 def test_an_unknown_job_is_exit_66(config: Path):
     done = sij_node("jobs", "show", "41", "--config", config)
 
@@ -163,10 +193,10 @@ def test_what_was_not_accepted_is_listed_with_the_reason(config: Path):
     with open_store(load_config(config)) as store:
         store.table.refuse(refusal)
 
-    (row,) = json.loads(sij_node("refused", "--config", config, "--json").stdout)
+    (row,) = json.loads(sij_node("rejected", "--config", config, "--json").stdout)
 
     assert (row["status"], row["reason"]) == (0xA900, "UIDs differ")
-    assert "0xA900" in sij_node("refused", "--config", config).stdout
+    assert "0xA900" in sij_node("rejected", "--config", config).stdout
 
 
 def test_a_usable_configuration_is_exit_0_and_a_wrong_one_78(tmp_path: Path, config: Path):
@@ -200,11 +230,19 @@ def test_an_unreachable_database_is_one_clear_line_without_its_password(tmp_path
 
 
 def test_the_node_s_processes_load_no_torch_until_one_analyses():
-    asked = "import sys, sij_node.cli.commands, sij_node.web.app; print('torch' in sys.modules)"
+    assert loaded("processes.listener", "processes.worker", "web.app", "processes.web") == {"web"}
 
+
+def test_listener_and_worker_load_no_web_server():
+    assert loaded("processes.listener", "processes.worker") == set()
+
+
+def loaded(*modules: str) -> set[str]:
+    """What the command line has loaded of what is large, together with some modules."""
+    names = ", ".join(f"sij_node.{one}" for one in ("cli.commands", *modules))
+    asked = f"import sys, {names}; print(*{{'torch', 'fastapi'}} & set(sys.modules))"
     said = subprocess.check_output([sys.executable, "-c", asked], text=True)
-
-    assert said == "False\n"
+    return {{"fastapi": "web"}.get(one, one) for one in said.split()}
 
 
 @pytest.mark.parametrize("command", ["work", "run"])
@@ -255,4 +293,4 @@ def test_a_folder_that_may_not_be_written_is_named_with_the_user(monkeypatch, ca
         cli.main()
 
     assert ended.value.code == 77
-    assert "/root/out is closed to user" in capsys.readouterr().err
+    assert "has no access to /root/out" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from sij_node.doctor.check_results import CheckResult, CheckTopic, EchoOutcome
 from sij_node.doctor.run_checks import examine
 from sij_node.doctor.study_round_trip import try_study
 from sij_node.domain.health import HealthStatus
-from sij_node.processes.node import migrate
+from sij_node.processes.assembly import migrate
 from sij_node.store.database import alembic_settings, as_it_is, schema_of
 from tests.integration.cli.test_commands import sij_node
 from tests.support.certificates import authority, signed_by
@@ -309,7 +309,7 @@ def test_ways_of_telling_people_are_tried_and_nobody_is_told(tmp_path: Path):
 
     assert [one.verdict for one in reached] == [HealthStatus.OK, HealthStatus.OK]
     assert [one.verdict for one in away] == [HealthStatus.WARNING, HealthStatus.WARNING]
-    assert all("try-alarms" in one.advice for one in away)
+    assert all("test-alerts" in one.advice for one in away)
     assert "t0ken" not in "".join(one.words for one in reached + away)
     assert server.mails == receiver.posts == []
 

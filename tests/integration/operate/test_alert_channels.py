@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.trial import free_port, set_up
-from sij_node.cli.commands import try_alarms
+from sij_node.cli.maintenance_commands import send_test_notification
 from sij_node.config.settings import (
     AlertsConfig,
     Config,
@@ -195,12 +195,12 @@ def test_a_trial_reaches_every_channel_that_is_set_up(tmp_path, capsys):
         mail |= {"sender": "sij@hospital.example", "to": ["one@hospital.example"]}
         hook = {"url": receiver.url, "secret_file": "secret"}
         trial = set_up(tmp_path, "PACS", 104, **{"alerts.email": mail, "alerts.webhook": hook})
-        try_alarms(trial.config)
+        send_test_notification(trial.config)
 
     assert len(server.mails) == len(receiver.posts) == 1
     assert "Sent by email and webhook." in capsys.readouterr().out
 
 
 def test_a_trial_without_any_channel_says_that_nobody_is_told(tmp_path):
-    with pytest.raises(ConfigurationInvalid, match="nobody is told"):
-        try_alarms(set_up(tmp_path, "PACS", 104).config)
+    with pytest.raises(ConfigurationInvalid, match="no alerts are sent"):
+        send_test_notification(set_up(tmp_path, "PACS", 104).config)

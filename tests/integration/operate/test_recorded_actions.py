@@ -146,12 +146,12 @@ def of_job(action: str, **body: str) -> dict[str, object]:
     }
 
 
-def of_peer(action: str, **body: str) -> dict[str, object]:
+def of_peer(action: str, command: str = "", **body: str) -> dict[str, object]:
     options = [word for name, value in body.items() for word in (f"--{name}", value)]
     return {
         "page": ("POST", f"/peers/{{0}}/{action}", body),
         "api": ("POST", f"/peers/{{0}}/{action}", body),
-        "command": ("destinations", action, "{0}", *options),
+        "command": ("destinations", command or action, "{0}", *options),
     }
 
 
@@ -182,7 +182,10 @@ RECORDED = {
     "hold": Recorded(released, "hold", "hold PACS: upgrade", **of_peer("hold", reason="upgrade")),
     "release": Recorded(held, "release", "release PACS", **of_peer("release")),
     "send kept back": Recorded(
-        its_destination, "delivery asked for", "redeliver, job", **of_peer("send-kept-back")
+        its_destination,
+        "delivery asked for",
+        "redeliver, job",
+        **of_peer("send-kept-back", "send-withheld"),
     ),
     "search for a patient": Recorded(
         a_queued,

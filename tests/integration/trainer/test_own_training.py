@@ -88,7 +88,7 @@ def prepared(tmp_path_factory):
         (folder / "readings.csv").write_text(readings_csv(case))
         run(
             node,
-            "teaching-case",
+            "training-case",
             study.files[0].parent,
             "--subject",
             f"S{number}",

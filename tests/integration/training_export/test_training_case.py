@@ -73,7 +73,7 @@ def test_a_study_with_contours_and_readings_becomes_a_case(case, study, tmp_path
     result = CliRunner().invoke(
         app,
         [
-            "teaching-case",
+            "training-case",
             str(folder),
             "--out",
             str(tmp_path / "cases"),

@@ -1,0 +1,144 @@
+"""`jobs ...`: list, show and act on jobs."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sij_node.cli import opening
+from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, JobNumber, Limit
+from sij_node.cli.output import dimse_status, print_json, print_line, print_table, time_of
+from sij_node.domain.job import Job, State
+from sij_node.domain.job_list import JobFilter
+from sij_node.operate.admin import Admin, JobHistory
+
+app = typer.Typer(no_args_is_help=True, help="List, show and act on jobs.")
+
+
+@app.command("list")
+def list_jobs(
+    config: ConfigFile = DEFAULT_CONFIG,
+    state: Annotated[list[State] | None, typer.Option(help="Only jobs in this state.")] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    with opening.admin(config) as admin:
+        jobs = admin.jobs(JobFilter(tuple(state or ())), limit).jobs
+    if as_json:
+        return print_json([asdict(job) for job in jobs])
+    print_table(
+        ["job", "state", "from", "images", "attempts", "changed", "reason"],
+        [_row(job) for job in jobs],
+    )
+
+
+def _row(job: Job) -> list[str]:
+    return [
+        str(job.job_id),
+        job.state,
+        job.source_ae,
+        str(job.instances),
+        f"{job.analysis_attempts}+{job.delivery_attempts}",
+        time_of(job.changed_at),
+        job.reason,
+    ]
+
+
+@app.command("show")
+def show_job(
+    job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False
+) -> None:
+    """Show one job with its history, deliveries and available actions."""
+    with opening.admin(config) as admin:
+        history = admin.history(job_id)
+    if as_json:
+        return print_json(asdict(history))
+    _print_history(history)
+
+
+def _print_history(history: JobHistory) -> None:
+    job = history.job
+    print_line(f"Job {job.job_id}: {job.state}, study {job.study_uid}")
+    for line in filter(None, (job.reason, history.standstill)):
+        print_line(line)
+    print_line(f"Available actions: {', '.join(history.actions) or 'none'}")
+    print_table(
+        ["time", "step", "from", "to", "user", "note"],
+        [
+            [time_of(one.at), one.step, one.from_state or "", one.to_state, one.who, one.note]
+            for one in history.steps
+        ],
+    )
+    print_table(
+        ["result", "destination", "state", "attempts", "status", "note"],
+        [
+            [
+                one.result.kind,
+                one.destination,
+                one.state,
+                str(one.attempts),
+                dimse_status(one.status),
+                one.note,
+            ]
+            for one in history.deliveries
+        ],
+    )
+
+
+@app.command("retry")
+def retry_job(job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Queue a rejected or failed job again."""
+    _act(config, lambda admin: admin.retry(job_id))
+
+
+@app.command("cancel")
+def cancel_job(job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Cancel a job that is receiving, queued or delivering."""
+    _act(config, lambda admin: admin.cancel(job_id))
+
+
+@app.command("priority")
+def set_priority(
+    job_id: JobNumber,
+    priority: Annotated[int, typer.Argument(min=0, max=9, help="9 is analysed first.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Set the priority of a job that is receiving or queued."""
+    _act(config, lambda admin: admin.set_priority(job_id, priority))
+
+
+@app.command("try-now")
+def try_now(job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Start a job's next attempt without further delay."""
+    _act(config, lambda admin: admin.try_now(job_id))
+
+
+@app.command("redeliver")
+def redeliver_job(
+    job_id: JobNumber,
+    config: ConfigFile = DEFAULT_CONFIG,
+    to: Annotated[str | None, typer.Option(help="One destination; otherwise all.")] = None,
+) -> None:
+    """Send a job's results again, with the same UIDs."""
+    _act(config, lambda admin: admin.redeliver(job_id, to))
+
+
+@app.command("reanalyse")
+def reanalyse_job(
+    job_id: JobNumber,
+    config: ConfigFile = DEFAULT_CONFIG,
+    weights: Annotated[
+        str, typer.Option(help="Name of configured weights; otherwise the default ones.")
+    ] = "",
+) -> None:
+    """Analyse a stored study again, as a new job."""
+    _act(config, lambda admin: admin.reanalyse(job_id, weights))
+
+
+def _act(config: Path, action: Callable[[Admin], Job]) -> None:
+    with opening.admin(config) as admin:
+        job = action(admin)
+    print_line(f"Job {job.job_id} is {job.state}.")

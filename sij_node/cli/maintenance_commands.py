@@ -1,0 +1,148 @@
+"""`doctor`, `check-config`, `migrate`, `test-alerts` and other commands for running a node."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from sij_node import __version__
+from sij_node.cli import opening
+from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, Limit
+from sij_node.cli.output import dimse_status, print_json, print_line, print_table, time_of
+from sij_node.config.settings import Config, load_config
+from sij_node.doctor.check_results import CheckResult, exit_code
+from sij_node.doctor.run_checks import examine
+from sij_node.errors import ConfigurationInvalid
+from sij_node.logs import configure_logging
+from sij_node.operate.alert_channels import send_test
+from sij_node.processes import assembly
+
+app = typer.Typer()
+
+
+@app.command("check-config")
+def check_config(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Report every problem of the configuration, or print all settings in force."""
+    settings = load_config(config)
+    if as_json:
+        print_json(settings.model_dump(mode="json"))
+    else:
+        print_line(f"{config} is valid: {settings.node.ae_title}, {len(settings.peer)} peer(s).")
+
+
+@app.command()
+def migrate(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Migrate the database, or create it; make a backup first."""
+    schema = assembly.migrate(load_config(config))
+    print_line(f"{schema.place} has schema {schema.newest}.")
+
+
+@app.command()
+def conformance(
+    config: ConfigFile = DEFAULT_CONFIG,
+    out: Annotated[Path | None, typer.Option(help="Output file; default: standard output.")] = None,
+) -> None:
+    """Write the DICOM conformance statement of this node, as Markdown."""
+    text = opening.on_demand("conformance").statement(load_config(config))
+    if out is None:
+        print(text, end="")  # noqa: T201
+    else:
+        out.write_text(text, encoding="utf-8")
+
+
+@app.command()
+def doctor(
+    config: ConfigFile = DEFAULT_CONFIG,
+    quick: Annotated[bool, typer.Option("--quick", help="Skip networks and test study.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check everything the node depends on, and recommend what to do.
+
+    Exit status: 0 all OK, 1 warnings only; otherwise the first failure: 10 configuration,
+    11 disk, 12 database, 13 TLS, 14 network, 15 neural networks, 16 clock, 17 study.
+    """
+    results = []
+    configure_logging("json")
+    console = Console(highlight=False)
+    for result in examine(config, None if quick else _check_networks):
+        results.append(result)
+        if not as_json:
+            console.print(_check_line(result), soft_wrap=True)
+    if as_json:
+        print_json([asdict(one) for one in results])
+    raise typer.Exit(exit_code(results))
+
+
+def _check_networks(config: Config, name: str) -> str:
+    named: str = opening.on_demand("processes.offline_analysis").check_networks(config, name)
+    return named
+
+
+def _check_line(result: CheckResult) -> Text:
+    colour = {"ok": "green", "warning": "yellow", "failed": "bold red"}[result.verdict]
+    line = Text.assemble((f"{result.verdict:8}", colour), f"{result.part:16}", result.words)
+    if result.advice:
+        line.append(f"\n{'':24}→ {result.advice}", style="bold")
+    return line
+
+
+@app.command()
+def rejected(
+    config: ConfigFile = DEFAULT_CONFIG, limit: Limit = 50, as_json: AsJson = False
+) -> None:
+    """List rejected instances and associations, with the reasons."""
+    with opening.admin(config) as admin:
+        rows = admin.refusals(limit)
+    if as_json:
+        return print_json([asdict(row) for row in rows])
+    print_table(
+        ["time", "from", "status", "reason", "quarantined as"],
+        [
+            [
+                time_of(row.at),
+                row.source_ae,
+                dimse_status(row.status),
+                row.reason,
+                row.quarantined_as[:16],
+            ]
+            for row in rows
+        ],
+    )
+
+
+@app.command()
+def changes(
+    config: ConfigFile = DEFAULT_CONFIG,
+    who: Annotated[str, typer.Option(help="Only entries of this user.")] = "",
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List the change log: what users changed, searched for, viewed or downloaded."""
+    with opening.admin(config) as admin:
+        rows = admin.changes(limit, who)
+    if as_json:
+        return print_json([asdict(row) for row in rows])
+    print_table(
+        ["time", "user", "action", "subject", "note"],
+        [[time_of(row.at), row.who, row.action, row.subject, row.note] for row in rows],
+    )
+
+
+@app.command("test-alerts")
+def send_test_notification(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Send a test notification by e-mail and webhook, where configured."""
+    names = send_test(load_config(config))
+    if not names:
+        raise ConfigurationInvalid(
+            f"{config} has neither [alerts.email] nor [alerts.webhook]: no alerts are sent."
+        )
+    print_line(f"Sent by {' and '.join(names)}.")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)  # noqa: T201

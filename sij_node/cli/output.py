@@ -1,0 +1,37 @@
+"""How commands print: tables for people, JSON for scripts."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_line(text: str) -> None:
+    """Print one line as it is, for a person or a script."""
+    Console(highlight=False).print(text, soft_wrap=True, markup=False)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table."""
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def print_json(content: Any) -> None:
+    """Print JSON; what JSON lacks is printed as text."""
+    print(json.dumps(content, default=str, indent=2))  # noqa: T201
+
+
+def time_of(moment: datetime) -> str:
+    """Date and time in UTC."""
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def dimse_status(status: int | None) -> str:
+    """A DIMSE status in hexadecimal; empty without one."""
+    return "" if status is None else f"0x{status:04X}"

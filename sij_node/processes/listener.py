@@ -1,0 +1,119 @@
+"""The listener process: Storage SCP, scheduler and alert monitor."""
+
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+
+import structlog
+
+from sij_node.audit.peer_events import Arrivals
+from sij_node.config.settings import Config
+from sij_node.dicom.dataset_scan import IMAGE_CLASSES
+from sij_node.domain.health import Process, ProcessRole
+from sij_node.domain.study import ReceivedInstance, Registration
+from sij_node.operate.alert_channels import channels_of
+from sij_node.operate.alert_monitor import LOOK_S, AlertMonitor
+from sij_node.processes.assembly import Store, audited, now, open_store, retry_policy
+from sij_node.queue.completeness import Readiness, readiness_of
+from sij_node.queue.schedule import ScheduledTask, Scheduler
+from sij_node.receive.c_store import StorageService
+from sij_node.receive.listener import Listener
+from sij_node.store.peer_activity import PeerActivityLog
+from sij_node.store.process_table import BEAT_S, lives_here, take_leave, this_process
+from sij_node.store.spool import instance_file_name
+from sij_node.store.stored_instances import read_header
+
+log = structlog.get_logger()
+
+DRAIN_S = 20.0
+FORGET_S = 60.0
+
+
+def run(config: Config, stop: threading.Event) -> None:
+    """Receive studies and run the scheduler until `stop` is set; then drain.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If the port is in use or certificates cannot be used.
+    DatabaseUnavailable, SpoolUnavailable
+    """
+    with open_store(config) as store, audited(config, ProcessRole.LISTENER) as trail:
+        store.spool.clear_incoming()
+        activity = PeerActivityLog(store.contacts)
+        peers = [peer.ae_title for peer in config.peer]
+        arrivals = Arrivals(activity, trail, peers, config.audit.accepted_associations)
+        service = _storage_service(config, store, arrivals)
+        listener = Listener(config.listener, config.node.ae_title, config.peer, service)
+        me = this_process(ProcessRole.LISTENER)
+        monitor = AlertMonitor(config, store.table.database, store.spool, channels_of(config))
+        tasks = (
+            *_heartbeats(store, me, activity),
+            ScheduledTask("send alerts", LOOK_S, monitor.look),
+        )
+        scheduler = _scheduler(config, store, tasks)
+        listener.start()
+        scheduler.start()
+        try:
+            stop.wait()
+        finally:
+            listener.stop(DRAIN_S)
+            scheduler.stop()
+            take_leave(store.processes, me, activity.write)
+    log.info("listener stopped")
+
+
+def _heartbeats(store: Store, me: Process, activity: PeerActivityLog) -> tuple[ScheduledTask, ...]:
+    """Sent by the scheduler itself, so that a hanging scheduler shows as a missing heartbeat."""
+    processes = store.processes
+    return (
+        ScheduledTask("send heartbeat", BEAT_S, lambda: processes.beat(me)),
+        ScheduledTask("forget processes", FORGET_S, lambda: processes.succeed(me, lives_here)),
+        ScheduledTask("write peer activity", BEAT_S, activity.write),
+    )
+
+
+def _storage_service(config: Config, store: Store, arrivals: Arrivals) -> StorageService:
+    priorities = {peer.ae_title: peer.priority for peer in config.peer}
+
+    def register(instance: ReceivedInstance) -> Registration:
+        is_image = instance.sop_class_uid in IMAGE_CLASSES
+        return store.table.register(instance, priorities[instance.source_ae], is_image)
+
+    return StorageService(
+        spool=store.spool,
+        file_name_of=instance_file_name,
+        register=register,
+        refuse=store.table.refuse,
+        room=lambda: store.spool.free_mb() >= config.spool.min_free_mb,
+        max_nesting=config.listener.max_nesting,
+        witness=arrivals,
+    )
+
+
+def _scheduler(config: Config, store: Store, tasks: Sequence[ScheduledTask]) -> Scheduler:
+    def look_at(received: Sequence[ReceivedInstance]) -> Readiness:
+        return readiness_of(received, partial(read_header, store.spool), config.priority_rule)
+
+    return Scheduler(
+        store.table,
+        config.study,
+        analysis_policy=retry_policy(config.retry, config.retry.analysis_attempts),
+        delivery_policy=retry_policy(config.retry, config.retry.delivery_attempts),
+        lease_s=config.worker.lease_s,
+        look_at=look_at,
+        clear_spool=lambda: _clear_spool(store, config.spool.retention_days),
+        errands=tasks,
+    )
+
+
+def _clear_spool(store: Store, retention_days: float) -> int:
+    """Remove files of studies that were finished long ago; returns how many studies."""
+    moment = now() - timedelta(days=retention_days)
+    cleared = 0
+    for study_uid in store.table.finished_before(moment):
+        cleared += store.table.forget(study_uid, moment, store.spool)
+    if cleared:
+        log.info("spool cleared", removed=cleared)
+    return cleared

@@ -1,0 +1,56 @@
+"""The web process: pages, API and metrics."""
+
+import threading
+
+from sij_node.audit.trail import AuditTrail
+from sij_node.config.settings import Config
+from sij_node.domain.health import ProcessRole
+from sij_node.operate.metrics import Metrics
+from sij_node.processes.assembly import (
+    Store,
+    admin_for,
+    audited,
+    authentication_for,
+    now,
+    open_store,
+)
+from sij_node.store.process_table import beating, this_process
+from sij_node.store.secret_key import secret_key
+from sij_node.web.app import create_app, serve
+from sij_node.web.dependencies import Parts
+from sij_node.web.metrics_route import metrics_router
+
+
+def run(config: Config, stop: threading.Event) -> None:
+    """Serve pages and API until `stop` is set.
+
+    While nobody can sign in, the link for the administrator's password is printed.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If the port is in use or the certificate cannot be used.
+    DatabaseUnavailable, SpoolUnavailable
+    """
+    with open_store(config) as store, audited(config, ProcessRole.WEB) as trail:
+        parts = web_parts(config, store, trail)
+        secret = parts.access.first_invitation()
+        if secret is not None:
+            link = config.web.invitation_url(secret)
+            print(f"Set the administrator's password within 24 hours: {link}", flush=True)  # noqa: T201
+        me = this_process(ProcessRole.WEB)
+        with beating(store.processes, lambda: me):
+            serve(create_app(parts), config.web, stop)
+
+
+def web_parts(config: Config, store: Store, trail: AuditTrail) -> Parts:
+    """What the web application is put together from."""
+    metrics = Metrics(config, store.table, store.contacts, store.spool)
+    return Parts(
+        config=config,
+        admin=admin_for(config, store, trail),
+        access=authentication_for(config, store, trail),
+        clock=now,
+        key=secret_key(config.node.data_folder),
+        routers=(metrics_router(metrics.text, config.metrics),),
+    )

@@ -1,0 +1,98 @@
+"""The worker process: analyses queued studies and delivers their results.
+
+The networks are loaded in a child process of its own, so that a crash of CUDA or of an analysis
+ends neither the worker nor a delivery.
+"""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from multiprocessing.connection import Connection
+
+import structlog
+
+from sij_node.analyse.analysis_process import AnalysisProcess
+from sij_node.analyse.analysis_worker import AnalysisWorker
+from sij_node.audit.peer_events import Departures
+from sij_node.config.settings import Config
+from sij_node.deliver.delivery_worker import DeliveryWorker
+from sij_node.domain.health import ProcessRole
+from sij_node.network.store_scu import StoreScu
+from sij_node.processes.assembly import Store, audited, open_store, prior_search, retry_policy
+from sij_node.store.peer_activity import PeerActivityLog
+from sij_node.store.process_table import beating, this_process
+
+log = structlog.get_logger()
+
+
+def run(config: Config, stop: threading.Event) -> None:
+    """Analyse and deliver until `stop` is set; then finish the current job.
+
+    Raises
+    ------
+    WeightsRefused
+        If the networks cannot be used.
+    DatabaseUnavailable, SpoolUnavailable
+    """
+    # Idle threads of the networks must not spin while the listener needs the processor.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # numpy's products are small: distributing them takes longer than computing them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    me = this_process(ProcessRole.WORKER)
+    with (
+        open_store(config) as store,
+        audited(config, ProcessRole.WORKER) as trail,
+        ThreadPoolExecutor(1, "delivery") as threads,
+    ):
+        activity = PeerActivityLog(store.contacts)
+        departures = Departures(activity, trail, store.patient_of)
+        worker = _analysis_worker(config, store, me.name, stop, departures)
+        delivering = threads.submit(_delivery_worker(config, store, me.name, stop, departures).run)
+        delivering.add_done_callback(lambda _: stop.set())
+        with beating(store.processes, lambda: worker.described(me), activity.write):
+            try:
+                worker.run()
+            finally:
+                stop.set()
+            delivering.result()  # an error of the delivery ends this process
+    log.info("worker stopped", worker=me.name)
+
+
+def analyse_in_child(pipe: Connection, config: Config) -> None:
+    """Analyse in the child process, the only one that loads torch."""
+    import_module("sij_node.analyse.inference").serve(pipe, config)
+
+
+def _analysis_worker(
+    config: Config, store: Store, name: str, stop: threading.Event, departures: Departures
+) -> AnalysisWorker:
+    return AnalysisWorker(
+        name,
+        store.table,
+        AnalysisProcess(analyse_in_child, (config,), config.worker.analysis_timeout_s),
+        retry_policy(config.retry, config.retry.analysis_attempts),
+        config.worker.lease_s,
+        stop,
+        config.shadow_titles,
+        prior_search(config, store, departures).priors_for,
+    )
+
+
+def _delivery_worker(
+    config: Config, store: Store, name: str, stop: threading.Event, departures: Departures
+) -> DeliveryWorker:
+    sender = StoreScu(config.node.ae_title, config.delivery, config.listener.tls)
+    return DeliveryWorker(
+        name,
+        store.table,
+        store.spool,
+        sender.send,
+        config.peer_titled,
+        config.profile_for,
+        retry_policy(config.retry, config.retry.delivery_attempts),
+        config.worker.lease_s,
+        stop,
+        departures,
+        config.shadow_titles,
+    )
