@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 from pydicom.dataset import Dataset
 
+from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.settings import PeerConfig, PriorsConfig
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.dicom.headers import patient_of, text
@@ -30,7 +31,6 @@ from sij_node.errors import (
     PriorUnreadable,
     SpoolUnavailable,
 )
-from sij_node.network.observers import UNSEEN, QueryObserver
 from sij_node.network.query_retrieve import ArchiveSearch, Deadline
 from sij_node.network.scu import AssociationRequestor
 from sij_node.results.prior_report import earlier_scores
@@ -77,8 +77,8 @@ class PriorSearch:
     ----------
     peer_titled
         The system that sent a study.
-    witness
-        Told of each question to an archive, and of what it gave.
+    events
+        Records each query to an archive, and what it sent.
     """
 
     def __init__(
@@ -88,9 +88,9 @@ class PriorSearch:
         caller: AssociationRequestor,
         peer_titled: Callable[[str], PeerConfig | None],
         limits: PriorsConfig,
-        witness: QueryObserver = UNSEEN,
+        events: PeerEvents,
     ) -> None:
-        self._witness = witness
+        self._events = events
         self._table = table
         self._spool = spool
         self._caller = caller
@@ -144,7 +144,12 @@ class PriorSearch:
         """What an archive has."""
         deadline = Deadline(self._limits.timeout_s)
         search = ArchiveSearch(
-            self._caller, peer, deadline, self._limits.max_studies, self._witness
+            self._caller,
+            peer,
+            deadline,
+            self._limits.max_studies,
+            self._events.query_sent,
+            self._events.studies_retrieved,
         )
         with _told(collected):
             reports = search.reports(collected.patient, collected.studied)

@@ -1,4 +1,7 @@
-"""The visitors' book: what is seen of peers goes into contacts, counts and the audit trail."""
+"""Events of the DICOM network: noted as peer activity, counted for metrics, and audited.
+
+Called in the thread of an association or a delivery, so nothing here may take long.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,79 +23,139 @@ from sij_node.audit.messages import (
 from sij_node.audit.trail import AuditTrail
 from sij_node.config.settings import PeerConfig
 from sij_node.errors import DatabaseUnavailable
+from sij_node.network.association_summary import CallingPeer, ReceivedStudy
 from sij_node.network.dimse import Status
-from sij_node.network.observers import (
-    CallingPeer,
-    QueryObserver,
-    ReceivedStudy,
-    ReceiveObserver,
-    SendObserver,
-)
 from sij_node.network.pdu import Rejection
 from sij_node.store.peer_activity import PeerActivityLog, PeerCounter
 
 UNKNOWN = "unknown"
-"""Whoever is not configured is counted under one name, however many they are."""
+"""All callers that are not configured are counted under this name."""
 _PERMANENT = 1
-"""Result of a rejection that is about who the caller is, and not about when it calls."""
+"""Result of a rejection that concerns who the caller is, not when it calls."""
 
 
-class Arrivals(ReceiveObserver):
-    """What comes in through the door.
+class PeerEvents:
+    """Records every event between the node and its peers.
 
     Parameters
     ----------
+    patient_of
+        Patient ID of a study.
     peers
-        The AE titles that are configured.
+        The configured AE titles.
     audit_accepted
-        Whether associations that were let in are audited too.
+        Whether accepted associations are audited as well.
     """
 
     def __init__(
         self,
-        book: PeerActivityLog,
+        activity: PeerActivityLog,
         trail: AuditTrail,
-        peers: Collection[str],
+        patient_of: Callable[[str], str],
+        peers: Collection[str] = (),
         audit_accepted: bool = False,
     ) -> None:
-        self._book = book
+        self._activity = activity
         self._trail = trail
+        self._patient_of = patient_of
         self._peers = frozenset(peers)
         self._audit_accepted = audit_accepted
 
-    def unsecured(self, caller: CallingPeer, reason: str) -> None:
-        """Audit that somebody could not show who they are."""
-        self._book.count(PeerCounter.REFUSALS, UNKNOWN, "TLS handshake refused")
+    # ---- associations of peers with the listener ---------------------------------------------
+
+    def tls_failed(self, caller: CallingPeer, reason: str) -> None:
+        """A TLS handshake failed because of certificates, versions or ciphers."""
+        self._activity.count(PeerCounter.REFUSALS, UNKNOWN, "TLS handshake refused")
         self._alert(caller, reason, is_failure=True)
 
-    def accepted(self, caller: CallingPeer) -> None:
-        """Note that a peer was let in."""
-        self._book.accepted(caller.ae_title, caller.address)
+    def association_accepted(self, caller: CallingPeer) -> None:
+        """An association was accepted."""
+        self._activity.accepted(caller.ae_title, caller.address)
         if self._audit_accepted:
             self._alert(caller, "association accepted", is_failure=False)
 
-    def rejected(self, caller: CallingPeer, rejection: Rejection) -> None:
-        """Note that it was not, and why."""
-        self._book.count(PeerCounter.REFUSALS, self._counted_as(caller), rejection.words)
+    def association_rejected(self, caller: CallingPeer, rejection: Rejection) -> None:
+        """An association was rejected."""
+        self._activity.count(PeerCounter.REFUSALS, self._counted_as(caller), rejection.words)
         if caller.ae_title in self._peers:
-            self._book.refused(caller.ae_title, caller.address, rejection.words)
+            self._activity.refused(caller.ae_title, caller.address, rejection.words)
         if rejection.result == _PERMANENT:
             self._alert(caller, f"association refused: {rejection.words}", is_failure=True)
 
-    def echoed(self, caller: CallingPeer) -> None:
-        """Note a C-ECHO."""
-        self._book.echo_received(caller.ae_title)
+    def echo_received(self, caller: CallingPeer) -> None:
+        """A C-ECHO was answered."""
+        self._activity.echo_received(caller.ae_title)
 
-    def answered(self, caller: CallingPeer, status: Status) -> None:
-        """Count a C-STORE by its status."""
-        self._book.count(PeerCounter.RECEIVED, self._counted_as(caller), f"0x{status:04X}")
+    def instance_received(self, caller: CallingPeer, status: Status) -> None:
+        """A C-STORE was answered with a status."""
+        self._activity.count(PeerCounter.RECEIVED, self._counted_as(caller), f"0x{status:04X}")
 
-    def ended(self, caller: CallingPeer, outcome: str, studies: Sequence[ReceivedStudy]) -> None:
-        """Count how it ended, and audit what was taken."""
-        self._book.count(PeerCounter.ASSOCIATIONS, self._counted_as(caller), outcome)
-        for brought in studies:
-            study = AuditedStudy(brought.study_uid, brought.patient_id, brought.instances)
+    def association_ended(
+        self, caller: CallingPeer, outcome: str, studies: Sequence[ReceivedStudy]
+    ) -> None:
+        """An association, or a connection that never became one, is over.
+
+        Parameters
+        ----------
+        outcome
+            released, rejected, aborted, lost or crashed.
+        """
+        self._activity.count(PeerCounter.ASSOCIATIONS, self._counted_as(caller), outcome)
+        for received in studies:
+            study = AuditedStudy(received.study_uid, received.patient_id, received.instances)
             self._trail.record(instances_transferred(_caller(caller), self._trail.node, study))
+
+    # ---- deliveries --------------------------------------------------------------------------
+
+    def delivery_started(self, study_uid: str, peer: PeerConfig) -> None:
+        """The first attempt to send the results of a study starts."""
+        study = self._audited(study_uid, {})
+        self._trail.record(begin_transferring(self._trail.node, _peer(peer), study))
+
+    def result_sent(self, peer: PeerConfig, status: int | None) -> None:
+        """A destination answered a C-STORE; None if it does not accept the SOP class."""
+        outcome = "not accepted" if status is None else f"0x{status:04X}"
+        self._activity.count(PeerCounter.SENT, peer.ae_title, outcome)
+
+    def delivery_ended(
+        self,
+        study_uid: str,
+        peer: PeerConfig,
+        acknowledged: Counter[str],
+        refused: Counter[str],
+    ) -> None:
+        """An attempt is over.
+
+        Parameters
+        ----------
+        acknowledged, refused
+            Number of results by SOP Class UID.
+        """
+        for objects, failure in ((acknowledged, ""), (refused, "refused by the destination")):
+            if objects:
+                study = self._audited(study_uid, objects)
+                ends = self._trail.node, _peer(peer)
+                self._trail.record(instances_transferred(*ends, study, failure))
+
+    # ---- query and retrieval of prior studies ------------------------------------------------
+
+    def query_sent(self, peer: PeerConfig, sop_class_uid: str, identifier: Dataset) -> None:
+        """A query is sent to an archive; its patient is audited as [audit] says."""
+        audited = deepcopy(identifier)
+        if identifier.get("PatientID"):
+            audited.PatientID = self._trail.patient(identifier.PatientID)
+        encoded = encode(audited, is_implicit_vr=True, is_little_endian=True) or b""
+        ends = self._trail.node, _peer(peer)
+        self._trail.record(query(*ends, sop_class_uid, encoded, ImplicitVRLittleEndian))
+
+    def studies_retrieved(self, peer: PeerConfig, studies: Sequence[ReceivedStudy]) -> None:
+        """An archive sent instances on the association that requested them (C-GET)."""
+        for received in studies:
+            study = AuditedStudy(received.study_uid, received.patient_id, received.instances)
+            ends = _peer(peer), self._trail.node
+            self._trail.record(instances_transferred(*ends, study, was_fetched=True))
+
+    # ---- parts of messages -------------------------------------------------------------------
 
     def _alert(self, caller: CallingPeer, words: str, *, is_failure: bool) -> None:
         alert = security_alert(
@@ -103,61 +166,8 @@ class Arrivals(ReceiveObserver):
     def _counted_as(self, caller: CallingPeer) -> str:
         return caller.ae_title if caller.ae_title in self._peers else UNKNOWN
 
-
-class Departures(SendObserver, QueryObserver):
-    """What goes out to destinations, and what is asked of archives and fetched there.
-
-    Parameters
-    ----------
-    patient_of
-        The patient identifier of a study.
-    """
-
-    def __init__(
-        self, book: PeerActivityLog, trail: AuditTrail, patient_of: Callable[[str], str]
-    ) -> None:
-        self._book = book
-        self._trail = trail
-        self._patient_of = patient_of
-
-    def begun(self, study_uid: str, peer: PeerConfig) -> None:
-        """Audit that results are about to be sent."""
-        study = self._subject(study_uid, {})
-        self._trail.record(begin_transferring(self._trail.node, _peer(peer), study))
-
-    def answered(self, peer: PeerConfig, status: int | None) -> None:
-        """Count an answer by its status."""
-        outcome = "not accepted" if status is None else f"0x{status:04X}"
-        self._book.count(PeerCounter.SENT, peer.ae_title, outcome)
-
-    def ended(
-        self, study_uid: str, peer: PeerConfig, taken: Counter[str], refused: Counter[str]
-    ) -> None:
-        """Audit what was taken, and apart from it what was refused."""
-        for objects, failure in ((taken, ""), (refused, "refused by the destination")):
-            if objects:
-                study = self._subject(study_uid, objects)
-                ends = self._trail.node, _peer(peer)
-                self._trail.record(instances_transferred(*ends, study, failure))
-
-    def asked(self, peer: PeerConfig, sop_class_uid: str, question: Dataset) -> None:
-        """Audit a question to an archive; its patient is hidden where a site wants that."""
-        told = deepcopy(question)
-        if question.get("PatientID"):
-            told.PatientID = self._trail.patient(question.PatientID)
-        identifier = encode(told, is_implicit_vr=True, is_little_endian=True) or b""
-        ends = self._trail.node, _peer(peer)
-        self._trail.record(query(*ends, sop_class_uid, identifier, ImplicitVRLittleEndian))
-
-    def fetched(self, peer: PeerConfig, studies: Sequence[ReceivedStudy]) -> None:
-        """Audit what an archive gave on the association that asked for it."""
-        for brought in studies:
-            study = AuditedStudy(brought.study_uid, brought.patient_id, brought.instances)
-            ends = _peer(peer), self._trail.node
-            self._trail.record(instances_transferred(*ends, study, was_fetched=True))
-
-    def _subject(self, study_uid: str, objects: Mapping[str, int]) -> AuditedStudy:
-        """The study; without its patient when the database does not answer now."""
+    def _audited(self, study_uid: str, objects: Mapping[str, int]) -> AuditedStudy:
+        """The study, without its patient while the database is unavailable."""
         try:
             return AuditedStudy(study_uid, self._patient_of(study_uid), objects)
         except DatabaseUnavailable:

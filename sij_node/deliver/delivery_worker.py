@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 import structlog
 
+from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.profiles import Profile
 from sij_node.config.settings import PeerConfig
 from sij_node.domain.job import Delivery, DeliveryState, Job, RetryPolicy
 from sij_node.errors import DestinationUnavailable, SpoolUnavailable
-from sij_node.network.observers import SendObserver
 from sij_node.network.store_scu import OutgoingObject, SendResult
 from sij_node.queue.lease import held, one_after_the_other
 from sij_node.store.job_table import JobTable
@@ -27,8 +27,8 @@ class DeliveryWorker:
 
     Parameters
     ----------
-    witness
-        Told of every answer.
+    events
+        Records every delivery and every answer.
     """
 
     def __init__(
@@ -42,10 +42,10 @@ class DeliveryWorker:
         policy: RetryPolicy,
         lease_s: float,
         stop: threading.Event,
-        witness: SendObserver | None = None,
+        events: PeerEvents,
         shadow: Collection[str] = (),
     ) -> None:
-        self._witness = witness or SendObserver()
+        self._events = events
         self._name = name
         self._table = table
         self._spool = spool
@@ -119,7 +119,7 @@ class DeliveryWorker:
             its_own = [each for each in pending if each.destination == destination]
             its_own.sort(key=lambda each: (profile.place_of(each.result.kind), each.result.kind))
             objects = [self._outgoing(each) for each in its_own]
-            for sent in self._witnessed(job, peer, objects):
+            for sent in self._sent_and_recorded(job, peer, objects):
                 self._table.record_delivery(
                     job,
                     sent.sop_instance_uid,
@@ -130,20 +130,20 @@ class DeliveryWorker:
                 )
                 yield sent
 
-    def _witnessed(
+    def _sent_and_recorded(
         self, job: Job, peer: PeerConfig, objects: Sequence[OutgoingObject]
     ) -> Iterator[SendResult]:
         classes = {one.sop_instance_uid: one.sop_class_uid for one in objects}
         taken, refused = Counter[str](), Counter[str]()
         if job.delivery_attempts <= 1:
-            self._witness.begun(job.study_uid, peer)
+            self._events.delivery_started(job.study_uid, peer)
         try:
             for sent in self._send(peer, objects):
-                self._witness.answered(peer, sent.status)
+                self._events.result_sent(peer, sent.status)
                 (taken if sent.acknowledged else refused)[classes[sent.sop_instance_uid]] += 1
                 yield sent
         finally:
-            self._witness.ended(job.study_uid, peer, taken, refused)
+            self._events.delivery_ended(job.study_uid, peer, taken, refused)
 
     def _outgoing(self, delivery: Delivery) -> OutgoingObject:
         result = delivery.result

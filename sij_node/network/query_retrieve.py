@@ -35,7 +35,7 @@ from sij_node.errors import (
     DestinationRefused,
     DestinationUnavailable,
 )
-from sij_node.network.observers import UNSEEN, AssociationSummary, QueryObserver
+from sij_node.network.association_summary import AssociationSummary, ReceivedStudy
 from sij_node.network.scu import AssociationRequestor, Handler, named
 
 REPORT_CLASSES = (Comprehensive3DSRStorage, ComprehensiveSRStorage)
@@ -86,15 +86,16 @@ class ArchiveSearch:
     ----------
     most
         Of earlier studies, the newest first, so many are looked at.
-    witness
-        Told of each question, and of what was fetched.
+    query_sent, studies_retrieved
+        Called with each query, and with what the archive sent.
     """
 
     caller: AssociationRequestor
     peer: PeerConfig
     deadline: Deadline
     most: int
-    witness: QueryObserver = UNSEEN
+    query_sent: Callable[[PeerConfig, str, Dataset], None]
+    studies_retrieved: Callable[[PeerConfig, Sequence[ReceivedStudy]], None]
 
     def reports(self, patient: PatientIdentity, studied: StudyDate) -> list[InstanceReference]:
         """Reports in the archive that may be the node's own, of studies made before a moment.
@@ -122,11 +123,11 @@ class ArchiveSearch:
         """
         model = StudyRootQueryRetrieveInformationModelGet
         files: list[bytes] = []
-        luggage = AssociationSummary()
+        summary = AssociationSummary()
 
         def take(event: evt.Event) -> int:
             files.append(event.encoded_dataset())
-            _note(luggage, event.encoded_dataset(include_meta=False))
+            _note(summary, event.encoded_dataset(include_meta=False))
             return _SUCCESS
 
         handlers = [(evt.EVT_C_STORE, take), (evt.EVT_DATA_RECV, _Measure().count)]
@@ -136,7 +137,7 @@ class ArchiveSearch:
                     ask = partial(association.send_c_get, _wanted(report), model)
                     self._answers(association, ask)
         finally:
-            self.witness.fetched(self.peer, luggage.studies)
+            self.studies_retrieved(self.peer, summary.studies)
         if len(files) < len(reports):
             raise ArchiveRefused(
                 f"{named(self.peer)} sent {len(files)} of {len(reports)} earlier reports."
@@ -200,7 +201,7 @@ class ArchiveSearch:
 
     def _found(self, association: Association, question: Dataset) -> list[Dataset]:
         model = StudyRootQueryRetrieveInformationModelFind
-        self.witness.asked(self.peer, str(model), question)
+        self.query_sent(self.peer, str(model), question)
         return self._answers(association, partial(association.send_c_find, question, model))
 
     # ---- answers -------------------------------------------------------------------------
@@ -255,10 +256,10 @@ class ArchiveSearch:
             ) from error
 
 
-def _note(luggage: AssociationSummary, dataset: bytes) -> None:
+def _note(summary: AssociationSummary, dataset: bytes) -> None:
     """Whatever an archive sends is noted as what it says of itself, asked for or not."""
     try:
-        luggage.add(scan(dataset, explicit_vr=True))
+        summary.add(scan(dataset, explicit_vr=True))
     except DatasetUnreadable:
         return  # it names no patient; that it cannot be read is told as a problem
 

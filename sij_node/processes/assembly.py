@@ -9,7 +9,7 @@ from functools import partial
 
 from sij_node.analyse.prior_search import PriorSearch
 from sij_node.audit.messages import HumanUser, application_activity
-from sij_node.audit.peer_events import Departures
+from sij_node.audit.peer_events import PeerEvents
 from sij_node.audit.trail import AuditTrail, open_trail
 from sij_node.config.settings import Config, RetryConfig
 from sij_node.domain.health import ProcessRole
@@ -151,12 +151,10 @@ def authentication_for(config: Config, store: Store, trail: AuditTrail) -> Authe
     return Authentication(store.accounts, limits, now, time.monotonic, trail.record)
 
 
-def prior_search(config: Config, store: Store, departures: Departures) -> PriorSearch:
+def prior_search(config: Config, store: Store, events: PeerEvents) -> PriorSearch:
     """The search for prior studies in the store and in archives."""
     caller = AssociationRequestor(config.node.ae_title, config.delivery, config.listener.tls)
-    return PriorSearch(
-        store.table, store.spool, caller, config.peer_titled, config.priors, departures
-    )
+    return PriorSearch(store.table, store.spool, caller, config.peer_titled, config.priors, events)
 
 
 def retry_policy(retry: RetryConfig, attempts: int) -> RetryPolicy:

@@ -7,7 +7,7 @@ from functools import partial
 
 import structlog
 
-from sij_node.audit.peer_events import Arrivals
+from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.settings import Config
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.domain.health import Process, ProcessRole
@@ -43,8 +43,10 @@ def run(config: Config, stop: threading.Event) -> None:
         store.spool.clear_incoming()
         activity = PeerActivityLog(store.contacts)
         peers = [peer.ae_title for peer in config.peer]
-        arrivals = Arrivals(activity, trail, peers, config.audit.accepted_associations)
-        service = _storage_service(config, store, arrivals)
+        events = PeerEvents(
+            activity, trail, store.patient_of, peers, config.audit.accepted_associations
+        )
+        service = _storage_service(config, store, events)
         listener = Listener(config.listener, config.node.ae_title, config.peer, service)
         me = this_process(ProcessRole.LISTENER)
         monitor = AlertMonitor(config, store.table.database, store.spool, channels_of(config))
@@ -74,7 +76,7 @@ def _heartbeats(store: Store, me: Process, activity: PeerActivityLog) -> tuple[S
     )
 
 
-def _storage_service(config: Config, store: Store, arrivals: Arrivals) -> StorageService:
+def _storage_service(config: Config, store: Store, events: PeerEvents) -> StorageService:
     priorities = {peer.ae_title: peer.priority for peer in config.peer}
 
     def register(instance: ReceivedInstance) -> Registration:
@@ -87,8 +89,8 @@ def _storage_service(config: Config, store: Store, arrivals: Arrivals) -> Storag
         register=register,
         refuse=store.table.refuse,
         room=lambda: store.spool.free_mb() >= config.spool.min_free_mb,
+        events=events,
         max_nesting=config.listener.max_nesting,
-        witness=arrivals,
     )
 
 

@@ -7,7 +7,7 @@ from sij_node.analyse.compare_weights import compare_weights
 from sij_node.analyse.inference import load_networks, named
 from sij_node.analyse.regenerate import files_of, pictures_of, recreated
 from sij_node.audit.messages import HumanUser
-from sij_node.audit.peer_events import Departures
+from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.settings import Config
 from sij_node.domain.job import State
 from sij_node.domain.weights_comparison import WeightsComparison
@@ -61,8 +61,8 @@ def write_results(
     """
     wanted = config.profile_named(profile) if profile else None
     with opened_trail(config) as trail, open_store(config) as store:
-        departures = Departures(PeerActivityLog(store.contacts), trail, store.patient_of)
-        priors_for = prior_search(config, store, departures).priors_for
+        events = PeerEvents(PeerActivityLog(store.contacts), trail, store.patient_of)
+        priors_for = prior_search(config, store, events).priors_for
         stored = (config, store.table, store.spool, priors_for, study_uid)
         made = recreated(*stored, wanted, as_pictures=as_pictures)
         folder.mkdir(parents=True, exist_ok=True)

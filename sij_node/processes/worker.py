@@ -14,7 +14,7 @@ import structlog
 
 from sij_node.analyse.analysis_process import AnalysisProcess
 from sij_node.analyse.analysis_worker import AnalysisWorker
-from sij_node.audit.peer_events import Departures
+from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.settings import Config
 from sij_node.deliver.delivery_worker import DeliveryWorker
 from sij_node.domain.health import ProcessRole
@@ -46,9 +46,9 @@ def run(config: Config, stop: threading.Event) -> None:
         ThreadPoolExecutor(1, "delivery") as threads,
     ):
         activity = PeerActivityLog(store.contacts)
-        departures = Departures(activity, trail, store.patient_of)
-        worker = _analysis_worker(config, store, me.name, stop, departures)
-        delivering = threads.submit(_delivery_worker(config, store, me.name, stop, departures).run)
+        events = PeerEvents(activity, trail, store.patient_of)
+        worker = _analysis_worker(config, store, me.name, stop, events)
+        delivering = threads.submit(_delivery_worker(config, store, me.name, stop, events).run)
         delivering.add_done_callback(lambda _: stop.set())
         with beating(store.processes, lambda: worker.described(me), activity.write):
             try:
@@ -65,7 +65,7 @@ def analyse_in_child(pipe: Connection, config: Config) -> None:
 
 
 def _analysis_worker(
-    config: Config, store: Store, name: str, stop: threading.Event, departures: Departures
+    config: Config, store: Store, name: str, stop: threading.Event, events: PeerEvents
 ) -> AnalysisWorker:
     return AnalysisWorker(
         name,
@@ -75,12 +75,12 @@ def _analysis_worker(
         config.worker.lease_s,
         stop,
         config.shadow_titles,
-        prior_search(config, store, departures).priors_for,
+        prior_search(config, store, events).priors_for,
     )
 
 
 def _delivery_worker(
-    config: Config, store: Store, name: str, stop: threading.Event, departures: Departures
+    config: Config, store: Store, name: str, stop: threading.Event, events: PeerEvents
 ) -> DeliveryWorker:
     sender = StoreScu(config.node.ae_title, config.delivery, config.listener.tls)
     return DeliveryWorker(
@@ -93,6 +93,6 @@ def _delivery_worker(
         retry_policy(config.retry, config.retry.delivery_attempts),
         config.worker.lease_s,
         stop,
-        departures,
+        events,
         config.shadow_titles,
     )

@@ -17,6 +17,7 @@ from pynetdicom import AllStoragePresentationContexts
 
 from sij_node.config.settings import ListenerConfig, PeerConfig
 from sij_node.errors import AssociationEnded, HandshakeRefused, PeerGone, ProtocolViolated
+from sij_node.network.association_summary import AssociationSummary, CallingPeer
 from sij_node.network.dimse import (
     MAX_COMMAND_BYTES,
     EchoRequest,
@@ -26,7 +27,6 @@ from sij_node.network.dimse import (
     encode_echo_response,
     encode_store_response,
 )
-from sij_node.network.observers import AssociationSummary, CallingPeer
 from sij_node.network.pdu import (
     ADDRESS_NOT_ALLOWED,
     APPLICATION_CONTEXT,
@@ -102,7 +102,7 @@ class Tally:
     status: str = "crashed"
     reason: str = ""
     began: float = field(default_factory=monotonic)
-    luggage: AssociationSummary = field(default_factory=AssociationSummary)
+    summary: AssociationSummary = field(default_factory=AssociationSummary)
 
 
 def rejection_of(request: AssociateRequest, address: str, policy: Policy) -> Rejection | None:
@@ -171,7 +171,7 @@ class Association:
         self._policy = policy
         self._limits = policy.limits
         self._reception = reception
-        self._witness = reception.witness
+        self._events = reception.events
         self._admit = admit
         self._leave = leave
         self._is_stopping = is_stopping
@@ -197,8 +197,8 @@ class Association:
             self._messages = None  # they know each other: its buffers would outlive it
             self._wire.close()
             self._log()
-            self._witness.ended(
-                self._origin, self._tally.status.split()[0], self._tally.luggage.studies
+            self._events.association_ended(
+                self._origin, self._tally.status.split()[0], self._tally.summary.studies
             )
 
     @property
@@ -210,10 +210,10 @@ class Association:
         self._tally.peer = request.calling_ae
         rejection = rejection_of(request, self._address, self._policy) or self._admit()
         if rejection is not None:
-            self._witness.rejected(self._origin, rejection)
+            self._events.association_rejected(self._origin, rejection)
             self._reject(rejection)
             return
-        self._witness.accepted(self._origin)
+        self._events.association_accepted(self._origin)
         answers = tuple(answer(proposed) for proposed in request.contexts)
         limit = self._limits.max_pdu_bytes
         self._wire.expect(limit)
@@ -230,7 +230,7 @@ class Association:
         try:
             self._wire.secure(tls, deadline)
         except HandshakeRefused as error:
-            self._witness.unsecured(self._origin, str(error))
+            self._events.tls_failed(self._origin, str(error))
             raise
 
     def _receive(self, accepted: Mapping[int, AnsweredContext]) -> None:
@@ -264,9 +264,9 @@ class Association:
     def _seen(self, status: Status | None) -> None:
         """Tell of an answer: to a C-STORE, or without a status to a C-ECHO."""
         if status is None:
-            self._witness.echoed(self._origin)
+            self._events.echo_received(self._origin)
         else:
-            self._witness.answered(self._origin, status)
+            self._events.instance_received(self._origin, status)
 
     def _reject(self, rejection: Rejection) -> None:
         self._tally.status = f"rejected {rejection}"
@@ -411,7 +411,7 @@ class Messages:
         outcome = self._intake.finish()
         self._seen(outcome.status)
         if outcome.instance is not None:
-            self._tally.luggage.add(outcome.instance)
+            self._tally.summary.add(outcome.instance)
         if outcome.status is Status.SUCCESS:
             self._tally.instances += 1
             self._tally.size_bytes += size_bytes

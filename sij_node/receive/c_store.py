@@ -27,6 +27,7 @@ from typing import Protocol
 
 import structlog
 
+from sij_node.audit.peer_events import PeerEvents
 from sij_node.dicom.dataset_scan import Scan, is_uid, scan
 from sij_node.dicom.part10 import part10_header
 from sij_node.domain.study import ReceivedInstance, Refusal, Registration
@@ -36,8 +37,8 @@ from sij_node.errors import (
     InternalFault,
     TemporarilyUnavailable,
 )
+from sij_node.network.association_summary import CallingPeer
 from sij_node.network.dimse import Status, StoreRequest
-from sij_node.network.observers import CallingPeer, ReceiveObserver
 from sij_node.network.pdu import AnsweredContext
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
@@ -126,8 +127,8 @@ class StorageService:
         Whether there is enough free disk space to accept anything.
     max_nesting
         How deep sequences may be nested.
-    witness
-        Told of every association and every answer.
+    events
+        Records every association and every answer.
     """
 
     def __init__(
@@ -138,10 +139,10 @@ class StorageService:
         register: Callable[[ReceivedInstance], Registration],
         refuse: Callable[[Refusal], None],
         room: Callable[[], bool],
+        events: PeerEvents,
         max_nesting: int = 16,
-        witness: ReceiveObserver | None = None,
     ) -> None:
-        self.witness = witness or ReceiveObserver()
+        self.events = events
         self.spool = spool
         self.file_name_of = file_name_of
         self.register = register

@@ -10,13 +10,14 @@ from threading import Lock
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
+from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.settings import ListenerConfig, PeerConfig
 from sij_node.domain.study import ReceivedInstance, Refusal, Registration
-from sij_node.network.observers import ReceiveObserver
 from sij_node.receive.c_store import InstanceStorage, StorageService
 from sij_node.receive.listener import Listener
 from sij_node.store.spool import Spool, instance_file_name
 from tests.support.dimse import MR, RawPeer
+from tests.support.peer_events import no_events
 
 
 class Register:
@@ -81,7 +82,7 @@ def listening(
     spool: InstanceStorage | None = None,
     register: Callable[[ReceivedInstance], Registration] | None = None,
     room: Callable[[], bool] = lambda: True,
-    witness: ReceiveObserver | None = None,
+    events: PeerEvents | None = None,
 ) -> Iterator[Node]:
     """A node that takes associations from MODALITY as long as the block lasts."""
     limits = limits or ListenerConfig(max_connections_per_address=32)
@@ -95,7 +96,7 @@ def listening(
         refuse=refusals.append,
         room=room,
         max_nesting=limits.max_nesting,
-        witness=witness,
+        events=events or no_events(),
     )
     bound = socket.create_server(("127.0.0.1", 0))
     listener = Listener(limits, "SIJ", PEERS, reception, bound=bound)

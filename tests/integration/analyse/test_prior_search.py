@@ -16,20 +16,23 @@ from pydicom import Dataset, dcmread
 
 from deploy.trial import free_port
 from sij_node.analyse.prior_search import PriorSearch
+from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.settings import Config, PeerConfig
 from sij_node.domain.job import Job, Result, State
 from sij_node.domain.prior_comparison import NO_PRIORS, Priors
 from sij_node.domain.study import PatientIdentity, ReceivedInstance
-from sij_node.network.observers import UNSEEN, QueryObserver, ReceivedStudy
+from sij_node.network.association_summary import ReceivedStudy
 from sij_node.network.scu import AssociationRequestor
 from sij_node.processes import listener
 from sij_node.processes.assembly import Store, open_store
 from sij_node.results.provenance import to_part10
 from sij_node.store.job_table import JobTable
+from sij_node.store.peer_activity import PeerActivityLog
 from sij_node.store.spool import instance_file_name
 from tests.support.job_tables import NOON, analysing, delivering, made, received
 from tests.support.mr import T1_TIMES, classic_series
 from tests.support.patience import wait_for
+from tests.support.peer_events import NO_TRAIL, no_events
 from tests.support.priors import (
     VALUES,
     earlier_findings,
@@ -54,7 +57,7 @@ class Hospital:
     job: Job
     images: tuple[ReceivedInstance, ...]
 
-    def search(self, witness: QueryObserver = UNSEEN) -> PriorSearch:
+    def search(self, events: PeerEvents | None = None) -> PriorSearch:
         settings = self.config
         caller = AssociationRequestor("SIJNODE", settings.delivery, None)
         return PriorSearch(
@@ -63,20 +66,21 @@ class Hospital:
             caller,
             settings.peer_titled,
             settings.priors,
-            witness,
+            events or no_events(),
         )
 
-    def priors(self, witness: QueryObserver = UNSEEN) -> Priors:
-        return self.search(witness).priors_for(self.job, self.images)
+    def priors(self, events: PeerEvents | None = None) -> Priors:
+        return self.search(events).priors_for(self.job, self.images)
 
 
-class Noting(QueryObserver):
+class Noting(PeerEvents):
     """Keeps what was fetched."""
 
     def __init__(self) -> None:
+        super().__init__(PeerActivityLog(None), NO_TRAIL, str)
         self.studies: list[ReceivedStudy] = []
 
-    def fetched(self, peer: PeerConfig, studies: Sequence[ReceivedStudy]) -> None:
+    def studies_retrieved(self, peer: PeerConfig, studies: Sequence[ReceivedStudy]) -> None:
         self.studies += studies
 
 

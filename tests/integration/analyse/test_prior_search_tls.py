@@ -12,6 +12,7 @@ from sij_node.domain.prior_comparison import Priors
 from sij_node.network.scu import AssociationRequestor
 from tests.integration.analyse.test_prior_search import dates, hospital
 from tests.support.certificates import Certificate, authority, signed_by
+from tests.support.peer_events import no_events
 from tests.support.priors import earlier_report
 from tests.support.query_archive import QueryArchive
 
@@ -66,6 +67,7 @@ def found(
             caller,
             lambda title: encrypted if title == peer.ae_title else None,
             here.config.priors,
+            no_events(),
         )
         return search.priors_for(here.job, here.images)
 

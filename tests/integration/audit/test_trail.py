@@ -23,7 +23,7 @@ from sij_node.audit.messages import (
     instances_accessed,
     user_authentication,
 )
-from sij_node.audit.peer_events import Arrivals, Departures
+from sij_node.audit.peer_events import PeerEvents
 from sij_node.audit.trail import AuditTrail, DayFiles, open_trail
 from sij_node.config.settings import (
     AuditConfig,
@@ -34,7 +34,7 @@ from sij_node.config.settings import (
     TlsConfig,
 )
 from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable
-from sij_node.network.observers import ReceivedStudy
+from sij_node.network.association_summary import ReceivedStudy
 from sij_node.store.peer_activity import PeerActivityLog, PeerActivityTable
 from tests.support.audit_rules import check
 from tests.support.certificates import authority, signed_by
@@ -257,8 +257,8 @@ def trail(tmp_path: Path) -> AuditTrail:
 
 def test_who_is_turned_away_and_what_is_taken_is_recorded(table, tmp_path, trail):
     book = PeerActivityLog(PeerActivityTable(table.database))
-    arrivals = Arrivals(book, trail, ("MODALITY",))
-    with listening(tmp_path, witness=arrivals) as node:
+    events = PeerEvents(book, trail, str, ("MODALITY",))
+    with listening(tmp_path, events=events) as node:
         with node.peer() as stranger:
             assert stranger.associate(associate_request(b"SIJ", b"NOBODY"))[0] == 3
         with node.associated() as peer:
@@ -284,8 +284,9 @@ def test_who_cannot_show_a_certificate_is_recorded_and_who_just_leaves_is_not(
     ca = authority(tmp_path, "ca")
     node_pair = signed_by(ca, tmp_path, "node")
     tls = TlsConfig(**vars(node_pair), client_ca=ca.certificate)
-    arrivals = Arrivals(PeerActivityLog(PeerActivityTable(table.database)), trail, ("MODALITY",))
-    with listening(tmp_path, limits=ListenerConfig(tls=tls), witness=arrivals) as node:
+    book = PeerActivityLog(PeerActivityTable(table.database))
+    events = PeerEvents(book, trail, str, ("MODALITY",))
+    with listening(tmp_path, limits=ListenerConfig(tls=tls), events=events) as node:
         port = node.listener.port
         socket.create_connection(("127.0.0.1", port)).close()
         bare = ssl.create_default_context(cafile=ca.certificate)
@@ -307,7 +308,8 @@ def test_a_database_that_is_away_keeps_no_delivery_from_being_recorded(table, tm
     def away(study_uid: str) -> str:
         raise DatabaseUnavailable("away")
 
-    Departures(PeerActivityLog(PeerActivityTable(table.database)), trail, away).begun("1.2.3", PACS)
+    book = PeerActivityLog(PeerActivityTable(table.database))
+    PeerEvents(book, trail, away).delivery_started("1.2.3", PACS)
     trail.close()
 
     (begun,) = (check(line) for line in lines_in(tmp_path))
@@ -319,11 +321,11 @@ def test_a_question_to_an_archive_is_recorded_with_its_patient_or_a_pseudonym(
     table, tmp_path, hidden
 ):
     trail = open_trail(config_of(tmp_path, patient_ids="hashed" if hidden else "plain"))
-    departures = Departures(PeerActivityLog(PeerActivityTable(table.database)), trail, str)
+    events = PeerEvents(PeerActivityLog(PeerActivityTable(table.database)), trail, str)
     question = Dataset()
     question.QueryRetrieveLevel, question.PatientID = "STUDY", "P-17"
 
-    departures.asked(PACS, "1.2.840.10008.5.1.4.1.2.2.1", question)
+    events.query_sent(PACS, "1.2.840.10008.5.1.4.1.2.2.1", question)
     trail.close()
 
     (asked,) = (check(line) for line in lines_in(tmp_path))
@@ -334,9 +336,9 @@ def test_a_question_to_an_archive_is_recorded_with_its_patient_or_a_pseudonym(
 
 
 def test_what_an_archive_gave_is_recorded_as_asked_for_by_the_node(table, tmp_path, trail):
-    departures = Departures(PeerActivityLog(PeerActivityTable(table.database)), trail, str)
+    events = PeerEvents(PeerActivityLog(PeerActivityTable(table.database)), trail, str)
 
-    departures.fetched(PACS, [ReceivedStudy("1.2.9", "P-17", Counter({"1.2.8": 2}))])
+    events.studies_retrieved(PACS, [ReceivedStudy("1.2.9", "P-17", Counter({"1.2.8": 2}))])
     trail.close()
 
     (fetched,) = (check(line) for line in lines_in(tmp_path))
@@ -351,8 +353,9 @@ def test_what_an_archive_gave_is_recorded_as_asked_for_by_the_node(table, tmp_pa
 
 
 def test_a_node_that_is_full_raises_no_security_alert(table, tmp_path, trail):
-    arrivals = Arrivals(PeerActivityLog(PeerActivityTable(table.database)), trail, ("MODALITY",))
-    with listening(tmp_path, witness=arrivals, room=lambda: False) as node, node.peer() as peer:
+    book = PeerActivityLog(PeerActivityTable(table.database))
+    events = PeerEvents(book, trail, str, ("MODALITY",))
+    with listening(tmp_path, events=events, room=lambda: False) as node, node.peer() as peer:
         assert peer.associate()[0] == 3
     trail.close()
 
@@ -361,8 +364,8 @@ def test_a_node_that_is_full_raises_no_security_alert(table, tmp_path, trail):
 
 def test_a_site_may_have_accepted_associations_recorded_too(table, tmp_path, trail):
     book = PeerActivityLog(PeerActivityTable(table.database))
-    arrivals = Arrivals(book, trail, ("MODALITY",), audit_accepted=True)
-    with listening(tmp_path, witness=arrivals) as node, node.associated() as peer:
+    events = PeerEvents(book, trail, str, ("MODALITY",), audit_accepted=True)
+    with listening(tmp_path, events=events) as node, node.associated() as peer:
         peer.release()
     trail.close()
 
@@ -371,13 +374,13 @@ def test_a_site_may_have_accepted_associations_recorded_too(table, tmp_path, tra
 
 
 def test_what_was_sent_is_recorded_apart_from_what_was_refused(table, tmp_path, trail):
-    departures = Departures(
+    events = PeerEvents(
         PeerActivityLog(PeerActivityTable(table.database)), trail, {"1.2.3": "P-17"}.__getitem__
     )
 
-    departures.begun("1.2.3", PACS)
-    departures.ended("1.2.3", PACS, Counter({"1.2.9": 3}), Counter({"1.2.8": 1}))
-    departures.ended("1.2.3", PACS, Counter(), Counter())
+    events.delivery_started("1.2.3", PACS)
+    events.delivery_ended("1.2.3", PACS, Counter({"1.2.9": 3}), Counter({"1.2.8": 1}))
+    events.delivery_ended("1.2.3", PACS, Counter(), Counter())
     trail.close()
 
     begun, taken, refused = (check(line) for line in lines_in(tmp_path))

@@ -17,6 +17,7 @@ from sij_node.store.deliveries import add_deliveries
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
 from tests.support.job_tables import analysing, delivering, made
+from tests.support.peer_events import no_events
 
 POLICY = RetryPolicy(max_attempts=3, first_wait_s=1, max_wait_s=4)
 PACS = PeerConfig(ae_title="PACS", networks=("127.0.0.1",), host="127.0.0.1", port=104)
@@ -64,6 +65,7 @@ def deliver(
         POLICY,
         lease_s=20,
         stop=stop,
+        events=no_events(),
     )
     courier.deliver_next()
     return table.get(job.job_id)

@@ -18,6 +18,7 @@ from sij_node.store.spool import Spool
 from tests.integration.deliver.test_delivery_worker import POLICY, FakePacs
 from tests.support.administrators import PACS, admin_of
 from tests.support.job_tables import analysing, delivering, made, queued, received
+from tests.support.peer_events import no_events
 from tests.support.removing import Removed
 
 SCORES, SEG = made("scores"), made("seg t1")
@@ -51,6 +52,7 @@ def deliver(table: JobTable, spool: Spool, pacs: FakePacs, shadow: tuple[str, ..
         POLICY,
         20,
         threading.Event(),
+        no_events(),
         shadow=shadow,
     )
     return courier.deliver_next()

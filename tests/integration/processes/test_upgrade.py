@@ -31,6 +31,7 @@ from sij_node.processes.assembly import (
     open_store,
     retry_policy,
 )
+from tests.support.peer_events import no_events
 
 BEFORE = Path(__file__).parent / "installation_v0008"
 DELIVERED, DELIVERING, WITHHELD = 1, 4, 6
@@ -155,6 +156,7 @@ def test_a_delivered_study_is_redelivered_byte_for_byte(config: Config, admin: A
             retry_policy(config.retry, 1),
             lease_s=20,
             stop=threading.Event(),
+            events=no_events(),
         ).deliver_next()
 
     assert admin.history(DELIVERED).job.state is State.DELIVERED

@@ -38,6 +38,7 @@ from tests.support.dimse import (
 )
 from tests.support.listening import PEERS, Node, listening, mr_image
 from tests.support.patience import wait_for
+from tests.support.peer_events import no_events
 
 DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 UIDS = [f"1.2.826.9.{number}" for number in range(10)]
@@ -558,6 +559,7 @@ def test_a_port_that_is_taken_is_named(node, tmp_path):
         register=node.register,
         refuse=node.refusals.append,
         room=lambda: True,
+        events=no_events(),
     )
 
     with pytest.raises(ConfigurationInvalid, match=f"Port {node.listener.port} of 127.0.0.1"):

@@ -8,9 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from sij_node.audit.messages import Application, AuditSource
-from sij_node.audit.peer_events import Arrivals
-from sij_node.audit.trail import AuditTrail
+from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.settings import Config, NodeConfig, PeerConfig
 from sij_node.domain.health import Component, HealthStatus, ProcessRole
 from sij_node.domain.job import RetryPolicy
@@ -32,9 +30,9 @@ from tests.support.dimse import associate_request, encoded
 from tests.support.job_tables import NOON, delivering, made, queued
 from tests.support.listening import listening, mr_image
 from tests.support.patience import wait_for
+from tests.support.peer_events import NO_TRAIL
 
 POLICY = RetryPolicy(max_attempts=5, first_wait_s=5, max_wait_s=300)
-NO_TRAIL = AuditTrail(Application("SIJ"), AuditSource("SIJ"), ())
 ME = this_process(ProcessRole.WORKER)
 UNREACHABLE = DestinationUnavailable("PACS at pacs:104 cannot be reached.")
 
@@ -164,7 +162,8 @@ def test_what_could_not_be_written_is_written_the_next_time(table):
 def test_the_door_notes_who_came_and_counts_what_was_answered(table, tmp_path):
     kept = PeerActivityTable(table.database)
     book = PeerActivityLog(kept)
-    with listening(tmp_path, witness=Arrivals(book, NO_TRAIL, ("MODALITY", "ELSEWHERE"))) as node:
+    events = PeerEvents(book, NO_TRAIL, str, ("MODALITY", "ELSEWHERE"))
+    with listening(tmp_path, events=events) as node:
         with node.associated() as peer:
             assert peer.echo() == 0
             assert peer.store("1.2.3", encoded(mr_image("1.2.3"))) == 0

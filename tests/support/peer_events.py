@@ -1,0 +1,13 @@
+"""Events between peers that nobody records."""
+
+from sij_node.audit.messages import Application, AuditSource
+from sij_node.audit.peer_events import PeerEvents
+from sij_node.audit.trail import AuditTrail
+from sij_node.store.peer_activity import PeerActivityLog
+
+NO_TRAIL = AuditTrail(Application("SIJ"), AuditSource("SIJ"), ())
+
+
+def no_events() -> PeerEvents:
+    """They are counted in memory, audited nowhere and never written."""
+    return PeerEvents(PeerActivityLog(None), NO_TRAIL, str)
