@@ -98,8 +98,8 @@ class DestinationUnavailable(TemporarilyUnavailable):
     """A destination refused, aborted or did not answer."""
 
 
-class NoticeNotSent(TemporarilyUnavailable):
-    """A mail or a webhook's post was not taken; what it tells stays to be told."""
+class AlertNotSent(TemporarilyUnavailable):
+    """An alert could not be sent by e-mail or webhook; it is sent again later."""
 
 
 class DestinationRefused(DestinationUnavailable):

@@ -1,12 +1,12 @@
-"""The audit trail's messages: who did what to which patient's images, and when.
+"""DICOM audit messages: who did what to which patient's images, and when.
 
-Written as DICOM's audit message, which a hospital's audit repository takes. Everything here is
-pure; `sij_node.audit.trail` puts messages into a file and sends them. For instance, after a login::
+Everything here is pure; `sij_node.audit.trail` writes and sends the messages. For instance, after
+a login::
 
     trail.record(user_authentication("anna", "10.0.0.3"))
     trail.record(user_authentication("anna", "10.0.0.3", failure="wrong password"))
-    trail.record(instances_accessed(Person("anna", "10.0.0.3"), study, "results downloaded"))
-    trail.record(security_alert(Alert.USER_CHANGED, "made anna an operator", Person("root")))
+    trail.record(instances_accessed(HumanUser("anna", "10.0.0.3"), study, "results downloaded"))
+    trail.record(security_alert(SecurityAlert.USER_CHANGED, "anna: operator", HumanUser("root")))
 
 Source: DICOM PS3.15 A.5 (messages), PS3.16 CID 400 to 404 (codes).
 """
@@ -24,7 +24,7 @@ DCM = "DCM"
 
 @dataclass(frozen=True)
 class AuditCode:
-    """A coded concept; the system is DICOM's own unless it says otherwise."""
+    """A coded concept, by default of DICOM's own coding scheme."""
 
     value: str
     meaning: str
@@ -32,7 +32,7 @@ class AuditCode:
 
 
 class AuditEvent(Enum):
-    """What kind of thing happened, CID 400."""
+    """Audit event ID, CID 400."""
 
     APPLICATION_ACTIVITY = AuditCode("110100", "Application Activity")
     BEGIN_TRANSFERRING = AuditCode("110102", "Begin Transferring DICOM Instances")
@@ -45,7 +45,7 @@ class AuditEvent(Enum):
 
 
 class SecurityAlert(Enum):
-    """What a security alert is about, CID 401."""
+    """Type of a security alert, CID 401."""
 
     NODE_AUTHENTICATION = AuditCode("110126", "Node Authentication")
     NETWORK_CONFIGURATION = AuditCode("110128", "Network Configuration")
@@ -57,7 +57,7 @@ class SecurityAlert(Enum):
 
 
 class EventAction(StrEnum):
-    """What was done, A.5.2."""
+    """Event action code, A.5.2."""
 
     CREATE = "C"
     READ = "R"
@@ -67,7 +67,7 @@ class EventAction(StrEnum):
 
 
 class EventOutcome(StrEnum):
-    """How it went, A.5.2."""
+    """Event outcome indicator, A.5.2."""
 
     SUCCESS = "0"
     MINOR_FAILURE = "4"
@@ -91,7 +91,7 @@ _PATIENT_NUMBER = AuditCode("2", "Patient Number", "RFC-3881")
 
 @dataclass(frozen=True)
 class HumanUser:
-    """Somebody who uses the page or the command line, and from where."""
+    """A user of web pages, API or command line, and the address of the client."""
 
     user: str
     address: str = ""
@@ -107,12 +107,12 @@ class Application:
 
 @dataclass(frozen=True)
 class AuditedStudy:
-    """The study that something was done to, and whose it is.
+    """The study concerned, with its patient.
 
     Parameters
     ----------
     instances
-        How many instances of each SOP Class UID; may be empty.
+        Number of instances by SOP Class UID; may be empty.
     """
 
     study_uid: str
@@ -122,7 +122,7 @@ class AuditedStudy:
 
 @dataclass(frozen=True)
 class ActiveParticipant:
-    """Who took part, as `ActiveParticipant` of A.5.1."""
+    """A participant, `ActiveParticipant` of A.5.1."""
 
     user_id: str
     is_requestor: bool
@@ -133,12 +133,12 @@ class ActiveParticipant:
 
 @dataclass(frozen=True)
 class ParticipantObject:
-    """What it was done to, as `ParticipantObjectIdentification` of A.5.1.
+    """An object concerned, `ParticipantObjectIdentification` of A.5.1.
 
     Parameters
     ----------
     identifies_patient
-        Whether the identifier is to be hidden where a site wants that.
+        Whether the identifier is a patient ID, which [audit] may hash.
     """
 
     identifier: str
@@ -154,7 +154,7 @@ class ParticipantObject:
 
 @dataclass(frozen=True)
 class AuditMessage:
-    """One audit message, without who reports it and when."""
+    """One audit message, without its source and time."""
 
     event: AuditEvent
     action: EventAction
@@ -174,14 +174,14 @@ class AuditSource:
     name
         Unique within the site.
     site
-        The hospital or department; may be empty.
+        Hospital or department; may be empty.
     """
 
     name: str
     site: str = ""
 
 
-# ---- what happened ----------------------------------------------------------------------------
+# ---- messages ---------------------------------------------------------------------------------
 
 
 def application_activity(node: Application, process: str, started: bool) -> AuditMessage:
@@ -217,12 +217,12 @@ def instances_transferred(
     *,
     was_fetched: bool = False,
 ) -> AuditMessage:
-    """Images or results of a study were sent and taken, or not, A.5.3.7.
+    """Images or results of a study were sent, successfully or not, A.5.3.7.
 
     Parameters
     ----------
     was_fetched
-        Whether the destination asked for them, as with C-GET, and not the source offered them.
+        Whether the destination requested them (C-GET).
     """
     return AuditMessage(
         AuditEvent.INSTANCES_TRANSFERRED,
@@ -237,12 +237,12 @@ def instances_transferred(
 def instances_accessed(
     who: HumanUser, study: AuditedStudy, what: str, action: EventAction = EventAction.READ
 ) -> AuditMessage:
-    """Somebody looked at a study, downloaded it or revealed whose it is, A.5.3.6.
+    """A user viewed or downloaded a study, or revealed its patient, A.5.3.6.
 
     Parameters
     ----------
     what
-        For people, for instance "patient revealed".
+        Free text, for instance "patient revealed".
     """
     return AuditMessage(
         AuditEvent.INSTANCES_ACCESSED,
@@ -260,12 +260,12 @@ def query(
     identifier: bytes,
     transfer_syntax_uid: str,
 ) -> AuditMessage:
-    """The node asked an archive, A.5.3.10.
+    """The node sent a query to an archive, A.5.3.10.
 
     Parameters
     ----------
     identifier
-        The C-FIND identifier as it was sent.
+        The C-FIND identifier as sent.
     """
     asked = ParticipantObject(
         sop_class_uid,
@@ -281,12 +281,12 @@ def query(
 
 
 def patient_searched(who: HumanUser, patient_id: str, found: str) -> AuditMessage:
-    """Somebody searched the node for a patient's studies, A.5.3.14.
+    """A user searched for the studies of a patient, A.5.3.14.
 
     Parameters
     ----------
     found
-        What was found, for people; never names the patient.
+        Free text; must not identify the patient.
     """
     return AuditMessage(
         AuditEvent.PATIENT_RECORD,
@@ -300,7 +300,7 @@ def patient_searched(who: HumanUser, patient_id: str, found: str) -> AuditMessag
 def user_authentication(
     user: str, address: str, *, login: bool = True, failure: str = ""
 ) -> AuditMessage:
-    """Somebody logged in or out, or was not let in, A.5.3.12."""
+    """A user signed in or out, or was rejected, A.5.3.12."""
     return AuditMessage(
         AuditEvent.USER_AUTHENTICATION,
         EventAction.EXECUTE,
@@ -319,12 +319,12 @@ def security_alert(
     subject: str = "",
     is_failure: bool = False,
 ) -> AuditMessage:
-    """Something that bears on security: a peer turned away, an account changed, A.5.3.11.
+    """A security event: a rejected peer, a changed account, A.5.3.11.
 
     Parameters
     ----------
     who
-        Who did it or tried to.
+        The actor.
     subject
         The node or account concerned; empty when that is `who`.
     """
@@ -393,12 +393,12 @@ def as_xml(
     at: datetime,
     patient: Callable[[str], str] = lambda identifier: identifier,
 ) -> str:
-    """The message as one line of XML that follows the schema of A.5.1.
+    """The message as one line of XML, in the schema of A.5.1.
 
     Parameters
     ----------
     patient
-        What to write for a patient's identifier.
+        Maps a patient ID to what is written.
     """
     root = ET.Element("AuditMessage")
     _add_event(root, message, at)
@@ -504,7 +504,7 @@ def _cleaned(attributes: Mapping[str, str]) -> dict[str, str]:
 
 
 def _clean(text: str) -> str:
-    """Text from elsewhere without what XML 1.0 cannot hold, on one line."""
+    """Text on one line, without characters that XML 1.0 does not allow."""
     return "".join(c if _is_xml(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

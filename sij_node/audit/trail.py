@@ -1,7 +1,7 @@
-"""Where audit messages go: into a file of each day, and to the hospital's audit repository.
+"""The audit trail: one file per day, and the hospital's audit repository.
 
-The trail is kept apart from the log. What cannot be written or sent is told in the log and
-disturbs nothing: a study is never refused because of its audit.
+The audit trail is separate from the log. Messages that cannot be written or sent are logged as
+errors and have no other effect: a study is never refused because of its audit.
 
 Source: DICOM PS3.15 A.6 (syslog), RFC 5424 (its form), 5425 (over TLS), 5426 (over UDP).
 """
@@ -29,7 +29,7 @@ from sij_node.store.secret_key import secret_key
 log = structlog.get_logger()
 
 HELD = 10_000
-"""Messages that wait for a repository that does not answer; the file has them all."""
+"""Messages queued while the repository does not answer; the file has all of them."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 TIMEOUT_S = 10.0
 DRAIN_S = 3.0
@@ -45,24 +45,24 @@ _MESSAGE_ID = "DICOM+RFC3881"
 
 
 class Sink(Protocol):
-    """Takes messages; must not raise and must not keep its caller waiting."""
+    """Accepts messages; must neither raise nor block."""
 
     def put(self, message: AuditMessage, xml: str, at: datetime) -> None:
-        """Take one message."""
+        """Accept one message."""
 
     def close(self) -> None:
-        """Take no more."""
+        """Accept no more messages."""
 
 
 class AuditTrail:
-    """Records what happened.
+    """Records audit messages.
 
     Parameters
     ----------
     node
-        The node itself, as a party to transfers.
+        The node itself, as source or destination of transfers.
     patient
-        What is written for a patient's identifier.
+        Maps a patient ID to what is written.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class AuditTrail:
         self.patient = patient
 
     def record(self, message: AuditMessage) -> None:
-        """Write a message to wherever the site wants it. Never raises, from any thread."""
+        """Write a message to every configured place. Never raises; safe from any thread."""
         if not self._sinks:
             return
         at = datetime.now(UTC)
@@ -87,20 +87,20 @@ class AuditTrail:
             sink.put(message, xml, at)
 
     def close(self) -> None:
-        """Send what is left to send, within a few seconds."""
+        """Send what is still queued, within a few seconds."""
         for sink in self._sinks:
             sink.close()
 
 
 def open_trail(config: Config) -> AuditTrail:
-    """The trail that [audit] describes, for one process.
+    """The audit trail configured by [audit], for one process.
 
     Raises
     ------
     ConfigurationInvalid
         If the certificates for syslog cannot be used.
     SpoolUnavailable
-        If patients are to be hidden and the node's key cannot be read.
+        If patient IDs are hashed and the node's secret key cannot be read.
     """
     audit = config.audit
     sinks: list[Sink] = []
@@ -117,30 +117,30 @@ def open_trail(config: Config) -> AuditTrail:
 
 
 def _pseudonyms(config: Config) -> Callable[[str], str]:
-    """The same patient is the same pseudonym, which only who has the node's key can search for."""
+    """A patient always has the same pseudonym; only the node's secret key can reproduce it."""
     key = secret_key(config.node.data_folder)
     return lambda identifier: keyed_hash(key, "audited patient", identifier)[:32]
 
 
 class DayFiles:
-    """One file for each machine and day; a message is a line, and lines are only added.
+    """One file per host and day, one message per line, append only.
 
     Parameters
     ----------
-    keep_days
-        Files older than this are removed; 0 keeps them for ever.
+    retention_days
+        Older files are deleted; 0: never.
     """
 
-    def __init__(self, folder: Path, keep_days: int) -> None:
+    def __init__(self, folder: Path, retention_days: int) -> None:
         self._folder = folder
-        self._keep_days = keep_days
+        self._retention_days = retention_days
         self._lock = threading.Lock()
         self._day = ""
         self._descriptor = -1
         self._has_failed = False
 
     def put(self, message: AuditMessage, xml: str, at: datetime) -> None:
-        """Add a line."""
+        """Append a line."""
         try:
             with self._lock:
                 self._turn_to(at.strftime("%Y-%m-%d"))
@@ -153,7 +153,7 @@ class DayFiles:
             self._has_failed = False
 
     def close(self) -> None:
-        """Close the file of the day."""
+        """Close the current file."""
         with self._lock:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
@@ -172,19 +172,19 @@ class DayFiles:
         self._remove_old()
 
     def _remove_old(self) -> None:
-        if not self._keep_days:
+        if not self._retention_days:
             return
-        oldest = (datetime.now(UTC) - timedelta(days=self._keep_days)).strftime("%Y-%m-%d")
+        oldest = (datetime.now(UTC) - timedelta(days=self._retention_days)).strftime("%Y-%m-%d")
         for path in self._folder.glob("????-??-??-*.xml"):
             if path.name[:10] < oldest:
                 path.unlink(missing_ok=True)
 
 
 class Syslog:
-    """Sends messages to an audit repository, in a thread of its own.
+    """Sends messages to an audit repository, in its own thread.
 
-    A repository that does not answer is tried again and again; messages wait for it, the newest
-    `HELD` of them.
+    While the repository does not answer, sending is retried and the newest `HELD` messages are
+    queued.
     """
 
     def __init__(self, config: AuditConfig) -> None:
@@ -205,13 +205,13 @@ class Syslog:
         """Queue a message."""
         with self._there_is_more:
             if len(self._waiting) == HELD and not self._is_overflowing:
-                log.error("audit not sent", address=self._to[0], reason=f"{HELD} messages wait")
+                log.error("audit not sent", address=self._to[0], reason=f"{HELD} messages queued")
             self._is_overflowing = len(self._waiting) == HELD
             self._waiting.append(syslog_message(message.outcome, xml, at))
             self._there_is_more.notify()
 
     def close(self) -> None:
-        """Send what waits, for at most `DRAIN_S`."""
+        """Send queued messages, for at most `DRAIN_S`."""
         with self._there_is_more:
             self._is_closing = True
             self._there_is_more.notify()
@@ -225,9 +225,9 @@ class Syslog:
                 self._put_back(content, error)
             else:
                 if self._wait_s:
-                    log.info("audit is sent again", address=self._to[0])
+                    log.info("audit sending recovered", address=self._to[0])
                 self._wait_s = 0.0
-        self._hang_up()
+        self._disconnect()
 
     def _next(self) -> bytes | None:
         with self._there_is_more:
@@ -236,13 +236,13 @@ class Syslog:
             return self._waiting.popleft() if self._waiting else None
 
     def _put_back(self, content: bytes, error: OSError) -> None:
-        self._hang_up()
+        self._disconnect()
         if not self._wait_s:
             log.error("audit not sent", address=self._to[0], reason=str(error))
         self._wait_s = min(max(FIRST_WAIT_S, self._wait_s * 2), LONGEST_WAIT_S)
         with self._there_is_more:
             if self._is_closing:
-                self._waiting.clear()  # the file has them
+                self._waiting.clear()  # they are in the file
             elif len(self._waiting) < HELD:
                 self._waiting.appendleft(content)
         until = time.monotonic() + self._wait_s
@@ -252,11 +252,11 @@ class Syslog:
     def _send(self, content: bytes) -> None:
         if self._protocol == "udp":
             family, _, _, _, address = socket.getaddrinfo(*self._to, type=socket.SOCK_DGRAM)[0]
-            with socket.socket(family, socket.SOCK_DGRAM) as door:
-                door.sendto(content[:MAX_DATAGRAM_BYTES], address)
+            with socket.socket(family, socket.SOCK_DGRAM) as datagrams:
+                datagrams.sendto(content[:MAX_DATAGRAM_BYTES], address)
             return
         if self._connection is None or _is_closed(self._connection):
-            self._hang_up()
+            self._disconnect()
             self._connection = self._connected()
         self._connection.sendall(b"%d %s" % (len(content), content))
 
@@ -270,14 +270,14 @@ class Syslog:
             connection.close()
             raise
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
 
 def syslog_message(outcome: EventOutcome, xml: str, at: datetime) -> bytes:
-    """A message as RFC 5424 frames it."""
+    """A message framed as in RFC 5424."""
     priority = _FACILITY * 8 + _SEVERITIES[outcome]
     moment = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     header = f"<{priority}>1 {moment} {socket.gethostname()} sij-node {os.getpid()} {_MESSAGE_ID} -"
@@ -285,7 +285,7 @@ def syslog_message(outcome: EventOutcome, xml: str, at: datetime) -> bytes:
 
 
 def _is_closed(connection: socket.socket) -> bool:
-    """Whether the other side has hung up: syslog never answers, so what can be read is the end."""
+    """Whether the peer has closed: syslog never answers, so readable means end of stream."""
     connection.settimeout(0)
     try:
         return connection.recv(1) == b""

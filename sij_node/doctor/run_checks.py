@@ -13,10 +13,10 @@ from sij_node.doctor import probes as probing
 from sij_node.doctor.check_results import CheckResult, CheckTopic
 from sij_node.domain.peer_activity import PeerActivity
 from sij_node.errors import (
+    AlertNotSent,
     ConfigurationInvalid,
     DatabaseUnavailable,
     NodeError,
-    NoticeNotSent,
     WeightsRefused,
 )
 from sij_node.network.tls import server_context
@@ -145,7 +145,7 @@ def _alarms(config: Config) -> Iterator[CheckResult]:
     for channel in channels:
         try:
             yield judging.alarm_line(channel.name, channel.reach(), "")
-        except NoticeNotSent as error:
+        except AlertNotSent as error:
             yield judging.alarm_line(channel.name, "", str(error))
 
 

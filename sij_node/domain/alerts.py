@@ -1,11 +1,11 @@
-"""When somebody is told that something is wrong, and in which words.
+"""Which alerts are sent, when, and in which words.
 
-A trouble that stands is told once, again after some hours, and once more when it is over. What
-happens now and then, like a job that failed, is collected, so that a bad night is a few notices
-and not a hundred. Everything here is a decision; `sij_node.operate.alert_monitor` looks and sends.
+An alert is sent once, repeated after some hours while it is unresolved, and reported once more as
+resolved. Failed jobs are collected, so that a bad night is a few messages and not a hundred.
+Everything here is a pure decision; `sij_node.operate.alert_monitor` checks and sends.
 
-Each way of telling has its own memory, and a notice counts only when it was sent. What could not
-be sent is therefore told with the next one.
+Each channel has its own record of what it has sent. What could not be sent is sent with the next
+message.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,12 +18,12 @@ from sij_node.domain.drift import Shift
 from sij_node.domain.health import Component, Condition, HealthStatus, in_words
 
 COLLECTED = timedelta(hours=1)
-"""Failed jobs are told at most this often."""
+"""Failed jobs are reported at most this often."""
 FAILED_JOBS = "failed jobs"
 NAMED_AT_MOST = 20
 SUBJECT_WORDS = 60
-"""Characters of the words in a subject: mailboxes show no more."""
-_TOLD = {
+"""Characters of the problem in a subject line; mailboxes show no more."""
+_REPORTED = {
     Component.DATABASE: (HealthStatus.FAILED,),
     Component.SPOOL: (HealthStatus.FAILED,),
     Component.DISK: (HealthStatus.FAILED, HealthStatus.WARNING),
@@ -31,17 +31,17 @@ _TOLD = {
     Component.QUEUE: (HealthStatus.WARNING,),
     Component.DESTINATION: (HealthStatus.FAILED,),
 }
-"""What is worth waking somebody for. The listener is not here: it is who looks."""
+"""What is worth an alert. Not the listener, which runs the alert monitor itself."""
 
 
 @dataclass(frozen=True)
 class ActiveAlert:
-    """Something that is wrong as long as it is found.
+    """A problem that exists now.
 
     Parameters
     ----------
     key
-        The same for the same trouble, however its words change.
+        Identifies the problem, however its words change.
     """
 
     key: str
@@ -51,15 +51,15 @@ class ActiveAlert:
 
 
 @dataclass(frozen=True)
-class Episode:
-    """A trouble as one way of telling knows it.
+class ReportedAlert:
+    """An alert as a channel has reported it.
 
     Parameters
     ----------
     told_at
-        When it was last told.
+        When it was last sent.
     mark
-        Of failed jobs: the last step that was told.
+        Of failed jobs: the last step that was reported.
     """
 
     key: str
@@ -72,14 +72,14 @@ class Episode:
 
 @dataclass(frozen=True)
 class FailedJob:
-    """A job that was given up.
+    """A job that has failed.
 
     Parameters
     ----------
     step_id
-        Of the step in its history, by which it is told once.
+        Step of the job's history, so that it is reported only once.
     patient_id, study_uid
-        Told only where a site has switched that on.
+        Reported only if [alerts] patient_data is set.
     """
 
     step_id: int
@@ -91,16 +91,21 @@ class FailedJob:
 
 
 class AlertKind(StrEnum):
-    """What a line of a notice says."""
+    """Kind of a line of an alert message."""
 
     NEW = "New"
     STILL = "Still"
     OVER = "Over"
 
+    @property
+    def heading(self) -> str:
+        """As people read it."""
+        return {AlertKind.STILL: "Unresolved", AlertKind.OVER: "Resolved"}.get(self, self.value)
+
 
 @dataclass(frozen=True)
 class AlertLine:
-    """One line of a notice."""
+    """One line of an alert message."""
 
     kind: AlertKind
     verdict: HealthStatus
@@ -110,21 +115,21 @@ class AlertLine:
 
 @dataclass(frozen=True)
 class AlertMessage:
-    """What is to be told, and what has to be remembered once it was.
+    """What is sent, and what a channel has reported after that.
 
     Parameters
     ----------
     known
-        The episodes after it was sent.
+        What the channel has reported, once this message is sent.
     """
 
     lines: tuple[AlertLine, ...]
-    known: Mapping[str, Episode]
+    known: Mapping[str, ReportedAlert]
 
 
 @dataclass(frozen=True)
 class WorkingHours:
-    """When people work. Days are counted from Monday, 0, and hours from midnight."""
+    """Working days (Monday is 0) and hours of the site."""
 
     zone: ZoneInfo
     days: frozenset[int]
@@ -132,35 +137,35 @@ class WorkingHours:
     last_hour: float
 
 
-# ---- what is wrong ----------------------------------------------------------------------------
+# ---- problems --------------------------------------------------------------------------------
 
 
-def troubles_of(conditions: Iterable[Condition]) -> tuple[ActiveAlert, ...]:
-    """The conditions of the node that somebody has to be told of."""
+def alerts_of(conditions: Iterable[Condition]) -> tuple[ActiveAlert, ...]:
+    """The conditions of the node that are worth an alert."""
     return tuple(
         ActiveAlert(f"{one.part} {one.which}".strip(), one.verdict, one.words, one.advice)
         for one in conditions
-        if one.verdict in _TOLD.get(one.part, ())
+        if one.verdict in _REPORTED.get(one.part, ())
     )
 
 
-def silence_of(
+def silent_sender(
     sender: str, last: datetime, now: datetime, hours: float, calendar: WorkingHours
 ) -> ActiveAlert | None:
-    """A sender from which no study has come for so many working hours."""
+    """A peer that has sent no study for this many working hours."""
     silent_s = working_s(last, now, calendar)
     if silent_s < hours * 3600:
         return None
     return ActiveAlert(
         f"silence {sender}",
         HealthStatus.WARNING,
-        f"No study has come from {sender} for {in_words(silent_s)} of working time.",
-        f"See whether {sender} still routes studies here, and `sij-node refused`.",
+        f"No study from {sender} for {in_words(silent_s)} of working time.",
+        f"Check that {sender} still routes studies to this node, and `sij-node rejected`.",
     )
 
 
-def drift_of(sender: str, shifts: Iterable[Shift]) -> ActiveAlert | None:
-    """A sender whose newest studies differ from its first."""
+def changed_sender(sender: str, shifts: Iterable[Shift]) -> ActiveAlert | None:
+    """A peer whose newest studies differ from its first."""
     beyond = [shift for shift in shifts if shift.is_beyond]
     if not beyond:
         return None
@@ -168,8 +173,8 @@ def drift_of(sender: str, shifts: Iterable[Shift]) -> ActiveAlert | None:
     return ActiveAlert(
         f"drift {sender}",
         HealthStatus.WARNING,
-        f"Studies from {sender} are not what they used to be: {told}.",
-        "Was a scanner, a protocol or the weights changed? Compare some results with a reader's.",
+        f"Studies from {sender} have changed: {told}.",
+        "Check for a change of scanner, protocol or weights. Compare some results with a reader.",
     )
 
 
@@ -189,28 +194,33 @@ def working_s(start: datetime, end: datetime, calendar: WorkingHours) -> float:
 
 
 def _at(midnight: datetime, hour: float) -> datetime:
-    """A time of day, on the clock on the wall, as a moment."""
+    """A local time of day as a moment."""
     return (midnight + timedelta(hours=hour)).astimezone(UTC)
 
 
-# ---- what is told -----------------------------------------------------------------------------
+# ---- messages --------------------------------------------------------------------------------
 
 
-def notice_of(
-    found: Iterable[ActiveAlert], known: Mapping[str, Episode], now: datetime, remind: timedelta
+def message_of(
+    found: Iterable[ActiveAlert],
+    known: Mapping[str, ReportedAlert],
+    now: datetime,
+    remind: timedelta,
 ) -> AlertMessage:
-    """What one way of telling has to tell of the troubles that stand.
+    """The message that one channel has to send about the current problems.
 
-    A clock that was set back leaves what is known as it is; reminders then come later.
+    If the clock was set back, repetitions come later and nothing else changes.
     """
-    standing = {trouble.key: trouble for trouble in found}
+    standing = {problem.key: problem for problem in found}
     lines, after = [], dict(known)
-    for trouble in standing.values():
-        kind = _kind(trouble, known.get(trouble.key), now, remind)
+    for problem in standing.values():
+        kind = _kind(problem, known.get(problem.key), now, remind)
         if kind is not None:
-            lines.append(AlertLine(kind, trouble.verdict, trouble.words, trouble.advice))
-            since = known[trouble.key].since if trouble.key in known else now
-            after[trouble.key] = Episode(trouble.key, trouble.verdict, trouble.words, since, now)
+            lines.append(AlertLine(kind, problem.verdict, problem.words, problem.advice))
+            since = known[problem.key].since if problem.key in known else now
+            after[problem.key] = ReportedAlert(
+                problem.key, problem.verdict, problem.words, since, now
+            )
     for key, episode in known.items():
         if key not in standing and key != FAILED_JOBS:
             lasted = in_words(max(0.0, (now - episode.since).total_seconds()))
@@ -222,10 +232,10 @@ def notice_of(
 
 
 def _kind(
-    trouble: ActiveAlert, episode: Episode | None, now: datetime, remind: timedelta
+    problem: ActiveAlert, episode: ReportedAlert | None, now: datetime, remind: timedelta
 ) -> AlertKind | None:
     order = list(HealthStatus)
-    if episode is None or order.index(trouble.verdict) > order.index(episode.verdict):
+    if episode is None or order.index(problem.verdict) > order.index(episode.verdict):
         return AlertKind.NEW
     return AlertKind.STILL if now - episode.told_at >= remind else None
 
@@ -233,15 +243,17 @@ def _kind(
 def with_failed_jobs(
     notice: AlertMessage, failed: Sequence[FailedJob], now: datetime, with_patients: bool
 ) -> AlertMessage:
-    """The notice with the jobs that have failed since the last one, if it is time to tell them."""
+    """The message with the jobs that failed since the last report, if a report is due."""
     known = notice.known.get(FAILED_JOBS)
     new = [job for job in failed if known is None or job.step_id > known.mark]
     if not new or (known is not None and timedelta() <= now - known.told_at < COLLECTED):
         return notice
-    told = Episode(FAILED_JOBS, HealthStatus.WARNING, "", now, now, max(job.step_id for job in new))
+    told = ReportedAlert(
+        FAILED_JOBS, HealthStatus.WARNING, "", now, now, max(job.step_id for job in new)
+    )
     lines = tuple(_failed_line(job, with_patients) for job in new[:NAMED_AT_MOST])
     if len(new) > NAMED_AT_MOST:
-        words = f"{len(new) - NAMED_AT_MOST} more jobs have failed."
+        words = f"{len(new) - NAMED_AT_MOST} more jobs failed."
         lines += (
             AlertLine(AlertKind.NEW, HealthStatus.WARNING, words, "See `sij-node jobs list`."),
         )
@@ -253,31 +265,31 @@ def _failed_line(job: FailedJob, with_patients: bool) -> AlertLine:
     return AlertLine(
         AlertKind.NEW,
         HealthStatus.WARNING,
-        f"Job {job.job_id} from {job.source_ae}{whose} has failed for good: {job.reason}",
-        f"See `sij-node jobs show {job.job_id}`, then retry it.",
+        f"Job {job.job_id} from {job.source_ae}{whose} failed: {job.reason}",
+        f"See `sij-node jobs show {job.job_id}`, then `sij-node jobs retry {job.job_id}`.",
     )
 
 
 def subject_of(node: str, lines: Sequence[AlertLine]) -> str:
-    """One line for a mailbox: the worst of what is new, and how much more there is."""
+    """Subject line: the worst new problem, and the number of others."""
     order = (AlertKind.NEW, AlertKind.STILL, AlertKind.OVER)
     first = min(
         lines, key=lambda one: (order.index(one.kind), -list(HealthStatus).index(one.verdict))
     )
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-    return f"[{node}] {first.kind}: {_one_line(first.words)[:SUBJECT_WORDS]}{more}"
+    return f"[{node}] {first.kind.heading}: {_one_line(first.words)[:SUBJECT_WORDS]}{more}"
 
 
 def text_of(node: str, lines: Sequence[AlertLine], page: str) -> str:
-    """The notice as plain text.
+    """The message as plain text.
 
     Parameters
     ----------
     page
-        Where the node's page is.
+        URL of the node's pages.
     """
     told = [
-        f"{line.kind}: {_one_line(line.words)}"
+        f"{line.kind.heading}: {_one_line(line.words)}"
         + (f"\n    {_one_line(line.advice)}" if line.advice else "")
         for line in lines
     ]

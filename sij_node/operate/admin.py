@@ -48,7 +48,7 @@ from sij_node.errors import (
     SpoolUnavailable,
     UnknownName,
 )
-from sij_node.operate.health_check import HealthReport, check_up
+from sij_node.operate.health_check import HealthReport, check_health
 from sij_node.queue.completeness import image_series, series_uses
 from sij_node.store.job_search import JobSearch
 from sij_node.store.job_table import JobTable
@@ -358,7 +358,7 @@ class Admin:
 
     def health(self) -> HealthReport:
         """The status of every component, with recommended actions."""
-        return check_up(self.config, self._table.database, self._spool)
+        return check_health(self.config, self._table.database, self._spool)
 
     def refusals(self, limit: int = 50) -> tuple[Refusal, ...]:
         """The most recently rejected objects and associations, and why."""

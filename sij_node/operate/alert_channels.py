@@ -1,4 +1,4 @@
-"""The ways in which the node tells people: e-mail and a webhook.
+"""Channels for alerts: e-mail and webhook.
 
 Source: RFC 5321 and 3207 (SMTP and STARTTLS), RFC 3834 (automatic messages), RFC 2104 (HMAC).
 """
@@ -23,28 +23,28 @@ import httpx
 from sij_node.config.settings import Config, EmailConfig, WebhookConfig
 from sij_node.domain.alerts import AlertKind, AlertLine, subject_of, text_of
 from sij_node.domain.health import HealthStatus
-from sij_node.errors import ConfigurationInvalid, NoticeNotSent
+from sij_node.errors import AlertNotSent, ConfigurationInvalid
 
 TIMEOUT_S = 15.0
 SIGNATURE, TIMESTAMP = "X-SIJ-Signature", "X-SIJ-Timestamp"
 
 
 class Channel(Protocol):
-    """One way of telling."""
+    """A channel for alerts."""
 
     @property
     def name(self) -> str:
-        """Under which it remembers what it has told."""
+        """Name under which the database keeps what it has sent."""
 
     def send(self, lines: Sequence[AlertLine]) -> None:
-        """Tell; raises `NoticeNotSent`."""
+        """Send one message; raises `AlertNotSent`."""
 
     def reach(self) -> str:
-        """Look whether it answers, and tell nothing; where that is, or raises `NoticeNotSent`."""
+        """Check the connection without sending; its address, or raises `AlertNotSent`."""
 
 
 def channels_of(config: Config) -> tuple[Channel, ...]:
-    """Every way of telling that [alerts] sets up.
+    """The channels that [alerts] configures.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def send_test(config: Config) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Email:
-    """Mail over SMTP, by STARTTLS or TLS."""
+    """E-mail by SMTP with STARTTLS or TLS."""
 
     node: str
     page: str
@@ -95,7 +95,7 @@ class Email:
     name: str = "email"
 
     def send(self, lines: Sequence[AlertLine]) -> None:
-        """Send one mail to everybody.
+        """Send one e-mail to all recipients.
 
         Raises
         ------
@@ -105,7 +105,7 @@ class Email:
             server.send_message(self.message(lines))
 
     def reach(self) -> str:
-        """Sign in at the server, and send nothing.
+        """Sign in at the server without sending anything.
 
         Raises
         ------
@@ -126,13 +126,13 @@ class Email:
                     server.login(mail.user, self.password)
                 yield server
         except (OSError, smtplib.SMTPException) as error:
-            raise NoticeNotSent(
-                f"No mail could be sent by {mail.host}:{mail.port}: {_first_line(error)}. "
-                "Check [alerts.email]; it is tried again."
+            raise AlertNotSent(
+                f"E-mail could not be sent by {mail.host}:{mail.port}: {_first_line(error)}. "
+                "Check [alerts.email]; sending is retried."
             ) from error
 
     def message(self, lines: Sequence[AlertLine]) -> EmailMessage:
-        """The mail itself."""
+        """The e-mail."""
         mail = EmailMessage()
         mail["Subject"] = subject_of(self.node, lines)
         mail["From"] = self.config.sender
@@ -152,10 +152,10 @@ class Email:
 
 @dataclass(frozen=True)
 class Webhook:
-    """A signed POST of JSON.
+    """A signed POST request with JSON.
 
-    The signature is HMAC-SHA256, in hexadecimal, of the timestamp, a full stop and the body, by
-    the secret that both sides know.
+    The signature is the HMAC-SHA256 (hexadecimal) of timestamp, full stop and body, with the
+    shared secret.
     """
 
     node: str
@@ -166,7 +166,7 @@ class Webhook:
     name: str = "webhook"
 
     def send(self, lines: Sequence[AlertLine]) -> None:
-        """Post once.
+        """Send one POST request.
 
         Raises
         ------
@@ -183,13 +183,13 @@ class Webhook:
             with httpx.Client(timeout=TIMEOUT_S, verify=self.context, trust_env=False) as client:
                 client.post(self.config.url, content=body, headers=headers).raise_for_status()
         except (httpx.HTTPError, OSError) as error:
-            raise NoticeNotSent(
-                f"The webhook of [alerts] did not take a notice: {_first_line(error)}. "
-                "Check [alerts.webhook]; it is tried again."
+            raise AlertNotSent(
+                f"The webhook of [alerts] did not accept an alert: {_first_line(error)}. "
+                "Check [alerts.webhook]; sending is retried."
             ) from error
 
     def reach(self) -> str:
-        """Connect to the program's machine, with TLS where the address says so, and post nothing.
+        """Connect to the receiver, with TLS for https, without sending anything.
 
         Raises
         ------
@@ -203,25 +203,25 @@ class Webhook:
                 if is_secure:
                     self.context.wrap_socket(connection, server_hostname=host).close()
         except OSError as error:
-            raise NoticeNotSent(
+            raise AlertNotSent(
                 f"The webhook of [alerts] at {host}:{port} cannot be reached: "
                 f"{_first_line(error)}. Check [alerts.webhook]."
             ) from error
         return f"{host}:{port}"
 
     def body(self, lines: Sequence[AlertLine]) -> bytes:
-        """The notice as JSON."""
-        told = {
+        """The message as JSON."""
+        content = {
             "node": self.node,
             "page": self.page,
             "text": subject_of(self.node, lines),
             "lines": [vars(line) for line in lines],
         }
-        return json.dumps(told).encode()
+        return json.dumps(content).encode()
 
 
 def signature(secret: bytes, timestamp: str, body: bytes) -> str:
-    """What a receiver computes to know that a notice is the node's own."""
+    """What the receiver computes to verify that an alert comes from the node."""
     return hmac.digest(secret, f"{timestamp}.".encode() + body, "sha256").hex()
 
 
@@ -245,7 +245,7 @@ def _context(ca: Path | None, section: str) -> ssl.SSLContext:
 
 
 def _first_line(error: Exception) -> str:
-    """What went wrong, without the address of the webhook: it may hold a secret."""
+    """The cause, without the URL of the webhook, which may contain a secret."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"it answered {error.response.status_code}"
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""A look at the node as it is now: asks database, spool and processes what health judges by."""
+"""Checks database, spool and processes, and judges the health of the node."""
 
 from dataclasses import dataclass, replace
 
@@ -13,14 +13,14 @@ from sij_node.store.spool import Spool
 
 @dataclass(frozen=True)
 class HealthReport:
-    """What was found, and what it means."""
+    """The facts, and the conditions derived from them."""
 
     facts: HealthFacts
     conditions: tuple[Condition, ...]
 
 
-def check_up(config: Config, database: Database, spool: Spool) -> HealthReport:
-    """Look at everything; whatever does not answer is a condition and not an error."""
+def check_health(config: Config, database: Database, spool: Spool) -> HealthReport:
+    """Check everything; a component that does not answer is a condition, not an error."""
     facts = HealthFacts(
         min_free_mb=config.spool.min_free_mb,
         destinations=tuple(peer.ae_title for peer in config.peer),

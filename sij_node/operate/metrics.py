@@ -1,8 +1,8 @@
-"""What Prometheus reads of the whole node: all processes, from one scrape of one of them.
+"""Prometheus metrics of the whole node: one scrape covers all processes.
 
 Everything is computed from the database, into which every process writes, and from the spool.
-Labels are AE titles of configured peers, states, statuses and the like: few, and nothing that
-says anything of a patient or a study.
+Labels are AE titles of configured peers, states, statuses and the like: few in number, and never
+anything about a patient or a study.
 """
 
 import threading
@@ -31,7 +31,7 @@ from sij_node.domain.health import Component, HealthStatus, ProcessHeartbeat, Pr
 from sij_node.domain.job import FINISHED, State, Step
 from sij_node.domain.peer_activity import PeerActivity
 from sij_node.errors import DatabaseUnavailable
-from sij_node.operate.health_check import HealthReport, check_up
+from sij_node.operate.health_check import HealthReport, check_health
 from sij_node.store.drift_figures import histories
 from sij_node.store.job_steps import AT_ONCE, StepTaken, steps_after
 from sij_node.store.job_table import JobTable
@@ -41,15 +41,18 @@ from sij_node.store.spool import Spool
 BUCKETS_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)
 DRIFT_KEPT_S = 60.0
 _OVERLAP = 500
-"""Steps that are read again: of two transactions, the one that began later may end earlier."""
+"""Steps that are read again, because transactions may commit out of order."""
 
 
-# ---- steps, counted as they come --------------------------------------------------------------
+# ---- counting steps ---------------------------------------------------------------------------
 
 
 @dataclass
 class Histogram:
-    """How many values lie at or below each of `BUCKETS_S`, and above."""
+    """Counts of values by `BUCKETS_S`.
+
+    prometheus_client's own would write other bounds ("1.0" for "1") and a further metric.
+    """
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
     total: float = 0.0
@@ -60,13 +63,13 @@ class Histogram:
         self.total += value
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """As Prometheus writes it."""
+        """Bounds and cumulative counts, as Prometheus expects them."""
         bounds = [*map(str, BUCKETS_S), "+Inf"]
         return [(bound, float(sum(self.counts[: place + 1]))) for place, bound in enumerate(bounds)]
 
 
 class StepCounts:
-    """What the steps of all jobs add up to; fed with each step once, in order."""
+    """Totals over the steps of all jobs."""
 
     def __init__(self) -> None:
         self.steps: Counter[Step] = Counter()
@@ -78,11 +81,11 @@ class StepCounts:
 
     @property
     def read_from(self) -> int:
-        """After which step to read on; somewhat before the last, for late ones."""
+        """The step to read on from; somewhat before the last, for late commits."""
         return max(0, self._last - _OVERLAP)
 
     def add(self, steps: Iterable[StepTaken]) -> None:
-        """Count those that have not been counted."""
+        """Count the steps that have not been counted yet."""
         for step in steps:
             if step.step_id not in self._seen:
                 self._count(step)
@@ -104,14 +107,14 @@ class StepCounts:
             self._since[taken.job_id] = taken.at
 
 
-# ---- what is shown ----------------------------------------------------------------------------
+# ---- metrics ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Observed:
-    """Everything that one answer is made of."""
+    """Everything that one scrape shows."""
 
-    checkup: HealthReport
+    report: HealthReport
     jobs: Mapping[State, int]
     tallies: Mapping[Tally, int]
     contacts: Sequence[PeerActivity]
@@ -120,64 +123,64 @@ class Observed:
 
 
 def families(seen: Observed) -> Iterator[Metric]:
-    """Every metric of the node, with its values."""
-    yield from _about_the_node(seen.checkup)
-    if seen.checkup.facts.database_error:
+    """All metrics with their values."""
+    yield from _about_the_node(seen.report)
+    if seen.report.facts.database_error:
         return
     yield from _about_jobs(seen)
     yield from _about_peers(seen.tallies, seen.contacts)
     yield from _about_destinations(seen)
-    yield from _about_processes(seen.checkup.facts.processes)
+    yield from _about_processes(seen.report.facts.processes)
     yield from _about_drift(seen.histories)
 
 
-def _about_the_node(checkup: HealthReport) -> Iterator[Metric]:
-    facts = checkup.facts
-    yield InfoMetricFamily("sij_node", "The software.", {"version": __version__})
+def _about_the_node(report: HealthReport) -> Iterator[Metric]:
+    facts = report.facts
+    yield InfoMetricFamily("sij_node", "Version of the software.", {"version": __version__})
     up = 0.0 if facts.database_error else 1.0
-    yield GaugeMetricFamily("sij_database_up", "Whether the database answers.", up)
+    yield GaugeMetricFamily("sij_database_up", "1 if the database answers, otherwise 0.", up)
     if facts.free_mb is not None:
         yield GaugeMetricFamily(
-            "sij_disk_free_bytes", "Room on the disk of the spool.", facts.free_mb * 1e6
+            "sij_disk_free_bytes", "Free disk space of the spool.", facts.free_mb * 1e6
         )
     yield GaugeMetricFamily(
         "sij_disk_reserved_bytes",
-        "With less room than this, associations are refused.",
+        "Associations are rejected below this free disk space.",
         facts.min_free_mb * 1e6,
     )
     verdicts = list(HealthStatus)
     by_place: dict[tuple[str, ...], float] = {}
-    for one in checkup.conditions:
-        # Processes come and go, so only destinations are told apart.
+    for one in report.conditions:
+        # Processes come and go, so only destinations have their own series.
         place = (one.part, one.which if one.part is Component.DESTINATION else "")
         by_place[place] = max(by_place.get(place, 0.0), float(verdicts.index(one.verdict)))
     yield _gauge(
         "sij_condition",
-        "Health of each part: 0 in order, 1 a warning, 2 failed.",
+        "Status of each component: 0 OK, 1 warning, 2 failed.",
         ("part", "which"),
         by_place,
     )
 
 
 def _about_jobs(seen: Observed) -> Iterator[Metric]:
-    queue = seen.checkup.facts.queue
+    queue = seen.report.facts.queue
     yield _gauge(
         "sij_jobs",
-        "Jobs in each state.",
+        "Number of jobs by state.",
         ("state",),
         {(state,): float(count) for state, count in seen.jobs.items()},
     )
     yield GaugeMetricFamily(
-        "sij_queue_oldest_seconds", "How long the oldest queued job has waited.", queue.oldest_s
+        "sij_queue_oldest_seconds", "Waiting time of the oldest queued job.", queue.oldest_s
     )
     yield _counter(
         "sij_job_steps",
-        "Steps that jobs have taken.",
+        "Steps of jobs.",
         ("step",),
         {(step,): seen.steps.steps[step] for step in Step},
     )
     spent = HistogramMetricFamily(
-        "sij_state_seconds", "How long jobs stayed in a state.", labels=("state",)
+        "sij_state_seconds", "Time that jobs spent in a state.", labels=("state",)
     )
     for state, histogram in seen.steps.seconds_in.items():
         spent.add_metric((state,), histogram.cumulative(), histogram.total)
@@ -187,16 +190,16 @@ def _about_jobs(seen: Observed) -> Iterator[Metric]:
 _TALLIED = {
     PeerCounter.RECEIVED: (
         "sij_cstore_received",
-        "Instances that peers have sent, by the status that was answered.",
+        "Instances received, by the status returned.",
         "status",
     ),
     PeerCounter.SENT: (
         "sij_cstore_sent",
-        "Results that were sent, by the status that came back.",
+        "Results sent, by the status returned.",
         "status",
     ),
     PeerCounter.ASSOCIATIONS: ("sij_associations", "Associations, by how they ended.", "outcome"),
-    PeerCounter.REFUSALS: ("sij_association_refusals", "Associations that were refused.", "reason"),
+    PeerCounter.REFUSALS: ("sij_association_refusals", "Rejected associations.", "reason"),
 }
 
 
@@ -212,7 +215,7 @@ def _about_peers(
         yield _counter(name, told, ("peer", label), counts)
     yield _gauge(
         "sij_peer_accepted_timestamp_seconds",
-        "When a peer's association was last accepted.",
+        "Time of the last accepted association of a peer.",
         ("peer",),
         {
             (one.peer,): one.accepted_at.timestamp()
@@ -223,24 +226,24 @@ def _about_peers(
 
 
 def _about_destinations(seen: Observed) -> Iterator[Metric]:
-    facts = seen.checkup.facts
+    facts = seen.report.facts
     stuck = {title: facts.stuck.get(title) for title in (*facts.destinations, *facts.stuck)}
     yield _gauge(
         "sij_destination_failing_seconds",
-        "How long ago the first delivery failed that is still to be made; 0 when none is.",
+        "Time since the first failure of a delivery that is still pending; 0 if none.",
         ("destination",),
         {(title,): one.failing_s if one else 0.0 for title, one in stuck.items()},
     )
     yield _gauge(
         "sij_destination_held_up_jobs",
-        "Jobs whose results a destination has not taken.",
+        "Jobs with failed deliveries to a destination.",
         ("destination",),
         {(title,): float(one.jobs) if one else 0.0 for title, one in stuck.items()},
     )
     failed = seen.steps.failed_deliveries
     yield _counter(
         "sij_delivery_failures",
-        "Attempts to deliver that failed.",
+        "Failed delivery attempts.",
         ("destination",),
         {(title,): failed[title] for title in {*facts.destinations, *failed}},
     )
@@ -249,13 +252,13 @@ def _about_destinations(seen: Observed) -> Iterator[Metric]:
 def _about_processes(seen: Sequence[ProcessHeartbeat]) -> Iterator[Metric]:
     yield _gauge(
         "sij_process_silent_seconds",
-        "How long a process has given no sign of life.",
+        "Time since the last heartbeat of a process.",
         ("process", "role"),
         {(one.process.name, one.process.role): one.silent_s for one in seen},
     )
     yield _gauge(
         "sij_processes",
-        "Processes that report themselves.",
+        "Processes that send heartbeats.",
         ("role",),
         {(role,): float(sum(one.process.role is role for one in seen)) for role in ProcessRole},
     )
@@ -267,7 +270,7 @@ def _about_processes(seen: Sequence[ProcessHeartbeat]) -> Iterator[Metric]:
     }
     yield _gauge(
         "sij_gpu_memory_bytes",
-        "Memory of the GPU that a worker uses, whoever takes it.",
+        "Memory of a worker's GPU, used by any program.",
         ("process", "device", "kind"),
         memory,
     )
@@ -283,14 +286,14 @@ def _about_drift(senders: Mapping[str, Histories]) -> Iterator[Metric]:
         yield _gauge(
             f"sij_positive_share_{which}",
             f"Share of a sender's {'first' if which == 'reference' else 'newest'} studies "
-            "in which a lesion is present.",
+            "that are positive for a lesion.",
             ("sender", "lesion"),
             {labels: share for labels, share in shares.items() if share is not None},
         )
     shifted = {sender: shifts(history) for sender, history in senders.items()}
     for name, told in (
-        ("distance", "How far a sender's newest studies are from its first, 0 to 1."),
-        ("limit", "A distance beyond this is no chance."),
+        ("distance", "Distance between a sender's newest and first studies, 0 to 1."),
+        ("limit", "A larger distance is statistically significant."),
     ):
         yield _gauge(
             f"sij_drift_{name}",
@@ -305,28 +308,28 @@ def _about_drift(senders: Mapping[str, Histories]) -> Iterator[Metric]:
 
 
 def _gauge(
-    name: str, told: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]
+    name: str, documentation: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]
 ) -> Metric:
-    metric = GaugeMetricFamily(name, told, labels=labels)
+    metric = GaugeMetricFamily(name, documentation, labels=labels)
     for label_values, value in sorted(values.items()):
         metric.add_metric(label_values, value)
     return metric
 
 
 def _counter(
-    name: str, told: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]
+    name: str, documentation: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]
 ) -> Metric:
-    metric = CounterMetricFamily(name, told, labels=labels)
+    metric = CounterMetricFamily(name, documentation, labels=labels)
     for label_values, value in sorted(values.items()):
         metric.add_metric(label_values, value)
     return metric
 
 
-# ---- the answer -------------------------------------------------------------------------------
+# ---- scrapes ----------------------------------------------------------------------------------
 
 
 class Metrics(Collector):
-    """Looks at the node when it is asked, and gives the same answer for a while.
+    """Collects the metrics on request and reuses a response for a while.
 
     Parameters
     ----------
@@ -355,7 +358,7 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def text(self) -> bytes:
-        """The metrics in Prometheus' text format."""
+        """The metrics in the text format of Prometheus."""
         with self._turn:
             now = self._clock()
             if now - self._answer[0] >= self._config.metrics.cache_s:
@@ -363,26 +366,26 @@ class Metrics(Collector):
             return self._answer[1]
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing yet: what there is to tell is known when it is asked."""
+        """Nothing: the metrics are known only when they are collected."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric, as it is now."""
+        """All metrics as they are now."""
         database = self._table.database
-        checkup = check_up(self._config, database, self._spool)
+        report = check_health(self._config, database, self._spool)
         try:
-            seen = self._observed(checkup)
+            seen = self._observed(report)
         except DatabaseUnavailable as error:
-            facts = replace(checkup.facts, database_error=str(error))
-            seen = Observed(HealthReport(facts, checkup.conditions), {}, {}, (), self._steps, {})
+            facts = replace(report.facts, database_error=str(error))
+            seen = Observed(HealthReport(facts, report.conditions), {}, {}, (), self._steps, {})
         yield from families(seen)
 
-    def _observed(self, checkup: HealthReport) -> Observed:
-        if checkup.facts.database_error:
-            return Observed(checkup, {}, {}, (), self._steps, {})
+    def _observed(self, report: HealthReport) -> Observed:
+        if report.facts.database_error:
+            return Observed(report, {}, {}, (), self._steps, {})
         self._read_steps()
         return Observed(
-            checkup,
+            report,
             self._table.counts(),
             self._contacts.tallies(),
             self._contacts.contacts(),

@@ -1,7 +1,7 @@
-"""Everything on one machine: the listener and the workers as processes, kept running.
+"""Runs listener, workers and web server on one host and restarts them.
 
-They are separate processes that meet only in the store, so a crash of one cannot refuse an
-object or lose a job of another.
+They are separate processes that share only database and spool, so a crash of one neither refuses
+an instance nor loses a job of another.
 """
 
 import ctypes
@@ -21,9 +21,9 @@ STOP_LIMIT_S = 40.0
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 STEADY_S = 60.0
-"""A process that ran this long has started well; its next restart is immediate again."""
+"""A process that ran this long is restarted with the shortest delay again."""
 GIVES_UP = range(64, 80)
-"""Exit statuses (BSD sysexits) that say: starting me again will not help; but 75 is temporary."""
+"""Exit statuses (BSD sysexits) after which a restart does not help, except 75, temporary."""
 TEMPORARY = 75
 PR_SET_PDEATHSIG = 1
 
@@ -38,13 +38,13 @@ class _Kept:
 
 
 def keep_running(commands: Sequence[Sequence[str]], stop: threading.Event) -> int:
-    """Start commands, start them again when they die, and end them when `stop` is set.
+    """Start commands, restart them when they die, and end them when `stop` is set.
 
     Returns
     -------
     int
-        0 after a stop; else the exit status of the process that can never work, for instance
-        because of its configuration. The others are ended with it.
+        0 after a stop; otherwise the exit status of a process that cannot run, for instance
+        because of its configuration. The others are ended as well.
     """
     kept = [_Kept(command, _started(command)) for command in commands]
     try:
@@ -66,7 +66,7 @@ def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel send SIGTERM when the supervisor dies, in whatever way (prctl(2))."""
+    """Have the kernel send SIGTERM when the supervisor dies (prctl(2))."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -85,7 +85,7 @@ def _start_again(one: _Kept, status: int) -> None:
 
 
 def _name(command: Sequence[str]) -> str:
-    """The sub-command: the last word before the options."""
+    """The subcommand: the last word before the options."""
     *_, name = takewhile(lambda word: not word.startswith("--"), command)
     return name
 
@@ -98,6 +98,6 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         try:
             process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            log.error("process would not end", pid=process.pid)
+            log.error("process killed, it did not stop", pid=process.pid)
             process.kill()
             process.wait()

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, func, insert, select
 
-from sij_node.domain.alerts import Episode, FailedJob
+from sij_node.domain.alerts import FailedJob, ReportedAlert
 from sij_node.domain.health import HealthStatus
 from sij_node.domain.job import Step
 from sij_node.store.database import Database
@@ -21,18 +21,18 @@ class AlertTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def known(self, channel: str) -> Mapping[str, Episode]:
+    def known(self, channel: str) -> Mapping[str, ReportedAlert]:
         """What one way of telling has told, by its key."""
         with self._database.reading() as connection:
             rows = connection.execute(select(alarms).where(alarms.c.channel == channel))
             return {
-                row.key: Episode(
+                row.key: ReportedAlert(
                     row.key, HealthStatus(row.verdict), row.words, row.since, row.told_at, row.mark
                 )
                 for row in rows
             }
 
-    def remember(self, channel: str, known: Mapping[str, Episode]) -> None:
+    def remember(self, channel: str, known: Mapping[str, ReportedAlert]) -> None:
         """Put what it knows now in place of what it knew."""
         with self._database.writing() as connection:
             connection.execute(delete(alarms).where(alarms.c.channel == channel))

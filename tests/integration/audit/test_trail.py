@@ -104,7 +104,7 @@ def test_processes_and_threads_add_whole_lines_to_one_file(tmp_path):
 
 def test_a_new_day_begins_a_new_file_and_old_ones_are_removed(tmp_path):
     (tmp_path / "2024-01-01-box.xml").write_text("old\n")
-    files = DayFiles(tmp_path, keep_days=100)
+    files = DayFiles(tmp_path, retention_days=100)
     today = datetime.now(UTC)
 
     files.put(LOGIN, "<first/>", today - timedelta(days=50))
@@ -233,7 +233,7 @@ def test_messages_wait_for_a_repository_that_is_away(tmp_path):
 
     codes = [check(xml).find(".//EventID").get("csd-code") for xml in there.xml()]
     assert codes == ["110114", "110103"]
-    assert [line["event"] for line in logs] == ["audit not sent", "audit is sent again"]
+    assert [line["event"] for line in logs] == ["audit not sent", "audit sending recovered"]
 
 
 def test_a_repository_that_never_answers_keeps_nobody_from_stopping(tmp_path):

@@ -18,7 +18,7 @@ from sij_node.config.settings import (
 )
 from sij_node.domain.alerts import AlertKind, AlertLine
 from sij_node.domain.health import HealthStatus
-from sij_node.errors import ConfigurationInvalid, NoticeNotSent
+from sij_node.errors import AlertNotSent, ConfigurationInvalid
 from sij_node.operate.alert_channels import SIGNATURE, TIMESTAMP, Channel, channels_of, signature
 from tests.support.certificates import authority, signed_by
 from tests.support.hooks import hook_receiver
@@ -91,7 +91,7 @@ def test_a_mail_is_sent_over_tls_after_logging_in(tmp_path, tls, security):
     assert mail["Message-ID"].endswith("@hospital.example>")
     text = mail.get_content()
     assert "    Look." in text
-    assert "Over: Größe: 4 GB are free." in text
+    assert "Resolved: Größe: 4 GB are free." in text
 
 
 def test_a_server_on_this_machine_may_do_without(tmp_path):
@@ -104,7 +104,7 @@ def test_a_server_on_this_machine_may_do_without(tmp_path):
 def test_a_server_that_nobody_vouches_for_gets_nothing(tmp_path, tls):
     with mail_server(tls) as server:
         way = email(tmp_path, server.port)
-        with pytest.raises(NoticeNotSent, match="certificate"):
+        with pytest.raises(AlertNotSent, match="certificate"):
             way.send(LINES)
 
     assert server.mails == []
@@ -113,7 +113,7 @@ def test_a_server_that_nobody_vouches_for_gets_nothing(tmp_path, tls):
 def test_a_server_without_starttls_gets_no_password(tmp_path, tls):
     with mail_server() as server:
         way = email(tmp_path, server.port, user="sij", password_file=tmp_path / "password")
-        with pytest.raises(NoticeNotSent, match="STARTTLS"):
+        with pytest.raises(AlertNotSent, match="STARTTLS"):
             way.send(LINES)
 
     assert server.users == []
@@ -123,12 +123,12 @@ def test_a_mail_that_is_not_taken_is_told_as_such(tmp_path, tls):
     (tmp_path / "password").write_text("wrong")
     ways = {"user": "sij", "password_file": tmp_path / "password", "ca": tmp_path / "ca.pem"}
     with mail_server(tls) as server:
-        with pytest.raises(NoticeNotSent, match="535"):
+        with pytest.raises(AlertNotSent, match="535"):
             email(tmp_path, server.port, **ways).send(LINES)
         server.is_full = True
-        with pytest.raises(NoticeNotSent, match="452"):
+        with pytest.raises(AlertNotSent, match="452"):
             email(tmp_path, server.port, ca=tmp_path / "ca.pem").send(LINES)
-    with pytest.raises(NoticeNotSent, match="refused"):
+    with pytest.raises(AlertNotSent, match="refused"):
         email(tmp_path, free_port()).send(LINES)
 
 
@@ -158,7 +158,7 @@ def test_a_webhook_behind_tls_is_reached_only_if_somebody_vouches_for_it(tmp_pat
         trusting = WebhookConfig(**settings, ca=tmp_path / "ca.pem")
 
         assert channel(tmp_path, webhook=trusting).reach() == f"127.0.0.1:{server.port}"
-        with pytest.raises(NoticeNotSent, match="certificate"):
+        with pytest.raises(AlertNotSent, match="certificate"):
             channel(tmp_path, webhook=WebhookConfig(**settings)).reach()
 
 
@@ -168,7 +168,7 @@ def test_a_webhook_that_does_not_take_it_is_told_without_its_address(tmp_path, s
     with hook_receiver() as receiver:
         receiver.status = status
         hook = WebhookConfig(url=receiver.url, secret_file=tmp_path / "secret")
-        with pytest.raises(NoticeNotSent, match=str(status)) as told:
+        with pytest.raises(AlertNotSent, match=str(status)) as told:
             channel(tmp_path, webhook=hook).send(LINES)
 
     assert "t0ken" not in str(told.value)

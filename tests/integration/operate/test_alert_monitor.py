@@ -21,7 +21,7 @@ from sij_node.config.settings import (
 from sij_node.domain.alerts import AlertKind, AlertLine
 from sij_node.domain.health import ProcessRole
 from sij_node.domain.job import RetryPolicy
-from sij_node.errors import DatabaseUnavailable, InternalFault, NoticeNotSent
+from sij_node.errors import AlertNotSent, DatabaseUnavailable, InternalFault
 from sij_node.operate.alert_monitor import LOOK_S, AlertMonitor
 from sij_node.processes import listener
 from sij_node.store.database import open_database
@@ -46,7 +46,7 @@ class Paper:
 
     def send(self, lines: Sequence[AlertLine]) -> None:
         if self.fails:
-            raise NoticeNotSent("No paper.")
+            raise AlertNotSent("No paper.")
         self.told += [(line.kind, line.words) for line in lines]
 
     def take(self) -> list[tuple[AlertKind, str]]:
@@ -157,7 +157,7 @@ def test_a_failed_job_is_told_once_and_old_ones_never(tmp_path, table):
     told = site.pass_time()
     site.start()
 
-    assert told == [(AlertKind.NEW, "Job 2 from PACS has failed for good: It crashed.")]
+    assert told == [(AlertKind.NEW, "Job 2 from PACS failed: It crashed.")]
     assert site.pass_time() == []
 
 
@@ -180,7 +180,7 @@ def test_what_cannot_be_told_is_told_later_and_another_way_is_not_disturbed(tmp_
 
     with capture_logs() as logs:
         site.pass_time(10, is_working=False)
-    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["people not told"]
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["alert failed"]
     assert [words.split()[0] for _, words in good.take()] == ["Job", "No"]
 
     broken.fails = False
@@ -199,7 +199,7 @@ def test_a_sender_that_falls_silent_is_told_until_it_sends_again(tmp_path, table
     ((kind, words),) = site.pass_time()
 
     assert kind is AlertKind.NEW
-    assert words == "No study has come from PACS for 5 h of working time."
+    assert words == "No study from PACS for 5 h of working time."
 
 
 class Outage:

@@ -13,7 +13,7 @@ from sij_node.config.settings import Config, NodeConfig, PeerConfig
 from sij_node.domain.health import Component, HealthStatus, ProcessRole
 from sij_node.domain.job import RetryPolicy
 from sij_node.errors import DatabaseUnavailable, DestinationUnavailable
-from sij_node.operate.health_check import check_up
+from sij_node.operate.health_check import check_health
 from sij_node.store.job_queries import queue_now, stuck_destinations
 from sij_node.store.job_table import JobTable
 from sij_node.store.peer_activity import PeerActivityLog, PeerActivityTable, PeerCounter
@@ -247,7 +247,7 @@ def test_a_checkup_says_what_is_wrong_here_and_now(table, known, tmp_path):
     spool = Spool(tmp_path / "spool")
     known.beat(ME)
 
-    found = check_up(config, table.database, spool)
+    found = check_health(config, table.database, spool)
 
     verdicts = {one.part: one.verdict for one in found.conditions}
     assert verdicts[Component.WORKERS] is HealthStatus.OK
@@ -264,7 +264,7 @@ def test_a_checkup_without_a_spool_says_so(table, tmp_path):
     spool = Spool(tmp_path / "spool")
     (tmp_path / "spool" / "results").rmdir()
 
-    conditions = check_up(config, table.database, spool).conditions
+    conditions = check_health(config, table.database, spool).conditions
 
     assert [one.verdict for one in conditions if one.part is Component.SPOOL] == [
         HealthStatus.FAILED

@@ -17,12 +17,12 @@ from sij_node.domain.alerts import (
     AlertMessage,
     FailedJob,
     WorkingHours,
-    drift_of,
-    notice_of,
-    silence_of,
+    alerts_of,
+    changed_sender,
+    message_of,
+    silent_sender,
     subject_of,
     text_of,
-    troubles_of,
     with_failed_jobs,
     working_s,
 )
@@ -56,8 +56,8 @@ def job(step_id: int) -> FailedJob:
 
 
 def test_a_trouble_is_told_once():
-    first = notice_of([DOWN], {}, NOON, REMIND)
-    again = notice_of([DOWN], first.known, NOON + timedelta(hours=1), REMIND)
+    first = message_of([DOWN], {}, NOON, REMIND)
+    again = message_of([DOWN], first.known, NOON + timedelta(hours=1), REMIND)
 
     assert told(first) == [(AlertKind.NEW, DOWN.words)]
     assert first.lines[0].advice == "Look at it."
@@ -65,35 +65,35 @@ def test_a_trouble_is_told_once():
 
 
 def test_what_still_stands_is_told_again_after_the_time_that_was_set():
-    first = notice_of([DOWN], {}, NOON, REMIND)
-    day = notice_of([DOWN], first.known, NOON + REMIND, REMIND)
-    next_hour = notice_of([DOWN], day.known, NOON + REMIND + timedelta(hours=1), REMIND)
+    first = message_of([DOWN], {}, NOON, REMIND)
+    day = message_of([DOWN], first.known, NOON + REMIND, REMIND)
+    next_hour = message_of([DOWN], day.known, NOON + REMIND + timedelta(hours=1), REMIND)
 
     assert told(day) == [(AlertKind.STILL, DOWN.words)]
     assert next_hour.lines == ()
 
 
 def test_the_end_is_told_with_how_long_it_lasted():
-    first = notice_of([DOWN], {}, NOON, REMIND)
-    over = notice_of([], first.known, NOON + timedelta(hours=3), REMIND)
+    first = message_of([DOWN], {}, NOON, REMIND)
+    over = message_of([], first.known, NOON + timedelta(hours=3), REMIND)
 
     assert told(over) == [(AlertKind.OVER, "PACS has taken nothing. This lasted 3 h.")]
     assert over.known == {}
 
 
 def test_what_grows_worse_is_told_at_once():
-    first = notice_of([DISK], {}, NOON, REMIND)
+    first = message_of([DISK], {}, NOON, REMIND)
     full = ActiveAlert("disk", HealthStatus.FAILED, "0.2 GB are free.", "Make room.")
-    worse = notice_of([full], first.known, NOON + timedelta(minutes=5), REMIND)
+    worse = message_of([full], first.known, NOON + timedelta(minutes=5), REMIND)
 
     assert told(worse) == [(AlertKind.NEW, full.words)]
     assert worse.known["disk"].since == NOON
 
 
 def test_a_clock_that_was_set_back_tells_nothing_anew():
-    first = notice_of([DOWN], {}, NOON, REMIND)
+    first = message_of([DOWN], {}, NOON, REMIND)
 
-    assert notice_of([DOWN], first.known, NOON - timedelta(days=400), REMIND).lines == ()
+    assert message_of([DOWN], first.known, NOON - timedelta(days=400), REMIND).lines == ()
 
 
 @given(st.lists(st.sets(st.sampled_from("abcd")), max_size=30))
@@ -101,7 +101,7 @@ def test_every_beginning_has_one_end_and_nothing_is_told_twice_in_a_row(looks):
     known, open_keys = {}, set()
     for minute, keys in enumerate([*looks, set()]):
         found = [ActiveAlert(key, HealthStatus.FAILED, key, "") for key in keys]
-        notice = notice_of(found, known, NOON + timedelta(minutes=minute), REMIND)
+        notice = message_of(found, known, NOON + timedelta(minutes=minute), REMIND)
         for line in notice.lines:
             key = line.words[0]
             assert (line.kind is AlertKind.NEW) is (key not in open_keys)
@@ -117,7 +117,7 @@ def test_only_what_is_worth_it_wakes_somebody():
         for verdict in HealthStatus
     ]
 
-    woken = {(one.key, one.verdict) for one in troubles_of(conditions)}
+    woken = {(one.key, one.verdict) for one in alerts_of(conditions)}
 
     assert ("destination X", HealthStatus.FAILED) in woken
     assert ("destination X", HealthStatus.WARNING) not in woken
@@ -152,7 +152,7 @@ def test_a_bad_night_is_one_notice_with_a_limit():
     notice = with_failed_jobs(NOTHING, jobs, NOON, with_patients=False)
 
     assert len(notice.lines) == NAMED_AT_MOST + 1
-    assert notice.lines[-1].words == f"{500 - NAMED_AT_MOST} more jobs have failed."
+    assert notice.lines[-1].words == f"{500 - NAMED_AT_MOST} more jobs failed."
     assert notice.known[FAILED_JOBS].mark == 500
 
 
@@ -168,7 +168,7 @@ def test_patients_are_named_only_where_a_site_has_switched_that_on():
 def test_what_is_remembered_of_failed_jobs_is_no_trouble_that_ends():
     first = with_failed_jobs(NOTHING, [job(1)], NOON, with_patients=False)
 
-    assert notice_of([], first.known, NOON + REMIND, REMIND).lines == ()
+    assert message_of([], first.known, NOON + REMIND, REMIND).lines == ()
 
 
 # ---- working hours -----------------------------------------------------------------------
@@ -205,9 +205,9 @@ def test_a_sender_is_silent_after_working_hours_and_not_after_a_night():
     friday_evening = datetime(2024, 5, 3, 17, 30, tzinfo=BERLIN.zone)
     monday = datetime(2024, 5, 6, 9, 0, tzinfo=BERLIN.zone)
 
-    assert silence_of("PACS", friday_evening, monday, 4, BERLIN) is None
-    found = silence_of("PACS", friday_evening, monday + timedelta(hours=4), 4, BERLIN)
-    assert found.words == "No study has come from PACS for 5 h of working time."
+    assert silent_sender("PACS", friday_evening, monday, 4, BERLIN) is None
+    found = silent_sender("PACS", friday_evening, monday + timedelta(hours=4), 4, BERLIN)
+    assert found.words == "No study from PACS for 5 h of working time."
 
 
 # ---- drift and words ---------------------------------------------------------------------
@@ -216,8 +216,8 @@ def test_a_sender_is_silent_after_working_hours_and_not_after_a_night():
 def test_drift_names_what_has_changed_and_how():
     shifts = [Shift("T1 pixel mm", 0.5, 0.7, 0.9, 0.4), Shift("T1 slices", 20, 21, 0.1, 0.4)]
 
-    assert drift_of("PACS", shifts[1:]) is None
-    assert "T1 pixel mm 0.5, now 0.7." in drift_of("PACS", shifts).words
+    assert changed_sender("PACS", shifts[1:]) is None
+    assert "T1 pixel mm 0.5, now 0.7." in changed_sender("PACS", shifts).words
 
 
 def test_the_subject_names_the_worst_of_what_is_new():
