@@ -319,5 +319,5 @@ def _check_no_conflict(conflicts: Sequence[Refusal]) -> None:
         raise ConflictingCopies(
             f"{len(conflicts)} instance(s) came twice with different content, first "
             f"{conflicts[0].sop_instance_uid}; which copy is right is not for the node to guess. "
-            "See `sij-node refused`."
+            "See `sij-node rejected`."
         )

@@ -266,7 +266,7 @@ def incoming_line(peer: PeerConfig, contact: PeerActivity | None, now: datetime)
         return _warning(
             CheckTopic.NETWORK,
             f"{title} has never called.",
-            "Have it send a C-ECHO to this node; then look at `sij-node refused`.",
+            "Have it send a C-ECHO to this node; then look at `sij-node rejected`.",
         )
     ago = in_words((now - contact.accepted_at).total_seconds())
     return _ok(CheckTopic.NETWORK, f"{title} last called {ago} ago.")
