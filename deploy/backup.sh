@@ -6,7 +6,7 @@
 #
 # A file of the spool never changes once it is there, and is there before its row is. So a copy of
 # the database that is older than the copy of the spool never names a file that is missing, unless
-# the spool was cleared of studies past keep_days meanwhile. Both are written beside the name that
+# the spool was cleared of studies past retention_days meanwhile. Both are written beside the name that
 # they get at the end: a backup that has a name is whole.
 set -eu
 [ $# -eq 2 ] || { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 64; }

@@ -100,9 +100,9 @@ class AlertMonitor:
         if not self._channels:
             return
         checked = self._check()
-        for line in self._channels:
-            if self._clock() >= line.not_before:
-                self._send(line, checked)
+        for state in self._channels:
+            if self._clock() >= state.not_before:
+                self._send(state, checked)
 
     # ---- checking ------------------------------------------------------------------------
 
@@ -146,26 +146,26 @@ class AlertMonitor:
 
     # ---- sending -------------------------------------------------------------------------
 
-    def _send(self, line: _ChannelState, checked: _CheckedNode) -> None:
-        known = self._known(line)
+    def _send(self, state: _ChannelState, checked: _CheckedNode) -> None:
+        known = self._known(state)
         now = self._wall()
         remind = timedelta(hours=self._alerts.repeat_hours)
-        message = message_of(self._debounced(line, checked, known), known, now, remind)
+        message = message_of(self._debounced(state, checked, known), known, now, remind)
         failed = self._failed_since(known)
         message = with_failed_jobs(message, failed, now, self._alerts.patient_data)
         if not message.lines:
             return
         try:
-            line.channel.send(message.lines)
+            state.channel.send(message.lines)
         except AlertNotSent as error:
-            self._wait(line, error)
+            self._wait(state, error)
             return
-        line.wait_s, line.known = 0.0, message.known
-        log.info("alert sent", channel=line.channel.name, objects=len(message.lines))
-        self._remember(line)
+        state.wait_s, state.known = 0.0, message.known
+        log.info("alert sent", channel=state.channel.name, objects=len(message.lines))
+        self._remember(state)
 
     def _debounced(
-        self, line: _ChannelState, checked: _CheckedNode, known: Mapping[str, ReportedAlert]
+        self, state: _ChannelState, checked: _CheckedNode, known: Mapping[str, ReportedAlert]
     ) -> Iterable[ActiveAlert]:
         """Current problems after debouncing: neither short problems nor short recoveries count."""
         debounce_s = self._alerts.debounce_minutes * 60
@@ -173,24 +173,24 @@ class AlertMonitor:
             if key in known or checked.lasted_s[key] >= debounce_s:
                 yield problem
         missing = [key for key in known if key not in checked.found and key != FAILED_JOBS]
-        line.gone.keep_only(missing)
+        state.gone.keep_only(missing)
         for key in missing:
-            gone_s = line.gone.still_for_s(key, "", self._clock())
-            is_out_of_checked = not checked.is_whole and not key.startswith(_SEEN_WITHOUT_DATABASE)
-            if is_out_of_checked or gone_s < debounce_s:
+            gone_s = state.gone.still_for_s(key, "", self._clock())
+            is_not_checked = not checked.is_whole and not key.startswith(_SEEN_WITHOUT_DATABASE)
+            if is_not_checked or gone_s < debounce_s:
                 yield ActiveAlert(key, known[key].verdict, known[key].words, "")
 
-    def _known(self, line: _ChannelState) -> Mapping[str, ReportedAlert]:
+    def _known(self, state: _ChannelState) -> Mapping[str, ReportedAlert]:
         """What a channel has reported; at first, jobs that failed before count as reported."""
-        if line.known is None:
+        if state.known is None:
             try:
-                line.known = self._table.known(line.channel.name)
-                if FAILED_JOBS not in line.known:
-                    line.known = {**line.known, FAILED_JOBS: self._nothing_failed_yet()}
-                    self._table.remember(line.channel.name, line.known)
+                state.known = self._table.known(state.channel.name)
+                if FAILED_JOBS not in state.known:
+                    state.known = {**state.known, FAILED_JOBS: self._nothing_failed_yet()}
+                    self._table.remember(state.channel.name, state.known)
             except DatabaseUnavailable:
                 return {}
-        return line.known
+        return state.known
 
     def _nothing_failed_yet(self) -> ReportedAlert:
         long_ago = self._wall() - timedelta(days=1)
@@ -205,20 +205,20 @@ class AlertMonitor:
         except DatabaseUnavailable:
             return ()
 
-    def _remember(self, line: _ChannelState) -> None:
+    def _remember(self, state: _ChannelState) -> None:
         """Save what was reported; during an outage of the database it is kept in memory."""
-        if line.known is None:
+        if state.known is None:
             return
         try:
-            self._table.remember(line.channel.name, line.known)
+            self._table.remember(state.channel.name, state.known)
         except DatabaseUnavailable as error:
-            log.warning("alert state not saved", channel=line.channel.name, reason=str(error))
+            log.warning("alert state not saved", channel=state.channel.name, reason=str(error))
 
-    def _wait(self, line: _ChannelState, error: AlertNotSent) -> None:
-        if not line.wait_s:
-            log.error("alert failed", channel=line.channel.name, reason=str(error))
-        line.wait_s = min(max(FIRST_WAIT_S, line.wait_s * 2), LONGEST_WAIT_S)
-        line.not_before = self._clock() + line.wait_s
+    def _wait(self, state: _ChannelState, error: AlertNotSent) -> None:
+        if not state.wait_s:
+            log.error("alert failed", channel=state.channel.name, reason=str(error))
+        state.wait_s = min(max(FIRST_WAIT_S, state.wait_s * 2), LONGEST_WAIT_S)
+        state.not_before = self._clock() + state.wait_s
 
 
 def calendar_of(config: AlertsConfig) -> WorkingHours:
