@@ -1,4 +1,4 @@
-"""Who comes in, and as what: the one way to passwords, sessions, invitations and tokens."""
+"""Users, invitations, passwords, sessions and API tokens."""
 
 import threading
 from collections.abc import Callable
@@ -36,20 +36,20 @@ from sij_node.store.user_table import UserTable
 
 FIRST_USER = "admin"
 _PROVIDER = "identity provider"
-"""Recorded as who added somebody or gave them another role."""
+"""Recorded as the author when a user is added or changes role at sign-in."""
 AT_ONCE = 2
-"""Passwords checked at one time: each takes 64 MB and a good part of a processor."""
+"""Password hashes computed at a time: each takes 64 MB and most of a core."""
 LONGEST_TOKEN = timedelta(days=366)
 
 
 @dataclass(frozen=True)
 class Authentication:
-    """Everything that lets people in or keeps them out.
+    """Authentication of users and programs.
 
     Parameters
     ----------
     monotonic
-        Seconds; measures the waits after failed attempts.
+        Seconds; for the waits after failed attempts.
     record
         Takes messages of the audit trail.
     """
@@ -67,10 +67,10 @@ class Authentication:
         default_factory=lambda: threading.BoundedSemaphore(AT_ONCE)
     )
 
-    # ---- people --------------------------------------------------------------------------
+    # ---- users ---------------------------------------------------------------------------
 
     def first_invitation(self) -> str | None:
-        """A new invitation for the first administrator; None once there is one."""
+        """An invitation for the first administrator; None once there is one."""
         if self.table.has_administrator():
             return None
         try:
@@ -80,23 +80,23 @@ class Authentication:
         return self._invite(FIRST_USER)
 
     def users(self) -> tuple[User, ...]:
-        """Everybody, by name."""
+        """All users, by name."""
         return self.table.users()
 
     def add(self, name: str, role: Role, who: str) -> str:
-        """Add somebody; returns the secret of the invitation to set a password.
+        """Add a user; returns the secret of the invitation to set a password.
 
         Raises
         ------
         AccountUnusable
-            If the name is taken or cannot be one.
+            If the name is taken or not allowed.
         """
         user = User(checked_name(name), role, "", "", disabled=False, created_at=self.clock())
         self.table.add_user(user, self._change(who, "add user", f"user {user.name}", role.value))
         return self._invite(user.name)
 
     def invite_again(self, name: str, who: str) -> str:
-        """A new invitation; the former password holds until another is set.
+        """A new invitation; the old password stays valid until a new one is set.
 
         Raises
         ------
@@ -106,34 +106,34 @@ class Authentication:
         if user.openid_subject:
             raise AccountUnusable(
                 f"User {user.name} signs in by OpenID Connect and has no password here. "
-                "Change it at the provider."
+                "Change it at the identity provider."
             )
         return self._invite(user.name, self._change(who, "invite user", f"user {user.name}"))
 
     def set_role(self, name: str, role: Role, who: str) -> None:
-        """Give somebody another role; raises `UnknownUser`."""
+        """Change a user's role; raises `UnknownUser`."""
         known = _another(checked_name(name), who)
         self.table.set_role(known, role, self._change(who, "set role", f"user {known}", role.value))
 
     def disable(self, name: str, who: str) -> None:
-        """Shut somebody out at once: sessions and tokens end; raises `UnknownUser`."""
+        """Disable a user at once: sessions and tokens end; raises `UnknownUser`."""
         known = _another(checked_name(name), who)
         self.table.set_disabled(known, True, self._change(who, "disable user", f"user {known}"))
 
     def enable(self, name: str, who: str) -> None:
-        """Let somebody in again; raises `UnknownUser`."""
+        """Enable a user again; raises `UnknownUser`."""
         known = checked_name(name)
         self.table.set_disabled(known, False, self._change(who, "enable user", f"user {known}"))
 
     # ---- passwords -----------------------------------------------------------------------
 
     def invited(self, secret: str) -> User:
-        """Whose invitation this is.
+        """The user who was invited.
 
         Raises
         ------
         AccountUnusable
-            If it is spent or too old.
+            If the invitation was used or has expired.
         """
         user = self.table.invited(hash_of(secret), self.clock())
         if user is None:
@@ -141,12 +141,12 @@ class Authentication:
         return user
 
     def accept_invitation(self, secret: str, password: str, address: str) -> str:
-        """Set a password by an invitation, which is spent by that; returns a session's secret.
+        """Set a password and use up the invitation; returns the secret of a session.
 
         Raises
         ------
         AccountUnusable
-            If the invitation or the password cannot be used.
+            If the invitation is not valid or the password not allowed.
         """
         user = self.invited(secret)
         check_password(password, user.name)
@@ -163,15 +163,15 @@ class Authentication:
         Parameters
         ----------
         device
-            Names a browser from which this user has signed in before, if it is one. It is not
-            held up by what others try under the same name from elsewhere.
+            Identifies a browser from which this user has signed in before. It is not throttled
+            by failed attempts from elsewhere under the same name.
 
         Raises
         ------
         SignInFailed
-            The same words whatever was wrong.
+            With the same message whatever was wrong.
         SignInThrottled
-            If too many attempts failed before.
+            After too many failed attempts.
         """
         given = name.strip().lower()[:64]
         origin = (given, device or address)
@@ -183,14 +183,14 @@ class Authentication:
             self.by_address.failed(address, now_s)
             self.by_name.failed(given, now_s)
             self.record(audit.user_authentication(given, address, failure="wrong password"))
-            raise SignInFailed("Name or password is wrong. Try again, or ask for a new invitation.")
+            raise SignInFailed("Wrong name or password. Try again, or ask for a new invitation.")
         self.throttle.succeeded(origin)
         return self.open_session(user, address)
 
     def sign_in_by_provider(self, subject: str, name: str, role: Role, address: str) -> str:
-        """Open a session for somebody whom an identity provider has vouched for.
+        """Open a session for a user authenticated by an identity provider.
 
-        Who comes for the first time is added; role and standing at the provider hold here.
+        A new user is added; the role given by the provider applies.
 
         Parameters
         ----------
@@ -200,11 +200,11 @@ class Authentication:
         Raises
         ------
         SignInFailed
-            If they were shut out here, or their name is somebody else's.
+            If the user is disabled here, or the name belongs to another user.
         """
         user = self.table.user_of_subject(subject) or self._add_by_subject(subject, name, role)
         if user.disabled:
-            raise SignInFailed(f"User {user.name} is disabled here. Ask an administrator.")
+            raise SignInFailed(f"User {user.name} is disabled on this node. Ask an administrator.")
         if user.role is not role:
             self.set_role(user.name, role, _PROVIDER)
         return self.open_session(user, address)
@@ -212,7 +212,7 @@ class Authentication:
     # ---- sessions ------------------------------------------------------------------------
 
     def open_session(self, user: User, address: str) -> str:
-        """Open a session for somebody who has shown who they are; returns its secret."""
+        """Open a session for an authenticated user; returns its secret."""
         secret, now = new_secret(), self.clock()
         session = Session(hash_of(secret), user.name, address, now, now)
         self.table.open_session(session, now - self.limits.longest)
@@ -220,12 +220,12 @@ class Authentication:
         return secret
 
     def person_of_session(self, secret: str, noticed: bool = True) -> CurrentUser | None:
-        """Who this session's browser belongs to, or None if it has ended.
+        """The user of a session; None if it has ended.
 
         Parameters
         ----------
         noticed
-            Whether this counts as use; what a page asks for by itself does not.
+            Whether this counts as use; polling does not.
         """
         found = self.table.session(hash_of(secret))
         if found is None:
@@ -240,7 +240,7 @@ class Authentication:
         return CurrentUser(user.name, user.role)
 
     def sign_out(self, secret: str, address: str) -> None:
-        """End a session, if it has not ended already."""
+        """End a session, unless it has ended already."""
         found = self.table.session(hash_of(secret))
         if found is not None:
             self.table.close_session(hash_of(secret))
@@ -251,17 +251,17 @@ class Authentication:
     def add_token(
         self, person: CurrentUser, label: str, role: Role, lasts: timedelta
     ) -> tuple[Token, str]:
-        """A token for a program of somebody's, and its secret, which is shown this once.
+        """Create an API token; its secret is shown only once.
 
         Raises
         ------
         RoleTooLow
-            If the token should do more than the person may.
+            If the token's role is above the user's.
         """
         if not person.role.includes(role):
             raise RoleTooLow(
-                f"You are {person.role.value}; a token cannot be {role.value}. Choose a role "
-                "that is not above your own."
+                f"Your role is {person.role.value}; a token cannot have the role {role.value}. "
+                "Choose a role that is not above your own."
             )
         now, secret = self.clock(), TOKEN_PREFIX + new_secret()
         expires_at = now + min(lasts, LONGEST_TOKEN)
@@ -270,16 +270,16 @@ class Authentication:
         return self.table.add_token(wanted, hash_of(secret), change), secret
 
     def tokens(self, person: CurrentUser) -> tuple[Token, ...]:
-        """Somebody's tokens, the newest first."""
+        """A user's tokens, newest first."""
         return self.table.tokens(person.name)
 
     def revoke_token(self, person: CurrentUser, token_id: int) -> bool:
-        """End one of somebody's tokens; False if they have no such token that still opens."""
+        """Revoke one of a user's tokens; False if there is no such valid token."""
         change = self._change(person.name, "revoke token", f"token {token_id}")
         return self.table.revoke_token(person.name, token_id, self.clock(), change)
 
     def person_of_token(self, secret: str) -> CurrentUser | None:
-        """In whose name a program comes, or None if its token has ended."""
+        """The user of a token; None if it is not valid."""
         found = self.table.token(hash_of(secret))
         if found is None:
             return None
@@ -301,7 +301,7 @@ class Authentication:
             self.table.add_user(user, change)
         except AccountUnusable as error:
             raise SignInFailed(
-                f"You cannot be added under the name that the identity provider gives: {error}"
+                f"The user name from the identity provider cannot be used: {error}"
             ) from error
         return user
 
@@ -311,7 +311,7 @@ class Authentication:
         return secret
 
     def _change(self, who: str, action: str, subject: str, note: str = "") -> AdminChange:
-        """A change that is about to be made, which the audit trail gets to know."""
+        """A change about to be made; it is recorded in the audit trail."""
         what = f"{action} {subject} {note}".strip()
         self.record(
             audit.security_alert(audit.SecurityAlert.USER_CHANGED, what, audit.HumanUser(who))
@@ -326,7 +326,7 @@ class Authentication:
         return None if user.disabled or not user.password_hash else user
 
     def _is_right(self, user: User | None, password: str) -> bool:
-        """Whether a password is right; takes as long for a user that does not exist."""
+        """Whether a password is correct; takes as long for unknown users."""
         with self._turn:
             if user is None:
                 self.hasher.hash(password)
@@ -346,13 +346,13 @@ class Authentication:
             waits += [self.by_address.wait_s(address, now_s), self.by_name.wait_s(name, now_s)]
         if max(waits) > 0:
             raise SignInThrottled(
-                f"Too many attempts failed. Wait {max(waits):.0f} seconds and try again.",
+                f"Too many failed attempts. Wait {max(waits):.0f} seconds and try again.",
                 max(waits),
             )
 
 
 def _another(name: str, who: str) -> str:
-    """A name that is not one's own: nobody can shut themselves out by mistake."""
+    """A name other than one's own: nobody can lock themselves out by mistake."""
     if name == who:
         raise AccountUnusable(
             "You cannot disable yourself or change your own role. Ask another administrator."
@@ -362,6 +362,6 @@ def _another(name: str, who: str) -> str:
 
 def _spent() -> AccountUnusable:
     return AccountUnusable(
-        "This invitation has been used, or is older than 24 hours. Ask an administrator "
-        "for another (`sij-node users reset NAME`)."
+        "This invitation was used or has expired (24 hours). Ask an administrator "
+        "for a new one (`sij-node users reset NAME`)."
     )

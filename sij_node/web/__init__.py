@@ -1,1 +1,1 @@
-"""The page and the HTTP API: what `sij_node.operate.admin` can ask and do, in a browser."""
+"""The web pages and the HTTP API: renderings of `sij_node.operate.admin`."""

@@ -1,4 +1,4 @@
-"""The web application: routes, what guards them, and the server it runs in."""
+"""The web application: its routes, their protection, and the server."""
 
 import socket
 import threading
@@ -26,14 +26,14 @@ from sij_node.web.templating import FOLDER
 log = structlog.get_logger()
 
 DRAIN_S = 10
-MOST_CONNECTIONS = 200
+MAX_CONNECTIONS = 200
 
 
 def create_app(parts: Parts) -> FastAPI:
     """The web application of a node.
 
-    Every route passes the guard (host name, size, headers) and `check_form`. Who may use it is
-    said by its parameters; see `sij_node.web.current_user`.
+    Every request passes `Guard` (host name, size, headers) and `check_form`. The parameters of a
+    route say which role it needs; see `sij_node.web.current_user`.
     """
     web = parts.config.web
     large = dict.fromkeys(pages.ACCEPTS_FILES, web.max_upload_mb * 1000000)
@@ -66,52 +66,52 @@ def create_app(parts: Parts) -> FastAPI:
 
 
 def serve(app: FastAPI, web: WebConfig, stop: threading.Event) -> None:
-    """Answer requests until `stop` is set.
+    """Serve requests until `stop` is set.
 
     Raises
     ------
     ConfigurationInvalid
-        If the address cannot be listened on, or the certificate cannot be used.
+        If the port is in use, or the certificate cannot be used.
     """
-    with listening(web.host, web.port) as door, serving(app, web, door):
-        log.info("page ready", host=web.host, port=door.getsockname()[1])
+    with listening(web.host, web.port) as listener, serving(app, web, listener):
+        log.info("web server started", host=web.host, port=listener.getsockname()[1])
         stop.wait()
-    log.info("page stopped")
+    log.info("web server stopped")
 
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens at an address.
+    """A listening socket.
 
     Raises
     ------
     ConfigurationInvalid
-        If it cannot.
+        If the address or port cannot be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        door = socket.create_server((host, port), family=family, backlog=128)
+        listener = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         raise ConfigurationInvalid(
             f"[web] cannot listen on {host}, port {port}: {error.strerror}. "
-            "Choose an address of this machine and a port that nobody else uses."
+            "Choose an address of this machine and a free port."
         ) from error
-    with door:
-        yield door
+    with listener:
+        yield listener
 
 
 @contextmanager
-def serving(app: FastAPI, web: WebConfig, door: socket.socket) -> Iterator[None]:
-    """Answer at a listening socket while the block runs, in a thread of its own."""
+def serving(app: FastAPI, web: WebConfig, listener: socket.socket) -> Iterator[None]:
+    """Serve requests on a listening socket while the block runs, in its own thread."""
     settings = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # the application looks at them itself
+        proxy_headers=False,  # the application evaluates them itself
         server_header=False,
         lifespan="off",
         ws="none",
-        limit_concurrency=MOST_CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=DRAIN_S,
     )
@@ -120,7 +120,7 @@ def serving(app: FastAPI, web: WebConfig, door: socket.socket) -> Iterator[None]
         context = server_context(own, "[web.tls]")
         settings.ssl_context_factory = lambda _config, _default: context
     server = uvicorn.Server(settings)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [door]}, name="page")
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="page")
     thread.start()
     try:
         yield

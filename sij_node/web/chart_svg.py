@@ -1,6 +1,6 @@
-"""Charts as SVG: made on the server, coloured by the style sheet, as wide as the page allows.
+"""Charts as SVG, rendered on the server, coloured by the style sheet.
 
-Across, everything is in per cent of the width, so that letters keep their size on a phone.
+Horizontal positions are in per cent of the width, so that text keeps its size on a phone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,16 +10,16 @@ from itertools import pairwise
 from sij_node.web.view_models.chart_view import Chart, Series
 
 HEIGHT, TOP, BOTTOM = 200, 20, 24
-"""Pixels: of the whole, and what is left above and below for words."""
+"""Pixels: total height, and the margins above and below for labels."""
 _FLOOR = HEIGHT - BOTTOM
 _ROOM = _FLOOR - TOP
 _GAP = 0.18
-"""Between bars, as a part of a slot."""
+"""Between bars, as a fraction of a slot."""
 _LABELS = 6
 
 
 def drawn(chart: Chart) -> str:
-    """An SVG element; what it shows is in words beside it and in a table."""
+    """The chart as an SVG element."""
     highest = nice(_highest(chart))
     shapes = _bars(chart, highest) if chart.shape == "bars" else _lines(chart, highest)
     return (
@@ -30,7 +30,7 @@ def drawn(chart: Chart) -> str:
 
 
 def nice(value: float) -> float:
-    """A round number that is not below another, for the top of an axis.
+    """The next round number, for the top of an axis.
 
     Examples
     --------

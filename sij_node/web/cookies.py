@@ -1,7 +1,7 @@
-"""The cookies: who is signed in, whose form this is, and which browser is known.
+"""The cookies: session, form token, known device and OpenID Connect sign-in.
 
-Over https their names begin with ``__Host-``: a browser then takes them only from this host,
-for all of it, and encrypted (RFC 6265bis 4.1.3.2).
+Over HTTPS their names begin with ``__Host-``: browsers then accept them only from this host,
+for all its paths, and over HTTPS (RFC 6265bis 4.1.3.2).
 """
 
 from datetime import timedelta
@@ -24,7 +24,7 @@ def set_cookie(
     value: str,
     lasts: timedelta | None = None,
 ) -> None:
-    """Set one of our cookies; without `lasts` it goes when the browser is closed."""
+    """Set one of our cookies; without `lasts` it ends with the browser session."""
     response.set_cookie(
         _name(connection, name),
         value,
@@ -37,7 +37,7 @@ def set_cookie(
 
 
 def drop_cookie(connection: HTTPConnection, response: Response, name: str) -> None:
-    """Have the browser forget one of our cookies."""
+    """Delete one of our cookies in the browser."""
     response.delete_cookie(
         _name(connection, name),
         path="/",
@@ -48,7 +48,7 @@ def drop_cookie(connection: HTTPConnection, response: Response, name: str) -> No
 
 
 def is_encrypted(connection: HTTPConnection) -> bool:
-    """Whether the browser's connection is; a trusted proxy may have said so."""
+    """Whether the browser connects over HTTPS, also to a trusted proxy."""
     return connection.url.scheme == "https"
 
 

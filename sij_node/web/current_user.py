@@ -1,12 +1,12 @@
-"""Who is asking: by the session of a browser or the token of a program; and may they.
+"""Authentication and authorisation of a request: by session cookie or API token.
 
-A route says what it needs by its parameters::
+The parameters of a route say which role it needs::
 
     @router.get("/jobs")
     def jobs(person: Viewer, admin: TheAdmin) -> ...
 
-Forms and scripts of the page that change something carry a mark that no other site can know
-(`form_mark`); `check_form` asks for it on every route, so none can forget to.
+Forms and scripts that change something send a token that no other site can know (`form_mark`,
+against cross-site request forgery); `check_form` requires it on every route.
 """
 
 import hmac
@@ -30,17 +30,17 @@ _BEARER = "bearer "
 
 
 def asking(request: Request, parts: TheParts) -> CurrentUser | None:
-    """Whoever asks, or None."""
+    """The current user; None without valid session or token."""
     return _asking(request, parts, noticed=True)
 
 
 def watching(request: Request, parts: TheParts) -> CurrentUser | None:
-    """As `asking`, for what a page asks for by itself: it does not keep a session alive."""
+    """As `asking`, for polling: it does not keep a session alive."""
     return _asking(request, parts, noticed=False)
 
 
 def is_known(connection: HTTPConnection) -> bool:
-    """Whether whoever asks is anybody."""
+    """Whether the request comes from a user."""
     return _asking(connection, parts(connection), noticed=False) is not None
 
 
@@ -54,7 +54,7 @@ def _asking(request: HTTPConnection, parts: Parts, noticed: bool) -> CurrentUser
 
 
 def address_of(request: HTTPConnection) -> str:
-    """Where a request comes from, as far as it is known."""
+    """The client's address; empty if not known."""
     return request.client.host if request.client else ""
 
 
@@ -68,22 +68,22 @@ Asking = Annotated[CurrentUser | None, Depends(asking)]
 
 
 def viewer(person: Asking) -> CurrentUser:
-    """Somebody who may look."""
+    """A user who may view."""
     return needed(person, Role.VIEWER)
 
 
 def watcher(person: Annotated[CurrentUser | None, Depends(watching)]) -> CurrentUser:
-    """Somebody who may look, asked for by the page itself: for live updates only."""
+    """A user who may view; for polling only."""
     return needed(person, Role.VIEWER)
 
 
 def operator(person: Asking) -> CurrentUser:
-    """Somebody who may act on jobs and see patients."""
+    """A user who may act on jobs and see patient IDs."""
     return needed(person, Role.OPERATOR)
 
 
 def administrator(person: Asking) -> CurrentUser:
-    """Somebody who may add and remove people."""
+    """A user who may manage users."""
     return needed(person, Role.ADMINISTRATOR)
 
 
@@ -94,7 +94,7 @@ Administrator = Annotated[CurrentUser, Depends(administrator)]
 
 
 def admin_for(person: Asking, parts: TheParts) -> Admin:
-    """The questions and actions, in the name of whoever asks."""
+    """Questions and actions in the name of the current user."""
     return parts.admin_for(needed(person, Role.VIEWER))
 
 
@@ -105,7 +105,7 @@ TheAdmin = Annotated[Admin, Depends(admin_for)]
 
 
 def visit(connection: HTTPConnection) -> str:
-    """What binds a form to a browser in which nobody is signed in; new where there is none."""
+    """Binds forms to a browser without a session; created if missing."""
     known = cookie(connection, VISIT) or getattr(connection.state, "new_visit", "")
     if not known:
         known = connection.state.new_visit = new_secret()
@@ -113,13 +113,13 @@ def visit(connection: HTTPConnection) -> str:
 
 
 def form_mark(connection: HTTPConnection) -> str:
-    """The mark that this browser's forms carry; it changes when somebody signs in."""
+    """The token in this browser's forms; it changes at sign-in."""
     binding = cookie(connection, SESSION) or visit(connection)
     return keyed_hash(parts(connection).key, "form", binding)
 
 
 async def check_form(request: Request) -> None:
-    """Let a change pass only if it comes from the node's own page, or with a token.
+    """Accept a change only from the node's own pages, or with an API token.
 
     Raises
     ------
@@ -130,7 +130,7 @@ async def check_form(request: Request) -> None:
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise _forged()
     if not (cookie(request, SESSION) or cookie(request, VISIT)):
-        raise SignInNeeded("Nobody is signed in. Sign in and try again, or send a token.")
+        raise SignInNeeded("Not signed in. Sign in and try again, or send an API token.")
     given = request.headers.get(FORM_HEADER) or await _field(request)
     if not hmac.compare_digest(given.encode(), form_mark(request).encode()):
         raise _forged()
@@ -146,6 +146,6 @@ async def _field(request: Request) -> str:
 
 def _forged() -> FormForged:
     return FormForged(
-        "This change was not asked for by the node's own page, or the page is older than your "
-        "session. Load the page again and repeat it."
+        "The request did not come from one of the node's pages, or the page is older than your "
+        "session. Reload the page and try again."
     )

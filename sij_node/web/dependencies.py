@@ -1,4 +1,4 @@
-"""What the page and the API are put together from."""
+"""What pages and API depend on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from sij_node.operate.authentication import Authentication
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything the web application uses; nothing is looked up elsewhere.
+    """Everything the web application uses.
 
     Parameters
     ----------
     admin
-        The questions and actions in the name of a user.
+        Questions and actions in the name of a user.
     clock
         Now, in UTC.
     key
@@ -39,12 +39,12 @@ class Parts:
     routers: tuple[APIRouter, ...] = ()
 
     def admin_for(self, person: CurrentUser) -> Admin:
-        """The questions and actions in the name of the current user."""
+        """Questions and actions in the name of the current user."""
         return self.admin(HumanUser(person.name, person.address))
 
 
 def parts(connection: HTTPConnection) -> Parts:
-    """The parts of the application that a request came to."""
+    """The parts of the application that serves a request."""
     found: Parts = connection.app.state.parts
     return found
 

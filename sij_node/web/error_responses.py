@@ -1,4 +1,4 @@
-"""Errors of the node as answers: a page for people, problem details for programs.
+"""Errors as responses: a page for people, problem details for programs.
 
 Source: RFC 9457, Problem Details for HTTP APIs.
 """
@@ -59,11 +59,11 @@ STATUSES: Mapping[type[NodeError], int] = {
     TemporarilyUnavailable: 503,
     NodeError: 500,
 }
-"""The first that fits; more special errors stand before their families."""
+"""The first match applies: special errors come before their families."""
 
 
 class Problem(BaseModel):
-    """What went wrong: what, which, what was needed and what to do."""
+    """Problem details, with the recommended action."""
 
     type: str
     title: str
@@ -78,7 +78,7 @@ def status_of(error: NodeError) -> int:
 
 
 def explain_errors(app: FastAPI) -> None:
-    """Have every error of an application answered in words."""
+    """Register handlers for every error of an application."""
     app.add_exception_handler(NodeError, _node_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
@@ -106,7 +106,7 @@ def _node_error(request: Request, error: Exception) -> Response:
 def _invalid(request: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else ()
     told = "; ".join(f"{_place(problem['loc'])}: {problem['msg']}" for problem in found)
-    return answer(request, 422, "RequestInvalid", f"The request cannot be used. {told}.", {})
+    return answer(request, 422, "RequestInvalid", f"Invalid request. {told}.", {})
 
 
 def _place(location: tuple[int | str, ...]) -> str:
@@ -122,15 +122,15 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 
 _DETAILS = {
-    404: "There is nothing at this address. Check it, or begin at the first page.",
-    405: "This address does not take requests of this method.",
+    404: "Page not found. Check the URL, or go to the queue.",
+    405: "This URL does not support the request method.",
 }
 
 
 def _fault(request: Request, error: Exception) -> Response:
-    """For what nobody foresaw; made outside the guard, so it is protected here."""
+    """For unexpected errors; it bypasses `Guard`, so the headers are set here."""
     log.error("request failed", status=500, exc_info=error)
-    detail = "The node made a mistake; its log says where. Report it with the log around this time."
+    detail = "Internal error. Report it with the log around this time."
     response = answer(request, 500, "InternalFault", detail, {})
     request.scope.setdefault("state", {}).setdefault("nonce", "none")
     protect(MutableHeaders(raw=response.raw_headers), request.scope)

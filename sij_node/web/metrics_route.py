@@ -1,4 +1,4 @@
-"""The route at which Prometheus reads the node, and who may."""
+"""The route that Prometheus scrapes, and its access control."""
 
 from collections.abc import Callable
 from hmac import compare_digest
@@ -31,10 +31,10 @@ def metrics_router(text: Callable[[], bytes], config: MetricsConfig) -> APIRoute
 
     @router.get("/metrics", response_class=Response)
     def metrics(request: Request, authorization: Annotated[str, Header()] = "") -> Response:
-        """For Prometheus; from other networks only with the token."""
+        """Metrics for Prometheus; from other networks only with the token."""
         address = request.client.host if request.client else ""
         if not (address and is_in(address, config.networks)) and not _shows(token, authorization):
-            raise HTTPException(403, "Metrics are not for this address; see [metrics].")
+            raise HTTPException(403, "Metrics are not available from this address; see [metrics].")
         return Response(text(), media_type=CONTENT_TYPE_LATEST)
 
     return router
@@ -51,12 +51,12 @@ def _token_in(file: Path | None) -> str:
         token = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationInvalid(
-            f"[metrics] token_file {file} cannot be read: {error}. Write a token into it, "
+            f"[metrics] token_file {file} cannot be read: {error}. Create one, "
             "for instance with `openssl rand -hex 32`."
         ) from error
     if not token:
         raise ConfigurationInvalid(
-            f"[metrics] token_file {file} is empty. Write a token into it, "
+            f"[metrics] token_file {file} is empty. Create one, "
             "for instance with `openssl rand -hex 32`."
         )
     return token

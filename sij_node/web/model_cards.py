@@ -1,4 +1,4 @@
-"""What the weights' cards say that they may be used for; every page repeats it."""
+"""The intended use on the model cards of the weights; every page shows it."""
 
 import json
 from functools import lru_cache
@@ -8,17 +8,17 @@ import models
 
 SHIPPED = Path(models.__file__).parent / "weights"
 UNKNOWN = "Trained on phantoms, not for clinical use"
-"""Said where no card can be read."""
+"""Shown if no card can be read."""
 
 
 @lru_cache(maxsize=4)
 def intended_use(folder: Path | None) -> str:
-    """The statements of all cards of a weights folder, each once.
+    """The intended use on all model cards of a folder of weights, without repeats.
 
     Parameters
     ----------
     folder
-        None for the weights that come with the node.
+        None for the weights shipped with the node.
     """
     cards = sorted((folder or SHIPPED).glob("*/card.json"))
     stated = dict.fromkeys(filter(None, map(_stated_on, cards)))

@@ -1,4 +1,4 @@
-"""Whether the node lives, and whether it is ready to work; for machines, and nothing private."""
+"""Liveness and readiness probes; they reveal nothing private."""
 
 from typing import Literal
 
@@ -12,19 +12,19 @@ router = APIRouter(tags=["probes"])
 
 
 class Probe(BaseModel):
-    """What a probe answers."""
+    """The response of a probe."""
 
     status: Literal["ok"] = "ok"
 
 
 @router.get("/live")
 async def live() -> Probe:
-    """The process answers."""
+    """Liveness: the process responds."""
     return Probe()
 
 
 @router.get("/ready")
 def ready(parts: TheParts) -> Probe:
-    """The database answers and the spool can be read; else 503."""
+    """Readiness: database and spool are available; otherwise 503."""
     parts.admin(HumanUser("probe")).check_ready()
     return Probe()

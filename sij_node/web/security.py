@@ -1,4 +1,4 @@
-"""What every answer carries and every request must keep to, whichever route it is for."""
+"""Security headers of every response, and limits on every request."""
 
 import ipaddress
 import json
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sij_node.config.settings import LOOPBACK, WebConfig
 
 PROBES = frozenset({"/live", "/ready", "/metrics"})
-"""Asked for by machines that call an address instead of a name, often unencrypted."""
+"""Called by monitoring, often by IP address and without TLS."""
 SMALL_BODY_BYTES = 64 * 1024
 _HEADERS = {
     "x-content-type-options": "nosniff",
@@ -26,11 +26,11 @@ _HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=()",
 }
 _ONE_YEAR_S = 31_536_000
-_UNKNOWN_HOST = "The node is not called by this host name. Use one of [web] names, or add it there."
+_UNKNOWN_HOST = "Unknown host name. Use one of [web] host_names, or add this one there."
 
 
 def content_policy(nonce: str) -> str:
-    """Content-Security-Policy: only what the node itself serves; nothing inline without nonce."""
+    """Content-Security-Policy: only from the node itself; inline only with the nonce."""
     return "; ".join(
         (
             "default-src 'none'",
@@ -47,7 +47,7 @@ def content_policy(nonce: str) -> str:
 
 
 def protect(headers: MutableHeaders, scope: Scope) -> None:
-    """Add to an answer what protects it; what a route has set for itself stays."""
+    """Add the security headers to a response; headers set by the route stay."""
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)
     headers.setdefault("content-security-policy", content_policy(scope["state"]["nonce"]))
@@ -98,7 +98,7 @@ class Guard:
             if not self._is_our_name(headers.get("host", "")):
                 return 421, "Unknown host", _UNKNOWN_HOST
             if scope["scheme"] != "https" and not _is_local(scope):
-                return 403, "Not encrypted", "Call the page by https, through the proxy if any."
+                return 403, "Not encrypted", "Use https, through the proxy if there is one."
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > most_bytes:
             return _too_large(most_bytes)
@@ -117,7 +117,7 @@ class Guard:
 
 
 def _bounded(receive: Receive, most_bytes: int) -> Receive:
-    """Count a body as it comes, for one that is sent in pieces of unknown number."""
+    """Limit a body while it is received; chunked bodies have no declared length."""
     received = 0
 
     async def receive_bounded() -> Message:
@@ -133,7 +133,7 @@ def _bounded(receive: Receive, most_bytes: int) -> Receive:
 
 
 def _too_large(most_bytes: int) -> tuple[int, str, str]:
-    return 413, "Too large", f"A request to this address may have {most_bytes} bytes at most."
+    return 413, "Too large", f"Requests to this URL are limited to {most_bytes} bytes."
 
 
 async def _refuse(send: Send, status: int, title: str, detail: str) -> None:
@@ -147,7 +147,7 @@ async def _refuse(send: Send, status: int, title: str, detail: str) -> None:
 
 
 def _is_local(scope: Scope) -> bool:
-    """Whether the browser runs on this machine."""
+    """Whether the client runs on this machine."""
     client = scope.get("client")
     try:
         return client is not None and ipaddress.ip_address(client[0]).is_loopback

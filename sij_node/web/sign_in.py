@@ -1,4 +1,4 @@
-"""Signing in and out, and setting a password by an invitation."""
+"""Sign-in, sign-out, and setting a password by invitation."""
 
 import hmac
 import re
@@ -26,7 +26,7 @@ Text = Annotated[str, Form(max_length=1024)]
 
 @router.get("/login")
 def show_login(request: Request, person: Asking, onward: str = "/") -> Response:
-    """The form for name and password."""
+    """The sign-in form."""
     if person is not None:
         return _to(own_path(onward))
     return page(request, "login.html", problem="", onward=own_path(onward))
@@ -36,7 +36,7 @@ def show_login(request: Request, person: Asking, onward: str = "/") -> Response:
 def sign_in(
     request: Request, parts: TheParts, name: Text = "", password: Text = "", onward: Text = "/"
 ) -> Response:
-    """Open a session; whatever session there was before in this browser ends."""
+    """Open a session; a previous one in this browser ends."""
     device = _known_device(request, parts, name)
     try:
         secret = parts.access.sign_in(name, password, address_of(request), device)
@@ -64,7 +64,7 @@ def sign_out(request: Request, parts: TheParts) -> Response:
 
 @router.get("/welcome/{secret}")
 def show_invitation(request: Request, parts: TheParts, secret: str) -> Response:
-    """The form for a new password."""
+    """The form to set a password."""
     user = parts.access.invited(secret)
     return page(request, "welcome.html", problem="", name=user.name)
 
@@ -85,7 +85,7 @@ def accept_invitation(
 
 
 def signed_in(request: Request, parts: Parts, secret: str, onward: str) -> Response:
-    """Onward, with a session that this browser did not have before."""
+    """Redirect with a new session cookie."""
     before = cookie(request, SESSION)
     if before:
         parts.access.sign_out(before, address_of(request))
@@ -96,12 +96,12 @@ def signed_in(request: Request, parts: Parts, secret: str, onward: str) -> Respo
 
 
 def own_path(text: str) -> str:
-    """A path of this node to go on to; the first page for whatever leads elsewhere."""
+    """The path to redirect to; the start page for anything outside this node."""
     return text if _OWN_PATH.fullmatch(text) else "/"
 
 
 def remember_device(request: Request, parts: Parts, response: Response, name: str) -> None:
-    """Let this browser be known as one from which a user has signed in."""
+    """Remember this browser as one from which a user has signed in."""
     number = new_secret()
     mark = keyed_hash(parts.key, "device", name, number)
     set_cookie(request, response, DEVICE, f"{number}.{mark}", DEVICE_KNOWN_FOR)

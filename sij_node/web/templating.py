@@ -1,4 +1,4 @@
-"""Pages from templates, in which every text from elsewhere is shown as text."""
+"""Pages from templates; all values are escaped."""
 
 import re
 from datetime import timedelta
@@ -29,7 +29,7 @@ ENVIRONMENT = Environment(
 
 
 def commands(words: str) -> Markup:
-    """Words with what stands between backticks set as a command; everything else stays text."""
+    """Text with commands between backticks set in monospace; the rest is escaped."""
     return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(words))))  # noqa: S704 - escaped
 
 
@@ -45,9 +45,9 @@ def page(
     person: CurrentUser | None = None,
     **content: Any,
 ) -> HTMLResponse:
-    """A page, with what every page has.
+    """A page from a template.
 
-    A template finds there, besides `content`: ``person`` (or None), ``form_mark`` for the hidden
+    Besides `content`, a template gets: ``person`` (or None), ``form_mark`` for the hidden
     field ``form_mark`` of forms (or the header ``X-Form-Mark`` of scripts), ``nonce`` for script
     and style elements, ``path``, ``version``, and ``openid_label`` for the link to
     ``/login/openid`` (empty without one).
@@ -60,7 +60,7 @@ def page(
 
 
 def rendered(request: Request, template: str, person: CurrentUser | None, **content: Any) -> str:
-    """A template filled with `content`, and with what every page has."""
+    """A template rendered with `content` and the values of every page."""
     config = parts(request).config
     given = {
         "person": person,

@@ -166,17 +166,17 @@ def test_the_first_page_says_what_is_wrong_and_what_to_do_before_anything_else(
 ):
     operator.open("/")
 
-    troubles = operator.page.get_by_role("status", name="What is wrong")
+    troubles = operator.page.get_by_role("status", name="Problems")
     expect(troubles).to_contain_text("No listener runs.")
     expect(troubles).to_contain_text("Start it: systemctl start sij-node-listener")
-    expect(troubles).to_contain_text("1 job failed and waits for somebody.")
+    expect(troubles).to_contain_text("1 job failed.")
     assert troubles.bounding_box()["y"] < 300
 
 
 def test_an_error_is_explained_with_what_to_do(site: Site, operator: Window):
     operator.open(site.path_of("rejected"))
 
-    said = operator.page.get_by_role("status", name="What is wrong")
+    said = operator.page.get_by_role("status", name="Problems")
     expect(said).to_contain_text("no usable coronal STIR series")
     expect(said).to_contain_text("Correct or complete the study at its sender")
     expect(operator.page.get_by_role("table", name="Series of the study")).to_contain_text(
@@ -189,7 +189,7 @@ def test_a_silent_destination_is_explained_and_its_attempts_are_counted(
 ):
     operator.open(site.path_of("delivering"))
 
-    expect(operator.page.get_by_role("status", name="What is wrong")).to_contain_text(
+    expect(operator.page.get_by_role("status", name="Problems")).to_contain_text(
         "PACS at pacs:104 cannot be reached"
     )
     operator.page.get_by_role("button", name="Try now").wait_for()
@@ -212,8 +212,8 @@ def test_a_failed_job_is_queued_again_and_then_cancelled(site: Site, operator: W
     operator.open(site.path_of("failed"))
     job = site.jobs[State.FAILED]
 
-    operator.page.get_by_role("button", name="Queue again").click()
-    expect(operator.page.locator("main")).to_contain_text("Queued again.")
+    operator.page.get_by_role("button", name="Retry").click()
+    expect(operator.page.locator("main")).to_contain_text("Retry requested.")
     after_retry = site.web.table.get(job.job_id).state
     operator.page.get_by_role("button", name="Cancel").click()
     expect(operator.page.locator("h1 + .chip")).to_have_text("cancelled")
@@ -235,7 +235,7 @@ def test_the_patient_is_shown_by_a_click_and_that_is_noted(site: Site, operator:
     operator.open(site.path_of("queued"))
     before = operator.text()
 
-    operator.page.get_by_role("button", name="Show the patient ID").click()
+    operator.page.get_by_role("button", name="Show patient ID").click()
     expect(operator.page.locator("#patient")).to_contain_text("P1")
 
     assert "P1" not in before.split()
@@ -247,7 +247,7 @@ def test_a_patient_who_was_shown_stays_shown_while_the_page_goes_on(site: Site, 
     table = site.web.table
     job = queued(table, "1.2.98")
     operator.open(f"/jobs/{job.job_id}")
-    operator.page.get_by_role("button", name="Show the patient ID").click()
+    operator.page.get_by_role("button", name="Show patient ID").click()
     expect(operator.page.locator("#patient")).to_contain_text("P1")
 
     table.cancel(job, "somebody else")
@@ -264,11 +264,11 @@ def test_a_dropped_file_is_told_its_role_and_priority_and_kept_nowhere(
     before = sorted(site.web.config.node.data_folder.rglob("*.dcm"))
     operator.open("/rules")
 
-    operator.page.get_by_label("A DICOM file").set_input_files(file)
-    operator.page.get_by_role("button", name="Try the rules").click()
+    operator.page.get_by_label("DICOM file").set_input_files(file)
+    operator.page.get_by_role("button", name="Test rules").click()
 
     verdict = operator.page.locator("#verdict")
-    expect(verdict).to_contain_text("This series would be the T1 of its study.")
+    expect(verdict).to_contain_text("This series would be used as T1.")
     expect(verdict).to_contain_text("Priority 5: the priority of peer PACS")
     assert "PHANTOM-7" not in operator.text()
     assert sorted(site.web.config.node.data_folder.rglob("*.dcm")) == before
@@ -279,8 +279,8 @@ def test_a_file_that_is_no_dicom_is_told_so(site: Site, operator: Window, tmp_pa
     (tmp_path / "notes.txt").write_text("no image")
     operator.open("/rules")
 
-    operator.page.get_by_label("A DICOM file").set_input_files(tmp_path / "notes.txt")
-    operator.page.get_by_role("button", name="Try the rules").click()
+    operator.page.get_by_label("DICOM file").set_input_files(tmp_path / "notes.txt")
+    operator.page.get_by_role("button", name="Test rules").click()
 
     expect(operator.page.get_by_role("alert")).to_contain_text("This is not a DICOM file")
     operator.faults.clear()  # the browser notes the status 422
@@ -317,9 +317,9 @@ def test_the_studies_of_a_patient_are_found_and_the_identifier_is_in_no_address(
     site: Site, operator: Window
 ):
     operator.open("/")
-    operator.page.get_by_text("Find the studies of a patient").click()
-    operator.page.get_by_label("Whole patient ID").fill("P1")
-    operator.page.get_by_role("button", name="Find", exact=True).click()
+    operator.page.get_by_text("Search by patient ID").click()
+    operator.page.get_by_label("Full patient ID").fill("P1")
+    operator.page.locator("#find-patient").click()
 
     expect(operator.page.get_by_role("heading", name="Jobs of one patient")).to_be_visible()
     assert operator.page.locator("tbody tr").count() > 3
@@ -330,7 +330,7 @@ def test_a_page_says_when_the_node_does_not_answer_and_goes_on_when_it_does(
     site: Site, operator: Window
 ):
     operator.open("/")
-    banner = operator.page.get_by_text("The node does not answer.")
+    banner = operator.page.get_by_text("No connection to the node.")
     assert banner.is_hidden()
 
     operator.page.context.set_offline(True)

@@ -72,7 +72,7 @@ def first_start(hospital: Hospital) -> list[str]:
     page.goto(link)
     titles = [page.title()]
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Set the password").click()
+    page.get_by_role("button", name="Set password").click()
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_title("Sign in · sij_node")
     titles.append(page.title())
@@ -148,11 +148,11 @@ def test_its_page_shows_what_was_found_and_where_it_went(hospital: Hospital, wat
 def test_the_real_processes_and_the_peer_are_in_order(hospital: Hospital, watched: list[str]):
     page = hospital.seen.page
     hospital.seen.open("/health")
-    expect(page.locator("main")).to_contain_text("Everything is in order.")
+    expect(page.locator("main")).to_contain_text("All systems OK")
     expect(page.get_by_role("table", name="Processes of the node")).to_contain_text("worker")
 
     hospital.seen.open("/peers")
-    page.get_by_role("button", name="C-ECHO now").click()
+    page.get_by_role("button", name="Send C-ECHO").click()
     expect(page.get_by_role("status").first).to_contain_text("ARCHIVE answered the C-ECHO.")
 
 

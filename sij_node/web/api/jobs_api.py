@@ -1,4 +1,4 @@
-"""Jobs: what is queued, running, done; one with its history; and what can be asked of it."""
+"""Jobs: lists, history, results and actions."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -41,12 +41,12 @@ def jobs(
     state: Annotated[list[State], Query(description="Only jobs in these states.")] = [],  # noqa: B006
     source: Annotated[Title | None, Query(description="Only from this AE title.")] = None,
     find: Annotated[
-        Words, Query(description="A job's number, or part of a study UID or AE title.")
+        Words, Query(description="A job number, or part of a study UID or AE title.")
     ] = "",
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> JobsAnswer:
-    """Jobs that fit, the newest first."""
+    """Matching jobs, newest first."""
     wanted = JobFilter(tuple(state), source or "", find)
     found = admin.jobs(wanted, limit, before=cursor)
     more = len(found.jobs) == limit
@@ -59,20 +59,20 @@ def jobs(
 
 @router.post("/search")
 def jobs_of_patient(person: Operator, admin: TheAdmin, asked: PatientAsked) -> JobsAnswer:
-    """Jobs of one patient, by an identifier that is part of no address. It is noted."""
+    """Jobs of one patient. The patient ID is not part of the URL; the search is recorded."""
     found = admin.jobs_of_patient(asked.patient_id.strip())
     return JobsAnswer(jobs=_answers(admin, found.jobs), total=found.total, next_cursor=None)
 
 
 @router.get("/{job_id}")
 def job(person: Viewer, admin: TheAdmin, job_id: JobNumber) -> HistoryAnswer:
-    """One job with its steps, its deliveries and what its analysis saw."""
+    """One job with its steps, deliveries and findings."""
     return HistoryAnswer.of(admin.study(job_id))
 
 
 @router.post("/{job_id}/patient")
 def reveal_patient(person: Operator, admin: TheAdmin, job_id: JobNumber) -> PatientAnswer:
-    """The identifier of a job's patient. It is noted who looked."""
+    """The patient ID of a job. Access is recorded."""
     return PatientAnswer(patient=admin.patient(job_id))
 
 
@@ -81,7 +81,7 @@ def reveal_patient(person: Operator, admin: TheAdmin, job_id: JobNumber) -> Pati
 
 @router.get("/{job_id}/results")
 def results(person: Viewer, admin: TheAdmin, job_id: JobNumber) -> list[ResultAnswer]:
-    """The objects that a job has made or sent."""
+    """The objects that a job has produced."""
     return [ResultAnswer.of(result) for result in admin.results(job_id)]
 
 
@@ -93,7 +93,7 @@ def results(person: Viewer, admin: TheAdmin, job_id: JobNumber) -> list[ResultAn
 def download(
     person: Operator, admin: TheAdmin, job_id: JobNumber, sop_instance_uid: Uid
 ) -> Response:
-    """A result as a DICOM file (PS3.10). It is noted who took it."""
+    """A result as a DICOM file (PS3.10). The download is recorded."""
     result, content = admin.result_file(job_id, sop_instance_uid)
     name = f"job-{job_id}-{result.kind.replace(' ', '-')}.dcm"
     return Response(
@@ -108,7 +108,7 @@ def download(
 
 @router.post("/{job_id}/retry")
 def retry(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobAnswer:
-    """Queue a rejected or failed job again, with all its attempts."""
+    """Retry a rejected or failed job, with all its attempts."""
     return JobAnswer.of(admin.retry(job_id))
 
 
@@ -120,7 +120,7 @@ def cancel(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobAnswer:
 
 @router.post("/{job_id}/try-now")
 def try_now(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobAnswer:
-    """End the wait before a job's next attempt."""
+    """Skip the wait before a job's next attempt."""
     return JobAnswer.of(admin.try_now(job_id))
 
 
@@ -128,7 +128,7 @@ def try_now(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobAnswer:
 def set_priority(
     person: Operator, admin: TheAdmin, job_id: JobNumber, asked: PriorityAsked
 ) -> JobAnswer:
-    """Have a job that is receiving or queued analysed sooner or later."""
+    """Set the priority of a job that is receiving or queued."""
     return JobAnswer.of(admin.set_priority(job_id, asked.priority))
 
 
@@ -136,7 +136,7 @@ def set_priority(
 def redeliver(
     person: Operator, admin: TheAdmin, job_id: JobNumber, asked: RedeliveryAsked
 ) -> JobAnswer:
-    """Send a job's results again, under the same UIDs."""
+    """Resend a job's results, with the same UIDs."""
     return JobAnswer.of(admin.redeliver(job_id, asked.destination))
 
 
@@ -144,7 +144,7 @@ def redeliver(
 def reanalyse(
     person: Operator, admin: TheAdmin, job_id: JobNumber, asked: AnalysisAsked
 ) -> JobAnswer:
-    """Open a job that analyses the stored study again; its results are a revision."""
+    """Open a job that reanalyses the stored study; its results are a revision."""
     return JobAnswer.of(admin.reanalyse(job_id, asked.weights))
 
 

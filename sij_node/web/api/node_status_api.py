@@ -1,4 +1,4 @@
-"""How the node stands: its health, what it refused, and what people changed."""
+"""Status of the node: health, recent rejections and the change log."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ router = APIRouter(tags=["node"])
 
 @router.get("/health")
 def health(person: Viewer, admin: TheAdmin) -> HealthAnswer:
-    """Every part of the node with its verdict, and what to do."""
+    """Every component with its status and the recommended action."""
     conditions = admin.health().conditions
     return HealthAnswer(
         verdict=worst(conditions),
@@ -24,7 +24,7 @@ def health(person: Viewer, admin: TheAdmin) -> HealthAnswer:
 
 @router.get("/refusals")
 def refusals(person: Viewer, admin: TheAdmin, limit: Limit = 50) -> list[RefusalAnswer]:
-    """The newest objects and associations that were not accepted, and why."""
+    """The most recently rejected objects and associations, and why."""
     return [RefusalAnswer.model_validate(one) for one in admin.refusals(limit)]
 
 
@@ -32,8 +32,8 @@ def refusals(person: Viewer, admin: TheAdmin, limit: Limit = 50) -> list[Refusal
 def changes(
     person: Operator,
     admin: TheAdmin,
-    who: Annotated[Line, Query(description="Only what this person did.")] = "",
+    who: Annotated[Line, Query(description="Only by this user.")] = "",
     limit: Limit = 50,
 ) -> list[ChangeAnswer]:
-    """The newest changes that people made, what they looked up and what they took out."""
+    """The most recent changes, patient searches, views and downloads."""
     return [ChangeAnswer.model_validate(one) for one in admin.changes(limit, who)]

@@ -1,4 +1,4 @@
-"""The API's description of itself, for programs that read OpenAPI."""
+"""The OpenAPI document of the API."""
 
 from typing import Any
 
@@ -13,24 +13,24 @@ from sij_node.web.error_responses import Problem
 router = APIRouter(include_in_schema=False)
 
 _ABOUT = (
-    "Questions and actions on the jobs of a node. Every error is a problem as in RFC 9457: what, "
-    "which, what was needed and what to do. Trained on phantoms, not for clinical use."
+    "Query and control the jobs of a node. Errors are problem details (RFC 9457) with the "
+    "recommended action. Trained on phantoms, not for clinical use."
 )
 _OPEN = ("/live", "/ready")
 _PROBLEM: dict[str, Any] = {
-    "description": "Why not, and what to do.",
+    "description": "The problem, and the recommended action.",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 
 
 @router.get("/openapi.json")
 def openapi(request: Request, person: Viewer) -> JSONResponse:
-    """The description."""
+    """The OpenAPI document."""
     return JSONResponse(described(request.app))
 
 
 def described(app: FastAPI) -> dict[str, Any]:
-    """The description of an application's API, with its probes."""
+    """The OpenAPI document of an application, with its probes."""
     whole = get_openapi(
         title="sij_node", version=__version__, description=_ABOUT, routes=app.routes
     )
@@ -48,7 +48,7 @@ def described(app: FastAPI) -> dict[str, Any]:
 
 
 def _with_problems(path: str, operation: dict[str, Any]) -> dict[str, Any]:
-    """An operation that answers every error in the same way."""
+    """An operation with the same response for every error."""
     answers = {status: said for status, said in operation["responses"].items() if status != "422"}
     if path in _OPEN:
         return {**operation, "responses": {**answers, "503": _PROBLEM}}

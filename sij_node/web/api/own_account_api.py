@@ -1,4 +1,4 @@
-"""Who is asking, and the tokens of their programs."""
+"""The current user and their API tokens."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -18,18 +18,18 @@ router = APIRouter(prefix="/me", tags=["tokens"])
 
 
 class TokenAsked(Asked):
-    """What a program is to be let in for."""
+    """A new API token."""
 
     label: Annotated[Line, Field(min_length=1, max_length=100)]
     role: Role = Role.VIEWER
-    days: Annotated[int, Field(ge=1, le=366, description="After these it ends.")] = 90
+    days: Annotated[int, Field(ge=1, le=366, description="Valid for this many days.")] = 90
 
 
 def in_person(person: Viewer) -> CurrentUser:
-    """Somebody who has signed in themselves: a token must not make others that outlive it."""
+    """A user signed in on the page: a token must not create tokens that outlive it."""
     if person.token_id is not None:
         raise RoleTooLow(
-            "A token cannot make or revoke tokens. Sign in on the page and do it there."
+            "A token cannot create or revoke tokens. Sign in on the page and do it there."
         )
     return person
 
@@ -39,19 +39,19 @@ InPerson = Annotated[CurrentUser, Depends(in_person)]
 
 @router.get("")
 def me(person: Viewer) -> MeAnswer:
-    """Who is asking, and as what."""
+    """The current user and role."""
     return MeAnswer.model_validate(person)
 
 
 @router.get("/tokens")
 def tokens(person: Viewer, parts: TheParts) -> list[TokenAnswer]:
-    """Your tokens, the newest first."""
+    """Your tokens, newest first."""
     return [TokenAnswer.model_validate(one) for one in parts.access.tokens(person)]
 
 
 @router.post("/tokens", status_code=201)
 def add_token(person: InPerson, parts: TheParts, asked: TokenAsked) -> NewTokenAnswer:
-    """A token for a program of yours; its secret is shown this once."""
+    """Create a token; its secret is shown only once."""
     lasts = timedelta(days=asked.days)
     token, secret = parts.access.add_token(person, asked.label, asked.role, lasts)
     return NewTokenAnswer(**TokenAnswer.model_validate(token).model_dump(), secret=secret)
@@ -59,6 +59,6 @@ def add_token(person: InPerson, parts: TheParts, asked: TokenAsked) -> NewTokenA
 
 @router.delete("/tokens/{token_id}", status_code=204)
 def revoke_token(person: InPerson, parts: TheParts, token_id: JobNumber) -> None:
-    """End a token of yours at once."""
+    """Revoke one of your tokens."""
     if not parts.access.revoke_token(person, token_id):
-        raise UnknownName(f"You have no token {token_id} that still opens anything.")
+        raise UnknownName(f"You have no valid token {token_id}.")

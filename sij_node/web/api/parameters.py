@@ -1,4 +1,4 @@
-"""What may be asked with: names and numbers within bounds; nothing reaches the database raw."""
+"""Parameters and request bodies, all within bounds."""
 
 from typing import Annotated
 
@@ -6,46 +6,48 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 JobNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
-Limit = Annotated[int, Query(ge=1, le=500, description="How many at most.")]
-Cursor = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Of the answer before.")]
+Limit = Annotated[int, Query(ge=1, le=500, description="Maximum number of entries.")]
+Cursor = Annotated[
+    int | None, Query(ge=1, le=2**31 - 1, description="next_cursor of the previous response.")
+]
 Title = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,16}$")]
 """An AE title."""
 Uid = Annotated[str, StringConstraints(pattern=r"^[0-9.]{1,64}$")]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{0,200}$")]
-"""Text of one line, as a person types it."""
+"""One line of text."""
 
 
 class Asked(BaseModel):
-    """A body; a key that is not known is an error."""
+    """A request body; unknown keys are an error."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class PriorityAsked(Asked):
-    """Which priority a job is to have."""
+    """The priority of a job."""
 
     priority: int = Field(ge=0, le=9)
 
 
 class RedeliveryAsked(Asked):
-    """To whom results are to be sent again; to all that they have where none is named."""
+    """Where to resend results; to all destinations of the job by default."""
 
     destination: Title | None = None
 
 
 class AnalysisAsked(Asked):
-    """With which [[weights]] to analyse again; empty for those of [worker]."""
+    """The [[weights]] to reanalyse with; empty for those of [worker]."""
 
     weights: Annotated[str, StringConstraints(pattern=r"^[ -~]{0,64}$")] = ""
 
 
 class HoldAsked(Asked):
-    """Why nothing is to be sent to a destination."""
+    """Why a destination is held."""
 
     reason: Line = ""
 
 
 class PatientAsked(Asked):
-    """Whose jobs are looked for."""
+    """The patient whose jobs are searched for."""
 
     patient_id: Annotated[Line, StringConstraints(min_length=1, max_length=64)]

@@ -1,4 +1,4 @@
-"""Peers: when each was last heard of, whether it answers, and whether anything is sent to it."""
+"""Peers: activity, C-ECHO, holding and releasing."""
 
 from fastapi import APIRouter
 
@@ -12,34 +12,34 @@ router = APIRouter(prefix="/peers", tags=["peers"])
 
 @router.get("")
 def peers(person: Viewer, admin: TheAdmin) -> list[PeerAnswer]:
-    """Every peer that config.toml names."""
+    """Every peer in config.toml."""
     return [PeerAnswer.of(peer) for peer in admin.peers() if peer.config is not None]
 
 
 @router.post("/{ae_title}/echo")
 def echo(person: Operator, admin: TheAdmin, ae_title: Title) -> EchoAnswer:
-    """Send a C-ECHO to a peer now, and wait for its answer."""
+    """Send a C-ECHO to a peer and wait for the response."""
     error = admin.echo(ae_title)
-    return EchoAnswer(answered=not error, words=error or f"{ae_title} answered the C-ECHO.")
+    return EchoAnswer(answered=not error, words=error or f"C-ECHO to {ae_title} succeeded.")
 
 
 @router.post("/{ae_title}/hold")
 def hold(person: Operator, admin: TheAdmin, ae_title: Title, asked: HoldAsked) -> DestinationAnswer:
-    """Send nothing to a destination until it is released; what is for it waits."""
+    """Hold a destination: results stay pending until it is released."""
     admin.hold(ae_title, asked.reason)
     return _standing(admin, ae_title)
 
 
 @router.post("/{ae_title}/release")
 def release(person: Operator, admin: TheAdmin, ae_title: Title) -> DestinationAnswer:
-    """Send to a destination again."""
+    """Release a destination."""
     admin.release_hold(ae_title)
     return _standing(admin, ae_title)
 
 
 @router.post("/{ae_title}/send-kept-back")
 def send_kept_back(person: Operator, admin: TheAdmin, ae_title: Title) -> list[JobAnswer]:
-    """Send what was kept back in shadow mode: the newest results of each study."""
+    """Send results withheld in shadow mode: the newest of each study."""
     return [JobAnswer.of(job) for job in admin.send_kept_back(ae_title)]
 
 

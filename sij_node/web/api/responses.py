@@ -1,4 +1,4 @@
-"""What the API answers: everything typed, nothing that names a patient unless it was asked for."""
+"""Responses of the API: all typed, and none identifies a patient unless that was requested."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -15,51 +15,51 @@ from sij_node.operate.admin import PeerStatus, StudyDetails
 
 
 class Answer(BaseModel):
-    """Read from the values of the node, of which it has the same names."""
+    """A response, read from a value with the same attribute names."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
 class JobAnswer(Answer):
-    """A job: the way of one study from its first image to the archive's acknowledgement."""
+    """A job: one study from its first image to the archive's acknowledgement."""
 
     job_id: int
     study_uid: str
-    source_ae: str = Field(description="Who sent the study and gets its results.")
+    source_ae: str = Field(description="Sender of the study and destination of its results.")
     state: State
     priority: int = Field(description="0 to 9; higher is analysed first.")
     analysis_attempts: int
     delivery_attempts: int
-    wait_s: float = Field(description="Until the next attempt; 0 when it may begin.")
-    reason: str = Field(description="Why the last attempt failed, and what to do.")
+    wait_s: float = Field(description="Seconds until the next attempt; 0 if none is pending.")
+    reason: str = Field(description="Why the last attempt failed, with the recommended action.")
     error_family: str
     weights: str = Field(description="Names and versions of the networks.")
-    predecessor_id: int | None = Field(description="The job before this one of the same study.")
+    predecessor_id: int | None = Field(description="The previous job of the same study.")
     created_at: datetime
     changed_at: datetime
-    instances: int = Field(description="Images that have arrived for this job.")
+    instances: int = Field(description="Images received for this job.")
     patient: str | None = Field(
         default=None,
-        description="Stands for the patient: the same for all studies of one patient on this "
-        "node. None once the images were cleared away, and where nobody asked.",
+        description="Pseudonym: the same for all studies of one patient on this node. None once "
+        "the images were cleared, and in responses to actions.",
     )
 
     @classmethod
     def of(cls, job: Job, patient: str | None = None) -> Self:
-        """The answer for a job."""
+        """The response for a job."""
         return cls.model_validate(job).model_copy(update={"patient": patient})
 
 
 class JobsAnswer(Answer):
-    """Some jobs, the newest first."""
+    """A page of jobs, newest first."""
 
     jobs: list[JobAnswer]
-    total: int = Field(description="How many fit in all.")
-    next_cursor: int | None = Field(description="Ask with this for the next ones; None at the end.")
+    total: int = Field(description="Number of matching jobs.")
+    next_cursor: int | None = Field(description="Cursor for the next page; None on the last.")
 
 
 class StepAnswer(Answer):
-    """One line of a job's history."""
+    """One step in a job's history."""
 
     step: Step
     from_state: State | None
@@ -70,7 +70,7 @@ class StepAnswer(Answer):
 
 
 class ResultAnswer(Answer):
-    """An object that the node has made."""
+    """An object that the node produced."""
 
     sop_instance_uid: str
     sop_class_uid: str
@@ -79,34 +79,34 @@ class ResultAnswer(Answer):
     size_bytes: int
     sha256: str
     transfer_syntax_uid: str
-    kept: bool = Field(description="Whether its file is still here to be downloaded.")
+    kept: bool = Field(description="Whether its file can still be downloaded.")
 
     @classmethod
     def of(cls, result: Result) -> Self:
-        """The answer for a result."""
+        """The response for a result."""
         return cls.model_validate({**vars(result), "kept": result.file_name != ""})
 
 
 class DeliveryAnswer(Answer):
-    """One result on its way to one destination."""
+    """The delivery of one result to one destination."""
 
     sop_instance_uid: str
     kind: str
     destination: str
     state: DeliveryState
     attempts: int
-    status: int | None = Field(description="The last C-STORE status that came back.")
+    status: int | None = Field(description="Status of the last C-STORE response.")
     note: str
     acknowledged_at: datetime | None
 
     @classmethod
     def of(cls, delivery: Delivery) -> Self:
-        """The answer for a delivery."""
+        """The response for a delivery."""
         return cls.model_validate({**vars(delivery.result), **vars(delivery)})
 
 
 class SeriesAnswer(Answer):
-    """What one series was to the analysis."""
+    """How one series was used."""
 
     series_uid: str
     number: str
@@ -128,7 +128,7 @@ class FindingAnswer(Answer):
 
     @classmethod
     def of(cls, finding: Finding) -> Self:
-        """The answer for a finding."""
+        """The response for a finding."""
         position = finding.position
         return cls(
             side=position.side,
@@ -141,7 +141,7 @@ class FindingAnswer(Answer):
 
 
 class NetworkAnswer(Answer):
-    """A network that took part."""
+    """A network that was used."""
 
     name: str
     version: str
@@ -150,7 +150,7 @@ class NetworkAnswer(Answer):
 
 
 class AnalysisAnswer(Answer):
-    """What the analysis saw."""
+    """The findings of an analysis and what they are based on."""
 
     series: list[SeriesAnswer]
     findings: list[FindingAnswer]
@@ -159,7 +159,7 @@ class AnalysisAnswer(Answer):
 
     @classmethod
     def of(cls, record: AnalysisRecord | None) -> Self | None:
-        """The answer for what was kept of an analysis."""
+        """The response for a stored analysis; None if there was none."""
         if record is None:
             return None
         findings = [FindingAnswer.of(finding) for finding in record.findings]
@@ -173,12 +173,14 @@ class HistoryAnswer(Answer):
     steps: list[StepAnswer]
     deliveries: list[DeliveryAnswer]
     analysis: AnalysisAnswer | None
-    actions: list[JobAction] = Field(description="What can be asked of it now.")
-    standstill: str = Field(description="Why nothing happens to it at the moment.")
+    actions: list[JobAction] = Field(description="Available actions.")
+    standstill: str = Field(
+        description="Why the job does not move on at the moment; empty while it does."
+    )
 
     @classmethod
     def of(cls, details: StudyDetails) -> Self:
-        """The answer for a job's history."""
+        """The response for a job's history."""
         history = details.history
         return cls(
             job=JobAnswer.of(history.job, details.pseudonym or None),
@@ -191,45 +193,47 @@ class HistoryAnswer(Answer):
 
 
 class PatientAnswer(Answer):
-    """The identifier of a patient."""
+    """A patient ID."""
 
     patient: str
 
 
 class PeerAnswer(Answer):
-    """A system that may send studies and gets results."""
+    """A system that sends studies and receives results."""
 
     ae_title: str
     host: str
     port: int
     tls: bool
     profile: str
-    accepted_at: datetime | None = Field(description="When it last was let in.")
+    accepted_at: datetime | None = Field(description="Last accepted association.")
     refused_at: datetime | None
     refused_because: str
-    echo_in_at: datetime | None = Field(description="Its last C-ECHO to the node.")
-    echo_out_at: datetime | None = Field(description="The node's last C-ECHO to it.")
-    echo_out_error: str = Field(description="Why that was not answered; empty when it was.")
-    waiting: int = Field(description="Jobs with something for it that is still to be sent.")
-    kept_back: int = Field(description="Jobs whose results are kept until somebody asks.")
-    remarks: list[str] = Field(description="Why it gets nothing, if it does not.")
+    echo_in_at: datetime | None = Field(description="Last C-ECHO received from it.")
+    echo_out_at: datetime | None = Field(description="Last C-ECHO sent to it.")
+    echo_out_error: str = Field(
+        description="Why the last C-ECHO sent failed; empty if it succeeded."
+    )
+    waiting: int = Field(description="Jobs with results pending for it.")
+    kept_back: int = Field(description="Jobs with results withheld from it.")
+    remarks: list[str] = Field(description="Why it receives nothing, if so.")
 
     @classmethod
     def of(cls, peer: PeerStatus) -> Self:
-        """The answer for a peer in config.toml."""
+        """The response for a peer in config.toml."""
         told = {**vars(peer.activity), **vars(peer.destination), **dict(peer.config or ())}
         return cls.model_validate({**told, "remarks": list(peer.destination.remarks)})
 
 
 class EchoAnswer(Answer):
-    """How a peer answered a C-ECHO."""
+    """The outcome of a C-ECHO."""
 
     answered: bool
     words: str
 
 
 class DestinationAnswer(Answer):
-    """How a destination stands after an action."""
+    """The status of a destination after an action."""
 
     ae_title: str
     waiting: int
@@ -238,7 +242,7 @@ class DestinationAnswer(Answer):
 
 
 class ConditionAnswer(Answer):
-    """One line of the node's health."""
+    """One component of the node's health."""
 
     part: Component
     verdict: HealthStatus
@@ -255,19 +259,19 @@ class HealthAnswer(Answer):
 
 
 class RefusalAnswer(Answer):
-    """An object or association that was not accepted."""
+    """A rejected object or association."""
 
     at: datetime
     source_ae: str
     address: str
     sop_instance_uid: str
     study_uid: str
-    status: int = Field(description="The C-STORE status; 0 where an association was refused.")
+    status: int = Field(description="The C-STORE status; 0 for a rejected association.")
     reason: str
 
 
 class ChangeAnswer(Answer):
-    """Something that somebody changed, looked up or took out."""
+    """An entry of the change log."""
 
     at: datetime
     who: str
@@ -277,7 +281,7 @@ class ChangeAnswer(Answer):
 
 
 class MeAnswer(Answer):
-    """Who is asking."""
+    """The current user."""
 
     name: str
     role: Role
@@ -285,7 +289,7 @@ class MeAnswer(Answer):
 
 
 class TokenAnswer(Answer):
-    """A program's access in somebody's name."""
+    """An API token."""
 
     token_id: int
     label: str
@@ -297,9 +301,9 @@ class TokenAnswer(Answer):
 
 
 class NewTokenAnswer(TokenAnswer):
-    """A token that was just made."""
+    """A newly created token."""
 
-    secret: str = Field(description="Shown this once. Send it as Authorization: Bearer.")
+    secret: str = Field(description="Shown only once. Send it as Authorization: Bearer.")
 
 
 def _all(kind: type[StepAnswer], values: Iterable[object]) -> list[StepAnswer]:

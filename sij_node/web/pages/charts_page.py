@@ -1,4 +1,4 @@
-"""Charts of throughput, latency and failures over time."""
+"""The charts page: throughput, turnaround time and failed attempts."""
 
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
@@ -20,7 +20,7 @@ def over_time(
     parts: TheParts,
     range: str = Range.DAY.value,
 ) -> Response:
-    """The charts of a range."""
+    """Charts of a time range."""
     chosen = next((one for one in Range if one.value == range), Range.DAY)
     slots = Slots.until(parts.clock(), chosen)
     events = admin.chart_events(slots.begins[0])

@@ -1,4 +1,4 @@
-"""The node's health."""
+"""The health page."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ router = APIRouter(prefix="/health")
 
 @router.get("")
 def health(request: Request, person: Viewer, parts: TheParts) -> Response:
-    """Every part of the node."""
+    """Every component of the node with its status."""
     return whole(request, "health.html", "health_live.html", person, **_content(parts, person))
 
 
 @router.get("/now")
 def health_now(request: Request, person: Watcher, parts: TheParts) -> Response:
-    """The same as it is now, for a page that shows it."""
+    """The live part of the page."""
     return again(request, "health_live.html", person, **_content(parts, person))
 
 

@@ -1,4 +1,4 @@
-"""Pages that follow what happens: they ask again by themselves, and change only when it has."""
+"""Live pages: they poll the node and are replaced only where something changed."""
 
 import hashlib
 from typing import Any
@@ -13,24 +13,24 @@ _DIGEST = "{digest}"
 
 
 def whole(
-    request: Request, template: str, piece: str, person: CurrentUser, **content: Any
+    request: Request, template: str, fragment: str, person: CurrentUser, **content: Any
 ) -> Response:
-    """A page around a piece that it will ask for again."""
-    live = _live(request, piece, person, content)
+    """A page around a fragment that it polls for."""
+    live = _live(request, fragment, person, content)
     return page(request, template, person=person, live=live, **content)
 
 
-def again(request: Request, piece: str, person: CurrentUser, **content: Any) -> Response:
-    """The piece alone; 204 where it is the same as the browser shows."""
-    live = _live(request, piece, person, content)
+def again(request: Request, fragment: str, person: CurrentUser, **content: Any) -> Response:
+    """The fragment; 204 if the browser shows the same already."""
+    live = _live(request, fragment, person, content)
     if _digest_of(live) == request.headers.get("x-shown"):
         return Response(status_code=204)
     return Response(live, media_type="text/html")
 
 
-def _live(request: Request, piece: str, person: CurrentUser, content: dict[str, Any]) -> Markup:
-    """The piece, with a digest of itself in place of the mark."""
-    html = rendered(request, piece, person, digest=_DIGEST, **content)
+def _live(request: Request, fragment: str, person: CurrentUser, content: dict[str, Any]) -> Markup:
+    """The fragment, with its own digest in place of the placeholder."""
+    html = rendered(request, fragment, person, digest=_DIGEST, **content)
     return Markup(html.replace(_DIGEST, _sha256(html), 1))  # noqa: S704 - from a template
 
 

@@ -1,4 +1,4 @@
-"""The peers: how they stand, C-ECHO, and holding one."""
+"""The peers page: status, C-ECHO, holding and releasing."""
 
 from typing import Annotated
 from urllib.parse import quote
@@ -17,13 +17,13 @@ router = APIRouter(prefix="/peers")
 
 REFUSALS = 25
 DID = {
-    "answered": (Tone.GOOD, "{title} answered the C-ECHO."),
-    "silent": (Tone.WARN, "{title} did not answer the C-ECHO; its card says why."),
-    "held": (Tone.GOOD, "{title} is held: nothing is sent to it until it is released."),
-    "released": (Tone.GOOD, "{title} is released: what waits for it is sent."),
-    "sent": (Tone.GOOD, "What was kept back from {title} will be sent."),
+    "answered": (Tone.GOOD, "C-ECHO to {title} succeeded."),
+    "silent": (Tone.WARN, "C-ECHO to {title} failed. See its card for the reason."),
+    "held": (Tone.GOOD, "{title} held: nothing is sent to it until it is released."),
+    "released": (Tone.GOOD, "{title} released: pending results are being sent."),
+    "sent": (Tone.GOOD, "Withheld results will be sent to {title}."),
 }
-"""What is said after an action."""
+"""Shown after an action."""
 
 
 @router.get("")
@@ -35,7 +35,7 @@ def peers(
     did: str = "",
     title: str = "",
 ) -> Response:
-    """Every peer with when it was last heard of, and what was refused lately."""
+    """Every peer with its activity, and recent rejections."""
     tone, words = DID.get(did, (Tone.QUIET, ""))
     return page(
         request,
@@ -62,21 +62,21 @@ def hold(
     title: str,
     reason: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
-    """Send nothing to a destination until it is released."""
+    """Hold a destination: nothing is sent to it until it is released."""
     admin.hold(title, reason)
     return _back("held", title)
 
 
 @router.post("/{title}/release")
 def release(person: Operator, admin: TheAdmin, title: str) -> Response:
-    """Send to a destination again."""
+    """Release a destination."""
     admin.release_hold(title)
     return _back("released", title)
 
 
 @router.post("/{title}/send-kept-back")
 def send_kept_back(person: Operator, admin: TheAdmin, title: str) -> Response:
-    """Send what was kept back in shadow mode."""
+    """Send results withheld in shadow mode."""
     admin.send_kept_back(title)
     return _back("sent", title)
 

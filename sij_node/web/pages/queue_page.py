@@ -1,4 +1,4 @@
-"""The queue, which is also the first page."""
+"""The queue page, which is the start page."""
 
 from typing import Annotated, Any
 
@@ -53,7 +53,7 @@ def queue_now(
     find: Short = "",
     page: Number = 1,
 ) -> Response:
-    """The queue as it is now, for a page that shows it."""
+    """The live part of the page."""
     content = _content(parts, person, wanted_from(state, source, find), page)
     return again(request, "queue_live.html", person, **content)
 
@@ -65,7 +65,7 @@ def jobs_of_patient(
     parts: TheParts,
     patient_id: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
-    """Jobs of the patient with an identifier, which is never part of an address."""
+    """Jobs of a patient; the patient ID is never part of a URL."""
     admin = parts.admin_for(person)
     rows = _rows(parts, admin, admin.jobs_of_patient(patient_id.strip(), ROWS), None)
     return show(
@@ -73,7 +73,7 @@ def jobs_of_patient(
         "patient_jobs.html",
         person=person,
         shown={"rows": rows},
-        empty="No study of this patient is here. Its images may have been cleared away.",
+        empty="No studies of this patient. Their images may have been cleared.",
     )
 
 
@@ -87,7 +87,7 @@ def _content(parts: Parts, person: CurrentUser, wanted: JobFilter, page: int) ->
         "shown": queue_page(wanted, page, found, counts, admin.senders(), rows),
         "troubles": node_troubles(report.conditions, counts),
         "ae_title": parts.config.node.ae_title,
-        "empty": "No job fits.",
+        "empty": "No matching jobs.",
         "may_act": person.role.includes(Role.OPERATOR),
     }
 

@@ -1,4 +1,4 @@
-"""Trying the rules on a file that somebody drops."""
+"""The rules page: how the node would treat an uploaded image."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from sij_node.web.view_models.rule_tester_view import Ruling, ruling
 router = APIRouter(prefix="/rules")
 
 MultiPartParser.spool_max_size = 1 << 30
-"""A dropped file stays in memory, whatever its size; the guard bounds that."""
+"""Uploads stay in memory, whatever their size; `Guard` limits it."""
 
 
 @router.get("")
@@ -35,7 +35,7 @@ def try_rules(
     file: Annotated[UploadFile, File()],
     peer: Annotated[str, Form(max_length=16)] = "",
 ) -> Response:
-    """What the node would make of a file; nothing of it is kept."""
+    """How the node would treat a file; nothing of it is stored."""
     sender = parts.config.peer_titled(peer) or parts.config.peer[0]
     try:
         header = uploaded_header(

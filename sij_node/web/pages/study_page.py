@@ -1,4 +1,4 @@
-"""One study: everything about it, its pictures, and what can be done."""
+"""The study page: findings, key images, deliveries, history and actions."""
 
 from datetime import timedelta
 from typing import Annotated, Any
@@ -22,16 +22,16 @@ from sij_node.web.view_models.study_view import study_page
 router = APIRouter(prefix="/jobs/{job_id}")
 
 DID = {
-    "retry": "Queued again.",
+    "retry": "Retry requested.",
     "cancel": "Cancelled.",
-    "priority": "The priority is set.",
-    "try-now": "The wait is over; it is tried next.",
-    "redeliver": "The results will be sent again.",
-    "reanalyse": "This job analyses the stored study again.",
+    "priority": "Priority set.",
+    "try-now": "Next attempt starts now.",
+    "redeliver": "Resend requested.",
+    "reanalyse": "Reanalysis requested; this is the new job.",
 }
-"""What is said after an action, by its name in the address."""
+"""Shown after an action, by its name in the URL."""
 PICTURES_TAKE = timedelta(minutes=1)
-"""So long after its last step a finished study's page still waits for pictures."""
+"""For this long after its last step, a finished study's page waits for key images."""
 Word = Annotated[str, Form(max_length=64)]
 
 
@@ -46,7 +46,7 @@ def study(
 
 @router.get("/now")
 def study_now(request: Request, person: Watcher, parts: TheParts, job_id: JobNumber) -> Response:
-    """The study as it is now, for a page that shows it."""
+    """The live part of the page."""
     content = _content(parts, person, job_id) | {"did": ""}
     return again(request, "study_live.html", person, **content)
 
@@ -74,7 +74,7 @@ def reveal(request: Request, person: Operator, admin: TheAdmin, job_id: JobNumbe
 
 @router.post("/retry")
 def retry(person: Operator, admin: TheAdmin, job_id: JobNumber) -> Response:
-    """Queue a rejected or failed job again."""
+    """Retry a rejected or failed job."""
     return _done(admin.retry(job_id), "retry")
 
 
@@ -86,7 +86,7 @@ def cancel(person: Operator, admin: TheAdmin, job_id: JobNumber) -> Response:
 
 @router.post("/try-now")
 def try_now(person: Operator, admin: TheAdmin, job_id: JobNumber) -> Response:
-    """End the wait before a job's next attempt."""
+    """Skip the wait before a job's next attempt."""
     return _done(admin.try_now(job_id), "try-now")
 
 
@@ -97,7 +97,7 @@ def priority(
     job_id: JobNumber,
     priority: Annotated[int, Form(ge=0, le=9)],
 ) -> Response:
-    """Have a job analysed sooner or later."""
+    """Set the priority of a job."""
     return _done(admin.set_priority(job_id, priority), "priority")
 
 
@@ -105,13 +105,13 @@ def priority(
 def redeliver(
     person: Operator, admin: TheAdmin, job_id: JobNumber, destination: Word = ""
 ) -> Response:
-    """Have the results sent again."""
+    """Resend the results."""
     return _done(admin.redeliver(job_id, destination or None), "redeliver")
 
 
 @router.post("/reanalyse")
 def reanalyse(person: Operator, admin: TheAdmin, job_id: JobNumber, weights: Word = "") -> Response:
-    """Open a job that analyses the stored study again."""
+    """Open a job that reanalyses the stored study."""
     return _done(admin.reanalyse(job_id, weights), "reanalyse")
 
 

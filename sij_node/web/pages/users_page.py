@@ -1,4 +1,4 @@
-"""The pages about people: who may come in, and the tokens of one's own programs."""
+"""The pages about users, and about one's own API tokens."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -21,7 +21,7 @@ from sij_node.web.templating import page
 router = APIRouter(include_in_schema=False)
 
 TOKEN_DAYS: Mapping[int, str] = MappingProxyType(
-    {7: "a week", 30: "30 days", 90: "90 days", 365: "a year"}
+    {7: "7 days", 30: "30 days", 90: "90 days", 365: "1 year"}
 )
 Name = Annotated[str, Form(max_length=200)]
 ChosenRole = Annotated[Role, Form()]
@@ -29,7 +29,7 @@ ChosenRole = Annotated[Role, Form()]
 
 @router.get("/users")
 def users(request: Request, person: Administrator, parts: TheParts) -> Response:
-    """Everybody who may come in."""
+    """All users."""
     return _users(request, person, parts)
 
 
@@ -37,7 +37,7 @@ def users(request: Request, person: Administrator, parts: TheParts) -> Response:
 def add_user(
     request: Request, person: Administrator, parts: TheParts, role: ChosenRole, name: Name = ""
 ) -> Response:
-    """Add somebody, and show the link by which they set a password."""
+    """Add a user, and show the invitation link to set a password."""
     try:
         secret = parts.access.add(name, role, person.name)
     except AccountUnusable as error:
@@ -47,35 +47,35 @@ def add_user(
 
 @router.post("/users/{name}/invite")
 def invite_again(request: Request, person: Administrator, parts: TheParts, name: str) -> Response:
-    """Show a new link by which somebody sets a password."""
+    """Show a new invitation link."""
     secret = parts.access.invite_again(name, person.name)
     return _users(request, person, parts, name=name, secret=secret)
 
 
 @router.post("/users/{name}/role")
 def set_role(person: Administrator, parts: TheParts, name: str, role: ChosenRole) -> Response:
-    """Give somebody another role."""
+    """Change a user's role."""
     parts.access.set_role(name, role, person.name)
     return RedirectResponse("/users", 303)
 
 
 @router.post("/users/{name}/disable")
 def disable(person: Administrator, parts: TheParts, name: str) -> Response:
-    """Shut somebody out at once."""
+    """Disable a user at once."""
     parts.access.disable(name, person.name)
     return RedirectResponse("/users", 303)
 
 
 @router.post("/users/{name}/enable")
 def enable(person: Administrator, parts: TheParts, name: str) -> Response:
-    """Let somebody in again."""
+    """Enable a user again."""
     parts.access.enable(name, person.name)
     return RedirectResponse("/users", 303)
 
 
 @router.get("/account")
 def account(request: Request, person: Viewer, parts: TheParts) -> Response:
-    """One's own tokens."""
+    """One's own API tokens."""
     return _account(request, person, parts)
 
 
@@ -88,7 +88,7 @@ def add_token(
     role: ChosenRole,
     days: Annotated[int, Form(ge=1, le=366)] = 90,
 ) -> Response:
-    """Make a token, and show its secret this once."""
+    """Create a token, and show its secret once."""
     try:
         _, secret = parts.access.add_token(person, label, role, timedelta(days=days))
     except RoleTooLow as error:
@@ -98,7 +98,7 @@ def add_token(
 
 @router.post("/account/tokens/{token_id}/revoke")
 def revoke_token(person: InPerson, parts: TheParts, token_id: JobNumber) -> Response:
-    """End a token at once."""
+    """Revoke a token."""
     parts.access.revoke_token(person, token_id)
     return RedirectResponse("/account", 303)
 

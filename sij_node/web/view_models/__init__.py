@@ -1,1 +1,1 @@
-"""What each page shows: decided here from what the store told, without a request or a template."""
+"""What each page shows, decided from stored values without a request or a template."""

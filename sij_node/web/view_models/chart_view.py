@@ -1,6 +1,6 @@
-"""Charts over time: how much was done, how long it took, and what went wrong.
+"""Charts over time: throughput, turnaround time and failed attempts.
 
-Every chart is also a table; the drawing itself is made in `sij_node.web.chart_svg`.
+Every chart is also a table; `sij_node.web.chart_svg` draws it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,12 +34,12 @@ _SLOTS: Mapping[Range, tuple[int, timedelta]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Slots:
-    """Equal pieces of time, the last of which holds the present.
+    """Equal time slots, the last of which contains the present.
 
     Parameters
     ----------
     begins
-        When each begins, in the time of the node's machine.
+        When each begins, in the node's local time.
     """
 
     begins: tuple[datetime, ...]
@@ -47,7 +47,7 @@ class Slots:
 
     @classmethod
     def until(cls, now: datetime, chosen: Range) -> "Slots":
-        """Those of a range; they begin at whole hours or days of the clock."""
+        """The slots of a range; they begin on whole hours or days."""
         number, each = _SLOTS[chosen]
         local = now.astimezone()
         midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -55,12 +55,12 @@ class Slots:
         return cls(tuple(last - each * back for back in reversed(range(number))), each)
 
     def place(self, at: datetime) -> int | None:
-        """Which one a moment falls into."""
+        """The slot that a moment falls into; None outside all."""
         number = (at - self.begins[0]) // self.each
         return number if 0 <= number < len(self.begins) else None
 
     def label(self, number: int) -> str:
-        """What stands below it."""
+        """The label below a slot."""
         begin = self.begins[number]
         if self.each >= timedelta(days=1):
             return f"{begin:%d %b}"
@@ -85,9 +85,9 @@ class Chart:
     Parameters
     ----------
     summary
-        What it says, in a sentence.
+        What it shows, in a sentence.
     in_words
-        A value as a person reads it.
+        A value with its unit.
     """
 
     title: str
@@ -99,7 +99,7 @@ class Chart:
 
     @property
     def rows(self) -> list[tuple[str, list[str]]]:
-        """The same as a table: a label, then a text for each series; empty slots left out."""
+        """The chart as a table: a label, then a text per series; empty slots are left out."""
         return [
             (
                 self.slots.label(number),
@@ -113,59 +113,57 @@ class Chart:
         ]
 
 
-def charts(happenings: Sequence[ChartEvent], slots: Slots) -> tuple[Chart, Chart, Chart]:
+def charts(events: Sequence[ChartEvent], slots: Slots) -> tuple[Chart, Chart, Chart]:
     """Throughput, latency and failures."""
-    return throughput(happenings, slots), latency(happenings, slots), failures(happenings, slots)
+    return throughput(events, slots), latency(events, slots), failures(events, slots)
 
 
-def throughput(happenings: Sequence[ChartEvent], slots: Slots) -> Chart:
-    """How many studies came to an end, and to which."""
+def throughput(events: Sequence[ChartEvent], slots: Slots) -> Chart:
+    """How many studies finished, and how."""
     series = (
-        _counted("delivered", "good", filter(_is_delivered, happenings), slots),
-        _counted("rejected", "warn", _with(happenings, Step.REJECT), slots),
-        _counted("failed", "bad", filter(_is_failed, happenings), slots),
+        _counted("delivered", "good", filter(_is_delivered, events), slots),
+        _counted("rejected", "warn", _with(events, Step.REJECT), slots),
+        _counted("failed", "bad", filter(_is_failed, events), slots),
     )
     done, rejected, failed = (_total(one) for one in series)
     summary = f"{done} delivered, {rejected} rejected, {failed} failed."
     return Chart("Studies finished", summary, "bars", slots, series, _whole)
 
 
-def latency(happenings: Sequence[ChartEvent], slots: Slots) -> Chart:
-    """From the first image to the archive's acknowledgement, and how much of it is analysis."""
+def latency(events: Sequence[ChartEvent], slots: Slots) -> Chart:
+    """From the first image to the archive's acknowledgement, and the analysis alone."""
     waits = [
-        (one.at, (one.at - one.opened_at).total_seconds())
-        for one in happenings
-        if _is_delivered(one)
+        (one.at, (one.at - one.opened_at).total_seconds()) for one in events if _is_delivered(one)
     ]
-    analyses = list(_analyses(happenings))
+    analyses = list(_analyses(events))
     series = (
-        Series("first image to delivered, 95 %", "faint", _of_slots(waits, slots, _p95)),
-        Series("first image to delivered, median", "accent", _of_slots(waits, slots, median)),
-        Series("analysis alone, median", "quiet", _of_slots(analyses, slots, median)),
+        Series("first image to delivery, 95th percentile", "faint", _of_slots(waits, slots, _p95)),
+        Series("first image to delivery, median", "accent", _of_slots(waits, slots, median)),
+        Series("analysis, median", "quiet", _of_slots(analyses, slots, median)),
     )
     said = [seconds for _, seconds in waits]
     summary = (
-        f"Half were delivered within {seconds_in_words(median(said))} of their first image, "
-        f"95 % within {seconds_in_words(_p95(said))}."
+        f"Median {seconds_in_words(median(said))} from first image to delivery, "
+        f"95th percentile {seconds_in_words(_p95(said))}."
         if said
-        else "Nothing was delivered."
+        else "No deliveries."
     )
-    return Chart("Time to result", summary, "lines", slots, series, seconds_in_words)
+    return Chart("Turnaround time", summary, "lines", slots, series, seconds_in_words)
 
 
-def failures(happenings: Sequence[ChartEvent], slots: Slots) -> Chart:
-    """Attempts that went wrong, whether or not a later one went well."""
+def failures(events: Sequence[ChartEvent], slots: Slots) -> Chart:
+    """Failed attempts, whether or not a later one succeeded."""
     series = (
-        _counted("analysis tried in vain", "quiet", _with(happenings, Step.TRY_AGAIN), slots),
-        _counted("delivery tried in vain", "warn", _with(happenings, Step.DELIVERY_FAILED), slots),
-        _counted("given up", "bad", _with(happenings, Step.GIVE_UP), slots),
+        _counted("analysis attempts failed", "quiet", _with(events, Step.TRY_AGAIN), slots),
+        _counted("delivery attempts failed", "warn", _with(events, Step.DELIVERY_FAILED), slots),
+        _counted("abandoned", "bad", _with(events, Step.GIVE_UP), slots),
     )
     analyses, deliveries, given_up = (_total(one) for one in series)
     summary = (
-        f"Tried in vain: {count(analyses, 'analysis', 'analyses')} and "
-        f"{count(deliveries, 'delivery', 'deliveries')}; given up: {count(given_up, 'job')}."
+        f"{count(analyses, 'analysis attempt')} and {count(deliveries, 'delivery attempt')} "
+        f"failed; {count(given_up, 'job')} abandoned."
         if analyses or deliveries or given_up
-        else "Nothing went wrong."
+        else "No failed attempts."
     )
     return Chart("Failed attempts", summary, "bars", slots, series, _whole)
 
@@ -180,8 +178,8 @@ def _is_failed(one: ChartEvent) -> bool:
     return one.step is Step.GIVE_UP and one.to_state is State.FAILED
 
 
-def _with(happenings: Iterable[ChartEvent], step: Step) -> Iterable[ChartEvent]:
-    return (one for one in happenings if one.step is step)
+def _with(events: Iterable[ChartEvent], step: Step) -> Iterable[ChartEvent]:
+    return (one for one in events if one.step is step)
 
 
 def _counted(name: str, kind: str, happened: Iterable[ChartEvent], slots: Slots) -> Series:
@@ -197,10 +195,10 @@ def _total(series: Series) -> int:
     return int(sum(value or 0 for value in series.values))
 
 
-def _analyses(happenings: Iterable[ChartEvent]) -> Iterable[tuple[datetime, float]]:
-    """When each analysis ended, and how long it took."""
+def _analyses(events: Iterable[ChartEvent]) -> Iterable[tuple[datetime, float]]:
+    """When each analysis ended, and its duration."""
     begun: dict[int, datetime] = {}
-    for one in happenings:
+    for one in events:
         if one.step is Step.CLAIMED:
             begun[one.job_id] = one.at
         elif one.step in (Step.RESULTS_STORED, Step.KEPT_BACK) and one.job_id in begun:
@@ -221,7 +219,7 @@ def _of_slots(
 
 
 def _p95(values: Sequence[float]) -> float:
-    """The smallest value that 95 % do not exceed."""
+    """The 95th percentile, nearest rank."""
     return sorted(values)[-(-95 * len(values) // 100) - 1]
 
 

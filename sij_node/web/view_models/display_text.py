@@ -1,4 +1,4 @@
-"""The words of the pages: states, steps, spans of time, and what to do about an error."""
+"""Display texts of the pages: states, steps, time spans, and recommended actions."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,7 +9,7 @@ from sij_node.domain.job import DeliveryState, State, Step
 
 
 class Tone(StrEnum):
-    """How something is coloured; its words always say the same."""
+    """The colour of something; its text always says the same."""
 
     QUIET = "quiet"
     BUSY = "busy"
@@ -35,16 +35,16 @@ STATE_TONES: Mapping[State, Tone] = MappingProxyType(
 
 STATE_MEANS: Mapping[State, str] = MappingProxyType(
     {
-        State.RECEIVING: "Images are still coming in.",
-        State.QUEUED: "Complete, waits for a worker.",
-        State.ANALYSING: "A worker has it in hand.",
-        State.DELIVERING: "Analysed; results are on their way.",
-        State.DELIVERED: "The archive has acknowledged every result.",
-        State.NOT_SENT: "Analysed for a peer in shadow mode; results are kept here.",
-        State.CONFIRMED: "The archive has confirmed that it keeps every result.",
-        State.REJECTED: "Cannot be analysed as it is; a notice with the reason was sent.",
-        State.FAILED: "Given up after all attempts.",
-        State.CANCELLED: "Stopped by a person, or replaced by a later job.",
+        State.RECEIVING: "Receiving images.",
+        State.QUEUED: "Study complete, waiting for a worker.",
+        State.ANALYSING: "Being analysed by a worker.",
+        State.DELIVERING: "Analysed, results being delivered.",
+        State.DELIVERED: "All results acknowledged by the archive.",
+        State.NOT_SENT: "Analysed, results withheld: the peer is in shadow mode.",
+        State.CONFIRMED: "The archive has committed to storing all results.",
+        State.REJECTED: "Cannot be analysed; a report with the reason was sent.",
+        State.FAILED: "Abandoned after all attempts.",
+        State.CANCELLED: "Cancelled by a user, or superseded by a later job.",
     }
 )
 
@@ -59,27 +59,27 @@ DELIVERY_TONES: Mapping[DeliveryState, Tone] = MappingProxyType(
 
 STEP_WORDS: Mapping[Step, str] = MappingProxyType(
     {
-        Step.OPENED: "First image arrived",
-        Step.INSTANCE_ARRIVED: "A late image arrived",
+        Step.OPENED: "First image received",
+        Step.INSTANCE_ARRIVED: "Late image received",
         Step.SETTLED: "Study complete, queued",
-        Step.CLAIMED: "Analysis began",
+        Step.CLAIMED: "Analysis started",
         Step.RESULTS_STORED: "Analysed, results stored",
-        Step.KEPT_BACK: "Analysed, results kept back",
+        Step.KEPT_BACK: "Analysed, results withheld",
         Step.REJECT: "Rejected",
-        Step.TRY_AGAIN: "Analysis failed, will try again",
-        Step.GIVE_UP: "Given up",
-        Step.HANDED_BACK: "Handed back",
-        Step.SUPERSEDED: "Replaced by a later job",
-        Step.RELEASED: "Wait is over",
-        Step.DELIVERY_CLAIMED: "Delivery began",
+        Step.TRY_AGAIN: "Analysis failed, will be retried",
+        Step.GIVE_UP: "Abandoned",
+        Step.HANDED_BACK: "Returned to the queue",
+        Step.SUPERSEDED: "Superseded by a later job",
+        Step.RELEASED: "Wait ended",
+        Step.DELIVERY_CLAIMED: "Delivery started",
         Step.ACKNOWLEDGED: "Delivered",
-        Step.DELIVERY_FAILED: "Delivery failed, will try again",
-        Step.COMMITTED: "Confirmed by the archive",
+        Step.DELIVERY_FAILED: "Delivery failed, will be retried",
+        Step.COMMITTED: "Storage committed",
         Step.CANCELLED: "Cancelled",
-        Step.RETRIED: "Queued again by a person",
+        Step.RETRIED: "Retry requested",
         Step.PRIORITY_SET: "Priority set",
-        Step.DELIVERY_ASKED: "Sending again was asked for",
-        Step.REANALYSIS_ASKED: "Another analysis was asked for",
+        Step.DELIVERY_ASKED: "Resend requested",
+        Step.REANALYSIS_ASKED: "Reanalysis requested",
     }
 )
 
@@ -97,44 +97,43 @@ STEP_TONES: Mapping[Step, Tone] = MappingProxyType(
 
 ADVICE: Mapping[str, str] = MappingProxyType(
     {
-        "InputRejected": "Trying again changes nothing while the images are the same. Correct or "
-        "complete the study at its sender and send it again; it will be analysed as a new job.",
-        "TemporarilyUnavailable": "Usually something did not answer in time. Check it, then "
-        "queue the job again.",
-        "InternalFault": "This is a mistake of the node. Queue the job again once; if it fails "
-        "again, report it with the log around this time.",
+        "InputRejected": "Retrying does not help while the images are the same. Correct or "
+        "complete the study at its sender and send it again; a new job will analyse it.",
+        "TemporarilyUnavailable": "Something did not respond in time. Check it, then retry.",
+        "InternalFault": "Internal error. Retry once; if the job fails again, report it with "
+        "the log around this time.",
     }
 )
-"""What to do about an error, by its family."""
+"""Recommended action, by family of the error."""
 
 _STATUS_WORDS = (
     (range(1), "stored"),
-    (range(0x0111, 0x0112), "it has this object already"),
-    (range(0xB000, 0xC000), "stored with changes"),
-    (range(0xA700, 0xA800), "out of resources; it may have room later"),
-    (range(0xA900, 0xAA00), "the object does not match its class"),
-    (range(0xC000, 0xD000), "it cannot understand the object"),
-    (range(0x0122, 0x0123), "it does not take this kind of object"),
+    (range(0x0111, 0x0112), "duplicate SOP instance"),
+    (range(0xB000, 0xC000), "stored, with a warning"),
+    (range(0xA700, 0xA800), "out of resources"),
+    (range(0xA900, 0xAA00), "dataset does not match SOP class"),
+    (range(0xC000, 0xD000), "cannot understand"),
+    (range(0x0122, 0x0123), "SOP class not supported"),
     (range(0x0124, 0x0125), "not authorised"),
 )
 
 
 def status_in_words(status: int | None) -> str:
-    """A C-STORE status as a person reads it (PS3.4 B.2.3, PS3.7 C).
+    """A C-STORE status in words (PS3.4 B.2.3, PS3.7 C).
 
     Examples
     --------
     >>> status_in_words(0xA702)
-    '0xA702: out of resources; it may have room later'
+    '0xA702: out of resources'
     """
     if status is None:
-        return "no answer"
+        return "no response"
     meaning = next((words for codes, words in _STATUS_WORDS if status in codes), "refused")
     return f"0x{status:04X}: {meaning}"
 
 
 def span(seconds: float) -> str:
-    """A span of time in one unit; coarse, so that a page that is looked at stays calm.
+    """A time span in one unit; coarse, so that a live page does not change every second.
 
     Examples
     --------
@@ -165,7 +164,7 @@ def seconds_in_words(seconds: float) -> str:
 
 
 def about(seconds: float) -> str:
-    """A guess of how long something still takes.
+    """An estimate of the remaining time.
 
     Examples
     --------
@@ -180,7 +179,7 @@ def about(seconds: float) -> str:
 
 
 def moment(at: datetime) -> str:
-    """A moment in the time of the node's machine."""
+    """A moment in the node's local time."""
     return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
 
 

@@ -1,4 +1,4 @@
-"""The node's health: every part with its verdict, the processes, the disk, the oldest job."""
+"""The node's health: components with their status, processes, disk, oldest job."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sij_node.web.view_models.node_alerts import tone_of
 
 @dataclass(frozen=True)
 class PartLine:
-    """One part of the node."""
+    """One component of the node."""
 
     name: str
     tone: Tone
@@ -40,7 +40,7 @@ class ProcessLine:
 
 @dataclass(frozen=True)
 class OldestJob:
-    """The unfinished job that was opened first."""
+    """The oldest job in progress."""
 
     job: Job
     age: str
@@ -48,7 +48,7 @@ class OldestJob:
 
 @dataclass(frozen=True)
 class HealthPage:
-    """Everything that the page of the health shows."""
+    """Everything that the health page shows."""
 
     tone: Tone
     summary: str
@@ -61,23 +61,23 @@ class HealthPage:
 
 
 _SUMMARIES = {
-    HealthStatus.OK: "Everything is in order.",
-    HealthStatus.WARNING: "The node works; something needs attention.",
-    HealthStatus.FAILED: "Something does not work.",
+    HealthStatus.OK: "All systems OK",
+    HealthStatus.WARNING: "Running, needs attention",
+    HealthStatus.FAILED: "Failure",
 }
 
 
 def health_page(
     checkup: HealthReport, silent_limit_s: float, oldest: Job | None, database: str, now: datetime
 ) -> HealthPage:
-    """The page, from a look at the node.
+    """The health page.
 
     Parameters
     ----------
     silent_limit_s
-        From how many seconds on without a sign of life a process counts as silent.
+        Without a heartbeat for this many seconds, a process counts as down.
     database
-        What kind it is.
+        SQLite or PostgreSQL.
     """
     verdict = worst(checkup.conditions)
     lines = sorted(checkup.conditions, key=lambda one: -list(HealthStatus).index(one.verdict))
@@ -111,7 +111,7 @@ def _part_line(one: Condition) -> PartLine:
 def process_lines(
     seen: Sequence[ProcessHeartbeat], silent_limit_s: float
 ) -> tuple[ProcessLine, ...]:
-    """The processes, the silent ones first."""
+    """The processes, those longest without a heartbeat first."""
     ordered = sorted(seen, key=lambda one: -one.silent_s)
     return tuple(_process_line(one, one.silent_s >= silent_limit_s) for one in ordered)
 
@@ -122,7 +122,7 @@ def _process_line(one: ProcessHeartbeat, is_silent: bool) -> ProcessLine:
         name=process.name,
         role=process.role.value,
         tone=Tone.BAD if is_silent else Tone.GOOD,
-        heartbeat=f"silent for {span(one.silent_s)}" if is_silent else "alive",
+        heartbeat=f"no heartbeat for {span(one.silent_s)}" if is_silent else "OK",
         device=process.device,
         memory=_memory(process.gpu_used_mb, process.gpu_total_mb),
         job_id=process.job_id,

@@ -1,4 +1,4 @@
-"""Both joints as a drawing for a page, in vectors: sharp at any size, dark or light."""
+"""The diagram of both joints as SVG: sharp at any size, for light and dark pages."""
 
 from collections.abc import Sequence
 from html import escape
@@ -17,11 +17,11 @@ _FILLS = {
     **{colour: _LESIONS[lesion] for lesion, colour in diagram.COLOURS.items()},
     **{colour: f"tint {_LESIONS[lesion]}" for lesion, colour in diagram.TINTS.items()},
 }
-"""Colours are classes, so that the style sheet decides about them."""
+"""Colours are CSS classes, so that the style sheet sets them."""
 
 
 def drawn_joints(findings: Sequence[Finding]) -> str:
-    """An SVG element of the same shapes as in the summary; empty where nothing was analysed."""
+    """The diagram of the summary as an SVG element; empty if nothing was analysed."""
     if not findings:
         return ""
     by_position = {finding.position: finding for finding in findings}
@@ -29,8 +29,8 @@ def drawn_joints(findings: Sequence[Finding]) -> str:
     width, height = diagram.WIDTH + 2 * _MARGIN, diagram.HEIGHT + 2 * _MARGIN
     return (
         f'<svg class="joints" viewBox="{-_MARGIN} {-_MARGIN} {width} {height}" role="img" '
-        "aria-label=\"Both joints seen from the front, the patient's right on the left; "
-        'the table says the same in words.">'
+        "aria-label=\"Diagram of both joints from anterior, patient's right on the left; "
+        'the table has the same values.">'
         f"{''.join(parts)}"
         f'<text class="side" x="2" y="-1">R</text>'
         f'<text class="side" x="{diagram.WIDTH - 2:g}" y="-1" text-anchor="end">L</text>'

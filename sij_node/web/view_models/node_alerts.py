@@ -1,4 +1,4 @@
-"""What is wrong with the node, for the top of the queue: in words, the worst first."""
+"""Problems of the node for the top of the queue, most severe first."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _HEALTH = ("/health", "Health")
 
 @dataclass(frozen=True)
 class NodeTrouble:
-    """One thing that is wrong, what to do, and the page where more is to be seen."""
+    """A problem with its recommended action, and the page with the details."""
 
     tone: Tone
     words: str
@@ -33,14 +33,14 @@ class NodeTrouble:
 
 
 def tone_of(verdict: HealthStatus) -> Tone:
-    """How a verdict is coloured."""
+    """The colour of a status."""
     return _TONES[verdict]
 
 
 def node_troubles(
     conditions: Iterable[Condition], counts: Mapping[State, int]
 ) -> tuple[NodeTrouble, ...]:
-    """The conditions that are not in order, and the jobs that need somebody."""
+    """Conditions that are not OK, and failed jobs."""
     found = [
         NodeTrouble(tone_of(one.verdict), one.words, one.advice, *_PAGES.get(one.part, _HEALTH))
         for one in troubles(conditions)
@@ -50,9 +50,8 @@ def node_troubles(
         found.append(
             NodeTrouble(
                 Tone.WARN,
-                f"{failed} failed and {'waits' if counts[State.FAILED] == 1 else 'wait'} "
-                "for somebody.",
-                "Open each, read what is wrong, and queue it again or leave it.",
+                f"{failed} failed.",
+                "Open each job, read the reason, then retry or cancel it.",
                 "/?state=failed",
                 "Failed jobs",
             )
@@ -61,7 +60,7 @@ def node_troubles(
 
 
 def lively_workers(checkup: HealthReport, limits: HealthConfig) -> int | None:
-    """How many workers give signs of life; None where the database does not say."""
+    """How many workers have a recent heartbeat; None if the database is unavailable."""
     if checkup.facts.database_error:
         return None
     return sum(

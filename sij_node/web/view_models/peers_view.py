@@ -1,4 +1,4 @@
-"""The peers: who was last heard of when, whether they answer, and what waits for them."""
+"""The peers: last contact, C-ECHO, and pending results."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ class PeerCard:
     Parameters
     ----------
     config
-        None for one that config.toml no longer names.
+        None if config.toml no longer lists it.
     state
-        In a word or two, and how it is coloured.
+        In a word or two.
     seen, refused, echo_in, echo_out, taken
-        Sentences about when; empty where it never happened.
+        When, in words; empty if never.
     """
 
     title: str
@@ -46,7 +46,7 @@ class PeerCard:
 
 @dataclass(frozen=True)
 class RefusalLine:
-    """An object or an association that was not accepted."""
+    """A rejected object or association."""
 
     at: str
     source: str
@@ -89,7 +89,7 @@ def _card(peer: PeerStatus, wrong: Condition | None, now: datetime) -> PeerCard:
         seen=_ago(contact.accepted_at, now, f" from {contact.address}"),
         refused=_ago(contact.refused_at, now, f": {contact.refused_because}"),
         echo_in=_ago(contact.echo_in_at, now),
-        echo_out=_ago(contact.echo_out_at, now, f": {contact.echo_out_error or 'it answered'}"),
+        echo_out=_ago(contact.echo_out_at, now, f": {contact.echo_out_error or 'OK'}"),
         echo_failed=bool(contact.echo_out_error),
         taken=_ago(peer.acknowledged_at, now),
         waiting=count(destination.waiting, "job") if destination.waiting else "",
@@ -106,18 +106,18 @@ def _state(
     is_down = wrong is not None and wrong.verdict is HealthStatus.FAILED
     is_unknown = contact.accepted_at is None and contact.echo_out_at is None
     judged = (
-        (not destination.is_peer, Tone.WARN, "not configured any more"),
+        (not destination.is_peer, Tone.WARN, "no longer configured"),
         (destination.hold, Tone.WARN, "held"),
-        (is_down, Tone.BAD, "takes no results"),
-        (wrong, Tone.WARN, "does not take all results"),
-        (contact.echo_out_error, Tone.WARN, "did not answer the last C-ECHO"),
+        (is_down, Tone.BAD, "delivery failing"),
+        (wrong, Tone.WARN, "some deliveries failing"),
+        (contact.echo_out_error, Tone.WARN, "last C-ECHO failed"),
         (destination.shadow, Tone.QUIET, "shadow mode"),
-        (is_unknown, Tone.QUIET, "not heard of yet"),
+        (is_unknown, Tone.QUIET, "no contact yet"),
     )
     return next(((tone, words) for applies, tone, words in judged if applies), _IN_ORDER)
 
 
-_IN_ORDER = (Tone.GOOD, "in order")
+_IN_ORDER = (Tone.GOOD, "OK")
 
 
 def _ago(at: datetime | None, now: datetime, more: str = "") -> str:
@@ -127,7 +127,7 @@ def _ago(at: datetime | None, now: datetime, more: str = "") -> str:
 
 
 def refusal_lines(refusals: Iterable[Refusal]) -> tuple[RefusalLine, ...]:
-    """The newest first."""
+    """Rejections, newest first."""
     return tuple(
         RefusalLine(moment(one.at), one.source_ae, one.address, _reason(one)) for one in refusals
     )

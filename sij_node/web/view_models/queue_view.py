@@ -1,4 +1,4 @@
-"""The queue: how many jobs are where, which need somebody, and one row for each job."""
+"""The queue: counts by state, and one row per job."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ UNDER_WAY = (State.RECEIVING, State.QUEUED, State.ANALYSING, State.DELIVERING)
 
 @dataclass(frozen=True)
 class Tab:
-    """A filter by state, and how many jobs it leaves; a group stands for several states."""
+    """A filter by state with its number of jobs; a group covers several states."""
 
     label: str
     means: str
@@ -36,11 +36,11 @@ class JobRow:
     Parameters
     ----------
     patient
-        The pseudonym, or empty where the images are no longer here.
+        The pseudonym; empty once the images were cleared.
     expected
-        When its results can be expected; empty where that is not known.
+        When results can be expected; empty if not known.
     note
-        Why it stands where it stands, if it has a reason.
+        The reason for its state, if there is one.
     """
 
     job: Job
@@ -53,7 +53,7 @@ class JobRow:
 
 @dataclass(frozen=True)
 class QueuePage:
-    """Everything that the page of the queue shows."""
+    """Everything that the queue page shows."""
 
     tabs: tuple[Tab, ...]
     state: str
@@ -75,11 +75,11 @@ class Pace:
     Parameters
     ----------
     places
-        For each queued job how many come before it.
+        For each queued job, how many are ahead of it.
     analysis_s
-        What an analysis usually takes; None where there was none yet.
+        Median duration of an analysis; None before the first.
     workers
-        How many work now; None where that is not known.
+        How many are running; None if not known.
     """
 
     places: Mapping[int, int] = field(default_factory=dict)
@@ -90,13 +90,13 @@ class Pace:
     def of(
         cls, order: Sequence[int], seconds: Sequence[float], workers: int | None = None
     ) -> "Pace":
-        """From the order of the queue, and how long the last analyses took."""
+        """From the order of the queue and the durations of recent analyses."""
         places = {job_id: place for place, job_id in enumerate(order)}
         return cls(places, median(seconds) if seconds else None, workers)
 
 
 def wanted_from(states: str, source: str, words: str) -> JobFilter:
-    """What an address asks for; unknown states are taken for none."""
+    """The filter in a URL; unknown states are ignored."""
     groups = {"troubled": TROUBLED, "under way": UNDER_WAY}
     known = tuple(state for state in State if state.value == states)
     return JobFilter(groups.get(states, known), source[:16], words[:64])
@@ -110,7 +110,7 @@ def queue_page(
     sources: Sequence[str],
     rows: Sequence[JobRow],
 ) -> QueuePage:
-    """The page, from what the store told."""
+    """The queue page."""
     pages = max(1, -(-found.total // ROWS))
     page = min(page, pages)
     return QueuePage(
@@ -129,10 +129,10 @@ def queue_page(
 
 
 def tabs(wanted: JobFilter, counts: Mapping[State, int]) -> tuple[Tab, ...]:
-    """All jobs, those under way, those that need somebody, then each state."""
+    """All jobs, those in progress, those that need attention, then each state."""
     groups = (
-        ("All", "Every job.", (), Tone.QUIET),
-        ("Under way", "Not finished yet.", UNDER_WAY, Tone.BUSY),
+        ("All", "All jobs.", (), Tone.QUIET),
+        ("In progress", "Not finished yet.", UNDER_WAY, Tone.BUSY),
         ("Need attention", "Failed or rejected.", TROUBLED, Tone.BAD),
         *(
             (state.value.capitalize(), STATE_MEANS[state], (state,), STATE_TONES[state])
@@ -154,20 +154,20 @@ def tabs(wanted: JobFilter, counts: Mapping[State, int]) -> tuple[Tab, ...]:
 
 
 def query_of(wanted: JobFilter, page: int = 1) -> str:
-    """What an address must say to ask for the same again."""
+    """The query string for the same filter."""
     said = {"state": named(wanted.states), "source": wanted.source_ae, "find": wanted.words}
     paged = {**said, "page": str(page) if page > 1 else ""}
     return urlencode({name: value for name, value in paged.items() if value})
 
 
 def named(states: Sequence[State]) -> str:
-    """Some states as an address names them."""
+    """States as they are named in a URL."""
     groups = {TROUBLED: "troubled", UNDER_WAY: "under way"}
     return groups.get(tuple(states), states[0].value if states else "")
 
 
 def job_row(job: Job, patient: str, now: datetime, pace: Pace, study: StudyConfig) -> JobRow:
-    """One row."""
+    """The row of a job."""
     return JobRow(
         job=job,
         tone=STATE_TONES[job.state],
@@ -179,8 +179,8 @@ def job_row(job: Job, patient: str, now: datetime, pace: Pace, study: StudyConfi
 
 
 def expected(job: Job, now: datetime, pace: Pace, study: StudyConfig) -> str:
-    """When the results can be expected, from how long the last analyses took."""
-    waits = f"tries again within {job.wait_s:.0f} s"
+    """When results can be expected, from the durations of recent analyses."""
+    waits = f"next attempt within {job.wait_s:.0f} s"
     if job.state is State.RECEIVING:
         first_s, last_s = study.stable_age_s, study.stable_age_without_pair_s
         return f"queued after {first_s:g} to {last_s:g} s without a new image"
@@ -196,7 +196,7 @@ def expected(job: Job, now: datetime, pace: Pace, study: StudyConfig) -> str:
 
 def _expected_in_queue(job: Job, pace: Pace) -> str:
     if pace.workers == 0:
-        return "not before a worker runs"
+        return "when a worker is running"
     if pace.analysis_s is None or job.job_id not in pace.places:
         return ""
     turns = pace.places[job.job_id] // (pace.workers or 1) + 1
@@ -204,7 +204,7 @@ def _expected_in_queue(job: Job, pace: Pace) -> str:
 
 
 def note(job: Job) -> str:
-    """Why a job stands where it stands."""
+    """The reason for a job's state."""
     if job.reason:
         return job.reason
-    return f"held by {job.leased_by}" if job.leased_by else ""
+    return f"worker {job.leased_by}" if job.leased_by else ""

@@ -1,6 +1,6 @@
-"""What the node would make of one file: the role of its series, its priority, its destination.
+"""How the node would treat an uploaded image: role of its series, priority, destination.
 
-Nothing of the file is kept, and nothing of the patient in it is shown.
+The file is not stored, and nothing about the patient is shown.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _PATIENT_GROUP = 0x0010
 
 @dataclass(frozen=True)
 class Fact:
-    """Something the header says, in words; empty where it is silent."""
+    """A header value; empty if absent."""
 
     name: str
     value: str
@@ -27,7 +27,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class RuleLine:
-    """A rule that was tried on the file."""
+    """A priority rule tested on the file."""
 
     words: str
     found: str
@@ -37,7 +37,7 @@ class RuleLine:
 
 @dataclass(frozen=True)
 class Ruling:
-    """What the node would make of the file."""
+    """How the node would treat the file."""
 
     role: str
     tone: Tone
@@ -51,12 +51,12 @@ class Ruling:
 
 
 def ruling(header: Dataset, peer: PeerConfig, config: Config) -> Ruling:
-    """Apply the rules of the configuration to the header of one image.
+    """Apply the configured rules to the header of an image.
 
     Parameters
     ----------
     peer
-        Who would send it.
+        The sender.
     """
     facts = acquisition_facts(header)
     found = role_of(facts)
@@ -76,10 +76,10 @@ def ruling(header: Dataset, peer: PeerConfig, config: Config) -> Ruling:
 
 
 _VERDICTS = {
-    SequenceRole.T1: "This series would be the T1 of its study.",
-    SequenceRole.STIR: "This series would be the STIR of its study.",
-    SequenceRole.T2_FAT_SAT: "This series would stand in for the STIR, if the study has none.",
-    SequenceRole.OTHER: "This series would be kept, but not analysed.",
+    SequenceRole.T1: "This series would be used as T1.",
+    SequenceRole.STIR: "This series would be used as STIR.",
+    SequenceRole.T2_FAT_SAT: "This series would be used instead of STIR if the study has none.",
+    SequenceRole.OTHER: "This series would be stored but not analysed.",
 }
 
 
@@ -99,10 +99,10 @@ def _rule_line(rule: PriorityRule, header: Dataset) -> RuleLine:
 
 
 def _shown(header: Dataset, keyword: str) -> str:
-    """What the file says there, unless it is about the patient."""
+    """The value in the file, unless it is about the patient."""
     element = header.get(keyword) and header[keyword]
     if element is not None and element.tag.group == _PATIENT_GROUP:
-        return "(not shown: about the patient)"
+        return "(hidden: patient data)"
     return "\\".join(texts(header, keyword))[:80]
 
 
@@ -110,14 +110,14 @@ def _priority(lines: Sequence[RuleLine], peer: PeerConfig) -> tuple[int, str]:
     """As `sij_node.queue.completeness` and the listener do it."""
     applying = [line for line in lines if line.applies]
     if not applying:
-        return peer.priority, f"the priority of peer {peer.ae_title}; no rule applies"
+        return peer.priority, f"the priority of peer {peer.ae_title}; no rule matches"
     highest = max(applying, key=lambda line: line.priority)
-    return highest.priority, f"the highest rule that applies: {highest.words}"
+    return highest.priority, f"the highest matching rule: {highest.words}"
 
 
 def _way(peer: PeerConfig) -> str:
     return (
-        f"Results would go back to {peer.ae_title} at {peer.host}:{peer.port}, "
+        f"Results would be sent to {peer.ae_title} at {peer.host}:{peer.port}, "
         f"profile {peer.profile}{', over TLS' if peer.tls else ''}."
     )
 

@@ -1,4 +1,4 @@
-"""One study: what is wrong, what can be done, what was found, and everything that happened."""
+"""One study: problems, actions, findings and history."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from sij_node.web.view_models.display_text import (
 
 @dataclass(frozen=True)
 class StudyProblem:
-    """What is wrong, and what to do about it."""
+    """A problem and the recommended action."""
 
     tone: Tone
     words: str
@@ -36,12 +36,12 @@ class StudyProblem:
 
 @dataclass(frozen=True)
 class TimelineEntry:
-    """One line of the timeline.
+    """One entry of the history.
 
     Parameters
     ----------
     after
-        How long after the line before; empty for the first.
+        Time since the previous entry; empty for the first.
     """
 
     words: str
@@ -54,7 +54,7 @@ class TimelineEntry:
 
 @dataclass(frozen=True)
 class DeliveredObject:
-    """One result on its way to a destination."""
+    """One result and its delivery to a destination."""
 
     kind: str
     result_uid: str
@@ -69,7 +69,7 @@ class DeliveredObject:
 
 @dataclass(frozen=True)
 class DestinationDeliveries:
-    """What a destination has and has not got."""
+    """The deliveries to one destination."""
 
     title: str
     tone: Tone
@@ -80,7 +80,7 @@ class DestinationDeliveries:
 
 @dataclass(frozen=True)
 class Score:
-    """One of the 28: a bar up to `probability`, a tick at `threshold`, both in per cent."""
+    """One of the 28 scores: a bar up to `probability`, a tick at `threshold`, both in per cent."""
 
     probability: float | None
     threshold: float
@@ -91,7 +91,7 @@ class Score:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """A lesion at a region, the patient's right before the left."""
+    """A lesion in a region, patient's right first."""
 
     name: str
     lesion: str
@@ -101,7 +101,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class LesionLocation:
-    """One place in the body, on both series."""
+    """The key images of one position, in both series."""
 
     pictures: tuple[KeyPicture, ...]
     seen: tuple[str, ...]
@@ -109,16 +109,16 @@ class LesionLocation:
 
 @dataclass(frozen=True)
 class StudyPage:
-    """Everything that the page of a study shows.
+    """Everything that the study page shows.
 
     Parameters
     ----------
     patient
-        The pseudonym, or empty where the images are no longer here.
+        The pseudonym; empty once the images were cleared.
     series_settled
-        Whether `series` is what was analysed; else what has come so far.
+        Whether `series` was analysed; otherwise received so far.
     input_outcome
-        Whether the images could be analysed, in a sentence.
+        Whether the images could be analysed.
     others
         Other jobs of the same study.
     """
@@ -147,7 +147,7 @@ class StudyPage:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing changes any more by itself."""
+        """Whether the job changes no more without a user."""
         moving = (State.RECEIVING, State.QUEUED, State.ANALYSING, State.DELIVERING)
         pending = any(one.tone is Tone.BUSY for one in self.destinations)
         return self.job.state not in moving and not pending
@@ -192,11 +192,11 @@ def study_page(
     )
 
 
-# ---- what is wrong -----------------------------------------------------------------------------
+# ---- problems -----------------------------------------------------------------------------------
 
 
 def troubles(history: JobHistory) -> Iterable[StudyProblem]:
-    """What an administrator must know first."""
+    """Problems, most important first."""
     job = history.job
     if job.reason:
         yield StudyProblem(_trouble_tone(job), job.reason, _advice(job))
@@ -206,10 +206,10 @@ def troubles(history: JobHistory) -> Iterable[StudyProblem]:
         first = history.conflicts[0]
         yield StudyProblem(
             Tone.WARN,
-            f"{len(history.conflicts)} instance(s) came twice with different content, "
-            f"first {first.sop_instance_uid}.",
-            "Find out at the sender which copy is right, and send the study again under new "
-            "instance UIDs. The second copies are in the quarantine folder of the spool.",
+            f"{len(history.conflicts)} instance(s) received twice with different content, "
+            f"for example {first.sop_instance_uid}.",
+            "Find out at the sender which copy is correct, and send the study again with new "
+            "SOP Instance UIDs. The second copies are in the spool's quarantine folder.",
         )
 
 
@@ -219,19 +219,19 @@ def _trouble_tone(job: Job) -> Tone:
 
 def _advice(job: Job) -> str:
     if job.state in (State.QUEUED, State.ANALYSING, State.DELIVERING):
-        return "The node tries again by itself; nothing has to be done unless this goes on."
+        return "The node retries automatically. No action is needed unless this persists."
     if job.state is State.CANCELLED:
         return ""
     if job.state is State.FAILED and job.weights and job.error_family == "TemporarilyUnavailable":
         return (
-            "The analysis is done; only the delivery failed. See below what the destination "
-            "answered, put that right, then send the results again."
+            "The analysis succeeded; only the delivery failed. Check the destination's response "
+            "below, correct the cause, then resend the results."
         )
     return ADVICE.get(job.error_family, "")
 
 
 def _standstill_advice(job: Job) -> str:
-    return "To send or try now, see what can be done below." if job.wait_s else ""
+    return "Use the actions below to send or retry now." if job.wait_s else ""
 
 
 def _sentence(words: str) -> str:
@@ -241,23 +241,23 @@ def _sentence(words: str) -> str:
 def input_outcome(job: Job, record: AnalysisRecord) -> str:
     """Whether the images could be analysed."""
     if job.state is State.REJECTED or job.error_family == "InputRejected":
-        return "Not analysed. The reason was sent back to the archive as a report."
+        return "Not analysed. A report with the reason was sent to the archive."
     if record.findings:
         unknown = sum(one.presence is Presence.UNDETERMINED for one in record.findings)
-        checked = "The images were complete and usable."
+        checked = "All images usable."
         return (
-            f"{checked} {unknown} of {len(record.findings)} places could not be evaluated."
+            f"{checked} {unknown} of {len(record.findings)} sites could not be evaluated."
             if (unknown)
-            else f"{checked} All {len(record.findings)} places were evaluated."
+            else f"{checked} All {len(record.findings)} sites evaluated."
         )
-    return "Not looked at yet." if job.state is not State.CANCELLED else "Not analysed."
+    return "Not analysed yet." if job.state is not State.CANCELLED else "Not analysed."
 
 
-# ---- what was found ----------------------------------------------------------------------------
+# ---- findings ----------------------------------------------------------------------------------
 
 
 def score_rows(findings: Sequence[Finding]) -> tuple[ScoreRow, ...]:
-    """A row for each head; none where nothing was analysed."""
+    """One row per score and region; none if nothing was analysed."""
     by_position = {finding.position: finding for finding in findings}
     return tuple(
         ScoreRow(
@@ -276,7 +276,7 @@ def _both_known(head: Head, findings: Mapping[Position, Finding]) -> bool:
 
 
 def score(finding: Finding) -> Score:
-    """One cell of the table."""
+    """One cell of the table of scores."""
     known = finding.probability is not None
     return Score(
         probability=100 * finding.probability if finding.probability is not None else None,
@@ -288,15 +288,15 @@ def score(finding: Finding) -> Score:
 
 
 def in_short(findings: Sequence[Finding]) -> str:
-    """How many lesions, in a sentence."""
+    """The number of positive sites."""
     if not findings:
         return ""
     present = sum(one.presence is Presence.PRESENT for one in findings)
-    return f"Lesions present at {present} of {len(findings)} places."
+    return f"{present} of {len(findings)} sites positive."
 
 
 def places(pictures: Iterable[KeyPicture]) -> tuple[LesionLocation, ...]:
-    """The pictures, by the place that they show."""
+    """The key images by position, anterior to posterior."""
     ordered = sorted(pictures, key=lambda one: one.place)
     grouped = ([*group] for _, group in groupby(ordered, key=lambda one: one.place))
     return tuple(
@@ -308,11 +308,11 @@ def _t1_first(picture: KeyPicture) -> bool:
     return picture.sequence != "T1"
 
 
-# ---- where it went -----------------------------------------------------------------------------
+# ---- delivery ----------------------------------------------------------------------------------
 
 
 def destinations(deliveries: Iterable[Delivery]) -> tuple[DestinationDeliveries, ...]:
-    """What each destination has got, those with trouble first."""
+    """The deliveries by destination, those with problems first."""
     by_title: dict[str, list[Delivery]] = {}
     for delivery in deliveries:
         by_title.setdefault(delivery.destination, []).append(delivery)
@@ -336,7 +336,7 @@ def _destination(title: str, deliveries: Sequence[Delivery]) -> DestinationDeliv
 
 def _complaint(delivery: Delivery) -> str:
     said = delivery.note or status_in_words(delivery.status)
-    return f"{delivery.destination} did not take {delivery.result.kind}: {said}"
+    return f"{delivery.result.kind} not delivered to {delivery.destination}: {said}"
 
 
 def _parcel(delivery: Delivery) -> DeliveredObject:
@@ -359,11 +359,11 @@ def _answer(delivery: Delivery) -> str:
     return "; ".join(part for part in (said, delivery.note) if part)
 
 
-# ---- what happened -----------------------------------------------------------------------------
+# ---- history ----------------------------------------------------------------------------------
 
 
 def timeline(steps: Sequence[JobStep]) -> tuple[TimelineEntry, ...]:
-    """Every step with who and when, the newest first."""
+    """Every step with user and time, newest first."""
     befores = (None, *steps)
     lines = [_line(step, before) for step, before in zip(steps, befores, strict=False)]
     return tuple(reversed(lines))

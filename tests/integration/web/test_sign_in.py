@@ -57,7 +57,7 @@ def test_a_wrong_name_and_a_wrong_password_are_told_in_the_same_words(
     answer = sign_in(visitor, name, password)
 
     assert answer.status_code == 401
-    assert "Name or password is wrong" in answer.text
+    assert "Wrong name or password" in answer.text
     assert visitor.get("/").status_code == 401
 
 

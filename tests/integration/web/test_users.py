@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from deploy.trial import free_port, set_up
 from sij_node.config.roles import Role
 from sij_node.web import pages
-from sij_node.web.pages import users as people
+from sij_node.web.pages import users_page
 from tests.support.patience import wait_for
 from tests.support.running_web import PASSWORD, RunningWeb, mark_in, running_web, sign_in
 
@@ -43,7 +43,7 @@ def doors(router: APIRouter) -> Iterator[tuple[str, str]]:
             yield from doors(route.original_router)
 
 
-DOORS = sorted({*doors(pages.router), *doors(people.router)})
+DOORS = sorted({*doors(pages.router), *doors(users_page.router)})
 
 
 def test_every_page_is_among_those_tried():

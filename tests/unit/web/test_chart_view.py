@@ -74,7 +74,7 @@ def test_the_time_to_result_is_told_by_median_and_95th_percentile():
 
     most, half, _ = latency.series
     assert (most.values[-1], half.values[-1]) == (95, 50.5)
-    assert "Half were delivered within 50.5 s" in latency.summary
+    assert "Median 50.5 s from first image to delivery" in latency.summary
 
 
 def test_the_time_of_an_analysis_is_from_claim_to_result():

@@ -61,21 +61,21 @@ def page(facts: HealthFacts = HEALTHY, **changes: object):
 def test_a_peer_that_was_heard_of_is_in_order_and_says_when():
     shown = card()
 
-    assert (shown.tone, shown.state) == (Tone.GOOD, "in order")
+    assert (shown.tone, shown.state) == (Tone.GOOD, "OK")
     assert shown.seen.startswith("5 min ago from 10.0.0.7")
 
 
 @pytest.mark.parametrize(
     ("destination", "contact", "state"),
     [
-        (IN_ORDER, PeerActivity("PACS"), "not heard of yet"),
+        (IN_ORDER, PeerActivity("PACS"), "no contact yet"),
         (replace(IN_ORDER, hold=HOLD), SEEN, "held"),
         (replace(IN_ORDER, shadow=True), SEEN, "shadow mode"),
-        (replace(IN_ORDER, is_peer=False), SEEN, "not configured any more"),
+        (replace(IN_ORDER, is_peer=False), SEEN, "no longer configured"),
         (
             IN_ORDER,
-            replace(SEEN, echo_out_at=NOW, echo_out_error="no answer"),
-            "did not answer the last C-ECHO",
+            replace(SEEN, echo_out_at=NOW, echo_out_error="no response"),
+            "last C-ECHO failed",
         ),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_peer_that_takes_nothing_says_so_with_what_to_do():
 
     shown = card(facts=replace(HEALTHY, stuck={"PACS": stuck}))
 
-    assert (shown.tone, shown.state) == (Tone.BAD, "takes no results")
+    assert (shown.tone, shown.state) == (Tone.BAD, "delivery failing")
     assert "3 jobs held up" in shown.trouble
     assert shown.advice
 
@@ -117,7 +117,7 @@ def test_a_hold_says_who_and_why():
 
 
 def test_when_all_is_well_the_page_says_so():
-    assert page().summary == "Everything is in order."
+    assert page().summary == "All systems OK"
     assert {one.tone for one in page().parts} == {Tone.GOOD}
 
 
@@ -135,7 +135,7 @@ def test_a_silent_process_comes_first_and_says_for_how_long():
 
     first = page(facts).processes[0]
 
-    assert (first.name, first.heartbeat, first.tone) == ("b:1", "silent for 6 min", Tone.BAD)
+    assert (first.name, first.heartbeat, first.tone) == ("b:1", "no heartbeat for 6 min", Tone.BAD)
 
 
 def test_the_memory_of_a_gpu_is_told():

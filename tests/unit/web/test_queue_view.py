@@ -40,7 +40,7 @@ def test_the_tabs_count_all_jobs_those_under_way_and_those_that_need_somebody():
     shown = {tab.label: tab.count for tab in tabs(JobFilter(), COUNTS)}
 
     assert shown["All"] == sum(COUNTS.values())
-    assert shown["Under way"] == sum(COUNTS[state] for state in UNDER_WAY)
+    assert shown["In progress"] == sum(COUNTS[state] for state in UNDER_WAY)
     assert shown["Need attention"] == sum(COUNTS[state] for state in TROUBLED)
     assert all(shown[state.value.capitalize()] == COUNTS[state] for state in State)
 
@@ -92,7 +92,7 @@ def test_more_workers_shorten_the_queue():
 
 
 def test_without_a_worker_nothing_is_expected():
-    assert said(State.QUEUED, Pace.of([41], [30.0], 0)) == "not before a worker runs"
+    assert said(State.QUEUED, Pace.of([41], [30.0], 0)) == "when a worker is running"
 
 
 def test_without_an_analysis_before_nothing_is_guessed():
@@ -107,7 +107,7 @@ def test_a_job_that_takes_longer_than_usual_is_expected_any_moment():
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.DELIVERING])
 def test_a_job_that_waits_says_for_how_long(state: State):
-    assert said(state, wait_s=40.0) == "tries again within 40 s"
+    assert said(state, wait_s=40.0) == "next attempt within 40 s"
 
 
 @pytest.mark.parametrize("state", [State.DELIVERED, State.FAILED, State.CANCELLED])
@@ -146,7 +146,7 @@ def test_the_worst_trouble_comes_first_and_leads_to_where_it_is_seen():
     assert [one.words for one in found] == [
         "PACS is down.",
         "Little room.",
-        "2 jobs failed and wait for somebody.",
+        "2 jobs failed.",
     ]
     assert [one.where for one in found] == ["/peers", "/health", "/?state=failed"]
     assert all(one.advice for one in found)

@@ -58,7 +58,7 @@ def test_a_job_that_still_tries_needs_nobody():
 
     (one,) = troubles(history(trying))
 
-    assert (one.tone, "by itself" in one.advice) == (Tone.WARN, True)
+    assert (one.tone, "automatically" in one.advice) == (Tone.WARN, True)
 
 
 def test_a_failed_delivery_is_told_from_a_failed_analysis():
@@ -116,11 +116,11 @@ def test_the_table_has_a_row_for_each_head_with_both_sides():
 def test_how_many_lesions_are_present_is_said_in_a_sentence():
     present = sum(one.probability is not None and one.probability >= 0.5 for one in findings())
 
-    assert shown().in_short == f"Lesions present at {present} of 28 places."
+    assert shown().in_short == f"{present} of 28 sites positive."
 
 
 def test_a_place_that_could_not_be_evaluated_is_counted_in_the_outcome():
-    assert "1 of 28 places could not be evaluated" in shown().input_outcome
+    assert "1 of 28 sites could not be evaluated" in shown().input_outcome
 
 
 def test_a_rejected_study_says_that_it_was_not_analysed():
@@ -165,9 +165,7 @@ def test_a_destination_in_trouble_comes_first_with_the_reason_in_words():
     )
 
     assert [one.title for one in found] == ["OTHER", "PACS"]
-    assert found[0].trouble == (
-        "OTHER did not take scores: 0xA700: out of resources; it may have room later"
-    )
+    assert found[0].trouble == ("scores not delivered to OTHER: 0xA700: out of resources")
     assert found[0].summary == "1 of 2 acknowledged"
     assert found[1].trouble == ""
 
@@ -176,10 +174,10 @@ def test_a_destination_in_trouble_comes_first_with_the_reason_in_words():
     ("status", "words"),
     [
         (0x0000, "0x0000: stored"),
-        (0xB000, "0xB000: stored with changes"),
-        (0xC211, "0xC211: it cannot understand the object"),
+        (0xB000, "0xB000: stored, with a warning"),
+        (0xC211, "0xC211: cannot understand"),
         (0x0117, "0x0117: refused"),
-        (None, "no answer"),
+        (None, "no response"),
     ],
 )
 def test_a_status_is_told_in_words(status: int | None, words: str):
@@ -191,9 +189,9 @@ def test_the_timeline_tells_who_did_what_and_how_long_it_took_newest_first():
 
     assert [line.words for line in lines] == [
         "Analysed, results stored",
-        "Analysis began",
+        "Analysis started",
         "Study complete, queued",
-        "First image arrived",
+        "First image received",
     ]
     assert [line.after for line in lines] == ["+1 min 30 s"] * 3 + [""]
     assert lines[0].who == "worker 1"
