@@ -18,6 +18,8 @@ def commands(group: typer.core.TyperGroup, above: str = "") -> dict[str, list[st
     """The help of each command and of its options, by its name with that of its group."""
     found = {}
     for name, command in group.commands.items():
+        if command.hidden:
+            continue
         options = (getattr(one, "help", None) or "" for one in command.params)
         found[f"{above}{name}"] = [command.help or "", *options]
         if isinstance(command, typer.core.TyperGroup):
