@@ -23,7 +23,8 @@ from sij_node.results.build import AnalysedStudy, result_objects
 from sij_node.results.provenance import AlgorithmIdentity, ResultContext, to_part10
 from sij_node.store.spool import Spool
 from sij_node.store.stored_instances import read_checked, read_header
-from sij_node.verify import ExpectedResults, check_results
+from sij_node.verify.check_results import check_results
+from sij_node.verify.expected_results import ExpectedResults
 from trainer.phantom.case import PhantomCase
 from trainer.phantom.dicom_export import write_study
 

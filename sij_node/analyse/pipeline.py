@@ -35,7 +35,8 @@ from sij_node.results.provenance import AlgorithmIdentity, ResultContext, inputs
 from sij_node.results.revisions import Revision, in_history
 from sij_node.results.scores_sr import not_analysed_report
 from sij_node.results.sr_document import first_header
-from sij_node.verify import ExpectedResults, check_results
+from sij_node.verify.check_results import check_results
+from sij_node.verify.expected_results import ExpectedResults
 
 Analyse = Callable[[Volume, Volume], Analysis]
 Progress = Callable[[str], None]

@@ -10,7 +10,7 @@ from pydicom import dcmread
 from models.findings import POSITIONS, Finding, Sight
 from models.findings import Sequence as Kind
 from sij_node.config.profiles import Profile
-from sij_node.dicom.read_back.pdf_text import words_of
+from sij_node.dicom.read_back.pdf_text import lines_of_text
 from sij_node.domain.prior_comparison import SincePrior
 from sij_node.results.pdf_report import page, page_report
 from sij_node.results.provenance import NOT_CLINICAL, to_part10
@@ -76,7 +76,7 @@ def test_names_of_lesions_stay_below_their_own_pictures_and_above_the_fine_print
     since = SincePrior(earlier(), (earlier("20190101"),), True, ("late",))
     german = replace(context(profile=Profile(name="ward", language="de")), since=since)
 
-    words = words_of(page(study.series, two_places, (), german))
+    words = lines_of_text(page(study.series, two_places, (), german))
 
     (fine_print,) = [one for one in words if one.text.startswith("Grenzen:")]
     lesions = [one for one in words if re.match(r"\d+  ISG", one.text)]

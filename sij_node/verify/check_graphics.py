@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.delineation import Contour
 from models.findings import Side, Sight
 from sij_node.errors import ResultsInconsistent
-from sij_node.verify.expected import SourceSlice, in_patient, sight_in_patient
+from sij_node.verify.expected_results import SourceSlice, contour_mm, sight_mm
 
 SAME_POINT_PX = 0.05
 FROM_CORNER_TO_CENTRE = 0.5
@@ -39,7 +39,7 @@ def check_line(line: _Points, contour: Contour, source: SourceSlice, what: str) 
     ResultsInconsistent
         If either leaves the other, or they end at different points.
     """
-    found = in_patient(source.series, contour)
+    found = contour_mm(source.series, contour)
     ends = np.linalg.norm(line[[0, -1]] - found[[0, -1]], axis=1).max()
     apart_mm = max(_farthest_mm(line, found), _farthest_mm(found, line), float(ends))
     _check_near(apart_mm, source, what)
@@ -53,7 +53,7 @@ def check_point(point: _Points, sight: Sight, source: SourceSlice, what: str) ->
     ResultsInconsistent
         If it does not.
     """
-    apart = np.linalg.norm(point - sight_in_patient(source.series, sight))
+    apart = np.linalg.norm(point - sight_mm(source.series, sight))
     _check_near(float(apart), source, what)
 
 

@@ -24,8 +24,8 @@ from sij_node.dicom.read_back.vocabulary import (
     sides_named,
 )
 from sij_node.errors import ResultsInconsistent
-from sij_node.verify.expected import ExpectedResults
-from sij_node.verify.prior_changes import check_changes
+from sij_node.verify.check_prior_changes import check_changes
+from sij_node.verify.expected_results import ExpectedResults
 
 SAME_PERCENT = 1e-4
 """Written percentages may be off by this, from rounding to decimal strings."""

@@ -10,9 +10,9 @@ from sij_node.dicom.read_back.vocabulary import (
     TRACKING_UID,
 )
 from sij_node.errors import ResultsInconsistent
-from sij_node.verify.expected import ExpectedResults
-from sij_node.verify.image_findings import check_image_findings, graphics
-from sij_node.verify.scores import check_scores
+from sij_node.verify.check_image_findings import check_image_findings, graphics
+from sij_node.verify.check_scores import check_scores
+from sij_node.verify.expected_results import ExpectedResults
 
 
 def check_report(report: Attributes, evidence: ExpectedResults) -> None:

@@ -6,7 +6,7 @@ from models.findings import Sequence as Kind
 from sij_node.dicom.read_back.result_reader import Attributes
 from sij_node.errors import ResultsInconsistent
 from sij_node.results.analysed_series import AnalysedSeries
-from sij_node.verify.expected import ExpectedResults, SourceSlice
+from sij_node.verify.expected_results import ExpectedResults, SourceSlice
 
 
 def named_slice(reference: Attributes, evidence: ExpectedResults, what: str) -> SourceSlice:

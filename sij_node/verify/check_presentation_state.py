@@ -16,10 +16,11 @@ from sij_node.dicom.read_back.result_reader import Attributes
 from sij_node.dicom.read_back.vocabulary import percents_in, sides_named
 from sij_node.errors import ResultsInconsistent
 from sij_node.results.analysed_series import AnalysedSeries
-from sij_node.verify.expected import ExpectedResults, SourceSlice, check_side, sight_in_patient
-from sij_node.verify.graphics import check_all, check_line, contour_at, drawn_mm, is_near
-from sij_node.verify.scores import shown_percent
-from sij_node.verify.sources import check_description, named_slice, only_series
+from sij_node.verify.check_graphics import check_all, check_line, contour_at, drawn_mm, is_near
+from sij_node.verify.check_scores import shown_percent
+from sij_node.verify.check_sides import check_side
+from sij_node.verify.expected_results import ExpectedResults, SourceSlice, sight_mm
+from sij_node.verify.source_slices import check_description, named_slice, only_series
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +122,6 @@ def _is_around(ring: Annotation, finding: Finding) -> bool:
     return (
         sight is not None
         and (finding.position.side, sight.slice_index) == (ring.side, source.index)
-        and is_near(ring.line[0], sight_in_patient(source.series, sight), source)
+        and is_near(ring.line[0], sight_mm(source.series, sight), source)
         and set(percents_in(ring.words)) <= {shown_percent(finding)}
     )

@@ -1,14 +1,13 @@
-"""The page, read back: scores and words stand in the columns of their sides; key images are true.
+"""The text of the PDF report: every score and word is in the column of its side.
 
 Source: DICOM PS3.3 C.24.2 (Encapsulated Document).
 """
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import partial
 
 from models.findings import HEADS, POSITIONS, Position, Presence, Side
-from sij_node.dicom.read_back.pdf_text import PdfImage, TextLine, pictures_of, words_of
+from sij_node.dicom.read_back.pdf_text import TextLine, lines_of_text
 from sij_node.dicom.read_back.result_reader import Attributes
 from sij_node.dicom.read_back.vocabulary import (
     PRESENCE_IN_WORDS,
@@ -17,27 +16,25 @@ from sij_node.dicom.read_back.vocabulary import (
     sides_named,
 )
 from sij_node.errors import ResultsInconsistent
-from sij_node.verify.expected import ExpectedResults
-from sij_node.verify.key_images import check_key_image, views
-from sij_node.verify.scores import shown_percent
+from sij_node.verify.check_scores import shown_percent
+from sij_node.verify.expected_results import ExpectedResults
 
 _SAME_ROW_PT = 3.0
 _NOW = re.compile(r"\d+[.,]\d %")
-_CAPTION = re.compile(r"(T1|STIR), \w+ (\S+)")
 _BEFORE = re.compile(r"\((\d+[.,]\d %|–)\)")
 
 
-def check_page(document: Attributes, evidence: ExpectedResults) -> None:
-    """Hold the page's text against the findings, side by side.
+def check_pdf_report(document: Attributes, evidence: ExpectedResults) -> None:
+    """Compare the text of the PDF with the findings of each side.
 
     Raises
     ------
     ResultsInconsistent
-        If a score, a word or a column differs, or the patient is not named.
+        If a score, a presence or a column differs, or the patient's identifier is missing.
     """
     length = document.integer("EncapsulatedDocumentLength")
     pdf = document.octets("EncapsulatedDocument")[:length]
-    words = words_of(pdf)
+    words = lines_of_text(pdf)
     _check_patient(document, words)
     header = _header(words)
     numbers = [one for one in words if one.up_pt < header[Side.LEFT].up_pt]
@@ -46,7 +43,6 @@ def check_page(document: Attributes, evidence: ExpectedResults) -> None:
         _check_numbers(numbers, header, evidence, _BEFORE)
     _check_presences(numbers, header, evidence)
     _check_lesions_in_words(words, evidence)
-    _check_key_images(words, pictures_of(pdf), evidence)
 
 
 def _check_patient(document: Attributes, words: Sequence[TextLine]) -> None:
@@ -54,7 +50,7 @@ def _check_patient(document: Attributes, words: Sequence[TextLine]) -> None:
     identifier = document.text("PatientID")
     said = "".join(one.text for one in words).replace(" ", "")
     if identifier.isascii() and identifier.replace(" ", "") not in said:
-        raise ResultsInconsistent("The page does not name the patient's identifier.")
+        raise ResultsInconsistent("The PDF does not show the Patient ID.")
 
 
 def _header(words: Iterable[TextLine]) -> dict[Side, TextLine]:
@@ -65,7 +61,7 @@ def _header(words: Iterable[TextLine]) -> dict[Side, TextLine]:
         sides_named(one.text)[0]: one for one in sides if abs(one.up_pt - lowest) < _SAME_ROW_PT
     }
     if set(found) != set(Side) or found[Side.LEFT].across_pt <= found[Side.RIGHT].across_pt:
-        raise ResultsInconsistent("The page's table has no columns for right and left.")
+        raise ResultsInconsistent("The table of the PDF has no right column beside a left one.")
     return found
 
 
@@ -87,7 +83,7 @@ def _check_numbers(
         ]
         expected = [_told(Position(side, head), evidence, form) for head in HEADS]
         if mine != [each for each in expected if each]:
-            raise ResultsInconsistent(f"The page tells other numbers of the {side} side.")
+            raise ResultsInconsistent(f"The PDF shows other scores for the {side} side.")
 
 
 def _downwards(words: Iterable[TextLine]) -> list[TextLine]:
@@ -112,7 +108,7 @@ def _check_presences(
             PRESENCE_IN_WORDS[one.text] for one in _downwards(told) if _side_of(one, header) is side
         ]
         if mine != [evidence.finding_at[Position(side, head)].presence for head in HEADS]:
-            raise ResultsInconsistent(f"The page's words of the {side} side are not its findings.")
+            raise ResultsInconsistent(f"The PDF shows other presences for the {side} side.")
 
 
 def _check_lesions_in_words(words: Iterable[TextLine], evidence: ExpectedResults) -> None:
@@ -127,28 +123,6 @@ def _check_lesions_in_words(words: Iterable[TextLine], evidence: ExpectedResults
         if sides and percents:
             is_found = names_only(one.text, sides[0]) and (sides[0], percents[0]) in present
             if not is_found or len(percents) != 1:
-                raise ResultsInconsistent("A lesion below a key image was not found on its side.")
-
-
-def _check_key_images(
-    words: Iterable[TextLine], pictures: Sequence[PdfImage], evidence: ExpectedResults
-) -> None:
-    """Every picture shows the image that is named above it."""
-    captions = [one for one in words if _CAPTION.fullmatch(one.text)]
-    if len(captions) != len(pictures):
-        raise ResultsInconsistent(f"{len(pictures)} key images have {len(captions)} captions.")
-    if not pictures:
-        return
-    rows, columns, _ = pictures[0].pixels.shape
-    looking = views(evidence, (columns, rows))
-    for shown in pictures:
-        caption = min(captions, key=partial(_between_pt, shown))
-        ((sequence, number),) = _CAPTION.findall(caption.text)
-        (own,) = (view for view in looking if view.series.sequence == sequence)
-        check_key_image(shown.pixels, own, looking, evidence, number)
-
-
-def _between_pt(shown: PdfImage, caption: TextLine) -> float:
-    """From the left edge of a picture to where a caption above it begins."""
-    apart = caption.across_pt - shown.across_pt
-    return apart if apart >= 0 and caption.up_pt > shown.up_pt else float("inf")
+                raise ResultsInconsistent(
+                    "A lesion listed below the key images was not found on that side."
+                )

@@ -16,15 +16,15 @@ from sij_node.dicom.read_back.sr_content import code_of
 from sij_node.dicom.read_back.vocabulary import REGIONS, SIDES, names_only
 from sij_node.errors import ResultsInconsistent
 from sij_node.results.analysed_series import AnalysedSeries
-from sij_node.verify.expected import (
+from sij_node.verify.check_sides import check_side
+from sij_node.verify.expected_results import (
     SAME_PLACE_MM,
     ExpectedResults,
     ImagePlane,
     SourceSlice,
-    check_side,
     plane,
 )
-from sij_node.verify.sources import check_description, named_slice, only_series
+from sij_node.verify.source_slices import check_description, named_slice, only_series
 
 
 @dataclass(frozen=True)

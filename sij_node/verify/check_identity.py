@@ -12,7 +12,7 @@ from pydicom.multival import MultiValue
 
 from sij_node.dicom.read_back.result_reader import Attributes
 from sij_node.errors import ResultsInconsistent
-from sij_node.verify.expected import ExpectedResults
+from sij_node.verify.expected_results import ExpectedResults
 
 SAME_AS_IMAGES = (
     *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),

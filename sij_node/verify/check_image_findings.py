@@ -11,16 +11,17 @@ from sij_node.dicom.read_back.result_reader import Attributes
 from sij_node.dicom.read_back.sr_content import Item
 from sij_node.errors import ResultsInconsistent
 from sij_node.results.analysed_series import AnalysedSeries
-from sij_node.verify.expected import ExpectedResults, SourceSlice, check_side
-from sij_node.verify.graphics import (
+from sij_node.verify.check_graphics import (
     check_all,
     check_line,
     check_point,
     contour_at,
     drawn_mm,
 )
-from sij_node.verify.scores import check_finding, check_words, is_of_lesion
-from sij_node.verify.sources import check_description, named_slice, only_series
+from sij_node.verify.check_scores import check_finding, check_words, is_of_lesion
+from sij_node.verify.check_sides import check_side
+from sij_node.verify.expected_results import ExpectedResults, SourceSlice
+from sij_node.verify.source_slices import check_description, named_slice, only_series
 
 
 def check_image_findings(

@@ -1,22 +1,22 @@
-"""What results are held against: the images where their headers place them, and what was found.
+"""What results must agree with: the source images, the contours, the regions and the findings.
 
-Planes are read from the headers once more, without the code that built the volumes, so that an
-error there is noticed too.
+Image planes are computed from the headers a second time, without the code that built the volumes,
+so that an error in that code shows up here.
 
 Source: DICOM PS3.3 C.7.6.2.1.1 (image plane), C.7.6.16.2 (functional groups).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydicom.dataset import Dataset
+from scipy.spatial import cKDTree
 
 from models.delineation import Contour
 from models.findings import Finding, Position, Presence, Side, Sight
-from models.regions import REGION_LABELS
 from sij_node.dicom.volumes import SeriesVolume
 from sij_node.domain.prior_comparison import NOTHING_EARLIER, SincePrior
 from sij_node.errors import ResultsInconsistent
@@ -80,18 +80,18 @@ class SourceSlice:
 
 @dataclass(frozen=True, eq=False)
 class ExpectedResults:
-    """All that the results of a study are made from.
+    """Everything that the results of a study were made from.
 
     Parameters
     ----------
     headers
-        Of every image that a result may name.
+        Of every image that a result may reference.
     series
-        Those that were analysed; none where the study was not.
+        The analysed series; empty if the study was not analysed.
     findings
-        One for each position; none where the study was not analysed.
+        One per position; empty if the study was not analysed.
     since
-        What the study is compared with.
+        The comparison with the prior study.
     """
 
     headers: tuple[Dataset, ...]
@@ -142,22 +142,28 @@ class ExpectedResults:
         return SourceSlice(series, index, place)
 
     @cached_property
-    def midline_mm(self) -> float | None:
-        """Where right meets left: x halfway between the joints, on slices that show both.
+    def joints(self) -> Mapping[Side, cKDTree]:
+        """The contours of each joint that was found, on all series, in LPS millimetres."""
+        return {
+            side: cKDTree(np.concatenate(lines))
+            for side in Side
+            if (
+                lines := [
+                    contour_mm(series, contour)
+                    for series in self.series
+                    for contour in series.delineation.of(side)
+                ]
+            )
+        }
 
-        None where no slice shows both; then no side can be told by the other.
-        """
-        halfway = [x for series in self.series for x in _halfway_mm(series)]
-        return float(np.mean(halfway)) if halfway else None
 
-
-def in_patient(series: AnalysedSeries, contour: Contour) -> NDArray[np.float64]:
+def contour_mm(series: AnalysedSeries, contour: Contour) -> NDArray[np.float64]:
     """A contour's vertices in LPS millimetres."""
     indices = np.insert(contour.points, 0, contour.slice_index, axis=1)
     return series.source.volume.to_patient(indices)
 
 
-def sight_in_patient(series: AnalysedSeries, sight: Sight) -> NDArray[np.float64]:
+def sight_mm(series: AnalysedSeries, sight: Sight) -> NDArray[np.float64]:
     """Where a lesion is seen best, LPS millimetres."""
     return series.source.volume.to_patient((sight.slice_index, sight.row, sight.column))
 
@@ -199,48 +205,6 @@ def _functional_group(image: Dataset, frame: int, macro: str) -> Dataset:
     return image
 
 
-def check_found_on_their_sides(evidence: ExpectedResults) -> None:
-    """Every contour, region and point lies on the side of the midline that it is called by.
-
-    Raises
-    ------
-    ResultsInconsistent
-        If one does not.
-    """
-    for series in evidence.series:
-        name = f"Series {series.source.series_uid}"
-        for contour in series.delineation.contours:
-            place = f"{name}, slice {contour.slice_index}, contour"
-            check_side(evidence, contour.side, in_patient(series, contour), place)
-        for (side, region), at in _region_centres(series):
-            check_side(evidence, side, at, f"{name}, {side} {region}")
-        for finding in evidence.findings:
-            if finding.sight and finding.sight.sequence is series.sequence:
-                at = sight_in_patient(series, finding.sight)
-                check_side(evidence, finding.position.side, at, f"{name}, {finding.position}")
-
-
-def check_side(
-    evidence: ExpectedResults, side: Side, positions_mm: NDArray[np.float64], what: str
-) -> None:
-    """Positions, ``(…, 3)`` LPS, lie on the given side of the midline (+x is left) on average.
-
-    Raises
-    ------
-    ResultsInconsistent
-        If they lie on the other side.
-    """
-    if evidence.midline_mm is None:
-        return
-    left_of_midline = float(np.mean(positions_mm[..., 0])) - evidence.midline_mm
-    if (left_of_midline > 0) != (side is Side.LEFT):
-        where = "left" if left_of_midline > 0 else "right"
-        raise ResultsInconsistent(
-            f"{what} is called {side} and lies {abs(left_of_midline):.1f} mm to the {where} "
-            "of the midline."
-        )
-
-
 def _check_plane_in_volume(source: SeriesVolume, index: int, place: ImagePlane) -> None:
     """Every pixel of the image must fall on its own voxel."""
     if place.shape != source.volume.voxels.shape[1:]:
@@ -254,25 +218,3 @@ def _check_plane_in_volume(source: SeriesVolume, index: int, place: ImagePlane) 
             f"Slice {index} of series {source.series_uid} lies {off:.2f} voxels from where its "
             "header places it."
         )
-
-
-def _halfway_mm(series: AnalysedSeries) -> Iterable[float]:
-    for right in series.delineation.of(Side.RIGHT):
-        left = series.delineation.on(right.slice_index, Side.LEFT)
-        if left is not None:
-            joints = [in_patient(series, contour)[:, 0].mean() for contour in (right, left)]
-            yield float(np.mean(joints))
-
-
-def _region_centres(
-    series: AnalysedSeries,
-) -> Sequence[tuple[tuple[Side, str], NDArray[np.float64]]]:
-    """The mean position of each region that a label map holds."""
-    marked = np.flatnonzero(series.regions)
-    places = np.column_stack(np.unravel_index(marked, series.regions.shape))
-    values = series.regions.reshape(-1)[marked]
-    return [
-        (name, series.source.volume.to_patient(places[values == value].mean(axis=0)))
-        for name, value in REGION_LABELS.items()
-        if (values == value).any()
-    ]

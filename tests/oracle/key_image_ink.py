@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from sij_node.errors import ResultsInconsistent
 from sij_node.results.analysed_series import AnalysedSeries
-from sij_node.verify.expected import ExpectedResults, in_patient
+from sij_node.verify.expected_results import ExpectedResults, contour_mm
 
 MARGIN_MM, RING_MM = 22.0, 4.0
 SAME_LINE_PX, SAME_PLACE_PX = 1.5, 0.5
@@ -91,7 +91,7 @@ def views(evidence: ExpectedResults, size: tuple[int, int]) -> list[ExpectedSeri
     size
         Columns and rows.
     """
-    found = [in_patient(one, each) for one in evidence.series for each in one.delineation.contours]
+    found = [contour_mm(one, each) for one in evidence.series for each in one.delineation.contours]
     if not found:
         return []
     first = evidence.series[0]

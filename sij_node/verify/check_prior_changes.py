@@ -20,7 +20,7 @@ from sij_node.dicom.read_back.vocabulary import (
 )
 from sij_node.domain.prior_comparison import LesionChange, SincePrior
 from sij_node.errors import ResultsInconsistent
-from sij_node.verify.expected import ExpectedResults
+from sij_node.verify.expected_results import ExpectedResults
 
 SAME_PERCENT = 1e-4
 _CELL = re.compile(r"\|\s*([RL])\b([^|]*)")

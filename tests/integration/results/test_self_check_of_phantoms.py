@@ -1,0 +1,13 @@
+"""The self-check lets right studies pass and finds every swap, on phantoms of every style."""
+
+import pytest
+
+from tests.oracle.self_check_of_phantoms import outcomes
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_right_study_passes_and_its_swapped_sides_do_not(number):
+    found = [outcome for _, outcome in outcomes(number)]
+
+    assert found[0] == "passed"
+    assert "swap missed" not in found
