@@ -1,4 +1,4 @@
-"""What is wrong with the node now, in words, and what to do about it.
+"""The status of every component of the node, with recommended actions.
 
 Pure decisions on facts that `sij_node.operate.health_check` gathers. Page, command line, metrics
 and alerts all show these conditions, so they always agree.
@@ -22,7 +22,7 @@ class ProcessRole(StrEnum):
 
 @dataclass(frozen=True)
 class Process:
-    """What a process of the node says of itself.
+    """A process of the node, as it reports itself.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Process:
     gpu_used_mb, gpu_total_mb
         Memory of that GPU, whoever uses it; None without one.
     job_id
-        The study in hand.
+        The job it is working on.
     weights, weights_sha256
         Names and versions of the networks, and the digests of their files, in the same order.
     """
@@ -54,7 +54,7 @@ class Process:
 
 @dataclass(frozen=True)
 class ProcessHeartbeat:
-    """A process, and for how long it has given no sign of life."""
+    """A process, and the seconds since its last heartbeat."""
 
     process: Process
     silent_s: float
@@ -62,12 +62,12 @@ class ProcessHeartbeat:
 
 @dataclass(frozen=True)
 class QueueStatus:
-    """What waits to be analysed.
+    """The jobs waiting for analysis.
 
     Parameters
     ----------
     oldest_job_id, oldest_s
-        The job that has been queued longest, and for how long; None and 0 when nothing waits.
+        The job that has waited longest, and for how long; None and 0 if the queue is empty.
     """
 
     waiting: int = 0
@@ -82,13 +82,13 @@ class FailingDestination:
     Parameters
     ----------
     jobs
-        How many have tried in vain.
+        Jobs whose delivery has failed.
     failing_s
-        How long ago the first of them did.
+        Seconds since the first failure.
     acknowledged_since
-        Whether it has taken anything else meanwhile: then it is not down, but refuses these.
+        Whether it has acknowledged anything since: then it is not down, but rejects these.
     reason
-        What the last attempt ended with.
+        Why the last attempt failed.
     """
 
     destination: str
@@ -100,14 +100,14 @@ class FailingDestination:
 
 @dataclass(frozen=True)
 class HealthFacts:
-    """What was found at one look; None where the place itself did not answer.
+    """What the health check found; None where a component did not respond.
 
     Parameters
     ----------
     database_error, spool_error
-        Why the database or the spool does not answer; empty when it does.
+        Why the database or the spool is unavailable; empty if it is available.
     min_free_mb
-        Below this the listener takes no association.
+        Below this the listener rejects associations.
     destinations
         AE titles of the configured peers.
     """
@@ -135,7 +135,7 @@ class Component(StrEnum):
 
 
 class HealthStatus(StrEnum):
-    """How bad it is."""
+    """The severity of a condition."""
 
     OK = "ok"
     WARNING = "warning"
@@ -144,16 +144,16 @@ class HealthStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Condition:
-    """One line of the node's health.
+    """The status of one component.
 
     Parameters
     ----------
     which
         The destination or the process, where there are several.
     words
-        What is so.
+        The status in a sentence.
     advice
-        What to do about it; empty when nothing has to be done.
+        The recommended action; empty if none is needed.
     """
 
     part: Component
@@ -164,13 +164,13 @@ class Condition:
 
 
 def health(facts: HealthFacts, limits: HealthConfig) -> tuple[Condition, ...]:
-    """Every part of the node with its verdict, what is in order included."""
+    """The status of every component, also of those that are OK."""
     if facts.database_error:
-        advice = "Nothing is accepted until it answers again; senders keep their studies."
+        advice = "Nothing is accepted until it responds again; senders keep their studies."
         broken = Condition(Component.DATABASE, HealthStatus.FAILED, facts.database_error, advice)
         return broken, *_storage(facts, limits)
     return (
-        Condition(Component.DATABASE, HealthStatus.OK, "The database answers."),
+        Condition(Component.DATABASE, HealthStatus.OK, "The database responds."),
         *_storage(facts, limits),
         _listener(_of(ProcessRole.LISTENER, facts), limits),
         *_workers(_of(ProcessRole.WORKER, facts), limits),
@@ -180,7 +180,7 @@ def health(facts: HealthFacts, limits: HealthConfig) -> tuple[Condition, ...]:
 
 
 def troubles(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
-    """What is not in order, the worst first."""
+    """Conditions that are not OK, most severe first."""
     return tuple(
         condition
         for verdict in (HealthStatus.FAILED, HealthStatus.WARNING)
@@ -190,14 +190,14 @@ def troubles(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
 
 
 def worst(conditions: Iterable[Condition]) -> HealthStatus:
-    """The worst verdict; ok where there is none."""
+    """The most severe status; OK if there is none."""
     return max(
         (one.verdict for one in conditions), key=list(HealthStatus).index, default=HealthStatus.OK
     )
 
 
 def in_words(seconds: float) -> str:
-    """A span of time as people say it: ``45 s``, ``12 min``, ``3 h``, ``2 days``.
+    """A time span in one unit: ``45 s``, ``12 min``, ``3 h``, ``2 days``.
 
     Examples
     --------
@@ -215,21 +215,21 @@ _UNIT_S = {"days": 86_400, "h": 3600, "min": 60}
 
 def _storage(facts: HealthFacts, limits: HealthConfig) -> Iterable[Condition]:
     if facts.spool_error or facts.free_mb is None:
-        advice = "Check that the data folder is mounted, writable and has room."
+        advice = "Check that the data folder is mounted, writable and not full."
         yield Condition(Component.SPOOL, HealthStatus.FAILED, facts.spool_error, advice)
         return
-    yield Condition(Component.SPOOL, HealthStatus.OK, "The spool can be written.")
+    yield Condition(Component.SPOOL, HealthStatus.OK, "The spool is writable.")
     yield _disk(facts.free_mb, facts.min_free_mb, limits)
 
 
 def _disk(free_mb: float, min_free_mb: float, limits: HealthConfig) -> Condition:
-    words = f"{free_mb / 1000:.1f} GB are free on the disk of the spool."
-    advice = "Make room, give the spool a larger disk, or shorten [spool] retention_days."
+    words = f"{free_mb / 1000:.1f} GB free on the spool's disk."
+    advice = "Free disk space, move the spool to a larger disk, or shorten [spool] retention_days."
     if free_mb < min_free_mb:
-        words += " Associations are refused."
+        words += " Associations are rejected."
         return Condition(Component.DISK, HealthStatus.FAILED, words, advice)
     if free_mb < limits.low_disk_mb:
-        words += f" Below {min_free_mb / 1000:g} GB associations will be refused."
+        words += f" Below {min_free_mb / 1000:g} GB, associations will be rejected."
         return Condition(Component.DISK, HealthStatus.WARNING, words, advice)
     return Condition(Component.DISK, HealthStatus.OK, words)
 
@@ -242,10 +242,12 @@ def _listener(seen: Sequence[ProcessHeartbeat], limits: HealthConfig) -> Conditi
     lively = [one for one in seen if one.silent_s < limits.heartbeat_timeout_s]
     if lively:
         return Condition(
-            Component.LISTENER, HealthStatus.OK, f"The listener runs on {lively[0].process.host}."
+            Component.LISTENER,
+            HealthStatus.OK,
+            f"The listener is running on {lively[0].process.host}.",
         )
     if not seen:
-        words = "No listener runs."
+        words = "No listener is running."
         advice = "Start it: `systemctl start sij-node-listener`, or `sij-node run` without systemd."
     else:
         words, advice = _silence(seen[0])
@@ -267,41 +269,39 @@ def _lively_workers(lively: Sequence[Process]) -> Condition:
         return Condition(
             Component.WORKERS,
             HealthStatus.FAILED,
-            "No worker runs. Studies are received, but not analysed.",
+            "No worker is running. Studies are received but not analysed.",
             "Start one: `systemctl start sij-node-worker@1`, or `sij-node work` without systemd. "
-            "If it ends at once, the last line of its log says why.",
+            "If it exits at once, see the end of its log.",
         )
     if len({one.weights_sha256 for one in lively} - {""}) > 1:
         return Condition(
             Component.WORKERS,
             HealthStatus.WARNING,
             "Workers use different weights.",
-            "Give all the same weights folder and start those again that use the old ones.",
+            "Configure the same weights folder for all, and restart those with the old weights.",
         )
-    devices = ", ".join(f"{one.name} ({one.device or 'loading its networks'})" for one in lively)
-    count = "One worker runs" if len(lively) == 1 else f"{len(lively)} workers run"
+    devices = ", ".join(f"{one.name} ({one.device or 'loading networks'})" for one in lively)
+    count = "1 worker running" if len(lively) == 1 else f"{len(lively)} workers running"
     return Condition(Component.WORKERS, HealthStatus.OK, f"{count}: {devices}.")
 
 
 def _silence(one: ProcessHeartbeat) -> tuple[str, str]:
-    """What to say of a process that gives no sign of life."""
+    """Text and action for a process without a heartbeat."""
     process = one.process
-    words = (
-        f"The {process.role} {process.name} has given no sign of life for {in_words(one.silent_s)}."
-    )
-    return words, "Look whether it lives and how its log ends, and start it again."
+    words = f"No heartbeat from {process.role} {process.name} for {in_words(one.silent_s)}."
+    return words, "Check that it is running; see the end of its log, and restart it."
 
 
 def _queue(queue: QueueStatus, limits: HealthConfig) -> Condition:
     if queue.oldest_job_id is None:
-        return Condition(Component.QUEUE, HealthStatus.OK, "Nothing waits.")
+        return Condition(Component.QUEUE, HealthStatus.OK, "The queue is empty.")
     words = (
-        f"{queue.waiting} queued; job {queue.oldest_job_id} has waited longest, "
-        f"for {in_words(queue.oldest_s)}."
+        f"{queue.waiting} queued; job {queue.oldest_job_id} has waited longest "
+        f"({in_words(queue.oldest_s)})."
     )
     if queue.oldest_s < limits.max_queue_minutes * 60:
         return Condition(Component.QUEUE, HealthStatus.OK, words)
-    advice = "Look at what the workers do, or start more of them: `sij-node work`."
+    advice = "Check the workers, or start more of them: `sij-node work`."
     return Condition(Component.QUEUE, HealthStatus.WARNING, words, advice)
 
 
@@ -314,18 +314,20 @@ def _destination(title: str, facts: HealthFacts, limits: HealthConfig) -> Condit
     stuck = facts.stuck.get(title)
     if stuck is None:
         return Condition(
-            Component.DESTINATION, HealthStatus.OK, f"Nothing is held up for {title}.", which=title
+            Component.DESTINATION, HealthStatus.OK, f"No failed deliveries to {title}.", which=title
         )
     several = "job" if stuck.jobs == 1 else "jobs"
     if stuck.acknowledged_since:
-        words = f"{title} takes results, but not those of {stuck.jobs} {several}: {stuck.reason}"
-        advice = "`sij-node jobs show` tells what it answered to each object."
+        words = f"{title} accepts results, but not those of {stuck.jobs} {several}: {stuck.reason}"
+        advice = "See the response to each object on the job's page or with `sij-node jobs show`."
         return Condition(Component.DESTINATION, HealthStatus.WARNING, words, advice, title)
     words = (
-        f"{title} has taken nothing for {in_words(stuck.failing_s)}; "
-        f"{stuck.jobs} {several} held up. {stuck.reason}"
+        f"No successful delivery to {title} for {in_words(stuck.failing_s)}; "
+        f"{stuck.jobs} {several} pending. {stuck.reason}"
     )
     is_down = stuck.failing_s >= limits.destination_down_minutes * 60
     verdict = HealthStatus.FAILED if is_down else HealthStatus.WARNING
-    advice = "Results are kept and sent when it answers. Check that it runs and knows this node."
+    advice = (
+        "Results are sent when it responds again. Check that it is running and knows this node."
+    )
     return Condition(Component.DESTINATION, verdict, words, advice, title)

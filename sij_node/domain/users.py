@@ -1,7 +1,7 @@
-"""Who may use the page and the API: people with roles, their sessions, tokens and changes.
+"""Users of the pages and the API: roles, sessions, tokens, and the change log.
 
-Everything here is a decision, none an effect. A secret that opens something, be it a session, a
-token or an invitation, is random, shown to its owner once and kept as a hash only.
+Pure decisions. Secrets of sessions, tokens and invitations are random, shown to their owner once,
+and stored as hashes only.
 """
 
 import hashlib
@@ -23,14 +23,14 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 
 @dataclass(frozen=True)
 class User:
-    """Somebody with a name of their own; never removed, so that old changes keep their author.
+    """A user; never deleted, so that old changes keep their author.
 
     Parameters
     ----------
     password_hash
-        By argon2id; empty until a password was set, and for those who come by OpenID Connect.
+        By argon2id; empty until a password is set, and for users of OpenID Connect.
     openid_subject
-        Issuer and subject at the provider; empty for those who have a password here.
+        Issuer and subject at the provider; empty for users with a password.
     """
 
     name: str
@@ -42,17 +42,17 @@ class User:
 
     @property
     def standing(self) -> str:
-        """Whether they can come in, and how."""
+        """Whether and how the user can sign in."""
         if self.disabled:
             return "disabled"
         if self.openid_subject:
-            return "by OpenID Connect"
-        return "by password" if self.password_hash else "invited"
+            return "OpenID Connect"
+        return "password set" if self.password_hash else "invited"
 
 
 @dataclass(frozen=True)
 class Session:
-    """A browser in which somebody has signed in."""
+    """A signed-in browser."""
 
     secret_hash: str = field(repr=False)
     user_name: str
@@ -63,7 +63,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Token:
-    """A program's access in somebody's name, with that person's role or a lesser one."""
+    """An API token: a program acts as the user, with the user's role or a lower one."""
 
     token_id: int
     user_name: str
@@ -75,20 +75,20 @@ class Token:
     revoked_at: datetime | None
 
     def is_valid(self, now: datetime) -> bool:
-        """Whether it still opens anything."""
+        """Whether it can still be used."""
         return self.revoked_at is None and now < self.expires_at
 
 
 @dataclass(frozen=True)
 class CurrentUser:
-    """Who is asking now, and as what.
+    """The user of a request.
 
     Parameters
     ----------
     token_id
-        The token they came with; None for a session.
+        The API token of the request; None for a session.
     address
-        Where they are, as far as it is known.
+        The client's address; empty if not known.
     """
 
     name: str
@@ -98,17 +98,17 @@ class CurrentUser:
 
 
 def needed(person: CurrentUser | None, role: Role) -> CurrentUser:
-    """Whoever asks, if they may do what `role` may.
+    """The current user, if their role includes `role`.
 
     Raises
     ------
     SignInNeeded, RoleTooLow
     """
     if person is None:
-        raise SignInNeeded("Nobody is signed in, or the session has ended. Sign in and try again.")
+        raise SignInNeeded("Not signed in, or the session has expired. Sign in and try again.")
     if not person.role.includes(role):
         raise RoleTooLow(
-            f"This needs the role {role.value}; {person.name} is {person.role.value} here. "
+            f"This requires the role {role.value}; {person.name} has {person.role.value}. "
             "Ask an administrator."
         )
     return person
@@ -116,14 +116,14 @@ def needed(person: CurrentUser | None, role: Role) -> CurrentUser:
 
 @dataclass(frozen=True)
 class AdminChange:
-    """Something that somebody changed, looked up or took out; never a patient in it.
+    """An entry of the change log; it never identifies a patient.
 
     Parameters
     ----------
     action
-        A verb: retry, cancel, reveal patient, add user.
+        For example retry, cancel, reveal patient, add user.
     subject
-        What was touched: ``job 41``, ``user meier``, ``peer ORTHANC``.
+        The object: ``job 41``, ``user meier``, ``peer ORTHANC``.
     """
 
     at: datetime
@@ -135,29 +135,29 @@ class AdminChange:
 
 @dataclass(frozen=True)
 class SessionLimits:
-    """When a session ends: unused for a while, and after a day's work in any case."""
+    """When a session expires: after idle time, and after a maximum time in any case."""
 
     idle: timedelta
     longest: timedelta
 
     def is_over(self, session: Session, now: datetime) -> bool:
-        """Whether a session has ended. A clock that was set back ends it too."""
+        """Whether a session has expired. Setting back the clock ends it too."""
         unused, age = now - session.seen_at, now - session.created_at
         slack = timedelta(minutes=5)
         return unused > self.idle or age > self.longest or age < -slack
 
     def is_due(self, session: Session, now: datetime) -> bool:
-        """Whether to note that it is used: now and then, not at every request."""
+        """Whether to store that it is used: not at every request."""
         return abs(now - session.seen_at) > self.idle / 20
 
 
 def new_secret() -> str:
-    """256 random bits that open something."""
+    """A random secret of 256 bits."""
     return secrets.token_urlsafe(32)
 
 
 def hash_of(secret: str) -> str:
-    """How a random secret is kept; it needs no slow hash, because it cannot be guessed."""
+    """The stored hash of a random secret; no slow hash is needed, it cannot be guessed."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -187,11 +187,11 @@ def check_password(password: str, name: str) -> None:
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
         raise AccountUnusable(
             f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters; this one has "
-            f"{len(password)}. A few words in a row are easy to remember."
+            f"{len(password)}. A passphrase is easy to remember."
         )
     if len(set(password)) < 5 or name in password.lower():
         raise AccountUnusable(
-            "This password is easy to guess: it repeats a few characters or holds the user's "
+            "This password is easy to guess: it repeats a few characters or contains the user "
             "name. Choose another."
         )
 
@@ -203,7 +203,7 @@ class _Failures:
 
 
 class SignInThrottle:
-    """How long to wait before the next attempt, after attempts that failed.
+    """The wait before the next sign-in after failed attempts.
 
     A few failures are free; then the wait doubles with each, up to a limit, so nobody is locked
     out for good. What is known is kept in memory and bounded; time is monotonic.

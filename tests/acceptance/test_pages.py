@@ -167,7 +167,7 @@ def test_the_first_page_says_what_is_wrong_and_what_to_do_before_anything_else(
     operator.open("/")
 
     troubles = operator.page.get_by_role("status", name="Problems")
-    expect(troubles).to_contain_text("No listener runs.")
+    expect(troubles).to_contain_text("No listener is running.")
     expect(troubles).to_contain_text("Start it: systemctl start sij-node-listener")
     expect(troubles).to_contain_text("1 job failed.")
     assert troubles.bounding_box()["y"] < 300

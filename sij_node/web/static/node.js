@@ -1,11 +1,11 @@
-// What makes a page follow the node by itself: says when it does not answer or the session is over.
+// Live updates: shows when the node cannot be reached, and reloads when the session has expired.
 "use strict";
 
 const offline = document.getElementById("offline");
 
 document.addEventListener("htmx:beforeRequest", (event) => {
-  const asksByItself = event.detail.requestConfig.verb === "get";
-  if (document.hidden && asksByItself) event.preventDefault();
+  const isPolling = event.detail.requestConfig.verb === "get";
+  if (document.hidden && isPolling) event.preventDefault();
 });
 
 document.addEventListener("htmx:sendError", () => {

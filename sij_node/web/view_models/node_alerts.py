@@ -51,7 +51,7 @@ def node_troubles(
             NodeTrouble(
                 Tone.WARN,
                 f"{failed} failed.",
-                "Open each job, read the reason, then retry or cancel it.",
+                "Open the job, read the reason, then retry it.",
                 "/?state=failed",
                 "Failed jobs",
             )

@@ -183,7 +183,7 @@ def expected(job: Job, now: datetime, pace: Pace, study: StudyConfig) -> str:
     waits = f"next attempt within {job.wait_s:.0f} s"
     if job.state is State.RECEIVING:
         first_s, last_s = study.stable_age_s, study.stable_age_without_pair_s
-        return f"queued after {first_s:g} to {last_s:g} s without a new image"
+        return f"waiting for more images ({first_s:g}–{last_s:g} s)"
     if job.state is State.DELIVERING:
         return waits if job.wait_s else "now"
     if job.state is State.ANALYSING and pace.analysis_s is not None:

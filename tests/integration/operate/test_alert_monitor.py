@@ -114,13 +114,13 @@ def test_a_worker_that_is_gone_is_told_when_that_has_settled_and_when_it_is_back
     ((kind, words),) = site.pass_time(4, is_working=False)
     assert (kind, words) == (
         AlertKind.NEW,
-        "No worker runs. Studies are received, but not analysed.",
+        "No worker is running. Studies are received but not analysed.",
     )
 
     assert site.pass_time(1) == []
     ((kind, words),) = site.pass_time(4)
     assert kind is AlertKind.OVER
-    assert words.startswith("No worker runs.")
+    assert words.startswith("No worker is running.")
 
 
 def test_what_flickers_is_not_told(site):
@@ -267,4 +267,4 @@ def test_the_running_listener_tells_by_the_webhook_that_is_set_up(tmp_path):
             listening.join()
 
     ((_, body),) = receiver.posts
-    assert "No worker runs." in body.decode()
+    assert "No worker is running." in body.decode()

@@ -107,7 +107,7 @@ def test_a_silent_worker_is_named_while_others_work():
     found = condition(facts, Component.WORKERS)
 
     assert (found.verdict, found.which) == (HealthStatus.WARNING, "box:9")
-    assert "no sign of life for 40 s" in found.words
+    assert "No heartbeat from worker box:9 for 40 s" in found.words
 
 
 def test_workers_with_different_weights_are_told():
