@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from sij_node.domain.health import worst
+from sij_node.domain.users import AdminChange
 from sij_node.web.api.parameters import Limit, Line
-from sij_node.web.api.responses import ChangeAnswer, ConditionAnswer, HealthAnswer, RefusalAnswer
+from sij_node.web.api.responses import HealthAnswer, RefusalAnswer
 from sij_node.web.current_user import Operator, TheAdmin, Viewer
 
 router = APIRouter(tags=["node"])
@@ -18,7 +19,7 @@ def health(person: Viewer, admin: TheAdmin) -> HealthAnswer:
     conditions = admin.health().conditions
     return HealthAnswer(
         verdict=worst(conditions),
-        conditions=[ConditionAnswer.model_validate(one) for one in conditions],
+        conditions=list(conditions),
     )
 
 
@@ -34,6 +35,6 @@ def changes(
     admin: TheAdmin,
     who: Annotated[Line, Query(description="Only by this user.")] = "",
     limit: Limit = 50,
-) -> list[ChangeAnswer]:
+) -> list[AdminChange]:
     """The most recent changes, patient searches, views and downloads."""
-    return [ChangeAnswer.model_validate(one) for one in admin.changes(limit, who)]
+    return list(admin.changes(limit, who))

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.findings import Finding
 from sij_node.config.roles import Role
-from sij_node.domain.analysis_record import AnalysisRecord
-from sij_node.domain.health import Component, HealthStatus
+from sij_node.domain.analysis_record import AnalysisRecord, UsedNetwork
+from sij_node.domain.health import Condition, HealthStatus
 from sij_node.domain.job import Delivery, DeliveryState, Job, JobAction, Result, State, Step
 from sij_node.operate.admin import PeerStatus, StudyDetails
 
@@ -140,21 +140,12 @@ class FindingAnswer(Answer):
         )
 
 
-class NetworkAnswer(Answer):
-    """A network that was used."""
-
-    name: str
-    version: str
-    sha256: str
-    intended_use: str
-
-
 class AnalysisAnswer(Answer):
     """The findings of an analysis and what they are based on."""
 
     series: list[SeriesAnswer]
     findings: list[FindingAnswer]
-    networks: list[NetworkAnswer]
+    networks: list[UsedNetwork]
     remarks: list[str]
 
     @classmethod
@@ -241,21 +232,11 @@ class DestinationAnswer(Answer):
     remarks: list[str]
 
 
-class ConditionAnswer(Answer):
-    """One component of the node's health."""
-
-    part: Component
-    verdict: HealthStatus
-    words: str
-    advice: str
-    which: str
-
-
 class HealthAnswer(Answer):
     """The node's health now."""
 
     verdict: HealthStatus
-    conditions: list[ConditionAnswer]
+    conditions: list[Condition]
 
 
 class RefusalAnswer(Answer):
@@ -268,16 +249,6 @@ class RefusalAnswer(Answer):
     study_uid: str
     status: int = Field(description="The C-STORE status; 0 for a rejected association.")
     reason: str
-
-
-class ChangeAnswer(Answer):
-    """An entry of the change log."""
-
-    at: datetime
-    who: str
-    action: str
-    subject: str
-    note: str
 
 
 class MeAnswer(Answer):
