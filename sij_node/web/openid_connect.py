@@ -1,8 +1,8 @@
-"""Signing in at an identity provider of the hospital.
+"""Sign-in by OpenID Connect at the hospital's identity provider.
 
-The browser is sent to the provider and comes back with a code, which the node exchanges for a
-signed statement of who that is (authorization code flow with PKCE). What binds the two halves
-together stays in a cookie of that browser.
+Authorization code flow with PKCE: the browser is redirected to the provider and returns with a
+code, which the node exchanges for a signed ID token. State, nonce and code verifier are kept in a
+cookie of that browser.
 
 Source: OpenID Connect Core 1.0, Discovery 1.0; RFC 7636 (PKCE), RFC 9207 (issuer).
 """
@@ -39,14 +39,14 @@ from sij_node.web.sign_in import own_path, signed_in
 router = APIRouter(include_in_schema=False)
 
 SIGNATURES = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
-"""Accepted on a statement: only such as need the provider's private key."""
+"""Accepted signature algorithms: only those that need the provider's private key."""
 TIMEOUT_S = 10.0
-CLOCKS_DIFFER_S = 60
+CLOCK_SKEW_S = 60
 _TIME_TO_SIGN_IN = timedelta(minutes=10)
 
 
 class LoginState(BaseModel):
-    """What the browser that is sent to the provider keeps until it comes back."""
+    """What the browser keeps between redirect and return."""
 
     state: str
     nonce: str
@@ -54,64 +54,64 @@ class LoginState(BaseModel):
     onward: str
 
     def as_cookie(self) -> str:
-        """As text that a cookie can hold."""
+        """The value of the cookie."""
         return base64.urlsafe_b64encode(self.model_dump_json().encode()).decode()
 
     @classmethod
     def from_cookie(cls, text: str) -> "LoginState":
-        """What a cookie holds; raises `SignInFailed` where there is none."""
+        """The state in a cookie; raises `SignInFailed` without one."""
         try:
             return cls.model_validate_json(base64.urlsafe_b64decode(text))
         except (ValidationError, binascii.Error, ValueError) as error:
             raise SignInFailed(
-                "This browser was not sent to the identity provider, or that is longer than ten "
-                "minutes ago. Begin again."
+                "This browser was not redirected to the identity provider, or more than ten "
+                "minutes ago. Sign in again."
             ) from error
 
 
 @dataclass(frozen=True)
 class IdentityProvider:
-    """An identity provider, as it describes itself now.
+    """An identity provider with its current discovery document.
 
     Parameters
     ----------
     described
-        Its discovery document.
+        The discovery document.
     redirect_uri
-        Where it sends browsers back to.
+        Where it redirects browsers to after sign-in.
     """
 
     config: OpenIdConfig
     described: Mapping[str, Any]
     redirect_uri: str
 
-    def address_for(self, errand: LoginState) -> str:
-        """Where to send the browser."""
+    def authorization_url(self, login: LoginState) -> str:
+        """Where to redirect the browser for sign-in."""
         with self._client() as client:
             address, _ = client.create_authorization_url(
                 self.described["authorization_endpoint"],
-                state=errand.state,
-                nonce=errand.nonce,
-                code_verifier=errand.verifier,
+                state=login.state,
+                nonce=login.nonce,
+                code_verifier=login.verifier,
             )
         return str(address)
 
-    def claims(self, errand: LoginState, came_back: str) -> Mapping[str, Any]:
-        """What the provider states of the person whose browser came back to an address.
+    def claims(self, login: LoginState, returned_to: str) -> Mapping[str, Any]:
+        """The provider's claims about the user who returned to a URL.
 
         Raises
         ------
         SignInFailed
-            If the statement is not meant for this browser, not the provider's, or too old.
+            If the ID token is not for this sign-in, not from the provider, or expired.
         """
         with self._client() as client:
             token = client.fetch_token(
                 self.described["token_endpoint"],
-                authorization_response=came_back,
-                state=errand.state,
-                code_verifier=errand.verifier,
+                authorization_response=returned_to,
+                state=login.state,
+                code_verifier=login.verifier,
             )
-            stated = self._checked(token, errand.nonce)
+            stated = self._checked(token, login.nonce)
             if self._is_silent_on_role(stated) and "userinfo_endpoint" in self.described:
                 more = client.get(self.described["userinfo_endpoint"]).raise_for_status().json()
                 if more.get("sub") == stated["sub"]:
@@ -135,7 +135,7 @@ class IdentityProvider:
                 "access_token": token.get("access_token"),
             },
         )
-        claims.validate(leeway=CLOCKS_DIFFER_S)
+        claims.validate(leeway=CLOCK_SKEW_S)
         return dict(claims)
 
     def _is_silent_on_role(self, claims: Mapping[str, Any]) -> bool:
@@ -156,38 +156,38 @@ class IdentityProvider:
 
 @router.get("/login/openid")
 def begin(request: Request, parts: TheParts, onward: str = "/") -> Response:
-    """Send the browser to the provider."""
-    errand = LoginState(
+    """Redirect the browser to the provider."""
+    login = LoginState(
         state=new_secret(), nonce=new_secret(), verifier=new_secret(), onward=own_path(onward)
     )
     with _provider_errors():
-        address = _provider(request, parts).address_for(errand)
+        address = _provider(request, parts).authorization_url(login)
     response = RedirectResponse(address, 303)
-    set_cookie(request, response, OPENID, errand.as_cookie(), _TIME_TO_SIGN_IN)
+    set_cookie(request, response, OPENID, login.as_cookie(), _TIME_TO_SIGN_IN)
     return response
 
 
 @router.get("/login/openid/return")
-def come_back(request: Request, parts: TheParts) -> Response:
-    """Open a session for whoever the provider says has come back."""
-    errand = LoginState.from_cookie(cookie(request, OPENID))
+def finish(request: Request, parts: TheParts) -> Response:
+    """Open a session for the user whom the provider has authenticated."""
+    login = LoginState.from_cookie(cookie(request, OPENID))
     with _provider_errors():
         provider = _provider(request, parts)
-        _check_return(request, errand, provider)
-        stated = provider.claims(errand, str(request.url))
+        _check_return(request, login, provider)
+        stated = provider.claims(login, str(request.url))
     secret = parts.access.sign_in_by_provider(
         subject=f"{stated['iss']} {stated['sub']}",
         name=str(claim(stated, provider.config.username_claim) or stated["sub"]),
         role=role_of(stated, provider.config),
         address=address_of(request),
     )
-    response = signed_in(request, parts, secret, own_path(errand.onward))
+    response = signed_in(request, parts, secret, own_path(login.onward))
     drop_cookie(request, response, OPENID)
     return response
 
 
 def claim(claims: Mapping[str, Any], name: str) -> Any:
-    """A claim by its name, or by names with dots between where claims lie within claims.
+    """A claim by its name; dots separate the names of nested claims.
 
     Examples
     --------
@@ -202,12 +202,12 @@ def claim(claims: Mapping[str, Any], name: str) -> Any:
 
 
 def role_of(claims: Mapping[str, Any], config: OpenIdConfig) -> Role:
-    """The highest role that somebody's claims give.
+    """The highest role that the claims give.
 
     Raises
     ------
     SignInFailed
-        If they give none.
+        If they give no role.
     """
     said = claim(claims, config.role_claim)
     texts = said if isinstance(said, list) else [said]
@@ -215,7 +215,7 @@ def role_of(claims: Mapping[str, Any], config: OpenIdConfig) -> Role:
     if not given:
         raise SignInFailed(
             f"The identity provider knows you, but nothing in {config.role_claim} gives you a role "
-            "here. Ask an administrator to add you to one of the groups in [web.openid] roles."
+            "on this node. Ask an administrator to add you to a group in [web.openid] roles."
         )
     return max(given, key=list(Role).index)
 
@@ -223,30 +223,38 @@ def role_of(claims: Mapping[str, Any], config: OpenIdConfig) -> Role:
 def _provider(request: Request, parts: Parts) -> IdentityProvider:
     config = parts.config.web.openid
     if config is None:
-        raise SignInFailed("There is no [web.openid] in config.toml. Sign in by name and password.")
+        raise SignInFailed(
+            "OpenID Connect is not configured ([web.openid]). Sign in with name and password."
+        )
     described = _json(f"{config.issuer}/.well-known/openid-configuration")
     if str(described.get("issuer", "")).rstrip("/") != config.issuer:
         raise SignInFailed(
-            "The identity provider calls itself otherwise than [web.openid] issuer does. "
-            "Write it there as in its discovery document."
+            "The issuer in the identity provider's discovery document differs from [web.openid] "
+            "issuer. Write it there as in the document."
         )
     return IdentityProvider(config, described, str(request.base_url) + "login/openid/return")
 
 
-def _check_return(request: Request, errand: LoginState, provider: IdentityProvider) -> None:
+def _check_return(request: Request, login: LoginState, provider: IdentityProvider) -> None:
     given = request.query_params
-    if not hmac.compare_digest(given.get("state", "").encode(), errand.state.encode()):
-        raise SignInFailed("The answer belongs to another browser or another attempt. Begin again.")
+    if not hmac.compare_digest(given.get("state", "").encode(), login.state.encode()):
+        raise SignInFailed(
+            "The response belongs to another browser or another sign-in. Sign in again."
+        )
     if given.get("iss", provider.described["issuer"]) != provider.described["issuer"]:
-        raise SignInFailed("The answer comes from another identity provider. Begin again.")
+        raise SignInFailed("The response comes from another identity provider. Sign in again.")
     if "code" not in given:
-        raise SignInFailed("The identity provider did not let you in. Begin again, or ask there.")
+        raise SignInFailed(
+            "The identity provider refused the sign-in. Try again, or ask its administrator."
+        )
 
 
 def _json(address: str) -> dict[str, Any]:
     found = httpx.get(address, timeout=TIMEOUT_S).raise_for_status().json()
     if not isinstance(found, dict):
-        raise SignInFailed("The identity provider does not answer as one does. Check its address.")
+        raise SignInFailed(
+            "The identity provider's response is not valid. Check [web.openid] issuer."
+        )
     return found
 
 
@@ -268,11 +276,11 @@ def _provider_errors() -> Iterator[None]:
         yield
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ProviderUnavailable(
-            f"The identity provider does not answer as it should ({type(error).__name__}). "
-            "Sign in by name and password, or try again later."
+            f"The identity provider is not available ({type(error).__name__}). "
+            "Sign in with name and password, or try again later."
         ) from error
     except (AuthlibBaseError, JoseError, KeyError, ValueError) as error:
         raise SignInFailed(
-            f"What the identity provider says cannot be believed ({type(error).__name__}). "
-            "Begin again; if it stays so, compare [web.openid] with the provider's settings."
+            f"The identity provider's response cannot be verified ({type(error).__name__}). Sign "
+            "in again; if it persists, compare [web.openid] with the provider's settings."
         ) from error

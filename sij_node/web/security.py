@@ -65,7 +65,7 @@ class Guard:
     large
         Largest body in bytes for paths that take files; all others take `SMALL_BODY_BYTES`.
     is_known
-        Whether somebody is signed in; nobody else may send a large body.
+        Whether a user is signed in; only then are large bodies accepted.
     """
 
     app: ASGIApp

@@ -27,14 +27,14 @@ def echo(person: Operator, admin: TheAdmin, ae_title: Title) -> EchoAnswer:
 def hold(person: Operator, admin: TheAdmin, ae_title: Title, asked: HoldAsked) -> DestinationAnswer:
     """Hold a destination: results stay pending until it is released."""
     admin.hold(ae_title, asked.reason)
-    return _standing(admin, ae_title)
+    return _status(admin, ae_title)
 
 
 @router.post("/{ae_title}/release")
 def release(person: Operator, admin: TheAdmin, ae_title: Title) -> DestinationAnswer:
     """Release a destination."""
     admin.release_hold(ae_title)
-    return _standing(admin, ae_title)
+    return _status(admin, ae_title)
 
 
 @router.post("/{ae_title}/send-kept-back")
@@ -43,7 +43,7 @@ def send_kept_back(person: Operator, admin: TheAdmin, ae_title: Title) -> list[J
     return [JobAnswer.of(job) for job in admin.send_kept_back(ae_title)]
 
 
-def _standing(admin: Admin, ae_title: str) -> DestinationAnswer:
+def _status(admin: Admin, ae_title: str) -> DestinationAnswer:
     found: DestinationStatus = next(one for one in admin.destinations() if one.ae_title == ae_title)
     return DestinationAnswer(
         ae_title=ae_title,

@@ -11,7 +11,7 @@ from sij_node.web.current_user import Operator, TheAdmin, Viewer
 from sij_node.web.dependencies import TheParts
 from sij_node.web.templating import page
 from sij_node.web.view_models.display_text import Tone
-from sij_node.web.view_models.peers_view import peer_cards, refusal_lines
+from sij_node.web.view_models.peers_view import peer_cards
 
 router = APIRouter(prefix="/peers")
 
@@ -42,7 +42,7 @@ def peers(
         "peers.html",
         person=person,
         cards=peer_cards(admin.peers(), admin.health().conditions, parts.clock()),
-        refusals=refusal_lines(admin.refusals(REFUSALS)),
+        refusals=admin.refusals(REFUSALS),
         may_act=person.role.includes(Role.OPERATOR),
         did=words.format(title=title[:16]),
         did_tone=tone,

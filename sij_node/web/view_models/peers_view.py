@@ -7,7 +7,6 @@ from datetime import datetime
 from sij_node.config.settings import PeerConfig
 from sij_node.domain.health import Component, Condition, HealthStatus
 from sij_node.domain.peer_activity import PeerActivity
-from sij_node.domain.study import Refusal
 from sij_node.operate.admin import DestinationStatus, PeerStatus
 from sij_node.web.view_models.display_text import Tone, count, moment, span
 
@@ -42,16 +41,6 @@ class PeerCard:
     kept_back: int
     hold: str
     shadow: bool
-
-
-@dataclass(frozen=True)
-class RefusalLine:
-    """A rejected object or association."""
-
-    at: str
-    source: str
-    address: str
-    reason: str
 
 
 def peer_cards(
@@ -124,15 +113,3 @@ def _ago(at: datetime | None, now: datetime, more: str = "") -> str:
     if at is None:
         return ""
     return f"{span((now - at).total_seconds())} ago{more} ({moment(at)})"
-
-
-def refusal_lines(refusals: Iterable[Refusal]) -> tuple[RefusalLine, ...]:
-    """Rejections, newest first."""
-    return tuple(
-        RefusalLine(moment(one.at), one.source_ae, one.address, _reason(one)) for one in refusals
-    )
-
-
-def _reason(one: Refusal) -> str:
-    status = f"0x{one.status:04X}: " if one.status else ""
-    return f"{status}{one.reason}"

@@ -137,6 +137,15 @@ def test_an_answer_that_another_browser_asked_for_opens_nothing(web: RunningWeb)
         assert victim.get("/").status_code == 401
 
 
+def test_an_answer_in_the_name_of_another_provider_opens_nothing(web: RunningWeb):
+    with web.visitor() as visitor:
+        sent = visitor.get("/login/openid")
+        back = httpx.get(sent.headers["location"]).headers["location"]
+
+        assert visitor.get(f"{back}&iss=https://evil.example").status_code == 401
+        assert visitor.get("/").status_code == 401
+
+
 def test_a_code_is_good_once(web: RunningWeb):
     with web.visitor() as visitor:
         sent = visitor.get("/login/openid")
@@ -168,7 +177,7 @@ def test_a_provider_that_does_not_answer_is_told_in_words(tmp_path: Path):
         answer = visitor.get("/login/openid")
 
     assert answer.status_code == 503
-    assert "does not answer" in answer.text
+    assert "is not available" in answer.text
 
 
 def test_without_a_provider_there_is_no_way_to_one(tmp_path: Path):
