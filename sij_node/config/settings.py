@@ -7,7 +7,7 @@ import ipaddress
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -584,40 +584,16 @@ def _problem(location: tuple[int | str, ...], message: str) -> str:
     return f"{'.'.join(map(str, location)) or 'the file as a whole'}: {message}"
 
 
-def _with_absolute_paths(config: Config, base: Path) -> Config:
-    node = config.node.model_copy(update={"data_folder": base / config.node.data_folder})
-    worker = config.worker.model_copy(
-        update={
-            "weights_folder": config.worker.weights_folder and base / config.worker.weights_folder
-        }
-    )
-    web = config.web.model_copy(
-        update={
-            "tls": config.web.tls and _below(base, config.web.tls),
-            "openid": config.web.openid and _below(base, config.web.openid),
-        }
-    )
-    listener, tls = config.listener, config.listener.tls
-    if tls is not None:
-        listener = listener.model_copy(update={"tls": _below(base, tls)})
-    told = {
-        "email": config.alerts.email and _below(base, config.alerts.email),
-        "webhook": config.alerts.webhook and _below(base, config.alerts.webhook),
-    }
-    changed = {
-        "node": node,
-        "listener": listener,
-        "worker": worker,
-        "weights": tuple(_below(base, one) for one in config.weights),
-        "web": web,
-        "alerts": config.alerts.model_copy(update=told),
-        "audit": _below(base, config.audit),
-        "metrics": _below(base, config.metrics),
-    }
-    return config.model_copy(update=changed)
+def _with_absolute_paths(section: AnySection, base: Path) -> AnySection:
+    """The section, and all sections in it, with relative paths below a folder."""
+    return section.model_copy(update={name: _absolute(value, base) for name, value in section})
 
 
-def _below(base: Path, section: AnySection) -> AnySection:
-    """The section with its relative paths below a folder."""
-    files = {name: base / value for name, value in section if isinstance(value, Path)}
-    return section.model_copy(update=files)
+def _absolute(value: Any, base: Path) -> Any:
+    if isinstance(value, Path):
+        return base / value
+    if isinstance(value, Section):
+        return _with_absolute_paths(value, base)
+    if isinstance(value, tuple):
+        return tuple(_absolute(one, base) for one in value)
+    return value

@@ -11,6 +11,7 @@ from sij_node.config.settings import Config, PeerConfig, load_config
 from sij_node.doctor import check_results as judging
 from sij_node.doctor import probes as probing
 from sij_node.doctor.check_results import CheckResult, CheckTopic
+from sij_node.doctor.study_round_trip import try_study
 from sij_node.domain.peer_activity import PeerActivity
 from sij_node.errors import (
     AlertNotSent,
@@ -197,6 +198,4 @@ def _networks(config: Config, load: LoadNetworks | None) -> Iterator[CheckResult
 
 
 def _study(config: Config) -> Iterator[CheckResult]:
-    from sij_node.doctor.study_round_trip import try_study  # noqa: PLC0415 - a quick look needs none of it
-
     yield judging.study_line(try_study(config, config.worker.analysis_timeout_s))
