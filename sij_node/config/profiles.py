@@ -41,7 +41,7 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = MappingProxyType(
         "everything": {"objects": get_args(ObjectName)},
     }
 )
-"""Chosen for what each viewer can display; see DECISIONS.md."""
+"""Chosen for what each viewer can display; see docs/decisions/results.md."""
 
 
 class Profile(BaseModel):

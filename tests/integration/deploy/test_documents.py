@@ -1,4 +1,4 @@
-"""What is written about the project holds against what is there."""
+"""The documents agree with the project."""
 
 import re
 import tomllib
@@ -11,7 +11,8 @@ import typer
 from sij_node.cli.commands import app
 
 ROOT = Path(__file__).parents[3]
-PAPERS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAPERS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def commands(group: typer.core.TyperGroup, above: str = "") -> dict[str, list[str]]:
@@ -51,18 +52,78 @@ def test_every_command_that_a_document_names_is_one(paper: Path):
     assert [name for name in within if name not in COMMANDS] == []
 
 
-def test_every_decision_stands_once_and_every_dependency_has_its_reason():
+def decisions() -> dict[Path, list[str]]:
+    """Titles of each part's decisions, by its file."""
+    parts = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    return {
+        part: re.findall(r"^## (.*)$", part.read_text(encoding="utf-8"), re.M) for part in parts
+    }
+
+
+def test_every_decision_is_written_once_and_dated():
+    titles = list(chain(*decisions().values()))
+
+    assert titles
+    assert len(set(titles)) == len(titles)
+    assert [title for title in titles if not re.match(r"\d{4}-\d\d-\d\d \S", title)] == []
+    for part, own in decisions().items():
+        text = part.read_text(encoding="utf-8")
+        assert all(f"\n\n## {title}\n" in text for title in own)
+
+
+def test_decisions_md_links_to_every_part():
     text = (ROOT / "DECISIONS.md").read_text(encoding="utf-8")
-    titles = re.findall(r"^## (.*)$", text, re.M)
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = chain(project["dependencies"], *project["optional-dependencies"].values())
+
+    assert [part.name for part in decisions() if f"](docs/decisions/{part.name})" not in text] == []
+
+
+def test_every_dependency_has_its_reason():
+    text = (ROOT / "DECISIONS.md").read_text(encoding="utf-8")
+    wanted = chain(
+        PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"].values()
+    )
     names = {re.match(r"[a-z0-9-]+", one.lower()).group() for one in wanted} - {"sij-node"}
 
     reasons = text.partition("## Dependencies, and why")[2].lower()
 
-    assert len(set(titles)) == len(titles)
-    assert all(f"\n\n## {title}\n" in text for title in titles)
     assert [name for name in sorted(names) if not re.search(rf"\b{name}\b", reasons)] == []
+
+
+def test_the_readme_is_at_most_6_kb():
+    assert len((ROOT / "README.md").read_bytes()) <= 6_000
+
+
+def test_every_page_is_reached_from_the_index():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+
+    assert [name for name in sorted(pages) if f"]({name})" not in index] == []
+
+
+def drawing_of(layers: list[str]) -> str:
+    """The layers of the node, one row each, as the architecture page shows them."""
+    width = max(map(len, layers))
+    line = "─" * (width + 2)
+    rows = f"\n├{line}┤\n".join(f"│ {layer.center(width)} │" for layer in layers)
+    return f"┌{line}┐\n{rows}\n└{line}┘"
+
+
+def test_the_picture_of_the_layers_is_the_contract():
+    contracts = PROJECT["tool"]["importlinter"]["contracts"]
+    node = next(one for one in contracts if one.get("containers") == ["sij_node"])
+
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+    assert drawing_of(node["layers"]) in page
+
+
+def test_the_files_that_how_to_add_names_exist():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+    named = re.findall(r"`((?:sij_node|models|trainer|docs|tests)/[\w/]+(?:\.\w+|/))`", page)
+
+    assert named
+    assert [file for file in named if not (ROOT / file).exists()] == []
 
 
 def test_no_word_of_a_commands_help_is_taken_for_markup_and_left_out():
