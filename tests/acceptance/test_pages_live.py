@@ -149,11 +149,11 @@ def test_the_real_processes_and_the_peer_are_in_order(hospital: Hospital, watche
     page = hospital.seen.page
     hospital.seen.open("/health")
     expect(page.locator("main")).to_contain_text("All systems OK")
-    expect(page.get_by_role("table", name="Processes of the node")).to_contain_text("worker")
+    expect(page.get_by_role("table", name="Processes")).to_contain_text("worker")
 
     hospital.seen.open("/peers")
     page.get_by_role("button", name="Send C-ECHO").click()
-    expect(page.get_by_role("status").first).to_contain_text("ARCHIVE answered the C-ECHO.")
+    expect(page.get_by_role("status").first).to_contain_text("C-ECHO to ARCHIVE succeeded.")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
