@@ -1,6 +1,6 @@
-"""The words that people read, in the language of the destination; codes stay as they are.
+"""The text of reports in the language of the destination; coded values are the same in all.
 
-The side is always the patient's, and always in words.
+Sides are the patient's and are always written out.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,15 +30,15 @@ class Wording:
     Parameters
     ----------
     decimal
-        Between whole numbers and tenths.
+        Decimal separator.
     places
-        Of each region, with ``{side}`` in it.
+        Name of each region, with a ``{side}`` field.
     lesion_at
-        A lesion at a place.
+        Template for a lesion at a site.
     reasons
-        Why a study was not analysed, by reason code, where that is not said in this language.
+        Why a study was not analysed, by reason code; empty for English, the language of errors.
     intended_uses
-        What cards say of weights, where that is not said in this language.
+        Translations of the intended use stated on model cards; empty for English.
     """
 
     language: Code
@@ -94,25 +94,25 @@ class Wording:
     intended_uses: Mapping[str, str]
 
     def place(self, side: Side, region: Region) -> str:
-        """A region of one joint, for instance ``Left lower ilium``."""
+        """A region of one joint, e.g. ``Left lower ilium``."""
         template = self.joint if region is Region.JOINT else self.places[region]
         return _capital(template.format(side=self.sides[side]))
 
     def position(self, position: Position) -> str:
-        """A lesion at its place, for instance ``Left lower ilium oedema``."""
+        """A lesion at its site, e.g. ``Left lower ilium oedema``."""
         return _capital(self.named(position))
 
     def named(self, position: Position) -> str:
-        """A lesion at its place, within a sentence."""
+        """A lesion at its site, within a sentence."""
         place = self.places[position.head.region].format(side=self.sides[position.side])
         return self.lesion_at.format(place=place, lesion=self.lesions[position.head.lesion])
 
     def head(self, head: Head) -> str:
-        """A lesion and its place, without a side."""
+        """A lesion and its region, without a side."""
         return _capital(f"{self.lesions[head.lesion]}, {self.regions[head.region]}")
 
     def presence(self, finding: Finding) -> str:
-        """Whether the lesion is there."""
+        """The presence of a lesion in words."""
         return {
             Presence.PRESENT: self.present,
             Presence.ABSENT: self.absent,
@@ -120,16 +120,16 @@ class Wording:
         }[finding.presence]
 
     def comment(self, finding: Finding) -> str:
-        """A finding in one line."""
+        """One line: site, lesion, presence and probability."""
         sure = "" if finding.probability is None else f", {self.percent(finding.probability)}"
         return f"{self.position(finding.position)}: {self.presence(finding)}{sure}"
 
     def percent(self, part: float) -> str:
-        """A probability as a person reads it."""
+        """A probability as a percentage with one decimal."""
         return f"{100 * part:.1f} %".replace(".", self.decimal)
 
     def joint_reading(self, joint: JointReading) -> str:
-        """How much of one joint is affected."""
+        """How many sites of one joint are positive."""
         return self.joint_counts.format(
             side=_capital(self.sides[joint.side]),
             active=joint.active,
@@ -139,14 +139,14 @@ class Wording:
         )
 
     def defined(self, slices: SlicesSeen | None, complete: bool) -> list[str]:
-        """Which published definitions are met, in one sentence; none where that is not known.
+        """Which published definitions are met, in one sentence; empty where that is unknown.
 
         Parameters
         ----------
         slices
-            On which slices each present lesion shows; None where that is not known.
+            The slices that show each present lesion; None if unknown.
         complete
-            Whether every place was evaluable; otherwise only what is met can be told.
+            Whether every site was evaluable; if not, only definitions that are met are listed.
         """
         if slices is None:
             return []
@@ -164,17 +164,17 @@ class Wording:
         return [self.research_aid.format(definitions="; ".join(each))]
 
     def intended_use(self, stated: Iterable[str]) -> str:
-        """What cards say of weights, each once and as a sentence; what is not known as it is."""
+        """The intended use stated on model cards, each once; text without a translation is kept."""
         sentences = dict.fromkeys(one.strip().rstrip(".") for one in stated)
         return " ".join(f"{self.intended_uses.get(one, one)}." for one in sentences if one)
 
     def not_analysed_because(self, reason_code: str, message: str) -> list[str]:
-        """That nothing was analysed and why; the message, which has the details, is English."""
+        """That the study was not analysed and why; the detailed message is in English."""
         told = self.reasons.get(reason_code)
         return [self.not_analysed, *([f"{told}."] if told else []), message]
 
     def doubt(self, qualities: Iterable[ImageQuality]) -> list[str]:
-        """Why the scores should be doubted, in one sentence; none where nothing speaks for it."""
+        """Reasons for low confidence, in one sentence; empty if there are none."""
         found: dict[Doubt, dict[str, None]] = {}
         for quality in qualities:
             for doubt in quality.doubts():
@@ -185,7 +185,7 @@ class Wording:
         return [self.doubtful.format(doubts="; ".join(each))]
 
     def since(self, since: SincePrior, findings: Iterable[Finding]) -> list[str]:
-        """What is known of earlier studies, in whole sentences."""
+        """The comparison with the prior study, in full sentences."""
         said = [
             self.without_priors.format(reason=self.problems[problem]) for problem in since.problems
         ]
@@ -224,70 +224,78 @@ ENGLISH = Wording(
     absent="absent",
     undetermined="undetermined",
     not_evaluable="not evaluable",
-    present_from="present from",
-    present_at="Lesions present at {present} of {all} places",
-    missing_at="Not evaluable: {missing} of {all} places.",
+    present_from="threshold",
+    present_at="{present} of {all} sites positive",
+    missing_at="Not evaluable: {missing} of {all} sites.",
     not_analysed="The sacroiliac joints were not analysed.",
-    stand_in="A fat-saturated T2 series stood in for the STIR.",
-    no_joint_on="No joint was seen on {sequence}.",
-    doubtful="Doubt the scores: {doubts}.",
+    stand_in="A fat-saturated T2 series was used instead of STIR.",
+    no_joint_on="No sacroiliac joint visible on {sequence}.",
+    doubtful="Low confidence: {doubts}.",
     doubts={
-        Doubt.COARSE_PIXELS: "coarse pixels",
-        Doubt.THICK_SLICES: "slices far apart",
-        Doubt.FEW_SLICES: "few slices show a joint",
-        Doubt.NOISY: "noise",
+        Doubt.COARSE_PIXELS: "coarse in-plane resolution",
+        Doubt.THICK_SLICES: "large slice spacing",
+        Doubt.FEW_SLICES: "joint visible on few slices",
+        Doubt.NOISY: "image noise",
         Doubt.UNSURE_CONTOURS: "uncertain contours",
-        Doubt.UNLIKE_TRAINING: "images unlike those of training",
+        Doubt.UNLIKE_TRAINING: "images differ from the training data",
     },
-    joint_counts="{side}: oedema at {active} of {of_active} places, other lesions at {structural} "
-    "of {of_structural}.",
-    research_aid="Research aid, not a diagnosis, by the slices that show lesions: {definitions}.",
+    joint_counts="{side}: oedema {active}/{of_active} quadrants; "
+    "structural lesions {structural}/{of_structural}.",
+    research_aid="Research aid, not a diagnosis; slice-based criteria: {definitions}.",
     definitions={definition: str(definition) for definition in Definition},
     met="met",
     not_met="not met",
-    heading="Sacroiliac joints: findings of the networks",
-    scores="Probability of each lesion",
+    heading="Sacroiliac joint MRI: AI findings",
+    scores="Lesion probabilities",
     image="image {image}",
     key_images="Key images",
-    side_of_patient="right and left are the patient's",
-    limits="Limits",
+    side_of_patient="right and left refer to the patient",
+    limits="Limitations",
     limits_in_full=(
-        "Made by software from the T1 and STIR series alone, and not checked by a person. A lesion "
-        "counts as present from its threshold, the tick in each bar. A ring shows where a lesion "
-        "is seen best, not how large it is."
+        "Generated by software from the T1 and STIR series alone; not reviewed by a radiologist. "
+        "A lesion is called present at or above its threshold (tick in each bar). A ring marks "
+        "where a lesion is best seen, not its extent."
     ),
-    weights="Networks",
+    weights="Models",
     software="Software",
     patient="Patient",
     born="born",
     study="Study",
-    nothing_here="No lesion is seen best on this image.",
+    nothing_here="No lesion is best seen on this image.",
     revision="{series}, revision {number}",
     series={
         "scores": "SIJ lesion scores",
-        "seg t1": "SIJ regions on T1",
-        "seg stir": "SIJ regions on STIR",
-        "findings t1": "SIJ findings on T1",
-        "findings stir": "SIJ findings on STIR",
-        "presentation t1": "SIJ contours shown on T1",
-        "presentation stir": "SIJ contours shown on STIR",
+        "seg t1": "SIJ regions (T1)",
+        "seg stir": "SIJ regions (STIR)",
+        "findings t1": "SIJ findings (T1)",
+        "findings stir": "SIJ findings (STIR)",
+        "presentation t1": "SIJ contours (T1)",
+        "presentation stir": "SIJ contours (STIR)",
         "summary": "SIJ summary",
         "pdf": "SIJ report",
         "not analysed": "SIJ not analysed",
     },
-    changes={change: str(change) for change in LesionChange},
-    compared="Since the prior study of {date}: {counts}.",
-    in_brackets="In brackets: the study of {date}",
-    other_weights="The prior was scored with other weights ({networks}): a change may be theirs.",
-    not_compared="Not compared: earlier results of {dates}.",
-    without_priors="Priors could not be fetched: {reason}.",
+    changes={
+        LesionChange.NEW: "new",
+        LesionChange.GONE: "resolved",
+        LesionChange.UNCHANGED: "unchanged",
+        LesionChange.NOT_COMPARABLE: "not comparable",
+    },
+    compared="Compared with the prior study of {date}: {counts}.",
+    in_brackets="In brackets: prior study of {date}",
+    other_weights=(
+        "The prior study was scored with a different model ({networks}); "
+        "changes may reflect the different model."
+    ),
+    not_compared="Other prior results, not compared: {dates}.",
+    without_priors="Prior studies unavailable: {reason}.",
     problems={
-        "unavailable": "they cannot be had",
-        "unreachable": "the archive cannot be reached",
-        "refused": "the archive refused",
-        "late": "the archive did not answer in time",
-        "unreadable": "an earlier report cannot be read",
-        "another patient": "the archive sent a report of another patient",
+        "unavailable": "they cannot be retrieved",
+        "unreachable": "archive unreachable",
+        "refused": "request refused by the archive",
+        "late": "no response from the archive in time",
+        "unreadable": "a prior report is unreadable",
+        "another patient": "the archive returned a report of another patient",
     },
     reasons={},
     intended_uses={},
@@ -325,24 +333,24 @@ GERMAN = Wording(
     absent="nicht vorhanden",
     undetermined="nicht beurteilbar",
     not_evaluable="nicht beurteilbar",
-    present_from="vorhanden ab",
-    present_at="Läsionen an {present} von {all} Orten vorhanden",
-    missing_at="Nicht beurteilbar: {missing} von {all} Orten.",
+    present_from="Schwelle",
+    present_at="{present} von {all} Lokalisationen positiv",
+    missing_at="Nicht beurteilbar: {missing} von {all} Lokalisationen.",
     not_analysed="Die Sakroiliakalgelenke wurden nicht analysiert.",
-    stand_in="Eine fettgesättigte T2-Serie wurde anstelle der STIR verwendet.",
-    no_joint_on="Auf {sequence} ist kein Gelenk zu sehen.",
-    doubtful="Zweifel an den Werten: {doubts}.",
+    stand_in="Anstelle der STIR wurde eine fettgesättigte T2-Serie verwendet.",
+    no_joint_on="Auf {sequence} ist kein Sakroiliakalgelenk abgebildet.",
+    doubtful="Geringe Konfidenz: {doubts}.",
     doubts={
-        Doubt.COARSE_PIXELS: "grobe Pixel",
-        Doubt.THICK_SLICES: "weit auseinanderliegende Schichten",
-        Doubt.FEW_SLICES: "nur wenige Schichten zeigen ein Gelenk",
-        Doubt.NOISY: "Rauschen",
+        Doubt.COARSE_PIXELS: "geringe Ortsauflösung",
+        Doubt.THICK_SLICES: "großer Schichtabstand",
+        Doubt.FEW_SLICES: "Gelenk nur auf wenigen Schichten",
+        Doubt.NOISY: "Bildrauschen",
         Doubt.UNSURE_CONTOURS: "unsichere Konturen",
-        Doubt.UNLIKE_TRAINING: "Bilder anders als die des Trainings",
+        Doubt.UNLIKE_TRAINING: "Bilder weichen von den Trainingsdaten ab",
     },
-    joint_counts="{side}: Ödem an {active} von {of_active} Stellen, andere Läsionen an "
-    "{structural} von {of_structural}.",
-    research_aid="Forschungshilfe, keine Diagnose, nach den Schichten mit Läsionen: {definitions}.",
+    joint_counts="{side}: Ödem {active}/{of_active} Quadranten; "
+    "strukturelle Läsionen {structural}/{of_structural}.",
+    research_aid="Nur für die Forschung, keine Diagnose; schichtbasierte Kriterien: {definitions}.",
     definitions={
         Definition.POSITIVE_MRI: "positives MRT nach ASAS 2016",
         Definition.ACTIVE: "aktiv nach Maksymowych 2021",
@@ -350,32 +358,32 @@ GERMAN = Wording(
     },
     met="erfüllt",
     not_met="nicht erfüllt",
-    heading="Sakroiliakalgelenke: Befunde der Netze",
-    scores="Wahrscheinlichkeit jeder Läsion",
+    heading="MRT der Sakroiliakalgelenke: KI-Befunde",
+    scores="Wahrscheinlichkeiten der Läsionen",
     image="Bild {image}",
     key_images="Schlüsselbilder",
-    side_of_patient="rechts und links sind die Seiten des Patienten",
-    limits="Grenzen",
+    side_of_patient="rechts und links beziehen sich auf den Patienten",
+    limits="Einschränkungen",
     limits_in_full=(
-        "Von Software allein aus der T1- und der STIR-Serie erstellt und von niemandem geprüft. "
-        "Eine Läsion gilt ab ihrem Schwellenwert, dem Strich in jedem Balken, als vorhanden. Ein "
-        "Ring zeigt, wo eine Läsion am besten zu sehen ist, nicht wie groß sie ist."
+        "Automatisch nur aus der T1- und der STIR-Serie erstellt, nicht ärztlich befundet. "
+        "Eine Läsion gilt ab ihrem Schwellenwert (Strich im Balken) als vorhanden. Ein Ring "
+        "zeigt, wo eine Läsion am besten zu sehen ist, nicht ihre Ausdehnung."
     ),
-    weights="Netze",
+    weights="Modelle",
     software="Software",
     patient="Patient",
     born="geb.",
     study="Untersuchung",
-    nothing_here="Auf diesem Bild ist keine Läsion am besten zu sehen.",
+    nothing_here="Keine Läsion ist auf diesem Bild am besten zu sehen.",
     revision="{series}, Revision {number}",
     series={
-        "scores": "ISG Läsionen, alle Werte",
-        "seg t1": "ISG Regionen auf T1",
-        "seg stir": "ISG Regionen auf STIR",
-        "findings t1": "ISG Befunde auf T1",
-        "findings stir": "ISG Befunde auf STIR",
-        "presentation t1": "ISG Konturen, Anzeige auf T1",
-        "presentation stir": "ISG Konturen, Anzeige auf STIR",
+        "scores": "ISG Läsionswerte",
+        "seg t1": "ISG Regionen (T1)",
+        "seg stir": "ISG Regionen (STIR)",
+        "findings t1": "ISG Befunde (T1)",
+        "findings stir": "ISG Befunde (STIR)",
+        "presentation t1": "ISG Konturen (T1)",
+        "presentation stir": "ISG Konturen (STIR)",
         "summary": "ISG Zusammenfassung",
         "pdf": "ISG Bericht",
         "not analysed": "ISG nicht analysiert",
@@ -386,31 +394,31 @@ GERMAN = Wording(
         LesionChange.UNCHANGED: "unverändert",
         LesionChange.NOT_COMPARABLE: "nicht vergleichbar",
     },
-    compared="Seit der Voruntersuchung vom {date}: {counts}.",
-    in_brackets="In Klammern: Untersuchung vom {date}",
+    compared="Im Vergleich zur Voruntersuchung vom {date}: {counts}.",
+    in_brackets="In Klammern: Vorwert {date}",
     other_weights=(
-        "Die Voruntersuchung wurde mit anderen Gewichten bewertet ({networks}): "
-        "eine Änderung kann daran liegen."
+        "Die Voruntersuchung wurde mit einem anderen Modell bewertet ({networks}); "
+        "Veränderungen können darauf beruhen."
     ),
-    not_compared="Nicht verglichen: frühere Ergebnisse vom {dates}.",
-    without_priors="Voruntersuchungen konnten nicht geholt werden: {reason}.",
+    not_compared="Weitere Vorergebnisse, nicht verglichen: {dates}.",
+    without_priors="Voruntersuchungen nicht verfügbar: {reason}.",
     problems={
-        "unavailable": "sie sind nicht zu bekommen",
-        "unreachable": "das Archiv ist nicht erreichbar",
-        "refused": "das Archiv lehnte ab",
-        "late": "das Archiv antwortete nicht rechtzeitig",
-        "unreadable": "ein früherer Bericht ist nicht lesbar",
-        "another patient": "das Archiv sandte den Bericht eines anderen Patienten",
+        "unavailable": "kein Abruf möglich",
+        "unreachable": "Archiv nicht erreichbar",
+        "refused": "Anfrage vom Archiv abgelehnt",
+        "late": "keine rechtzeitige Antwort vom Archiv",
+        "unreadable": "ein Vorbericht ist nicht lesbar",
+        "another patient": "das Archiv lieferte den Bericht eines anderen Patienten",
     },
     reasons={
-        "pair-missing": "Es fehlt ein brauchbares Paar aus einer T1- und einer STIR-Serie",
+        "pair-missing": "Kein verwendbares Paar aus T1- und STIR-Serie vorhanden",
         "mixed-patients": "Die Bilder gehören zu mehr als einem Patienten",
         "mixed-frames-of-reference": "Die Serien haben kein gemeinsames Koordinatensystem",
         "geometry-unusable": "Die Schichten bilden kein Volumen",
         "pixels-unusable": "Die Bilddaten lassen sich nicht dekodieren",
-        "conflicting-copies": "Ein Bild kam zweimal mit verschiedenem Inhalt",
+        "conflicting-copies": "Ein Bild wurde zweimal mit unterschiedlichem Inhalt empfangen",
         "dataset-unreadable": "Ein Objekt ist nicht lesbar",
-        "joint-not-found": "Es ist kein Sakroiliakalgelenk zu sehen",
+        "joint-not-found": "Es ist kein Sakroiliakalgelenk abgebildet",
     },
     intended_uses={
         "Trained on phantoms, not for clinical use": "An Phantomen trainiert, nicht für den "

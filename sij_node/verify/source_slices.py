@@ -1,5 +1,6 @@
 """Which analysed slice and series a result is about, by what it refers to."""
 
+import re
 from collections.abc import Iterable
 
 from models.findings import Sequence as Kind
@@ -51,6 +52,6 @@ def check_description(result: Attributes, series: AnalysedSeries) -> None:
     ResultsInconsistent
         If it does.
     """
-    said = result.text("SeriesDescription").upper().split()
+    said = re.findall(r"\w+", result.text("SeriesDescription").upper())
     if series.sequence not in said and any(other in said for other in Kind):
         raise ResultsInconsistent(f"It lies on {series.sequence} and is described otherwise.")

@@ -30,10 +30,10 @@ from trainer.phantom.case import PhantomOptions, make_case
 pytestmark = pytest.mark.acceptance
 
 RESULTS = [
-    "SIJ regions on T1",
-    "SIJ regions on STIR",
-    "SIJ findings on T1",
-    "SIJ findings on STIR",
+    "SIJ regions (T1)",
+    "SIJ regions (STIR)",
+    "SIJ findings (T1)",
+    "SIJ findings (STIR)",
     "SIJ lesion scores",
     "SIJ summary",
     "SIJ report",
@@ -173,9 +173,9 @@ def test_the_viewer_lists_all_that_was_sent(reading):
 def test_every_contour_and_lesion_is_drawn_where_it_was_found_and_says_which_it_is(
     reading, sequence
 ):
-    sent = sent_in(reading.results[f"SIJ findings on {sequence}"], reading)
+    sent = sent_in(reading.results[f"SIJ findings ({sequence})"], reading)
 
-    reading.viewer.open_series(f"SIJ findings on {sequence}")
+    reading.viewer.open_series(f"SIJ findings ({sequence})")
     drawn = {one["uid"]: one for one in reading.viewer.drawn(len(sent))}
     middle = list(sent.values())[len(sent) // 2]
     reading.viewer.show_image(middle.image)
@@ -195,9 +195,9 @@ def test_every_contour_and_lesion_is_drawn_where_it_was_found_and_says_which_it_
 
 @pytest.mark.parametrize("sequence", ["T1", "STIR"])
 def test_what_is_called_left_is_drawn_to_the_left_of_what_is_called_right(reading, sequence):
-    count = len(sent_in(reading.results[f"SIJ findings on {sequence}"], reading))
+    count = len(sent_in(reading.results[f"SIJ findings ({sequence})"], reading))
 
-    reading.viewer.open_series(f"SIJ findings on {sequence}")
+    reading.viewer.open_series(f"SIJ findings ({sequence})")
     across = {
         side: [
             np.mean(one["points"], axis=0)[0]
@@ -212,11 +212,11 @@ def test_what_is_called_left_is_drawn_to_the_left_of_what_is_called_right(readin
 
 
 def test_the_regions_lie_on_the_t1_series_in_their_colours_with_their_sides_in_words(reading):
-    viewer, segmentation = reading.viewer, reading.results["SIJ regions on T1"]
+    viewer, segmentation = reading.viewer, reading.results["SIJ regions (T1)"]
     labels = [segment.SegmentLabel for segment in segmentation.SegmentSequence]
     joints = {side: COLOURS[side, Region.JOINT] for side in Side}
 
-    viewer.open_series("SIJ regions on T1")
+    viewer.open_series("SIJ regions (T1)")
     viewer.agree()
     shown = viewer.segments()
     panel = viewer.open_list_of_segments()
@@ -251,7 +251,7 @@ def test_the_scores_are_read_as_text(reading):
     (summary,), (table,) = items(report, SUMMARY), items(report, FINDING)
 
     reading.viewer.open_series("SIJ lesion scores")
-    reading.viewer.viewport.get_by_text("Lesions present at").first.wait_for()
+    reading.viewer.viewport.get_by_text("sites positive").first.wait_for()
     said = reading.viewer.text().split()
     reading.viewer.keep("scores")
 

@@ -75,11 +75,11 @@ OTHER_WEIGHTS: Code = ("99SIJNODE", "other-weights")
 PRESENCE_IN_WORDS: Mapping[str, Presence] = MappingProxyType(
     {
         **dict.fromkeys(("present", "new", "vorhanden", "neu"), Presence.PRESENT),
-        **dict.fromkeys(("absent", "gone", "nicht vorhanden", "verschwunden"), Presence.ABSENT),
+        **dict.fromkeys(("absent", "resolved", "nicht vorhanden", "verschwunden"), Presence.ABSENT),
         **dict.fromkeys(("not evaluable", "nicht beurteilbar"), Presence.UNDETERMINED),
     }
 )
-"""English and German; new and gone say it too."""
+"""English and German; ``new`` and ``resolved`` imply a presence."""
 
 IMAGING_MEASUREMENTS: Code = ("DCM", "126010")
 MEASUREMENT_GROUP: Code = ("DCM", "125007")

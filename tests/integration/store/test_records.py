@@ -18,7 +18,7 @@ RECORD = AnalysisRecord(
         for number, position in enumerate(POSITIONS)
     ),
     networks=(UsedNetwork("contour", "1.0", "ab" * 32, "Phantoms only."),),
-    remarks=("A fat-saturated T2 series stood in for the STIR.",),
+    remarks=("A fat-saturated T2 series was used instead of STIR.",),
     pictures=(KeyPicture(1, "T1", "7", ("1 oedema",), "ab" * 32 + "-1.png"),),
 )
 

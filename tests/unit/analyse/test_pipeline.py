@@ -244,7 +244,7 @@ def test_a_study_is_compared_with_the_newest_prior():
         destination=ResultRecipient(priors=PRIORS)
     )
 
-    assert "Since the prior study of 2023-03-01: " in words_in(results)
+    assert "Compared with the prior study of 2023-03-01: " in words_in(results)
     assert "Not compared: earlier results of 2019-01-01." in words_in(results)
     assert "scored with other weights (contour 1.4.0, lesion 2.1.0)" in words_in(results)
 
@@ -278,7 +278,7 @@ def test_priors_that_could_not_be_fetched_are_said():
 
     results = Stored(t1_series(), stir_series()).analysed(destination=late)
 
-    said = "Priors could not be fetched: the archive did not answer in time."
+    said = "Prior studies unavailable: no response from the archive in time."
     assert said in words_in(results)
 
 
@@ -446,7 +446,9 @@ def test_images_to_be_doubted_are_named_beside_the_scores_and_change_none():
     study = Stored(t1_series(), stir_series())
     doubted, sure = study.analysed(seeing_noise), study.analysed()
 
-    assert doubted.record.remarks == ("Doubt the scores: slices far apart (STIR); noise (STIR).",)
+    assert doubted.record.remarks == (
+        "Low confidence: large slice spacing (STIR); image noise (STIR).",
+    )
     assert doubted.record.findings == sure.record.findings
     (report,) = [made.content for made in doubted.objects if made.kind == "scores"]
     assert b"slices far apart (STIR)" in report

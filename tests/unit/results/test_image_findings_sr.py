@@ -259,7 +259,7 @@ def test_the_report_says_what_it_is_not_for_and_names_its_networks():
     assert items(lesion, codes.ALGORITHM_NAME)[0].TextValue == "lesion"
     assert items(contour, codes.ALGORITHM_NAME)[0].TextValue == "contour"
     assert report.VerificationFlag == "UNVERIFIED"
-    assert report.SeriesDescription == "SIJ findings on T1"
+    assert report.SeriesDescription == "SIJ findings (T1)"
 
 
 def test_the_side_of_a_contour_is_the_side_where_it_lies():

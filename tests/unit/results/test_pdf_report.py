@@ -78,7 +78,7 @@ def test_names_of_lesions_stay_below_their_own_pictures_and_above_the_fine_print
 
     words = lines_of_text(page(study.series, two_places, (), german))
 
-    (fine_print,) = [one for one in words if one.text.startswith("Grenzen:")]
+    (fine_print,) = [one for one in words if one.text.startswith("Einschränkungen:")]
     lesions = [one for one in words if re.match(r"\d+  ISG", one.text)]
     assert len(lesions) == len(POSITIONS)
     assert min(one.up_pt for one in lesions) > fine_print.up_pt + 2

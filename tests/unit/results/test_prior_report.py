@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -176,3 +177,14 @@ def test_sequences_without_end_are_unreadable():
 
     with pytest.raises(PriorUnreadable):
         earlier_scores(beginning + nested)
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_a_report_in_the_words_of_earlier_versions_is_read_as_before(language):
+    kept = Path(__file__).parent / "data" / f"scores_report_2026_11_{language}.dcm"
+
+    read = earlier_scores(kept.read_bytes())
+
+    assert list(read.findings) == earlier_findings()
+    assert read.weights == {network.device_uid for network in NETWORKS}
+    assert str(read.studied) == "2023-03-01"

@@ -81,7 +81,7 @@ def test_the_table_has_a_line_for_each_head_that_names_both_sides():
         assert " | R " in line
         assert " | L " in line
     assert table.split("\r\n")[0].endswith(
-        "R   0.0 % absent  | L  18.0 % absent  | present from 50.0 %"
+        "R   0.0 % absent  | L  18.0 % absent  | threshold 50.0 %"
     )
 
 
@@ -101,10 +101,10 @@ def test_table_and_codes_say_the_same():
 
 
 def test_the_summary_says_what_is_present_what_is_missing_and_what_it_is_not_for():
-    remark = "A T2 with fat saturation stood in for the STIR."
+    remark = "A T2 with fat saturation was used instead of STIR."
     summary = value(scores_report(findings(), IMAGES, context(), (remark,)), codes.SUMMARY)
 
-    assert "Lesions present at 14 of 28 places: right upper sacrum oedema" in summary
+    assert "14 of 28 sites positive: right upper sacrum oedema" in summary
     assert "Not evaluable: 1 of 28 places." in summary
     assert remark in summary
     assert summary.endswith(NOT_CLINICAL)
@@ -114,7 +114,7 @@ def test_nothing_present_is_said_in_words():
     none = [type(f)(f.position, 0.1, 0.5) for f in findings()]
 
     assert value(scores_report(none, IMAGES, context()), codes.SUMMARY).startswith(
-        "Lesions present at 0 of 28 places."
+        "0 of 28 sites positive."
     )
 
 
