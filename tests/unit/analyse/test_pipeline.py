@@ -245,8 +245,8 @@ def test_a_study_is_compared_with_the_newest_prior():
     )
 
     assert "Compared with the prior study of 2023-03-01: " in words_in(results)
-    assert "Not compared: earlier results of 2019-01-01." in words_in(results)
-    assert "scored with other weights (contour 1.4.0, lesion 2.1.0)" in words_in(results)
+    assert "Other prior results, not compared: 2019-01-01." in words_in(results)
+    assert "scored with a different model (contour 1.4.0, lesion 2.1.0)" in words_in(results)
 
 
 def test_a_prior_of_another_patient_is_not_compared():
@@ -451,7 +451,7 @@ def test_images_to_be_doubted_are_named_beside_the_scores_and_change_none():
     )
     assert doubted.record.findings == sure.record.findings
     (report,) = [made.content for made in doubted.objects if made.kind == "scores"]
-    assert b"slices far apart (STIR)" in report
+    assert b"large slice spacing (STIR)" in report
 
 
 def test_the_record_of_a_rejected_study_still_says_what_each_series_is():

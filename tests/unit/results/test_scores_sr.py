@@ -105,7 +105,7 @@ def test_the_summary_says_what_is_present_what_is_missing_and_what_it_is_not_for
     summary = value(scores_report(findings(), IMAGES, context(), (remark,)), codes.SUMMARY)
 
     assert "14 of 28 sites positive: right upper sacrum oedema" in summary
-    assert "Not evaluable: 1 of 28 places." in summary
+    assert "Not evaluable: 1 of 28 sites." in summary
     assert remark in summary
     assert summary.endswith(NOT_CLINICAL)
 
