@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes what compose.yaml needs and nobody else must have: a password for the database and a
-# certificate for the page. Leaves alone what is there.
+# Creates the secrets of compose.yaml: a database password and a certificate for the web server.
+# Existing ones are kept.
 set -eu
 cd "$(dirname "$0")"
 umask 077
