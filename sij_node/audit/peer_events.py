@@ -76,11 +76,11 @@ class PeerEvents:
 
     def association_rejected(self, caller: CallingPeer, rejection: Rejection) -> None:
         """An association was rejected."""
-        self._activity.count(PeerCounter.REFUSALS, self._counted_as(caller), rejection.words)
+        self._activity.count(PeerCounter.REFUSALS, self._counted_as(caller), rejection.text)
         if caller.ae_title in self._peers:
-            self._activity.refused(caller.ae_title, caller.address, rejection.words)
+            self._activity.refused(caller.ae_title, caller.address, rejection.text)
         if rejection.result == _PERMANENT:
-            self._alert(caller, f"association refused: {rejection.words}", is_failure=True)
+            self._alert(caller, f"association refused: {rejection.text}", is_failure=True)
 
     def echo_received(self, caller: CallingPeer) -> None:
         """A C-ECHO was answered."""

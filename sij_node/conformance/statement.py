@@ -35,9 +35,9 @@ _STATUS = {
     Status.SUCCESS: "checked, synced to the disk, committed to the database",
     Status.CLASS_NOT_SUPPORTED: "the SOP class is not that of the presentation context",
     Status.OUT_OF_RESOURCES: "too little disk space, or the database does not answer; send again",
-    Status.DOES_NOT_MATCH_CLASS: "command and dataset name different objects",
-    Status.CANNOT_UNDERSTAND: "no dataset, no UID, or a dataset that cannot be read",
-    Status.CONFLICTING_COPY: "another content under a UID that is already here; quarantined",
+    Status.DOES_NOT_MATCH_CLASS: "command and dataset have different UIDs",
+    Status.CANNOT_UNDERSTAND: "no dataset, no valid UID, or a malformed dataset",
+    Status.CONFLICTING_COPY: "different content under an acknowledged UID; quarantined",
     Status.NODE_FAULT: "a fault of the node; see its log",
 }
 _READ_WHEN = {

@@ -1,6 +1,6 @@
-"""The two requests a peer may make, "are you there?" and "store this", and their answers.
+"""C-ECHO and C-STORE command sets: requests decoded, responses encoded.
 
-Commands are always implicit VR little endian, without sequences.
+Command sets are always implicit VR little endian, without sequences.
 
 Source: DICOM PS3.7 sections 6.3, 9.3.1 (C-STORE), 9.3.5 (C-ECHO) and Annex E.
 """
@@ -12,7 +12,7 @@ from enum import IntEnum
 from sij_node.errors import ProtocolViolated
 
 MAX_COMMAND_BYTES = 4096
-"""A C-STORE-RQ has some 300 bytes."""
+"""A C-STORE-RQ has about 300 bytes."""
 
 _NO_DATASET = 0x0101
 _RESPONSE = 0x8000
@@ -22,7 +22,7 @@ _GROUP_LENGTH = struct.Struct("<HHII")
 
 
 class Status(IntEnum):
-    """Answers to a C-STORE, PS3.4 Table B.2-1 and PS3.7 Annex C."""
+    """Status codes of a C-STORE-RSP, PS3.4 Table B.2-1 and PS3.7 Annex C."""
 
     SUCCESS = 0x0000
     CLASS_NOT_SUPPORTED = 0x0122
@@ -63,7 +63,7 @@ class EchoRequest:
 class StoreRequest:
     """A C-STORE-RQ, PS3.7 9.3.1.1.
 
-    The UIDs are what the peer wrote, without padding: whether they are UIDs is not checked.
+    The UIDs are as sent, without padding, and not validated.
     """
 
     message_id: int
@@ -73,12 +73,12 @@ class StoreRequest:
 
 
 def decode_request(command: bytes) -> EchoRequest | StoreRequest:
-    """Read a command set.
+    """Decode a command set.
 
     Raises
     ------
     ProtocolViolated
-        When it is malformed, or a request that this node never negotiates.
+        If it is malformed or a request this node does not support.
     """
     elements = _elements(command)
     field = _number(elements, _Element.COMMAND_FIELD)
@@ -90,7 +90,7 @@ def decode_request(command: bytes) -> EchoRequest | StoreRequest:
         return StoreRequest(message_id, sop_class_uid, sop_instance_uid, has_dataset)
     if field == _CommandField.C_ECHO_RQ and not has_dataset:
         return EchoRequest(message_id, sop_class_uid)
-    raise ProtocolViolated(f"command 0x{field:04x} is not offered here")
+    raise ProtocolViolated(f"command 0x{field:04X} not supported")
 
 
 def encode_echo_response(request: EchoRequest) -> bytes:
@@ -122,11 +122,11 @@ def _elements(command: bytes) -> dict[int, bytes]:
     position, end = 0, len(command)
     while position < end:
         if end - position < _ELEMENT.size:
-            raise ProtocolViolated("a command element has no room for its header")
+            raise ProtocolViolated("truncated header of a command element")
         group, element, length = _ELEMENT.unpack_from(command, position)
         start, position = position + 8, position + 8 + length
         if group != 0 or position > end or element in found:
-            raise ProtocolViolated("a command element is doubled, foreign or does not fit")
+            raise ProtocolViolated("command element duplicated, not of group 0000, or truncated")
         found[element] = command[start:position]
     return found
 
@@ -134,7 +134,7 @@ def _elements(command: bytes) -> dict[int, bytes]:
 def _number(elements: dict[int, bytes], element: _Element) -> int:
     value = elements.get(element, b"")
     if len(value) != 2:
-        raise ProtocolViolated(f"command element (0000,{element:04x}) must be one US")
+        raise ProtocolViolated(f"command element (0000,{element:04x}) must have a single US value")
     return int.from_bytes(value, "little")
 
 
@@ -153,7 +153,7 @@ def _response_fields(field: _CommandField, message_id: int, status: Status) -> b
 
 
 def _uid_element(element: _Element, uid: str) -> bytes:
-    """Nothing for what cannot be a UID: foreign text is not repeated."""
+    """Empty for what cannot be a UID: arbitrary text is not echoed."""
     if not uid or len(uid) > 64 or not uid.isascii() or not uid.isprintable():
         return b""
     return _element(element, uid.encode("ascii"), b"\0")

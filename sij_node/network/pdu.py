@@ -1,7 +1,7 @@
-"""The envelopes in which two DICOM systems exchange messages: association requests and answers.
+"""Encoding and decoding of PDUs of the DICOM upper layer protocol.
 
-Bytes in, values out; no socket is touched here. Whatever a peer sends is either understood
-within fixed bounds or named `ProtocolViolated`.
+Pure functions on bytes. Whatever a peer sends is decoded within fixed limits or raises
+`ProtocolViolated`.
 
 Source: DICOM PS3.8 section 9.3, PS3.7 Annex D.3.3.
 """
@@ -19,7 +19,7 @@ HEADER = struct.Struct(">BxI")
 """PDU type and length of what follows, PS3.8 9.3.1."""
 
 MAX_REQUEST_BYTES = 1 << 18
-"""The largest association request that is read. 128 contexts of 40 syntaxes fit."""
+"""Maximum length of an A-ASSOCIATE-RQ. 128 contexts of 40 transfer syntaxes fit."""
 MAX_CONTEXTS = 128
 MAX_TRANSFER_SYNTAXES = 64
 """In one presentation context."""
@@ -75,7 +75,7 @@ class ContextResult(IntEnum):
 
 @dataclass(frozen=True)
 class ProposedContext:
-    """One SOP class and the transfer syntaxes in which the peer can send it."""
+    """A proposed presentation context: a SOP class and its transfer syntaxes."""
 
     context_id: int
     abstract_syntax: str
@@ -84,7 +84,7 @@ class ProposedContext:
 
 @dataclass(frozen=True)
 class AnsweredContext:
-    """What the node says to one proposed context."""
+    """The result of one proposed presentation context."""
 
     context_id: int
     result: ContextResult
@@ -101,9 +101,9 @@ class AssociateRequest:
     called_ae, calling_ae
         Without padding; characters that are not printable ASCII are replaced by ``?``.
     addressing
-        Called title, calling title and reserved bytes as received; the answer repeats them.
+        Called and calling AE title and reserved bytes as received, to be echoed in the response.
     max_pdu_bytes
-        The longest P-DATA the peer takes; 0 means any length.
+        Maximum length of a P-DATA-TF to the peer; 0 means no limit.
     """
 
     protocol_version: int
@@ -122,25 +122,25 @@ class Rejection:
     result: int
     source: int
     reason: int
-    words: str
+    text: str
 
     def __str__(self) -> str:
         return f"{self.result},{self.source},{self.reason}"
 
 
-CONTEXT_NAME_UNKNOWN = Rejection(1, 1, 2, "application context is not DICOM's")
-VERSION_UNKNOWN = Rejection(1, 2, 2, "protocol version is not 1")
-CALLED_TITLE_UNKNOWN = Rejection(1, 1, 7, "called AE title is not this node's")
+CONTEXT_NAME_UNKNOWN = Rejection(1, 1, 2, "application context name not supported")
+VERSION_UNKNOWN = Rejection(1, 2, 2, "protocol version not supported")
+CALLED_TITLE_UNKNOWN = Rejection(1, 1, 7, "called AE title not recognized")
 CALLING_TITLE_UNKNOWN = Rejection(1, 1, 3, "calling AE title is not a configured peer")
-ADDRESS_NOT_ALLOWED = Rejection(1, 1, 1, "peer called from an address that is not its own")
-TOO_MANY_ASSOCIATIONS = Rejection(2, 3, 2, "as many associations as allowed are open")
-NO_ROOM = Rejection(2, 3, 2, "too little free disk space")
-STOPPING = Rejection(2, 3, 2, "the node is stopping")
+ADDRESS_NOT_ALLOWED = Rejection(1, 1, 1, "address not allowed for this peer")
+TOO_MANY_ASSOCIATIONS = Rejection(2, 3, 2, "maximum number of associations reached")
+OUT_OF_SPACE = Rejection(2, 3, 2, "out of disk space")
+STOPPING = Rejection(2, 3, 2, "the node is shutting down")
 
 
 @dataclass(frozen=True)
 class Fragment:
-    """A presentation data value: a piece of a command or of a dataset, PS3.8 9.3.5.1, E.2."""
+    """A presentation data value: a fragment of a command or dataset, PS3.8 9.3.5.1, E.2."""
 
     context_id: int
     is_command: bool
@@ -149,18 +149,18 @@ class Fragment:
 
 
 def decode_associate_request(body: bytes) -> AssociateRequest:
-    """Read an A-ASSOCIATE-RQ without its PDU header.
+    """Decode an A-ASSOCIATE-RQ without its PDU header.
 
-    User identity, asynchronous operations, role selection and extended negotiation are passed
-    over: nothing is negotiated about them, which leaves their defaults (PS3.7 D.3.3).
+    User identity, asynchronous operations, role selection and extended negotiation are
+    ignored, which leaves their defaults in force (PS3.7 D.3.3).
 
     Raises
     ------
     ProtocolViolated
-        When it does not follow PS3.8 9.3.2 or exceeds the bounds of this module.
+        If it violates PS3.8 9.3.2 or exceeds the limits of this module.
     """
     if len(body) < _FIXED_FIELDS.size:
-        raise _invalid("association request is shorter than its fixed fields")
+        raise _invalid("A-ASSOCIATE-RQ shorter than its fixed fields")
     version, _, called, calling, _ = _FIXED_FIELDS.unpack_from(body)
     application_context, contexts, max_pdu_bytes = "", list[ProposedContext](), 0
     for kind, content in _items(memoryview(body)[_FIXED_FIELDS.size :]):
@@ -173,7 +173,7 @@ def decode_associate_request(body: bytes) -> AssociateRequest:
         if len(contexts) > MAX_CONTEXTS:
             raise _invalid(f"more than {MAX_CONTEXTS} presentation contexts")
     if len({context.context_id for context in contexts}) < len(contexts):
-        raise _invalid("a presentation context ID is used twice")
+        raise _invalid("duplicate presentation context ID")
     return AssociateRequest(
         protocol_version=version,
         called_ae=_title(called),
@@ -188,7 +188,7 @@ def decode_associate_request(body: bytes) -> AssociateRequest:
 def encode_associate_accept(
     request: AssociateRequest, answers: tuple[AnsweredContext, ...], max_pdu_bytes: int
 ) -> bytes:
-    """An A-ASSOCIATE-AC, PS3.8 9.3.3, that answers each proposed context."""
+    """An A-ASSOCIATE-AC, PS3.8 9.3.3 with the result of each proposed context."""
     user_information = (
         _item(_Item.MAXIMUM_LENGTH, struct.pack(">I", max_pdu_bytes))
         + _item(_Item.IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID.encode())
@@ -221,7 +221,7 @@ def encode_abort(reason: int = AbortReason.NOT_SPECIFIED) -> bytes:
 
 
 def encode_command(context_id: int, command: bytes) -> bytes:
-    """A P-DATA-TF that holds one whole command in one presentation data value."""
+    """A P-DATA-TF with a whole command in one presentation data value."""
     return (
         HEADER.pack(PduType.P_DATA, len(command) + 6)
         + _PDV.pack(len(command) + 2, context_id, 0b11)
@@ -235,16 +235,16 @@ def fragments(body: memoryview) -> Iterator[Fragment]:
     Raises
     ------
     ProtocolViolated
-        When their lengths do not add up to the length of the PDU.
+        If their lengths do not add up to the length of the PDU.
     """
     position, end = 0, len(body)
     while position < end:
         if end - position < 6:
-            raise _invalid("a presentation data value has no room for its header")
+            raise _invalid("truncated header of a presentation data value")
         length, context_id, control = _PDV.unpack_from(body, position)
         start, position = position + 6, position + 4 + length
         if length < 2 or position > end:
-            raise _invalid("a presentation data value does not fit its PDU")
+            raise _invalid("presentation data value exceeds its PDU")
         yield Fragment(context_id, bool(control & 1), bool(control & 2), body[start:position])
 
 
@@ -256,17 +256,17 @@ def _items(content: memoryview) -> Iterator[tuple[int, memoryview]]:
     position, end = 0, len(content)
     while position < end:
         if end - position < 4:
-            raise _invalid("an item of the association request has no room for its header")
+            raise _invalid("truncated item header in A-ASSOCIATE-RQ")
         kind, length = _ITEM.unpack_from(content, position)
         start, position = position + 4, position + 4 + length
         if position > end:
-            raise _invalid("an item of the association request does not fit")
+            raise _invalid("item exceeds the A-ASSOCIATE-RQ")
         yield kind, content[start:position]
 
 
 def _proposed_context(content: memoryview) -> ProposedContext:
     if len(content) < 4 or content[0] % 2 == 0:
-        raise _invalid("a presentation context needs an odd ID and three reserved bytes")
+        raise _invalid("presentation context without odd ID and three reserved bytes")
     abstract_syntax, transfer_syntaxes = "", list[str]()
     for kind, name in _items(content[4:]):
         if kind == _Item.ABSTRACT_SYNTAX:
@@ -274,7 +274,7 @@ def _proposed_context(content: memoryview) -> ProposedContext:
         elif kind == _Item.TRANSFER_SYNTAX:
             transfer_syntaxes.append(_uid(name))
         if len(transfer_syntaxes) > MAX_TRANSFER_SYNTAXES:
-            raise _invalid(f"a context proposes more than {MAX_TRANSFER_SYNTAXES} syntaxes")
+            raise _invalid(f"more than {MAX_TRANSFER_SYNTAXES} transfer syntaxes in one context")
     return ProposedContext(content[0], abstract_syntax, tuple(transfer_syntaxes))
 
 
@@ -288,7 +288,7 @@ def _maximum_length(user_information: memoryview) -> int:
     for kind, content in _items(user_information):
         if kind == _Item.MAXIMUM_LENGTH:
             if len(content) != 4:
-                raise _invalid("the maximum length item must have 4 bytes")
+                raise _invalid("maximum length item without 4 bytes")
             return int.from_bytes(content, "big")
     return 0
 
@@ -299,11 +299,11 @@ def _item(kind: _Item, content: bytes) -> bytes:
 
 def _uid(content: memoryview) -> str:
     if len(content) > 65:
-        raise _invalid("a UID of the association request is longer than 64 characters")
+        raise _invalid("UID longer than 64 characters in A-ASSOCIATE-RQ")
     try:
         return bytes(content).decode("ascii").rstrip("\0 ")
     except UnicodeDecodeError as error:
-        raise _invalid("a UID of the association request is not ASCII") from error
+        raise _invalid("UID in A-ASSOCIATE-RQ is not ASCII") from error
 
 
 def _title(field: bytes) -> str:

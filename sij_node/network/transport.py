@@ -1,8 +1,8 @@
-"""One connection: whole PDUs in, whole PDUs out, and a clock on every wait.
+"""One TCP connection: reads and writes whole PDUs, with a timeout on every wait.
 
-Small reads and writes cost a system call each, so the socket is read as far as it is full and
-PDUs are cut from the buffer. Answers leave at once (no Nagle), and received packets are
-acknowledged at once, because a peer that leaves Nagle on waits for that before it goes on.
+To save system calls, each read takes all that the socket has, and PDUs are cut from the buffer.
+Responses are sent at once (no Nagle) and packets acknowledged at once, because a peer that uses
+Nagle's algorithm waits for the acknowledgement.
 """
 
 import socket
@@ -14,19 +14,19 @@ from sij_node.network.pdu import HEADER, AbortReason, PduType
 
 _ACKNOWLEDGE_AT_ONCE: int | None = getattr(socket, "TCP_QUICKACK", None)
 _FIRST_BUFFER_BYTES = 1 << 13
-_FAREWELL_S = 0.5
-_FAREWELL_BYTES = 1 << 24
+_LINGER_S = 0.5
+_LINGER_BYTES = 1 << 24
 
 
 class Transport:
-    """A connected socket that speaks PDUs. All errors are families of `AssociationEnded`.
+    """A connected socket that transfers PDUs. All errors are subclasses of `AssociationEnded`.
 
     Parameters
     ----------
     connection
-        Is closed by `close` only.
+        Closed only by `close`.
     pdu_timeout_s
-        A PDU that has begun must be complete within this time, in both directions.
+        Time limit for one PDU from its first to its last byte, in either direction.
     """
 
     def __init__(self, connection: socket.socket, pdu_timeout_s: float) -> None:
@@ -38,7 +38,7 @@ class Transport:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def secure(self, tls: ssl.SSLContext, deadline: float) -> None:
-        """Shake hands as a TLS server before `deadline`, on the monotonic clock."""
+        """Complete the TLS handshake as server before `deadline` (monotonic seconds)."""
         try:
             self._socket.settimeout(_time_left(deadline))
             self._socket = tls.wrap_socket(
@@ -46,37 +46,37 @@ class Transport:
             )
             self._socket.do_handshake()
         except TimeoutError as error:
-            raise PeerSilent("the TLS handshake was not finished in time") from error
+            raise PeerSilent("TLS handshake timed out") from error
         except OSError as error:
             left = not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError)
             kind = PeerGone if left else HandshakeRefused
-            raise kind(f"the TLS handshake failed: {_tls_reason(error)}") from error
+            raise kind(f"TLS handshake failed: {_tls_reason(error)}") from error
 
     def read_request(self, deadline: float, limit: int) -> bytes:
-        """The first PDU, without its header, which must be an association request.
+        """The first PDU without its header; must be an A-ASSOCIATE-RQ.
 
         Raises
         ------
         ProtocolViolated
-            When it is something else or longer than `limit` bytes.
+            If it is another PDU or longer than `limit` bytes.
         """
         self._fill(HEADER.size, deadline)
         kind, length = HEADER.unpack_from(self._buffer, self._start)
         if kind != PduType.ASSOCIATE_RQ:
-            raise ProtocolViolated("not an association request", AbortReason.UNEXPECTED_PDU)
+            raise ProtocolViolated("first PDU not an A-ASSOCIATE-RQ", AbortReason.UNEXPECTED_PDU)
         _check_length(length, limit)
         self._fill(HEADER.size + length, deadline)
         return bytes(self._take(length))
 
     def read_pdu(self, idle_timeout_s: float, limit: int) -> tuple[int, memoryview]:
-        """Type and content of the next PDU; the content is valid until the next call.
+        """Type and content of the next PDU; the content stays valid until the next call.
 
         Parameters
         ----------
         idle_timeout_s
-            How long to wait for its first byte.
+            Time limit for its first byte.
         limit
-            The longest content that is read.
+            Maximum length in bytes.
         """
         if self._start == self._end:
             self._fill(1, monotonic() + idle_timeout_s)
@@ -87,37 +87,37 @@ class Transport:
         self._fill(HEADER.size + length, deadline)
         return kind, self._take(length)
 
-    def expect(self, limit: int) -> None:
-        """Make room for two PDUs of `limit` bytes, so that most reads are long ones."""
+    def reserve_buffer(self, limit: int) -> None:
+        """Reserve buffer space for two PDUs of `limit` bytes, so that most reads are long."""
         self._make_room(2 * (limit + HEADER.size))
 
     def send(self, pdu: bytes) -> None:
-        """Hand one PDU over in one piece."""
+        """Send one PDU."""
         try:
             self._socket.settimeout(self._pdu_timeout_s)
             self._socket.sendall(pdu)
         except TimeoutError as error:
-            raise PeerSilent("the peer does not take what it is sent") from error
+            raise PeerSilent("the peer stopped reading") from error
         except OSError as error:
-            raise PeerGone("the connection broke while answering") from error
+            raise PeerGone("connection lost while sending") from error
 
     def stop_reading(self) -> None:
-        """Wake whoever waits in a read, from another thread; it finds the peer gone."""
+        """End a blocked read from another thread; it raises `PeerGone`."""
         _shut(self._socket, socket.SHUT_RD)
 
-    def break_off(self) -> None:
+    def shut_down(self) -> None:
         """End the connection from another thread."""
         _shut(self._socket, socket.SHUT_RDWR)
 
-    def say_farewell(self, pdu: bytes) -> None:
-        """Send a last PDU, and give the peer a moment to read it before the connection closes.
+    def send_last(self, pdu: bytes) -> None:
+        """Send the last PDU and give the peer a moment to read it.
 
-        Closing while the peer still sends would reset the connection and lose the PDU.
+        Closing while the peer is still sending would reset the connection and lose the PDU.
         """
-        deadline = monotonic() + _FAREWELL_S
-        left = _FAREWELL_BYTES
+        deadline = monotonic() + _LINGER_S
+        left = _LINGER_BYTES
         try:
-            self._socket.settimeout(_FAREWELL_S)
+            self._socket.settimeout(_LINGER_S)
             self._socket.sendall(pdu)
             _shut(self._socket, socket.SHUT_WR)
             while left > 0 and (received := self._socket.recv_into(self._buffer)):
@@ -139,25 +139,25 @@ class Transport:
                 self._socket.settimeout(_time_left(deadline))
                 received = self._socket.recv_into(self._buffer[self._end :])
                 if not received:
-                    raise PeerGone("the peer closed the connection")
+                    raise PeerGone("connection closed by the peer")
                 self._end += received
                 if _ACKNOWLEDGE_AT_ONCE is not None:
                     self._socket.setsockopt(socket.IPPROTO_TCP, _ACKNOWLEDGE_AT_ONCE, 1)
         except TimeoutError as error:
-            raise PeerSilent("nothing, or not all of a PDU, came in time") from error
+            raise PeerSilent("timed out waiting for a PDU") from error
         except OSError as error:
-            raise PeerGone("the connection was reset") from error
+            raise PeerGone("connection reset") from error
 
     def _make_room(self, size: int) -> None:
-        """Move what is left to the front, of a longer buffer where this one is too short."""
-        kept = self._buffer[self._start : self._end]
+        """Move unread bytes to the front, into a longer buffer if needed."""
+        unread = self._buffer[self._start : self._end]
         if size > len(self._buffer):
             self._buffer = memoryview(bytearray(size))
-        self._buffer[: len(kept)] = kept
-        self._start, self._end = 0, len(kept)
+        self._buffer[: len(unread)] = unread
+        self._start, self._end = 0, len(unread)
 
     def _take(self, length: int) -> memoryview:
-        """Content of the PDU at the front of the buffer, which is taken out."""
+        """Remove the first PDU from the buffer and return its content."""
         start = self._start + HEADER.size
         end = start + length
         self._start, self._end = (end, self._end) if end < self._end else (0, 0)
@@ -167,7 +167,7 @@ class Transport:
 def _check_length(length: int, limit: int) -> None:
     if length > limit:
         raise ProtocolViolated(
-            f"a PDU of {length} bytes; {limit} are allowed", AbortReason.INVALID_PARAMETER
+            f"PDU of {length} bytes exceeds the limit of {limit}", AbortReason.INVALID_PARAMETER
         )
 
 
@@ -183,7 +183,7 @@ def _tls_reason(error: OSError) -> str:
 
 
 def _shut(connection: socket.socket, how: int) -> None:
-    """As TCP, also below TLS: `SSLSocket.shutdown` would go on unencrypted."""
+    """Shut down the TCP connection; `SSLSocket.shutdown` would continue unencrypted."""
     try:
         socket.socket.shutdown(connection, how)
     except OSError:

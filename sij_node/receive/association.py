@@ -1,7 +1,6 @@
-"""One conversation with a peer: who are you, what may you send, then message after message.
+"""One association as acceptor: negotiation, then DIMSE messages until release or abort.
 
-Each association has its own thread, which does nothing but wait for the next bytes. What goes
-wrong in it ends this association and touches no other.
+Each association runs in its own thread, so an error ends that association and no other.
 
 Source: DICOM PS3.8 sections 7 and 9, PS3.7 section 6.3 and Annexes D and E.
 """
@@ -52,7 +51,7 @@ from sij_node.network.pdu import (
     fragments,
 )
 from sij_node.network.transport import Transport
-from sij_node.receive.c_store import IMPLICIT_VR_LITTLE_ENDIAN, AssociationStorage, StorageService
+from sij_node.receive.c_store import IMPLICIT_VR_LITTLE_ENDIAN, InstanceReceiver, StorageService
 
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_CLASSES = frozenset(str(c.abstract_syntax) for c in AllStoragePresentationContexts)
@@ -70,19 +69,19 @@ TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.4.91",  # JPEG 2000
     "1.2.840.10008.1.2.5",  # RLE lossless
 )
-"""PS3.6 Table A-1. Never deflated, of which 200 kB can become 1 GB, and never big endian."""
+"""PS3.6 Table A-1. Neither deflated (200 kB can inflate to 1 GB) nor big endian."""
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Policy:
-    """Whom the node talks to, and within which limits.
+class AcceptancePolicy:
+    """Which peers may associate, and within which limits.
 
     Parameters
     ----------
     tls
-        None where associations are not encrypted.
+        None for associations without TLS.
     """
 
     ae_title: str
@@ -92,8 +91,8 @@ class Policy:
 
 
 @dataclass
-class Tally:
-    """What one association has brought so far, for its line in the log and for the audit."""
+class AssociationCounts:
+    """Counts of one association, for its log line and the audit trail."""
 
     peer: str = ""
     instances: int = 0
@@ -105,8 +104,10 @@ class Tally:
     summary: AssociationSummary = field(default_factory=AssociationSummary)
 
 
-def rejection_of(request: AssociateRequest, address: str, policy: Policy) -> Rejection | None:
-    """Why this peer may not associate, or None when it may."""
+def rejection_of(
+    request: AssociateRequest, address: str, policy: AcceptancePolicy
+) -> Rejection | None:
+    """Why this association is rejected, or None if it is accepted."""
     if not request.protocol_version & 1:
         return VERSION_UNKNOWN
     if request.application_context != APPLICATION_CONTEXT:
@@ -120,15 +121,15 @@ def rejection_of(request: AssociateRequest, address: str, policy: Policy) -> Rej
 
 
 def is_in(address: str, networks: Sequence[str]) -> bool:
-    """Whether an address, IPv4 also where written within IPv6, is in one of the networks."""
+    """Whether an IP address, including IPv4-mapped IPv6, is in one of the networks."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
         ip = ip.ipv4_mapped
     return any(ip in ipaddress.ip_network(network, strict=False) for network in networks)
 
 
-def answer(proposed: ProposedContext) -> AnsweredContext:
-    """Accept a context with one transfer syntax, or say why not."""
+def negotiate(proposed: ProposedContext) -> AnsweredContext:
+    """Accept a presentation context with one transfer syntax, or reject it."""
     syntax = next((s for s in TRANSFER_SYNTAXES if s in proposed.transfer_syntaxes), None)
     known = proposed.abstract_syntax in STORAGE_CLASSES or proposed.abstract_syntax == VERIFICATION
     if not known:
@@ -143,227 +144,227 @@ def answer(proposed: ProposedContext) -> AnsweredContext:
 
 
 class Association:
-    """One association, from the connection to its end.
+    """One association, from the connection to its release or abort.
 
     Parameters
     ----------
-    admit
-        Asks for one of the places for associations; the rejection when there is none.
-    leave
-        Gives the place back, if it has one.
+    claim_slot
+        Claims an association slot; returns the rejection if none is free.
+    release_slot
+        Releases the slot, if one was claimed.
     is_stopping
-        Whether the node wants to stop; an instance that is on its way is still taken.
+        Whether the node is shutting down; an instance being received is still completed.
     """
 
     def __init__(
         self,
-        wire: Transport,
+        transport: Transport,
         address: str,
         *,
-        policy: Policy,
-        reception: StorageService,
-        admit: Callable[[], Rejection | None],
-        leave: Callable[[], None],
+        policy: AcceptancePolicy,
+        storage: StorageService,
+        claim_slot: Callable[[], Rejection | None],
+        release_slot: Callable[[], None],
         is_stopping: Callable[[], bool],
     ) -> None:
-        self._wire = wire
+        self._transport = transport
         self._address = address
         self._policy = policy
         self._limits = policy.limits
-        self._reception = reception
-        self._events = reception.events
-        self._admit = admit
-        self._leave = leave
+        self._storage = storage
+        self._events = storage.events
+        self._claim_slot = claim_slot
+        self._release_slot = release_slot
         self._is_stopping = is_stopping
-        self._tally = Tally()
-        self._messages: Messages | None = None
+        self._counts = AssociationCounts()
+        self._messages: MessageReceiver | None = None
 
     @property
-    def is_amid_message(self) -> bool:
-        """Whether a message has begun that is not answered yet."""
-        return self._messages is not None and self._messages.is_amid_one
+    def is_receiving(self) -> bool:
+        """Whether a message has begun and has no response yet."""
+        return self._messages is not None and self._messages.is_incomplete
 
     def run(self) -> None:
-        """Speak until it ends, in whatever way; raises only what is a fault of the node."""
+        """Run the association to its end; raises only internal errors."""
         try:
-            self._converse()
+            self._negotiate_and_receive()
         except ProtocolViolated as error:
             self._abort(str(error), error.abort_reason)
         except PeerGone as error:
-            self._lose(str(error))
+            self._end_as_lost(str(error))
         except AssociationEnded as error:
             self._abort(str(error))
         finally:
-            self._messages = None  # they know each other: its buffers would outlive it
-            self._wire.close()
+            self._messages = None  # breaks a reference cycle that would keep its buffers alive
+            self._transport.close()
             self._log()
             self._events.association_ended(
-                self._origin, self._tally.status.split()[0], self._tally.summary.studies
+                self._caller, self._counts.status.split()[0], self._counts.summary.studies
             )
 
     @property
-    def _origin(self) -> CallingPeer:
-        return CallingPeer(self._tally.peer, self._address)
+    def _caller(self) -> CallingPeer:
+        return CallingPeer(self._counts.peer, self._address)
 
-    def _converse(self) -> None:
+    def _negotiate_and_receive(self) -> None:
         request = self._read_request()
-        self._tally.peer = request.calling_ae
-        rejection = rejection_of(request, self._address, self._policy) or self._admit()
+        self._counts.peer = request.calling_ae
+        rejection = rejection_of(request, self._address, self._policy) or self._claim_slot()
         if rejection is not None:
-            self._events.association_rejected(self._origin, rejection)
+            self._events.association_rejected(self._caller, rejection)
             self._reject(rejection)
             return
-        self._events.association_accepted(self._origin)
-        answers = tuple(answer(proposed) for proposed in request.contexts)
+        self._events.association_accepted(self._caller)
+        answers = tuple(negotiate(proposed) for proposed in request.contexts)
         limit = self._limits.max_pdu_bytes
-        self._wire.expect(limit)
-        self._wire.send(encode_associate_accept(request, answers, limit))
+        self._transport.reserve_buffer(limit)
+        self._transport.send(encode_associate_accept(request, answers, limit))
         self._receive({a.context_id: a for a in answers if a.result is ContextResult.ACCEPTED})
 
     def _read_request(self) -> AssociateRequest:
         deadline = monotonic() + self._limits.handshake_timeout_s
         if self._policy.tls is not None:
             self._secure(self._policy.tls, deadline)
-        return decode_associate_request(self._wire.read_request(deadline, MAX_REQUEST_BYTES))
+        return decode_associate_request(self._transport.read_request(deadline, MAX_REQUEST_BYTES))
 
     def _secure(self, tls: ssl.SSLContext, deadline: float) -> None:
         try:
-            self._wire.secure(tls, deadline)
+            self._transport.secure(tls, deadline)
         except HandshakeRefused as error:
-            self._events.tls_failed(self._origin, str(error))
+            self._events.tls_failed(self._caller, str(error))
             raise
 
     def _receive(self, accepted: Mapping[int, AnsweredContext]) -> None:
-        """Message after message, until the peer releases or the node stops."""
-        messages = self._messages = Messages(
+        """Receive messages until the peer releases or the node stops."""
+        messages = self._messages = MessageReceiver(
             accepted,
-            self._reception.intake(self._origin),
+            self._storage.receiver_for(self._caller),
             self._limits.max_instance_mb,
-            self._tally,
+            self._counts,
             self._seen,
         )
         try:
-            while messages.is_amid_one or not self._is_stopping():
-                kind, body = self._wire.read_pdu(
+            while messages.is_incomplete or not self._is_stopping():
+                kind, body = self._transport.read_pdu(
                     self._limits.idle_timeout_s, self._limits.max_pdu_bytes
                 )
                 if kind == PduType.P_DATA:
                     for fragment in fragments(body):
                         if response := messages.take(fragment):
-                            self._wire.send(response)
-                elif kind == PduType.RELEASE_RQ and not messages.is_amid_one:
-                    self._tally.status = "released"
-                    self._bid_farewell(encode_release_response())
+                            self._transport.send(response)
+                elif kind == PduType.RELEASE_RQ and not messages.is_incomplete:
+                    self._counts.status = "released"
+                    self._send_last(encode_release_response())
                     return
                 else:
-                    raise _unexpected(kind)
+                    raise _unexpected_pdu(kind)
         finally:
             messages.abandon()
-        self._abort("the node is stopping")
+        self._abort("the node is shutting down")
 
     def _seen(self, status: Status | None) -> None:
-        """Tell of an answer: to a C-STORE, or without a status to a C-ECHO."""
+        """Tell of an negotiate: to a C-STORE, or without a status to a C-ECHO."""
         if status is None:
-            self._events.echo_received(self._origin)
+            self._events.echo_received(self._caller)
         else:
-            self._events.instance_received(self._origin, status)
+            self._events.instance_received(self._caller, status)
 
     def _reject(self, rejection: Rejection) -> None:
-        self._tally.status = f"rejected {rejection}"
-        self._tally.reason = rejection.words
-        self._report()
-        self._bid_farewell(encode_associate_reject(rejection))
+        self._counts.status = f"rejected {rejection}"
+        self._counts.reason = rejection.text
+        self._report_rejection()
+        self._send_last(encode_associate_reject(rejection))
 
     def _abort(self, reason: str, abort_reason: int = AbortReason.NOT_SPECIFIED) -> None:
-        self._tally.status = "aborted"
-        self._tally.reason = reason
-        if self._tally.peer:
-            self._report()
-        self._bid_farewell(encode_abort(abort_reason))
+        self._counts.status = "aborted"
+        self._counts.reason = reason
+        if self._counts.peer:
+            self._report_rejection()
+        self._send_last(encode_abort(abort_reason))
 
-    def _lose(self, reason: str) -> None:
+    def _end_as_lost(self, reason: str) -> None:
         if self._is_stopping():
-            self._abort("the node is stopping")
+            self._abort("the node is shutting down")
         else:
-            self._tally.status = "lost"
-            self._tally.reason = reason
+            self._counts.status = "lost"
+            self._counts.reason = reason
 
-    def _bid_farewell(self, pdu: bytes) -> None:
-        """Give the place back first: the peer may come again as soon as it reads this."""
-        self._leave()
-        self._wire.say_farewell(pdu)
+    def _send_last(self, pdu: bytes) -> None:
+        """Release the slot first: the peer may reconnect as soon as it has read this PDU."""
+        self._release_slot()
+        self._transport.send_last(pdu)
 
-    def _report(self) -> None:
-        self._reception.report_refusal(
-            self._origin, f"association {self._tally.status}: {self._tally.reason}"
+    def _report_rejection(self) -> None:
+        self._storage.report_rejection(
+            self._caller, f"association {self._counts.status}: {self._counts.reason}"
         )
 
     def _log(self) -> None:
-        tally = self._tally
-        went_well = tally.status == "released" and not tally.refused
+        counts = self._counts
+        went_well = counts.status == "released" and not counts.refused
         (_log.info if went_well else _log.warning)(
             "association ended",
-            peer=tally.peer,
+            peer=counts.peer,
             address=self._address,
-            status=tally.status,
-            reason=tally.reason,
-            instances=tally.instances,
-            refused=tally.refused,
-            bytes=tally.size_bytes,
-            seconds=round(monotonic() - tally.began, 3),
+            status=counts.status,
+            reason=counts.reason,
+            instances=counts.instances,
+            refused=counts.refused,
+            bytes=counts.size_bytes,
+            seconds=round(monotonic() - counts.began, 3),
         )
 
 
-class Messages:
-    """Puts commands and datasets together from their fragments, and answers them.
+class MessageReceiver:
+    """Assembles commands and datasets from their fragments, and responds to them.
 
     Parameters
     ----------
     accepted
-        The presentation contexts that may be used, by ID.
+        Accepted presentation contexts by ID.
     seen
-        Told of each answer: the status of a C-STORE, or None for a C-ECHO.
+        Told of each negotiate: the status of a C-STORE, or None for a C-ECHO.
     """
 
     def __init__(
         self,
         accepted: Mapping[int, AnsweredContext],
-        intake: AssociationStorage,
+        receiver: InstanceReceiver,
         max_instance_mb: int,
-        tally: Tally,
+        counts: AssociationCounts,
         seen: Callable[[Status | None], None],
     ) -> None:
         self._seen = seen
         self._accepted = accepted
-        self._intake = intake
+        self._receiver = receiver
         self._max_instance_bytes = max_instance_mb * 1_000_000
-        self._tally = tally
+        self._counts = counts
         self._command = bytearray()
         self._context_id: int | None = None
-        self._store: StoreRequest | None = None
+        self._pending_store: StoreRequest | None = None
 
     @property
-    def is_amid_one(self) -> bool:
-        """Whether a message has begun that is not answered yet."""
+    def is_incomplete(self) -> bool:
+        """Whether a message has begun and has no response yet."""
         return self._context_id is not None
 
     def take(self, fragment: Fragment) -> bytes:
-        """Add a fragment; returns the response when it was the last one of a message.
+        """Add a fragment; returns the response after the last fragment of a message.
 
         Raises
         ------
         ProtocolViolated
-            When it is not the kind of fragment that has to come, or the message is too long.
+            If the fragment is out of order, or the message is too long.
         """
         context = self._accepted.get(fragment.context_id)
         if context is None or self._context_id not in (None, fragment.context_id):
-            raise _misplaced("a fragment is in a presentation context that is not open")
-        if fragment.is_command == (self._store is not None):
-            raise _misplaced("a command and a dataset are not in turn")
+            raise _unexpected_fragment("fragment in a presentation context not in use")
+        if fragment.is_command == (self._pending_store is not None):
+            raise _unexpected_fragment("command and dataset fragments out of order")
         self._context_id = fragment.context_id
         response = (
-            self._take_dataset(fragment, self._store)
-            if self._store is not None
+            self._take_dataset(fragment, self._pending_store)
+            if self._pending_store is not None
             else self._take_command(fragment, context)
         )
         if response:
@@ -371,13 +372,13 @@ class Messages:
         return response
 
     def abandon(self) -> None:
-        """Forget the message that has begun."""
-        self._intake.abandon()
+        """Discard the incomplete message."""
+        self._receiver.abandon()
 
     def _take_command(self, fragment: Fragment, context: AnsweredContext) -> bytes:
         self._command += fragment.content
         if len(self._command) > MAX_COMMAND_BYTES:
-            raise ProtocolViolated(f"a command is longer than {MAX_COMMAND_BYTES} bytes")
+            raise ProtocolViolated(f"command longer than {MAX_COMMAND_BYTES} bytes")
         if not fragment.is_last:
             return b""
         request = decode_request(bytes(self._command))
@@ -386,49 +387,49 @@ class Messages:
             self._seen(None)
             return encode_command(context.context_id, encode_echo_response(request))
         if context.abstract_syntax == VERIFICATION:
-            raise ProtocolViolated("a C-STORE in the presentation context of Verification")
-        self._intake.begin(request, context)
+            raise ProtocolViolated("C-STORE in the presentation context of Verification")
+        self._receiver.begin(request, context)
         if not request.has_dataset:
-            return self._answer(request, context.context_id)
-        self._store = request
+            return self._store_response(request, context.context_id)
+        self._pending_store = request
         return b""
 
     def _take_dataset(self, fragment: Fragment, request: StoreRequest) -> bytes:
-        self._intake.take(fragment.content)
-        if self._intake.size_bytes > self._max_instance_bytes:
+        self._receiver.take(fragment.content)
+        if self._receiver.size_bytes > self._max_instance_bytes:
             raise ProtocolViolated(
-                f"an instance of more than {self._max_instance_bytes} bytes; "
-                "[listener] max_instance_mb is the limit"
+                f"instance longer than {self._max_instance_bytes} bytes, "
+                "the limit set by [listener] max_instance_mb"
             )
         if not fragment.is_last:
             return b""
-        self._store = None
-        return self._answer(request, fragment.context_id)
+        self._pending_store = None
+        return self._store_response(request, fragment.context_id)
 
-    def _answer(self, request: StoreRequest, context_id: int) -> bytes:
-        """Finish the instance and say what became of it."""
-        size_bytes = self._intake.size_bytes
-        outcome = self._intake.finish()
+    def _store_response(self, request: StoreRequest, context_id: int) -> bytes:
+        """Finish the instance and encode the C-STORE-RSP."""
+        size_bytes = self._receiver.size_bytes
+        outcome = self._receiver.finish()
         self._seen(outcome.status)
         if outcome.instance is not None:
-            self._tally.summary.add(outcome.instance)
+            self._counts.summary.add(outcome.instance)
         if outcome.status is Status.SUCCESS:
-            self._tally.instances += 1
-            self._tally.size_bytes += size_bytes
+            self._counts.instances += 1
+            self._counts.size_bytes += size_bytes
         else:
-            self._tally.refused += 1
-            self._tally.reason = outcome.reason
+            self._counts.refused += 1
+            self._counts.reason = outcome.reason
         response = encode_store_response(request, outcome.status, outcome.reason)
         return encode_command(context_id, response)
 
 
-def _misplaced(message: str) -> ProtocolViolated:
+def _unexpected_fragment(message: str) -> ProtocolViolated:
     return ProtocolViolated(message, AbortReason.UNEXPECTED_PARAMETER)
 
 
-def _unexpected(kind: int) -> AssociationEnded:
+def _unexpected_pdu(kind: int) -> AssociationEnded:
     if kind == PduType.ABORT:
-        return PeerGone("the peer aborted")
+        return PeerGone("aborted by the peer")
     if kind in set(PduType):
-        return ProtocolViolated("a PDU that may not come now", AbortReason.UNEXPECTED_PDU)
-    return ProtocolViolated("a PDU of an unknown type", AbortReason.UNRECOGNIZED_PDU)
+        return ProtocolViolated("unexpected PDU", AbortReason.UNEXPECTED_PDU)
+    return ProtocolViolated("unrecognized PDU", AbortReason.UNRECOGNIZED_PDU)

@@ -1,29 +1,28 @@
-"""The story of one received image, from its first byte to the answer the sender gets.
+"""C-STORE: one received instance, from its first byte to the response.
 
-Success is said only when the whole instance is on the disk under its final name and in the
-database. Whatever comes before leaves nothing behind, and an instance that was acknowledged once
-is never touched again: a copy with other content goes to quarantine.
+The response is Success only when the whole instance is on disk under its final name and in the
+database. An instance that fails before that leaves nothing behind. An acknowledged instance is
+never overwritten: a copy with different content goes to quarantine.
 
 =========  ============================================================  ================
-status     meaning                                                       kept
+status     meaning                                                       stored
 =========  ============================================================  ================
-0x0000     on the disk and in the database                               yes
-0x0122     the class is not the one of the presentation context          no
-0xA700     no room, or the disk or the database does not answer          no
-0xA900     command and dataset name different classes or instances       no
-0xC000     the dataset cannot be understood, or is truncated             no
-0xC001     other content under a UID that was acknowledged               in quarantine
-0xC211     the node is wrong                                             no
+0x0000     on disk and in the database                                   yes
+0x0122     SOP class differs from the presentation context's             no
+0xA700     out of space, or disk or database unavailable                 no
+0xA900     command and dataset have different SOP class or instance UIDs no
+0xC000     dataset malformed or truncated                                no
+0xC001     different content under an acknowledged SOP Instance UID      in quarantine
+0xC211     internal error                                                no
 =========  ============================================================  ================
 """
 
 import hashlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Protocol
 
 import structlog
 
@@ -40,10 +39,11 @@ from sij_node.errors import (
 from sij_node.network.association_summary import CallingPeer
 from sij_node.network.dimse import Status, StoreRequest
 from sij_node.network.pdu import AnsweredContext
+from sij_node.store.spool import Spool, StagedFile
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 HELD_BYTES = 1 << 20
-"""An instance of up to this size is held in memory until it is whole; of a longer one, this much.
+"""Instances up to this size stay in memory until complete; longer ones are written in such pieces.
 
 A classic MR image fits.
 """
@@ -52,47 +52,9 @@ _STRIPES = 1024
 _log = structlog.get_logger()
 
 
-class TemporaryFile(Protocol):
-    """A file that has no name yet. Leaving its ``with`` block removes what was not moved."""
-
-    def write(self, *pieces: bytes | bytearray | memoryview) -> None:
-        """Append."""
-
-    def sync(self) -> None:
-        """Return when the bytes are on the disk."""
-
-    def mapped(self, offset: int) -> memoryview:
-        """What was written from `offset` on."""
-
-    def keep(self, file_name: str) -> bool:
-        """Give it its name durably; False when that name is taken."""
-
-    def put_in_place_of(self, file_name: str) -> None:
-        """Give it a name that another file has."""
-
-    def quarantine(self, name: str) -> None:
-        """Put it aside."""
-
-
-class InstanceStorage(Protocol):
-    """What reception needs of the spool. Its errors are `SpoolUnavailable`."""
-
-    def stage(self) -> AbstractContextManager[TemporaryFile]:
-        """A new file without a name."""
-
-    def digest_of(self, file_name: str) -> str:
-        """SHA-256 of the dataset of a kept file."""
-
-    def transfer_syntax_of(self, file_name: str) -> str:
-        """Transfer Syntax UID of a kept file."""
-
-    def remove(self, file_name: str) -> None:
-        """Forget a kept file."""
-
-
 @dataclass(frozen=True)
 class StoreOutcome:
-    """What is answered to a C-STORE, and the instance if it was taken."""
+    """Status of a C-STORE response, and the instance if it was stored."""
 
     status: Status
     reason: str = ""
@@ -100,33 +62,31 @@ class StoreOutcome:
 
 
 SUCCESS = StoreOutcome(Status.SUCCESS)
-_NO_ROOM = StoreOutcome(Status.OUT_OF_RESOURCES, "too little free disk space")
-_OTHER_CLASS = StoreOutcome(Status.CLASS_NOT_SUPPORTED, "SOP class is not that of the context")
-_NO_UID = StoreOutcome(Status.CANNOT_UNDERSTAND, "Affected SOP Instance UID is no UID")
-_NO_DATASET = StoreOutcome(Status.CANNOT_UNDERSTAND, "there is no dataset")
-_MISMATCH = StoreOutcome(Status.DOES_NOT_MATCH_CLASS, "command and dataset name different objects")
-_CONFLICT = StoreOutcome(
-    Status.CONFLICTING_COPY, "other content than the copy that is already here"
-)
+_OUT_OF_SPACE = StoreOutcome(Status.OUT_OF_RESOURCES, "out of disk space")
+_CLASS_MISMATCH = StoreOutcome(Status.CLASS_NOT_SUPPORTED, "SOP class differs from the context's")
+_NO_UID = StoreOutcome(Status.CANNOT_UNDERSTAND, "Affected SOP Instance UID is not a valid UID")
+_NO_DATASET = StoreOutcome(Status.CANNOT_UNDERSTAND, "no dataset")
+_UID_MISMATCH = StoreOutcome(Status.DOES_NOT_MATCH_CLASS, "command and dataset have different UIDs")
+_CONFLICT = StoreOutcome(Status.CONFLICTING_COPY, "different content already stored under this UID")
 
 
 class StorageService:
-    """What all associations share.
+    """The Storage Service Class as SCP: what all associations share.
 
     Parameters
     ----------
     spool
-        Where instances are kept.
+        Stores the instances.
     file_name_of
-        Name within the spool for a SOP Instance UID.
+        File name in the spool for a SOP Instance UID.
     register
-        Enters an instance in the database and returns when that is durable.
+        Registers an instance in the database; returns after the commit.
     refuse
-        Enters what was not accepted, for the administrator.
+        Records a rejected association or instance for the administrator.
     room
-        Whether there is enough free disk space to accept anything.
+        Whether there is enough free disk space to accept associations.
     max_nesting
-        How deep sequences may be nested.
+        Maximum nesting depth of sequences.
     events
         Records every association and every answer.
     """
@@ -134,7 +94,7 @@ class StorageService:
     def __init__(
         self,
         *,
-        spool: InstanceStorage,
+        spool: Spool,
         file_name_of: Callable[[str], str],
         register: Callable[[ReceivedInstance], Registration],
         refuse: Callable[[Refusal], None],
@@ -149,26 +109,26 @@ class StorageService:
         self.max_nesting = max_nesting
         self._refuse = refuse
         self._room = room
-        self._turns = tuple(Lock() for _ in range(_STRIPES))
+        self._locks = tuple(Lock() for _ in range(_STRIPES))
 
-    def intake(self, origin: CallingPeer) -> "AssociationStorage":
-        """For one association."""
-        return AssociationStorage(self, origin)
+    def receiver_for(self, caller: CallingPeer) -> "InstanceReceiver":
+        """Receives the instances of one association."""
+        return InstanceReceiver(self, caller)
 
     def has_room(self) -> bool:
-        """Whether anything can be accepted now; not when the disk does not answer."""
+        """Whether there is room for new instances; False while the disk is unavailable."""
         try:
             return self._room()
         except TemporarilyUnavailable:
             return False
 
-    def turn(self, file_name: str) -> Lock:
-        """Held while a name is given and entered: copies of one instance come one by one."""
-        return self._turns[int(file_name[:8], 16) % _STRIPES]
+    def lock_for(self, file_name: str) -> Lock:
+        """Lock held while an instance is stored: copies of the same instance take turns."""
+        return self._locks[int(file_name[:8], 16) % _STRIPES]
 
-    def report_refusal(
+    def report_rejection(
         self,
-        origin: CallingPeer,
+        caller: CallingPeer,
         outcome: StoreOutcome | str,
         sop_instance_uid: str = "",
         study_uid: str = "",
@@ -182,8 +142,8 @@ class StorageService:
             self._refuse(
                 Refusal(
                     at=datetime.now(UTC),
-                    source_ae=origin.ae_title,
-                    address=origin.address,
+                    source_ae=caller.ae_title,
+                    address=caller.address,
                     sop_instance_uid=sop_instance_uid,
                     study_uid=study_uid,
                     status=status,
@@ -192,10 +152,10 @@ class StorageService:
                 )
             )
         except TemporarilyUnavailable as error:
-            _log.warning("refusal not recorded", peer=origin.ae_title, reason=str(error))
+            _log.warning("refusal not recorded", peer=caller.ae_title, reason=str(error))
 
 
-class AssociationStorage:
+class InstanceReceiver:
     """The instances of one association, one after the other.
 
     `begin`, then `take` for each fragment, then `finish`; or `abandon` at any time. Nothing of
@@ -205,11 +165,11 @@ class AssociationStorage:
     _request: StoreRequest
     _context: AnsweredContext
     _fault: StoreOutcome | None
-    _staged: TemporaryFile | None
+    _staged: StagedFile | None
 
-    def __init__(self, reception: StorageService, origin: CallingPeer) -> None:
-        self._reception = reception
-        self._origin = origin
+    def __init__(self, service: StorageService, caller: CallingPeer) -> None:
+        self._service = service
+        self._caller = caller
         self._held = memoryview(bytearray(HELD_BYTES))
         self._clear()
 
@@ -218,13 +178,13 @@ class AssociationStorage:
         self._request = request
         self._context = context
         if request.sop_class_uid != context.abstract_syntax:
-            self._fault = _OTHER_CLASS
+            self._fault = _CLASS_MISMATCH
         elif not is_uid(request.sop_instance_uid):
             self._fault = _NO_UID
         elif not request.has_dataset:
             self._fault = _NO_DATASET
-        elif not self._reception.has_room():
-            self._fault = _NO_ROOM
+        elif not self._service.has_room():
+            self._fault = _OUT_OF_SPACE
 
     def take(self, fragment: memoryview) -> None:
         """Add a piece of the dataset."""
@@ -250,18 +210,18 @@ class AssociationStorage:
         except TemporarilyUnavailable as error:
             outcome = StoreOutcome(Status.OUT_OF_RESOURCES, str(error))
         except InternalFault as error:
-            _log.exception("instance not stored")
+            _log.exception("C-STORE failed")
             outcome = StoreOutcome(Status.NODE_FAULT, str(error))
         uid = self._request.sop_instance_uid
         self.abandon()
         if outcome.status is not Status.SUCCESS:
-            self._reception.report_refusal(
-                self._origin, outcome, uid if is_uid(uid) else "", study_uid, quarantined_as
+            self._service.report_rejection(
+                self._caller, outcome, uid if is_uid(uid) else "", study_uid, quarantined_as
             )
         return outcome
 
     def abandon(self) -> None:
-        """Forget the instance that was begun."""
+        """Discard the incomplete instance."""
         self._staging.close()
         self._clear()
 
@@ -274,7 +234,7 @@ class AssociationStorage:
         self.size_bytes = 0
 
     def _spill(self) -> None:
-        """Write what is held to the disk, to make room in memory."""
+        """Write the buffer to disk to free it."""
         try:
             self._write()
         except TemporarilyUnavailable as error:
@@ -282,12 +242,12 @@ class AssociationStorage:
             self._staging.close()
             self._filled = 0
 
-    def _write(self) -> TemporaryFile:
-        """Write what is held, after the file meta information if it is the first."""
+    def _write(self) -> StagedFile:
+        """Append the buffer to the staged file, which begins with the file meta information."""
         held = self._held[: self._filled]
         self._digest.update(held)
         if self._staged is None:
-            self._staged = self._staging.enter_context(self._reception.spool.stage())
+            self._staged = self._staging.enter_context(self._service.spool.stage())
             self._staged.write(self._header(), held)
         else:
             self._staged.write(held)
@@ -299,29 +259,29 @@ class AssociationStorage:
             self._context.abstract_syntax,
             self._request.sop_instance_uid,
             self._context.transfer_syntax,
-            self._origin.ae_title,
+            self._caller.ae_title,
         )
 
     def _scan(self) -> Scan:
-        """Walk over the dataset, wherever it is: in memory or, when it is long, on the disk."""
+        """Scan the dataset in memory or, if it is long, in the staged file."""
         if self._staged is None:
             dataset = self._held[: self._filled]
         else:
             dataset = self._write().mapped(len(self._header()))
         explicit_vr = self._context.transfer_syntax != IMPLICIT_VR_LITTLE_ENDIAN
-        return scan(dataset, explicit_vr, self._reception.max_nesting)
+        return scan(dataset, explicit_vr, self._service.max_nesting)
 
     def _store(self, scanned: Scan) -> tuple[StoreOutcome, str]:
-        """Write, name and register; returns the answer and the name in quarantine, if any."""
+        """Store and register; returns the outcome and the name in quarantine, if any."""
         named = (scanned.sop_class_uid, scanned.sop_instance_uid)
         if named != (self._request.sop_class_uid, self._request.sop_instance_uid):
-            return _MISMATCH, ""
+            return _UID_MISMATCH, ""
         size_bytes = self.size_bytes
         staged = self._write()
         staged.sync()
         instance = self._described(scanned, size_bytes)
-        with self._reception.turn(instance.file_name):
-            registration = self._keep_and_register(staged, instance)
+        with self._service.lock_for(instance.file_name):
+            registration = self._store_and_register(staged, instance)
         if registration is Registration.CONFLICT:
             name = f"{instance.file_name[:64]}-{instance.sha256[:16]}.dcm"
             staged.quarantine(name)
@@ -337,47 +297,49 @@ class AssociationStorage:
             series_uid=scanned.series_uid,
             patient_id=scanned.patient_id,
             issuer_of_patient_id=scanned.issuer_of_patient_id,
-            source_ae=self._origin.ae_title,
-            file_name=self._reception.file_name_of(scanned.sop_instance_uid),
+            source_ae=self._caller.ae_title,
+            file_name=self._service.file_name_of(scanned.sop_instance_uid),
             size_bytes=size_bytes,
             sha256=self._digest.hexdigest(),
             received_at=datetime.now(UTC),
         )
 
-    def _keep_and_register(self, staged: TemporaryFile, instance: ReceivedInstance) -> Registration:
-        """First the file, then the row; a file whose row was refused is removed again.
+    def _store_and_register(self, staged: StagedFile, instance: ReceivedInstance) -> Registration:
+        """Store the file, then its row; remove the file again if the row is rejected.
 
-        When the database does not answer, the row may be there nevertheless: the file stays, and
-        when the instance is sent again it is found to be the same.
+        If the database fails, the row may exist all the same: the file stays, and is recognised
+        as identical when the peer sends the instance again.
         """
         is_new = staged.keep(instance.file_name)
-        has_other_bytes = not is_new and not self._is_kept(instance)
+        has_other_bytes = not is_new and not self._is_stored(instance)
         registration = None
         try:
-            registration = self._reception.register(instance)
+            registration = self._service.register(instance)
         except DatabaseUnavailable:
             is_new = False
             raise
         finally:
             if is_new and registration not in (Registration.NEW, Registration.DUPLICATE):
-                self._reception.spool.remove(instance.file_name)
-        if has_other_bytes and self._is_left_over(instance, registration):
+                self._service.spool.remove(instance.file_name)
+        if has_other_bytes and self._was_never_acknowledged(instance, registration):
             staged.put_in_place_of(instance.file_name)
         return registration
 
-    def _is_left_over(self, instance: ReceivedInstance, registration: Registration) -> bool:
-        """Whether the kept file never was acknowledged.
+    def _was_never_acknowledged(
+        self, instance: ReceivedInstance, registration: Registration
+    ) -> bool:
+        """Whether the stored file was never acknowledged.
 
-        A crash came before its row, or between the row of what replaces it and the replacing;
-        then the row is that of what comes again.
+        That is so after a crash between storing a file and committing its row, or between
+        committing the row of a replacement and replacing the file.
         """
         if registration is Registration.DUPLICATE:
-            return not self._is_kept_otherwise_encoded(instance)
+            return not self._is_stored_in_another_syntax(instance)
         return registration is Registration.NEW
 
-    def _is_kept(self, instance: ReceivedInstance) -> bool:
-        return self._reception.spool.digest_of(instance.file_name) == instance.sha256
+    def _is_stored(self, instance: ReceivedInstance) -> bool:
+        return self._service.spool.digest_of(instance.file_name) == instance.sha256
 
-    def _is_kept_otherwise_encoded(self, instance: ReceivedInstance) -> bool:
-        kept_syntax = self._reception.spool.transfer_syntax_of(instance.file_name)
-        return kept_syntax != instance.transfer_syntax_uid
+    def _is_stored_in_another_syntax(self, instance: ReceivedInstance) -> bool:
+        stored_syntax = self._service.spool.transfer_syntax_of(instance.file_name)
+        return stored_syntax != instance.transfer_syntax_uid

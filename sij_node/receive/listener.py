@@ -1,10 +1,9 @@
-"""The door of the node: it takes connections and gives each association a thread of its own.
+"""The listener: accepts TCP connections and runs each association in its own thread.
 
-There are two kinds of places. A connection that has not said who it is takes a waiting place; when
-these are all taken, the oldest one of the address that has most of them must go, so that silent
-connections cannot shut the others out. A peer that has been recognised takes a place for
-associations, of which there are so many in all and so many for one address; when these are taken,
-it is told to come back later.
+A connection whose association is not accepted yet occupies a waiting slot. When all of these are
+taken, the oldest connection of the address with the most is dropped, so that silent connections
+cannot lock out the others. An accepted association occupies an association slot, limited in total
+and per address; when these are taken, further associations are rejected as transient.
 """
 
 import errno
@@ -19,10 +18,10 @@ import structlog
 
 from sij_node.config.settings import ListenerConfig, PeerConfig
 from sij_node.errors import ConfigurationInvalid
-from sij_node.network.pdu import NO_ROOM, STOPPING, TOO_MANY_ASSOCIATIONS, Rejection
+from sij_node.network.pdu import OUT_OF_SPACE, STOPPING, TOO_MANY_ASSOCIATIONS, Rejection
 from sij_node.network.tls import server_context
 from sij_node.network.transport import Transport
-from sij_node.receive.association import Association, Policy
+from sij_node.receive.association import AcceptancePolicy, Association
 from sij_node.receive.c_store import StorageService
 
 _BACKLOG = 128
@@ -33,28 +32,28 @@ _log = structlog.get_logger()
 
 
 @dataclass(eq=False)
-class _Visitor:
-    """A connection and its thread. `is_known` while it has a place for associations."""
+class _Connection:
+    """A connection and its thread; `is_admitted` while it occupies an association slot."""
 
-    wire: Transport
+    transport: Transport
     address: str
     association: Association | None = None
     thread: threading.Thread | None = None
-    is_known: bool = False
+    is_admitted: bool = False
 
 
 class Listener:
-    """Takes associations until it is stopped.
+    """Accepts associations until stopped.
 
     Parameters
     ----------
     bound
-        A bound stream socket to listen on in place of ``host`` and ``port``.
+        A bound stream socket to use instead of ``host`` and ``port``.
 
     Raises
     ------
     ConfigurationInvalid
-        When the certificates of [listener.tls] cannot be used.
+        If the certificates of [listener.tls] cannot be used.
     """
 
     def __init__(
@@ -62,187 +61,189 @@ class Listener:
         config: ListenerConfig,
         ae_title: str,
         peers: Sequence[PeerConfig],
-        reception: StorageService,
+        storage: StorageService,
         bound: socket.socket | None = None,
     ) -> None:
         tls = server_context(config.tls) if config.tls is not None else None
         self._config = config
-        self._policy = Policy(ae_title, {peer.ae_title: peer for peer in peers}, config, tls)
-        self._reception = reception
-        self._door = bound
+        self._policy = AcceptancePolicy(
+            ae_title, {peer.ae_title: peer for peer in peers}, config, tls
+        )
+        self._storage = storage
+        self._socket = bound
         self._lock = threading.Lock()
-        self._visitors: dict[_Visitor, None] = {}
+        self._connections: dict[_Connection, None] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Listen, and return.
+        """Start listening in a thread of its own.
 
         Raises
         ------
         ConfigurationInvalid
-            When the address and port cannot be listened on.
+            If the port is in use or the address is not available.
         """
-        door = self._door = self._door or _bound_to(self._config.host, self._config.port)
-        door.listen(_BACKLOG)
+        server_socket = self._socket = self._socket or _bind(self._config.host, self._config.port)
+        server_socket.listen(_BACKLOG)
         self._thread = threading.Thread(
-            target=self._accept_all, args=(door,), name="listener", daemon=True
+            target=self._accept_all, args=(server_socket,), name="listener", daemon=True
         )
         self._thread.start()
         _log.info("listening", address=self._config.host, port=self.port)
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
-        if self._door is None:
+        """The TCP port of the listener."""
+        if self._socket is None:
             return self._config.port
-        return int(self._door.getsockname()[1])
+        return int(self._socket.getsockname()[1])
 
     def stop(self, drain_s: float) -> None:
-        """Take no more, let each association finish the instance it is at, then abort the rest.
+        """Accept no more connections, let each association finish its instance, then abort.
 
         Parameters
         ----------
         drain_s
-            How long to wait for that.
+            Time allowed for that.
         """
         deadline = monotonic() + drain_s
         self._stopping.set()
-        if self._door is not None:
-            _close_door(self._door)
+        if self._socket is not None:
+            _close(self._socket)
         if self._thread is not None:
             self._thread.join()
-        for visitor in self._present():
-            if visitor.association is not None and not visitor.association.is_amid_message:
-                visitor.wire.stop_reading()
+        for connection in self._open_connections():
+            if connection.association is not None and not connection.association.is_receiving:
+                connection.transport.stop_reading()
         self._join(deadline)
-        for visitor in self._present():
-            visitor.wire.break_off()
+        for connection in self._open_connections():
+            connection.transport.shut_down()
         self._join(monotonic() + _PAUSE_S)
 
-    def _accept_all(self, door: socket.socket) -> None:
+    def _accept_all(self, server_socket: socket.socket) -> None:
         while not self._stopping.is_set():
             try:
-                connection, address = door.accept()
+                accepted, address = server_socket.accept()
             except OSError as error:
                 if error.errno in _NO_DESCRIPTORS:
-                    self._send_one_away()
+                    self._drop_oldest_waiting()
                 self._stopping.wait(_PAUSE_S)
                 continue
             try:
-                self._welcome(connection, str(address[0]))
+                self._start_association(accepted, str(address[0]))
             except (OSError, RuntimeError) as error:
-                connection.close()
-                _log.warning("connection not taken", address=str(address[0]), reason=str(error))
+                accepted.close()
+                _log.warning("connection failed", address=str(address[0]), reason=str(error))
 
-    def _welcome(self, connection: socket.socket, address: str) -> None:
-        visitor = _Visitor(Transport(connection, self._config.pdu_timeout_s), address)
-        association = visitor.association = Association(
-            visitor.wire,
+    def _start_association(self, accepted: socket.socket, address: str) -> None:
+        connection = _Connection(Transport(accepted, self._config.pdu_timeout_s), address)
+        association = connection.association = Association(
+            connection.transport,
             address,
             policy=self._policy,
-            reception=self._reception,
-            admit=lambda: self._admit(visitor),
-            leave=lambda: self._take_place_back(visitor),
+            storage=self._storage,
+            claim_slot=lambda: self._claim_slot(connection),
+            release_slot=lambda: self._release_slot(connection),
             is_stopping=self._stopping.is_set,
         )
-        visitor.thread = threading.Thread(
-            target=self._serve, args=(visitor, association), name="association", daemon=True
+        connection.thread = threading.Thread(
+            target=self._serve, args=(connection, association), name="association", daemon=True
         )
         with self._lock:
-            self._visitors[visitor] = None
-            crowded = len(self._waiting()) > self._config.max_associations
-        if crowded:
-            self._send_one_away()
+            self._connections[connection] = None
+            is_crowded = len(self._waiting()) > self._config.max_associations
+        if is_crowded:
+            self._drop_oldest_waiting()
         try:
-            visitor.thread.start()
+            connection.thread.start()
         except RuntimeError:
-            self._forget(visitor)
+            self._remove(connection)
             raise
 
-    def _serve(self, visitor: _Visitor, association: Association) -> None:
+    def _serve(self, connection: _Connection, association: Association) -> None:
         try:
             association.run()
         finally:
-            self._forget(visitor)
+            self._remove(connection)
 
-    def _admit(self, visitor: _Visitor) -> Rejection | None:
-        """Give a recognised peer a place for associations, or say why there is none."""
+    def _claim_slot(self, connection: _Connection) -> Rejection | None:
+        """Claim an association slot; returns the rejection if none is free."""
         if self._stopping.is_set():
             return STOPPING
-        if not self._reception.has_room():
-            return NO_ROOM
+        if not self._storage.has_room():
+            return OUT_OF_SPACE
         with self._lock:
-            known = Counter(v.address for v in self._visitors if v.is_known)
-            is_full = known.total() >= self._config.max_associations
-            has_enough = known[visitor.address] >= self._config.max_connections_per_address
-            if is_full or has_enough or visitor not in self._visitors:
+            admitted = Counter(c.address for c in self._connections if c.is_admitted)
+            is_full = admitted.total() >= self._config.max_associations
+            has_enough = admitted[connection.address] >= self._config.max_connections_per_address
+            if is_full or has_enough or connection not in self._connections:
                 return TOO_MANY_ASSOCIATIONS
-            visitor.is_known = True
+            connection.is_admitted = True
         return None
 
-    def _take_place_back(self, visitor: _Visitor) -> None:
+    def _release_slot(self, connection: _Connection) -> None:
         with self._lock:
-            visitor.is_known = False
+            connection.is_admitted = False
 
-    def _send_one_away(self) -> None:
-        """End the oldest waiting connection of the address that has most of them."""
+    def _drop_oldest_waiting(self) -> None:
+        """Drop the oldest waiting connection of the address that has the most."""
         with self._lock:
             waiting = self._waiting()
             if not waiting:
                 return
-            crowd, _ = Counter(v.address for v in waiting).most_common(1)[0]
-            oldest = next(v for v in waiting if v.address == crowd)
-            del self._visitors[oldest]
-        oldest.wire.break_off()
+            busiest, _ = Counter(c.address for c in waiting).most_common(1)[0]
+            oldest = next(c for c in waiting if c.address == busiest)
+            del self._connections[oldest]
+        oldest.transport.shut_down()
 
-    def _waiting(self) -> list[_Visitor]:
-        return [visitor for visitor in self._visitors if not visitor.is_known]
+    def _waiting(self) -> list[_Connection]:
+        return [connection for connection in self._connections if not connection.is_admitted]
 
-    def _present(self) -> list[_Visitor]:
+    def _open_connections(self) -> list[_Connection]:
         with self._lock:
-            return list(self._visitors)
+            return list(self._connections)
 
-    def _forget(self, visitor: _Visitor) -> None:
+    def _remove(self, connection: _Connection) -> None:
         with self._lock:
-            self._visitors.pop(visitor, None)
-        visitor.association = None  # they know each other: its buffers would outlive it
+            self._connections.pop(connection, None)
+        connection.association = None  # breaks a reference cycle that would keep its buffers alive
 
     def _join(self, deadline: float) -> None:
-        for visitor in self._present():
-            if visitor.thread is not None:
-                visitor.thread.join(max(0.0, deadline - monotonic()))
+        for connection in self._open_connections():
+            if connection.thread is not None:
+                connection.thread.join(max(0.0, deadline - monotonic()))
 
 
-def _bound_to(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        door = socket.socket(family, kind, protocol)
+        server_socket = socket.socket(family, kind, protocol)
     except OSError as error:
         raise _cannot_listen(host, port, error) from error
     try:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        door.bind(address)
+        server_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server_socket.bind(address)
     except OSError as error:
-        door.close()
+        server_socket.close()
         raise _cannot_listen(host, port, error) from error
-    return door
+    return server_socket
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> ConfigurationInvalid:
     return ConfigurationInvalid(
-        f"Port {port} of {host} cannot be listened on: {error.strerror or error}. "
-        "Set another in [listener], or end the program that has it."
+        f"Cannot listen on port {port} of {host}: {error.strerror or error}. "
+        "Set another port in [listener], or stop the program that uses this one."
     )
 
 
-def _close_door(door: socket.socket) -> None:
-    """Wake the thread that waits in accept, which closing alone would not."""
+def _close(server_socket: socket.socket) -> None:
+    """Shut down first, to end a blocked accept, which close alone would not."""
     try:
-        door.shutdown(socket.SHUT_RDWR)
+        server_socket.shutdown(socket.SHUT_RDWR)
     except OSError:
         pass
     finally:
-        door.close()
+        server_socket.close()

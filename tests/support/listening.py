@@ -13,7 +13,7 @@ from pydicom.uid import generate_uid
 from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.settings import ListenerConfig, PeerConfig
 from sij_node.domain.study import ReceivedInstance, Refusal, Registration
-from sij_node.receive.c_store import InstanceStorage, StorageService
+from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
 from sij_node.store.spool import Spool, instance_file_name
 from tests.support.dimse import MR, RawPeer
@@ -79,7 +79,7 @@ def listening(
     folder: Path,
     *,
     limits: ListenerConfig | None = None,
-    spool: InstanceStorage | None = None,
+    spool: Spool | None = None,
     register: Callable[[ReceivedInstance], Registration] | None = None,
     room: Callable[[], bool] = lambda: True,
     events: PeerEvents | None = None,
@@ -89,7 +89,7 @@ def listening(
     real_spool = Spool(folder / "spool")
     rows = Register()
     refusals: list[Refusal] = []
-    reception = StorageService(
+    service = StorageService(
         spool=spool or real_spool,
         file_name_of=instance_file_name,
         register=register or rows,
@@ -99,7 +99,7 @@ def listening(
         events=events or no_events(),
     )
     bound = socket.create_server(("127.0.0.1", 0))
-    listener = Listener(limits, "SIJ", PEERS, reception, bound=bound)
+    listener = Listener(limits, "SIJ", PEERS, service, bound=bound)
     listener.start()
     try:
         yield Node(listener, real_spool, folder / "spool", rows, refusals)

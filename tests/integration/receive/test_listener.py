@@ -553,7 +553,7 @@ def test_a_release_is_answered(node):
 
 def test_a_port_that_is_taken_is_named(node, tmp_path):
     config = ListenerConfig(port=node.listener.port)
-    reception = StorageService(
+    service = StorageService(
         spool=node.spool,
         file_name_of=instance_file_name,
         register=node.register,
@@ -562,8 +562,8 @@ def test_a_port_that_is_taken_is_named(node, tmp_path):
         events=no_events(),
     )
 
-    with pytest.raises(ConfigurationInvalid, match=f"Port {node.listener.port} of 127.0.0.1"):
-        Listener(config, "SIJ", PEERS, reception).start()
+    with pytest.raises(ConfigurationInvalid, match=f"port {node.listener.port} of 127.0.0.1"):
+        Listener(config, "SIJ", PEERS, service).start()
 
 
 def test_stopping_lets_an_instance_finish_and_aborts_who_is_idle(tmp_path):
@@ -585,8 +585,8 @@ def test_stopping_lets_an_instance_finish_and_aborts_who_is_idle(tmp_path):
 
 def amid_message(node: Node) -> int:
     """How many associations have begun a message that is not answered yet."""
-    visitors = [visitor.association for visitor in node.listener._present()]
-    return sum(one is not None and one.is_amid_message for one in visitors)
+    associations = [one.association for one in node.listener._open_connections()]
+    return sum(one is not None and one.is_receiving for one in associations)
 
 
 def test_stopping_does_not_wait_longer_than_it_was_told(tmp_path):

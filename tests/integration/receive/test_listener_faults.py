@@ -15,7 +15,7 @@ import pytest
 from sij_node.config.settings import ListenerConfig
 from sij_node.domain.study import Registration
 from sij_node.receive import listener as listener_module
-from sij_node.receive.c_store import AssociationStorage
+from sij_node.receive.c_store import InstanceReceiver
 from tests.support.dimse import (
     ABORT,
     ASSOCIATE_RQ,
@@ -155,7 +155,7 @@ def test_a_peer_that_takes_no_answers_is_given_up(impatient_node):
         assert settles(lambda: impatient_node.refusals)
         # Which is noticed first: that it takes no answer, or that it sends no more of its PDU?
         assert impatient_node.refusals[0].reason.endswith(
-            ("the peer does not take what it is sent", "not all of a PDU, came in time")
+            ("the peer stopped reading", "timed out waiting for a PDU")
         )
 
 
@@ -324,13 +324,13 @@ def test_a_fault_in_one_association_ends_no_other(tmp_path):
 
 def test_running_out_of_descriptors_is_survived(node, monkeypatch):
     failures = [OSError(errno.EMFILE, "Too many open files")] * 3
-    door = node.listener._door
+    listening_socket = node.listener._socket
 
     class Failing:
         def accept(self):
             if failures:
                 raise failures.pop()
-            return door.accept()
+            return listening_socket.accept()
 
     monkeypatch.setattr(listener_module, "_PAUSE_S", 0.01)
     survivor = threading.Thread(target=node.listener._accept_all, args=(Failing(),), daemon=True)
@@ -369,7 +369,7 @@ def test_an_association_that_is_over_holds_no_memory(node):
     try:
         for _ in range(5):
             seconds_for_an_echo(node)
-        assert settles(lambda: not any(isinstance(o, AssociationStorage) for o in gc.get_objects()))
+        assert settles(lambda: not any(isinstance(o, InstanceReceiver) for o in gc.get_objects()))
     finally:
         gc.enable()
 

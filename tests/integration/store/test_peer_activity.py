@@ -177,13 +177,13 @@ def test_the_door_notes_who_came_and_counts_what_was_answered(table, tmp_path):
 
     elsewhere, modality = kept.contacts()
     assert (elsewhere.peer, elsewhere.accepted_at) == ("ELSEWHERE", None)
-    assert elsewhere.refused_because == "peer called from an address that is not its own"
+    assert elsewhere.refused_because == "address not allowed for this peer"
     assert None not in (modality.accepted_at, modality.echo_in_at)
     assert kept.tallies() == {
         (PeerCounter.RECEIVED, "MODALITY", "0x0000"): 1,
         (PeerCounter.RECEIVED, "MODALITY", "0xC000"): 1,
         (PeerCounter.REFUSALS, "unknown", "calling AE title is not a configured peer"): 1,
-        (PeerCounter.REFUSALS, "ELSEWHERE", "peer called from an address that is not its own"): 1,
+        (PeerCounter.REFUSALS, "ELSEWHERE", "address not allowed for this peer"): 1,
         (PeerCounter.ASSOCIATIONS, "MODALITY", "released"): 1,
         (PeerCounter.ASSOCIATIONS, "unknown", "rejected"): 1,
         (PeerCounter.ASSOCIATIONS, "ELSEWHERE", "rejected"): 1,
