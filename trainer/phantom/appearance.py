@@ -1,0 +1,181 @@
+"""Gives labels the looks of an image: brightness, texture, coil, blur and noise, all drawn anew.
+
+Half of the images have the contrast of T1 or STIR, the others brightness at random; in both,
+each tissue is split into two clusters that lie in patches, as real tissue is not even.
+
+Source: SynthSeg (Billot et al., Med Image Anal 2023); several clusters a tissue after
+arXiv 2411.06842.
+"""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from trainer.augmentation import Spoiling, spoilt
+from trainer.phantom.tissue_labels import Tissue
+
+T1_LEVELS: Mapping[Tissue, tuple[float, float]] = {
+    Tissue.AIR: (0.0, 0.03),
+    Tissue.SKIN_FAT: (0.8, 1.2),
+    Tissue.MUSCLE: (0.2, 0.4),
+    Tissue.STREAK: (0.5, 0.95),
+    Tissue.FAT: (0.65, 1.0),
+    Tissue.ORGAN: (0.2, 0.7),
+    Tissue.FLUID: (0.1, 0.35),
+    Tissue.GAS: (0.0, 0.1),
+    Tissue.VESSEL: (0.03, 0.5),
+    Tissue.PSOAS: (0.2, 0.4),
+    Tissue.SACRUM: (0.4, 0.85),
+    Tissue.ILIUM: (0.4, 0.85),
+    Tissue.CORTEX: (0.02, 0.15),
+    Tissue.CARTILAGE: (0.12, 0.45),
+    Tissue.LIGAMENT: (0.08, 0.35),
+    Tissue.LIGAMENT_FAT: (0.5, 0.95),
+    Tissue.DISC: (0.12, 0.4),
+    Tissue.CANAL: (0.1, 0.3),
+    Tissue.NERVE: (0.2, 0.45),
+    Tissue.FORAMEN_FAT: (0.6, 1.0),
+    Tissue.SCLEROSIS: (0.06, 0.35),
+    Tissue.OEDEMA: (0.2, 0.5),
+    Tissue.FATTY_LESION: (0.65, 1.05),
+    Tissue.EROSION: (0.15, 0.5),
+    Tissue.VERTEBRA: (0.35, 0.8),
+    Tissue.MARROW_ISLAND: (0.3, 0.95),
+    Tissue.BACKFILL: (0.6, 1.0),
+}
+STIR_LEVELS: Mapping[Tissue, tuple[float, float]] = {
+    Tissue.AIR: (0.0, 0.03),
+    Tissue.SKIN_FAT: (0.05, 0.4),
+    Tissue.MUSCLE: (0.18, 0.45),
+    Tissue.STREAK: (0.05, 0.4),
+    Tissue.FAT: (0.03, 0.3),
+    Tissue.ORGAN: (0.1, 0.8),
+    Tissue.FLUID: (0.7, 1.5),
+    Tissue.GAS: (0.0, 0.1),
+    Tissue.VESSEL: (0.1, 1.3),
+    Tissue.PSOAS: (0.18, 0.45),
+    Tissue.SACRUM: (0.12, 0.4),
+    Tissue.ILIUM: (0.12, 0.4),
+    Tissue.CORTEX: (0.01, 0.1),
+    Tissue.CARTILAGE: (0.05, 0.6),
+    Tissue.LIGAMENT: (0.03, 0.25),
+    Tissue.LIGAMENT_FAT: (0.04, 0.35),
+    Tissue.DISC: (0.05, 0.6),
+    Tissue.CANAL: (0.9, 1.6),
+    Tissue.NERVE: (0.3, 0.9),
+    Tissue.FORAMEN_FAT: (0.05, 0.5),
+    Tissue.SCLEROSIS: (0.04, 0.2),
+    Tissue.OEDEMA: (0.4, 1.2),
+    Tissue.FATTY_LESION: (0.05, 0.2),
+    Tissue.EROSION: (0.3, 1.2),
+    Tissue.VERTEBRA: (0.1, 0.4),
+    Tissue.MARROW_ISLAND: (0.1, 0.55),
+    Tissue.BACKFILL: (0.05, 0.25),
+}
+_TABLES = torch.tensor(
+    [[levels[tissue] for tissue in Tissue] for levels in (T1_LEVELS, STIR_LEVELS)]
+)
+_BONES = (Tissue.ILIUM, Tissue.SACRUM, Tissue.VERTEBRA)
+RANDOM_SHARE = 0.3
+LOOKS = Spoiling(
+    gain=0.0, curve=0.3, reversal=0.05, bias=0.4, blur=0.35, coarse=0.25, noise=0.08, border=0.12
+)
+
+
+def levels(count: int, generator: torch.Generator) -> Tensor:
+    """Brightness of both clusters of every tissue in some images, ``(count, 2, tissues)``."""
+    kind = torch.randint(2, (count,), generator=generator)
+    low, high = _TABLES[kind].unbind(-1)
+    likely = low + (high - low) * torch.rand(low.shape, generator=generator)
+    chance = torch.rand(count, 1, generator=generator) < RANDOM_SHARE
+    first = torch.where(chance, _random_levels(low.shape, generator), likely)
+    first = _alike(first, generator)
+    apart = 0.22 * torch.randn(first.shape, generator=generator)
+    apart = apart * torch.rand(count, 1, generator=generator) * 1.5
+    return torch.stack([first, (first * apart.exp()).clamp(min=0)], dim=1)
+
+
+def _random_levels(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Brightness at random, but the joint's dark or bright line is seen against its bones."""
+    drawn = torch.rand(shape, generator=generator)
+    drawn[:, Tissue.AIR] = 0.03 * drawn[:, Tissue.AIR]
+    marrow = drawn[:, Tissue.SACRUM]
+    for line in (Tissue.CORTEX, Tissue.CARTILAGE):
+        near = (drawn[:, line] - marrow).abs() < 0.2
+        drawn[:, line] = torch.where(near, (marrow + 0.45) % 1, drawn[:, line])
+    return drawn
+
+
+def _alike(levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Marrow of all bones resembles each other, as do psoas and the other muscles."""
+    alike = levels.clone()
+    for one, other in ((Tissue.SACRUM, _BONES), (Tissue.MUSCLE, (Tissue.PSOAS, Tissue.MUSCLE))):
+        for tissue in other:
+            jitter = torch.exp(0.1 * torch.randn(len(levels), generator=generator))
+            alike[:, tissue] = levels[:, one] * jitter
+    return alike
+
+
+def images_of(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Images of label slices, each triple with its own looks.
+
+    Parameters
+    ----------
+    labels
+        Values of `Tissue`, ``(n, slices, subslices, size, size)``.
+
+    Returns
+    -------
+    Tensor
+        float32, ``(n, slices, size, size)``, not negative.
+    """
+    count, slices, _, size, _ = labels.shape
+    shown = levels(count, generator)
+    flat = labels.reshape(count, -1).long()
+    first, second = (shown[:, n].gather(1, flat).view(labels.shape) for n in range(2))
+    patch = torch.sigmoid(3 * _patches(count, slices, size, generator))[:, :, None]
+    clean = (first + (second - first) * patch).mean(dim=2)
+    grain = _grain(count, slices, size, generator)
+    lit = clean * (1 + grain) * _coil(count, size, generator)[:, None]
+    brightest = lit.flatten(1)[:, ::7].quantile(0.98, dim=1).clamp(min=0.05)
+    return spoilt((lit / brightest[:, None, None, None]).clamp(0, 2), LOOKS, generator)
+
+
+def _patches(count: int, slices: int, size: int, generator: torch.Generator) -> Tensor:
+    """Smooth noise of three grains, mostly the same on neighbouring slices."""
+    noise = torch.zeros(count, slices, size, size)
+    for cells, share in ((size // 14, 0.9), (size // 5, 0.7), (size // 2, 0.5)):
+        coarse = torch.randn(count, 1, cells, cells, generator=generator)
+        own = torch.randn(count, slices, cells, cells, generator=generator)
+        noise += share * nnf.interpolate(
+            0.8 * coarse + 0.6 * own, size=(size, size), mode="bilinear", align_corners=False
+        )
+    return noise
+
+
+def _grain(count: int, slices: int, size: int, generator: torch.Generator) -> Tensor:
+    """Fine speckle within tissue, of another strength in each image."""
+    fine = torch.randn(count, slices, size, size, generator=generator)
+    fine = nnf.avg_pool2d(fine, 3, stride=1, padding=1) * 3
+    strength = 0.12 * torch.rand(count, 1, 1, 1, generator=generator)
+    return (fine * strength).clamp(-0.6, 0.6)
+
+
+def _coil(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """A surface coil behind the patient: brighter towards the lower border, often strongly."""
+    line = torch.linspace(-1, 1, size)
+    draw = torch.rand(count, 4, generator=generator)
+    steep = 1.0 * draw[:, 0].square() * (0.3 + draw[:, 1])
+    across = 0.4 * (draw[:, 2] - 0.5)
+    bowl = 0.5 * (draw[:, 3] - 0.3)
+    down = steep[:, None, None] * line[:, None] + bowl[:, None, None] * line[:, None] ** 2
+    return torch.exp(down + across[:, None, None] * line[None, :])
+
+
+def stack_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each stack ``(n, slices, size, size)``, ``(n, 1, 1, 1)``."""
+    flat = images.flatten(1)
+    shape = (len(images), 1, 1, 1)
+    return flat.mean(dim=1).view(shape), flat.std(dim=1).clamp(min=1e-4).view(shape)
