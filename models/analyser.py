@@ -5,7 +5,7 @@ Source: paper, Figure 1 (delineate, cut regions of interest, score lesions).
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -19,9 +19,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from models.acceptance import RULE, shows_joints
 from models.calibration import Calibration
-from models.contour_maps import contour_maps
-from models.contour_unet import ContourUNet
-from models.delineation import Contour, Delineation
+from models.delineate import ContourNetwork, ContourRules, contour_network_of, delineations
+from models.delineation import Delineation
 from models.doubts import ImageQuality
 from models.evidence import (
     SequenceFeatures,
@@ -42,8 +41,7 @@ from models.findings import (
 from models.image_quality import Reference, image_quality, reference_from, whole_joint
 from models.lesion_resnet34 import WHOLE_ZONE, BasicBlock, LesionResNet34, zone_of_head
 from models.orientation import canonical, carried
-from models.preprocess import SquareFrame, frame_of, network_slices, normalised
-from models.presence import of_both_sequences, slice_places
+from models.preprocess import normalised
 from models.reading import SlicesSeen, counted_on
 from models.regions import joint_zones, region_label_map
 from models.roi import (
@@ -56,7 +54,6 @@ from models.roi import (
     slices_within,
 )
 from models.volume import Volume
-from models.walk import WALKS, WalkedContour, WalkRules, certainty_of_slices, contours_from_maps
 from models.weights import LoadedNetwork, WeightsInvalid, check_known_case, load_network
 
 DeviceWish = Literal["auto", "cpu", "cuda"]
@@ -184,9 +181,9 @@ class _Stages:
 class Analyser:
     """Both networks, checked and ready; made by `load`."""
 
-    contour: ContourUNet
+    contour: ContourNetwork
     lesion: LesionResNet34
-    walk_rules: WalkRules
+    contour_rules: ContourRules
     roi_rules: RoiRules
     calibration: Calibration
     thresholds: tuple[float, ...]
@@ -227,14 +224,13 @@ class Analyser:
             torch.set_num_threads(threads)
         place = _chosen_device(device)
         contour, lesion = (_ready(weights_folder / name, place) for name in ("contour", "lesion"))
-        if not isinstance(contour.network, ContourUNet) or not contour.network.gives_fields:
-            raise WeightsInvalid(f"{weights_folder / 'contour'} holds no contour network")
+        network, rules = contour_network_of(contour, weights_folder / "contour")
         if not isinstance(lesion.network, LesionResNet34):
             raise WeightsInvalid(f"{weights_folder / 'lesion'} holds no lesion network")
         return cls(
-            contour.network,
+            network,
             lesion.network,
-            walk_rules(contour.card.settings),
+            rules,
             _roi_rules(lesion.card.settings),
             _calibration(lesion.card.settings),
             _thresholds(lesion.card.settings),
@@ -306,18 +302,7 @@ class Analyser:
 
     def delineate(self, volumes: tuple[Volume, ...]) -> list[Sighting]:
         """The contours on every slice of one or two canonical volumes: T1 and STIR of a study."""
-        rules = self.walk_rules
-        maps = [
-            contour_maps(self.contour, network_slices(volume), rules.mirrored).numpy()
-            for volume in volumes
-        ]
-        certainties = [certainty_of_slices(one) for one in maps]
-        if rules.both_sequences:
-            certainties = of_both_sequences(certainties, slice_places(volumes))
-        return [
-            Sighting(volume, _delineation(frame_of(volume), contours_from_maps(one, rules, sure)))
-            for volume, one, sure in zip(volumes, maps, certainties, strict=True)
-        ]
+        return delineations(self.contour, self.contour_rules, volumes)
 
     def _score(self, seen: list[Sighting], views: list[_View], box: RoiBox) -> _ScoredJoint:
         """The 14 probabilities of one joint, and where its lesions are seen."""
@@ -457,7 +442,7 @@ def _ready(folder: Path, device: torch.device) -> LoadedNetwork:
     """A network folded, laid out for speed, on its device, and checked on its known case."""
     loaded = load_network(folder)
     fold_batch_norm(loaded.network)
-    flat = isinstance(loaded.network, ContourUNet)
+    flat = not isinstance(loaded.network, LesionResNet34)
     layout = torch.channels_last if flat else torch.channels_last_3d
     loaded.network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     check_known_case(loaded, device)
@@ -487,46 +472,9 @@ def _pairs(module: nn.Module) -> list[tuple[str, str]]:
     return [("conv1", "bn1")] if isinstance(module, LesionResNet34) else []
 
 
-def _delineation(frame: SquareFrame, found: tuple[WalkedContour, ...]) -> Delineation:
-    return Delineation(
-        tuple(
-            Contour(c.slice_index, c.side, frame.to_image(c.points), min(1.0, c.quality))
-            for c in found
-        )
-    )
-
-
 def _identity(loaded: LoadedNetwork, device: torch.device) -> NetworkIdentity:
     card = loaded.card
     return NetworkIdentity(card.name, card.version, card.sha256, card.intended_use, str(device))
-
-
-def walk_rules(settings: Mapping[str, Any]) -> WalkRules:
-    """How a contour network's maps are read, by the settings of its card.
-
-    Parameters
-    ----------
-    settings
-        ``presence_threshold``, and ``walk`` where it is "literal", the paper's.
-
-    Raises
-    ------
-    WeightsInvalid
-        If a setting is missing or impossible.
-    """
-    base = WALKS.get(settings.get("walk", "best"))
-    try:
-        threshold = float(settings["presence_threshold"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsInvalid(
-            f"the contour network's card has no usable settings: {error}"
-        ) from error
-    if base is None:
-        raise WeightsInvalid(
-            f"the contour network's card asks for the walk {settings['walk']!r}; "
-            f"known are {', '.join(WALKS)}"
-        )
-    return replace(base, presence_threshold=threshold)
 
 
 def _roi_rules(settings: Mapping[str, Any]) -> RoiRules:

@@ -21,8 +21,16 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from models.contour_maps import with_neighbours
+from models.contour_pair import ContourPair, PairArchitecture
 from models.contour_unet import ContourArchitecture, ContourUNet
 from models.findings import HEADS
+from models.joint_unet import (
+    JointArchitecture,
+    JointArchitectures,
+    JointNetwork,
+    standardised,
+    triples,
+)
 from models.lesion_resnet34 import LesionArchitecture, LesionResNet34, Pooling
 from models.preprocess import PREPROCESSING_VERSION
 
@@ -32,7 +40,8 @@ OWN_INTENDED_USE = "Trained on a site's own cases, for research, not for clinica
 KNOWN_CASE_TOLERANCE = 0.02
 _KNOWN_SLICES, _KNOWN_SIDE_PX = 3, 64
 
-Architecture = ContourArchitecture | LesionArchitecture
+Architecture = ContourArchitecture | JointArchitectures | PairArchitecture | LesionArchitecture
+Network = ContourUNet | JointNetwork | ContourPair | LesionResNet34
 
 
 class WeightsInvalid(ValueError):
@@ -82,18 +91,22 @@ class Card:
 class LoadedNetwork:
     """A network ready to answer, with its card."""
 
-    network: ContourUNet | LesionResNet34
+    network: Network
     card: Card
 
 
-def build(architecture: Architecture) -> ContourUNet | LesionResNet34:
+def build(architecture: Architecture) -> Network:
     """An untrained network of a given shape."""
     if isinstance(architecture, ContourArchitecture):
         return ContourUNet(architecture)
+    if isinstance(architecture, JointArchitectures):
+        return JointNetwork(architecture)
+    if isinstance(architecture, PairArchitecture):
+        return ContourPair(architecture)
     return LesionResNet34(architecture)
 
 
-def save_network(network: ContourUNet | LesionResNet34, card: Card, folder: Path) -> Card:
+def save_network(network: Network, card: Card, folder: Path) -> Card:
     """Write the weights (as 16-bit floats) and the card, completed by digest and known case.
 
     Returns
@@ -191,7 +204,16 @@ def _read(path: Path) -> bytes:
 def _architecture(shape: dict[str, Any]) -> Architecture:
     if "pooling" in shape:
         return LesionArchitecture(**shape | {"pooling": Pooling(shape["pooling"])})
+    if "whole" in shape:
+        whole = ContourArchitecture(**shape["whole"])
+        return PairArchitecture(_joint_architectures(shape["joints"]), whole)
+    if "finder" in shape:
+        return _joint_architectures(shape)
     return ContourArchitecture(**shape)
+
+
+def _joint_architectures(shape: Mapping[str, Any]) -> JointArchitectures:
+    return JointArchitectures(**{name: JointArchitecture(**one) for name, one in shape.items()})
 
 
 def _check_fit(network: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
@@ -233,9 +255,7 @@ def check_known_case(loaded: LoadedNetwork, device: torch.device) -> None:
             )
 
 
-def known_answer(
-    network: ContourUNet | LesionResNet34, device: torch.device | None = None
-) -> dict[str, float]:
+def known_answer(network: Network, device: torch.device | None = None) -> dict[str, float]:
     """What a network says of a fixed, formula-made input.
 
     Returns
@@ -243,14 +263,18 @@ def known_answer(
     dict
         Mean and spread of each output, by name.
     """
+    if isinstance(network, ContourPair):
+        return known_answer(network.joints, device) | known_answer(network.whole, device)
     waves = _waves().to(device or "cpu")
     with torch.inference_mode():
+        if isinstance(network, JointNetwork):
+            stacks = standardised(triples(waves))
+            return _of_channels("finder", network.find(stacks)) | _of_channels(
+                "delineator", network.delineate(stacks)[0]
+            )
         if isinstance(network, ContourUNet):
             slices = with_neighbours(waves.unsqueeze(1), network.architecture.slice_offsets)
-            maps = network(slices).float().cpu()
-            means, spreads = maps.mean(dim=(0, 2, 3)), maps.std(dim=(0, 2, 3))
-            named = {f"channel {n} mean": float(value) for n, value in enumerate(means)}
-            return named | {f"channel {n} spread": float(v) for n, v in enumerate(spreads)}
+            return _of_channels("channel", network(slices))
         zones = (waves * 2.999).to(torch.uint8)
         present = torch.ones(1, _KNOWN_SLICES, dtype=torch.bool, device=waves.device)
         t1 = network.encode(waves[None], zones[None], present)
@@ -258,6 +282,14 @@ def known_answer(
         logits = network(t1, stir).float().cpu()[0]
         heads = (f"{head.region} {head.lesion}" for head in HEADS)
         return {head: float(value) for head, value in zip(heads, logits.sigmoid(), strict=True)}
+
+
+def _of_channels(name: str, maps: Tensor) -> dict[str, float]:
+    """Mean and spread of each channel of some maps, ``(n, channels, size, size)``."""
+    there = maps.float().cpu()
+    means, spreads = there.mean(dim=(0, 2, 3)), there.std(dim=(0, 2, 3))
+    named = {f"{name} {n} mean": float(value) for n, value in enumerate(means)}
+    return named | {f"{name} {n} spread": float(value) for n, value in enumerate(spreads)}
 
 
 def _waves() -> Tensor:

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from models.contour_pair import ContourPair
 from models.contour_unet import ContourArchitecture, ContourUNet
 from models.lesion_resnet34 import LesionResNet34
 from models.weights import load_network
@@ -53,6 +54,8 @@ def continue_from(plan: Experiment, network: nn.Module) -> None:
 
 def take_over(before: nn.Module, network: nn.Module, seed: int) -> None:
     """Have a network begin with the weights of another; as `continue_from`."""
+    if isinstance(before, ContourPair):
+        before = before.whole
     if isinstance(before, ContourUNet) and isinstance(network, ContourUNet):
         widen(before, network, torch.Generator().manual_seed(seed))
         return

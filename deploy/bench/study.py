@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deploy.bench.ingest import Tell
 from models.analyser import Analyser, Analysis
-from models.contour_unet import ContourUNet
+from models.joint_unet import JointNetwork
 from models.lesion_resnet34 import LesionResNet34
 from models.volume import Volume
 from sij_node.analyse.pipeline import Ports, analyse_study
@@ -166,6 +166,12 @@ class _Timed:
     def feature_maps(self, *inputs: torch.Tensor) -> Any:
         return self._clocked(self._network.feature_maps, inputs)
 
+    def find(self, *inputs: torch.Tensor) -> Any:
+        return self._clocked(self._network.find, inputs)
+
+    def delineate(self, *inputs: torch.Tensor) -> Any:
+        return self._clocked(self._network.delineate, inputs)
+
     def pooled(self, *inputs: torch.Tensor) -> Any:
         return self._clocked(self._network.pooled, inputs)
 
@@ -175,7 +181,7 @@ class _Timed:
     def _clocked(self, function: Any, inputs: Sequence[torch.Tensor]) -> Any:
         began = time.perf_counter()
         answer = function(*inputs)
-        if answer.is_cuda:
+        if torch.cuda.is_available():
             torch.cuda.synchronize()
         self._watch.add(self._stage, time.perf_counter() - began)
         return answer
@@ -184,7 +190,7 @@ class _Timed:
 def _timed(analyser: Analyser, watch: _Watch) -> Analyser:
     return replace(
         analyser,
-        contour=cast(ContourUNet, _Timed(analyser.contour, watch, DELINEATION)),
+        contour=cast(JointNetwork, _Timed(analyser.contour, watch, DELINEATION)),
         lesion=cast(LesionResNet34, _Timed(analyser.lesion, watch, LESIONS)),
     )
 
@@ -233,7 +239,7 @@ def _operations(
     tally = _Watch()
     counting = replace(
         analyser,
-        contour=cast(ContourUNet, _Counted(analyser.contour, tally, DELINEATION)),
+        contour=cast(JointNetwork, _Counted(analyser.contour, tally, DELINEATION)),
         lesion=cast(LesionResNet34, _Counted(analyser.lesion, tally, LESIONS)),
     )
     header, dataset = partial(read_header, spool), partial(read_checked, spool)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.analyser import walk_rules
 from models.contour_unet import CHANNELS_PER_JOINT, SIDES, ContourArchitecture, ContourUNet
+from models.delineate import walk_rules
 from trainer.augmentation import BEYOND, PAPER, Movement
 from trainer.contours.contour_training import (
     batches,

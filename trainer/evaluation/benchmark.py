@@ -16,11 +16,8 @@ import typer
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.analyser import Analyser, mixed_precision
-from models.contour_maps import contour_maps
 from models.lesion_resnet34 import LesionResNet34
 from models.orientation import canonical
-from models.preprocess import network_slices
-from models.walk import contours_from_maps
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
 
 
@@ -43,23 +40,16 @@ def benchmark(
 
 
 def _delineation(analyser: Analyser, case: PhantomCase, repeats: int) -> str:
-    """Contours per second, network and walk apart, and the network's arithmetic floor."""
-    volumes = [network_slices(canonical(volume)) for volume in (case.t1, case.stir)]
-    rules, network = analyser.walk_rules, analyser.contour
-    maps = [contour_maps(network, images, rules.mirrored).numpy() for images in volumes]
-    contours = sum(len(contours_from_maps(one, rules)) for one in maps)
-    seeing_s = _median_s(
-        lambda: [contour_maps(network, images, rules.mirrored) for images in volumes], repeats
-    )
-    walking_s = _median_s(lambda: [contours_from_maps(one, rules) for one in maps], repeats)
+    """Contours per second, and the network's arithmetic floor."""
+    volumes = (canonical(case.t1), canonical(case.stir))
+    contours = sum(len(seen.delineation.contours) for seen in analyser.delineate(volumes))
+    taken_s = _median_s(lambda: analyser.delineate(volumes), repeats)
     with FlopCounterMode(display=False) as counter:
-        contour_maps(network, volumes[0][:1], rules.mirrored)
-    gflop = counter.get_total_flops() * sum(map(len, volumes)) / 1e9
-    rate = _convolution_gflops(analyser.device, repeats)
+        analyser.delineate(volumes)
+    gflop, rate = counter.get_total_flops() / 1e9, _convolution_gflops(analyser.device, repeats)
     return (
-        f"delineation: {contours} contours, {contours / (seeing_s + walking_s):.0f} a second; "
-        f"network {seeing_s:.3f} s for {gflop:.0f} GFLOP (floor {gflop / rate:.3f} s at "
-        f"{rate:.0f} GFLOP/s), walk {walking_s:.3f} s"
+        f"delineation: {contours} contours in {taken_s:.3f} s, {contours / taken_s:.0f} a second; "
+        f"{gflop:.0f} GFLOP (floor {gflop / rate:.3f} s at {rate:.0f} GFLOP/s)"
     )
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models.analyser import walk_rules
+from models.contour_pair import ContourPair
 from models.contour_unet import CHANNELS_PER_JOINT, SIDES, ContourUNet
+from models.delineate import walk_rules
 from models.findings import Side
 from models.presence import of_both_sequences
 from models.walk import (
@@ -88,10 +89,12 @@ class Delineator:
 
 
 def _contour_network(folder: Path) -> tuple[ContourUNet, Card]:
+    """The network of whole slices; of a pair, that part of it."""
     loaded = load_network(folder)
-    if not isinstance(loaded.network, ContourUNet):
-        raise WeightsInvalid(f"{folder} holds no contour network")
-    return loaded.network, loaded.card
+    network = loaded.network.whole if isinstance(loaded.network, ContourPair) else loaded.network
+    if not isinstance(network, ContourUNet):
+        raise WeightsInvalid(f"{folder} holds no contour network of whole slices")
+    return network, loaded.card
 
 
 def _of_both_sequences(maps: Sequence[Maps], case: StoredCase, rules: WalkRules) -> Found:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from models.analyser import walk_rules
+from models.delineate import walk_rules
 from models.walk import WALKS
 from models.weights import INTENDED_USE, load_network, read_card, save_network
 from trainer.evaluation.contour_judgement import Judgement, judged

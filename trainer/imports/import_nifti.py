@@ -8,7 +8,7 @@ Source: the layout of TotalSegmentator's results: one folder with ``sacrum.nii.g
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -20,14 +20,12 @@ from models.delineation import Contour, Delineation
 from models.findings import Side
 from models.orientation import canonical
 from models.volume import Volume
+from trainer.nifti import read_nifti
 
 MASKS = {Side.LEFT: "hip_left", Side.RIGHT: "hip_right"}
 WIDEST_JOINT_MM = 8.0
 """Bones further apart than this do not form the joint; segmentations leave cartilage out."""
 LEAST_MM = 7.0
-CLEARLY_THICKER = 1.3
-"""An axis is that of the slices if its spacing is this many times that of the others."""
-_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 Mask = NDArray[np.bool_]
 
@@ -59,67 +57,13 @@ def _kind_and_path(text: str) -> tuple[str, Path]:
     return kind, Path(path)
 
 
-def read_nifti(path: Path) -> Volume:
-    """A NIfTI image, slices along the axis that the file says.
-
-    Raises
-    ------
-    CaseFileInvalid
-        If it is no three-dimensional NIfTI image.
-    """
-    return _slices_first(*_loaded(path))
-
-
-def _loaded(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int | None]:
-    """Voxels, LPS affine, and the slice axis of the header, if it names one."""
-    import nibabel  # noqa: PLC0415  only those who bring NIfTI need it
-
-    try:
-        image: Any = nibabel.load(path)
-        voxels = np.asarray(image.dataobj)
-    except (OSError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
-        raise CaseFileInvalid(f"{path} cannot be read as NIfTI: {error}") from error
-    if voxels.ndim != 3:
-        raise CaseFileInvalid(f"{path} has {voxels.ndim} axes; an image of three is needed")
-    named = image.header.get_dim_info()[2] if hasattr(image.header, "get_dim_info") else None
-    return voxels, _RAS_TO_LPS @ np.asarray(image.affine, np.float64), named
-
-
-def _slices_first(voxels: NDArray[Any], affine: NDArray[np.float64], named: int | None) -> Volume:
-    slices = slice_axis(affine) if named is None else named
-    order = [slices, *(axis for axis in range(3) if axis != slices)]
-    values = np.ascontiguousarray(voxels.transpose(order), dtype=np.float32)
-    return Volume(values, affine[:, [*order, 3]])
-
-
-def slice_axis(affine: NDArray[np.float64]) -> int:
-    """The axis along which slices follow each other, where the header does not name it.
-
-    Parameters
-    ----------
-    affine
-        Of the voxels, ``(4, 4)``.
-
-    Returns
-    -------
-    int
-        The axis with clearly the largest spacing, whatever the slices' tilt; in a nearly
-        isotropic image the one that runs most from front to back.
-    """
-    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
-    thickest = int(spacing_mm.argmax())
-    if spacing_mm[thickest] > CLEARLY_THICKER * np.delete(spacing_mm, thickest).max():
-        return thickest
-    return int(np.abs(affine[1, :3] / spacing_mm).argmax())
-
-
 def _masks_for(folder: Path, image: Path) -> dict[str, Volume]:
     found = {}
     for name in ("sacrum", *MASKS.values()):
         path = next((p for s in (".nii.gz", ".nii") if (p := folder / f"{name}{s}").exists()), None)
         if path is None:
             raise CaseFileInvalid(f"{folder} has no {name}.nii.gz, which is needed for {image}")
-        found[name] = _slices_first(*_loaded(path))
+        found[name] = read_nifti(path)
     return found
 
 

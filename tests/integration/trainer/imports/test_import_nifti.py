@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from models.case_file import CaseFileInvalid, read_case_file
 from models.findings import Side
 from trainer.__main__ import app
-from trainer.imports.import_nifti import read_nifti
+from trainer.nifti import read_nifti
 
 SLOPE = 0.35
 """The joints converge downwards by this many millimetres sideways for each one of height."""

@@ -1,0 +1,163 @@
+"""The network that delineates one joint at a fixed scale, and the one that finds the joints.
+
+Both are 2D U-Nets over a slice and its two neighbours. The delineating one sees a square of about
+100 mm around one joint, mirrored so that the ilium is always on the right of the square, and
+answers with heatmaps of both ends, the field that leads from one to the other, a soft mask of the
+line, and a number that says whether the slice shows the joint at all.
+
+Source: paper, "Delineating the sacroiliac joints"; square, mask and presence are ours.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+SOURCE, SINK, FIELD_ROW, FIELD_COLUMN, LINE = range(5)
+SLICES_SEEN = 3
+"""The slice before, the slice itself, the slice behind."""
+
+SQUARE_PX, SQUARE_MM = 112, 0.9
+"""Side of the delineating network's square and of its pixels."""
+
+
+@dataclass(frozen=True)
+class JointArchitecture:
+    """The numbers that fix a network's shape.
+
+    Parameters
+    ----------
+    width
+        Channels of the first level; each level below has twice as many.
+    levels
+        Resolutions, the first included.
+    fold
+        ``fold × fold`` pixels become one before the first level and are unfolded at the end.
+    channels
+        Maps in the answer.
+    """
+
+    width: int = 32
+    levels: int = 4
+    fold: int = 2
+    channels: int = 5
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.levels, self.fold, self.channels) < 1:
+            raise ValueError(f"width, levels, fold and channels must be 1 or more, got {self}")
+
+
+def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class JointUNet(nn.Module):
+    """A U-Net with maps and one logit for each image.
+
+    Parameters
+    ----------
+    architecture
+        Its shape.
+    """
+
+    def __init__(self, architecture: JointArchitecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        widths = [architecture.width * 2**level for level in range(architecture.levels)]
+        folded = architecture.fold**2
+        self.down = nn.ModuleList(
+            map(_double_convolution, [SLICES_SEEN * folded, *widths[:-1]], widths)
+        )
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(below, here, 2, 2) for here, below in pairwise(widths)
+        )
+        self.merge = nn.ModuleList(_double_convolution(2 * here, here) for here in widths[:-1])
+        self.head = nn.Conv2d(widths[0], architecture.channels * folded, 1)
+        self.presence = nn.Linear(2 * widths[-1] + widths[0], 1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps and presence.
+
+        Parameters
+        ----------
+        images
+            ``(batch, 3, size, size)``, standardised; the size must be a multiple of
+            ``fold · 2^(levels - 1)``.
+
+        Returns
+        -------
+        tuple
+            Maps ``(batch, channels, size, size)`` and logits ``(batch,)``.
+        """
+        features = nnf.pixel_unshuffle(images, self.architecture.fold)
+        kept: list[Tensor] = []
+        for depth, block in enumerate(self.down):
+            features = block(nnf.max_pool2d(features, 2) if depth else features)
+            kept.append(features)
+        for level in reversed(range(len(self.up))):
+            raised = self.up[level](features)
+            features = self.merge[level](torch.cat([raised, kept[level]], dim=1))
+        pooled = [kept[-1].mean((2, 3)), kept[-1].amax((2, 3)), features.amax((2, 3))]
+        logits = self.presence(torch.cat(pooled, dim=1))[:, 0]
+        return nnf.pixel_shuffle(self.head(features), self.architecture.fold), logits
+
+
+@dataclass(frozen=True)
+class JointArchitectures:
+    """The shapes of both networks."""
+
+    finder: JointArchitecture = JointArchitecture(width=16, channels=2)
+    delineator: JointArchitecture = JointArchitecture()
+
+
+class JointNetwork(nn.Module):
+    """Both networks as one.
+
+    Parameters
+    ----------
+    architecture
+        Their shapes.
+    """
+
+    def __init__(self, architecture: JointArchitectures) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.finder = JointUNet(architecture.finder)
+        self.delineator = JointUNet(architecture.delineator)
+
+    def find(self, stacks: Tensor) -> Tensor:
+        """Soft masks of the right and left joint on whole slices, ``(n, 2, size, size)``."""
+        maps: Tensor = self.finder(stacks)[0]
+        return maps
+
+    def delineate(self, stacks: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps ``(n, 5, size, size)`` and presence ``(n,)`` of one joint's squares."""
+        answer: tuple[Tensor, Tensor] = self.delineator(stacks)
+        return answer
+
+
+def triples(images: Tensor) -> Tensor:
+    """Every slice of ``(slices, size, size)`` between its neighbours, ``(slices, 3, size, size)``.
+
+    At either end of the volume the last slice stands for the one that is missing.
+    """
+    before = torch.cat([images[:1], images[:-1]])
+    behind = torch.cat([images[1:], images[-1:]])
+    return torch.stack([before, images, behind], dim=1)
+
+
+def standardised(stacks: Tensor) -> Tensor:
+    """Stacks ``(n, 3, size, size)``, each with mean 0 and deviation 1, cut at ±4."""
+    flat = stacks.flatten(1)
+    mean, spread = flat.mean(dim=1), flat.std(dim=1).clamp(min=1e-4)
+    there = (stacks - mean[:, None, None, None]) / spread[:, None, None, None]
+    return there.clamp(-4, 4)

@@ -1,0 +1,142 @@
+"""Contours are measured against what people drew on real images."""
+
+import json
+import os
+import warnings
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from models.acceptance import shows_joints
+from models.delineate import delineations, loaded_contour_network
+from models.delineation import Contour, Delineation
+from models.findings import Side
+from trainer.evaluation.contact_sheets import write_sheet
+from trainer.evaluation.evaluate_real import (
+    judged_scan,
+    read_studies,
+    real_page,
+    shares_inside,
+    summary_of,
+)
+
+SLICES, ROWS, COLUMNS = 6, 60, 64
+FOLDER = "SIJ_REAL_FOLDER"
+"""Environment variable with the folder of real images; without it that test does not run."""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A scan with a line on two slices of each side, one of them in doubt, and a mask."""
+    affine = np.zeros((4, 4))
+    affine[:3, 0], affine[:3, 1], affine[:3, 2] = [-1, 0, 0], [0, 0, -1], [0, -4, 0]
+    affine[3, 3] = 1
+    for name in ("paired", "lines", "masks"):
+        (tmp_path / name).mkdir()
+    voxels = np.random.default_rng(0).random((COLUMNS, ROWS, SLICES)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / "paired" / "7_T1W.nii.gz")
+    mask = np.zeros_like(voxels)
+    mask[5:, 5:55] = 1
+    nibabel.save(nibabel.Nifti1Image(mask, affine), tmp_path / "masks" / "7_region.nii.gz")
+    lines = {
+        str(number): {
+            side: [[column, 4.0 * number, -row] for row in range(20, 41, 4)]
+            for side, column in (("right", 15), ("left", 48))
+        }
+        for number in (2, 3)
+    }
+    told = {"lines": lines, "ambiguous": {"3": ["left"]}}
+    (tmp_path / "lines" / "7.json").write_text(json.dumps(told))
+    return tmp_path
+
+
+def contour(number, column, side, rows=(20, 40)):
+    rows = np.linspace(*rows, 11)
+    return Contour(number, side, np.stack([rows, np.full(11, float(column))], axis=1), 0.9)
+
+
+def test_lines_masks_and_doubts_are_read_in_patient_space(folder):
+    ((scan,),) = read_studies(folder)
+
+    assert set(scan.lines) == {(n, side) for n in (2, 3) for side in Side}
+    assert scan.lines[2, Side.LEFT][:, 1] == pytest.approx(48)
+    assert scan.ambiguous == {(3, Side.LEFT)}
+    assert scan.bone.any()
+
+
+def test_missed_false_and_distance_are_told_apart(folder):
+    ((scan,),) = read_studies(folder)
+    found = Delineation(
+        (
+            contour(2, 15 + 2, Side.RIGHT),
+            contour(2, 48, Side.LEFT),
+            contour(3, 15, Side.RIGHT),
+            contour(5, 15, Side.RIGHT),
+        )
+    )
+
+    rows = judged_scan(scan, found)
+    every, clear = summary_of(rows), summary_of([row for row in rows if not row.ambiguous])
+
+    assert every["lines"] == 4
+    assert every["missed, %"][0] == 25
+    assert every["false, %"][0] == 25
+    assert clear["missed, %"][0] == 0
+    assert clear["rms p95, mm"][0] == pytest.approx(2, abs=0.05)
+    assert clear["rms p50, mm"][0] == pytest.approx(0, abs=0.05)
+
+
+def test_a_contour_outside_the_experts_region_counts_as_outside(folder):
+    ((scan,),) = read_studies(folder)
+
+    inside, half = shares_inside(
+        scan,
+        Delineation((contour(2, 30, Side.LEFT), contour(2, 15, Side.RIGHT, rows=(45, 59)))),
+    )
+
+    assert inside == 1
+    assert 0.4 < half < 0.8
+
+
+def test_the_page_and_the_sheets_hold_every_table_and_slice(folder, tmp_path):
+    ((scan,),) = read_studies(folder)
+    found = Delineation((contour(2, 15, Side.RIGHT),))
+    write_sheet(scan.volume, found, scan.lines, tmp_path / "sheets" / "7.png")
+
+    page = real_page(
+        {
+            "network": "contour 1",
+            "studies": 1,
+            "refused": 0,
+            "against lines": {"T1W, all": summary_of(judged_scan(scan, found))},
+            "inside the experts' region": {"contours": 1, "with 70 % or more inside": 1.0},
+        }
+    )
+
+    assert "missed, %" in page
+    assert (tmp_path / "sheets" / "7.png").stat().st_size > 1000
+
+
+def test_no_real_study_is_refused_and_most_contours_are_found():
+    where = os.environ.get(FOLDER)
+    if not where:
+        warnings.warn(
+            f"{FOLDER} is not set: contours were NOT measured on real images", stacklevel=1
+        )
+        pytest.skip(f"{FOLDER} is not set: no real images here")
+    network, rules = loaded_contour_network(Path("models/weights/contour"))
+    rows, refused = [], 0
+    for scans in read_studies(Path(where)):
+        seen = delineations(network, rules, [scan.volume for scan in scans])
+        refused += not shows_joints([one.delineation for one in seen])
+        for scan, one in zip(scans, seen, strict=True):
+            rows += [row for row in judged_scan(scan, one.delineation) if not row.ambiguous]
+
+    numbers = summary_of([row for row in rows if row.kind == "T1W"])
+
+    assert refused <= 1
+    assert numbers["missed, %"][0] < 15
+    assert numbers["false, %"][0] < 15
+    assert numbers["rms p75, mm"][0] < 3

@@ -1,0 +1,53 @@
+"""Of two contour networks the surer one answers a study."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import models.delineate as delineate
+from models.delineate import PairRules, delineations
+from models.delineation import Contour, Delineation
+from models.findings import Side
+from models.joint_delineation import JointRules
+from models.roi import Sighting
+from models.volume import Volume
+from models.walk import WalkRules
+
+VOLUME = Volume(np.zeros((20, 8, 8), np.float32), np.eye(4))
+RULES = PairRules(JointRules(), WalkRules())
+
+
+def seen(count, quality):
+    line = np.array([[1.0, 2.0], [5.0, 3.0]])
+    contours = tuple(Contour(number, Side.LEFT, line, quality) for number in range(count))
+    return [Sighting(VOLUME, Delineation(contours))]
+
+
+@pytest.mark.parametrize(
+    ("closely", "wholly", "expected"),
+    [
+        (seen(12, 0.8), seen(4, 0.9), 12),
+        (seen(3, 0.9), seen(14, 0.8), 14),
+        (seen(9, 0.6), seen(2, 0.5), 2),
+        (seen(0, 0.9), seen(0, 0.9), 0),
+    ],
+    ids=["more and sure", "fewer", "too unsure to be believed", "neither"],
+)
+def test_the_network_whose_contours_are_surer_in_sum_answers(
+    monkeypatch, closely, wholly, expected
+):
+    monkeypatch.setattr(delineate, "_walked", lambda *_: wholly)
+    monkeypatch.setattr(
+        delineate,
+        "joint_lines",
+        lambda *_: [
+            [SimpleNamespace(**vars(contour)) for contour in one.delineation.contours]
+            for one in closely
+        ],
+    )
+    pair = SimpleNamespace(joints=None, whole=None)
+
+    (answer,) = delineations(pair, RULES, [VOLUME])
+
+    assert len(answer.delineation.contours) == expected

@@ -1,0 +1,185 @@
+"""Trains the joint networks from label slabs: ``python -m trainer train-joint close``.
+
+The learning rate falls along half a cosine over the minutes that are granted, so that training
+ends well on any machine; the weights that are kept are a running average. A run that was stopped
+goes on where it was, and one that has ended goes on when more minutes are granted.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from models.joint_unet import JointArchitecture, JointUNet
+from trainer.contours.slab_training import (
+    SlabStock,
+    close_batches,
+    close_loss,
+    field_batches,
+    field_loss,
+)
+from trainer.malloc import keep_freed_memory
+from trainer.phantom.draw_slabs import CACHE
+
+WARM_UP_STEPS = 100
+AVERAGING = 0.998
+STEPS_PER_CHECKPOINT = 100
+CLOSE = JointArchitecture()
+FIELD = JointArchitecture(width=16, levels=4, fold=2, channels=2)
+
+
+class Kind(StrEnum):
+    """The network that delineates one joint, and the one that finds both."""
+
+    CLOSE = "close"
+    FIELD = "field"
+
+
+@dataclass(eq=False)
+class Learner:
+    """A network in training, its average, and how far it is."""
+
+    network: JointUNet
+    average: JointUNet
+    optimiser: torch.optim.AdamW
+    steps: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def begun(cls, architecture: JointArchitecture, rate: float) -> "Learner":
+        """Untrained."""
+        network = JointUNet(architecture)
+        optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3)
+        return cls(network, copy.deepcopy(network), optimiser)
+
+    def learn(self, loss: Tensor, rate: float) -> None:
+        """One step at a learning rate."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * min(1.0, (self.steps + 1) / WARM_UP_STEPS)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        self.optimiser.step()
+        self.steps += 1
+        self._average()
+
+    def _average(self) -> None:
+        share = min(AVERAGING, self.steps / (self.steps + 20))
+        now = self.network.state_dict()
+        with torch.no_grad():
+            for name, kept in self.average.state_dict().items():
+                if kept.dtype.is_floating_point:
+                    kept.lerp_(now[name], 1 - share)
+                else:
+                    kept.copy_(now[name])
+
+    def keep(self, path: Path) -> None:
+        """Write a checkpoint; a half-written file never carries its name."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "steps": self.steps,
+            "seconds": self.seconds,
+        }
+        partial = path.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.rename(path)
+
+    def resume(self, path: Path) -> None:
+        """Go on where a checkpoint left off, if there is one."""
+        if not path.exists():
+            return
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.steps, self.seconds = int(state["steps"]), float(state["seconds"])
+
+
+Batch = tuple[Tensor, Tensor, Tensor]
+Loss = Callable[[JointUNet, Iterator[Batch], torch.Generator], Tensor]
+
+
+def _close(network: JointUNet, drawn: Iterator[Batch], generator: torch.Generator) -> Tensor:
+    images, lines, visible = next(drawn)
+    with torch.autocast("cpu", torch.bfloat16):
+        maps, logits = network(images.to(memory_format=torch.channels_last))
+    return close_loss(maps.float(), logits.float(), lines, visible, generator)
+
+
+def _field(network: JointUNet, drawn: Iterator[Batch], _: torch.Generator) -> Tensor:
+    images, lines, _visible = next(drawn)
+    with torch.autocast("cpu", torch.bfloat16):
+        maps, _logits = network(images.to(memory_format=torch.channels_last))
+    return field_loss(maps.float(), lines)
+
+
+_PLANS = {
+    Kind.CLOSE: (CLOSE, close_batches, _close),
+    Kind.FIELD: (FIELD, field_batches, _field),
+}
+
+
+class _Drawn(IterableDataset[Batch]):
+    """Batches as PyTorch's workers want them."""
+
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._batches
+
+
+def drawn_beside(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, drawn by another process so that training never waits for them."""
+    loader = DataLoader(
+        _Drawn(batches),
+        batch_size=None,
+        num_workers=1,
+        prefetch_factor=4,
+        multiprocessing_context="fork",
+    )
+    return iter(loader)
+
+
+def train_joint(
+    kind: Kind,
+    minutes: Annotated[float, typer.Option(help="Of training, in all stages together.")] = 60.0,
+    batch: Annotated[int, typer.Option(help="Images a step.")] = 16,
+    rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 1,
+    cache: Annotated[Path, typer.Option(help="Where draw-slabs keeps its files.")] = CACHE,
+    runs: Annotated[Path, typer.Option(help="Where the checkpoint is kept.")] = Path("runs"),
+) -> None:
+    """Train one of the joint networks until its minutes are over."""
+    keep_freed_memory()
+    torch.manual_seed(seed)
+    architecture, batches, loss_of = _PLANS[kind]
+    learner, checkpoint = Learner.begun(architecture, rate), runs / f"{kind}.pt"
+    learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    runs.mkdir(parents=True, exist_ok=True)
+    learner.resume(checkpoint)
+    generator = torch.Generator().manual_seed(seed + learner.steps)
+    stock = SlabStock.read(cache / kind)
+    drawn, recent = drawn_beside(batches(stock, batch, generator)), 0.0
+    while learner.seconds < 60 * minutes:
+        started = time.monotonic()
+        now = 0.5 * rate * (1 + float(np.cos(np.pi * learner.seconds / (60 * minutes))))
+        loss = loss_of(learner.network, drawn, generator)
+        learner.learn(loss, max(now, 1e-6))
+        recent = loss.item() if not recent else 0.98 * recent + 0.02 * loss.item()
+        learner.seconds += time.monotonic() - started
+        if learner.steps % STEPS_PER_CHECKPOINT == 0:
+            learner.keep(checkpoint)
+            print(f"{learner.steps} {learner.seconds / 60:.1f} min loss {recent:.4f}", flush=True)
+    learner.keep(checkpoint)

@@ -1,0 +1,84 @@
+"""Contours on both phantoms, from the volumes: ``python -m trainer evaluate phantoms``.
+
+The same judgement as on real images (`trainer.evaluation.evaluate_real`), for any contour
+network, whatever scale it works at.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.acceptance import shows_joints
+from models.delineate import delineations, loaded_contour_network
+from models.delineation import Delineation
+from models.volume import Volume
+from models.weights import INTENDED_USE, read_card
+from trainer.evaluation.evaluate_real import RealScan, Row, judged_scan, summary_of, table_of
+from trainer.evaluation.study_sets import SECOND_FIRST
+from trainer.phantom.case import make_case, training_options
+from trainer.phantom.second_phantom import make_second_case
+from trainer.prepared_cases import canonical_sighting
+from trainer.run_metadata import code_version
+
+FIRST = 20000
+
+Studies = Iterator[tuple[str, list[RealScan]]]
+
+
+def evaluate_phantoms(
+    weights: Annotated[Path, typer.Option(help="Folder of the contour network.")] = Path(
+        "models/weights/contour"
+    ),
+    own: Annotated[int, typer.Option(help="Patients of the first phantom.")] = 40,
+    second: Annotated[int, typer.Option(help="Patients of the second phantom.")] = 20,
+    report: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,
+) -> None:
+    """Measure contours on phantoms that no training saw, by style."""
+    network, rules = loaded_contour_network(weights)
+    rows: dict[str, list[Row]] = {}
+    refused: dict[str, int] = {}
+    for style, scans in _studies(own, second):
+        found = delineations(network, rules, tuple(scan.volume for scan in scans))
+        seen = [one.delineation for one in found]
+        refused[style] = refused.get(style, 0) + (not shows_joints(seen))
+        for scan, delineation in zip(scans, seen, strict=True):
+            rows.setdefault(style, []).extend(judged_scan(scan, delineation))
+    card = read_card(weights)
+    tables = {style: summary_of(of_style) for style, of_style in sorted(rows.items())}
+    numbers = {
+        "warning": INTENDED_USE,
+        "network": f"{card.name} {card.version}",
+        "code": code_version(),
+        "command": f"python -m trainer {' '.join(sys.argv[1:])}",
+        "refused": refused,
+        "phantoms": tables,
+    }
+    print(f"{numbers['network']}, refused: {refused}")
+    print("\n".join(table_of("phantoms", tables)))
+    if report is not None:
+        report.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+
+
+def _studies(own: int, second: int) -> Studies:
+    for seed in range(FIRST, FIRST + own):
+        case = make_case(seed, training_options(seed))
+        style = case.parameters["style"]
+        name = str(style["name"] if isinstance(style, dict) else style)
+        yield name, _scans(seed, (case.t1, case.stir), (case.t1_truth, case.stir_truth))
+    for seed in range(SECOND_FIRST, SECOND_FIRST + second):
+        drawn = make_second_case(seed)
+        truths = (drawn.t1_truth, drawn.stir_truth)
+        yield "second phantom", _scans(seed, (drawn.t1, drawn.stir), truths)
+
+
+def _scans(seed: int, volumes: Sequence[Volume], truths: Sequence[Delineation]) -> list[RealScan]:
+    scans = []
+    for kind, volume, truth in zip(("T1W", "STIR"), volumes, truths, strict=True):
+        sighting = canonical_sighting(volume, truth)
+        lines = {(c.slice_index, c.side): c.points for c in sighting.delineation.contours}
+        scans.append(RealScan(str(seed), kind, sighting.volume, lines, frozenset(), None))
+    return scans
