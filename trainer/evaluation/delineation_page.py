@@ -9,9 +9,9 @@ Report = Mapping[str, Any]
 HEAD = """# Delineation: how good the contours are
 
 **{warning}.** Every number here is from phantoms that training never saw; real images are
-in [delineation_real.md](delineation_real.md). Here the network of whole slices is measured, which is one
-of the pair that is shipped since contour 0.7.0. The page is generated; the numbers, with their intervals, rules and training records,
-are in [delineation.json](delineation.json).
+in [delineation_real.md](delineation_real.md). Here the network of whole slices is measured,
+which is one of the pair that is shipped since contour 0.7.0. The page is generated; the numbers,
+with their intervals, rules and training records, are in [delineation.json](delineation.json).
 
 - Measured with `{command}`
 - Code {code}, torch {torch}, {patients} simulated patients, {contours} true contours
