@@ -64,7 +64,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Row:
+class ServerMedians:
     """Medians of the samples of one server; ratios to storescp in the same repetition.
 
     Parameters
@@ -108,8 +108,8 @@ class Memory:
 class Ingest:
     """All that was measured, and what could not be because it is not installed."""
 
-    rows: tuple[Row, ...]
-    untouched: tuple[Row, ...]
+    rows: tuple[ServerMedians, ...]
+    untouched: tuple[ServerMedians, ...]
     idle: tuple[Idle, ...]
     memory: tuple[Memory, ...]
     not_installed: tuple[str, ...]
@@ -285,27 +285,28 @@ def _percent_of_a_core(rotation: Sequence[Running]) -> list[float]:
     return [100 * (late - early) / IDLE_S for early, late in zip(before, after, strict=True)]
 
 
-def _rows(rounds: Iterable[Sequence[Sample]]) -> tuple[Row, ...]:
-    compared: dict[tuple[int, str], list[Row]] = {}
+def _rows(rounds: Iterable[Sequence[Sample]]) -> tuple[ServerMedians, ...]:
+    compared: dict[tuple[int, str], list[ServerMedians]] = {}
     for samples in rounds:
         for row in compared_with_storescp(samples):
             compared.setdefault((row.sample.associations, row.sample.server), []).append(row)
     return tuple(_median(rows) for rows in compared.values())
 
 
-def compared_with_storescp(samples: Sequence[Sample]) -> list[Row]:
+def compared_with_storescp(samples: Sequence[Sample]) -> list[ServerMedians]:
     """Samples of one round beside the one of storescp, where there is one."""
     floor = next((sample for sample in samples if sample.server == STORESCP), None)
     if floor is None:
-        return [Row(sample, None, None) for sample in samples]
+        return [ServerMedians(sample, None, None) for sample in samples]
     return [
-        Row(sample, sample.cpu_ms / floor.cpu_ms, sample.per_s / floor.per_s) for sample in samples
+        ServerMedians(sample, sample.cpu_ms / floor.cpu_ms, sample.per_s / floor.per_s)
+        for sample in samples
     ]
 
 
-def _median(rows: Sequence[Row]) -> Row:
+def _median(rows: Sequence[ServerMedians]) -> ServerMedians:
     samples = [row.sample for row in rows]
-    return Row(
+    return ServerMedians(
         replace(
             samples[0],
             cpu_ms=median(one.cpu_ms for one in samples),

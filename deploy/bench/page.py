@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from deploy.bench.ingest import IDLE_ASSOCIATIONS, IDLE_S, INSTANCES, Ingest, Row
+from deploy.bench.ingest import IDLE_ASSOCIATIONS, IDLE_S, INSTANCES, Ingest, ServerMedians
 from deploy.bench.jobs import Operation
 from deploy.bench.machine import NOT_INSTALLED, Circumstances
 from deploy.bench.objects import ObjectCost
@@ -92,7 +92,7 @@ Resident memory after the first run of each kind and after the last:
 {_memory_table(of)}"""
 
 
-def _ingest_table(rows: Sequence[Row], not_installed: Sequence[str]) -> str:
+def _ingest_table(rows: Sequence[ServerMedians], not_installed: Sequence[str]) -> str:
     return table(
         ["server, associations", "CPU ratio", "speed ratio", "CPU ms each", "each s", "peak MB"],
         [
@@ -102,7 +102,7 @@ def _ingest_table(rows: Sequence[Row], not_installed: Sequence[str]) -> str:
     )
 
 
-def _ingest_row(row: Row) -> list[str]:
+def _ingest_row(row: ServerMedians) -> list[str]:
     sample = row.sample
     return [
         f"{sample.server}, {sample.associations}",

@@ -1,7 +1,7 @@
-"""An example of everything the node writes, from which its statement lists attributes and items.
+"""Examples of all result objects, from which the statement lists attributes and content items.
 
-The images are those of the doctor's phantom. No network has looked at them: what was "found" is
-put there so that every kind of content appears.
+The images are those of the doctor's phantom. The findings are made up so that every kind of
+content appears; no network is run.
 """
 
 import zipfile

@@ -1,6 +1,6 @@
-"""What is in the objects that the node writes: their attributes, and the items of their reports.
+"""Attributes and content items of the objects that the node writes.
 
-Nothing is listed by hand; everything is read from examples of the objects themselves.
+Both are read from example objects; nothing is listed by hand.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,30 +13,34 @@ from sij_node.dicom import codes
 from sij_node.results.provenance import COPIED_WHERE_GIVEN, EMPTY_WHERE_UNKNOWN
 
 Row = tuple[str, ...]
-_TOLD_BY_VALUE = frozenset(("CS", "LO", "SH", "US", "LT", "ST"))
-_NEVER_TOLD = frozenset(
+_SHOWN_BY_VALUE = frozenset(("CS", "LO", "SH", "US", "LT", "ST"))
+_NEVER_SHOWN = frozenset(
     ("SeriesDescription", "SoftwareVersions", "DeviceSerialNumber", "Rows", "Columns")
 )
-"""What differs from result to result."""
+"""Attributes that differ between results."""
 _LONGEST = 40
 
 
 def attributes(made: Dataset) -> list[Row]:
-    """Attribute, tag, VR, and where its value comes from."""
+    """Attribute, tag, VR, and its value or source."""
     return [
-        (str(each.keyword), str(each.tag), each.VR, _whence(each))
+        (str(each.keyword), str(each.tag), each.VR, _value_or_source(each))
         for each in made
         if each.keyword not in {*EMPTY_WHERE_UNKNOWN, *COPIED_WHERE_GIVEN, "ContentSequence"}
     ]
 
 
-def _whence(element: DataElement) -> str:
+def _value_or_source(element: DataElement) -> str:
     if element.is_empty:
         return "empty"
     if element.VR == "SQ":
         return ", ".join(dict.fromkeys(each.keyword for item in element.value for each in item))
     value = "\\".join(map(str, element.value)) if element.VM > 1 else str(element.value)
-    if element.keyword in _NEVER_TOLD or element.VR not in _TOLD_BY_VALUE or len(value) > _LONGEST:
+    if (
+        element.keyword in _NEVER_SHOWN
+        or element.VR not in _SHOWN_BY_VALUE
+        or len(value) > _LONGEST
+    ):
         return "generated"
     return value
 
@@ -44,7 +48,7 @@ def _whence(element: DataElement) -> str:
 def items(report: Dataset) -> list[Row]:
     """Nesting, relationship, value type, concept and coded values of a report's content tree.
 
-    Items that differ in nothing but their values stand once.
+    Items that differ only in their values are listed once.
     """
     root = ("", "", "CONTAINER", _code(report.ConceptNameCodeSequence[0]), "")
     return [root, *_below([report], 1)]
@@ -65,17 +69,17 @@ def _below(parents: Sequence[Dataset], depth: int) -> Iterator[Row]:
 
 def _values(alike: Iterable[Dataset]) -> str:
     """Coded values, units and shapes."""
-    said = []
+    shown = []
     for item in alike:
-        said += [_code(each) for each in item.get("ConceptCodeSequence", ())]
+        shown += [_code(each) for each in item.get("ConceptCodeSequence", ())]
         for measured in item.get("MeasuredValueSequence", ()):
-            said.append(_code(measured.MeasurementUnitsCodeSequence[0]))
-        said += [_code(each) for each in item.get("NumericValueQualifierCodeSequence", ())]
-        said += [str(item.GraphicType)] if "GraphicType" in item else []
-        said += [
+            shown.append(_code(measured.MeasurementUnitsCodeSequence[0]))
+        shown += [_code(each) for each in item.get("NumericValueQualifierCodeSequence", ())]
+        shown += [str(item.GraphicType)] if "GraphicType" in item else []
+        shown += [
             f"TID {each.TemplateIdentifier}" for each in item.get("ContentTemplateSequence", ())
         ]
-    return ", ".join(dict.fromkeys(said))
+    return ", ".join(dict.fromkeys(shown))
 
 
 def _code(item: Dataset | None = None) -> str:

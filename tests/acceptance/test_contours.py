@@ -83,7 +83,7 @@ class Returned:
                 image = item.ContentSequence[0].ReferencedSOPSequence[0]
                 frame = int(image.get("ReferencedFrameNumber", 1)) - 1
                 corners = np.reshape(item.GraphicData, (-1, 2))
-                plane = _Plane.of(self._images[image.ReferencedSOPInstanceUID], frame)
+                plane = FramePlane.of(self._images[image.ReferencedSOPInstanceUID], frame)
                 yield _side_of(group), plane.at(corners - 0.5)
 
     def bands(self) -> Iterator[tuple[Side, Points]]:
@@ -101,10 +101,10 @@ class Returned:
                 segment = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
                 if segment in joints:
                     inside = np.argwhere(pixels[number])[:, ::-1]
-                    yield joints[segment], _Plane.of(mask, number).at(inside)
+                    yield joints[segment], FramePlane.of(mask, number).at(inside)
 
 
-class _Plane:
+class FramePlane:
     """Where the pixels of an image or frame lie (PS3.3 C.7.6.2.1.1)."""
 
     def __init__(
@@ -116,7 +116,7 @@ class _Plane:
         self._steps = np.stack([along_row * between_columns, along_column * between_rows])
 
     @classmethod
-    def of(cls, image: Dataset, frame: int) -> "_Plane":
+    def of(cls, image: Dataset, frame: int) -> "FramePlane":
         if "PerFrameFunctionalGroupsSequence" not in image:
             return cls(
                 image.ImagePositionPatient, image.ImageOrientationPatient, image.PixelSpacing

@@ -40,7 +40,7 @@ ANALYSED_AGAIN = [Step.CLAIMED, Step.TRY_AGAIN, Step.RELEASED, *ANALYSED_ONCE]
 
 
 @dataclass
-class Site:
+class ArchiveWithNode:
     """An archive, the node, and a study that the archive wants to have analysed."""
 
     archive: Archive
@@ -94,8 +94,8 @@ def node(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture
-def site(archive: Archive, node: RunningNode, case: PhantomCase, tmp_path: Path) -> Site:
-    return Site(archive, node, written(case, tmp_path / "study"))
+def site(archive: Archive, node: RunningNode, case: PhantomCase, tmp_path: Path) -> ArchiveWithNode:
+    return ArchiveWithNode(archive, node, written(case, tmp_path / "study"))
 
 
 def test_a_listener_killed_within_an_image_has_all_that_it_acknowledged(site):

@@ -30,7 +30,7 @@ SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 
 
 @dataclass
-class Hospital:
+class OrthancWithNode:
     """A PACS and the node beside it."""
 
     orthanc: Orthanc
@@ -49,13 +49,13 @@ class Hospital:
 
 
 @pytest.fixture(scope="module")
-def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancWithNode]:
     ports = two_ports()
     with (
         running_node(tmp_path_factory.mktemp("node"), ports[0], quiet_s=15) as node,
         running_orthanc(tmp_path_factory.mktemp("orthanc"), node.peer, ports) as orthanc,
     ):
-        yield Hospital(orthanc, node)
+        yield OrthancWithNode(orthanc, node)
 
 
 @pytest.fixture(
@@ -70,7 +70,7 @@ def study(request, case, hospital, tmp_path_factory) -> PhantomStudy:
     return study
 
 
-def results_on_disk(hospital: Hospital, study: PhantomStudy, folder: Path) -> list[Path]:
+def results_on_disk(hospital: OrthancWithNode, study: PhantomStudy, folder: Path) -> list[Path]:
     files = []
     for number, content in enumerate(hospital.orthanc.result_files_of(study.study_uid)):
         files.append(folder / f"result{number}.dcm")

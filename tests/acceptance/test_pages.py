@@ -53,7 +53,7 @@ DRAWN = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done
 
 
 @dataclass(frozen=True)
-class Site:
+class BusyPages:
     """A page over a node on a busy day."""
 
     web: RunningWeb
@@ -75,27 +75,27 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[BusyPages]:
     with running_web(tmp_path_factory.mktemp("web")) as web:
         for role in Role:
             web.add_user(role.value, role)
-        yield Site(web, fill(web.table, web.store.spool), browser)
+        yield BusyPages(web, fill(web.table, web.store.spool), browser)
 
 
 @pytest.fixture
-def operator(site: Site) -> Iterator[Window]:
+def operator(site: BusyPages) -> Iterator[Window]:
     with somebody(site, Role.OPERATOR) as opened:
         yield opened
 
 
 @pytest.fixture
-def administrator(site: Site) -> Iterator[Window]:
+def administrator(site: BusyPages) -> Iterator[Window]:
     with somebody(site, Role.ADMINISTRATOR) as opened:
         yield opened
 
 
 @contextmanager
-def somebody(site: Site, role: Role) -> Iterator[Window]:
+def somebody(site: BusyPages, role: Role) -> Iterator[Window]:
     """A window of a person in whose browser nothing goes wrong."""
     with window(site.browser, site.web.url) as opened:
         opened.sign_in(role.value, PASSWORD)
@@ -108,7 +108,7 @@ def somebody(site: Site, role: Role) -> Iterator[Window]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", list(SIZES))
-def test_every_page_can_be_used_by_everybody(site: Site, scheme: str, size: str):
+def test_every_page_can_be_used_by_everybody(site: BusyPages, scheme: str, size: str):
     with window(site.browser, site.web.url, SIZES[size], scheme) as seen:
         seen.open("/login")
         found = {"login": (seen.flaws(), seen.overflow_px())}
@@ -135,7 +135,7 @@ def test_every_page_can_be_used_by_everybody(site: Site, scheme: str, size: str)
         ("<button style='width: 9px; height: 9px; padding: 0'></button>", "button-name"),
     ],
 )
-def test_what_keeps_somebody_from_using_a_page_is_seen(site: Site, markup: str, flaw: str):
+def test_what_keeps_somebody_from_using_a_page_is_seen(site: BusyPages, markup: str, flaw: str):
     with window(site.browser, site.web.url) as seen:
         seen.page.set_content(markup)
 
@@ -144,7 +144,7 @@ def test_what_keeps_somebody_from_using_a_page_is_seen(site: Site, markup: str, 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_keyboard_reaches_everything_and_one_sees_where_it_is(
-    site: Site, administrator: Window, page: str
+    site: BusyPages, administrator: Window, page: str
 ):
     administrator.open(site.path_of(page))
     wanted = administrator.page.locator(
@@ -162,7 +162,7 @@ def test_the_keyboard_reaches_everything_and_one_sees_where_it_is(
 
 
 def test_the_first_page_says_what_is_wrong_and_what_to_do_before_anything_else(
-    site: Site, operator: Window
+    site: BusyPages, operator: Window
 ):
     operator.open("/")
 
@@ -173,7 +173,7 @@ def test_the_first_page_says_what_is_wrong_and_what_to_do_before_anything_else(
     assert troubles.bounding_box()["y"] < 300
 
 
-def test_an_error_is_explained_with_what_to_do(site: Site, operator: Window):
+def test_an_error_is_explained_with_what_to_do(site: BusyPages, operator: Window):
     operator.open(site.path_of("rejected"))
 
     said = operator.page.get_by_role("status", name="Problems")
@@ -185,7 +185,7 @@ def test_an_error_is_explained_with_what_to_do(site: Site, operator: Window):
 
 
 def test_a_silent_destination_is_explained_and_its_attempts_are_counted(
-    site: Site, operator: Window
+    site: BusyPages, operator: Window
 ):
     operator.open(site.path_of("delivering"))
 
@@ -195,7 +195,7 @@ def test_a_silent_destination_is_explained_and_its_attempts_are_counted(
     operator.page.get_by_role("button", name="Try now").wait_for()
 
 
-def test_hostile_words_are_shown_as_words(site: Site, operator: Window):
+def test_hostile_words_are_shown_as_words(site: BusyPages, operator: Window):
     for page in ("queue", "failed", "delivered", "peers"):
         operator.open(site.path_of(page))
 
@@ -208,7 +208,7 @@ def test_hostile_words_are_shown_as_words(site: Site, operator: Window):
 # ---- what can be done --------------------------------------------------------------------------
 
 
-def test_a_failed_job_is_queued_again_and_then_cancelled(site: Site, operator: Window):
+def test_a_failed_job_is_queued_again_and_then_cancelled(site: BusyPages, operator: Window):
     operator.open(site.path_of("failed"))
     job = site.jobs[State.FAILED]
 
@@ -223,7 +223,7 @@ def test_a_failed_job_is_queued_again_and_then_cancelled(site: Site, operator: W
     assert [step.who for step in site.web.table.steps(job.job_id)][-2:] == ["operator", "operator"]
 
 
-def test_a_viewer_looks_and_is_offered_nothing(site: Site):
+def test_a_viewer_looks_and_is_offered_nothing(site: BusyPages):
     with window(site.browser, site.web.url) as seen:
         seen.sign_in("viewer", PASSWORD)
         for page in set(PAGES) - {"account", "users"}:
@@ -231,7 +231,7 @@ def test_a_viewer_looks_and_is_offered_nothing(site: Site):
             assert seen.page.locator("main form[method=post]:not([action='/rules'])").count() == 0
 
 
-def test_the_patient_is_shown_by_a_click_and_that_is_noted(site: Site, operator: Window):
+def test_the_patient_is_shown_by_a_click_and_that_is_noted(site: BusyPages, operator: Window):
     operator.open(site.path_of("queued"))
     before = operator.text()
 
@@ -243,7 +243,9 @@ def test_the_patient_is_shown_by_a_click_and_that_is_noted(site: Site, operator:
     assert any((one.who, one.action) == ("operator", "reveal patient") for one in changes)
 
 
-def test_a_patient_who_was_shown_stays_shown_while_the_page_goes_on(site: Site, operator: Window):
+def test_a_patient_who_was_shown_stays_shown_while_the_page_goes_on(
+    site: BusyPages, operator: Window
+):
     table = site.web.table
     job = queued(table, "1.2.98")
     operator.open(f"/jobs/{job.job_id}")
@@ -258,7 +260,7 @@ def test_a_patient_who_was_shown_stays_shown_while_the_page_goes_on(site: Site, 
 
 
 def test_a_dropped_file_is_told_its_role_and_priority_and_kept_nowhere(
-    site: Site, operator: Window, case, tmp_path: Path
+    site: BusyPages, operator: Window, case, tmp_path: Path
 ):
     file = written(case, tmp_path).files_of(T1)[0]
     before = sorted(site.web.config.node.data_folder.rglob("*.dcm"))
@@ -275,7 +277,7 @@ def test_a_dropped_file_is_told_its_role_and_priority_and_kept_nowhere(
     operator.keep("rules-verdict")
 
 
-def test_a_file_that_is_no_dicom_is_told_so(site: Site, operator: Window, tmp_path: Path):
+def test_a_file_that_is_no_dicom_is_told_so(site: BusyPages, operator: Window, tmp_path: Path):
     (tmp_path / "notes.txt").write_text("no image")
     operator.open("/rules")
 
@@ -289,7 +291,7 @@ def test_a_file_that_is_no_dicom_is_told_so(site: Site, operator: Window, tmp_pa
 # ---- following what happens --------------------------------------------------------------------
 
 
-def test_the_queue_follows_a_job_without_a_click(site: Site, operator: Window):
+def test_the_queue_follows_a_job_without_a_click(site: BusyPages, operator: Window):
     table = site.web.table
     operator.open("/?state=queued")
     row = operator.page.get_by_role("row").filter(has_text="queued")
@@ -301,7 +303,7 @@ def test_the_queue_follows_a_job_without_a_click(site: Site, operator: Window):
     expect(row.get_by_role("link", name=str(job.job_id), exact=True)).to_have_count(0)
 
 
-def test_what_somebody_types_stays_while_the_queue_goes_on(site: Site, operator: Window):
+def test_what_somebody_types_stays_while_the_queue_goes_on(site: BusyPages, operator: Window):
     operator.open("/")
     field = operator.page.get_by_label("Job number, study UID or AE title")
     field.press_sequentially("1.2")
@@ -314,7 +316,7 @@ def test_what_somebody_types_stays_while_the_queue_goes_on(site: Site, operator:
 
 
 def test_the_studies_of_a_patient_are_found_and_the_identifier_is_in_no_address(
-    site: Site, operator: Window
+    site: BusyPages, operator: Window
 ):
     operator.open("/")
     operator.page.get_by_text("Search by patient ID").click()
@@ -327,7 +329,7 @@ def test_the_studies_of_a_patient_are_found_and_the_identifier_is_in_no_address(
 
 
 def test_a_page_says_when_the_node_does_not_answer_and_goes_on_when_it_does(
-    site: Site, operator: Window
+    site: BusyPages, operator: Window
 ):
     operator.open("/")
     banner = operator.page.get_by_text("No connection to the node.")
@@ -340,7 +342,7 @@ def test_a_page_says_when_the_node_does_not_answer_and_goes_on_when_it_does(
     operator.faults.clear()  # the browser notes what it could not fetch
 
 
-def test_a_page_that_is_only_looked_at_does_not_keep_a_session_alive(site: Site):
+def test_a_page_that_is_only_looked_at_does_not_keep_a_session_alive(site: BusyPages):
     with window(site.browser, site.web.url) as seen:
         seen.sign_in("viewer", PASSWORD)
         try:

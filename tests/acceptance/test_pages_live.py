@@ -41,7 +41,7 @@ STATES_SEEN = """
 
 
 @dataclass
-class Hospital:
+class LivePages:
     """A PACS, the node beside it, and a window with its page."""
 
     orthanc: Orthanc
@@ -52,7 +52,7 @@ class Hospital:
 
 
 @pytest.fixture(scope="module")
-def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePages]:
     ports, page = two_ports(), free_port()
     folder = tmp_path_factory.mktemp("node")
     with (
@@ -61,11 +61,11 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
         chromium() as browser,
         window(browser, f"http://127.0.0.1:{page}", DESKTOP) as seen,
     ):
-        yield Hospital(orthanc, node, f"http://127.0.0.1:{page}", browser, seen)
+        yield LivePages(orthanc, node, f"http://127.0.0.1:{page}", browser, seen)
 
 
 @pytest.fixture(scope="module")
-def first_start(hospital: Hospital) -> list[str]:
+def first_start(hospital: LivePages) -> list[str]:
     """Follow the link of the first start, set a password, sign out and in; what was seen."""
     page = hospital.seen.page
     link = wait_for(lambda: _link(hospital.node), "link of the first start")
@@ -88,7 +88,7 @@ def _link(node: RunningNode) -> str:
 
 
 @pytest.fixture(scope="module")
-def watched(hospital: Hospital, first_start: list[str], case, tmp_path_factory) -> list[str]:
+def watched(hospital: LivePages, first_start: list[str], case, tmp_path_factory) -> list[str]:
     """Watch a study from its first image on, without a click; the states that were seen."""
     study, page = written(case, tmp_path_factory.mktemp("study")), hospital.seen.page
     chip = page.locator("h1 + .chip")
@@ -110,7 +110,7 @@ def test_the_first_start_leads_to_a_password_and_then_to_the_queue(first_start: 
     assert first_start == ["Set a password · sij_node", "Sign in · sij_node", "Queue · sij_node"]
 
 
-def test_the_link_of_the_first_start_works_once(hospital: Hospital, first_start: list[str]):
+def test_the_link_of_the_first_start_works_once(hospital: LivePages, first_start: list[str]):
     with window(hospital.browser, hospital.url) as other:
         other.page.goto(invitation_in(hospital.node.log()))
 
@@ -126,7 +126,7 @@ def test_a_study_is_watched_from_receiving_to_delivered(watched: list[str]):
     assert watched[0] in (State.RECEIVING, State.QUEUED)
 
 
-def test_its_page_shows_what_was_found_and_where_it_went(hospital: Hospital, watched: list[str]):
+def test_its_page_shows_what_was_found_and_where_it_went(hospital: LivePages, watched: list[str]):
     page = hospital.seen.page
     hospital.seen.open("/jobs/1")
 
@@ -145,7 +145,7 @@ def test_its_page_shows_what_was_found_and_where_it_went(hospital: Hospital, wat
     assert PATIENT_ID not in hospital.seen.text()
 
 
-def test_the_real_processes_and_the_peer_are_in_order(hospital: Hospital, watched: list[str]):
+def test_the_real_processes_and_the_peer_are_in_order(hospital: LivePages, watched: list[str]):
     page = hospital.seen.page
     hospital.seen.open("/health")
     expect(page.locator("main")).to_contain_text("All systems OK")
@@ -158,7 +158,7 @@ def test_the_real_processes_and_the_peer_are_in_order(hospital: Hospital, watche
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", ["desktop", "phone"])
-def test_pictures_of_the_pages_are_kept(hospital: Hospital, watched: list[str], scheme, size):
+def test_pictures_of_the_pages_are_kept(hospital: LivePages, watched: list[str], scheme, size):
     sizes = {"desktop": DESKTOP, "phone": PHONE}
     with window(hospital.browser, hospital.url, sizes[size], scheme) as seen:
         seen.sign_in("admin", PASSWORD)
@@ -188,5 +188,5 @@ def test_a_picture_of_the_radiologists_page_is_kept(hospital, watched, tmp_path:
     shutil.copy(tmp_path / "pdf.png", KEPT / "report.png")
 
 
-def test_nothing_went_wrong_in_the_browser(hospital: Hospital, watched: list[str]):
+def test_nothing_went_wrong_in_the_browser(hospital: LivePages, watched: list[str]):
     assert hospital.seen.faults == []

@@ -34,14 +34,14 @@ RESULTS = 3
 
 
 @dataclass(frozen=True)
-class Hospital:
+class InstalledNode:
     """A machine on which the node was installed and started, and the archive beside it."""
 
     machine: Machine
     archive: Archive
     port: int
     doctor: dict[str, list[str]]
-    """What the doctor said before the start: words by verdict."""
+    """Messages of the doctor before the start, by status."""
 
     def process_of(self, unit: str) -> str:
         """Its number on that machine; 0 while it does not run."""
@@ -77,7 +77,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="module")
-def hospital(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+def hospital(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InstalledNode]:
     with Archive(tmp_path_factory.mktemp("archive"), "ORTHANC") as archive:
         lend_packages(machine)
         lend_checkout(machine)
@@ -88,7 +88,7 @@ def hospital(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iter
         for line in json.loads(found.stdout):
             doctor.setdefault(line["verdict"], []).append(line["words"])
         machine.done("systemctl", "enable", "--now", "sij-node.target", *UNITS)
-        hospital = Hospital(machine, archive, port, doctor)
+        hospital = InstalledNode(machine, archive, port, doctor)
         hospital.wait_until_ready()
         yield hospital
 
@@ -130,14 +130,14 @@ def configure(machine: Machine, archive_port: int) -> int:
     return port
 
 
-def test_the_doctor_finds_nothing_failed_after_the_installation(hospital: Hospital):
+def test_the_doctor_finds_nothing_failed_after_the_installation(hospital: InstalledNode):
     assert hospital.doctor.get("failed", []) == []
     assert hospital.doctor["exit"] in (["0"], ["1"])
     assert any("/var/lib/sij-node" in words for words in hospital.doctor["ok"])
 
 
 def test_a_study_is_received_analysed_and_answered(
-    hospital: Hospital, case, tmp_path_factory: pytest.TempPathFactory
+    hospital: InstalledNode, case, tmp_path_factory: pytest.TempPathFactory
 ):
     folder = tmp_path_factory.mktemp("study")
     written(case, folder)
@@ -158,7 +158,9 @@ def test_a_study_is_received_analysed_and_answered(
     assert [job["source_ae"] for job in shown] == ["ORTHANC"]
 
 
-def test_the_command_acts_as_the_nodes_user_under_the_name_of_who_called_sudo(hospital: Hospital):
+def test_the_command_acts_as_the_nodes_user_under_the_name_of_who_called_sudo(
+    hospital: InstalledNode,
+):
     do = hospital.machine.done
     do("sij-node", "users", "add", "berta", SUDO_USER="anna")
 
@@ -171,7 +173,7 @@ def test_the_command_acts_as_the_nodes_user_under_the_name_of_who_called_sudo(ho
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_process_has_no_powers_and_sees_only_what_it_needs(hospital: Hospital, unit: str):
+def test_a_process_has_no_powers_and_sees_only_what_it_needs(hospital: InstalledNode, unit: str):
     process = hospital.process_of(unit)
     status = hospital.machine.file(f"/proc/{process}/status").read_text()
     inside = ("nsenter", "--mount", f"--target={process}")
@@ -187,7 +189,7 @@ def test_a_process_has_no_powers_and_sees_only_what_it_needs(hospital: Hospital,
     hospital.machine.done(*inside, "rm", "/var/lib/sij-node/x")
 
 
-def test_the_journal_holds_facts_and_the_link_of_the_first_start_alone(hospital: Hospital):
+def test_the_journal_holds_facts_and_the_link_of_the_first_start_alone(hospital: InstalledNode):
     said = [line for line in hospital.log() if not line.startswith("{")]
 
     assert said
@@ -196,7 +198,7 @@ def test_the_journal_holds_facts_and_the_link_of_the_first_start_alone(hospital:
         json.loads(line)
 
 
-def test_what_is_killed_comes_back(hospital: Hospital):
+def test_what_is_killed_comes_back(hospital: InstalledNode):
     before = {unit: hospital.process_of(unit) for unit in UNITS}
 
     hospital.machine.done("systemctl", "kill", "--signal=KILL", *UNITS)
@@ -206,7 +208,7 @@ def test_what_is_killed_comes_back(hospital: Hospital):
     hospital.wait_until_ready()
 
 
-def test_a_wrong_configuration_is_told_once_and_not_tried_for_ever(hospital: Hospital):
+def test_a_wrong_configuration_is_told_once_and_not_tried_for_ever(hospital: InstalledNode):
     machine, file = hospital.machine, hospital.machine.file(CONFIG)
     right = file.read_text()
     try:
@@ -224,7 +226,7 @@ def test_a_wrong_configuration_is_told_once_and_not_tried_for_ever(hospital: Hos
     hospital.wait_until_ready()
 
 
-def test_an_upgrade_keeps_configuration_and_data(hospital: Hospital):
+def test_an_upgrade_keeps_configuration_and_data(hospital: InstalledNode):
     machine = hospital.machine
     config = machine.file(CONFIG).read_text()
     jobs = machine.done("sij-node", "jobs", "list", "--json")

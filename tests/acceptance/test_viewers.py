@@ -45,7 +45,7 @@ SAME_MM = 0.1
 
 
 @dataclass
-class Reading:
+class DisplayedStudy:
     """A study in the archive with its results, and a viewer in front of it."""
 
     study: PhantomStudy
@@ -60,7 +60,7 @@ class Reading:
 
 
 @pytest.fixture(scope="module")
-def archived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reading]:
+def archived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DisplayedStudy]:
     """A study that a node has analysed for OHIF; the node is gone, its results are there."""
     case = make_case(2, PhantomOptions(disease="advanced"))
     study, ports = written(case, tmp_path_factory.mktemp("study")), two_ports()
@@ -74,7 +74,7 @@ def archived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reading]:
         named = {result.SeriesDescription: result for result in results}
         orthanc.receive([without_coordinates(named["SIJ lesion scores"], folder)])
         viewer = running.enter_context(running_viewer(orthanc.http_port))
-        yield Reading(study, named, viewer)
+        yield DisplayedStudy(study, named, viewer)
 
 
 def without_coordinates(scores: Dataset, folder: Path) -> Path:
@@ -91,7 +91,7 @@ def without_coordinates(scores: Dataset, folder: Path) -> Path:
 
 
 @pytest.fixture
-def reading(archived: Reading) -> Iterator[Reading]:
+def reading(archived: DisplayedStudy) -> Iterator[DisplayedStudy]:
     """The study, opened anew; nothing may fail in the viewer without a test that says so."""
     archived.viewer.open_study(archived.study.study_uid)
     yield archived
@@ -108,7 +108,7 @@ class Sent:
     points: NDArray[np.float64]
 
 
-def sent_in(report: Dataset, reading: Reading) -> dict[str, Sent]:
+def sent_in(report: Dataset, reading: DisplayedStudy) -> dict[str, Sent]:
     """What a report sends, by tracking UID."""
     (measured,) = items(report, "126010")
     return {
@@ -123,7 +123,7 @@ def items(parent: Dataset, concept: str) -> list[Dataset]:
     return [one for one in found if one.ConceptNameCodeSequence[0].CodeValue == concept]
 
 
-def _sent(group: Dataset, reading: Reading) -> Sent:
+def _sent(group: Dataset, reading: DisplayedStudy) -> Sent:
     (drawing,) = _drawings(group)
     image = drawing.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
     comments = {item.TextValue for item in items(group, COMMENT)}

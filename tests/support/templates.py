@@ -19,7 +19,7 @@ MANY = 10_000
 
 
 @dataclass(frozen=True)
-class Row:
+class TemplateRow:
     """A content item that may or must be there, `least` to `most` times.
 
     Its children are not looked at where they are None.
@@ -30,20 +30,20 @@ class Row:
     concept: str
     least: int
     most: int
-    children: tuple["Row", ...] | None = ()
+    children: tuple["TemplateRow", ...] | None = ()
     value: str | None = None
 
 
-def one(relationship, value_type, concept, *children, value=None) -> Row:
-    return Row(relationship, value_type, concept, 1, 1, children, value)
+def one(relationship, value_type, concept, *children, value=None) -> TemplateRow:
+    return TemplateRow(relationship, value_type, concept, 1, 1, children, value)
 
 
-def optional(relationship, value_type, concept, *children, value=None) -> Row:
-    return Row(relationship, value_type, concept, 0, 1, children, value)
+def optional(relationship, value_type, concept, *children, value=None) -> TemplateRow:
+    return TemplateRow(relationship, value_type, concept, 0, 1, children, value)
 
 
-def many(relationship, value_type, concept, *children, least=0) -> Row:
-    return Row(relationship, value_type, concept, least, MANY, children)
+def many(relationship, value_type, concept, *children, least=0) -> TemplateRow:
+    return TemplateRow(relationship, value_type, concept, least, MANY, children)
 
 
 IMAGE = one(SELECTED, "IMAGE", "121324")
@@ -147,7 +147,7 @@ def _edges(parent: Dataset) -> Iterator[tuple[Dataset, Dataset]]:
         yield from _edges(child)
 
 
-MEASUREMENTS = Row(CONTAINS, "CONTAINER", "126010", 1, 1, None)
+MEASUREMENTS = TemplateRow(CONTAINS, "CONTAINER", "126010", 1, 1, None)
 REPORT = (*OBSERVER, optional(CONTAINS, "TEXT", "121106"), MEASUREMENTS)
 """TID 1500 without its groups; it is extensible, and the comment is ours."""
 
@@ -238,7 +238,7 @@ def violations_of_report(report: Dataset) -> list[str]:
     return found
 
 
-def violations(parent: Dataset, rows: tuple[Row, ...], where: str = "") -> list[str]:
+def violations(parent: Dataset, rows: tuple[TemplateRow, ...], where: str = "") -> list[str]:
     """What an item's children break of the rows of its template."""
     rest = list(parent.get("ContentSequence", ()))
     found: list[str] = []
@@ -256,7 +256,7 @@ def violations(parent: Dataset, rows: tuple[Row, ...], where: str = "") -> list[
     return found + [f"{where}: {item.ValueType} {_name(item)} has no row" for item in rest]
 
 
-def _is(item: Dataset, row: Row) -> bool:
+def _is(item: Dataset, row: TemplateRow) -> bool:
     return (item.RelationshipType, item.ValueType, _name(item)) == (
         row.relationship,
         row.value_type,

@@ -49,8 +49,8 @@ ANSWER_S = 30
 
 
 @dataclass
-class Hospital:
-    """A node with a study in hand, and what it is configured to do about priors."""
+class NodeWithPriors:
+    """A node that analyses a study, and its configuration of prior studies."""
 
     config: Config
     store: Store
@@ -109,7 +109,7 @@ def configured(folder: Path, way: str, port: int = 9, limit_s: float = 20) -> Co
 @contextmanager
 def hospital(
     folder: Path, way: str, port: int = 9, limit_s: float = 20, **attributes: str
-) -> Iterator[Hospital]:
+) -> Iterator[NodeWithPriors]:
     config = configured(folder, way, port, limit_s)
     with open_store(config) as store:
         images = tuple(
@@ -117,7 +117,7 @@ def hospital(
             for image in classic_series(VALUES, **T1_TIMES, **attributes)
         )
         store.table.settle(store.table.latest_for(NOW, "PACS"), "quiet")
-        yield Hospital(config, store, store.table.claim("worker 1"), images)
+        yield NodeWithPriors(config, store, store.table.claim("worker 1"), images)
 
 
 def received_image(store: Store, image: Dataset, source: str = "PACS") -> ReceivedInstance:

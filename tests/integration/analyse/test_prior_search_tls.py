@@ -11,7 +11,7 @@ from sij_node.config.settings import TlsConfig
 from sij_node.domain.prior_comparison import Priors
 from sij_node.network.scu import AssociationRequestor
 from tests.integration.analyse.test_prior_search import dates, hospital
-from tests.support.certificates import Certificate, authority, signed_by
+from tests.support.certificates import IssuedCertificate, authority, signed_by
 from tests.support.peer_events import no_events
 from tests.support.priors import earlier_report
 from tests.support.query_archive import QueryArchive
@@ -21,10 +21,10 @@ from tests.support.query_archive import QueryArchive
 class Identities:
     """The certificates of a hospital, and one that a stranger has made."""
 
-    hospital: Certificate
-    node: Certificate
-    archive: Certificate
-    stranger: Certificate
+    hospital: IssuedCertificate
+    node: IssuedCertificate
+    archive: IssuedCertificate
+    stranger: IssuedCertificate
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def identities(tmp_path_factory: pytest.TempPathFactory) -> Identities:
     )
 
 
-def shown_by(who: Certificate, trusting: Certificate) -> ssl.SSLContext:
+def shown_by(who: IssuedCertificate, trusting: IssuedCertificate) -> ssl.SSLContext:
     """An archive that shows a certificate and asks its callers for theirs."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(who.certificate, who.private_key)
@@ -49,7 +49,11 @@ def shown_by(who: Certificate, trusting: Certificate) -> ssl.SSLContext:
 
 
 def found(
-    folder: Path, archive: QueryArchive, identities: Identities, node: Certificate, tls: bool = True
+    folder: Path,
+    archive: QueryArchive,
+    identities: Identities,
+    node: IssuedCertificate,
+    tls: bool = True,
 ) -> Priors:
     """What a node with a certificate gets from an archive that is said to speak TLS."""
     shown = TlsConfig(

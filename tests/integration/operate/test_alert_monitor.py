@@ -54,8 +54,8 @@ class Paper:
         return told
 
 
-class Site:
-    """A node with a watchman, and the time that passes there."""
+class MonitoredNode:
+    """A node with an alert monitor, and its time."""
 
     def __init__(self, folder: Path, table: JobTable, *papers: Paper, **alerts: object) -> None:
         self.config = Config(
@@ -97,8 +97,8 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, table: JobTable) -> Site:
-    return Site(tmp_path, table)
+def site(tmp_path: Path, table: JobTable) -> MonitoredNode:
+    return MonitoredNode(tmp_path, table)
 
 
 def fail(table: JobTable, study_uid: str = "1.2.3") -> None:
@@ -150,7 +150,7 @@ def test_what_still_stands_is_told_again_the_next_day(site):
 
 def test_a_failed_job_is_told_once_and_old_ones_never(tmp_path, table):
     fail(table)
-    site = Site(tmp_path, table)
+    site = MonitoredNode(tmp_path, table)
     assert site.pass_time() == []
 
     fail(table, "1.2.4")
@@ -162,7 +162,7 @@ def test_a_failed_job_is_told_once_and_old_ones_never(tmp_path, table):
 
 
 def test_failed_jobs_name_the_patient_where_that_is_switched_on(tmp_path, table):
-    site = Site(tmp_path, table, patient_data=True)
+    site = MonitoredNode(tmp_path, table, patient_data=True)
     site.pass_time(1)
     fail(table)
 
@@ -174,7 +174,7 @@ def test_failed_jobs_name_the_patient_where_that_is_switched_on(tmp_path, table)
 def test_what_cannot_be_told_is_told_later_and_another_way_is_not_disturbed(tmp_path, table):
     broken, good = Paper("broken"), Paper("good")
     broken.fails = True
-    site = Site(tmp_path, table, broken, good)
+    site = MonitoredNode(tmp_path, table, broken, good)
     site.pass_time(1)
     fail(table)
 
@@ -190,7 +190,9 @@ def test_what_cannot_be_told_is_told_later_and_another_way_is_not_disturbed(tmp_
 
 def test_a_sender_that_falls_silent_is_told_until_it_sends_again(tmp_path, table):
     always = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-    site = Site(tmp_path, table, silent_sender_hours=4, working_days=always, working_hours=(0, 24))
+    site = MonitoredNode(
+        tmp_path, table, silent_sender_hours=4, working_days=always, working_hours=(0, 24)
+    )
     assert site.pass_time() == []
     queued(table)
     table.cancel(table.get(1), "test")
@@ -232,7 +234,7 @@ def test_an_outage_of_the_database_is_told_and_ends_no_other_trouble(tmp_path):
     engine = open_database(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
     table = JobTable(engine)
     table._database = outage = Outage(table.database)
-    site = Site(tmp_path, table)
+    site = MonitoredNode(tmp_path, table)
     site.pass_time(5, is_working=False)
 
     outage.is_away = True

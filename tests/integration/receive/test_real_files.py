@@ -56,7 +56,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Visit:
+class ReceivedFiles:
     """The node after all files have been sent to it."""
 
     node: Node
@@ -80,7 +80,7 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReceivedFiles]:
     folder = tmp_path_factory.mktemp("real")
     engine = open_database(f"sqlite:///{folder / 'jobs.sqlite'}")
     table = JobTable(engine)
@@ -90,7 +90,7 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
 
     files = sorted(Path(FOLDER).rglob("*.dcm")) + unpacked(folder / "malformed")
     with listening(folder, register=register) as node:
-        yield Visit(node, table, tuple(sent(file, node) for file in files))
+        yield ReceivedFiles(node, table, tuple(sent(file, node) for file in files))
     engine.dispose()
 
 
@@ -167,7 +167,9 @@ def test_every_accepted_instance_as_a_study_of_its_own_is_answered_with_a_named_
         check_answered_with_a_reason([received], visit)
 
 
-def check_answered_with_a_reason(received: Sequence[ReceivedInstance], visit: Visit) -> None:
+def check_answered_with_a_reason(
+    received: Sequence[ReceivedInstance], visit: ReceivedFiles
+) -> None:
     """None of these files shows a sacroiliac joint; each study gets a notice that can be sent."""
     spool = visit.node.spool
     ports = Ports(partial(read_header, spool), partial(read_checked, spool), no_joint)
