@@ -1,7 +1,7 @@
-"""Pixel data to numbers, believing nothing that has not been checked.
+"""Decode pixel data after checking it against the header.
 
-Before anything is decoded the header is compared with what each compressed frame says of itself,
-so that a small file cannot claim a huge image and a wrong header cannot give a wrong image.
+Before decoding, the header is compared with the size each compressed frame states, so that a
+small file cannot claim a huge image and a wrong header cannot yield a wrong image.
 
 Source: DICOM PS3.3 C.7.6.3 (Image Pixel), PS3.5 section 8 and annexes A.4, F and G; ISO/IEC
 10918-1 B.2.2 (JPEG), 14495-1 C.2.2 (JPEG-LS), 15444-1 A.5.1 (JPEG 2000).
@@ -24,9 +24,9 @@ from sij_node.dicom.headers import number, text
 from sij_node.errors import PixelsUnusable
 
 MAX_DECODED_BYTES = 1 << 30
-"""One object may not decode to more than this."""
+"""Maximum decoded size of one object."""
 MAX_TILES = 1024
-"""A JPEG 2000 codestream may not be cut into more tiles than this."""
+"""Maximum number of tiles in a JPEG 2000 codestream."""
 
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 """Implicit and Explicit VR Little Endian."""
@@ -34,7 +34,7 @@ NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """What the header says of the pixels, checked."""
+    """The Image Pixel module, validated."""
 
     rows: int
     columns: int
@@ -43,7 +43,7 @@ class PixelFormat:
     bits_stored: int
     signed: bool
     inverted: bool
-    """True for MONOCHROME1, where small values are bright."""
+    """True for MONOCHROME1, in which low values are bright."""
 
     @property
     def frame_bytes(self) -> int:
@@ -53,7 +53,7 @@ class PixelFormat:
 
 @dataclass(frozen=True)
 class CodestreamSize:
-    """What a compressed frame says of itself; an RLE frame knows only its byte planes."""
+    """Size stated by a compressed frame; an RLE frame states only its byte planes."""
 
     rows: int | None
     columns: int | None
@@ -61,7 +61,7 @@ class CodestreamSize:
     bits: int
 
     def agrees_with(self, stated: PixelFormat) -> bool:
-        """Whether the header says the same."""
+        """Whether the header agrees."""
         return (
             self.rows in (None, stated.rows)
             and self.columns in (None, stated.columns)
@@ -70,14 +70,14 @@ class CodestreamSize:
         )
 
     def __str__(self) -> str:
-        """As a person reads it, for instance ``320×320 in 12 bits``."""
+        """For messages, for instance ``320×320 in 12 bits``."""
         planes = f"×{self.samples}" if self.samples > 1 else ""
         return f"{self.rows or '?'}×{self.columns or '?'}{planes} in {self.bits} bits"
 
 
 @dataclass(frozen=True)
 class Codec:
-    """How to read the size a compressed frame states, and how to decode it."""
+    """Reads the stated size of a compressed frame, and decodes it."""
 
     size: Callable[[bytes], CodestreamSize]
     decode: Callable[[bytes, PixelFormat], NDArray[Any]]
@@ -95,12 +95,12 @@ def stored_values(dataset: Dataset) -> NDArray[Any]:
     -------
     NDArray
         Signed or unsigned integers, shape ``(frames, rows, columns)``. MONOCHROME1 is inverted,
-        so that large values are always bright. The rescale is not applied.
+        so that high values are always bright. Rescale is not applied.
 
     Raises
     ------
     PixelsUnusable
-        If the encoding is not supported, or header and pixel data disagree.
+        If the encoding is not supported, or pixel data contradict the header.
     """
     uid = text(dataset, "SOPInstanceUID")
     stated = pixel_format(dataset)
@@ -111,8 +111,8 @@ def stored_values(dataset: Dataset) -> NDArray[Any]:
         values = _encapsulated(dataset, stated, CODECS[syntax], uid)
     else:
         raise PixelsUnusable(
-            f"Image {uid} is encoded in {syntax.name or 'an unknown transfer syntax'}, which the "
-            "node does not decode. Send it uncompressed or losslessly compressed."
+            f"Image {uid} has an unsupported transfer syntax ({syntax.name or 'not stated'}). "
+            "Send it uncompressed or losslessly compressed."
         )
     values = _signed(values, stated)
     return _inverted(values, stated) if stated.inverted else values
@@ -124,22 +124,22 @@ def pixel_format(dataset: Dataset) -> PixelFormat:
     Raises
     ------
     PixelsUnusable
-        Naming the first attribute that cannot be used.
+        Naming the first invalid attribute.
     """
     uid = text(dataset, "SOPInstanceUID")
     if text(dataset, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
         raise PixelsUnusable(f"Image {uid} is not greyscale. Send the original MR images.")
-    allocated = _whole(dataset, "BitsAllocated", (8, 16))
-    stored = _whole(dataset, "BitsStored", range(1, allocated + 1))
-    _whole(dataset, "HighBit", (stored - 1,))
-    _whole(dataset, "SamplesPerPixel", (1,))
+    allocated = _integer(dataset, "BitsAllocated", (8, 16))
+    stored = _integer(dataset, "BitsStored", range(1, allocated + 1))
+    _integer(dataset, "HighBit", (stored - 1,))
+    _integer(dataset, "SamplesPerPixel", (1,))
     stated = PixelFormat(
-        rows=_whole(dataset, "Rows", range(1, 1 << 16)),
-        columns=_whole(dataset, "Columns", range(1, 1 << 16)),
-        frames=_whole(dataset, "NumberOfFrames", range(1, 1 << 16), default=1),
+        rows=_integer(dataset, "Rows", range(1, 1 << 16)),
+        columns=_integer(dataset, "Columns", range(1, 1 << 16)),
+        frames=_integer(dataset, "NumberOfFrames", range(1, 1 << 16), default=1),
         bits_allocated=allocated,
         bits_stored=stored,
-        signed=_whole(dataset, "PixelRepresentation", (0, 1)) == 1,
+        signed=_integer(dataset, "PixelRepresentation", (0, 1)) == 1,
         inverted=text(dataset, "PhotometricInterpretation") == "MONOCHROME1",
     )
     if stated.frames * stated.frame_bytes > MAX_DECODED_BYTES:
@@ -150,17 +150,18 @@ def pixel_format(dataset: Dataset) -> PixelFormat:
     return stated
 
 
-def _whole(
+def _integer(
     dataset: Dataset, keyword: str, allowed: range | tuple[int, ...], default: int | None = None
 ) -> int:
-    """An attribute that must be one of the allowed whole numbers."""
+    """An integer attribute; its value must be one of `allowed`."""
     value = number(dataset, keyword)
     if value is None:
         value = default
     if value is None or int(value) != value or int(value) not in allowed:
         limits = f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else str(allowed)
         raise PixelsUnusable(
-            f"Image {text(dataset, 'SOPInstanceUID')} has {keyword} {value}; needed is {limits}."
+            f"Image {text(dataset, 'SOPInstanceUID')} has {keyword} {value}; {limits} is required. "
+            "Send the original."
         )
     return int(value)
 
@@ -170,7 +171,7 @@ def _native(dataset: Dataset, stated: PixelFormat, uid: str) -> NDArray[Any]:
     needed = stated.frames * stated.frame_bytes
     if len(pixels) not in (needed, needed + needed % 2):
         raise PixelsUnusable(
-            f"Image {uid} has {len(pixels)} bytes of pixel data; its header needs {needed}. "
+            f"Image {uid} has {len(pixels)} bytes of pixel data; its header requires {needed}. "
             "Send it again."
         )
     values = np.frombuffer(pixels, f"<u{stated.bits_allocated // 8}", count=_count(stated))
@@ -189,7 +190,7 @@ def _pixel_data(dataset: Dataset, uid: str) -> bytes:
 
 
 def _encapsulated(dataset: Dataset, stated: PixelFormat, codec: Codec, uid: str) -> NDArray[Any]:
-    """Check every frame before the first one is decoded."""
+    """Check every frame before decoding the first."""
     frames = list(_frames(_pixel_data(dataset, uid), stated, uid))
     for frame in frames:
         _check_size(codec, frame, stated, uid)
@@ -210,7 +211,8 @@ def _frames(pixels: bytes, stated: PixelFormat, uid: str) -> Iterator[bytes]:
         ) from error
     if len(frames) != stated.frames:
         raise PixelsUnusable(
-            f"Image {uid} holds {len(frames)} compressed frames; its header says {stated.frames}."
+            f"Image {uid} has {len(frames)} compressed frames; its header states {stated.frames}. "
+            "Send it again."
         )
     yield from frames
 
@@ -220,13 +222,13 @@ def _check_size(codec: Codec, frame: bytes, stated: PixelFormat, uid: str) -> No
         found = codec.size(frame)
     except (ValueError, IndexError, struct.error) as error:
         raise PixelsUnusable(
-            f"Image {uid} has a compressed frame without a readable header ({error})."
+            f"Image {uid} has a compressed frame without a valid header ({error}). Resend it."
         ) from error
     if not found.agrees_with(stated):
         raise PixelsUnusable(
             f"Image {uid} is {stated.rows}×{stated.columns} in {stated.bits_stored} of "
-            f"{stated.bits_allocated} bits by its header, but {found} by its compressed pixels. "
-            "It cannot be trusted: send the original."
+            f"{stated.bits_allocated} bits in the header, but {found} in the compressed frame. "
+            "Send the original."
         )
 
 
@@ -237,12 +239,12 @@ def _decoded(codec: Codec, frame: bytes, stated: PixelFormat, uid: str) -> NDArr
     except (ValueError, RuntimeError, MemoryError, TypeError) as error:
         raise PixelsUnusable(f"Image {uid} cannot be decoded ({error}). Send it again.") from error
     if values.size != stated.rows * stated.columns or values.itemsize * 8 > stated.bits_allocated:
-        raise PixelsUnusable(f"Image {uid} decodes to another size than its header says.")
+        raise PixelsUnusable(f"Image {uid} does not decode to the size stated in its header.")
     return values.reshape(stated.rows, stated.columns)
 
 
 def _signed(values: NDArray[Any], stated: PixelFormat) -> NDArray[Any]:
-    """Bits above those stored are dropped; the highest stored bit is the sign, if there is one."""
+    """Drop bits above the stored ones; extend the sign if there is one."""
     octets = stated.bits_allocated // 8
     unused = stated.bits_allocated - stated.bits_stored
     if not unused:
@@ -253,24 +255,24 @@ def _signed(values: NDArray[Any], stated: PixelFormat) -> NDArray[Any]:
 
 
 def _inverted(values: NDArray[Any], stated: PixelFormat) -> NDArray[Any]:
-    """Largest and smallest storable value change places."""
+    """Swap the largest and the smallest storable value."""
     return ~values if stated.signed else (1 << stated.bits_stored) - 1 - values
 
 
 def _jpeg_size(frame: bytes, start_of_frame: int) -> CodestreamSize:
-    """Walk the marker segments to the only frame header that the transfer syntax allows."""
+    """Find the frame header that the transfer syntax requires."""
     if frame[:2] != b"\xff\xd8":
-        raise ValueError("no start of image")
+        raise ValueError("no SOI marker")
     at = 2
     while True:
         prefix, marker, length = struct.unpack_from(">BBH", frame, at)
         if prefix != 0xFF or length < 2:
-            raise ValueError("broken marker segment")
+            raise ValueError("invalid marker segment")
         if marker == start_of_frame:
             bits, rows, columns, samples = struct.unpack_from(">BHHB", frame, at + 4)
             return CodestreamSize(rows, columns, samples, bits)
         if marker in OTHER_FRAMES or marker in (0xDA, 0xD9):
-            raise ValueError("another kind of JPEG than the transfer syntax says")
+            raise ValueError("JPEG process differs from the transfer syntax")
         at += 2 + length
 
 
@@ -294,7 +296,7 @@ def _jpeg_2000_size(frame: bytes) -> CodestreamSize:
     (samples,) = struct.unpack_from(">H", frame, 40)
     depth, step_x, step_y = struct.unpack_from(">3B", frame, 42)
     if not tile_x or not tile_y or -(-x1 // tile_x) * -(-y1 // tile_y) > MAX_TILES:
-        raise ValueError("unusable tiles")
+        raise ValueError("invalid tiles")
     if (step_x, step_y) != (1, 1):
         raise ValueError("subsampled")
     return CodestreamSize(y1 - y0, x1 - x0, samples, (depth & 0x7F) + 1)
@@ -309,7 +311,7 @@ def _rle_planes(frame: bytes) -> list[bytes]:
     count, *offsets = struct.unpack_from("<16L", frame)
     edges = [*offsets[:count], len(frame)]
     if not 1 <= count <= 15 or edges[0] != 64 or any(b <= a for a, b in pairwise(edges)):
-        raise ValueError("broken RLE header")
+        raise ValueError("invalid RLE header")
     return [frame[start:end] for start, end in pairwise(edges)]
 
 
@@ -320,7 +322,7 @@ def _rle_decode(frame: bytes, stated: PixelFormat) -> NDArray[Any]:
     for index, plane in enumerate(reversed(planes)):
         decoded = imagecodecs.packbits_decode(plane, out=count + 1)
         if len(decoded) < count:
-            raise ValueError(f"a plane of {len(decoded)} bytes; {count} are needed")
+            raise ValueError(f"byte plane of {len(decoded)} bytes; {count} required")
         values[:, index] = np.frombuffer(decoded, np.uint8)[:count]
     return values.view(f"<u{len(planes)}")
 
@@ -350,4 +352,4 @@ CODECS: Mapping[str, Codec] = {
     "1.2.840.10008.1.2.4.91": _JPEG_2000,
     "1.2.840.10008.1.2.5": Codec(_rle_size, _rle_decode),
 }
-"""Compressed transfer syntaxes that can be decoded (PS3.6 A), 8-bit and 12-bit JPEG left out."""
+"""Supported compressed transfer syntaxes (PS3.6 A); baseline and extended JPEG are not."""

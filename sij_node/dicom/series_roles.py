@@ -1,10 +1,10 @@
-"""Which series is the T1, which the STIR, and why the others are not.
+"""Which series is the T1, which is the STIR, and why the other series are not used.
 
-Descriptions come in every language and mislead, so the numbers of the acquisition decide and
-words are asked last. A fat-saturated T2 can stand in for the STIR, but is marked as a stand-in.
+Series descriptions come in every language and can mislead, so acquisition parameters decide and
+descriptions are only the fallback. A fat-saturated T2 may replace a missing STIR and is marked so.
 
-Source: DICOM PS3.3 C.8.3.1 and C.8.13.4 (MR pulse sequences), C.7.6.1.1.2 (image types); the
-vendors' habits are in `FAT_SUPPRESSION` and `WORDS`.
+Source: DICOM PS3.3 C.8.3.1 and C.8.13.4 (MR pulse sequences), C.7.6.1.1.2 (image types); vendor
+conventions are in `FAT_SUPPRESSION` and `WORDS`.
 """
 
 import math
@@ -28,16 +28,16 @@ MR_IMAGES = {
 """Storage classes that can be analysed (PS3.4 B.5)."""
 
 T1_TR_MS, T1_TE_MS = 900, 30
-"""A T1 is shorter than both."""
+"""A T1 has a shorter TR and a shorter TE."""
 LONG_TR_MS, T2_TE_MS = 2000, 50
-"""A STIR or T2 repeats more slowly than the first; a T2 has at least the second."""
+"""A STIR or T2 has a longer TR; a T2 also has a longer TE."""
 STIR_TI_MS = (100, 260)
-"""Inversion times that null fat between 1 and 3 tesla."""
+"""Inversion times that null fat at 1 to 3 tesla."""
 
 CORONAL_TILT_DEG = 50
-"""Farthest from true coronal when tilted along the sacrum (its plane leans forward above)."""
+"""Largest tilt from true coronal along the sacrum (upper end of the plane tilted forward)."""
 OTHER_TILT_DEG = 44
-"""Farthest from true coronal in any other direction: an oblique axial must not pass."""
+"""Largest tilt from true coronal in any other direction; excludes oblique axial planes."""
 
 FAT_SUPPRESSION = {
     *("FS", "FATSAT", "SAT1", "FAT", "FAT_SATURATION"),  # several; SAT1 is Siemens
@@ -51,17 +51,17 @@ DIXON_LEFTOVERS = {"F", "FAT", "OP", "OPP_PHASE", "OUT_PHASE", "FF", "FAT_FRACTI
 """Dixon images that are neither a T1 nor a water image."""
 DIXON_MARKS = {"DIXON", "IP", "IN_PHASE", *WATER_IMAGES, *DIXON_LEFTOVERS}
 LOCALISERS = {"LOCALIZER", "LOCALISER", "SCOUT", "SURVEY"}
-OTHER_KINDS = {
+NON_MAGNITUDE_IMAGES = {
     *("DIFFUSION", "ADC", "TRACEW", "PERFUSION", "T2 MAP", "T1 MAP", "T2_STAR MAP"),
     *("MPR", "MIP", "PROJECTION IMAGE", "REFORMATTED", "SUBTRACTION", "CSAPARALLEL"),
     *("P", "R", "I", "PHASE", "PHASE MAP", "REAL", "IMAGINARY", "VELOCITY"),
 }
-"""Image type values that no magnitude image of the joint has."""
-ELSEWHERE = {
+"""Image Type values of images that are not original magnitude images."""
+OTHER_BODY_PARTS = {
     *("HEAD", "BRAIN", "SKULL", "NECK", "CSPINE", "TSPINE", "CHEST", "HEART", "BREAST"),
     *("SHOULDER", "ARM", "ELBOW", "HAND", "WRIST", "KNEE", "LEG", "FOOT", "ANKLE"),
 }
-"""Body parts that do not hold the joint. Lumbar spine may: protocols are often filed there."""
+"""Body parts without the joint. Lumbar spine is not among them: it is often stated instead."""
 NO_AGENT = {"", "NO", "NONE", "N", "OHNE", "SANS", "SIN", "NULL", "0", "N/A", "NA", "NOT GIVEN"}
 
 WORDS = (
@@ -69,25 +69,25 @@ WORDS = (
     ("T2_FAT_SAT", re.compile(r"(?:t2|(?<![a-z])pd).*(?:fs|fat|spir|spair|dixon|water)|spair")),
     ("T1", re.compile(r"(?<![a-z])t1(?!\d)")),
 )
-"""What a description may say, asked only where the header holds no times."""
+"""Patterns for series descriptions, used only if the header has no TR and TE."""
 LOCALISER_WORDS = re.compile(
     r"locali[sz]er|(?<![a-z])(?:loc|scout|survey|3[- ]?pl(?:ane)?)(?![a-z])"
 )
 
 
 class SequenceRole(StrEnum):
-    """What a series is to the node."""
+    """The role of a series in the analysis."""
 
     T1 = "T1"
     STIR = "STIR"
     T2_FAT_SAT = "T2 with fat saturation"
-    """Stands in for a STIR where there is none; the report says so."""
+    """Used instead of a missing STIR; the report says so."""
     OTHER = "other"
 
 
 @dataclass(frozen=True)
 class SeriesRole:
-    """A role, and the reason for it in words."""
+    """A role and the reason for it, as text."""
 
     role: SequenceRole
     reason: str
@@ -95,10 +95,10 @@ class SeriesRole:
 
 @dataclass(frozen=True)
 class AcquisitionFacts:
-    """What the headers of a series say about how it was acquired.
+    """Acquisition parameters of a series, from its headers.
 
-    Times in milliseconds, lengths in millimetres; None where the header is silent. Words are
-    upper case, except the description.
+    Times in milliseconds, lengths in millimetres; None if not in the header. Text is upper
+    case, except the description.
     """
 
     sop_class_uid: str
@@ -122,15 +122,14 @@ class AcquisitionFacts:
 
 
 def acquisition_facts(dataset: Dataset, slices: int = 1) -> AcquisitionFacts:
-    """What one header says of its series.
+    """Acquisition parameters from one header of a series.
 
     Parameters
     ----------
     dataset
-        Header of a classic or Enhanced image; pixel data are not looked at.
+        Header of a classic or Enhanced image; pixel data are not read.
     slices
-        Images in the series, as the caller has counted them. A multi-frame object counts its
-        own frames instead.
+        Number of images in the series. For a multi-frame object its number of frames is used.
     """
     spacing = numbers(dataset, "PixelSpacing", 2)
     return AcquisitionFacts(
@@ -158,10 +157,10 @@ def acquisition_facts(dataset: Dataset, slices: int = 1) -> AcquisitionFacts:
 
 
 def series_facts(headers: Sequence[Dataset]) -> AcquisitionFacts:
-    """What the headers of all images of one series say of it, at least one.
+    """Acquisition parameters from the headers of all images of one series (at least one).
 
-    The first in order of the SOP Instance UID speaks for the series, so that the order of arrival
-    decides nothing.
+    The image with the lowest SOP Instance UID represents the series, so that the order of arrival
+    makes no difference.
     """
     first = min(headers, key=lambda header: text(header, "SOPInstanceUID"))
     return acquisition_facts(first, sum(frame_count(header) for header in headers))
@@ -173,7 +172,7 @@ def _first_of(dataset: Dataset, *keywords: str) -> float | None:
 
 
 def _scanning_sequence(dataset: Dataset) -> tuple[str, ...]:
-    """Classic codes (SE, IR, GR, EP, RM); an Enhanced image's words are put into them."""
+    """Classic codes (SE, IR, GR, EP, RM); terms of Enhanced images are translated."""
     pulses = texts(dataset, "EchoPulseSequence")
     enhanced = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}
     codes = enhanced.get(pulses[0], ()) if pulses else ()
@@ -218,22 +217,22 @@ def _acquired(dataset: Dataset) -> str:
 
 
 def role_of(facts: AcquisitionFacts) -> SeriesRole:
-    """What a series is to the node, and why: exclusions first, then numbers, then words."""
+    """Role of a series: exclusions first, then TR, TE and TI, then its description."""
     excluded = _reason_to_exclude(facts)
     if excluded:
         return SeriesRole(SequenceRole.OTHER, excluded)
     if facts.repetition_time_ms is None or facts.echo_time_ms is None:
-        return _role_by_words(facts)
-    return _role_by_numbers(facts, facts.repetition_time_ms, facts.echo_time_ms)
+        return _role_by_description(facts)
+    return _role_by_times(facts, facts.repetition_time_ms, facts.echo_time_ms)
 
 
 def is_fat_suppressed(facts: AcquisitionFacts) -> bool:
-    """Whether scan options or image type say that the fat was suppressed."""
+    """Whether scan options or image type state fat suppression."""
     return bool(FAT_SUPPRESSION & set(facts.scan_options) or WATER_IMAGES & set(facts.image_type))
 
 
 def _reason_to_exclude(facts: AcquisitionFacts) -> str:
-    """Why a series is neither T1 nor STIR whatever its times; empty where nothing speaks."""
+    """Why a series is excluded regardless of its times; empty if it is not."""
     return (
         _not_an_mr_image(facts)
         or _not_as_acquired(facts)
@@ -244,112 +243,111 @@ def _reason_to_exclude(facts: AcquisitionFacts) -> str:
 
 def _not_an_mr_image(facts: AcquisitionFacts) -> str:
     if facts.modality != "MR":
-        return f"not an MR image (modality {facts.modality or 'not stated'})"
+        return f"modality is not MR ({facts.modality or 'not stated'})"
     if facts.sop_class_uid not in MR_IMAGES:
-        return f"not stored as an MR image but as {UID(facts.sop_class_uid).name or 'nothing'}"
-    if facts.body_part in ELSEWHERE:
-        return f"images of another body part ({facts.body_part})"
+        return f"SOP class not supported ({UID(facts.sop_class_uid).name or 'not stated'})"
+    if facts.body_part in OTHER_BODY_PARTS:
+        return f"different body part ({facts.body_part})"
     return ""
 
 
 def _not_as_acquired(facts: AcquisitionFacts) -> str:
     kinds = set(facts.image_type)
     if kinds & LOCALISERS or LOCALISER_WORDS.search(facts.description.lower()):
-        return "a localiser"
+        return "localiser"
     if facts.contrast_agent:
-        return "a contrast agent was given"
+        return "contrast-enhanced"
     if kinds & DIXON_LEFTOVERS:
-        return "a fat or opposed-phase image of a Dixon sequence"
-    if kinds & OTHER_KINDS:
-        return f"derived or not a magnitude image ({', '.join(sorted(kinds & OTHER_KINDS))})"
+        return "Dixon fat or opposed-phase image"
+    if kinds & NON_MAGNITUDE_IMAGES:
+        return f"derived or non-magnitude image ({', '.join(sorted(kinds & NON_MAGNITUDE_IMAGES))})"
     if ("DERIVED" in kinds and not kinds & DIXON_MARKS) or "SECONDARY" in kinds:
-        return "derived from other images"
+        return "derived image"
     return ""
 
 
 def _not_a_spin_echo(facts: AcquisitionFacts) -> str:
     codes = set(facts.scanning_sequence)
     if "EP" in codes:
-        return "echo planar"
+        return "echo-planar sequence"
     if "GR" in codes and "SE" not in codes:
-        return "a gradient echo"
+        return "gradient-echo sequence"
     return ""
 
 
 def _not_coronal(normal: tuple[float, float, float] | None) -> str:
     if normal is None:
-        return "the header gives no orientation"
+        return "no image orientation in the header"
     across, coronal, axial = normal
     tilt_deg = math.degrees(math.acos(min(1.0, abs(coronal))))
     along_the_sacrum = coronal * axial > 0 and abs(across) < abs(axial)
     if tilt_deg <= (CORONAL_TILT_DEG if along_the_sacrum else OTHER_TILT_DEG):
         return ""
     plane = "sagittal" if abs(across) > abs(axial) else "axial"
-    return f"{plane}: {tilt_deg:.0f}° from coronal"
+    return f"{plane} orientation ({tilt_deg:.0f}° from coronal)"
 
 
-def _role_by_numbers(facts: AcquisitionFacts, tr_ms: float, te_ms: float) -> SeriesRole:
+def _role_by_times(facts: AcquisitionFacts, tr_ms: float, te_ms: float) -> SeriesRole:
     times = f"TR {tr_ms:.0f}, TE {te_ms:.0f} ms"
     if facts.inversion_time_ms is not None or "IR" in facts.scanning_sequence:
         return _role_of_inversion(facts, tr_ms, times)
     if tr_ms < T1_TR_MS and te_ms < T1_TE_MS:
         if is_fat_suppressed(facts):
-            return SeriesRole(
-                SequenceRole.OTHER, f"a T1 with fat suppression shows no fat ({times})"
-            )
+            return SeriesRole(SequenceRole.OTHER, f"fat-suppressed T1 ({times})")
         return SeriesRole(SequenceRole.T1, times)
     if tr_ms > LONG_TR_MS and te_ms > T2_TE_MS and is_fat_suppressed(facts):
-        return SeriesRole(SequenceRole.T2_FAT_SAT, f"{times}, fat suppressed")
-    return SeriesRole(SequenceRole.OTHER, f"neither a T1 nor a fat-suppressed T2 or STIR ({times})")
+        return SeriesRole(SequenceRole.T2_FAT_SAT, f"{times}, fat-suppressed")
+    return SeriesRole(SequenceRole.OTHER, f"not T1, STIR or fat-suppressed T2 ({times})")
 
 
 def _role_of_inversion(facts: AcquisitionFacts, tr_ms: float, times: str) -> SeriesRole:
-    """A STIR nulls fat; a FLAIR does not. Without the inversion time only words tell them apart."""
+    """A STIR nulls fat, a FLAIR does not. Without TI only the description distinguishes them."""
     ti_ms = facts.inversion_time_ms
     if ti_ms is None:
-        if tr_ms > LONG_TR_MS and _said(facts) == "STIR":
-            return SeriesRole(SequenceRole.STIR, f"an inversion recovery called STIR ({times})")
+        if tr_ms > LONG_TR_MS and _described_as(facts) == "STIR":
+            return SeriesRole(
+                SequenceRole.STIR, f"inversion recovery, STIR by its description ({times})"
+            )
         return SeriesRole(
-            SequenceRole.OTHER, f"an inversion recovery without inversion time ({times})"
+            SequenceRole.OTHER, f"inversion recovery, inversion time not stated ({times})"
         )
     if tr_ms > LONG_TR_MS and STIR_TI_MS[0] <= ti_ms <= STIR_TI_MS[1]:
         return SeriesRole(SequenceRole.STIR, f"{times}, TI {ti_ms:.0f} ms")
     return SeriesRole(
         SequenceRole.OTHER,
-        f"an inversion recovery that does not null fat ({times}, TI {ti_ms:.0f} ms)",
+        f"inversion recovery without fat nulling ({times}, TI {ti_ms:.0f} ms)",
     )
 
 
-def _said(facts: AcquisitionFacts) -> str:
+def _described_as(facts: AcquisitionFacts) -> str:
     words = f"{facts.sequence_name} {facts.description}".lower()
     return next((role for role, pattern in WORDS if pattern.search(words)), "")
 
 
-def _role_by_words(facts: AcquisitionFacts) -> SeriesRole:
-    said = _said(facts)
+def _role_by_description(facts: AcquisitionFacts) -> SeriesRole:
+    said = _described_as(facts)
     if said == "T1" and (is_fat_suppressed(facts) or re.search(r"fs|fat", facts.description, re.I)):
-        return SeriesRole(SequenceRole.OTHER, "a T1 with fat suppression shows no fat")
+        return SeriesRole(SequenceRole.OTHER, "fat-suppressed T1 by its description")
     if said:
         return SeriesRole(
-            SequenceRole[said], f"called {SequenceRole[said]}; the header gives no TR and TE"
+            SequenceRole[said],
+            f"{SequenceRole[said]} by its description; no TR and TE in the header",
         )
-    return SeriesRole(
-        SequenceRole.OTHER, "the header gives no TR and TE, and its name says nothing"
-    )
+    return SeriesRole(SequenceRole.OTHER, "no TR and TE in the header, description inconclusive")
 
 
 @dataclass(frozen=True)
 class SequenceChoice:
-    """The pair that is analysed, and the reason for and against every series.
+    """The T1 and STIR to analyse, and for every series why it is used or not.
 
     Parameters
     ----------
     t1_series_uid, stir_series_uid
-        The chosen pair.
+        The selected pair.
     stand_in
-        True where a fat-saturated T2 takes the place of the STIR.
+        True if a fat-saturated T2 is used instead of the STIR.
     reasons
-        For every series of the study, by its UID, why it was taken or not.
+        For every series of the study, by UID, why it is used or not.
     """
 
     t1_series_uid: str
@@ -361,14 +359,14 @@ class SequenceChoice:
 def choose_pair(series: Mapping[str, AcquisitionFacts]) -> SequenceChoice:
     """Choose the T1 and the STIR of a study.
 
-    Of all pairs the best is taken, judged in this order: T1 and STIR in one frame of reference;
-    a true STIR rather than a stand-in; more slices; finer pixels; acquired later (a repeat
-    replaces what it repeats); last the series UIDs, so that the choice is always the same.
+    Pairs are ranked by: same frame of reference; STIR before fat-saturated T2; more slices;
+    smaller pixels; later acquisition (a repeat replaces the original); series UIDs, so that the
+    choice is deterministic.
 
     Raises
     ------
     PairMissing
-        Saying what is missing, and of every series what it is.
+        Naming what is missing, and why each series is not used.
     """
     roles = {uid: role_of(facts) for uid, facts in series.items()}
     t1s = [uid for uid, found in roles.items() if found.role is SequenceRole.T1]
@@ -393,9 +391,9 @@ def choose_pair(series: Mapping[str, AcquisitionFacts]) -> SequenceChoice:
 
 
 def is_pair_complete(series: Iterable[AcquisitionFacts]) -> bool:
-    """Whether a T1 and a STIR have begun to arrive, judged by one image of each series.
+    """Whether both a T1 and a STIR have begun to arrive, judged by one image of each series.
 
-    A stand-in does not count: the STIR may still come.
+    A fat-saturated T2 does not count: the STIR may still arrive.
     """
     return {SequenceRole.T1, SequenceRole.STIR} <= {role_of(facts).role for facts in series}
 
@@ -420,19 +418,19 @@ def _why(found: SeriesRole, chosen: bool) -> str:
         return f"not used: {found.reason}"
     if chosen:
         return f"used as {found.role}: {found.reason}"
-    return f"not used: a {found.role} too, but another fits the pair better ({found.reason})"
+    return f"not used: another {found.role} series was preferred ({found.reason})"
 
 
 def _what_is_missing(has_t1: bool, has_stir: bool, roles: Mapping[str, SeriesRole]) -> str:
     missing = " and ".join(
         name for name, there in (("coronal T1", has_t1), ("coronal STIR", has_stir)) if not there
     )
-    seen = "; ".join(f"{uid} is {_phrase(found)}" for uid, found in sorted(roles.items()))
+    seen = "; ".join(f"{uid}: {_phrase(found)}" for uid, found in sorted(roles.items()))
     return (
-        f"The study has no usable {missing} series; a T1 and a STIR are needed. "
-        f"Series received: {seen or 'none'}. Send what is missing."
+        f"The study has no usable {missing} series; a T1 and a STIR are required. "
+        f"Series received: {seen or 'none'}. Send the missing series."
     )
 
 
 def _phrase(found: SeriesRole) -> str:
-    return found.reason if found.role is SequenceRole.OTHER else f"a {found.role} ({found.reason})"
+    return found.reason if found.role is SequenceRole.OTHER else f"{found.role} ({found.reason})"

@@ -1,7 +1,7 @@
-"""The images of one series to one volume, or the reason why they do not form one.
+"""Build a volume from the images of one series, or reject them with the reason.
 
-Slices are sorted by where they lie in the patient, never by number or order of arrival, and for
-every slice the image it came from is kept, so that results point back at the right one.
+Slices are sorted by position in the patient, never by instance number or order of arrival. Each
+slice keeps a reference to its source image, so that results reference the right image.
 
 Source: DICOM PS3.3 C.7.6.2.1.1 (image plane), C.7.6.16.2 (functional groups), C.11.1 (rescale).
 """
@@ -30,28 +30,28 @@ from sij_node.domain.study import PatientIdentity, only_patient
 from sij_node.errors import GeometryUnusable, MixedFramesOfReference, MixedPatients, PixelsUnusable
 
 MIN_SLICES = 5
-"""Fewer slices do not show the joint."""
+"""Fewer slices do not cover the joint."""
 MAX_SLICES = 400
 SAME_PLANE_MM = 0.01
-"""Slices nearer than this lie on top of each other."""
+"""Slices closer than this are at the same position."""
 DISTANCE_TOLERANCE = 0.03
-"""Slice distances may differ by this part of their median."""
+"""Relative deviation of slice distances from their median."""
 SHEAR_TOLERANCE = 0.05
-"""Slices may drift sideways by this part of their distance."""
+"""In-plane shift between slices, relative to their distance."""
 PAIR_TILT_DEG = 15
-"""T1 and STIR may be tilted against each other by at most this."""
+"""Maximum angle between T1 and STIR."""
 MIN_SHARED = 0.5
-"""T1 and STIR must share at least this part of the smaller one's extent."""
+"""Minimum overlap of T1 and STIR, relative to the smaller volume."""
 
 
 @dataclass(frozen=True)
 class SliceSource:
-    """The image a slice came from.
+    """The source image of a slice.
 
     Parameters
     ----------
     frame_number
-        From 1 within a multi-frame object; None where the object is a single image.
+        From 1 in a multi-frame object; None for a single-frame image.
     """
 
     sop_class_uid: str
@@ -61,14 +61,14 @@ class SliceSource:
 
 @dataclass(frozen=True, eq=False)
 class SeriesVolume:
-    """A volume, and where its slices came from.
+    """A volume and the source images of its slices.
 
     Parameters
     ----------
     volume
         Sorted along the normal of the slices.
     sources
-        For each slice of the volume the image it came from.
+        Source image of each slice.
     patient
         Of every image.
     """
@@ -82,13 +82,13 @@ class SeriesVolume:
 
     @property
     def sop_instance_uids(self) -> tuple[str, ...]:
-        """Every object that is part of the volume, once, in the order of the slices."""
+        """SOP Instance UIDs of the volume without duplicates, in slice order."""
         return tuple(dict.fromkeys(source.sop_instance_uid for source in self.sources))
 
 
 @dataclass(frozen=True, eq=False)
 class _Plane:
-    """One slice before sorting: where it lies, which pixels are its own, what sets it apart."""
+    """One slice before sorting: position, pixels, and what distinguishes it from others."""
 
     source: SliceSource
     stored: NDArray[np.integer]
@@ -104,7 +104,7 @@ class _Plane:
 
 
 def volume_from(datasets: Sequence[Dataset]) -> SeriesVolume:
-    """The volume of one series.
+    """Build the volume of one series.
 
     Parameters
     ----------
@@ -114,14 +114,14 @@ def volume_from(datasets: Sequence[Dataset]) -> SeriesVolume:
     Raises
     ------
     GeometryUnusable
-        If slices are missing, doubled, tilted against each other, without position, or too few.
+        If slices are missing, duplicated, not parallel, without position, or too few.
     MixedPatients, MixedFramesOfReference
         If the images do not belong to one patient and one frame of reference.
     PixelsUnusable
-        If pixel data cannot be decoded or header and pixels disagree.
+        If pixel data cannot be decoded or contradict the header.
     """
     if not datasets:
-        raise GeometryUnusable(f"The series has no images; at least {MIN_SLICES} are needed.")
+        raise GeometryUnusable(f"The series has no images; at least {MIN_SLICES} are required.")
     series = f"Series {text(datasets[0], 'SeriesInstanceUID')}"
     _check_one_object_or_single_frames(series, datasets)
     patient = only_patient(map(patient_of, datasets))
@@ -142,42 +142,42 @@ def volume_from(datasets: Sequence[Dataset]) -> SeriesVolume:
 
 
 def check_pair(t1: SeriesVolume, stir: SeriesVolume) -> None:
-    """Check that T1 and STIR show the same patient at the same place.
+    """Check that T1 and STIR show the same region of the same patient.
 
     Raises
     ------
     MixedPatients, MixedFramesOfReference
         If the two belong to different patients or frames of reference.
     GeometryUnusable
-        If the two are tilted against each other or hardly overlap.
+        If the two are not parallel or do not overlap enough.
     """
     pair = f"T1 series {t1.series_uid} and STIR series {stir.series_uid}"
     if t1.patient != stir.patient:
-        raise MixedPatients(f"{pair} belong to different patients. Correct the study at the PACS.")
+        raise MixedPatients(f"{pair} belong to different patients. Correct the study in the PACS.")
     if t1.frame_of_reference_uid != stir.frame_of_reference_uid:
         raise MixedFramesOfReference(
-            f"{pair} have different frames of reference; one is needed, so that a place in one is "
-            "a place in the other. The patient was moved or the series renumbered."
+            f"{pair} have different frames of reference; they must share one. The patient was "
+            "repositioned, or the UIDs were changed: send the images as acquired."
         )
     tilt_deg = _tilt_deg(t1.volume, stir.volume)
     if tilt_deg > PAIR_TILT_DEG:
         raise GeometryUnusable(
-            f"{pair} are tilted against each other by {tilt_deg:.0f}°; at most {PAIR_TILT_DEG}° "
-            "are accepted. Send a pair of one orientation."
+            f"{pair} are at an angle of {tilt_deg:.0f}°; at most {PAIR_TILT_DEG}° is accepted. "
+            "Send a pair with the same orientation."
         )
-    shared = min(_part_inside(t1.volume, stir.volume), 1.0)
+    shared = min(_overlap(t1.volume, stir.volume), 1.0)
     if shared < MIN_SHARED:
         raise GeometryUnusable(
-            f"{pair} share {shared:.0%} of their volume; at least {MIN_SHARED:.0%} is needed. "
-            "Send a pair that shows the same region."
+            f"{pair} overlap by {shared:.0%}; at least {MIN_SHARED:.0%} is required. "
+            "Send a pair that covers the same region."
         )
 
 
 def _check_one_object_or_single_frames(series: str, datasets: Sequence[Dataset]) -> None:
     if len(datasets) > 1 and any(frame_count(dataset) > 1 for dataset in datasets):
         raise GeometryUnusable(
-            f"{series} is spread over {len(datasets)} objects of which some hold many frames; "
-            "one multi-frame object or single images are needed. Send one of the two."
+            f"{series} consists of {len(datasets)} objects, some of them multi-frame; either one "
+            "multi-frame object or single-frame images are required. Send one of the two."
         )
 
 
@@ -186,24 +186,25 @@ def _only_frame_of_reference(series: str, datasets: Iterable[Dataset]) -> str:
     if len(frames) > 1 or "" in frames:
         what = f"{len(frames)} frames of reference" if len(frames) > 1 else "no frame of reference"
         raise MixedFramesOfReference(
-            f"{series} has {what}; exactly one is needed. Send the images as acquired."
+            f"{series} has {what}; exactly one is required. Send the images as acquired."
         )
     return frames.pop()
 
 
 def _check_extent(series: str, datasets: Sequence[Dataset]) -> None:
-    """Check number of slices and matrix by the headers alone, before any pixel is decoded."""
+    """Check number of slices and matrix size from the headers, before decoding any pixels."""
     slices = sum(frame_count(dataset) for dataset in datasets)
     if not MIN_SLICES <= slices <= MAX_SLICES:
         raise GeometryUnusable(
-            f"{series} has {slices} slices; {MIN_SLICES} to {MAX_SLICES} are needed. "
-            "Send the whole series."
+            f"{series} has {slices} slices; {MIN_SLICES} to {MAX_SLICES} are required. "
+            "Send the complete series."
         )
     matrices = {(text(dataset, "Rows"), text(dataset, "Columns")) for dataset in datasets}
     if len(matrices) > 1:
         sizes = ", ".join(sorted("×".join(matrix) for matrix in matrices))
         raise GeometryUnusable(
-            f"{series} has images of {sizes} pixels; one size is needed. Send one acquisition."
+            f"{series} has images of {sizes} pixels; all must have the same size. "
+            "Send one acquisition per series."
         )
 
 
@@ -219,9 +220,13 @@ def _plane(dataset: Dataset, index: int, stored: NDArray[np.integer]) -> _Plane:
     cosines = numbers(dataset, "ImageOrientationPatient", 6, index)
     spacing = numbers(dataset, "PixelSpacing", 2, index)
     if position is None or cosines is None:
-        raise GeometryUnusable(f"{where} has no position or orientation in the patient.")
+        raise GeometryUnusable(
+            f"{where} has no Image Position or Image Orientation (Patient). Send the original."
+        )
     if spacing is None or min(spacing) <= 0:
-        raise GeometryUnusable(f"{where} has pixel spacing {spacing}; a size above 0 is needed.")
+        raise GeometryUnusable(
+            f"{where} has pixel spacing {spacing}; it must be positive. Send the original."
+        )
     slope, intercept = _rescale(dataset, index, where)
     return _Plane(
         source=SliceSource(
@@ -249,7 +254,7 @@ def _temporal_position(dataset: Dataset, index: int) -> float | None:
 
 
 def _rescale(dataset: Dataset, index: int, where: str) -> tuple[float, float]:
-    """Slope and intercept of a frame; 1 and 0 where the header has none."""
+    """Slope and intercept of a frame; 1 and 0 if not in the header."""
     slope, intercept = (
         default if attribute(dataset, keyword, index) is None else number(dataset, keyword, index)
         for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
@@ -275,7 +280,8 @@ def _orthonormal(cosines: tuple[float, ...], where: str) -> NDArray[np.float64]:
     lengths = np.linalg.norm(along, axis=1)
     if np.any(np.abs(lengths - 1) > 0.01) or abs(along[0] @ along[1]) > 0.01:
         raise GeometryUnusable(
-            f"{where} has direction cosines that are not two perpendicular unit vectors."
+            f"{where} has direction cosines that are not orthogonal unit vectors. "
+            "Send the original."
         )
     return np.asarray(along / lengths[:, None])
 
@@ -284,12 +290,13 @@ def _check_same_grid(series: str, planes: Sequence[_Plane]) -> None:
     first = planes[0]
     if any(np.abs(plane.cosines - first.cosines).max() > 0.01 for plane in planes):
         raise GeometryUnusable(
-            f"{series} has slices tilted against each other; one orientation is needed. "
-            "Send one stack as one series."
+            f"{series} has slices that are not parallel; one orientation is required. "
+            "Send each stack as its own series."
         )
     if any(not np.allclose(plane.spacing_mm, first.spacing_mm, rtol=0.01) for plane in planes):
         raise GeometryUnusable(
-            f"{series} has slices of different pixel spacing; one is needed. Send one acquisition."
+            f"{series} has slices with different pixel spacing; it must be the same. "
+            "Send one acquisition per series."
         )
 
 
@@ -305,34 +312,35 @@ def _sorted(planes: Sequence[_Plane]) -> list[_Plane]:
 
 
 def _check_distances(series: str, planes: Sequence[_Plane]) -> None:
-    """Slices must follow each other at one distance, straight along their normal."""
+    """Slices must be equidistant and aligned along their normal."""
     normal = _normal(planes[0])
     steps = np.diff([plane.position_mm for plane in planes], axis=0)
     distances = steps @ normal
     if distances.min() < SAME_PLANE_MM:
-        raise GeometryUnusable(_why_doubled(series, planes))
+        raise GeometryUnusable(_reason_for_duplicates(series, planes))
     one = float(np.median(distances))
     if np.abs(distances - one).max() > DISTANCE_TOLERANCE * one:
         raise GeometryUnusable(
-            f"{series} has slice distances of {_in_words(distances)} mm; one is needed. "
+            f"{series} has slice distances of {_listed(distances)} mm; they must be equal. "
             "A slice is probably missing: send the series again."
         )
     if np.linalg.norm(steps - np.outer(distances, normal), axis=1).max() > SHEAR_TOLERANCE * one:
         raise GeometryUnusable(
-            f"{series} has slices shifted sideways against each other; a straight stack is needed."
+            f"{series} has slices shifted in-plane; they must be aligned along their normal. "
+            "Send the images as acquired."
         )
 
 
-def _in_words(distances: NDArray[np.float64]) -> str:
-    """Few distances one by one, many by how often they occur."""
+def _listed(distances: NDArray[np.float64]) -> str:
+    """Up to six distances individually, more with their frequencies."""
     rounded = [f"{distance:.1f}" for distance in distances]
     if len(rounded) <= 6:
         return ", ".join(rounded)
     return ", ".join(f"{each} ({times}×)" for each, times in Counter(rounded).most_common())
 
 
-def _why_doubled(series: str, planes: Sequence[_Plane]) -> str:
-    """Say what tells apart slices that lie at one place."""
+def _reason_for_duplicates(series: str, planes: Sequence[_Plane]) -> str:
+    """What distinguishes slices at the same position."""
     kinds: dict[str, set[object]] = {
         "stacks": {plane.stack for plane in planes},
         "temporal positions": {plane.temporal_position for plane in planes},
@@ -342,10 +350,10 @@ def _why_doubled(series: str, planes: Sequence[_Plane]) -> str:
     several = [f"{len(found)} {name}" for name, found in kinds.items() if len(found) > 1]
     if several:
         return (
-            f"{series} holds {' and '.join(several)} of the same slices; one of each is needed. "
-            "Send them as series of their own."
+            f"{series} contains {' and '.join(several)} of the same slices; only one of each is "
+            "accepted. Send them as separate series."
         )
-    return f"{series} has two slices at the same place; one is needed. Send one acquisition."
+    return f"{series} has two slices at the same position. Send one acquisition per series."
 
 
 def _affine(planes: Sequence[_Plane]) -> NDArray[np.float64]:
@@ -361,14 +369,14 @@ def _affine(planes: Sequence[_Plane]) -> NDArray[np.float64]:
 
 
 def _tilt_deg(one: Volume, other: Volume) -> float:
-    """Angle between the normals of two volumes, whichever way they are numbered."""
+    """Angle between the normals of two volumes, regardless of their slice order."""
     normals = [np.cross(v.affine[:3, 1], v.affine[:3, 2]) for v in (one, other)]
     cosine = abs(normals[0] @ normals[1]) / np.prod([np.linalg.norm(n) for n in normals])
     return float(np.degrees(np.arccos(min(1.0, cosine))))
 
 
-def _part_inside(one: Volume, other: Volume) -> float:
-    """The larger of the parts of each volume's grid, sampled, that lies within the other."""
+def _overlap(one: Volume, other: Volume) -> float:
+    """Larger fraction of each volume's sampled grid inside the other volume."""
 
     def part(inner: Volume, outer: Volume) -> float:
         shape = np.array(inner.voxels.shape)

@@ -90,7 +90,7 @@ def series_uses(images: SeriesMap, read_header: Read) -> tuple[SeriesUse, ...]:
             images=facts[uid].slices if header else len(images[uid]),
             role=str(role_of(facts[uid]).role) if header else str(SequenceRole.OTHER),
             used=uid in chosen,
-            reason=reasons.get(uid, "not used: its first image cannot be read"),
+            reason=reasons.get(uid, "not used: first image unreadable"),
         )
         for uid, header in headers.items()
     ]
@@ -117,4 +117,4 @@ def _why_no_pair(facts: AcquisitionFacts) -> str:
     found = role_of(facts)
     if found.role is SequenceRole.OTHER:
         return f"not used: {found.reason}"
-    return f"not used: a {found.role}, but there is no series to pair it with ({found.reason})"
+    return f"not used: {found.role}, but no series to pair it with ({found.reason})"

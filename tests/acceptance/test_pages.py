@@ -180,7 +180,7 @@ def test_an_error_is_explained_with_what_to_do(site: BusyPages, operator: Window
     expect(said).to_contain_text("no usable coronal STIR series")
     expect(said).to_contain_text("Correct or complete the study at its sender")
     expect(operator.page.get_by_role("table", name="Series of the study")).to_contain_text(
-        "not used: a localiser"
+        "not used: localiser"
     )
 
 

@@ -21,10 +21,18 @@ NETWORKS = tuple(
     for name, digest in (("contour", "ab"), ("lesion", "cd"))
 )
 SERIES = (
-    SeriesUse("1.2.3.1", "1", "localiser", 3, "other", False, "not used: a localiser"),
+    SeriesUse("1.2.3.1", "1", "localiser", 3, "other", False, "not used: localiser"),
     SeriesUse("1.2.3.2", "2", "T1 tse cor", 20, "T1", True, "used as T1: TR 550, TE 11 ms"),
     SeriesUse("1.2.3.3", "3", "STIR cor", 20, "STIR", True, "used as STIR: TR 4200, TE 40 ms"),
-    SeriesUse("1.2.3.4", "4", HOSTILE, 24, "other", False, "not used: axial: 90° from coronal"),
+    SeriesUse(
+        "1.2.3.4",
+        "4",
+        HOSTILE,
+        24,
+        "other",
+        False,
+        "not used: axial orientation (90° from coronal)",
+    ),
 )
 ONCE = RetryPolicy(max_attempts=1, first_wait_s=1, max_wait_s=1)
 OFTEN = RetryPolicy(max_attempts=9, first_wait_s=60, max_wait_s=60)

@@ -424,7 +424,7 @@ def test_the_record_says_of_every_series_what_it_was_and_why():
         ("3", "T1", True),
         ("4", "other", False),
     ]
-    assert record.series[2].reason == "not used: axial: 90° from coronal"
+    assert record.series[2].reason == "not used: axial orientation (90° from coronal)"
     assert record.series[0].description == "series 2"
     assert record.series[0].images == len(stir)
 

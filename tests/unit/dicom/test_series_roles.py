@@ -240,7 +240,7 @@ def test_a_missing_partner_is_named(series, missing):
 
 
 def test_a_missing_partner_is_told_with_what_every_series_was():
-    with pytest.raises(PairMissing, match=r"1\.7 is axial: 90° from coronal"):
+    with pytest.raises(PairMissing, match=r"1\.7: axial orientation \(90° from coronal\)"):
         choose_pair({"1": T1, "1.7": facts(cosines=AXIAL)})
 
 

@@ -164,15 +164,15 @@ def of_two_patients():
 
 GEOMETRY = {
     "slice distances of 4.4, 4.4, 8.8, 4.4 mm": without_a_slice(),
-    "two slices at the same place": changed(ImagePositionPatient=[-40.0, -30.0, 50.0]),
-    "tilted against each other": changed(ImageOrientationPatient=[1, 0, 0, 0, 0.6, -0.8]),
+    "two slices at the same position": changed(ImagePositionPatient=[-40.0, -30.0, 50.0]),
+    "slices that are not parallel": changed(ImageOrientationPatient=[1, 0, 0, 0, 0.6, -0.8]),
     "pixel spacing \\(0.0, 0.6\\)": changed(PixelSpacing=[0.0, 0.6]),
     "different pixel spacing": changed(PixelSpacing=[0.9, 0.6]),
-    "no position or orientation": changed(ImagePositionPatient=None),
+    "no Image Position or Image Orientation": changed(ImagePositionPatient=None),
     "has 3 slices; 5 to 400": classic_series(VALUES)[:3],
-    "not two perpendicular unit vectors": changed(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]),
+    "not orthogonal unit vectors": changed(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]),
     "of 16×12, 16×6 pixels": [*classic_series(VALUES)[:5], changed(5, Columns=6)[5]],
-    "shifted sideways": changed(ImagePositionPatient=[-37.0, -21.2, 50.0]),
+    "shifted in-plane": changed(ImagePositionPatient=[-37.0, -21.2, 50.0]),
     "2 echo times": [
         *classic_series(VALUES),
         *changed()[:0],
@@ -182,7 +182,7 @@ GEOMETRY = {
         *classic_series(VALUES, TemporalPositionIdentifier=1),
         *classic_series(VALUES, TemporalPositionIdentifier=2),
     ],
-    "spread over 2 objects": [enhanced(VALUES), enhanced(VALUES, "1.2.3.2")],
+    "consists of 2 objects": [enhanced(VALUES), enhanced(VALUES, "1.2.3.2")],
     "has no images": [],
 }
 
@@ -230,7 +230,7 @@ def test_images_without_one_frame_of_reference_are_refused(uid):
 
 
 PIXELS = {
-    "bytes of pixel data; its header needs": {"Rows": 15},
+    "bytes of pixel data; its header requires": {"Rows": 15},
     "no pixel data": {"PixelData": None},
     "PixelRepresentation 3": {"PixelRepresentation": 3},
     "BitsAllocated 32": {"BitsAllocated": 32},
@@ -269,7 +269,7 @@ def test_a_codestream_of_fewer_bits_than_the_header_is_refused(syntax):
     for image in images:
         with_attributes(image, BitsAllocated=16, BitsStored=12, HighBit=11)
 
-    with pytest.raises(PixelsUnusable, match="12 of 16 bits by its header"):
+    with pytest.raises(PixelsUnusable, match="12 of 16 bits in the header"):
         volume_from(images)
 
 
@@ -278,7 +278,7 @@ def test_an_rle_frame_too_short_for_its_header_is_refused():
     for image in images:
         image.Rows = 17
 
-    with pytest.raises(PixelsUnusable, match="a plane of 192 bytes; 204 are needed"):
+    with pytest.raises(PixelsUnusable, match="byte plane of 192 bytes; 204 required"):
         volume_from(images)
 
 
@@ -288,7 +288,7 @@ def test_an_rle_header_that_lies_is_refused():
     frame[8:12] = (1 << 31).to_bytes(4, "little")
     images[0].PixelData = encapsulate([bytes(frame)])
 
-    with pytest.raises(PixelsUnusable, match="without a readable header"):
+    with pytest.raises(PixelsUnusable, match="without a valid header"):
         volume_from(images)
 
 

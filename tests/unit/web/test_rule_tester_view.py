@@ -73,7 +73,7 @@ def test_a_series_that_is_not_used_says_why():
     found = rule(image(T1_TIMES, ImageOrientationPatient=[1, 0, 0, 0, 1, 0]))
 
     assert (found.role, found.tone) == ("other", Tone.QUIET)
-    assert found.reason == "axial: 90° from coronal"
+    assert found.reason == "axial orientation (90° from coronal)"
     assert found.verdict.endswith("not analysed.")
 
 
