@@ -4,7 +4,9 @@ Two kinds serve training: one joint closely, at the contour network's scale, and
 view coarsely, for the network that finds the joints.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,15 +146,7 @@ def _half(shared: np.random.Generator, own: np.random.Generator, lane: int) -> H
         taper=between(0.35, 1.1),
         foramen_x=between(18, 27),
         foramen_radius=between(3.5, 7),
-        canal=(between(8, 15), between(6, 16)),
-        cavity=between(42, 62),
-        cavity_fat=between(-0.2, 1.6),
-        streaks=between(0.6, 2.3),
-        fibre_angle=between(0.1, 1.3),
-        seam=between(0.02, 0.14),
-        ligament_fat=between(-1.0, 0.9),
-        skin_depth=between(62, 110, 0.0),
-        skin_fat=between(8, 50, 0.0),
+        **_soft_tissue(between),
         tilt=np.deg2rad(between(18, 52, 0.0)),
         lesions=_sampled_lesions(own) if ill else (),
         fused=float(own.choice([9.0, own.uniform(0.2, 2.0)], p=[0.85, 0.15])),
@@ -160,6 +154,21 @@ def _half(shared: np.random.Generator, own: np.random.Generator, lane: int) -> H
         islands=between(1.0, 3.0),
         lane=lane,
     )
+
+
+def _soft_tissue(between: Callable[..., float]) -> dict[str, Any]:
+    """Canal, cavity, muscle and skin of a half, in the order in which they are drawn."""
+    return {
+        "canal": (between(8, 15), between(6, 16)),
+        "cavity": between(42, 62),
+        "cavity_fat": between(-0.2, 1.6),
+        "streaks": between(0.6, 2.3),
+        "fibre_angle": between(0.1, 1.3),
+        "seam": between(0.02, 0.14),
+        "ligament_fat": between(-1.0, 0.9),
+        "skin_depth": between(62, 110, 0.0),
+        "skin_fat": between(8, 50, 0.0),
+    }
 
 
 def _sampled_lesions(
