@@ -1,31 +1,32 @@
-"""Every error the node can name, sorted by what it means for the job.
+"""The errors of the node, by their consequence for the job.
 
 =======================  ===========================  ============  =====
 family                   job                          C-STORE       exit
 =======================  ===========================  ============  =====
 `InputRejected`          rejected, reason sent back   stored        65
 `TemporarilyUnavailable` waits, then failed           0xA700        75
-`InternalFault`          failed, a person is called   0xC211        70
-`ConfigurationInvalid`   none: the node won't start   none          78
+`InternalFault`          failed, alert sent           0xC211        70
+`ConfigurationInvalid`   none, node does not start    none          78
 =======================  ===========================  ============  =====
 
-A message says what, which, what was needed and what to do. It never holds a patient's name,
-identifier or birth date; UIDs are allowed. Exit codes follow BSD's sysexits.
+A message states what is wrong, with which object, what was expected and what to do. It never
+contains a patient's name, identifier or birth date; UIDs are allowed. Exit codes follow BSD's
+sysexits.
 """
 
 from typing import ClassVar
 
 
 class NodeError(Exception):
-    """The root of every error the node names itself."""
+    """Base class of all errors of the node."""
 
     exit_code: ClassVar[int] = 70
 
 
 class InputRejected(NodeError):
-    """This study can never be analysed as it is; trying again will not help.
+    """The study cannot be analysed as it is; a retry will not help.
 
-    Each subclass carries the code value under which the reason is sent back to the PACS.
+    Each subclass has the code value under which the reason is reported to the PACS.
     """
 
     exit_code: ClassVar[int] = 65
@@ -45,57 +46,57 @@ class MixedPatients(InputRejected):
 
 
 class MixedFramesOfReference(InputRejected):
-    """T1 and STIR, or parts of one series, do not share a frame of reference."""
+    """T1 and STIR, or the images of one series, have different frames of reference."""
 
     reason_code = "mixed-frames-of-reference"
 
 
 class GeometryUnusable(InputRejected):
-    """Slices are missing, doubled, tilted against each other or without a position."""
+    """Slices are missing, duplicated, not parallel or without position."""
 
     reason_code = "geometry-unusable"
 
 
 class PixelsUnusable(InputRejected):
-    """The pixel data cannot be decoded, or header and codestream disagree."""
+    """Pixel data cannot be decoded, or contradict the header."""
 
     reason_code = "pixels-unusable"
 
 
 class ConflictingCopies(InputRejected):
-    """The same SOP Instance UID arrived twice with different content."""
+    """A SOP Instance UID was received twice with different content."""
 
     reason_code = "conflicting-copies"
 
 
 class DatasetUnreadable(InputRejected):
-    """The bytes of an instance do not follow DICOM's encoding, or end too early."""
+    """A dataset violates the DICOM encoding or is truncated."""
 
     reason_code = "dataset-unreadable"
 
 
 class JointNotFound(InputRejected):
-    """The networks see no sacroiliac joint in the images."""
+    """The networks found no sacroiliac joint in the images."""
 
     reason_code = "joint-not-found"
 
 
 class TemporarilyUnavailable(NodeError):
-    """Something the node depends on does not answer now; trying again may help."""
+    """Something the node depends on is unavailable; a retry may help."""
 
     exit_code: ClassVar[int] = 75
 
 
 class DatabaseUnavailable(TemporarilyUnavailable):
-    """The database does not answer, is locked, or refuses to write."""
+    """The database does not respond, is locked or read-only."""
 
 
 class SpoolUnavailable(TemporarilyUnavailable):
-    """The spool folder is full, read-only or gone."""
+    """The spool folder is full, read-only or missing."""
 
 
 class DestinationUnavailable(TemporarilyUnavailable):
-    """A destination refused, aborted or did not answer."""
+    """A destination rejected or aborted the association, or did not respond."""
 
 
 class AlertNotSent(TemporarilyUnavailable):
@@ -107,21 +108,21 @@ class DestinationRefused(DestinationUnavailable):
 
 
 class ProviderUnavailable(TemporarilyUnavailable):
-    """The hospital's identity provider does not answer."""
+    """The identity provider does not respond."""
 
 
 class LeaseLost(TemporarilyUnavailable):
-    """Another process took the job over; nothing of this attempt may be written."""
+    """The lease expired and another worker claimed the job; this attempt writes nothing."""
 
 
 class WorkerLost(TemporarilyUnavailable):
-    """The process that held the job died or fell silent."""
+    """The worker that held the lease died or stopped sending heartbeats."""
 
 
 class PriorsUnavailable(NodeError):
-    """Earlier results cannot be had; the study is analysed without them, and its report says so.
+    """Prior results are unavailable; the study is analysed without them, and its report says so.
 
-    Each subclass carries the problem under which `sij_node.results.language` tells it.
+    Each subclass has the problem by which `sij_node.results.language` words it.
     """
 
     exit_code: ClassVar[int] = 75
@@ -129,48 +130,48 @@ class PriorsUnavailable(NodeError):
 
 
 class ArchiveSilent(PriorsUnavailable):
-    """The archive cannot be reached, or broke off."""
+    """The archive cannot be reached, or aborted."""
 
     problem = "unreachable"
 
 
 class ArchiveRefused(PriorsUnavailable):
-    """The archive does not offer the question or the way of fetching, or answered with an error."""
+    """The archive does not support the query or retrieval, or responded with an error status."""
 
     problem = "refused"
 
 
 class ArchiveSlow(PriorsUnavailable):
-    """The archive did not answer within the time that priors may take."""
+    """The archive did not respond within [priors] timeout_s."""
 
     problem = "late"
 
 
 class PriorUnreadable(PriorsUnavailable):
-    """An earlier report is damaged."""
+    """A prior report is damaged."""
 
     problem = "unreadable"
 
 
 class PriorOfAnotherPatient(PriorsUnavailable):
-    """The archive sent a report of another patient."""
+    """The archive sent a report of a different patient."""
 
     problem = "another patient"
 
 
 class AssociationEnded(NodeError):
-    """An association ended without a release; only that association is touched."""
+    """An association ended without release; others are not affected."""
 
     exit_code: ClassVar[int] = 75
 
 
 class ProtocolViolated(AssociationEnded):
-    """The peer sent what the upper layer protocol or DIMSE does not allow.
+    """The peer violated the DICOM upper layer protocol or DIMSE.
 
     Parameters
     ----------
     abort_reason
-        Reason/Diag. of the A-ABORT that is sent back, DICOM PS3.8 Table 9-26.
+        Reason/Diag. of the A-ABORT sent to the peer, DICOM PS3.8 Table 9-26.
     """
 
     def __init__(self, message: str, abort_reason: int = 0) -> None:
@@ -179,70 +180,70 @@ class ProtocolViolated(AssociationEnded):
 
 
 class PeerSilent(AssociationEnded):
-    """The peer did not send, finish or take what it had to in time."""
+    """The peer exceeded a timeout."""
 
 
 class PeerGone(AssociationEnded):
-    """The connection was closed or reset, or the peer aborted."""
+    """The peer closed or reset the connection, or aborted the association."""
 
 
 class HandshakeRefused(PeerGone):
-    """A TLS handshake failed over certificates, versions or ciphers, not because somebody left."""
+    """A TLS handshake failed because of certificates, versions or ciphers."""
 
 
 class InternalFault(NodeError):
-    """The node itself is wrong."""
+    """Internal error of the node."""
 
     exit_code: ClassVar[int] = 70
 
 
 class StoredCopyDamaged(InternalFault):
-    """The disk gives back other bytes than were stored."""
+    """A stored file was altered on disk."""
 
 
 class ResultsInconsistent(InternalFault):
-    """A result, read back, says something else than was found; nothing of it may be sent."""
+    """A result read back differs from the findings; no result of the study is sent."""
 
 
 class IllegalStep(InternalFault):
-    """A step that the job's state does not allow."""
+    """A step not allowed in the job's state."""
 
     exit_code: ClassVar[int] = 65
 
 
 class UnknownJob(NodeError):
-    """A job number that is not in the table."""
+    """No job with this number."""
 
     exit_code: ClassVar[int] = 66
 
 
 class UnknownName(NodeError):
-    """A peer, or a set of weights, that config.toml does not name."""
+    """No such peer, or no such weights, in config.toml."""
 
     exit_code: ClassVar[int] = 66
 
 
 class AccessRefused(NodeError):
-    """Somebody may not do what they ask for."""
+    """Access denied."""
 
     exit_code: ClassVar[int] = 77
 
 
 class SignInNeeded(AccessRefused):
-    """Nobody is signed in, or the session or token has ended."""
+    """Not signed in, or the session or token has expired."""
 
 
 class SignInFailed(AccessRefused):
-    """Name and password, or what an identity provider says, do not let anybody in."""
+    """Wrong credentials, or rejected by the identity provider."""
 
 
 class SignInThrottled(AccessRefused):
-    """Too many attempts failed; the next may be made after a while.
+    """Too many failed sign-in attempts.
 
     Parameters
     ----------
     wait_s
-        Until then.
+        Seconds until the next attempt is allowed.
     """
 
     def __init__(self, message: str, wait_s: float) -> None:
@@ -251,50 +252,50 @@ class SignInThrottled(AccessRefused):
 
 
 class RoleTooLow(AccessRefused):
-    """The person is known, but their role does not allow this."""
+    """The user's role does not allow this action."""
 
 
 class FormForged(AccessRefused):
-    """A request that changes something does not come from the node's own page."""
+    """A state-changing request without a valid CSRF token or origin."""
 
 
 class AccountUnusable(NodeError):
-    """A name, a password or an invitation that cannot be used."""
+    """An invalid user name, password or invitation."""
 
     exit_code: ClassVar[int] = 65
 
 
 class UnknownUser(NodeError):
-    """A user's name that is not in the table."""
+    """No user with this name."""
 
     exit_code: ClassVar[int] = 67
 
 
 class ResultUnknown(NodeError):
-    """A result that a job has not made."""
+    """The job has no such result."""
 
     exit_code: ClassVar[int] = 66
 
 
 class ImagesCleared(NodeError):
-    """What is asked for was cleared from the spool when its time was over."""
+    """The files were removed from the spool after the retention time."""
 
     exit_code: ClassVar[int] = 66
 
 
 class TeachingUnusable(NodeError):
-    """Contours or readings of a site's own data cannot be used for training."""
+    """Contours or readings cannot be exported as a training case."""
 
     exit_code: ClassVar[int] = 65
 
 
 class WeightsRefused(NodeError):
-    """A weights file or its card is missing, damaged or does not fit."""
+    """A weights file or its model card is missing, damaged or incompatible."""
 
     exit_code: ClassVar[int] = 78
 
 
 class ConfigurationInvalid(NodeError):
-    """config.toml cannot be used; the message names every problem at once."""
+    """config.toml is invalid; the message lists every problem."""
 
     exit_code: ClassVar[int] = 78

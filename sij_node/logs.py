@@ -1,8 +1,7 @@
-"""The closed vocabulary of the log: what may be written, and nothing about a patient.
+"""Structured logging with a closed list of keys, which keeps patient data out of the log.
 
-Each line is one unit of work: a constant event, and facts under keys from `KEYS`. A key that is
-not in the list never reaches the log, so a new fact has to be thought about first. Messages of
-libraries are dropped: they may quote values of a dataset.
+Each line is one unit of work: a constant event and facts under keys from `KEYS`. Any other key is
+dropped. Messages of libraries are dropped too: they may quote values of a dataset.
 """
 
 import logging
@@ -54,16 +53,16 @@ KEYS = frozenset(
         "worker",
     }
 )
-"""Every key a log line may carry."""
+"""The keys that reach the log."""
 
 
 def configure_logging(form: Literal["json", "terminal"]) -> None:
-    """Send the node's log to standard error, and silence everything else.
+    """Write the node's log to standard error, and silence the loggers of libraries.
 
     Parameters
     ----------
     form
-        ``json`` for machines, ``terminal`` for people.
+        ``json`` for log collectors, ``terminal`` for reading.
     """
     renderer: Processor = (
         structlog.processors.JSONRenderer()
@@ -91,13 +90,13 @@ def _silence_libraries() -> None:
     logging.getLogger().handlers[:] = [logging.NullHandler()]
     logging.lastResort = None
     warnings.simplefilter("ignore")
-    logging.captureWarnings(True)  # some libraries have theirs shown whatever is ignored
+    logging.captureWarnings(True)  # some libraries override the filter
 
 
 def _locate_errors(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Replace an exception by its class and the lines it passed.
+    """Replace an exception by its class and traceback locations.
 
-    Its message is kept for errors of our own only; others may quote a patient.
+    Only the messages of `NodeError` are kept; others may quote patient data.
     """
     error = event.pop("exc_info", None)
     if error is True:
@@ -131,8 +130,8 @@ def _printable(text: str) -> str:
 def _log_uncaught(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    structlog.get_logger().error("stopped by an error", exc_info=error.with_traceback(trace))
+    structlog.get_logger().error("process crashed", exc_info=error.with_traceback(trace))
 
 
 def _log_uncaught_in_thread(end: threading.ExceptHookArgs) -> None:
-    structlog.get_logger().error("thread stopped by an error", exc_info=end.exc_value)
+    structlog.get_logger().error("thread crashed", exc_info=end.exc_value)

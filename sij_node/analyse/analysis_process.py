@@ -1,7 +1,7 @@
-"""The process that analyses: the worker's end of the pipe, and the loop at the child's end.
+"""The analysis process: the worker's end of the pipe, and the loop of the child process.
 
-The networks live in a child process, warm between studies. A study that crashes, hangs or eats
-memory ends the child and counts as one failed attempt; the worker and the next study go on.
+The networks stay loaded in a child process. A study that crashes, hangs or exhausts memory ends
+the child and counts as one failed attempt; the worker continues with the next study.
 """
 
 import multiprocessing
@@ -29,18 +29,18 @@ START_LIMIT_S = 120.0
 
 @dataclass(frozen=True)
 class AnalysisRequest:
-    """What the child is asked to analyse.
+    """A study to analyse.
 
     Parameters
     ----------
     destination
-        AE title of who gets the results.
+        AE title that receives the results.
     history
-        The results it was given for this study before, the oldest first.
+        Results sent to it for this study before, oldest first.
     weights
-        The [[weights]] to use, by name; empty for those of [worker].
+        Name of the [[weights]] to use; empty for those of [worker].
     priors
-        Earlier results of the patient.
+        Prior results of the patient.
     """
 
     instances: tuple[ReceivedInstance, ...]
@@ -53,16 +53,16 @@ class AnalysisRequest:
 
 @dataclass(frozen=True)
 class AnalysisOutcome:
-    """What the child stored, and why the study was rejected if it was.
+    """The stored results, and the reason if the study was rejected.
 
     Parameters
     ----------
     weights
-        The networks that took part.
+        Names and versions of the networks.
     note
-        Which series were used, for the job's history.
+        The series used, for the job's history.
     record
-        What people can look at besides the results.
+        Findings and series for the study page.
     """
 
     results: tuple[Result, ...]
@@ -77,16 +77,16 @@ Answer = AnalysisOutcome | NodeError
 
 @dataclass(frozen=True)
 class LoadedNetworks:
-    """What the child works with; it says so when it is ready and after each study.
+    """The loaded networks and their device, reported at start and after each study.
 
     Parameters
     ----------
     device
-        Where the networks run, with the name of the GPU.
+        Device and name of the GPU.
     gpu_used_mb, gpu_total_mb
-        Memory of that GPU, whoever uses it; None without one.
+        Memory of that GPU, used by any process; None without GPU.
     weights, weights_sha256
-        Names and versions of the networks, and the digests of their files, in the same order.
+        Names and versions of the networks, and the SHA-256 of their files, in the same order.
     """
 
     device: str = ""
@@ -97,11 +97,11 @@ class LoadedNetworks:
 
 
 class Stopping(Exception):
-    """The study in hand cannot be finished before this worker must end."""
+    """The current study cannot be finished before the worker must stop."""
 
 
 class AnalysisProcess:
-    """A child process that holds the networks and analyses one study after another.
+    """A child process that analyses one study after another with loaded networks.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class AnalysisProcess:
         `LoadedNetworks`, or a `NodeError` if it never will be; then for each `AnalysisRequest` its
         `LoadedNetworks` and an `Answer`, as a pair.
     study_limit_s
-        An analysis that takes longer ends the child.
+        Time limit for one study; the child is killed when it is exceeded.
     """
 
     def __init__(
@@ -127,14 +127,14 @@ class AnalysisProcess:
         self._pipe: Connection | None = None
 
     def start(self) -> Connection:
-        """Start the child unless it runs, and wait until its networks are loaded.
+        """Start the child if it is not running, and wait until its networks are loaded.
 
         Raises
         ------
         NodeError
-            What the child says it cannot start for.
+            If the child reports that it cannot start.
         WorkerLost
-            If it dies or stays silent.
+            If it dies or does not respond in time.
         """
         if self._pipe is not None and self._process is not None and self._process.is_alive():
             return self._pipe
@@ -154,12 +154,12 @@ class AnalysisProcess:
         return self._pipe
 
     def analyse(self, order: AnalysisRequest, check: Callable[[], None]) -> Answer:
-        """Have a study analysed.
+        """Analyse a study in the child.
 
         Parameters
         ----------
         check
-            Called every `POLL_S`; may raise to end the analysis.
+            Called every `POLL_S`; may raise to cancel the analysis.
 
         Raises
         ------
@@ -171,13 +171,13 @@ class AnalysisProcess:
             pipe.send(order)
         except (BrokenPipeError, ConnectionResetError) as error:
             self.stop()
-            raise WorkerLost("The analysis process died before it was asked.") from error
+            raise WorkerLost("The analysis process died before it received the study.") from error
         answer: Answer
         self.equipment, answer = self._receive(self._study_limit_s, check)
         return answer
 
     def stop(self) -> None:
-        """End the child, if there is one."""
+        """Kill the child, if there is one."""
         if self._process is not None:
             self._process.kill()
             self._process.join()
@@ -195,9 +195,11 @@ class AnalysisProcess:
             while not self._pipe.poll(POLL_S):
                 check()
                 if time.monotonic() > deadline:
-                    raise WorkerLost(f"The analysis took longer than {limit_s:g} s and was ended.")
+                    raise WorkerLost(
+                        f"The analysis exceeded its limit of {limit_s:g} s and was stopped."
+                    )
             return self._pipe.recv()
-        except (EOFError, ConnectionResetError) as error:  # reset: it left an order unread
+        except (EOFError, ConnectionResetError) as error:  # reset: it left a request unread
             self._process.join()
             raise WorkerLost(
                 f"The analysis process died (exit status {self._process.exitcode})."
@@ -216,14 +218,14 @@ def answer_orders(
     finish: Callable[[], None] = lambda: None,
     equipment: Callable[[], LoadedNetworks] = LoadedNetworks,
 ) -> None:
-    """The child's loop: analyse each order until the parent goes away.
+    """Loop of the child: analyse each request until the parent exits.
 
     Parameters
     ----------
     finish
-        Called after each answer, for what nobody waits for.
+        Called after each answer, for work that need not be waited for.
     equipment
-        What the child works with.
+        Describes the loaded networks.
     """
     threading.Thread(target=_end_with_the_parent, name="orphan guard", daemon=True).start()
     pipe.send(equipment())
@@ -241,11 +243,11 @@ def _finish(finish: Callable[[], None]) -> None:
     try:
         finish()
     except NodeError as error:
-        log.warning("pictures not kept", reason=str(error))
+        log.warning("key images not stored", reason=str(error))
 
 
 def _end_with_the_parent() -> None:
-    """An orphan would compute what nobody takes any more, beside its successor."""
+    """Exit with the parent; an orphan would compete with its successor."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -259,6 +261,6 @@ def _answered(
         return analyse(order)
     except NodeError as error:
         return error
-    except Exception as error:  # the one place: whatever it is, this study failed
+    except Exception as error:  # the only broad except: any error fails this study alone
         log.error("analysis failed", exc_info=error)
-        return InternalFault(f"The analysis stopped with {type(error).__name__}; see the log.")
+        return InternalFault(f"The analysis failed with {type(error).__name__}; see the log.")

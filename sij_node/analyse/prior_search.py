@@ -1,8 +1,8 @@
-"""Looking for earlier results of a patient, before a study is analysed.
+"""Search for prior results of a patient before a study is analysed.
 
-What the node has itself comes first; if that is nothing, the archive that sent the study is asked,
-in the way that its [[peer]] says. Whatever goes wrong is told in the report and never keeps the
-study waiting for longer than a limit.
+The node's own results come first. If there are none, the archive that sent the study is queried
+as its [[peer]] configures. Failures are stated in the report and never delay the study beyond a
+time limit.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ log = structlog.get_logger()
 
 @dataclass
 class _Collected:
-    """Reports that were found, and what went wrong with others."""
+    """Prior reports found, and the problems with others."""
 
     patient: PatientIdentity
     studied: StudyDate
@@ -51,32 +51,32 @@ class _Collected:
     problems: set[str] = field(default_factory=set)
 
     def add(self, file: bytes) -> None:
-        """Read a report; one that cannot be used is a problem, and no more."""
-        with _told(self):
+        """Read a report; an unusable one is recorded as a problem."""
+        with _problems_noted(self):
             scores = earlier_scores(file)
             if scores is None:
                 return
             if scores.patient != self.patient:
                 raise PriorOfAnotherPatient(
-                    f"The earlier report {scores.sop_instance_uid} is of another patient."
+                    f"The prior report {scores.sop_instance_uid} belongs to a different patient."
                 )
             if scores.studied.is_before(self.studied):
                 self.found[scores.sop_instance_uid] = scores
 
     @property
     def priors(self) -> Priors:
-        """What is handed on."""
+        """The prior scores found and the problems."""
         found = (self.found[uid] for uid in sorted(self.found))
         return Priors(tuple(found), tuple(sorted(self.problems)))
 
 
 class PriorSearch:
-    """Collects the earlier results of one study's patient after another.
+    """Finds prior results for the patient of a study.
 
     Parameters
     ----------
     peer_titled
-        The system that sent a study.
+        Returns the peer with an AE title.
     events
         Records each query to an archive, and what it sent.
     """
@@ -98,7 +98,7 @@ class PriorSearch:
         self._limits = limits
 
     def priors_for(self, job: Job, received: Sequence[ReceivedInstance]) -> Priors:
-        """Earlier results of the patient whose study a job is about.
+        """Prior results of the patient of a job's study.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class PriorSearch:
         if not collected.found and peer.priors != "store" and studied.date:
             self._collect_from(peer, collected)
         log.info(
-            "priors looked for",
+            "prior search finished",
             job_id=job.job_id,
             peer=peer.ae_title,
             objects=len(collected.found),
@@ -132,16 +132,16 @@ class PriorSearch:
         try:
             return read_header(self._spool, image)
         except (InputRejected, SpoolUnavailable):
-            return None  # the analysis will say so
+            return None  # the analysis reports it
 
     def _collect_own(self, results: Iterable[Result], collected: _Collected) -> None:
-        """What the node has itself."""
+        """From the node's own results."""
         for result in results:
-            with _told(collected):
+            with _problems_noted(collected):
                 collected.add(self._content_of(result))
 
     def _collect_from(self, peer: PeerConfig, collected: _Collected) -> None:
-        """What an archive has."""
+        """From an archive."""
         deadline = Deadline(self._limits.timeout_s)
         search = ArchiveSearch(
             self._caller,
@@ -151,7 +151,7 @@ class PriorSearch:
             self._events.query_sent,
             self._events.studies_retrieved,
         )
-        with _told(collected):
+        with _problems_noted(collected):
             reports = search.reports(collected.patient, collected.studied)
             fetch = search.get if peer.priors == "get" else partial(self._moved, search)
             for file in fetch(reports) if reports else ():
@@ -160,9 +160,9 @@ class PriorSearch:
     def _moved(
         self, search: ArchiveSearch, reports: Sequence[InstanceReference]
     ) -> Iterator[bytes]:
-        """Reports that the archive sends to the listener; not those that are here already.
+        """Reports moved to the listener, except those already stored.
 
-        Of the node's own reports the listener takes back scores alone, and others tell none.
+        Of the node's own reports only score reports contain scores.
         """
         wanted = [report for report in reports if self._may_be_scores(report[3])]
         missing = [report for report in wanted if self._here(report[3]) is None]
@@ -171,7 +171,9 @@ class PriorSearch:
         for report in wanted:
             content = self._here(report[3])
             if content is None:
-                raise ArchiveRefused(f"The earlier report {report[3]} did not reach the listener.")
+                raise ArchiveRefused(
+                    f"The prior report {report[3]} did not arrive at the listener."
+                )
             yield content
 
     def _may_be_scores(self, sop_instance_uid: str) -> bool:
@@ -179,7 +181,7 @@ class PriorSearch:
         return result is None or result.kind == "scores"
 
     def _here(self, sop_instance_uid: str) -> bytes | None:
-        """A report that the node has made and still has, or that was sent to it."""
+        """A report that the node created and still stores, or received."""
         result = self._table.result(sop_instance_uid)
         if result is not None and result.file_name:
             return self._content_of(result)
@@ -190,7 +192,7 @@ class PriorSearch:
         content = _content(self._spool.path_of_result(result.file_name))
         if hashlib.sha256(content).hexdigest() != result.sha256:
             raise PriorUnreadable(
-                f"The stored result {result.sop_instance_uid} has changed on the disk."
+                f"The stored result {result.sop_instance_uid} was altered on disk."
             )
         return content
 
@@ -199,16 +201,14 @@ def _content(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise PriorUnreadable(
-            f"A stored earlier report cannot be read: {error.strerror}."
-        ) from error
+        raise PriorUnreadable(f"A stored prior report cannot be read: {error.strerror}.") from error
 
 
 @contextmanager
-def _told(collected: _Collected) -> Iterator[None]:
-    """What cannot be had is noted, and the rest goes on."""
+def _problems_noted(collected: _Collected) -> Iterator[None]:
+    """Record what is unavailable, and continue."""
     try:
         yield
     except PriorsUnavailable as error:
-        log.warning("priors unavailable", reason=str(error))
+        log.warning("prior studies unavailable", reason=str(error))
         collected.problems.add(error.problem)

@@ -90,7 +90,7 @@ def decode_request(command: bytes) -> EchoRequest | StoreRequest:
         return StoreRequest(message_id, sop_class_uid, sop_instance_uid, has_dataset)
     if field == _CommandField.C_ECHO_RQ and not has_dataset:
         return EchoRequest(message_id, sop_class_uid)
-    raise ProtocolViolated(f"command 0x{field:04X} not supported")
+    raise ProtocolViolated(f"command 0x{field:04x} not supported")
 
 
 def encode_echo_response(request: EchoRequest) -> bytes:

@@ -1,7 +1,7 @@
-"""Asking an archive for earlier reports of a patient, and fetching them.
+"""Query/Retrieve SCU: find and retrieve prior reports of a patient from an archive.
 
-The archive is asked with C-FIND; what it names is fetched with C-GET, or sent to the node's own
-listener with C-MOVE. All of it together has one limit of time, because a study waits for it.
+Reports are found with C-FIND and retrieved with C-GET, or with C-MOVE to the node's own listener.
+One time limit covers all steps, because a study waits for them.
 
 Source: DICOM PS3.4 C.4.1, C.4.2, C.4.3, C.6.2 (Study Root); PS3.7 C (statuses).
 """
@@ -40,11 +40,11 @@ from sij_node.network.scu import AssociationRequestor, Handler, named
 
 REPORT_CLASSES = (Comprehensive3DSRStorage, ComprehensiveSRStorage)
 MAX_REPORTS_OF_STUDY = 12
-"""More than that are not looked at; each of ours is in a series of its own."""
+"""Maximum number of reports per study; each of the node's reports is a series of its own."""
 MAX_FETCHED_BYTES = 16_000_000
-"""On one association; a report of ours has a five-hundredth of this."""
+"""Maximum per association, about 500 times the size of one report of the node."""
 OWN_UIDS = "2.25."
-"""How UIDs of the node's results begin."""
+"""Prefix of the UIDs of the node's results."""
 _OWN_MANUFACTURER = "sij_node"
 _PENDING = (0xFF00, 0xFF01)
 _SUCCESS = 0x0000
@@ -52,7 +52,7 @@ _Answers = Iterator[tuple[Dataset, Dataset | None]]
 
 
 class Deadline:
-    """A limit of time for several steps together.
+    """One time limit for several steps.
 
     Parameters
     ----------
@@ -65,22 +65,22 @@ class Deadline:
         self._end_s = clock() + limit_s
 
     def left_s(self) -> float:
-        """What is left.
+        """Seconds left.
 
         Raises
         ------
         ArchiveSlow
-            If that is nothing.
+            If the limit is exceeded.
         """
         left_s = self._end_s - self._clock()
         if left_s <= 0:
-            raise ArchiveSlow("Looking for earlier results took longer than [priors] timeout_s.")
+            raise ArchiveSlow("The search for prior studies exceeded [priors] timeout_s.")
         return left_s
 
 
 @dataclass(frozen=True)
 class ArchiveSearch:
-    """One search for the earlier reports of a patient.
+    """One search for prior reports of a patient.
 
     Parameters
     ----------
@@ -98,12 +98,12 @@ class ArchiveSearch:
     studies_retrieved: Callable[[PeerConfig, Sequence[ReceivedStudy]], None]
 
     def reports(self, patient: PatientIdentity, studied: StudyDate) -> list[InstanceReference]:
-        """Reports in the archive that may be the node's own, of studies made before a moment.
+        """Reports in the archive that may be the node's own, of studies before a given date.
 
         Raises
         ------
         PriorsUnavailable
-            If the archive did not answer all questions.
+            If a query failed.
         """
         with self._associated(StudyRootQueryRetrieveInformationModelFind) as association:
             studies = self._studies(association, patient, studied)
@@ -114,12 +114,12 @@ class ArchiveSearch:
             ]
 
     def get(self, reports: Sequence[InstanceReference]) -> list[bytes]:
-        """Fetch reports with C-GET, as DICOM files.
+        """Retrieve reports with C-GET, as DICOM files.
 
         Raises
         ------
         PriorsUnavailable
-            If one does not come.
+            If a report is missing.
         """
         model = StudyRootQueryRetrieveInformationModelGet
         files: list[bytes] = []
@@ -140,17 +140,17 @@ class ArchiveSearch:
             self.studies_retrieved(self.peer, summary.studies)
         if len(files) < len(reports):
             raise ArchiveRefused(
-                f"{named(self.peer)} sent {len(files)} of {len(reports)} earlier reports."
+                f"{named(self.peer)} sent {len(files)} of {len(reports)} prior reports."
             )
         return files
 
     def move(self, reports: Sequence[InstanceReference]) -> None:
-        """Have reports sent to the node's listener with C-MOVE; they are there on return.
+        """Retrieve reports to the node's listener with C-MOVE; returns after they have arrived.
 
         Raises
         ------
         PriorsUnavailable
-            If the archive does not send one.
+            If the archive does not send a report.
         """
         model = StudyRootQueryRetrieveInformationModelMove
         with self._associated(model) as association:
@@ -165,7 +165,7 @@ class ArchiveSearch:
     def _studies(
         self, association: Association, patient: PatientIdentity, studied: StudyDate
     ) -> list[str]:
-        """Study UIDs, the newest first. A wildcard in an identifier finds others: they are left."""
+        """Study UIDs of exactly this patient, newest first; identifiers may contain wildcards."""
         question = _question("STUDY", PatientID=patient.identifier, StudyDate=f"-{studied.date}")
         for keyword in ("IssuerOfPatientID", "StudyInstanceUID", "StudyTime"):
             setattr(question, keyword, "")
@@ -207,7 +207,7 @@ class ArchiveSearch:
     # ---- answers -------------------------------------------------------------------------
 
     def _answers(self, association: Association, ask: Callable[[], _Answers]) -> list[Dataset]:
-        """Every answer to one question, until the last says that it was the last."""
+        """All pending responses to one request, until the final response."""
         found: list[Dataset] = []
         association.dimse_timeout = self.deadline.left_s()
         try:
@@ -218,7 +218,7 @@ class ArchiveSearch:
                 if identifier is not None:
                     found.append(identifier)
                 association.dimse_timeout = self.deadline.left_s()
-        except RuntimeError as error:  # pynetdicom's word for an association that is gone
+        except RuntimeError as error:  # pynetdicom: the association has ended
             raise self._silence() from error
         raise self._silence()
 
@@ -227,13 +227,13 @@ class ArchiveSearch:
             raise self._silence()
         if code != _SUCCESS:
             raise ArchiveRefused(
-                f"{named(self.peer)} answered a query or retrieval with status 0x{code:04X}."
+                f"{named(self.peer)} responded to a query or retrieval with status 0x{code:04X}."
             )
         return found
 
     def _silence(self) -> ArchiveSilent:
         self.deadline.left_s()
-        return ArchiveSilent(f"{named(self.peer)} broke off or did not answer in time.")
+        return ArchiveSilent(f"{named(self.peer)} aborted or did not respond in time.")
 
     @contextmanager
     def _associated(
@@ -250,28 +250,28 @@ class ArchiveSearch:
         except DestinationUnavailable as error:
             self.deadline.left_s()
             raise ArchiveSilent(str(error)) from error
-        except ValueError as error:  # pynetdicom's word for a context that was not accepted
+        except ValueError as error:  # pynetdicom: context not accepted
             raise ArchiveRefused(
-                f"{named(self.peer)} does not offer Study Root query or retrieval."
+                f"{named(self.peer)} does not support Study Root Query/Retrieve."
             ) from error
 
 
 def _note(summary: AssociationSummary, dataset: bytes) -> None:
-    """Whatever an archive sends is noted as what it says of itself, asked for or not."""
+    """Count whatever the archive sends, requested or not."""
     try:
         summary.add(scan(dataset, explicit_vr=True))
     except DatasetUnreadable:
-        return  # it names no patient; that it cannot be read is told as a problem
+        return  # names no patient; reported as unreadable by the reader
 
 
 class _Measure:
-    """Ends an association on which more comes than reports can be."""
+    """Ends an association that sends more than reports can amount to."""
 
     def __init__(self) -> None:
         self._bytes = 0
 
     def count(self, event: evt.Event) -> None:
-        """Called with every piece that is received."""
+        """Called for every received PDU."""
         self._bytes += len(event.data)
         connection = event.assoc.dul.socket
         if self._bytes > MAX_FETCHED_BYTES and connection is not None:

@@ -1,4 +1,4 @@
-"""Associations that the node opens to its peers, encrypted where the peer says so.
+"""Associations requested by the node, with TLS where the peer requires it.
 
 Source: DICOM PS3.7 D.3 (presentation contexts and roles), PS3.15 B.12 (TLS).
 """
@@ -20,13 +20,13 @@ _config.LOG_REQUEST_IDENTIFIERS = False
 _config.LOG_RESPONSE_IDENTIFIERS = False
 
 MAX_CONTEXTS = 128
-"""In one association: PS3.8 9.3.2.2 numbers them with odd bytes."""
+"""Maximum per association: IDs are odd bytes (PS3.8 9.3.2.2)."""
 Handler = tuple[Any, Callable[..., Any]]
 
 
 @dataclass(frozen=True)
 class AssociationRequestor:
-    """Opens associations to peers in the node's name."""
+    """Requests associations with peers under the node's AE title."""
 
     ae_title: str
     limits: DeliveryConfig
@@ -41,23 +41,23 @@ class AssociationRequestor:
         handlers: Sequence[Handler] = (),
         limit_s: float = float("inf"),
     ) -> Iterator[Association]:
-        """Keep an association with a peer while the block runs.
+        """Context manager: an association with a peer.
 
         Parameters
         ----------
         contexts
-            SOP class and transfer syntax of what is asked or sent.
+            SOP class and transfer syntax of each proposed presentation context.
         taking
-            SOP classes that the peer may store here on the same association.
+            SOP classes that the peer may send on the same association (SCP role).
         handlers
-            pynetdicom's events and what answers them.
+            pynetdicom events and their handlers.
         limit_s
-            Nothing waits longer than this, whatever the configuration says.
+            Upper limit of all timeouts, in seconds.
 
         Raises
         ------
         DestinationUnavailable
-            If no association could be made.
+            If the association was not established.
         """
         entity = AE(ae_title=self.ae_title)
         answer_s = min(self.limits.response_timeout_s, limit_s)
@@ -76,7 +76,7 @@ class AssociationRequestor:
                 evt_handlers=list(handlers),
                 tls_args=self._tls_arguments(peer),
             )
-        except OSError as error:  # a name that is not known, a certificate that cannot be read
+        except OSError as error:  # unknown host name, unreadable certificate
             raise DestinationUnavailable(f"{named(peer)} cannot be reached: {error}") from error
         if not association.is_established:
             raise _not_established(association, peer)
@@ -96,7 +96,7 @@ class AssociationRequestor:
 
 
 def named(peer: PeerConfig) -> str:
-    """A peer in a message."""
+    """A peer as named in messages."""
     return f"{peer.ae_title} at {peer.host}:{peer.port}"
 
 
@@ -104,10 +104,12 @@ def _not_established(association: Association, peer: PeerConfig) -> DestinationU
     if association.is_rejected:
         return DestinationRefused(
             f"{named(peer)} rejected the association: "
-            "check that it knows this node's AE title and address."
+            "check that this node's AE title and address are configured there."
         )
     if association.rejected_contexts:
-        return DestinationRefused(f"{named(peer)} offers nothing of what this node asks for.")
+        return DestinationRefused(
+            f"{named(peer)} accepted none of the proposed presentation contexts."
+        )
     return DestinationUnavailable(
-        f"{named(peer)} cannot be reached: check that it runs and that host and port are right."
+        f"{named(peer)} cannot be reached: check that it is running, and check its host and port."
     )

@@ -1,4 +1,4 @@
-"""Sending results: stored bytes go out as they were stored, on an association of their own.
+"""Storage SCU: sends stored results byte for byte, and C-ECHO.
 
 Source: DICOM PS3.4 B.2.3 (statuses of C-STORE).
 """
@@ -17,7 +17,7 @@ from sij_node.config.settings import DeliveryConfig, PeerConfig, TlsConfig
 from sij_node.errors import DestinationUnavailable
 from sij_node.network.scu import AssociationRequestor, named
 
-# Bytes are read from the file and sent, never decoded and encoded again.
+# Send the bytes of the file, never decoded and re-encoded.
 _config.STORE_SEND_CHUNKED_DATASET = True
 
 _SUCCESS = 0x0000
@@ -27,7 +27,7 @@ _WARNINGS = range(0xB000, 0xC000)
 
 @dataclass(frozen=True)
 class OutgoingObject:
-    """A stored Part 10 file, and the names it is announced by."""
+    """A stored Part 10 file with its UIDs."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -36,23 +36,23 @@ class OutgoingObject:
 
     @property
     def contexts(self) -> tuple[tuple[str, str], ...]:
-        """SOP class and transfer syntax under which it can be sent, as stored first."""
+        """Presentation contexts for sending it, the stored transfer syntax first."""
         syntaxes = [self.transfer_syntax_uid]
         if self.transfer_syntax_uid == ExplicitVRLittleEndian:
-            syntaxes.append(ImplicitVRLittleEndian)  # what every node must accept (PS3.5 10.1)
+            syntaxes.append(ImplicitVRLittleEndian)  # the default transfer syntax (PS3.5 10.1)
         return tuple((self.sop_class_uid, syntax) for syntax in syntaxes)
 
 
 @dataclass(frozen=True)
 class SendResult:
-    """What the destination answered to one object.
+    """The response of the destination to one object.
 
     Parameters
     ----------
     status
-        C-STORE status, or None where the context was refused or no answer came.
+        C-STORE status, or None if the context was rejected.
     note
-        What to tell an administrator.
+        Details for the administrator.
     """
 
     sop_instance_uid: str
@@ -69,19 +69,19 @@ class SendResult:
 
 @dataclass(frozen=True)
 class StoreScu:
-    """Opens associations to peers in the node's name."""
+    """Sends objects to peers under the node's AE title."""
 
     ae_title: str
     limits: DeliveryConfig
     tls: TlsConfig | None = None
 
     def send(self, peer: PeerConfig, objects: Sequence[OutgoingObject]) -> Iterator[SendResult]:
-        """Send objects to a peer, one answer each, in order.
+        """Send objects to a peer in order; yields one result per object.
 
         Raises
         ------
         DestinationUnavailable
-            If no association could be made, or it broke; objects answered before are done.
+            If the association was not established or ended; results yielded before are valid.
         """
         contexts = sorted({context for item in objects for context in item.contexts})
         with self._caller.associated(peer, contexts) as association:
@@ -89,17 +89,19 @@ class StoreScu:
                 yield _send_one(association, item, number, peer)
 
     def echo(self, peer: PeerConfig) -> None:
-        """C-ECHO.
+        """Send a C-ECHO.
 
         Raises
         ------
         DestinationUnavailable
-            If the peer does not answer with success.
+            If the peer does not respond with Success.
         """
         with self._caller.associated(peer, [(Verification, ImplicitVRLittleEndian)]) as association:
             answer = association.send_c_echo()
             if answer.get("Status") != _SUCCESS:
-                raise DestinationUnavailable(f"{named(peer)} did not answer a C-ECHO with success.")
+                raise DestinationUnavailable(
+                    f"{named(peer)} did not respond to a C-ECHO with Success."
+                )
 
     @property
     def _caller(self) -> AssociationRequestor:
@@ -116,15 +118,15 @@ def _send_one(
     possible = [context for context in item.contexts if context in accepted]
     if not possible:
         return SendResult(
-            item.sop_instance_uid, None, f"{named(peer)} does not accept this kind of object."
+            item.sop_instance_uid, None, f"{named(peer)} does not accept this SOP class."
         )
     as_stored = possible[0] == item.contexts[0]
     what = item.file if as_stored else dcmread(item.file)
     try:
         answer = association.send_c_store(what, msg_id=number % 65535 + 1)
-    except RuntimeError as error:  # pynetdicom's word for an association that is gone
+    except RuntimeError as error:  # pynetdicom: the association has ended
         raise DestinationUnavailable(f"{named(peer)} ended the association.") from error
     if "Status" not in answer:
-        raise DestinationUnavailable(f"{named(peer)} broke off or did not answer in time.")
+        raise DestinationUnavailable(f"{named(peer)} aborted or did not respond in time.")
     status = int(answer.Status)
     return SendResult(item.sop_instance_uid, status, str(answer.get("ErrorComment", "")))

@@ -1,4 +1,4 @@
-"""How a connection is encrypted, and how both sides prove who they are.
+"""TLS contexts: encryption and certificates of both sides.
 
 Source: DICOM PS3.15 B.12 (BCP 195), RFC 9325.
 """
@@ -9,21 +9,21 @@ from sij_node.config.settings import TlsConfig
 from sij_node.errors import ConfigurationInvalid
 
 TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Forward secrecy and authenticated encryption only, RFC 9325 4.2. TLS 1.3 has no others."""
+"""Forward secrecy and authenticated encryption only, RFC 9325 4.2; always so in TLS 1.3."""
 
 
 def server_context(config: TlsConfig, section: str = "[listener.tls]") -> ssl.SSLContext:
-    """For connections that come in: TLS 1.2 at least; with `client_ca` peers prove who they are.
+    """For incoming connections: TLS 1.2 or later; `client_ca` requires client certificates.
 
     Parameters
     ----------
     section
-        Where the certificates are named, for people.
+        Section of config.toml with the certificates, for the message.
 
     Raises
     ------
     ConfigurationInvalid
-        When a certificate or key cannot be used.
+        If a certificate or key cannot be loaded.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -37,6 +37,6 @@ def server_context(config: TlsConfig, section: str = "[listener.tls]") -> ssl.SS
     except OSError as error:
         raise ConfigurationInvalid(
             f"{section} cannot be used: {error.strerror or error}. "
-            "Certificate, private key and client CA must be readable PEM files that fit together."
+            "Certificate, private key and client CA must be readable, matching PEM files."
         ) from error
     return context

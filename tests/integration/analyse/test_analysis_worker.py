@@ -251,7 +251,7 @@ def test_a_process_that_dies_at_the_start_is_said_to_have_died():
 def test_a_process_that_dies_before_it_is_asked_is_said_to_have_died():
     with analysis(60, children.child_that_hangs_up) as process:
         assert process.start().poll(PATIENCE_S)  # it has hung up
-        with pytest.raises(WorkerLost, match="before it was asked"):
+        with pytest.raises(WorkerLost, match="before it received the study"):
             process.analyse(order("PACS"), lambda: None)
 
 
