@@ -18,6 +18,7 @@ from deploy.bench.instances import PER_STUDY
 from sij_node.domain.job import Job
 from sij_node.domain.study import ReceivedInstance
 from sij_node.store.database import open_database
+from sij_node.store.job_queries import jobs_of_study
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import instance_file_name
 
@@ -100,9 +101,8 @@ def _registered(table: JobTable, threads: int) -> _Cost:
 def _claimed(table: JobTable) -> _Cost:
     for instance in _instances(_JOBS, per_study=1):
         table.register(instance, 9, True)
-        job = table.latest_for(instance.study_uid, instance.source_ae)
-        if job is not None:
-            table.settle(job, "bench")
+        (job,) = jobs_of_study(table.database, instance.study_uid)
+        table.settle(job, "bench")
     return _timed(lambda: [_finish_one(table) for _ in range(_JOBS)], _JOBS)
 
 

@@ -23,6 +23,7 @@ from sij_node.errors import DestinationUnavailable
 from sij_node.network.dicom_folder import contents_of
 from sij_node.network.store_scu import StoreScu
 from sij_node.store.database import open_database
+from sij_node.store.job_queries import jobs_of_study, steps_of
 from sij_node.store.job_table import JobTable
 from trainer.phantom.case import PhantomCase
 from trainer.phantom.dicom_export import write_study
@@ -170,7 +171,7 @@ def _passage(
     stored = datetime.now(UTC)
     cpu_s = footprint_of(pid).cpu_s - before
     job = _ended(table, uid, log)
-    at = {step.step: step.at for step in table.steps(job.job_id)}
+    at = {step.step: step.at for step in steps_of(table.database, job.job_id)}
     claimed, analysed = at[Step.CLAIMED], at[Step.RESULTS_STORED]
     return Passage(
         (analysed - claimed).total_seconds(),
@@ -195,10 +196,10 @@ def _ended(table: JobTable, study_uid: str, log: Path) -> Job:
 
 
 def _job(table: JobTable, study_uid: str) -> Job:
-    job = table.latest_for(study_uid, _ARCHIVE)
-    if job is None:
+    jobs = jobs_of_study(table.database, study_uid)
+    if not jobs:
         raise MeasurementFailed("the node has no job for a study that it took")
-    return job
+    return jobs[-1]
 
 
 def _wait_until(reached: Callable[[], bool], log: Path) -> None:

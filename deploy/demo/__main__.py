@@ -43,6 +43,7 @@ from sij_node.errors import DestinationUnavailable
 from sij_node.network.dicom_folder import contents_of
 from sij_node.network.store_scu import StoreScu
 from sij_node.store.database import open_database
+from sij_node.store.job_queries import newest_jobs
 from sij_node.store.job_table import JobTable
 
 ARCHIVE = "DEMO_ARCHIVE"
@@ -147,7 +148,7 @@ def _follow(out: Path, archive: Archive, progress: Progress, step: TaskID) -> No
     table = JobTable(engine)
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
-        job = next(iter(table.jobs()), None)
+        job = next(iter(newest_jobs(table.database)), None)
         if job is not None:
             progress.update(step, description=f"the node is {job.state} ({job.instances} images)")
             if job.state in ENDED:

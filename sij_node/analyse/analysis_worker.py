@@ -14,7 +14,10 @@ from sij_node.domain.prior_comparison import NO_PRIORS, Priors
 from sij_node.domain.study import ReceivedInstance
 from sij_node.errors import LeaseLost, NodeError, WorkerLost
 from sij_node.queue.lease import Lease, held, one_after_the_other
+from sij_node.store.deliveries import results_sent_before
 from sij_node.store.job_table import JobTable
+from sij_node.store.refusals import conflicts_of
+from sij_node.store.registration import received_instances
 
 log = structlog.get_logger()
 
@@ -109,12 +112,12 @@ class AnalysisWorker:
         )
 
     def _order_for(self, job: Job) -> AnalysisRequest:
-        instances = self._table.instances(job.study_uid)
+        instances = received_instances(self._table.database, job.study_uid)
         return AnalysisRequest(
             instances,
-            self._table.conflicts(job.study_uid),
+            conflicts_of(self._table.database, job.study_uid),
             job.source_ae,
-            self._table.earlier_results(job),
+            results_sent_before(self._table.database, job),
             job.weights_wanted,
             self._priors_for(job, instances),
         )

@@ -21,6 +21,8 @@ from sij_node.domain.weights_comparison import (
 )
 from sij_node.errors import InputRejected, StoredCopyDamaged, WeightsRefused
 from sij_node.store.job_table import JobTable
+from sij_node.store.refusals import conflicts_of
+from sij_node.store.registration import received_instances
 from sij_node.store.spool import Spool
 from sij_node.store.stored_instances import read_checked, read_header
 
@@ -77,7 +79,10 @@ def _compare(
     ports = Ports(
         header=partial(read_header, spool), dataset=partial(read_checked, spool), analyse=analyse
     )
-    images, conflicts = table.instances(job.study_uid), table.conflicts(job.study_uid)
+    images, conflicts = (
+        received_instances(table.database, job.study_uid),
+        conflicts_of(table.database, job.study_uid),
+    )
     study = analyse_study(images, conflicts, ports)
     if study.rejected is not None:
         return StudyComparison(job.job_id, job.study_uid, remark=str(study.rejected))

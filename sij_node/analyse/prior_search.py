@@ -34,7 +34,9 @@ from sij_node.errors import (
 from sij_node.network.query_retrieve import ArchiveSearch, Deadline
 from sij_node.network.scu import AssociationRequestor
 from sij_node.results.prior_report import earlier_scores
+from sij_node.store.deliveries import prior_scores, stored_result
 from sij_node.store.job_table import JobTable
+from sij_node.store.registration import received_instance
 from sij_node.store.spool import Spool
 from sij_node.store.stored_instances import read_header
 
@@ -115,7 +117,7 @@ class PriorSearch:
         began = time.monotonic()
         studied = StudyDate.stated(text(header, "StudyDate"), text(header, "StudyTime"))
         collected = _Collected(patient_of(header), studied)
-        self._collect_own(self._table.earlier_scores(job, image.patient), collected)
+        self._collect_own(prior_scores(self._table.database, job, image.patient), collected)
         if not collected.found and peer.priors != "store" and studied.date:
             self._collect_from(peer, collected)
         log.info(
@@ -177,15 +179,15 @@ class PriorSearch:
             yield content
 
     def _may_be_scores(self, sop_instance_uid: str) -> bool:
-        result = self._table.result(sop_instance_uid)
+        result = stored_result(self._table.database, sop_instance_uid)
         return result is None or result.kind == "scores"
 
     def _here(self, sop_instance_uid: str) -> bytes | None:
         """A report that the node created and still stores, or received."""
-        result = self._table.result(sop_instance_uid)
+        result = stored_result(self._table.database, sop_instance_uid)
         if result is not None and result.file_name:
             return self._content_of(result)
-        instance = self._table.instance(sop_instance_uid)
+        instance = received_instance(self._table.database, sop_instance_uid)
         return None if instance is None else _content(self._spool.path_of(instance.file_name))
 
     def _content_of(self, result: Result) -> bytes:

@@ -23,7 +23,11 @@ from sij_node.domain.prior_comparison import Priors
 from sij_node.domain.study import ReceivedInstance
 from sij_node.errors import ConfigurationInvalid, ImagesCleared, UnknownJob
 from sij_node.results.key_image_previews import drawn, key_pictures
+from sij_node.store.deliveries import results_sent_before
+from sij_node.store.job_queries import jobs_of_study
 from sij_node.store.job_table import JobTable
+from sij_node.store.refusals import conflicts_of
+from sij_node.store.registration import received_instances
 from sij_node.store.spool import Spool
 
 PAGE_DPI = 150
@@ -60,7 +64,7 @@ def recreated(
     WeightsRefused, DatabaseUnavailable, ResultsInconsistent
     """
     job = _last_job(table, study_uid)
-    images = table.instances(study_uid)
+    images = received_instances(table.database, study_uid)
     if not images:
         raise ImagesCleared(
             f"The images of study {study_uid} were cleared from the spool; send them again."
@@ -71,19 +75,19 @@ def recreated(
         asked = _pictured(asked)
     order = AnalysisRequest(
         images,
-        table.conflicts(study_uid),
+        conflicts_of(table.database, study_uid),
         job.source_ae,
         weights=job.weights_wanted,
         priors=priors_for(job, images),
     )
     if asked == usual:
-        order = replace(order, history=table.earlier_results(job))
+        order = replace(order, history=results_sent_before(table.database, job))
     desk = InferenceServer({order.weights: load_networks(config, order.weights)}, spool, config)
     return desk.results_of(order, asked)
 
 
 def _last_job(table: JobTable, study_uid: str) -> Job:
-    jobs = table.jobs_of(study_uid)
+    jobs = jobs_of_study(table.database, study_uid)
     if not jobs:
         raise UnknownJob(
             f"The node knows no study {study_uid}. `sij-node jobs list --limit 1000` names those "

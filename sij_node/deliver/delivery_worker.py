@@ -14,6 +14,8 @@ from sij_node.domain.job import Delivery, DeliveryState, Job, RetryPolicy
 from sij_node.errors import DestinationUnavailable, SpoolUnavailable
 from sij_node.network.store_scu import OutgoingObject, SendResult
 from sij_node.queue.lease import held, one_after_the_other
+from sij_node.store.deliveries import deliveries_of
+from sij_node.store.destination_holds import current_holds
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
 
@@ -92,8 +94,15 @@ class DeliveryWorker:
 
     def _to_send(self, job: Job) -> tuple[list[Delivery], list[Delivery]]:
         """What can be sent now, and what waits because its destination is held or in shadow."""
-        closed = {*self._shadow, *(hold.destination for hold in self._table.holds())}
-        left = [d for d in self._table.deliveries(job.job_id) if d.state is DeliveryState.PENDING]
+        closed = {
+            *self._shadow,
+            *(hold.destination for hold in current_holds(self._table.database)),
+        }
+        left = [
+            d
+            for d in deliveries_of(self._table.database, job.job_id)
+            if d.state is DeliveryState.PENDING
+        ]
         return (
             [delivery for delivery in left if delivery.destination not in closed],
             [delivery for delivery in left if delivery.destination in closed],

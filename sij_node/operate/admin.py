@@ -50,9 +50,13 @@ from sij_node.errors import (
 )
 from sij_node.operate.health_check import HealthReport, check_health
 from sij_node.queue.completeness import image_series, series_uses
-from sij_node.store.job_search import JobSearch
+from sij_node.store import change_log, destination_holds, job_queries, job_statistics, refusals
+from sij_node.store.database import Database
+from sij_node.store.deliveries import deliveries_of, jobs_by_destination, withheld_jobs
 from sij_node.store.job_table import JobTable
 from sij_node.store.peer_activity import PeerActivityLog, PeerActivityTable
+from sij_node.store.records import record_of
+from sij_node.store.registration import received_instances
 from sij_node.store.spool import Spool
 from sij_node.store.stored_instances import read_header, read_result
 
@@ -195,11 +199,11 @@ class Admin:
         before: int | None = None,
     ) -> JobPage:
         """Matching jobs, the newest first; with `before`, only those with lower numbers."""
-        return self._search.jobs(wanted, limit, offset, before)
+        return job_queries.find_jobs(self._database, wanted, limit, offset, before)
 
     def jobs_of_patient(self, patient_id: str, limit: int = 500) -> JobPage:
         """Jobs of a patient whose images are still stored. The search is recorded."""
-        found = self._search.jobs_of_patient(patient_id, limit)
+        found = job_queries.jobs_of_patient(self._database, patient_id, limit)
         self._record(patient_searched(self.who, patient_id, f"{found.total} jobs found"))
         self.note("search patient", f"{found.total} jobs")
         return found
@@ -209,7 +213,7 @@ class Admin:
 
         The same patient always has the same pseudonym on this node.
         """
-        patients = self._search.patients(job.study_uid for job in jobs)
+        patients = job_queries.patients_of(self._database, (job.study_uid for job in jobs))
         return {
             study_uid: keyed_hash(self._key, "patient", one.patient_id, one.issuer)[:12]
             for study_uid, one in patients.items()
@@ -217,27 +221,27 @@ class Admin:
 
     def counts(self) -> dict[State, int]:
         """How many jobs are in each state."""
-        return self._table.counts()
+        return job_statistics.job_counts(self._database)
 
     def senders(self) -> tuple[str, ...]:
         """AE titles from which there are jobs."""
-        return self._search.sources()
+        return job_queries.sources(self._database)
 
     def queue_order(self) -> tuple[int, ...]:
         """Numbers of the queued jobs, in the order in which they will be analysed."""
-        return self._search.queue_order()
+        return job_queries.queue_order(self._database)
 
     def analysis_seconds(self) -> tuple[float, ...]:
         """How long the most recent analyses took."""
-        return self._search.analysis_seconds()
+        return job_statistics.analysis_seconds(self._database)
 
     def chart_events(self, since: datetime) -> tuple[ChartEvent, ...]:
         """The steps of all jobs since a moment, as far as charts count them."""
-        return self._search.happenings(since)
+        return job_statistics.chart_events(self._database, since)
 
     def oldest_unfinished(self) -> Job | None:
         """The oldest job that is still in progress."""
-        return self._search.oldest_unfinished()
+        return job_queries.oldest_unfinished(self._database)
 
     # ---- one job -------------------------------------------------------------------------
 
@@ -249,14 +253,16 @@ class Admin:
         UnknownJob
         """
         job = self._table.get(job_id)
-        deliveries = self._table.deliveries(job_id)
+        deliveries = deliveries_of(self._database, job_id)
         return JobHistory(
             job,
-            tuple(self._table.steps(job_id)),
+            job_queries.steps_of(self._database, job_id),
             deliveries,
-            self._table.conflicts(job.study_uid),
+            refusals.conflicts_of(self._database, job.study_uid),
             legal_actions(job),
-            standstill(job, deliveries, self._table.holds(), self._shadow),
+            standstill(
+                job, deliveries, destination_holds.current_holds(self._database), self._shadow
+            ),
         )
 
     def study(self, job_id: int, *, shows_key_images: bool = False) -> StudyDetails:
@@ -272,7 +278,7 @@ class Admin:
         UnknownJob
         """
         history = self.history(job_id)
-        job, record = history.job, self._table.record(job_id)
+        job, record = history.job, record_of(self._database, job_id)
         drawn = record and self._drawn(record)
         if shows_key_images and drawn and drawn.pictures:
             self._note_viewed(job)
@@ -281,7 +287,7 @@ class Admin:
             drawn,
             record != drawn,
             self._series_so_far(job),
-            self._search.same_study(job.study_uid),
+            tuple(job_queries.jobs_of_study(self._database, job.study_uid)),
             self.pseudonyms([job]).get(job.study_uid, ""),
         )
 
@@ -294,7 +300,7 @@ class Admin:
         ResultUnknown
             If the job has no such image, or it is not drawn yet.
         """
-        job, record = self._table.get(job_id), self._table.record(job_id)
+        job, record = self._table.get(job_id), record_of(self._database, job_id)
         if record is None or name not in {one.file_name for one in self._drawn(record).pictures}:
             raise ResultUnknown(f"Job {job_id} has no such key image. Reload its page.")
         self._note_viewed(job)
@@ -310,7 +316,7 @@ class Admin:
             If the images, and with them the patient ID, were cleared.
         """
         job = self._table.get(job_id)
-        found = self._search.patients([job.study_uid]).get(job.study_uid)
+        found = job_queries.patients_of(self._database, [job.study_uid]).get(job.study_uid)
         if found is None:
             raise ImagesCleared(
                 f"The images of job {job_id} were cleared from the spool, and the patient ID with "
@@ -322,7 +328,7 @@ class Admin:
     def results(self, job_id: int) -> tuple[Result, ...]:
         """The objects that a job has produced."""
         self._table.get(job_id)
-        deliveries = self._table.deliveries(job_id)
+        deliveries = deliveries_of(self._database, job_id)
         return tuple({one.result.sop_instance_uid: one.result for one in deliveries}.values())
 
     def result_file(self, job_id: int, sop_instance_uid: str) -> tuple[Result, bytes]:
@@ -358,20 +364,20 @@ class Admin:
 
     def health(self) -> HealthReport:
         """The status of every component, with recommended actions."""
-        return check_health(self.config, self._table.database, self._spool)
+        return check_health(self.config, self._database, self._spool)
 
     def refusals(self, limit: int = 50) -> tuple[Refusal, ...]:
         """The most recently rejected objects and associations, and why."""
-        return tuple(self._table.refusals(limit))
+        return refusals.newest_refusals(self._database, limit)
 
     def changes(self, limit: int = 50, who: str = "") -> tuple[AdminChange, ...]:
         """The most recent entries of the change log, of all users or of one."""
-        return self._table.changes(limit, who)
+        return change_log.newest_changes(self._database, limit, who)
 
     def note(self, action: str, subject: str, note: str = "") -> None:
         """Enter something into the change log under this user's name."""
-        self._table.note_change(
-            AdminChange(datetime.now(UTC), self.who.user, action, subject, note)
+        change_log.note_change(
+            self._database, AdminChange(datetime.now(UTC), self.who.user, action, subject, note)
         )
 
     @property
@@ -436,7 +442,7 @@ class Admin:
         IllegalStep
             Also if the destination is in shadow mode.
         """
-        self._check_not_in_shadow(destination, self._table.deliveries(job_id))
+        self._check_not_in_shadow(destination, deliveries_of(self._database, job_id))
         job = self._table.redeliver(self._table.get(job_id), self.who.user, destination)
         return self._audited(job, JobAction.REDELIVER)
 
@@ -466,9 +472,9 @@ class Admin:
 
     def destinations(self) -> tuple[DestinationStatus, ...]:
         """Every peer, and every destination with pending or withheld results, by AE title."""
-        holds = {hold.destination: hold for hold in self._table.holds()}
-        waiting = self._table.jobs_by_destination(DeliveryState.PENDING)
-        kept_back = self._table.jobs_by_destination(DeliveryState.KEPT_BACK)
+        holds = {hold.destination: hold for hold in destination_holds.current_holds(self._database)}
+        waiting = jobs_by_destination(self._database, DeliveryState.PENDING)
+        kept_back = jobs_by_destination(self._database, DeliveryState.KEPT_BACK)
         peers = {peer.ae_title for peer in self.config.peer}
         return tuple(
             DestinationStatus(
@@ -486,7 +492,7 @@ class Admin:
         """The destinations with their configuration and activity, by AE title."""
         configured = {peer.ae_title: peer for peer in self.config.peer}
         activity = {one.peer: one for one in self._activity.contacts()}
-        acknowledged = self._search.last_acknowledged()
+        acknowledged = job_statistics.last_deliveries(self._database)
         return tuple(
             PeerStatus(
                 one,
@@ -529,13 +535,15 @@ class Admin:
         IllegalStep
             If it is held already.
         """
-        held = self._table.hold(self._peer(ae_title).ae_title, reason, self.who.user)
+        held = destination_holds.hold(
+            self._database, self._peer(ae_title).ae_title, reason, self.who.user
+        )
         self._audit_peer(ae_title, f"hold {ae_title}: {reason}")
         return held
 
     def release_hold(self, ae_title: str) -> Hold:
         """Send to a destination again; raises `IllegalStep` if it is not held."""
-        released = self._table.release_hold(ae_title, self.who.user)
+        released = destination_holds.release(self._database, ae_title, self.who.user)
         self._audit_peer(ae_title, f"release {ae_title}")
         return released
 
@@ -548,18 +556,18 @@ class Admin:
             If the destination still is in shadow mode.
         """
         return tuple(
-            self.redeliver(job.job_id, ae_title) for job in self._table.kept_back(ae_title)
+            self.redeliver(job.job_id, ae_title) for job in withheld_jobs(self._database, ae_title)
         )
 
     # ---- within --------------------------------------------------------------------------
 
     @property
-    def _search(self) -> JobSearch:
-        return JobSearch(self._table.database)
+    def _database(self) -> Database:
+        return self._table.database
 
     @property
     def _activity(self) -> PeerActivityTable:
-        return PeerActivityTable(self._table.database)
+        return PeerActivityTable(self._database)
 
     @property
     def _shadow(self) -> frozenset[str]:
@@ -590,7 +598,7 @@ class Admin:
     def _series_so_far(self, job: Job) -> tuple[SeriesUse, ...]:
         if job.state not in _NOT_ANALYSED:
             return ()
-        images = image_series(self._table.instances(job.study_uid))
+        images = image_series(received_instances(self._database, job.study_uid))
         try:
             return series_uses(images, partial(read_header, self._spool))
         except SpoolUnavailable:  # reported by the health check; the rest can still be shown
@@ -614,7 +622,7 @@ class Admin:
             self._note_access(job, action, "key images viewed")
 
     def _audit_study(self, study_uid: str, what: str, action: EventAction) -> None:
-        patient = self._search.patients([study_uid]).get(study_uid)
+        patient = job_queries.patients_of(self._database, [study_uid]).get(study_uid)
         study = AuditedStudy(study_uid, patient.patient_id if patient else "")
         self._record(instances_accessed(self.who, study, what, action))
 

@@ -6,7 +6,7 @@ from sij_node.config.settings import Config
 from sij_node.domain.health import Condition, HealthFacts, health
 from sij_node.errors import DatabaseUnavailable, SpoolUnavailable
 from sij_node.store.database import Database
-from sij_node.store.job_queries import queue_now, stuck_destinations
+from sij_node.store.job_statistics import failing_destinations, queue_status
 from sij_node.store.process_table import ProcessTable
 from sij_node.store.spool import Spool
 
@@ -42,8 +42,8 @@ def _with_database(facts: HealthFacts, database: Database) -> HealthFacts:
         return replace(
             facts,
             processes=ProcessTable(database).seen(),
-            queue=queue_now(database),
-            stuck=stuck_destinations(database),
+            queue=queue_status(database),
+            stuck=failing_destinations(database),
         )
     except DatabaseUnavailable as error:
         return replace(facts, database_error=str(error))

@@ -33,7 +33,7 @@ from sij_node.domain.peer_activity import PeerActivity
 from sij_node.errors import DatabaseUnavailable
 from sij_node.operate.health_check import HealthReport, check_health
 from sij_node.store.drift_figures import histories
-from sij_node.store.job_steps import AT_ONCE, StepTaken, steps_after
+from sij_node.store.job_statistics import STEPS_AT_ONCE, StepTaken, job_counts, steps_after
 from sij_node.store.job_table import JobTable
 from sij_node.store.peer_activity import PeerActivityTable, PeerCounter, Tally
 from sij_node.store.spool import Spool
@@ -386,7 +386,7 @@ class Metrics(Collector):
         self._read_steps()
         return Observed(
             report,
-            self._table.counts(),
+            job_counts(self._table.database),
             self._contacts.tallies(),
             self._contacts.contacts(),
             self._steps,
@@ -398,7 +398,7 @@ class Metrics(Collector):
         while steps := steps_after(self._table.database, position):
             self._steps.add(steps)
             position = steps[-1].step_id
-            if len(steps) < AT_ONCE:
+            if len(steps) < STEPS_AT_ONCE:
                 return
 
     def _recent_histories(self) -> Mapping[str, Histories]:

@@ -23,6 +23,7 @@ from sij_node.store.database import Schema, open_database, schema_of
 from sij_node.store.job_table import JobTable
 from sij_node.store.peer_activity import PeerActivityTable
 from sij_node.store.process_table import ProcessTable
+from sij_node.store.registration import received_instances
 from sij_node.store.secret_key import secret_key
 from sij_node.store.spool import Spool
 from sij_node.store.user_table import UserTable
@@ -40,7 +41,9 @@ class Store:
 
     def patient_of(self, study_uid: str) -> str:
         """Patient ID of a study, for the audit trail only; never log it."""
-        return next((one.patient_id for one in self.table.instances(study_uid)), "")
+        return next(
+            (one.patient_id for one in received_instances(self.table.database, study_uid)), ""
+        )
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Sequence
-from datetime import timedelta
 from functools import partial
 
 import structlog
@@ -19,8 +18,10 @@ from sij_node.queue.completeness import Readiness, readiness_of
 from sij_node.queue.schedule import ScheduledTask, Scheduler
 from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
+from sij_node.store.clear_spool import clear_spool
 from sij_node.store.peer_activity import PeerActivityLog
 from sij_node.store.process_table import BEAT_S, lives_here, take_leave, this_process
+from sij_node.store.refusals import add_refusal
 from sij_node.store.spool import instance_file_name
 from sij_node.store.stored_instances import read_header
 
@@ -87,7 +88,7 @@ def _storage_service(config: Config, store: Store, events: PeerEvents) -> Storag
         spool=store.spool,
         file_name_of=instance_file_name,
         register=register,
-        refuse=store.table.refuse,
+        refuse=partial(add_refusal, store.table.database),
         room=lambda: store.spool.free_mb() >= config.spool.min_free_mb,
         events=events,
         max_nesting=config.listener.max_nesting,
@@ -105,17 +106,8 @@ def _scheduler(config: Config, store: Store, tasks: Sequence[ScheduledTask]) -> 
         delivery_policy=retry_policy(config.retry, config.retry.delivery_attempts),
         lease_s=config.worker.lease_s,
         look_at=look_at,
-        clear_spool=lambda: _clear_spool(store, config.spool.retention_days),
+        clear_spool=lambda: clear_spool(
+            store.table.database, store.spool, config.spool.retention_days, now()
+        ),
         errands=tasks,
     )
-
-
-def _clear_spool(store: Store, retention_days: float) -> int:
-    """Remove files of studies that were finished long ago; returns how many studies."""
-    moment = now() - timedelta(days=retention_days)
-    cleared = 0
-    for study_uid in store.table.finished_before(moment):
-        cleared += store.table.forget(study_uid, moment, store.spool)
-    if cleared:
-        log.info("spool cleared", removed=cleared)
-    return cleared

@@ -12,6 +12,7 @@ from sij_node.config.settings import Config
 from sij_node.domain.job import State
 from sij_node.domain.weights_comparison import WeightsComparison
 from sij_node.processes.assembly import admin_for, open_store, opened_trail, prior_search
+from sij_node.store.job_queries import newest_jobs
 from sij_node.store.peer_activity import PeerActivityLog
 
 WITH_RESULTS = (State.DELIVERED, State.CONFIRMED, State.NOT_SENT)
@@ -37,8 +38,8 @@ def compare(config: Config, folder: Path, job_ids: Sequence[int], last: int) -> 
     WeightsRefused, UnknownJob, DatabaseUnavailable, SpoolUnavailable
     """
     with open_store(config) as store:
-        jobs = [store.table.get(job_id) for job_id in job_ids] or store.table.jobs(
-            WITH_RESULTS, last
+        jobs = [store.table.get(job_id) for job_id in job_ids] or newest_jobs(
+            store.table.database, WITH_RESULTS, last
         )
         return compare_weights(config, store.table, store.spool, folder, jobs)
 

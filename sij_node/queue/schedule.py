@@ -23,7 +23,9 @@ from sij_node.domain.job import Job, RetryPolicy, StallDetector, State
 from sij_node.domain.study import ReceivedInstance
 from sij_node.errors import LeaseLost, NodeError
 from sij_node.queue.completeness import Readiness
+from sij_node.store.job_queries import leased_jobs, receiving_jobs, waiting_jobs
 from sij_node.store.job_table import JobTable
+from sij_node.store.registration import received_instances
 
 log = structlog.get_logger()
 
@@ -133,7 +135,7 @@ class Scheduler:
 
     def settle_quiet_studies(self, now: float) -> None:
         """Queue each study that is complete or has been quiet for long enough."""
-        jobs = self._table.receiving()
+        jobs = receiving_jobs(self._table.database)
         self._arrivals.keep_only(job.job_id for job in jobs)
         self._seen = {j.job_id: self._seen[j.job_id] for j in jobs if j.job_id in self._seen}
         for job in jobs:
@@ -160,7 +162,7 @@ class Scheduler:
         return seen
 
     def _look_anew(self, job: Job) -> Readiness:
-        instances = self._table.instances(job.study_uid)
+        instances = received_instances(self._table.database, job.study_uid)
         try:
             return self._look_at(instances)
         except NodeError as error:  # what is wrong with one study must not hinder the others
@@ -169,7 +171,7 @@ class Scheduler:
 
     def expire_leases(self, now: float) -> None:
         """Take jobs back from workers that gave no sign of life for a lease."""
-        jobs = self._table.leased()
+        jobs = leased_jobs(self._table.database)
         self._leases.keep_only(job.job_id for job in jobs)
         for job in jobs:
             silent_s = self._leases.still_for_s(job.job_id, (job.revision, job.heartbeat), now)
@@ -192,7 +194,7 @@ class Scheduler:
 
     def release_waiting(self, now: float) -> None:
         """Let jobs be tried again whose wait is over."""
-        jobs = self._table.waiting()
+        jobs = waiting_jobs(self._table.database)
         self._waits.keep_only(job.job_id for job in jobs)
         for job in jobs:
             waited_s = self._waits.still_for_s(job.job_id, job.revision, now)

@@ -8,7 +8,7 @@ fsync goes unnoticed), PostgreSQL by synchronous_commit=on.
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, Row, Select, create_engine, event, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -138,6 +138,16 @@ class Database:
         """One transaction that only reads."""
         with _in_our_words(self._engine), self._engine.connect() as connection:
             yield connection
+
+    def rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        """All rows that one statement selects."""
+        with self.reading() as connection:
+            return connection.execute(statement).all()
+
+    def row(self, statement: Select[Any]) -> Row[Any] | None:
+        """The row of a statement that selects one at most."""
+        with self.reading() as connection:
+            return connection.execute(statement).one_or_none()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

@@ -21,10 +21,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from sij_node.domain.job import Delivery, DeliveryState, Job, Result
 from sij_node.domain.study import PatientIdentity
+from sij_node.store.database import Database
 from sij_node.store.tables import (
     deliveries,
     delivery_from,
     instances,
+    job_from,
     jobs,
     result_from,
     results,
@@ -150,6 +152,12 @@ def _any_in(connection: Connection, job_id: int, *states: str) -> bool:
     return bool(connection.execute(select(found)).scalar())
 
 
+def has_pending(*destinations: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether the job of the outer row has a pending delivery, to destinations that fit."""
+    mine = deliveries.c.job_id == jobs.c.job_id
+    return exists().where(mine, deliveries.c.state == PENDING, *destinations).correlate(jobs)
+
+
 def ask_again(connection: Connection, job_id: int, destination: str | None, note: str) -> int:
     """Have everything that a job has for one destination, or for all, sent again.
 
@@ -171,52 +179,55 @@ def ask_again(connection: Connection, job_id: int, destination: str | None, note
     ).rowcount
 
 
-def jobs_by_destination(connection: Connection, state: str) -> dict[str, int]:
-    """How many jobs have something in a state, for each destination."""
-    rows = connection.execute(
-        select(deliveries.c.destination, func.count(deliveries.c.job_id.distinct()))
-        .where(deliveries.c.state == state)
+def jobs_by_destination(database: Database, state: DeliveryState) -> dict[str, int]:
+    """How many jobs have deliveries in a state, for each destination that has any."""
+    counts = (
+        select(deliveries.c.destination, func.count(deliveries.c.job_id.distinct()).label("jobs"))
+        .where(deliveries.c.state == state.value)
         .group_by(deliveries.c.destination)
     )
-    return {row[0]: row[1] for row in rows}
+    return {row.destination: row.jobs for row in database.rows(counts)}
 
 
-def newest_kept_back(connection: Connection, destination: str) -> list[int]:
-    """The newest job of each study that keeps something back from a destination."""
+def withheld_jobs(database: Database, destination: str) -> tuple[Job, ...]:
+    """The newest job of each study with results withheld from a destination."""
     newest = (
         select(func.max(jobs.c.job_id))
         .join(deliveries, deliveries.c.job_id == jobs.c.job_id)
         .where(deliveries.c.destination == destination, deliveries.c.state != GIVEN_UP)
         .group_by(jobs.c.study_uid)
     )
-    rows = connection.execute(
-        select(deliveries.c.job_id)
-        .where(
-            deliveries.c.job_id.in_(newest),
-            deliveries.c.destination == destination,
-            deliveries.c.state == KEPT_BACK,
-        )
-        .distinct()
-        .order_by(deliveries.c.job_id)
+    withheld = select(deliveries.c.job_id).where(
+        deliveries.c.destination == destination, deliveries.c.state == KEPT_BACK
     )
-    return list(rows.scalars())
+    wanted = select(jobs).where(jobs.c.job_id.in_(newest), jobs.c.job_id.in_(withheld))
+    return tuple(job_from(row) for row in database.rows(wanted.order_by(jobs.c.job_id)))
 
 
-def deliveries_of(connection: Connection, job_id: int) -> tuple[Delivery, ...]:
-    """The deliveries of a job, in the order in which its results were stored."""
-    rows = connection.execute(
+def deliveries_of(database: Database, job_id: int) -> tuple[Delivery, ...]:
+    """The deliveries of a job, by the kind of result."""
+    wanted = (
         select(deliveries, results)
         .join(results, results.c.sop_instance_uid == deliveries.c.result_uid)
         .where(_of(job_id))
         .order_by(results.c.kind, deliveries.c.result_uid, deliveries.c.destination)
     )
-    return tuple(delivery_from(row) for row in rows)
+    return tuple(delivery_from(row) for row in database.rows(wanted))
 
 
-def given_before(connection: Connection, job: Job) -> tuple[tuple[Result, ...], ...]:
-    """What a job and those before it gave to its source; a notice apart from what follows it."""
+def stored_result(database: Database, sop_instance_uid: str) -> Result | None:
+    """A result of the node by its SOP Instance UID, even if its file was cleared."""
+    row = database.row(select(results).where(results.c.sop_instance_uid == sop_instance_uid))
+    return None if row is None else result_from(row)
+
+
+def results_sent_before(database: Database, job: Job) -> tuple[tuple[Result, ...], ...]:
+    """What the job's source has been sent for this study so far, the oldest first.
+
+    Results of one job are one group; a rejection notice is a group of its own.
+    """
     is_result = results.c.kind != "not analysed"
-    rows = connection.execute(
+    wanted = (
         select(deliveries.c.job_id, is_result.label("is_result"), results)
         .join(results, results.c.sop_instance_uid == deliveries.c.result_uid)
         .join(jobs, jobs.c.job_id == deliveries.c.job_id)
@@ -230,18 +241,19 @@ def given_before(connection: Connection, job: Job) -> tuple[tuple[Result, ...], 
     )
     return tuple(
         tuple(result_from(row) for row in one)
-        for _, one in groupby(rows, key=lambda row: (row[0], row.is_result))
+        for _, one in groupby(database.rows(wanted), key=lambda row: (row[0], row.is_result))
     )
 
 
-MOST_SCORES = 50
-"""Of one patient, revisions included, that are looked at."""
+MAX_PRIOR_SCORES = 50
+"""Score reports of one patient, revisions included."""
 
 
-def scores_of(connection: Connection, job: Job, patient: PatientIdentity) -> tuple[Result, ...]:
-    """Reports of all scores of a patient's other studies that are still on the disk.
+def prior_scores(database: Database, job: Job, patient: PatientIdentity) -> tuple[Result, ...]:
+    """Score reports of the patient's other studies that are still on disk, the newest first.
 
-    What was never sent is no prior: who reads of it could not look at it.
+    Without an issuer a patient ID is unique only within its source, so then only studies from
+    the job's own source count. Results that were never sent are no prior: nobody could open them.
     """
     theirs = select(instances.c.study_uid).where(
         instances.c.patient_id == patient.identifier,
@@ -263,8 +275,8 @@ def scores_of(connection: Connection, job: Job, patient: PatientIdentity) -> tup
     )
     if not patient.issuer:
         query = query.where(jobs.c.source_ae == job.source_ae)
-    rows = connection.execute(query.order_by(results.c.job_id.desc()).limit(MOST_SCORES))
-    return tuple(result_from(row) for row in rows)
+    newest = query.order_by(results.c.job_id.desc()).limit(MAX_PRIOR_SCORES)
+    return tuple(result_from(row) for row in database.rows(newest))
 
 
 def _of(job_id: int) -> ColumnElement[bool]:

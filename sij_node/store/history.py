@@ -1,12 +1,13 @@
-"""Writing jobs: each step and its line of history in one transaction, fenced by the revision."""
+"""Job history: each step is written with its line of history, fenced by the job's revision."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Unpack
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from sij_node.domain.job import ASKED_FOR, OPEN, Job, State, Step, next_state
+from sij_node.domain.job import ASKED_FOR, OPEN, Job, JobChanges, State, Step, advance, next_state
 from sij_node.domain.users import AdminChange
 from sij_node.errors import LeaseLost
 from sij_node.store.change_log import add_change
@@ -32,15 +33,35 @@ _CHANGE = (
 )
 
 
+def take_step(
+    connection: Connection,
+    job: Job,
+    step: Step,
+    who: str,
+    note: str = "",
+    **changes: Unpack[JobChanges],
+) -> Job:
+    """Take a step and store it with its line of history.
+
+    Raises
+    ------
+    IllegalStep
+        If the job's state does not allow the step.
+    LeaseLost
+        If the job has changed since it was read.
+    """
+    return write_step(connection, job, advance(job, step, **changes), step, who, note=note)
+
+
 def write_step(
     connection: Connection, before: Job, after: Job, step: Step, who: str, *, note: str = ""
 ) -> Job:
-    """Store what a step made of a job, and that it happened.
+    """Store the job after a step with its line of history.
 
     Raises
     ------
     LeaseLost
-        If somebody else has changed the job since `before` was read.
+        If the job has changed since `before` was read.
     """
     written = write_job(connection, before, after)
     _add_line(connection, written, step, before.state, who=who, note=note)
@@ -58,7 +79,7 @@ def write_job(connection: Connection, before: Job, after: Job) -> Job:
 
 
 def lease_lost(job: Job) -> LeaseLost:
-    """The error for a writer whose job has moved on without it."""
+    """The error of a writer whose job has been changed by another."""
     return LeaseLost(
         f"Job {job.job_id} has changed since revision {job.revision} was read; "
         "nothing was written. Read the job again."
@@ -66,7 +87,7 @@ def lease_lost(job: Job) -> LeaseLost:
 
 
 def note_step(connection: Connection, job: Job, step: Step, who: str, note: str) -> None:
-    """Write a line of history that changes nothing of the job, not even its revision.
+    """Add a line of history without changing the job, not even its revision.
 
     Raises
     ------
@@ -74,8 +95,8 @@ def note_step(connection: Connection, job: Job, step: Step, who: str, note: str)
         If the job's state does not allow the step.
     """
     next_state(job.state, step)
-    moment = replace(job, changed_at=datetime.now(UTC))
-    _add_line(connection, moment, step, job.state, who=who, note=note)
+    now = replace(job, changed_at=datetime.now(UTC))
+    _add_line(connection, now, step, job.state, who=who, note=note)
 
 
 def open_job(
@@ -86,7 +107,7 @@ def open_job(
     count: int,
     who: str = "",
 ) -> Job:
-    """Begin a job for a study and source that have none waiting; by default the source does."""
+    """Open a job for a study and source that have none open; `who` is the source by default."""
     last = last_job(connection, study_uid, source_ae)
     now = datetime.now(UTC)
     row = connection.execute(
@@ -119,7 +140,7 @@ def open_job(
 
 
 def last_job(connection: Connection, study_uid: str, source_ae: str) -> Job | None:
-    """The newest job of a study and source."""
+    """The latest job of a study and source."""
     row = connection.execute(
         select(jobs)
         .where(jobs.c.study_uid == study_uid, jobs.c.source_ae == source_ae)
@@ -132,7 +153,7 @@ def last_job(connection: Connection, study_uid: str, source_ae: str) -> Job | No
 def waiting_job(
     connection: Connection, study_uid: str, source_ae: str, states: Sequence[State] = OPEN
 ) -> Job | None:
-    """The job of a study and source that is receiving or queued, locked; there is one at most."""
+    """The receiving or queued job of a study and source, locked; there is at most one."""
     wanted = {
         "study_uid": study_uid,
         "source_ae": source_ae,

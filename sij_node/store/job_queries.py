@@ -1,78 +1,150 @@
-"""How the queue and the destinations stand: the questions behind the node's health."""
+"""Queries for jobs: lists with filters, the jobs of a patient or study, and their history.
 
-from collections.abc import Mapping
-from datetime import datetime
+Each is one short read transaction, so that a page never blocks the listener.
+"""
+
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, type_coerce
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, true
 
-from sij_node.domain.health import FailingDestination, QueueStatus
-from sij_node.domain.job import DeliveryState, State, Step
+from sij_node.domain.job import FINISHED, Job, JobStep, State
+from sij_node.domain.job_list import JobFilter, JobPage, JobPatient
 from sij_node.store.database import Database
-from sij_node.store.destination_holds import held_titles
-from sij_node.store.tables import Utc, deliveries, job_steps, jobs
+from sij_node.store.tables import instances, job_from, job_steps, jobs, step_from
 
 
-def queue_now(database: Database) -> QueueStatus:
-    """What waits for a worker; a job that waits before another attempt is not counted."""
-    due = (jobs.c.state == State.QUEUED.value) & (jobs.c.wait_s == 0)
-    with database.reading() as connection:
-        waiting = connection.execute(select(func.count()).where(due)).scalar() or 0
-        oldest = connection.execute(
-            select(jobs.c.job_id, jobs.c.changed_at, _now().label("now"))
-            .where(due)
-            .order_by(jobs.c.changed_at)
-            .limit(1)
-        ).one_or_none()
-    if oldest is None:
-        return QueueStatus()
-    return QueueStatus(waiting, oldest.job_id, _seconds(oldest.changed_at, oldest.now))
+def find_jobs(
+    database: Database,
+    wanted: JobFilter,
+    limit: int,
+    offset: int = 0,
+    before: int | None = None,
+) -> JobPage:
+    """Jobs that match a filter, the newest first.
 
-
-def stuck_destinations(database: Database) -> Mapping[str, FailingDestination]:
-    """The destinations to which deliveries have failed that are still to be made.
-
-    One that a person holds is not among them.
+    Parameters
+    ----------
+    before
+        Only jobs with lower numbers than this.
     """
-    failed = (
-        select(
-            deliveries.c.destination,
-            func.count(job_steps.c.job_id.distinct()).label("jobs"),
-            type_coerce(func.min(job_steps.c.at), Utc).label("since"),
-            func.max(job_steps.c.step_id).label("last_step"),
-            _now().label("now"),
-        )
-        .join(job_steps, job_steps.c.job_id == deliveries.c.job_id)
-        .where(
-            deliveries.c.state == DeliveryState.PENDING.value,
-            deliveries.c.destination.not_in(held_titles()),
-            job_steps.c.step == Step.DELIVERY_FAILED.value,
-        )
-        .group_by(deliveries.c.destination)
-    )
+    fits = _fits(wanted)
+    listed = fits if before is None else and_(fits, jobs.c.job_id < before)
+    total = select(func.count()).select_from(jobs).where(fits)
     with database.reading() as connection:
-        rows = connection.execute(failed).all()
-        return {row.destination: _stuck(connection, row) for row in rows}
+        count = connection.execute(total).scalar()
+        rows = connection.execute(_newest(listed, limit, offset))
+        return JobPage(tuple(job_from(row) for row in rows), count or 0)
 
 
-def _stuck(connection: Connection, row: Row[Any]) -> FailingDestination:
-    taken_since = exists().where(
-        deliveries.c.destination == row.destination, deliveries.c.acknowledged_at > row.since
+def newest_jobs(
+    database: Database, states: Iterable[State] = (), limit: int = 50, offset: int = 0
+) -> list[Job]:
+    """Jobs in some states, or in any, the newest first."""
+    return _jobs(database, _newest(_fits(JobFilter(tuple(states))), limit, offset))
+
+
+def jobs_of_patient(database: Database, patient_id: str, limit: int) -> JobPage:
+    """Jobs of a patient whose images are still stored, the newest first."""
+    studies = select(instances.c.study_uid).where(instances.c.patient_id == patient_id)
+    found = _jobs(database, _newest(jobs.c.study_uid.in_(studies), limit))
+    return JobPage(tuple(found), len(found))
+
+
+def jobs_of_study(database: Database, study_uid: str) -> list[Job]:
+    """All jobs of a study, from all sources, the oldest first."""
+    return _oldest_first(database, jobs.c.study_uid == study_uid)
+
+
+def receiving_jobs(database: Database) -> list[Job]:
+    """Jobs whose study is still arriving, the oldest first."""
+    return _oldest_first(database, jobs.c.state == State.RECEIVING.value)
+
+
+def leased_jobs(database: Database) -> list[Job]:
+    """Jobs leased by a worker, the oldest first."""
+    return _oldest_first(database, jobs.c.leased_by != "")
+
+
+def waiting_jobs(database: Database) -> list[Job]:
+    """Jobs that wait before their next attempt, the oldest first."""
+    return _oldest_first(database, jobs.c.wait_s > 0)
+
+
+def oldest_unfinished(database: Database) -> Job | None:
+    """The job opened first among those that are not finished."""
+    unfinished = jobs.c.state.not_in([state.value for state in FINISHED])
+    row = database.row(select(jobs).where(unfinished).order_by(jobs.c.job_id).limit(1))
+    return None if row is None else job_from(row)
+
+
+def queue_order(database: Database) -> tuple[int, ...]:
+    """Numbers of the queued jobs, in the order in which they will be claimed."""
+    queued = (
+        select(jobs.c.job_id)
+        .where(jobs.c.state == State.QUEUED.value)
+        .order_by(jobs.c.priority.desc(), jobs.c.job_id)
     )
-    acknowledged = connection.execute(select(taken_since)).scalar()
-    reason = connection.execute(
-        select(job_steps.c.note).where(job_steps.c.step_id == row.last_step)
-    ).scalar()
-    failing_s = _seconds(row.since, row.now)
-    return FailingDestination(
-        row.destination, row.jobs, failing_s, bool(acknowledged), reason or ""
+    return tuple(row.job_id for row in database.rows(queued))
+
+
+def steps_of(database: Database, job_id: int) -> tuple[JobStep, ...]:
+    """The history of a job, from its opening."""
+    steps = select(job_steps).where(job_steps.c.job_id == job_id).order_by(job_steps.c.step_id)
+    return tuple(step_from(row) for row in database.rows(steps))
+
+
+def patients_of(database: Database, study_uids: Iterable[str]) -> Mapping[str, JobPatient]:
+    """The patients of studies; cleared studies are missing."""
+    wanted = (
+        select(
+            instances.c.study_uid,
+            func.min(instances.c.patient_id).label("patient_id"),
+            func.min(instances.c.issuer_of_patient_id).label("issuer"),
+        )
+        .where(instances.c.study_uid.in_(set(study_uids)))
+        .group_by(instances.c.study_uid)
+    )
+    return {row.study_uid: JobPatient(row.patient_id, row.issuer) for row in database.rows(wanted)}
+
+
+def sources(database: Database) -> tuple[str, ...]:
+    """AE titles that jobs came from."""
+    wanted = select(jobs.c.source_ae).distinct().order_by(jobs.c.source_ae)
+    return tuple(row.source_ae for row in database.rows(wanted))
+
+
+def _newest(fits: ColumnElement[bool], limit: int, offset: int = 0) -> Select[Any]:
+    return select(jobs).where(fits).order_by(jobs.c.job_id.desc()).limit(limit).offset(offset)
+
+
+def _oldest_first(database: Database, fits: ColumnElement[bool]) -> list[Job]:
+    return _jobs(database, select(jobs).where(fits).order_by(jobs.c.job_id))
+
+
+def _jobs(database: Database, wanted: Select[Any]) -> list[Job]:
+    return [job_from(row) for row in database.rows(wanted)]
+
+
+def _fits(wanted: JobFilter) -> ColumnElement[bool]:
+    source, words = _storable(wanted.source_ae), _storable(wanted.words.strip())
+    return and_(
+        jobs.c.state.in_([state.value for state in wanted.states]) if wanted.states else true(),
+        jobs.c.source_ae == source if source else true(),
+        _mentions(words) if words else true(),
     )
 
 
-def _seconds(since: datetime, now: datetime) -> float:
-    """Never negative, though the two moments may come from different clocks."""
-    return max(0.0, (now - since).total_seconds())
+def _storable(text: str) -> str:
+    """Text from a request without the characters that databases refuse."""
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    return whole.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
-def _now() -> ColumnElement[datetime]:
-    return type_coerce(func.current_timestamp(), Utc)
+def _mentions(words: str) -> ColumnElement[bool]:
+    is_number = words.isascii() and words.isdigit() and len(words) < 10
+    return or_(
+        jobs.c.job_id == int(words) if is_number else false(),
+        jobs.c.study_uid.contains(words, autoescape=True) if not is_number else false(),
+        jobs.c.source_ae.icontains(words, autoescape=True),
+    )

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Row, Select, Table, delete, insert, select
 
 from models.findings import Finding, Head, Lesion, Position, Region, Side
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
+from sij_node.store.database import Database
 from sij_node.store.tables import (
     analyses,
     analysis_findings,
@@ -55,11 +56,16 @@ def _finding_row(finding: Finding) -> dict[str, Any]:
     }
 
 
-def record_of(connection: Connection, job_id: int) -> AnalysisRecord | None:
+def record_of(database: Database, job_id: int) -> AnalysisRecord | None:
     """The record of a job's last analysis; None where it has none.
 
-    Where a finding is seen best is not among it: the pictures show that.
+    Finding locations are not stored with it; the key images show them.
     """
+    with database.reading() as connection:
+        return _record(connection, job_id)
+
+
+def _record(connection: Connection, job_id: int) -> AnalysisRecord | None:
     row = connection.execute(select(analyses).where(analyses.c.job_id == job_id)).one_or_none()
     if row is None:
         return None

@@ -1,4 +1,4 @@
-"""What was not accepted, kept for the administrator, and which studies that makes doubtful."""
+"""Objects and associations that were refused, and studies with conflicting copies."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
 
 from sij_node.domain.study import ReceivedInstance, Refusal
+from sij_node.store.database import Database
 from sij_node.store.tables import instances, refusal_from, refusals
 
 KEPT = 10_000
@@ -14,12 +15,17 @@ KEPT = 10_000
 _IN_QUARANTINE = refusals.c.quarantined_as != ""
 
 
-def add_refusal(connection: Connection, refusal: Refusal) -> None:
-    """Keep a refusal.
+def add_refusal(database: Database, refusal: Refusal) -> None:
+    """Store a refusal.
 
-    One that tells more of a conflict noted when the instance was offered, such as its place in
-    the quarantine, completes that note instead of standing beside it.
+    If the same conflict was noted when the instance was registered, that row is completed, for
+    example with the name of the copy in quarantine.
     """
+    with database.writing() as connection:
+        _add(connection, refusal)
+
+
+def _add(connection: Connection, refusal: Refusal) -> None:
     row = {name: getattr(refusal, name) for name in Refusal.__dataclass_fields__}
     completed = connection.execute(
         update(refusals)
@@ -72,14 +78,14 @@ def note_conflict(
             )
 
 
-def conflicts_of(connection: Connection, study_uid: str) -> tuple[Refusal, ...]:
-    """The conflicting copies of a study's instances, oldest first."""
-    rows = connection.execute(
+def conflicts_of(database: Database, study_uid: str) -> tuple[Refusal, ...]:
+    """Instances of a study that arrived again with different content, the oldest first."""
+    wanted = (
         select(refusals)
         .where(refusals.c.conflict, refusals.c.study_uid == study_uid)
         .order_by(refusals.c.refusal_id)
     )
-    return tuple(refusal_from(row) for row in rows)
+    return tuple(refusal_from(row) for row in database.rows(wanted))
 
 
 def files_of(connection: Connection, study_uid: str) -> Sequence[str]:
@@ -111,7 +117,7 @@ def forget(connection: Connection, study_uid: str) -> None:
     )
 
 
-def newest(connection: Connection, limit: int) -> tuple[Refusal, ...]:
-    """The newest refusals, conflicts among them."""
-    rows = connection.execute(select(refusals).order_by(refusals.c.refusal_id.desc()).limit(limit))
-    return tuple(refusal_from(row) for row in rows)
+def newest_refusals(database: Database, limit: int = 50) -> tuple[Refusal, ...]:
+    """The newest refusals, including conflicts."""
+    wanted = select(refusals).order_by(refusals.c.refusal_id.desc()).limit(limit)
+    return tuple(refusal_from(row) for row in database.rows(wanted))

@@ -48,6 +48,22 @@ class _Waiting:
     is_over: bool = False
 
 
+def received_instances(database: Database, study_uid: str) -> tuple[ReceivedInstance, ...]:
+    """All received instances of a study, from all sources, by series."""
+    of_study = (
+        select(instances)
+        .where(instances.c.study_uid == study_uid)
+        .order_by(instances.c.series_uid, instances.c.sop_instance_uid)
+    )
+    return tuple(instance_from(row) for row in database.rows(of_study))
+
+
+def received_instance(database: Database, sop_instance_uid: str) -> ReceivedInstance | None:
+    """A received instance by its SOP Instance UID."""
+    row = database.row(select(instances).where(instances.c.sop_instance_uid == sop_instance_uid))
+    return None if row is None else instance_from(row)
+
+
 class GroupCommit:
     """Registers the offers of many threads in shared transactions."""
 

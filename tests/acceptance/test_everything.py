@@ -9,6 +9,7 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from sij_node.domain.job import DeliveryState, State
+from sij_node.store.deliveries import deliveries_of
 from tests.support.orthanc import running_orthanc, two_ports
 from tests.support.phantoms import small_case, written
 from tests.support.programs import said_by
@@ -49,7 +50,7 @@ def archived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archived]:
     ):
         orthanc.receive(study.files)
         job = node.wait_for_state(study.study_uid, State.DELIVERED)
-        deliveries = node.table.deliveries(job.job_id)
+        deliveries = deliveries_of(node.table.database, job.job_id)
         assert {one.state for one in deliveries} == {DeliveryState.ACKNOWLEDGED}
         results = {one.result.sop_instance_uid: one.result for one in deliveries}
         spool = folder / "data" / "spool" / "results"

@@ -13,6 +13,9 @@ from sij_node.config.settings import DeliveryConfig
 from sij_node.domain.job import DeliveryState, Job, State, Step
 from sij_node.network.dicom_folder import contents_of
 from sij_node.network.store_scu import StoreScu
+from sij_node.store.deliveries import deliveries_of
+from sij_node.store.job_queries import newest_jobs, steps_of
+from sij_node.store.registration import received_instances
 from tests.support.dimse import P_DATA, RawPeer, associate_request, fragment
 from tests.support.part10 import part10
 from tests.support.patience import wait_for
@@ -58,9 +61,9 @@ class ArchiveWithNode:
 
     def steps(self) -> list[Step]:
         """The history of the study's one job since it was queued."""
-        jobs = self.node.table.jobs()
+        jobs = newest_jobs(self.node.table.database)
         (job,) = (job for job in jobs if job.study_uid == self.study.study_uid)
-        steps = [step.step for step in self.node.table.steps(job.job_id)]
+        steps = [step.step for step in steps_of(self.node.table.database, job.job_id)]
         return steps[steps.index(Step.SETTLED) + 1 :]
 
     def check_delivered_once(self) -> None:
@@ -73,7 +76,7 @@ class ArchiveWithNode:
             if dataset.StudyInstanceUID == self.study.study_uid
         ]
         assert sorted(dataset.Modality for dataset in held) == ["SEG", "SEG", "SR"]
-        deliveries = self.node.table.deliveries(job.job_id)
+        deliveries = deliveries_of(self.node.table.database, job.job_id)
         assert {one.result.sop_instance_uid for one in deliveries} == {
             dataset.SOPInstanceUID for dataset in held
         }
@@ -111,7 +114,10 @@ def test_a_listener_killed_within_an_image_has_all_that_it_acknowledged(site):
 
     site.node.wait_until_it_listens()
 
-    kept = {one.sop_instance_uid for one in site.node.table.instances(site.study.study_uid)}
+    kept = {
+        one.sop_instance_uid
+        for one in received_instances(site.node.table.database, site.study.study_uid)
+    }
     assert answers == [0x0000] * len(whole)
     assert kept == {image.sop_instance_uid for image in whole}
     site.send()

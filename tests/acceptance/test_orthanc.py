@@ -9,6 +9,7 @@ import pytest
 from pydicom import Dataset
 
 from sij_node.domain.job import State
+from sij_node.store.refusals import newest_refusals
 from tests.support.orthanc import Orthanc, running_orthanc, two_ports
 from tests.support.patience import wait_for
 from tests.support.phantoms import (
@@ -130,7 +131,7 @@ def test_sending_a_study_again_with_its_results_changes_nothing(hospital, study)
 
     assert hospital.node.job_of(study.study_uid) == job
     assert hospital.digests_of(study) == before
-    assert hospital.node.table.refusals() == ()
+    assert newest_refusals(hospital.node.table.database) == ()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 from sij_node.audit.messages import HumanUser
 from sij_node.config.roles import Role
 from sij_node.domain.job import Job, State
+from sij_node.store.job_queries import steps_of
 from tests.support.browser import DESKTOP, KEPT, PHONE, Window, chromium, window
 from tests.support.busy_node import HOSTILE, add_many, fill
 from tests.support.job_tables import queued
@@ -220,7 +221,10 @@ def test_a_failed_job_is_queued_again_and_then_cancelled(site: BusyPages, operat
 
     assert after_retry is State.QUEUED
     assert site.web.table.get(job.job_id).state is State.CANCELLED
-    assert [step.who for step in site.web.table.steps(job.job_id)][-2:] == ["operator", "operator"]
+    assert [step.who for step in steps_of(site.web.table.database, job.job_id)][-2:] == [
+        "operator",
+        "operator",
+    ]
 
 
 def test_a_viewer_looks_and_is_offered_nothing(site: BusyPages):

@@ -13,6 +13,8 @@ from pydicom.uid import Comprehensive3DSRStorage
 
 from models.findings import POSITIONS
 from sij_node.domain.job import State
+from sij_node.store.clear_spool import clear_study
+from sij_node.store.job_queries import newest_jobs
 from sij_node.store.spool import Spool
 from tests.support.audit_rules import check
 from tests.support.orthanc import running_orthanc, two_ports
@@ -38,7 +40,7 @@ def studied(day: str, folder: Path) -> PhantomStudy:
 def clear_away(node: RunningNode, study: PhantomStudy) -> None:
     """As the node does by itself when `[spool] retention_days` have passed."""
     spool, later = Spool(node.folder / "data" / "spool"), datetime(2100, 1, 1, tzinfo=UTC)
-    assert node.table.forget(study.study_uid, later, spool)
+    assert clear_study(node.table.database, study.study_uid, later, spool)
 
 
 def texts(report: Dataset) -> str:
@@ -95,7 +97,7 @@ def test_the_second_report_names_the_first_and_the_changes_since(way, tmp_path):
             (report,) = [one for one in results if one.SeriesDescription.startswith(SCORES)]
             reports.append(report)
             clear_away(node, study)
-        jobs = node.table.jobs()
+        jobs = newest_jobs(node.table.database)
 
     before, after = reports
     file = tmp_path / "report.dcm"

@@ -10,10 +10,11 @@ from sij_node.domain.job import DeliveryState, Job, RetryPolicy, State, Step
 from sij_node.domain.study import Refusal
 from sij_node.errors import DestinationUnavailable, InternalFault, PairMissing
 from sij_node.store.job_table import JobTable
+from sij_node.store.refusals import add_refusal
 from sij_node.store.spool import Spool
 from sij_node.store.tables import deliveries, instances, job_steps, jobs, results
 from tests.support.drawn import drawn_study
-from tests.support.job_tables import analysing, made, queued, received
+from tests.support.job_tables import analysing, latest_job, made, queued, received
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
 NETWORKS = tuple(
@@ -101,12 +102,13 @@ def fill(table: JobTable, spool: Spool) -> dict[State, Job]:
     found[State.ANALYSING] = analysing(table, "1.2.14", "host:71")
     found[State.QUEUED] = queued(table, "1.2.15", priority=7)
     table.register(received(1, "1.2.16", patient_id=HOSTILE), 5, opens_job=True)
-    found[State.RECEIVING] = table.latest_for("1.2.16", "PACS")
+    found[State.RECEIVING] = latest_job(table, "1.2.16", "PACS")
     found[State.CANCELLED] = table.cancel(queued(table, "1.2.17"), HOSTILE)
-    table.refuse(
+    add_refusal(
+        table.database,
         Refusal(
             datetime.now(UTC), "<b>EVIL</b>", "192.0.2.7", "", "", 0, f"unknown title {HOSTILE}"
-        )
+        ),
     )
     return found
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from sij_node.domain.job import Job, Result, RetryPolicy
 from sij_node.domain.study import ReceivedInstance
+from sij_node.store.job_queries import jobs_of_study
 from sij_node.store.job_table import JobTable
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
@@ -53,12 +54,18 @@ def made(kind: str = "scores", study_uid: str = "1.2.3") -> Result:
     )
 
 
+def latest_job(table: JobTable, study_uid: str, source_ae: str) -> Job | None:
+    """The latest job of a study and source."""
+    of_study = jobs_of_study(table.database, study_uid)
+    return next((job for job in reversed(of_study) if job.source_ae == source_ae), None)
+
+
 def queued(
     table: JobTable, study_uid: str = "1.2.3", priority: int = 5, source_ae: str = "PACS"
 ) -> Job:
     """A queued job of a study with one image."""
     table.register(received(1, study_uid, source_ae=source_ae), priority, opens_job=True)
-    job = table.latest_for(study_uid, source_ae)
+    job = latest_job(table, study_uid, source_ae)
     if job is None:
         raise LookupError(f"no job was opened for {study_uid}")
     return table.settle(job, "quiet")

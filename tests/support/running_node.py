@@ -14,6 +14,7 @@ from sij_node.domain.job import Job, State
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
 from tests.support.dimse import ASSOCIATE_AC, RawPeer, associate_request
+from tests.support.job_tables import latest_job
 from tests.support.patience import PATIENCE_S, wait_for
 
 ARCHIVE = "ARCHIVE"
@@ -128,7 +129,7 @@ class RunningNode:
 
     def job_of(self, study_uid: str) -> Job | None:
         """The study's latest job."""
-        return self.table.latest_for(study_uid, ARCHIVE)
+        return latest_job(self.table, study_uid, ARCHIVE)
 
     def wait_for_state(self, study_uid: str, *states: State) -> Job:
         """Wait until the study's job is in one of some states."""

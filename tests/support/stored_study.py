@@ -9,6 +9,7 @@ from sij_node.domain.job import Job
 from sij_node.network.dicom_folder import contents_of
 from sij_node.network.store_scu import StoreScu
 from sij_node.processes.assembly import open_store
+from sij_node.store.job_queries import newest_jobs
 from tests.support.listening import listening
 
 
@@ -29,4 +30,4 @@ def received_study(config_file: Path, folder: Path) -> Job:
                 StoreScu("MODALITY", DeliveryConfig()).send(peer, contents_of(folder).objects)
             )
         assert all(one.acknowledged for one in sent)
-        return store.table.jobs()[0]
+        return newest_jobs(store.table.database)[0]

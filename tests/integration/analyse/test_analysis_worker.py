@@ -16,9 +16,11 @@ from sij_node.analyse.analysis_worker import AnalysisWorker
 from sij_node.domain.job import Job, RetryPolicy, State, Step
 from sij_node.domain.prior_comparison import Priors
 from sij_node.errors import InternalFault, WeightsRefused, WorkerLost
+from sij_node.store.deliveries import deliveries_of
+from sij_node.store.job_queries import steps_of
 from sij_node.store.job_table import JobTable
 from tests.support import children
-from tests.support.job_tables import made, received
+from tests.support.job_tables import latest_job, made, received
 
 POLICY = RetryPolicy(max_attempts=2, first_wait_s=0.01, max_wait_s=0.01)
 RESULTS = (made("scores"),)
@@ -59,7 +61,7 @@ def working(
 
 def queue(table: JobTable, source: str, study_uid: str) -> Job:
     table.register(received(1, study_uid, source_ae=source), 5, opens_job=True)
-    job = table.latest_for(study_uid, source)
+    job = latest_job(table, study_uid, source)
     return table.settle(job, "quiet")
 
 
@@ -86,7 +88,9 @@ def test_a_study_is_analysed_and_its_results_wait_for_delivery(table: JobTable):
         after = wait_for(table, job, State.DELIVERING)
 
     assert after.weights == "contour 1.0"
-    assert [delivery.result for delivery in table.deliveries(job.job_id)] == list(RESULTS)
+    assert [delivery.result for delivery in deliveries_of(table.database, job.job_id)] == list(
+        RESULTS
+    )
 
 
 def test_a_study_is_analysed_with_the_weights_that_a_person_asked_for(table: JobTable):
@@ -125,7 +129,7 @@ def test_an_order_says_who_the_results_are_for_and_what_it_has(table: JobTable):
             return AnalysisOutcome(RESULTS)
 
     table.register(received(2, "1.2.3"), 5, opens_job=True)
-    late = table.settle(table.latest_for("1.2.3", "PACS"), "quiet")
+    late = table.settle(latest_job(table, "1.2.3", "PACS"), "quiet")
     stop = threading.Event()
     found = Priors((), ("late",))
     noting = Noting(children.child, (), 60)
@@ -181,7 +185,7 @@ def test_a_rejected_study_is_answered_with_a_notice(table: JobTable):
         after = wait_for(table, job, State.REJECTED)
 
     assert after.reason == "No T1."
-    assert len(table.deliveries(job.job_id)) == 1
+    assert len(deliveries_of(table.database, job.job_id)) == 1
 
 
 def test_a_worker_that_is_told_to_stop_hands_back_what_it_cannot_finish(
@@ -196,7 +200,7 @@ def test_a_worker_that_is_told_to_stop_hands_back_what_it_cannot_finish(
         after = wait_for(table, job, State.QUEUED)
 
     assert after.analysis_attempts == 0
-    assert Step.HANDED_BACK in [step.step for step in table.steps(job.job_id)]
+    assert Step.HANDED_BACK in [step.step for step in steps_of(table.database, job.job_id)]
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing_and_goes_on(table: JobTable):

@@ -12,6 +12,8 @@ from sij_node.analyse.compare_weights import compare_studies
 from sij_node.config.settings import load_config
 from sij_node.processes.assembly import open_store
 from sij_node.processes.offline_analysis import compare
+from sij_node.store.deliveries import deliveries_of
+from sij_node.store.job_queries import newest_jobs
 from tests.support.stored_study import received_study
 
 WEIGHTS = Path(models.__file__).parent / "weights"
@@ -45,8 +47,8 @@ def test_the_same_weights_say_the_same_and_the_outcome_is_kept(tmp_path: Path):
     (kept,) = (config.node.data_folder / "comparisons").iterdir()
     assert json.loads(kept.read_text())["summary"]["positions"] == 28
     with open_store(config) as store:
-        assert store.table.jobs() == [job]
-        assert store.table.deliveries(job.job_id) == ()
+        assert newest_jobs(store.table.database) == [job]
+        assert deliveries_of(store.table.database, job.job_id) == ()
 
 
 def test_what_other_weights_say_stands_beside_what_is_said_today(tmp_path: Path):

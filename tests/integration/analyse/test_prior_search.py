@@ -26,10 +26,13 @@ from sij_node.network.scu import AssociationRequestor
 from sij_node.processes import listener
 from sij_node.processes.assembly import Store, open_store
 from sij_node.results.provenance import to_part10
+from sij_node.store.clear_spool import clear_study
+from sij_node.store.deliveries import prior_scores
+from sij_node.store.job_queries import newest_jobs
 from sij_node.store.job_table import JobTable
 from sij_node.store.peer_activity import PeerActivityLog
 from sij_node.store.spool import instance_file_name
-from tests.support.job_tables import NOON, analysing, delivering, made, received
+from tests.support.job_tables import NOON, analysing, delivering, latest_job, made, received
 from tests.support.mr import T1_TIMES, classic_series
 from tests.support.patience import wait_for
 from tests.support.peer_events import NO_TRAIL, no_events
@@ -116,7 +119,7 @@ def hospital(
             received_image(store, image)
             for image in classic_series(VALUES, **T1_TIMES, **attributes)
         )
-        store.table.settle(store.table.latest_for(NOW, "PACS"), "quiet")
+        store.table.settle(latest_job(store.table, NOW, "PACS"), "quiet")
         yield NodeWithPriors(config, store, store.table.claim("worker 1"), images)
 
 
@@ -153,7 +156,7 @@ def analysed_before(
         source_ae=source,
     )
     store.table.register(image, 9, opens_job=True)
-    store.table.settle(store.table.latest_for(study_uid, source), "quiet")
+    store.table.settle(latest_job(store.table, study_uid, source), "quiet")
     job = store.table.claim("worker 1")
     results = [stored_result(store, report, "scores")]
     if findings is not None:
@@ -227,14 +230,14 @@ def test_nothing_is_looked_for_where_the_peer_says_so(tmp_path):
 def test_without_an_issuer_an_identifier_counts_only_where_it_came_from(table: JobTable):
     elsewhere = received(1, BEFORE, source_ae="CLINIC", patient_id="P1")
     table.register(elsewhere, 5, opens_job=True)
-    table.settle(table.latest_for(BEFORE, "CLINIC"), "quiet")
+    table.settle(latest_job(table, BEFORE, "CLINIC"), "quiet")
     table.store_results(table.claim("w"), [made("scores", BEFORE)], "CLINIC", "w")
     job = analysing(table)
 
-    assert table.earlier_scores(job, PatientIdentity("P1")) == ()
-    assert table.earlier_scores(replace(job, source_ae="CLINIC"), PatientIdentity("P1")) == (
-        made("scores", BEFORE),
-    )
+    assert prior_scores(table.database, job, PatientIdentity("P1")) == ()
+    assert prior_scores(
+        table.database, replace(job, source_ae="CLINIC"), PatientIdentity("P1")
+    ) == (made("scores", BEFORE),)
 
 
 def test_only_scores_of_other_studies_that_are_still_there_are_found(table: JobTable):
@@ -243,9 +246,9 @@ def test_only_scores_of_other_studies_that_are_still_there_are_found(table: JobT
     delivering(table, gone, study_uid="1.2.8")
     job = analysing(table)
 
-    assert table.earlier_scores(job, PatientIdentity("P1")) == (made("scores", BEFORE),)
-    assert table.earlier_scores(job, PatientIdentity("P1", "ISSUER")) == ()
-    assert table.earlier_scores(job, PatientIdentity("P2")) == ()
+    assert prior_scores(table.database, job, PatientIdentity("P1")) == (made("scores", BEFORE),)
+    assert prior_scores(table.database, job, PatientIdentity("P1", "ISSUER")) == ()
+    assert prior_scores(table.database, job, PatientIdentity("P2")) == ()
 
 
 def test_scores_that_were_never_sent_are_no_prior(table: JobTable):
@@ -253,7 +256,7 @@ def test_scores_that_were_never_sent_are_no_prior(table: JobTable):
     table.store_results(before, [made("scores", BEFORE)], "PACS", "worker 1")
     table.cancel(table.get(before.job_id), "a person")
 
-    assert table.earlier_scores(analysing(table), PatientIdentity("P1")) == ()
+    assert prior_scores(table.database, analysing(table), PatientIdentity("P1")) == ()
 
 
 # ---- an archive ----------------------------------------------------------------------------------
@@ -289,7 +292,7 @@ def test_earlier_reports_come_to_the_listener_with_c_move_and_open_no_job(tmp_pa
             hospital(tmp_path, "move", archive.port) as here,
         ):
             priors, again = here.priors(), here.priors()
-            jobs = here.store.table.jobs()
+            jobs = newest_jobs(here.store.table.database)
     finally:
         stop.set()
         listening.join()
@@ -317,7 +320,7 @@ def test_scores_that_the_node_has_cleared_away_come_back_with_c_move(tmp_path):
             analysed_before(here.store, scores, findings=findings)
             forget(here.store)
             priors = here.priors()
-            states = {job.study_uid: job.state for job in here.store.table.jobs()}
+            states = {job.study_uid: job.state for job in newest_jobs(here.store.table.database)}
     finally:
         stop.set()
         listening.join()
@@ -344,9 +347,9 @@ def test_scores_that_the_node_has_for_another_source_need_not_come(tmp_path):
 
 def forget(store: Store) -> None:
     table = store.table
-    table.cancel(table.latest_for(BEFORE, "PACS"), "a test")
+    table.cancel(latest_job(table, BEFORE, "PACS"), "a test")
     later = NOON.replace(year=2100)
-    assert table.forget(BEFORE, later, store.spool)
+    assert clear_study(table.database, BEFORE, later, store.spool)
 
 
 def wait_until_it_answers(config: Config) -> None:

@@ -17,6 +17,10 @@ from sij_node.domain.job import Job
 from sij_node.errors import UnknownJob, UnknownName
 from sij_node.processes.assembly import open_store
 from sij_node.processes.offline_analysis import write_results
+from sij_node.store.change_log import newest_changes
+from sij_node.store.deliveries import deliveries_of
+from sij_node.store.job_queries import newest_jobs
+from sij_node.store.registration import received_instances
 from tests.support.stored_study import received_study
 
 EVERYTHING = [
@@ -35,7 +39,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Job]:
     with open_store(config) as store:
         store.table.settle(job, "quiet")
         claimed = store.table.claim("worker 1")
-        order = AnalysisRequest(store.table.instances(job.study_uid), (), job.source_ae)
+        order = AnalysisRequest(
+            received_instances(store.table.database, job.study_uid), (), job.source_ae
+        )
         made = (
             InferenceServer({"": load_networks(config, "")}, store.spool, config)
             .fulfil(order)
@@ -58,7 +64,7 @@ def test_what_the_sender_got_is_made_again_byte_for_byte(node, tmp_path):
     files = written(node, tmp_path)
 
     with open_store(config) as store:
-        sent = [one.result.sha256 for one in store.table.deliveries(job.job_id)]
+        sent = [one.result.sha256 for one in deliveries_of(store.table.database, job.job_id)]
     assert sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files) == sorted(sent)
 
 
@@ -71,8 +77,8 @@ def test_any_profile_can_be_asked_for_and_what_was_taken_is_recorded(node, tmp_p
     assert {str(dcmread(file).StudyInstanceUID) for file in files} == {job.study_uid}
     assert all("revision" not in dcmread(file).SeriesDescription for file in files)
     with open_store(config) as store:
-        change = store.table.changes()[0]
-        assert len(store.table.jobs()) == 1
+        change = newest_changes(store.table.database)[0]
+        assert len(newest_jobs(store.table.database)) == 1
     assert (change.who, change.action, change.note) == ("anna", "write results", "everything")
 
 
@@ -84,7 +90,10 @@ def test_who_takes_results_is_recorded_even_if_he_stops_after_the_first_file(nod
     taking.close()
 
     with open_store(config) as store:
-        assert (store.table.changes()[0].who, store.table.changes()[0].action) == (
+        assert (
+            newest_changes(store.table.database)[0].who,
+            newest_changes(store.table.database)[0].action,
+        ) == (
             "berta",
             "write results",
         )

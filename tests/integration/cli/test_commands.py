@@ -18,6 +18,8 @@ from sij_node.doctor.study_round_trip import STUDY
 from sij_node.domain.job import State
 from sij_node.domain.study import Refusal
 from sij_node.processes.assembly import open_store
+from sij_node.store.job_queries import steps_of
+from sij_node.store.refusals import add_refusal
 from tests.support.job_tables import NOON, queued, received
 from tests.support.listening import listening
 
@@ -71,7 +73,7 @@ def test_the_environment_names_the_configuration_and_who_called_sudo(config: Pat
 
     assert done.returncode == 0, done.stderr
     with open_store(load_config(config)) as store:
-        assert store.table.steps(job.job_id)[-1].who == "anna"
+        assert steps_of(store.table.database, job.job_id)[-1].who == "anna"
 
 
 def test_files_that_are_no_dicom_files_are_told_and_are_no_failure(tmp_path: Path):
@@ -107,7 +109,7 @@ def test_a_job_is_cancelled_under_the_name_of_who_did_it(config: Path):
 
         assert done.returncode == 0
         assert store.table.get(job.job_id).state is State.CANCELLED
-        assert store.table.steps(job.job_id)[-1].who
+        assert steps_of(store.table.database, job.job_id)[-1].who
 
 
 def test_an_action_that_the_state_does_not_allow_is_refused_in_words(config: Path):
@@ -132,7 +134,7 @@ def test_a_held_destination_is_listed_with_the_reason_until_it_is_released(confi
     assert "no longer held" in released.stdout
     assert (again.returncode, only_line(again)) == (
         65,
-        "sij-node: PACS is not held; there is nothing to release.",
+        "sij-node: PACS is not on hold; there is nothing to release.",
     )
 
 
@@ -191,7 +193,7 @@ def test_an_unknown_job_is_exit_66(config: Path):
 def test_what_was_not_accepted_is_listed_with_the_reason(config: Path):
     refusal = Refusal(NOON, "PACS", "10.0.0.1", "1.2.3.4", "1.2.3", 0xA900, "UIDs differ")
     with open_store(load_config(config)) as store:
-        store.table.refuse(refusal)
+        add_refusal(store.table.database, refusal)
 
     (row,) = json.loads(sij_node("rejected", "--config", config, "--json").stdout)
 

@@ -13,7 +13,8 @@ from sij_node.deliver.delivery_worker import DeliveryWorker
 from sij_node.domain.job import DeliveryState, Job, RetryPolicy, State
 from sij_node.errors import DestinationUnavailable, PairMissing
 from sij_node.network.store_scu import OutgoingObject, SendResult
-from sij_node.store.deliveries import add_deliveries
+from sij_node.store.deliveries import add_deliveries, deliveries_of
+from sij_node.store.destination_holds import hold
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
 from tests.support.job_tables import analysing, delivering, made
@@ -72,7 +73,7 @@ def deliver(
 
 
 def states(table: JobTable, job: Job) -> list[DeliveryState]:
-    return [delivery.state for delivery in table.deliveries(job.job_id)]
+    return [delivery.state for delivery in deliveries_of(table.database, job.job_id)]
 
 
 def test_results_are_sent_in_the_order_of_the_profile(table: JobTable, spool: Spool):
@@ -129,7 +130,7 @@ def test_what_an_archive_says_of_a_patient_stays_with_the_delivery(table: JobTab
 
     after = deliver(table, spool, pacs, job)
 
-    (delivery,) = table.deliveries(job.job_id)
+    (delivery,) = deliveries_of(table.database, job.job_id)
     assert delivery.note == "DOE^JANE exists already"
     assert after.reason == "1 of 1 objects were refused: status 0xA700"
 
@@ -180,7 +181,7 @@ def test_what_one_destination_took_is_logged_as_delivered_while_another_is_held(
     failed = deliver(table, spool, FakePacs(0xA700), job)
     table.release(failed)
     also_elsewhere(table, job, "ARCHIVE")
-    table.hold("ARCHIVE", "it moves", "a person")
+    hold(table.database, "ARCHIVE", "it moves", "a person")
 
     with capture_logs() as lines:
         after = deliver(table, spool, FakePacs(), job)
@@ -220,5 +221,5 @@ def test_every_status_is_kept_with_its_object(table: JobTable, spool: Spool):
 
     deliver(table, spool, pacs, job)
 
-    (delivery,) = table.deliveries(job.job_id)
+    (delivery,) = deliveries_of(table.database, job.job_id)
     assert (delivery.status, delivery.state) == (0xA700, DeliveryState.PENDING)

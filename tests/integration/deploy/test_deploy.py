@@ -20,6 +20,8 @@ from kubernetes_validate import validate
 from sij_node.config.settings import load_config
 from sij_node.domain.job import State
 from sij_node.store.database import open_database
+from sij_node.store.deliveries import deliveries_of
+from sij_node.store.job_queries import steps_of
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
 from tests.support.job_tables import delivering, made, received
@@ -346,8 +348,8 @@ def test_a_backup_of_a_working_node_is_restored_whole(databases, tmp_path: Path)
     engine = open_database(after)
     table = JobTable(engine)
     assert table.get(job.job_id) == job
-    assert table.steps(job.job_id)[-1].to_state is State.DELIVERING
-    (delivery,) = table.deliveries(job.job_id)
+    assert steps_of(table.database, job.job_id)[-1].to_state is State.DELIVERING
+    (delivery,) = deliveries_of(table.database, job.job_id)
     file = Spool(again / "spool").path_of_result(delivery.result.file_name)
     assert file.read_bytes() == b"a result"
     engine.dispose()

@@ -12,12 +12,16 @@ from sij_node.deliver.delivery_worker import DeliveryWorker
 from sij_node.domain.job import DeliveryState, Job, JobAction, State, Step, legal_actions
 from sij_node.errors import IllegalStep, PairMissing, UnknownName
 from sij_node.operate.admin import Admin
+from sij_node.store.clear_spool import clear_study
 from sij_node.store.database import open_database
+from sij_node.store.deliveries import deliveries_of, results_sent_before
+from sij_node.store.destination_holds import current_holds
+from sij_node.store.job_queries import newest_jobs, receiving_jobs, steps_of
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
 from tests.integration.deliver.test_delivery_worker import POLICY, FakePacs
 from tests.support.administrators import PACS, admin_of
-from tests.support.job_tables import analysing, delivering, made, queued, received
+from tests.support.job_tables import analysing, delivering, latest_job, made, queued, received
 from tests.support.peer_events import no_events
 from tests.support.removing import Removed
 
@@ -74,12 +78,12 @@ def kept_back(table: JobTable, *results, study_uid: str = "1.2.3") -> Job:
 
 
 def last_step(table: JobTable, job: Job) -> tuple[Step, str]:
-    line = table.steps(job.job_id)[-1]
+    line = steps_of(table.database, job.job_id)[-1]
     return line.step, line.who
 
 
 def states(table: JobTable, job: Job) -> set[DeliveryState]:
-    return {delivery.state for delivery in table.deliveries(job.job_id)}
+    return {delivery.state for delivery in deliveries_of(table.database, job.job_id)}
 
 
 # ---- priority ----------------------------------------------------------------------------
@@ -96,13 +100,15 @@ def test_a_priority_set_by_a_person_is_what_the_queue_goes_by(table, mia):
 
 def test_a_priority_set_by_a_person_outlives_later_images_and_rules(table, mia):
     table.register(received(1), 5, opens_job=True)
-    job = mia.set_priority(table.receiving()[0].job_id, 1)
+    job = mia.set_priority(receiving_jobs(table.database)[0].job_id, 1)
     table.register(received(2), 7, opens_job=True)
 
     after = table.settle(table.get(job.job_id), "quiet", priority=9)
 
     assert (after.priority, after.priority_by) == (1, "mia")
-    assert (Step.PRIORITY_SET, "mia") in [(s.step, s.who) for s in table.steps(job.job_id)]
+    assert (Step.PRIORITY_SET, "mia") in [
+        (s.step, s.who) for s in steps_of(table.database, job.job_id)
+    ]
 
 
 def test_the_priority_of_a_job_in_work_is_left_alone(table, mia):
@@ -121,7 +127,7 @@ def test_a_delivery_that_waits_is_tried_at_once_when_a_person_asks(table, mia, s
     pacs = FakePacs()
     assert not deliver(table, spool, pacs)
 
-    (job,) = table.jobs()
+    (job,) = newest_jobs(table.database)
     mia.try_now(job.job_id)
 
     assert deliver(table, spool, pacs)
@@ -145,13 +151,15 @@ def test_results_are_sent_again_under_the_same_uids(table, mia, spool):
     assert after.state is State.DELIVERING
     assert sorted(pacs.got) == sorted([SCORES.sop_instance_uid, SEG.sop_instance_uid])
     assert table.get(job.job_id).state is State.DELIVERED
-    assert (Step.DELIVERY_ASKED, "mia") in [(s.step, s.who) for s in table.steps(job.job_id)]
+    assert (Step.DELIVERY_ASKED, "mia") in [
+        (s.step, s.who) for s in steps_of(table.database, job.job_id)
+    ]
 
 
 def test_a_notice_is_sent_again_and_the_study_stays_rejected(table, mia, spool):
     table.reject(analysing(table), PairMissing("No T1."), [made("not analysed")], "PACS", "w")
     deliver(table, spool, FakePacs())
-    (job,), pacs = table.jobs(), FakePacs()
+    (job,), pacs = newest_jobs(table.database), FakePacs()
 
     mia.redeliver(job.job_id)
     deliver(table, spool, pacs)
@@ -172,7 +180,7 @@ def test_results_go_again_only_to_the_destination_that_is_named(table, mia):
 def test_what_was_cleared_from_the_spool_cannot_be_sent_again(table, mia):
     job = delivered(table, SCORES)
     moment = job.changed_at + timedelta(days=1)
-    table.forget(job.study_uid, moment, Removed())
+    clear_study(table.database, job.study_uid, moment, Removed())
 
     with pytest.raises(IllegalStep, match="cleared from the spool"):
         mia.redeliver(job.job_id)
@@ -185,7 +193,7 @@ def test_a_redelivery_that_is_cancelled_does_not_undo_what_was_acknowledged(tabl
     mia.cancel(job.job_id)
 
     assert states(table, job) == {DeliveryState.ACKNOWLEDGED}
-    assert table.earlier_results(job) == ((SCORES,),)
+    assert results_sent_before(table.database, job) == ((SCORES,),)
 
 
 def test_a_failed_delivery_is_asked_for_with_all_its_attempts(table, mia, spool):
@@ -216,7 +224,7 @@ def test_a_stored_study_is_analysed_again_in_a_job_that_follows(table, mia):
     assert table.claim("worker 1").job_id == after.job_id
     assert table.get(before.job_id) == before
     assert last_step(table, before) == (Step.REANALYSIS_ASKED, "mia")
-    assert {line.who for line in table.steps(after.job_id)[:2]} == {"mia"}
+    assert {line.who for line in steps_of(table.database, after.job_id)[:2]} == {"mia"}
 
 
 def test_results_of_a_reanalysis_follow_those_that_were_given(table, mia):
@@ -224,7 +232,7 @@ def test_results_of_a_reanalysis_follow_those_that_were_given(table, mia):
 
     after = mia.reanalyse(before.job_id)
 
-    assert table.earlier_results(after) == ((SCORES,),)
+    assert results_sent_before(table.database, after) == ((SCORES,),)
 
 
 def test_a_study_that_waits_for_analysis_is_not_queued_a_second_time(table, mia):
@@ -233,13 +241,13 @@ def test_a_study_that_waits_for_analysis_is_not_queued_a_second_time(table, mia)
 
     with pytest.raises(IllegalStep, match="job 2 of the same study is queued"):
         mia.reanalyse(before.job_id)
-    assert len(table.jobs()) == 2
+    assert len(newest_jobs(table.database)) == 2
 
 
 def test_a_study_whose_images_are_gone_cannot_be_analysed_again(table, mia):
     job = delivered(table, SCORES)
     moment = job.changed_at + timedelta(days=1)
-    table.forget(job.study_uid, moment, Removed())
+    clear_study(table.database, job.study_uid, moment, Removed())
 
     with pytest.raises(IllegalStep, match="images have been cleared"):
         mia.reanalyse(job.job_id)
@@ -250,7 +258,7 @@ def test_weights_that_the_configuration_does_not_name_are_refused(table, mia):
 
     with pytest.raises(UnknownName, match="available: trial"):
         mia.reanalyse(job.job_id, "../elsewhere")
-    assert len(table.jobs()) == 1
+    assert len(newest_jobs(table.database)) == 1
 
 
 # ---- holding a destination ---------------------------------------------------------------
@@ -289,7 +297,7 @@ def test_a_hold_survives_a_restart(database_url, spool):
 
     again = open_database(database_url)
     assert not deliver(JobTable(again), spool, FakePacs())
-    assert [hold.reason for hold in JobTable(again).holds()] == ["migration"]
+    assert [hold.reason for hold in current_holds(JobTable(again).database)] == ["migration"]
     again.dispose()
 
 
@@ -326,9 +334,9 @@ def test_a_destination_is_held_once_and_released_once(table, mia):
     with pytest.raises(IllegalStep, match=r"held by mia since .*: first"):
         mia.hold("PACS", "second")
     mia.release_hold("PACS")
-    with pytest.raises(IllegalStep, match="not held"):
+    with pytest.raises(IllegalStep, match="not on hold"):
         mia.release_hold("PACS")
-    assert table.holds() == ()
+    assert current_holds(table.database) == ()
 
 
 def test_what_a_person_asks_for_is_among_the_changes(table, mia):
@@ -367,7 +375,7 @@ def test_the_notice_of_a_study_in_shadow_mode_is_kept_back_too(table, spool):
     pacs = FakePacs()
 
     assert not deliver(table, spool, pacs)
-    assert table.jobs()[0].state is State.REJECTED
+    assert newest_jobs(table.database)[0].state is State.REJECTED
 
 
 def test_what_waits_when_a_peer_goes_into_shadow_mode_is_not_sent(table, spool):
@@ -406,7 +414,7 @@ def test_of_a_study_that_was_analysed_twice_in_shadow_mode_only_the_newest_is_se
 def test_what_was_kept_back_was_not_given(table, mia):
     first = kept_back(table, SCORES)
 
-    assert table.earlier_results(mia.reanalyse(first.job_id)) == ()
+    assert results_sent_before(table.database, mia.reanalyse(first.job_id)) == ()
 
 
 @pytest.mark.parametrize("ask", [Admin.redeliver, lambda admin, job: admin.send_kept_back("PACS")])
@@ -464,7 +472,7 @@ def in_state(table: JobTable, state: State, study_uid: str) -> Job:
             delivering(table, study_uid=study_uid)
             broken = PairMissing("broken")
             table.fail(table.claim_delivery("courier"), broken, POLICY, "courier")
-    return table.latest_for(study_uid, "PACS")
+    return latest_job(table, study_uid, "PACS")
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.CONFIRMED])
@@ -483,7 +491,7 @@ def test_every_action_that_is_offered_succeeds_and_every_other_is_refused(table,
 
 def empty_the_queue(table: JobTable) -> None:
     """Leave nothing that a worker or a courier could claim next."""
-    for job in table.jobs():
+    for job in newest_jobs(table.database):
         if JobAction.CANCEL in legal_actions(job):
             table.cancel(job, "test")
     while (notice := table.claim_delivery("test")) is not None:

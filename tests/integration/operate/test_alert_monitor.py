@@ -214,6 +214,12 @@ class Outage:
     def reading(self):
         return self._there().reading()
 
+    def row(self, statement):
+        return self._there().row(statement)
+
+    def rows(self, statement):
+        return self._there().rows(statement)
+
     def writing(self):
         return self._there().writing()
 

@@ -15,6 +15,8 @@ from sij_node.domain.study import ReceivedInstance
 from sij_node.errors import DatabaseUnavailable, PixelsUnusable, SpoolUnavailable
 from sij_node.queue.completeness import Readiness
 from sij_node.queue.schedule import ClockGuard, Scheduler
+from sij_node.store.job_queries import leased_jobs, newest_jobs, receiving_jobs, steps_of
+from sij_node.store.job_statistics import job_counts
 from sij_node.store.job_table import JobTable
 from tests.support.job_tables import analysing, delivering, queued, received
 
@@ -57,11 +59,11 @@ def test_a_study_with_its_pair_is_queued_after_the_short_quiet(table):
 
     for now in seconds(0, PAIR_QUIET_S - 1):
         schedule.settle_quiet_studies(now)
-    assert table.counts()[State.QUEUED] == 0
+    assert job_counts(table.database)[State.QUEUED] == 0
     schedule.settle_quiet_studies(PAIR_QUIET_S)
 
-    assert table.counts()[State.QUEUED] == 1
-    assert table.steps(1)[-1].note == "T1 and STIR are there, quiet for 10 s"
+    assert job_counts(table.database)[State.QUEUED] == 1
+    assert steps_of(table.database, 1)[-1].note == "T1 and STIR are there, quiet for 10 s"
 
 
 def test_a_study_without_a_pair_is_queued_after_the_long_quiet(table):
@@ -70,10 +72,10 @@ def test_a_study_without_a_pair_is_queued_after_the_long_quiet(table):
 
     for now in seconds(0, QUIET_S - 1):
         schedule.settle_quiet_studies(now)
-    assert table.counts()[State.QUEUED] == 0
+    assert job_counts(table.database)[State.QUEUED] == 0
     schedule.settle_quiet_studies(QUIET_S)
 
-    assert table.steps(1)[-1].note == "quiet for 120 s, without a complete pair"
+    assert steps_of(table.database, 1)[-1].note == "quiet for 120 s, without a complete pair"
 
 
 @pytest.mark.parametrize(("rule", "priority"), [(9, 9), (1, 1), (None, 5)])
@@ -84,7 +86,7 @@ def test_a_priority_rule_that_applies_decides_over_the_peer(table, rule, priorit
     for now in seconds(0, PAIR_QUIET_S):
         schedule.settle_quiet_studies(now)
 
-    assert [job.priority for job in table.jobs([State.QUEUED])] == [priority]
+    assert [job.priority for job in newest_jobs(table.database, [State.QUEUED])] == [priority]
 
 
 def test_each_image_begins_the_quiet_anew(table):
@@ -94,7 +96,7 @@ def test_each_image_begins_the_quiet_anew(table):
             table.register(received(now), 5, opens_job=True)
         schedule.settle_quiet_studies(now)
 
-    assert table.counts()[State.RECEIVING] == 1
+    assert job_counts(table.database)[State.RECEIVING] == 1
 
 
 def test_the_pair_is_looked_for_once_while_nothing_changes(table):
@@ -126,7 +128,7 @@ def test_a_study_whose_pair_cannot_be_recognised_hinders_no_other(table):
     for now in seconds(0, PAIR_QUIET_S):
         schedule.settle_quiet_studies(now)
 
-    assert [job.study_uid for job in table.jobs([State.QUEUED])] == ["1.2"]
+    assert [job.study_uid for job in newest_jobs(table.database, [State.QUEUED])] == ["1.2"]
 
 
 def test_an_image_that_comes_while_a_study_is_being_queued_is_not_left_out(table):
@@ -142,7 +144,7 @@ def test_an_image_that_comes_while_a_study_is_being_queued_is_not_left_out(table
     for now in seconds(0, PAIR_QUIET_S):
         schedule.settle_quiet_studies(now)
 
-    (job,) = table.receiving()
+    (job,) = receiving_jobs(table.database)
     assert job.instances == 2
 
 
@@ -167,7 +169,7 @@ def test_a_silent_worker_loses_its_job_after_the_lease(table):
 
     for now in seconds(0, LEASE_S - 1):
         schedule.expire_leases(now)
-    assert table.leased() == [job]
+    assert leased_jobs(table.database) == [job]
     with capture_logs() as lines:
         schedule.expire_leases(LEASE_S)
 
@@ -198,7 +200,7 @@ def test_a_study_that_kills_every_worker_ends_as_failed_all_by_itself(table):
         schedule.expire_leases(now)
         schedule.release_waiting(now)
 
-    (job,) = table.jobs()
+    (job,) = newest_jobs(table.database)
     assert (job.state, job.analysis_attempts) == (State.FAILED, 3)
 
 
@@ -310,7 +312,7 @@ def test_a_schedule_asleep_until_tomorrow_is_woken_by_the_guard(table):
         guard._offset_s += 86_400
         scheduler.resume()
 
-        assert wait_until(lambda: table.counts()[State.QUEUED] == 1)
+        assert wait_until(lambda: job_counts(table.database)[State.QUEUED] == 1)
 
 
 def test_a_clock_set_forward_by_years_does_not_keep_the_schedule_busy(table):
@@ -368,7 +370,7 @@ def test_a_schedule_survives_a_database_that_goes_and_comes_back(table):
         time.sleep(0.2)
         lost.away = False
 
-        assert wait_until(lambda: table.counts()[State.QUEUED] == 1)
+        assert wait_until(lambda: job_counts(table.database)[State.QUEUED] == 1)
 
 
 def test_a_fault_in_the_schedule_is_logged_and_the_rest_goes_on(table):
@@ -381,7 +383,7 @@ def test_a_fault_in_the_schedule_is_logged_and_the_rest_goes_on(table):
         capture_logs() as lines,
         running(schedule_of(table, clear_spool=break_down, clock=lambda: next(ticks))),
     ):
-        assert wait_until(lambda: table.counts()[State.QUEUED] == 1)
+        assert wait_until(lambda: job_counts(table.database)[State.QUEUED] == 1)
 
     assert "schedule failed" in [line["event"] for line in lines]
 
@@ -393,5 +395,5 @@ def test_a_stopped_schedule_does_nothing_more(table):
     table.register(received(1), 5, opens_job=True)
     time.sleep(0.1)
 
-    assert table.counts()[State.RECEIVING] == 1
+    assert job_counts(table.database)[State.RECEIVING] == 1
     assert not [t.name for t in threading.enumerate() if t.name == "clock guard"]

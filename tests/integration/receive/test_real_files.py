@@ -26,7 +26,10 @@ from sij_node.errors import InputRejected
 from sij_node.queue.completeness import image_series
 from sij_node.results.provenance import to_part10
 from sij_node.store.database import open_database
+from sij_node.store.job_queries import newest_jobs
 from sij_node.store.job_table import JobTable
+from sij_node.store.refusals import conflicts_of
+from sij_node.store.registration import received_instances
 from sij_node.store.stored_instances import read_checked, read_header
 from tests.support.dimse import ASSOCIATE_AC, associate_request, context
 from tests.support.listening import Node, listening
@@ -66,8 +69,10 @@ class ReceivedFiles:
     @property
     def studies(self) -> dict[str, tuple[ReceivedInstance, ...]]:
         """What was accepted, by study."""
-        jobs = self.table.jobs(limit=10_000)
-        return {job.study_uid: self.table.instances(job.study_uid) for job in jobs}
+        jobs = newest_jobs(self.table.database, limit=10_000)
+        return {
+            job.study_uid: received_instances(self.table.database, job.study_uid) for job in jobs
+        }
 
     @property
     def accepted(self) -> list[ReceivedInstance]:
@@ -157,7 +162,7 @@ def test_studies_are_doubtful_of_which_an_image_came_with_other_content_and_no_o
     """Among the broken files are changed copies of real ones."""
     changed = {one.sop_instance_uid for one in visit.node.refusals if one.quarantined_as}
 
-    assert {uid for uid in visit.studies if visit.table.conflicts(uid)} == {
+    assert {uid for uid in visit.studies if conflicts_of(visit.table.database, uid)} == {
         one.study_uid for one in visit.accepted if one.sop_instance_uid in changed
     }
 

@@ -3,6 +3,7 @@
 import pytest
 
 from sij_node.store.job_table import JobTable
+from sij_node.store.refusals import conflicts_of
 from tests.support.dimse import encoded
 from tests.support.listening import listening, mr_image
 
@@ -22,6 +23,6 @@ def test_a_copy_with_other_content_makes_its_study_doubtful(table: JobTable, tmp
         ]
 
     assert statuses == [0x0000, 0xC001]
-    (conflict,) = table.conflicts(image.StudyInstanceUID)
+    (conflict,) = conflicts_of(table.database, image.StudyInstanceUID)
     assert conflict.sop_instance_uid == "1.2.3"
     assert node.refusals[0].quarantined_as

@@ -20,7 +20,9 @@ from sij_node.domain.study import ReceivedInstance, Registration
 from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable
 from sij_node.store import database
 from sij_node.store.database import Database, open_database
+from sij_node.store.job_queries import newest_jobs
 from sij_node.store.job_table import JobTable
+from sij_node.store.registration import received_instances
 from sij_node.store.tables import metadata
 from tests.support.job_tables import received
 from tests.support.postgres import Postgres, running_postgres
@@ -48,7 +50,7 @@ def test_opening_again_changes_nothing(database_url):
 
     again = open_database(database_url)
 
-    assert len(JobTable(again).instances("1.2.3")) == 1
+    assert len(received_instances(JobTable(again).database, "1.2.3")) == 1
     again.dispose()
 
 
@@ -207,8 +209,8 @@ def test_nothing_acknowledged_is_lost_when_postgresql_stops_and_starts(own_postg
 
     assert any(DatabaseUnavailable in tried for tried in answers)
     assert {tried[-1] for tried in answers} <= {Registration.NEW, Registration.DUPLICATE}
-    assert len(table.instances("1.2.3")) == 1500
-    assert table.jobs()[0].instances == 1500
+    assert len(received_instances(table.database, "1.2.3")) == 1500
+    assert newest_jobs(table.database)[0].instances == 1500
     engine.dispose()
 
 
@@ -225,8 +227,8 @@ def test_a_connection_that_is_cut_at_the_commit_leaves_nothing_half_written(post
     with pytest.raises(DatabaseUnavailable):
         table.register(received(1), 5, opens_job=True)
 
-    assert table.instances("1.2.3") == ()
-    assert table.jobs() == []
+    assert received_instances(table.database, "1.2.3") == ()
+    assert newest_jobs(table.database) == []
     assert table.register(received(1), 5, opens_job=True) is Registration.NEW
     engine.dispose()
 
@@ -283,9 +285,9 @@ def test_a_full_disk_refuses_the_instance_and_keeps_what_was_there(impatient):
     event.remove(engine, "begin", _leave_no_page)
     with engine.connect() as connection:
         connection.execute(text("PRAGMA max_page_count = 1000000"))
-    kept = len(table.instances("1.2.3"))
+    kept = len(received_instances(table.database, "1.2.3"))
     assert 0 < kept < 1000
-    assert table.jobs()[0].instances == kept
+    assert newest_jobs(table.database)[0].instances == kept
     assert table.register(received(kept), 5, opens_job=True) is Registration.NEW
 
 

@@ -25,14 +25,27 @@ from sij_node.errors import (
     UnknownJob,
     WorkerLost,
 )
+from sij_node.store.clear_spool import clear_study, finished_before
 from sij_node.store.database import open_database
+from sij_node.store.deliveries import deliveries_of, results_sent_before
+from sij_node.store.job_queries import (
+    leased_jobs,
+    newest_jobs,
+    receiving_jobs,
+    steps_of,
+    waiting_jobs,
+)
+from sij_node.store.job_statistics import job_counts
 from sij_node.store.job_table import JobTable
+from sij_node.store.refusals import add_refusal, conflicts_of, newest_refusals
+from sij_node.store.registration import received_instances
 from tests.support.job_tables import (
     JPEG_LS,
     NOON,
     POLICY,
     analysing,
     delivering,
+    latest_job,
     made,
     queued,
     received,
@@ -58,12 +71,12 @@ def another_table(database_url: str) -> Iterator[Callable[[], JobTable]]:
 
 
 def only_job(table: JobTable) -> Job:
-    (job,) = table.jobs()
+    (job,) = newest_jobs(table.database)
     return job
 
 
-def steps_of(job: Job, table: JobTable) -> list[Step]:
-    return [line.step for line in table.steps(job.job_id)]
+def steps_taken(job: Job, table: JobTable) -> list[Step]:
+    return [line.step for line in steps_of(table.database, job.job_id)]
 
 
 # ---- registering -------------------------------------------------------------------------
@@ -81,7 +94,7 @@ def test_what_was_registered_is_read_back_as_it_was(table):
     instance = received(1, patient_id="Ω-17", issuer_of_patient_id="hospital")
     table.register(instance, 5, opens_job=True)
 
-    assert table.instances("1.2.3") == (instance,)
+    assert received_instances(table.database, "1.2.3") == (instance,)
 
 
 def test_all_images_of_a_study_join_one_job_with_one_line_of_history(table):
@@ -90,7 +103,7 @@ def test_all_images_of_a_study_join_one_job_with_one_line_of_history(table):
 
     job = only_job(table)
     assert job.instances == 5
-    assert steps_of(job, table) == [Step.OPENED]
+    assert steps_taken(job, table) == [Step.OPENED]
 
 
 def test_a_job_has_the_highest_priority_of_its_images(table):
@@ -103,8 +116,8 @@ def test_a_job_has_the_highest_priority_of_its_images(table):
 def test_an_object_that_is_no_image_is_kept_but_opens_no_job(table):
     assert table.register(received(1), 5, opens_job=False) is Registration.NEW
 
-    assert len(table.instances("1.2.3")) == 1
-    assert table.jobs() == []
+    assert len(received_instances(table.database, "1.2.3")) == 1
+    assert newest_jobs(table.database) == []
 
 
 def test_an_image_sent_twice_changes_nothing(table):
@@ -121,7 +134,7 @@ def test_an_image_in_another_transfer_syntax_is_the_same_image(table):
     recoded = received(1, transfer_syntax_uid=JPEG_LS, sha256="0" * 64)
 
     assert table.register(recoded, 5, opens_job=True) is Registration.DUPLICATE
-    assert table.conflicts("1.2.3") == ()
+    assert conflicts_of(table.database, "1.2.3") == ()
 
 
 @pytest.mark.parametrize(
@@ -138,8 +151,10 @@ def test_other_content_under_a_known_uid_is_a_conflict_and_the_first_copy_stays(
 
     assert table.register(received(1, **change), 5, opens_job=True) is Registration.CONFLICT
 
-    assert table.instances("1.2.3") == (first,)
-    assert [c.sop_instance_uid for c in table.conflicts("1.2.3")] == [first.sop_instance_uid]
+    assert received_instances(table.database, "1.2.3") == (first,)
+    assert [c.sop_instance_uid for c in conflicts_of(table.database, "1.2.3")] == [
+        first.sop_instance_uid
+    ]
 
 
 def test_a_conflict_between_two_studies_makes_both_doubtful(table):
@@ -148,9 +163,9 @@ def test_a_conflict_between_two_studies_makes_both_doubtful(table):
 
     assert table.register(stolen, 5, opens_job=True) is Registration.CONFLICT
 
-    assert len(table.conflicts("1.2.3")) == 1
-    assert len(table.conflicts("1.2.4")) == 1
-    assert len(table.jobs()) == 1
+    assert len(conflicts_of(table.database, "1.2.3")) == 1
+    assert len(conflicts_of(table.database, "1.2.4")) == 1
+    assert len(newest_jobs(table.database)) == 1
 
 
 def test_what_the_listener_adds_about_a_conflict_completes_its_note(table):
@@ -158,10 +173,10 @@ def test_what_the_listener_adds_about_a_conflict_completes_its_note(table):
     table.register(received(1, sha256="0" * 64), 5, opens_job=True)
     told = Refusal(NOON, "PACS", "10.0.0.7", "1.2.3.9.1", "1.2.3", 0xC000, "other bytes", "ab.dcm")
 
-    table.refuse(told)
+    add_refusal(table.database, told)
 
-    assert table.refusals() == (told,)
-    assert table.conflicts("1.2.3") == (told,)
+    assert newest_refusals(table.database) == (told,)
+    assert conflicts_of(table.database, "1.2.3") == (told,)
 
 
 def test_a_conflicting_copy_sent_again_and_again_is_noted_once(table):
@@ -169,7 +184,7 @@ def test_a_conflicting_copy_sent_again_and_again_is_noted_once(table):
     for _ in range(3):
         table.register(received(1, sha256="0" * 64), 5, opens_job=True)
 
-    assert len(table.refusals()) == 1
+    assert len(newest_refusals(table.database)) == 1
 
 
 def test_a_result_of_the_node_that_comes_back_is_recognised_and_not_stored(table):
@@ -178,8 +193,8 @@ def test_a_result_of_the_node_that_comes_back_is_recognised_and_not_stored(table
 
     assert table.register(returned, 5, opens_job=True) is Registration.OWN_RESULT
 
-    assert len(table.instances("1.2.3")) == 1
-    assert len(table.jobs()) == 1
+    assert len(received_instances(table.database, "1.2.3")) == 1
+    assert len(newest_jobs(table.database)) == 1
 
 
 def test_the_same_study_from_another_pacs_gets_a_job_of_its_own(table):
@@ -188,14 +203,17 @@ def test_the_same_study_from_another_pacs_gets_a_job_of_its_own(table):
     again = [table.register(received(1, source_ae="OTHER"), 5, opens_job=True) for _ in range(2)]
 
     assert again == [Registration.DUPLICATE] * 2
-    assert {(job.source_ae, job.instances) for job in table.jobs()} == {("PACS", 1), ("OTHER", 1)}
+    assert {(job.source_ae, job.instances) for job in newest_jobs(table.database)} == {
+        ("PACS", 1),
+        ("OTHER", 1),
+    }
 
 
 def test_text_that_no_database_takes_does_not_stop_an_instance(table):
     hostile = received(1, patient_id="P\x001\ud800")
 
     assert table.register(hostile, 5, opens_job=True) is Registration.NEW
-    assert table.instances("1.2.3")[0].patient_id == "P\ufffd1?"
+    assert received_instances(table.database, "1.2.3")[0].patient_id == "P\ufffd1?"
 
 
 # ---- many at once ------------------------------------------------------------------------
@@ -224,7 +242,7 @@ def test_sixteen_associations_share_their_waits_for_the_disk(table):
         answers = list(associations.map(send, range(16)))
 
     assert answers == [[Registration.NEW] * 10] * 16
-    assert [job.instances for job in table.jobs()] == [10] * 16
+    assert [job.instances for job in newest_jobs(table.database)] == [10] * 16
     assert len(commits) < 50
 
 
@@ -251,7 +269,7 @@ def test_an_instance_that_the_database_refuses_harms_no_other(table):
 
     assert isinstance(answers.pop(5), InternalFault)
     assert answers == [Registration.NEW] * 15
-    assert table.instances("1.2.5") == ()
+    assert received_instances(table.database, "1.2.5") == ()
 
 
 def test_two_listeners_register_the_same_study_into_one_job(table, another_table):
@@ -277,7 +295,7 @@ def test_an_image_that_comes_while_its_study_is_queued_reopens_the_job(table):
 
     after = table.get(job.job_id)
     assert (after.state, after.instances) == (State.RECEIVING, 2)
-    assert steps_of(after, table) == [Step.OPENED, Step.SETTLED, Step.INSTANCE_ARRIVED]
+    assert steps_taken(after, table) == [Step.OPENED, Step.SETTLED, Step.INSTANCE_ARRIVED]
 
 
 @pytest.mark.parametrize("reach", [analysing, delivering])
@@ -286,7 +304,7 @@ def test_an_image_that_comes_after_the_claim_opens_a_job_that_names_its_predeces
 
     table.register(received(2), 5, opens_job=True)
 
-    late = table.latest_for("1.2.3", "PACS")
+    late = latest_job(table, "1.2.3", "PACS")
     assert (late.state, late.predecessor_id) == (State.RECEIVING, job.job_id)
     assert table.get(job.job_id).state is job.state
 
@@ -298,8 +316,8 @@ def test_a_job_that_later_images_have_overtaken_does_not_queue_again(table):
     after = table.fail(job, WorkerLost("fell silent"), POLICY, "worker 1")
 
     assert after.state is State.CANCELLED
-    assert steps_of(after, table)[-1] is Step.SUPERSEDED
-    assert table.latest_for("1.2.3", "PACS").state is State.RECEIVING
+    assert steps_taken(after, table)[-1] is Step.SUPERSEDED
+    assert latest_job(table, "1.2.3", "PACS").state is State.RECEIVING
 
 
 def test_there_is_never_more_than_one_waiting_job_of_a_study(table):
@@ -345,7 +363,7 @@ def test_eight_claimers_claim_each_job_once(table, another_table):
 def test_a_job_that_waits_is_not_claimed_until_it_is_released(table):
     waiting = table.fail(analysing(table), WorkerLost("died"), POLICY, "worker 1")
     assert (waiting.state, waiting.wait_s) == (State.QUEUED, 5)
-    assert table.waiting() == [waiting]
+    assert waiting_jobs(table.database) == [waiting]
     assert table.claim("worker 2") is None
 
     table.release(waiting)
@@ -359,7 +377,7 @@ def test_a_heartbeat_shows_that_the_worker_lives(table):
     assert table.heartbeat(job)
     assert table.heartbeat(job)
 
-    (leased,) = table.leased()
+    (leased,) = leased_jobs(table.database)
     assert leased.heartbeat == job.heartbeat + 2
     assert leased.revision == job.revision
 
@@ -371,7 +389,7 @@ def test_a_worker_that_was_woken_after_its_lease_cannot_write(table, another_tab
     sleeper = another_table()
     queued(table)
     job = sleeper.claim("sleeper")
-    expired = table.expire(table.leased()[0], POLICY)
+    expired = table.expire(leased_jobs(table.database)[0], POLICY)
     other = table.claim("other") or table.claim_delivery("other")
     assert other is None  # it waits first
     table.release(expired)
@@ -389,24 +407,24 @@ def test_a_worker_that_was_woken_after_its_lease_cannot_write(table, another_tab
 
     done = table.store_results(job_of_other, [made()], "PACS", "other")
     assert done.state is State.DELIVERING
-    assert len(table.deliveries(job.job_id)) == 1
+    assert len(deliveries_of(table.database, job.job_id)) == 1
 
 
 def test_nothing_of_a_lost_attempt_is_left_behind(table):
     job = analysing(table)
-    table.expire(table.leased()[0], POLICY)
-    before = table.steps(job.job_id)
+    table.expire(leased_jobs(table.database)[0], POLICY)
+    before = steps_of(table.database, job.job_id)
 
     with pytest.raises(LeaseLost):
         table.store_results(job, [made()], "PACS", "worker 1")
 
-    assert table.steps(job.job_id) == before
-    assert table.deliveries(job.job_id) == ()
+    assert steps_of(table.database, job.job_id) == before
+    assert deliveries_of(table.database, job.job_id) == ()
 
 
 def test_a_worker_that_showed_life_in_the_last_moment_keeps_its_job(table):
     job = analysing(table)
-    seen = table.leased()[0]
+    seen = leased_jobs(table.database)[0]
     table.heartbeat(job)
 
     with pytest.raises(LeaseLost):
@@ -443,7 +461,7 @@ def test_a_job_whose_worker_was_killed_is_done_by_another(table, database_url):
     job = queued(table)
     with another_process(CLAIM_AND_WAIT, database_url) as doomed:
         assert doomed.stdout.readline().strip() == str(job.job_id)
-    held = table.leased()[0]
+    held = leased_jobs(table.database)[0]
     assert held.leased_by == "doomed"
 
     waiting = table.expire(held, POLICY)
@@ -451,7 +469,7 @@ def test_a_job_whose_worker_was_killed_is_done_by_another(table, database_url):
 
     again = table.claim("another")
     assert (again.job_id, again.analysis_attempts) == (job.job_id, 2)
-    assert again.reason == "doomed gave no sign of life and lost the job"
+    assert again.reason == "No heartbeat from doomed; its lease has expired"
 
 
 REGISTER_MANY = """
@@ -474,10 +492,13 @@ def test_what_was_acknowledged_survives_a_killed_listener(table, database_url):
             if len(acknowledged) == 50:
                 listener.kill()
 
-    stored = {instance.sop_instance_uid for instance in table.instances("1.2.3")}
+    stored = {instance.sop_instance_uid for instance in received_instances(table.database, "1.2.3")}
     assert {f"1.2.3.9.{number}" for number in acknowledged} <= stored
     # The server may still be at the last commit of whoever was killed.
-    wait_for(lambda: only_job(table).instances == len(table.instances("1.2.3")), "right count")
+    wait_for(
+        lambda: only_job(table).instances == len(received_instances(table.database, "1.2.3")),
+        "right count",
+    )
 
 
 def test_a_poison_study_ends_as_failed_and_the_others_are_done(table):
@@ -487,7 +508,7 @@ def test_a_poison_study_ends_as_failed_and_the_others_are_done(table):
     done = set()
     while (job := table.claim("worker")) is not None:
         if job.job_id == poison.job_id:
-            after = table.expire(table.leased()[0], POLICY)
+            after = table.expire(leased_jobs(table.database)[0], POLICY)
             if after.wait_s:
                 table.release(after)
         else:
@@ -496,7 +517,7 @@ def test_a_poison_study_ends_as_failed_and_the_others_are_done(table):
     assert done == good
     after = table.get(poison.job_id)
     assert (after.state, after.analysis_attempts) == (State.FAILED, POLICY.max_attempts)
-    assert "no sign of life" in after.reason
+    assert "No heartbeat from" in after.reason
 
 
 def test_a_worker_that_shuts_down_hands_its_job_back_without_an_attempt(table):
@@ -513,7 +534,9 @@ def test_a_worker_that_shuts_down_hands_its_job_back_without_an_attempt(table):
 
 def test_results_wait_for_delivery_and_close_the_job_when_acknowledged(table):
     job = delivering(table, made("scores"), made("seg t1"))
-    assert [d.state for d in table.deliveries(job.job_id)] == [DeliveryState.PENDING] * 2
+    assert [d.state for d in deliveries_of(table.database, job.job_id)] == [
+        DeliveryState.PENDING
+    ] * 2
 
     claimed = table.claim_delivery("courier")
     for result in (made("scores"), made("seg t1")):
@@ -521,7 +544,9 @@ def test_results_wait_for_delivery_and_close_the_job_when_acknowledged(table):
     after = table.delivered(claimed, "courier")
 
     assert (after.state, after.reason, after.leased_by) == (State.DELIVERED, "", "")
-    assert {d.state for d in table.deliveries(job.job_id)} == {DeliveryState.ACKNOWLEDGED}
+    assert {d.state for d in deliveries_of(table.database, job.job_id)} == {
+        DeliveryState.ACKNOWLEDGED
+    }
 
 
 def test_a_delivery_tells_what_was_answered_and_when(table):
@@ -530,9 +555,9 @@ def test_a_delivery_tells_what_was_answered_and_when(table):
     uid = made("scores").sop_instance_uid
 
     table.record_delivery(job, uid, "PACS", 0xA700, False, "out of resources")
-    (refused,) = table.deliveries(job.job_id)
+    (refused,) = deliveries_of(table.database, job.job_id)
     table.record_delivery(job, uid, "PACS", 0xB000, True, "stored with changes")
-    (taken,) = table.deliveries(job.job_id)
+    (taken,) = deliveries_of(table.database, job.job_id)
 
     assert (refused.state, refused.attempts, refused.status) == (DeliveryState.PENDING, 1, 0xA700)
     assert refused.acknowledged_at is None
@@ -553,7 +578,7 @@ def test_a_delivery_is_not_closed_while_something_is_pending(table):
 def test_a_courier_that_lost_its_job_cannot_record_a_delivery(table):
     delivering(table)
     job = table.claim_delivery("courier")
-    table.expire(table.leased()[0], POLICY)
+    table.expire(leased_jobs(table.database)[0], POLICY)
 
     with pytest.raises(LeaseLost):
         table.record_delivery(job, made().sop_instance_uid, "PACS", 0, True)
@@ -568,7 +593,9 @@ def test_what_was_acknowledged_is_not_sent_again_after_another_part_failed(table
 
     again = table.claim_delivery("courier")
 
-    pending = [d.result.kind for d in table.deliveries(again.job_id) if d.state == "pending"]
+    pending = [
+        d.result.kind for d in deliveries_of(table.database, again.job_id) if d.state == "pending"
+    ]
     assert (again.delivery_attempts, pending) == (2, ["seg t1"])
 
 
@@ -576,7 +603,7 @@ def test_a_courier_killed_before_closing_leaves_a_job_that_can_be_closed(table):
     delivering(table)
     job = table.claim_delivery("courier")
     table.record_delivery(job, made().sop_instance_uid, "PACS", 0, True)
-    table.release(table.expire(table.leased()[0], POLICY))
+    table.release(table.expire(leased_jobs(table.database)[0], POLICY))
 
     again = table.claim_delivery("another")
 
@@ -593,7 +620,9 @@ def test_a_delivery_that_fails_for_good_fails_the_job_and_is_given_up(table):
             table.release(after)
 
     assert after.state is State.FAILED
-    assert [d.state for d in table.deliveries(after.job_id)] == [DeliveryState.GIVEN_UP]
+    assert [d.state for d in deliveries_of(table.database, after.job_id)] == [
+        DeliveryState.GIVEN_UP
+    ]
     assert table.claim_delivery("courier") is None
 
 
@@ -618,7 +647,7 @@ def test_a_study_done_again_after_a_retry_sends_only_what_is_missing(table):
     again = table.claim("worker 1")
     after = table.store_results(again, [made("scores"), made("seg t1")], "PACS", "worker 1")
 
-    states = {d.result.kind: d.state for d in table.deliveries(after.job_id)}
+    states = {d.result.kind: d.state for d in deliveries_of(table.database, after.job_id)}
     assert states == {"scores": DeliveryState.ACKNOWLEDGED, "seg t1": DeliveryState.PENDING}
 
 
@@ -628,13 +657,13 @@ def test_a_study_whose_results_the_archive_has_is_delivered_at_once(table):
     table.record_delivery(job, made().sop_instance_uid, "PACS", 0, True)
     table.delivered(job, "courier")
     table.register(received(2), 5, opens_job=True)
-    table.settle(table.receiving()[0], "quiet")
+    table.settle(receiving_jobs(table.database)[0], "quiet")
     late = table.claim("worker 1")
 
     after = table.store_results(late, [made()], "PACS", "worker 1", weights="contour 1.0")
 
     assert (after.state, after.weights) == (State.DELIVERED, "contour 1.0")
-    (known,) = table.deliveries(late.job_id)
+    (known,) = deliveries_of(table.database, late.job_id)
     assert (known.state, known.note) == (DeliveryState.ACKNOWLEDGED, "acknowledged for job 1")
     assert table.claim_delivery("courier") is None
 
@@ -643,9 +672,9 @@ def test_a_later_job_knows_what_its_source_was_given_before(table):
     delivering(table, made("scores"), made("seg t1"))
     delivering(table, made("summary"), source_ae="OTHER")
     table.register(received(2), 5, opens_job=True)
-    late = table.settle(table.receiving()[0], "quiet")
+    late = table.settle(receiving_jobs(table.database)[0], "quiet")
 
-    (before,) = table.earlier_results(late)
+    (before,) = results_sent_before(table.database, late)
 
     assert [result.kind for result in before] == ["scores", "seg t1"]
     assert before[0] == made("scores")
@@ -655,7 +684,7 @@ def test_what_was_given_up_was_not_given(table):
     job = delivering(table, made("scores"))
     table.cancel(job, "admin")
 
-    assert table.earlier_results(job) == ()
+    assert results_sent_before(table.database, job) == ()
 
 
 def test_a_notice_comes_before_the_results_of_the_same_job(table):
@@ -665,7 +694,9 @@ def test_a_notice_comes_before_the_results_of_the_same_job(table):
     table.retry(table.delivered(job, "courier"), "admin")
     table.store_results(table.claim("worker 1"), [made("scores")], "PACS", "worker 1")
 
-    kinds = [[r.kind for r in one] for one in table.earlier_results(table.get(job.job_id))]
+    kinds = [
+        [r.kind for r in one] for one in results_sent_before(table.database, table.get(job.job_id))
+    ]
     assert kinds == [["not analysed"], ["scores"]]
 
 
@@ -699,7 +730,7 @@ def test_two_workers_may_store_the_same_results_for_two_destinations_at_once(tab
         after = list(threads.map(store, places))
 
     assert [job.state for job in after] == [State.DELIVERING] * 2
-    assert [len(table.deliveries(job.job_id)) for job in after] == [3, 3]
+    assert [len(deliveries_of(table.database, job.job_id)) for job in after] == [3, 3]
 
 
 def test_a_rejected_study_stays_rejected_while_its_notice_is_delivered(table):
@@ -735,7 +766,7 @@ def test_a_cancelled_delivery_is_not_sent(table):
     job = table.cancel(delivering(table), "admin")
 
     assert job.state is State.CANCELLED
-    assert [d.state for d in table.deliveries(job.job_id)] == [DeliveryState.GIVEN_UP]
+    assert [d.state for d in deliveries_of(table.database, job.job_id)] == [DeliveryState.GIVEN_UP]
     assert table.claim_delivery("courier") is None
 
 
@@ -763,16 +794,16 @@ def test_the_history_tells_who_did_what_and_why(table):
 
     told = [
         (line.step, line.from_state, line.to_state, line.who, line.note)
-        for line in table.steps(job.job_id)
+        for line in steps_of(table.database, job.job_id)
     ]
     assert told == [
         (Step.OPENED, None, State.RECEIVING, "PACS", ""),
-        (Step.SETTLED, State.RECEIVING, State.QUEUED, "schedule", "quiet"),
+        (Step.SETTLED, State.RECEIVING, State.QUEUED, "scheduler", "quiet"),
         (Step.CLAIMED, State.QUEUED, State.ANALYSING, "worker 1", ""),
         (Step.GIVE_UP, State.ANALYSING, State.FAILED, "worker 1", "The model is broken."),
         (Step.RETRIED, State.FAILED, State.QUEUED, "Dr Grey", ""),
     ]
-    assert all(line.at.tzinfo is not None for line in table.steps(job.job_id))
+    assert all(line.at.tzinfo is not None for line in steps_of(table.database, job.job_id))
 
 
 def test_jobs_are_listed_newest_first_a_page_at_a_time(table):
@@ -780,9 +811,12 @@ def test_jobs_are_listed_newest_first_a_page_at_a_time(table):
         queued(table, f"1.{n}")
     table.claim("worker 1")
 
-    assert [job.job_id for job in table.jobs(limit=2, offset=1)] == [4, 3]
-    assert [job.job_id for job in table.jobs([State.ANALYSING])] == [1]
-    assert table.counts() == dict.fromkeys(State, 0) | {State.QUEUED: 4, State.ANALYSING: 1}
+    assert [job.job_id for job in newest_jobs(table.database, limit=2, offset=1)] == [4, 3]
+    assert [job.job_id for job in newest_jobs(table.database, [State.ANALYSING])] == [1]
+    assert job_counts(table.database) == dict.fromkeys(State, 0) | {
+        State.QUEUED: 4,
+        State.ANALYSING: 1,
+    }
 
 
 def test_an_unknown_job_is_named(table):
@@ -792,10 +826,15 @@ def test_an_unknown_job_is_named(table):
 
 def test_refusals_are_listed_newest_first(table):
     for n in range(3):
-        table.refuse(Refusal(NOON, f"X{n}", "10.0.0.1", "", "", 0, "unknown AE title\x00"))
+        add_refusal(
+            table.database, Refusal(NOON, f"X{n}", "10.0.0.1", "", "", 0, "unknown AE title\x00")
+        )
 
-    assert [refusal.source_ae for refusal in table.refusals(limit=2)] == ["X2", "X1"]
-    assert table.conflicts("") == ()
+    assert [refusal.source_ae for refusal in newest_refusals(table.database, limit=2)] == [
+        "X2",
+        "X1",
+    ]
+    assert conflicts_of(table.database, "") == ()
 
 
 # ---- clearing the spool ------------------------------------------------------------------
@@ -804,7 +843,7 @@ def test_refusals_are_listed_newest_first(table):
 def removed_files(table: JobTable, study_uid: str, moment=None) -> Removed | None:
     removed = Removed()
     after = moment or NOON + timedelta(days=40_000)
-    return removed if table.forget(study_uid, after, removed) else None
+    return removed if clear_study(table.database, study_uid, after, removed) else None
 
 
 def test_a_finished_study_can_be_forgotten_but_its_history_stays(table):
@@ -813,16 +852,16 @@ def test_a_finished_study_can_be_forgotten_but_its_history_stays(table):
     table.record_delivery(job, made().sop_instance_uid, "PACS", 0, True)
     table.delivered(job, "courier")
     later = NOON + timedelta(days=40_000)
-    assert table.finished_before(later) == ("1.2.3",)
+    assert finished_before(table.database, later) == ("1.2.3",)
 
     removed = removed_files(table, "1.2.3")
 
     assert removed.instances == [received(1).file_name]
     assert removed.results == [made().file_name]
-    assert table.instances("1.2.3") == ()
-    assert table.finished_before(later) == ()
+    assert received_instances(table.database, "1.2.3") == ()
+    assert finished_before(table.database, later) == ()
     assert table.get(job.job_id).state is State.DELIVERED
-    assert table.deliveries(job.job_id)[0].result.file_name == ""
+    assert deliveries_of(table.database, job.job_id)[0].result.file_name == ""
     returned = received(5, sop_instance_uid=made().sop_instance_uid)
     assert table.register(returned, 5, opens_job=False) is Registration.NEW
     assert table.get(job.job_id).state is State.DELIVERED
@@ -832,28 +871,28 @@ def test_a_finished_study_can_be_forgotten_but_its_history_stays(table):
 def test_a_study_with_work_to_do_is_not_forgotten(table, reach):
     reach(table)
 
-    assert table.finished_before(NOON + timedelta(days=40_000)) == ()
+    assert finished_before(table.database, NOON + timedelta(days=40_000)) == ()
     assert removed_files(table, "1.2.3") is None
-    assert len(table.instances("1.2.3")) == 1
+    assert len(received_instances(table.database, "1.2.3")) == 1
 
 
 def test_a_rejected_study_is_not_forgotten_before_its_notice_is_delivered(table):
     table.reject(analysing(table), PairMissing("no STIR"), [made()], "PACS", "w")
 
-    assert table.finished_before(NOON + timedelta(days=40_000)) == ()
+    assert finished_before(table.database, NOON + timedelta(days=40_000)) == ()
 
 
 def test_a_study_that_ended_lately_is_kept(table):
     table.fail(analysing(table), InternalFault("broken"), POLICY, "worker 1")
 
-    assert table.finished_before(NOON + timedelta(seconds=1)) == ()
+    assert finished_before(table.database, NOON + timedelta(seconds=1)) == ()
     assert removed_files(table, "1.2.3", NOON + timedelta(seconds=1)) is None
 
 
 def conflicting_copy(table: JobTable, name: str, study_uid: str = "1.2.3", at=NOON) -> Refusal:
     """Enter a copy in quarantine, as the listener does."""
     told = Refusal(at, "PACS", "10.0.0.7", "1.2.3.9.1", study_uid, 0xC001, "other bytes", name)
-    table.refuse(told)
+    add_refusal(table.database, told)
     return told
 
 
@@ -868,35 +907,41 @@ def test_copies_in_quarantine_are_cleared_with_their_study(table):
 
     assert removed.instances == [received(1).file_name]
     assert sorted(removed.copies) == ["a copy", "another copy"]
-    assert table.conflicts("1.2.3") == ()
-    assert table.refusals() == (of_another,)
+    assert conflicts_of(table.database, "1.2.3") == ()
+    assert newest_refusals(table.database) == (of_another,)
 
 
 def test_a_study_that_has_copies_in_quarantine_alone_is_cleared_too(table):
     conflicting_copy(table, "a copy")
     later = NOON + timedelta(seconds=1)
 
-    assert table.finished_before(NOON) == ()
-    assert table.finished_before(later) == ("1.2.3",)
+    assert finished_before(table.database, NOON) == ()
+    assert finished_before(table.database, later) == ("1.2.3",)
     assert removed_files(table, "1.2.3", later).copies == ["a copy"]
-    assert table.finished_before(later) == ()
+    assert finished_before(table.database, later) == ()
 
 
 def test_a_copy_in_quarantine_is_not_forgotten_over_many_refusals(table, monkeypatch):
     monkeypatch.setattr("sij_node.store.refusals.KEPT", 2)
     copy = conflicting_copy(table, "a copy")
     for n in range(4):
-        table.refuse(Refusal(NOON, f"X{n}", "10.0.0.1", "", "", 0, "unknown AE title"))
+        add_refusal(
+            table.database, Refusal(NOON, f"X{n}", "10.0.0.1", "", "", 0, "unknown AE title")
+        )
 
-    assert [refusal.source_ae for refusal in table.refusals()] == ["X3", "X2", "PACS"]
-    assert table.refusals()[-1] == copy
+    assert [refusal.source_ae for refusal in newest_refusals(table.database)] == [
+        "X3",
+        "X2",
+        "PACS",
+    ]
+    assert newest_refusals(table.database)[-1] == copy
 
 
 def test_objects_without_a_job_are_cleared_too(table):
     table.register(received(1), 5, opens_job=False)
 
-    assert table.finished_before(NOON) == ()
-    assert table.finished_before(NOON + timedelta(seconds=1)) == ("1.2.3",)
+    assert finished_before(table.database, NOON) == ()
+    assert finished_before(table.database, NOON + timedelta(seconds=1)) == ("1.2.3",)
 
 
 class ReadOnly(Removed):
@@ -910,18 +955,18 @@ def test_a_file_that_cannot_be_removed_keeps_its_row(table):
     table.register(received(1), 5, opens_job=False)
 
     with pytest.raises(SpoolUnavailable):
-        table.forget("1.2.3", NOON + timedelta(days=1), ReadOnly())
+        clear_study(table.database, "1.2.3", NOON + timedelta(days=1), ReadOnly())
 
-    assert len(table.instances("1.2.3")) == 1
+    assert len(received_instances(table.database, "1.2.3")) == 1
 
 
 def test_a_copy_that_cannot_be_removed_keeps_its_row(table):
     copy = conflicting_copy(table, "a copy")
 
     with pytest.raises(SpoolUnavailable):
-        table.forget("1.2.3", NOON + timedelta(days=1), ReadOnly())
+        clear_study(table.database, "1.2.3", NOON + timedelta(days=1), ReadOnly())
 
-    assert table.refusals() == (copy,)
+    assert newest_refusals(table.database) == (copy,)
 
 
 def test_a_forgotten_study_that_is_sent_again_is_analysed_again(table):
@@ -930,7 +975,7 @@ def test_a_forgotten_study_that_is_sent_again_is_analysed_again(table):
 
     assert table.register(received(1), 5, opens_job=True) is Registration.NEW
 
-    again = table.latest_for("1.2.3", "PACS")
+    again = latest_job(table, "1.2.3", "PACS")
     assert (again.state, again.predecessor_id) == (State.RECEIVING, 1)
 
 
@@ -951,8 +996,12 @@ def test_registering_and_claiming_at_once_loses_neither_images_nor_jobs(table, a
 
     def work() -> int:
         finished = 0
-        while not done.is_set() or worker.receiving() or worker.counts()[State.QUEUED]:
-            for job in worker.receiving():
+        while (
+            not done.is_set()
+            or receiving_jobs(worker.database)
+            or job_counts(worker.database)[State.QUEUED]
+        ):
+            for job in receiving_jobs(worker.database):
                 with suppress(LeaseLost):
                     worker.settle(job, "quiet")
             if (job := worker.claim("worker")) is not None:
@@ -969,7 +1018,7 @@ def test_registering_and_claiming_at_once_loses_neither_images_nor_jobs(table, a
         finished = working.result(timeout=120)
 
     assert sent == [Registration.NEW] * 60
-    jobs = table.jobs(limit=1000)
+    jobs = newest_jobs(table.database, limit=1000)
     assert len(jobs) == finished
     assert {job.state for job in jobs} == {State.DELIVERING}
     assert sum(job.instances for job in jobs) == 60

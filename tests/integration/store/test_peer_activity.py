@@ -14,7 +14,8 @@ from sij_node.domain.health import Component, HealthStatus, ProcessRole
 from sij_node.domain.job import RetryPolicy
 from sij_node.errors import DatabaseUnavailable, DestinationUnavailable
 from sij_node.operate.health_check import check_health
-from sij_node.store.job_queries import queue_now, stuck_destinations
+from sij_node.store.destination_holds import hold
+from sij_node.store.job_statistics import failing_destinations, queue_status
 from sij_node.store.job_table import JobTable
 from sij_node.store.peer_activity import PeerActivityLog, PeerActivityTable, PeerCounter
 from sij_node.store.process_table import (
@@ -194,11 +195,11 @@ def test_the_door_notes_who_came_and_counts_what_was_answered(table, tmp_path):
 
 
 def test_the_queue_names_the_job_that_has_waited_longest(table):
-    assert queue_now(table.database).waiting == 0
+    assert queue_status(table.database).waiting == 0
     first = queued(table, "1.2.3", priority=1)
     queued(table, "1.2.4", priority=9)
 
-    now = queue_now(table.database)
+    now = queue_status(table.database)
 
     assert (now.waiting, now.oldest_job_id) == (2, first.job_id)
     assert 0 <= now.oldest_s < 60
@@ -206,17 +207,17 @@ def test_the_queue_names_the_job_that_has_waited_longest(table):
 
 def test_a_destination_to_which_deliveries_fail_is_stuck_until_it_takes_them(table):
     job = delivering(table)
-    assert stuck_destinations(table.database) == {}
+    assert failing_destinations(table.database) == {}
 
     failed = table.fail(table.claim_delivery("courier"), UNREACHABLE, POLICY, "courier")
-    stuck = stuck_destinations(table.database)["PACS"]
+    stuck = failing_destinations(table.database)["PACS"]
     assert (stuck.jobs, stuck.acknowledged_since, stuck.reason) == (1, False, str(UNREACHABLE))
 
     table.release(failed)
     claimed = table.claim_delivery("courier")
     table.record_delivery(claimed, made().sop_instance_uid, "PACS", 0, True)
     table.delivered(table.get(job.job_id), "courier")
-    assert stuck_destinations(table.database) == {}
+    assert failing_destinations(table.database) == {}
 
 
 def test_a_destination_that_takes_others_but_refuses_one_is_not_down(table):
@@ -228,15 +229,15 @@ def test_a_destination_that_takes_others_but_refuses_one_is_not_down(table):
     )
     table.delivered(table.get(other.job_id), "courier")
 
-    assert stuck_destinations(table.database)["PACS"].acknowledged_since
+    assert failing_destinations(table.database)["PACS"].acknowledged_since
 
 
 def test_a_destination_that_a_person_holds_is_not_stuck(table):
     delivering(table)
     table.fail(table.claim_delivery("courier"), UNREACHABLE, POLICY, "courier")
-    table.hold("PACS", "migration tonight", "anna")
+    hold(table.database, "PACS", "migration tonight", "anna")
 
-    assert stuck_destinations(table.database) == {}
+    assert failing_destinations(table.database) == {}
 
 
 def test_a_checkup_says_what_is_wrong_here_and_now(table, known, tmp_path):

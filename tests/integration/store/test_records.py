@@ -5,7 +5,9 @@ from datetime import timedelta
 from models.findings import POSITIONS, Finding
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
 from sij_node.errors import PairMissing
+from sij_node.store.clear_spool import clear_study
 from sij_node.store.job_table import JobTable
+from sij_node.store.records import record_of
 from tests.support.job_tables import analysing, made
 from tests.support.removing import Removed
 
@@ -32,7 +34,7 @@ def with_record(table: JobTable, record: AnalysisRecord = RECORD) -> int:
 def test_a_record_is_read_as_it_was_written(table: JobTable):
     job_id = with_record(table)
 
-    read = table.record(job_id)
+    read = record_of(table.database, job_id)
 
     assert read.findings == RECORD.findings
     assert (read.networks, read.remarks, read.pictures) == (
@@ -49,11 +51,11 @@ def test_a_rejected_study_keeps_its_series(table: JobTable):
 
     table.reject(job, PairMissing("No STIR."), [], "PACS", "w", AnalysisRecord(series=(SERIES,)))
 
-    assert table.record(job.job_id) == AnalysisRecord(series=(SERIES,))
+    assert record_of(table.database, job.job_id) == AnalysisRecord(series=(SERIES,))
 
 
 def test_a_job_without_an_analysis_has_no_record(table: JobTable):
-    assert table.record(analysing(table).job_id) is None
+    assert record_of(table.database, analysing(table).job_id) is None
 
 
 def test_the_record_of_a_second_analysis_replaces_the_first(table: JobTable):
@@ -63,7 +65,7 @@ def test_the_record_of_a_second_analysis_replaces_the_first(table: JobTable):
 
     table.store_results(table.claim("w"), [made()], "PACS", "w", record=AnalysisRecord((SERIES,)))
 
-    assert table.record(job.job_id) == AnalysisRecord(series=(SERIES,))
+    assert record_of(table.database, job.job_id) == AnalysisRecord(series=(SERIES,))
 
 
 def test_pictures_are_cleared_with_their_study_and_the_rest_stays(table: JobTable):
@@ -72,8 +74,8 @@ def test_pictures_are_cleared_with_their_study_and_the_rest_stays(table: JobTabl
     removed = Removed()
 
     later = table.get(job_id).changed_at + timedelta(days=1)
-    assert table.forget("1.2.3", later, removed)
+    assert clear_study(table.database, "1.2.3", later, removed)
 
     assert RECORD.pictures[0].file_name in removed.results
-    assert table.record(job_id).pictures == ()
-    assert table.record(job_id).findings == RECORD.findings
+    assert record_of(table.database, job_id).pictures == ()
+    assert record_of(table.database, job_id).findings == RECORD.findings

@@ -13,8 +13,10 @@ from sqlalchemy import insert
 from sij_node.config.roles import Role
 from sij_node.domain.job import Result, State
 from sij_node.errors import DestinationUnavailable
+from sij_node.store.change_log import newest_changes
+from sij_node.store.job_queries import steps_of
 from sij_node.store.tables import instances, jobs
-from tests.support.job_tables import NOON, POLICY, made, queued, received
+from tests.support.job_tables import NOON, POLICY, latest_job, made, queued, received
 from tests.support.running_web import RunningWeb, running_web
 
 CANARY = "CANARY-4711"
@@ -43,7 +45,7 @@ def new_study(web: RunningWeb, study_uid: str) -> int:
     """A queued job of a study of its own, whose patient is the canary; returns its number."""
     image = received(1, study_uid, patient_id=CANARY, issuer_of_patient_id="HOSPITAL")
     web.table.register(image, 5, opens_job=True)
-    return web.table.settle(web.table.latest_for(study_uid, "PACS"), "quiet").job_id
+    return web.table.settle(latest_job(web.table, study_uid, "PACS"), "quiet").job_id
 
 
 def delivering(web: RunningWeb, study_uid: str) -> tuple[int, Result]:
@@ -128,7 +130,7 @@ def test_who_looked_at_a_patient_is_noted_and_in_the_audit_trail(
     job_id = new_study(web, "1.2.16")
     operator.post(f"/api/v1/jobs/{job_id}/patient")
 
-    change = web.table.changes(1)[0]
+    change = newest_changes(web.table.database, 1)[0]
     name = operator.get("/api/v1/me").json()["name"]
     trail = "".join(
         file.read_text() for file in (web.config.node.data_folder / "audit").glob("*.xml*")
@@ -165,7 +167,7 @@ def test_a_result_is_downloaded_as_it_was_stored_and_that_is_noted(
     assert (
         answer.headers["content-disposition"] == f'attachment; filename="job-{job_id}-scores.dcm"'
     )
-    assert web.table.changes(1)[0].action == "download result"
+    assert newest_changes(web.table.database, 1)[0].action == "download result"
 
 
 def test_a_result_that_has_changed_on_the_disk_is_not_given_out(
@@ -203,8 +205,11 @@ def test_a_job_is_retried_cancelled_and_hurried_under_the_name_of_who_asked(
     cancelled = operator.post(f"/api/v1/jobs/{job_id}/cancel").json()
 
     assert (hurried["priority"], cancelled["state"]) == (8, "cancelled")
-    assert [step.who for step in web.table.steps(job_id)][-2:] == [name, name]
-    assert [change.action for change in web.table.changes(2)] == ["cancelled", "priority set"]
+    assert [step.who for step in steps_of(web.table.database, job_id)][-2:] == [name, name]
+    assert [change.action for change in newest_changes(web.table.database, 2)] == [
+        "cancelled",
+        "priority set",
+    ]
 
 
 def test_a_failed_job_is_queued_again(web: RunningWeb, operator: httpx.Client):

@@ -358,7 +358,7 @@ def test_forwarded_headers_of_a_stranger_are_not_believed(web: RunningWeb, visit
 
 
 def test_behind_a_proxy_that_encrypts_cookies_are_secure_and_addresses_true(tmp_path: Path):
-    web = {"trusted_proxies": ["127.0.0.1"], "names": ["sij.hospital.example"]}
+    web = {"trusted_proxies": ["127.0.0.1"], "host_names": ["sij.hospital.example"]}
     by_proxy = {
         "host": "sij.hospital.example",
         "x-forwarded-proto": "https",
@@ -387,7 +387,7 @@ def test_behind_a_proxy_that_encrypts_cookies_are_secure_and_addresses_true(tmp_
 
 
 def test_behind_a_proxy_whoever_comes_unencrypted_is_turned_away(tmp_path: Path):
-    web = {"trusted_proxies": ["127.0.0.1"], "names": ["sij.hospital.example"]}
+    web = {"trusted_proxies": ["127.0.0.1"], "host_names": ["sij.hospital.example"]}
     plain = {"x-forwarded-proto": "http", "x-forwarded-for": "10.7.7.7"}
     with running_web(tmp_path, web=web) as running, running.visitor() as visitor:
         assert visitor.get("/login", headers=plain).status_code == 403

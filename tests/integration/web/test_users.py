@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 
 from deploy.trial import free_port, set_up
 from sij_node.config.roles import Role
+from sij_node.store.change_log import newest_changes
 from sij_node.web import pages
 from sij_node.web.pages import users_page
 from tests.support.patience import wait_for
@@ -106,7 +107,7 @@ def test_a_role_is_changed_and_somebody_disabled_and_that_is_noted(
     administrator.post("/users/kurz/role", data={"role": "operator"})
     administrator.post("/users/kurz/disable")
 
-    changes = [(one.action, one.subject) for one in web.table.changes(2)]
+    changes = [(one.action, one.subject) for one in newest_changes(web.table.database, 2)]
     assert changes == [("disable user", "user kurz"), ("set role", "user kurz")]
     with web.visitor() as visitor:
         assert sign_in(visitor, "kurz").status_code == 401

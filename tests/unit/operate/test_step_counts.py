@@ -6,7 +6,7 @@ import pytest
 
 from sij_node.domain.job import State, Step
 from sij_node.operate.metrics import BUCKETS_S, Histogram, StepCounts
-from sij_node.store.job_steps import StepTaken
+from sij_node.store.job_statistics import StepTaken
 from tests.support.job_tables import NOON
 
 LIFE = (

@@ -7,37 +7,45 @@ import pytest
 from sij_node.domain.job import State, Step
 from sij_node.domain.job_list import JobFilter
 from sij_node.errors import InternalFault
-from sij_node.store.job_search import JobSearch
+from sij_node.store.job_queries import (
+    find_jobs,
+    jobs_of_patient,
+    jobs_of_study,
+    oldest_unfinished,
+    patients_of,
+    queue_order,
+    sources,
+    steps_of,
+)
+from sij_node.store.job_statistics import analysis_seconds, chart_events, last_deliveries
 from sij_node.store.job_table import JobTable
 from tests.support.job_tables import POLICY, analysing, delivering, made, queued, received
 
 
-@pytest.fixture
-def overview(table: JobTable) -> JobSearch:
-    return JobSearch(table.database)
+def numbers(table: JobTable, **wanted: object) -> list[int]:
+    return [job.job_id for job in find_jobs(table.database, JobFilter(**wanted), 50).jobs]
 
 
-def numbers(overview: JobSearch, **wanted: object) -> list[int]:
-    return [job.job_id for job in overview.jobs(JobFilter(**wanted), 50).jobs]
-
-
-def test_the_newest_jobs_come_first_and_pages_do_not_overlap(table: JobTable, overview: JobSearch):
+def test_the_newest_jobs_come_first_and_pages_do_not_overlap(table: JobTable):
     for number in range(5):
         queued(table, f"1.2.{number}")
 
-    first, second = overview.jobs(JobFilter(), 2), overview.jobs(JobFilter(), 2, 2)
+    first, second = (
+        find_jobs(table.database, JobFilter(), 2),
+        find_jobs(table.database, JobFilter(), 2, 2),
+    )
 
     assert [job.job_id for job in (*first.jobs, *second.jobs)] == [5, 4, 3, 2]
     assert (first.total, second.total) == (5, 5)
 
 
-def test_jobs_are_found_by_state_and_sender(table: JobTable, overview: JobSearch):
+def test_jobs_are_found_by_state_and_sender(table: JobTable):
     analysing(table, "1.2.1", source_ae="CT")
     queued(table, "1.2.2")
 
-    assert numbers(overview, states=(State.QUEUED,)) == [2]
-    assert numbers(overview, source_ae="CT") == [1]
-    assert numbers(overview, states=(State.QUEUED,), source_ae="CT") == []
+    assert numbers(table, states=(State.QUEUED,)) == [2]
+    assert numbers(table, source_ae="CT") == [1]
+    assert numbers(table, states=(State.QUEUED,), source_ae="CT") == []
 
 
 @pytest.mark.parametrize(
@@ -52,78 +60,70 @@ def test_jobs_are_found_by_state_and_sender(table: JobTable, overview: JobSearch
         ("_", []),
     ],
 )
-def test_words_find_a_number_a_study_or_a_sender(
-    table: JobTable, overview: JobSearch, words: str, found: list[int]
-):
+def test_words_find_a_number_a_study_or_a_sender(table: JobTable, words: str, found: list[int]):
     queued(table, "1.2.5")
     queued(table, "1.2.7")
     queued(table, "1.3.9", source_ae="ABROAD")
 
-    assert numbers(overview, words=words) == found
+    assert numbers(table, words=words) == found
 
 
 @pytest.mark.parametrize("words", ["99999999999999", "'; DROP TABLE jobs; --", "\u0661", "\x00"])
-def test_strange_words_find_nothing_and_break_nothing(
-    table: JobTable, overview: JobSearch, words: str
-):
+def test_strange_words_find_nothing_and_break_nothing(table: JobTable, words: str):
     queued(table)
 
-    assert numbers(overview, words=words) == []
-    assert numbers(overview) == [1]
+    assert numbers(table, words=words) == []
+    assert numbers(table) == [1]
 
 
-def test_patients_are_known_while_their_images_are_here(table: JobTable, overview: JobSearch):
+def test_patients_are_known_while_their_images_are_here(table: JobTable):
     table.register(received(1, "1.2.1", patient_id="A", issuer_of_patient_id="H"), 5, True)
 
-    found = overview.patients(["1.2.1", "1.2.2"])
+    found = patients_of(table.database, ["1.2.1", "1.2.2"])
 
     assert {uid: (one.patient_id, one.issuer) for uid, one in found.items()} == {
         "1.2.1": ("A", "H")
     }
 
 
-def test_jobs_of_a_patient_are_found_by_the_whole_identifier(table: JobTable, overview: JobSearch):
+def test_jobs_of_a_patient_are_found_by_the_whole_identifier(table: JobTable):
     table.register(received(1, "1.2.1", patient_id="A1"), 5, True)
     table.register(received(2, "1.2.2", patient_id="A12"), 5, True)
 
-    assert [job.study_uid for job in overview.jobs_of_patient("A1", 10).jobs] == ["1.2.1"]
+    assert [job.study_uid for job in jobs_of_patient(table.database, "A1", 10).jobs] == ["1.2.1"]
 
 
-def test_the_queue_is_told_in_the_order_in_which_it_is_claimed(
-    table: JobTable, overview: JobSearch
-):
+def test_the_queue_is_told_in_the_order_in_which_it_is_claimed(table: JobTable):
     for number, priority in enumerate((3, 9, 3, 5)):
         queued(table, f"1.2.{number}", priority)
 
-    order = overview.queue_order()
+    order = queue_order(table.database)
     claimed = [table.claim("w").job_id for _ in order]
 
     assert list(order) == claimed
 
 
-def test_how_long_an_analysis_took_is_from_its_last_claim(table: JobTable, overview: JobSearch):
+def test_how_long_an_analysis_took_is_from_its_last_claim(table: JobTable):
     job = analysing(table)
     waiting = table.hand_back(job, "w")
     again = table.claim("w")
     done = table.store_results(again, [made()], "PACS", "w")
 
-    (seconds,) = overview.analysis_seconds()
+    (seconds,) = analysis_seconds(table.database)
 
-    steps = {step.step: step.at for step in table.steps(done.job_id)}
+    steps = {step.step: step.at for step in steps_of(table.database, done.job_id)}
     assert seconds == pytest.approx(
         (steps[Step.RESULTS_STORED] - steps[Step.CLAIMED]).total_seconds()
     )
     assert waiting.state is State.QUEUED
 
 
-def test_what_happened_since_a_moment_is_told_with_when_the_study_began(
-    table: JobTable, overview: JobSearch
-):
+def test_what_happened_since_a_moment_is_told_with_when_the_study_began(table: JobTable):
     job = delivering(table)
     broken = analysing(table, "1.2.9")
     table.fail(broken, InternalFault("broken"), POLICY, "w")
 
-    found = overview.happenings(datetime.now(UTC) - timedelta(hours=1))
+    found = chart_events(table.database, datetime.now(UTC) - timedelta(hours=1))
 
     assert [(one.job_id, one.step) for one in found] == [
         (1, Step.CLAIMED),
@@ -132,31 +132,31 @@ def test_what_happened_since_a_moment_is_told_with_when_the_study_began(
         (2, Step.GIVE_UP),
     ]
     assert found[0].opened_at == table.get(job.job_id).created_at
-    assert overview.happenings(datetime.now(UTC) + timedelta(hours=1)) == ()
+    assert chart_events(table.database, datetime.now(UTC) + timedelta(hours=1)) == ()
 
 
-def test_the_oldest_unfinished_job_is_found(table: JobTable, overview: JobSearch):
+def test_the_oldest_unfinished_job_is_found(table: JobTable):
     first = queued(table, "1.2.1")
     queued(table, "1.2.2")
     table.cancel(first, "me")
 
-    assert overview.oldest_unfinished().job_id == 2
+    assert oldest_unfinished(table.database).job_id == 2
 
 
-def test_when_a_destination_last_took_something_is_known(table: JobTable, overview: JobSearch):
+def test_when_a_destination_last_took_something_is_known(table: JobTable):
     delivering(table)
     job = table.claim_delivery("w")
     table.record_delivery(job, made().sop_instance_uid, "PACS", 0, acknowledged=True)
 
-    (at,) = overview.last_acknowledged().values()
+    (at,) = last_deliveries(table.database).values()
 
     assert datetime.now(UTC) - at < timedelta(minutes=1)
 
 
-def test_all_jobs_of_a_study_are_told(table: JobTable, overview: JobSearch):
+def test_all_jobs_of_a_study_are_told(table: JobTable):
     queued(table, "1.2.1")
     queued(table, "1.2.1", source_ae="CT")
     queued(table, "1.2.2")
 
-    assert [job.job_id for job in overview.same_study("1.2.1")] == [1, 2]
-    assert overview.sources() == ("CT", "PACS")
+    assert [job.job_id for job in jobs_of_study(table.database, "1.2.1")] == [1, 2]
+    assert sources(table.database) == ("CT", "PACS")

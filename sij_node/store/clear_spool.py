@@ -1,0 +1,136 @@
+"""Clearing the spool: files of studies that were finished long ago.
+
+The history of their jobs stays.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
+
+from sij_node.domain.job import FINISHED
+from sij_node.store import records, refusals
+from sij_node.store.database import Database, lock_openings
+from sij_node.store.deliveries import has_pending
+from sij_node.store.tables import instances, jobs, results
+
+log = structlog.get_logger()
+
+
+class StudyFiles(Protocol):
+    """Removes files by name; one that is already gone is no error. `Spool` is one."""
+
+    def remove(self, file_name: str) -> None:
+        """Remove a received instance."""
+
+    def remove_from_quarantine(self, name: str) -> None:
+        """Remove a conflicting copy."""
+
+    def remove_result(self, name: str) -> None:
+        """Remove a result or a key image."""
+
+
+def clear_spool(database: Database, files: StudyFiles, keep_days: float, now: datetime) -> None:
+    """Remove the files of all studies that were finished more than `keep_days` ago."""
+    moment = now - timedelta(days=keep_days)
+    studies = finished_before(database, moment)
+    cleared = sum(clear_study(database, study_uid, moment, files) for study_uid in studies)
+    if cleared:
+        log.info("spool cleared", removed=cleared)
+
+
+def finished_before(database: Database, moment: datetime) -> tuple[str, ...]:
+    """Studies whose jobs all ended before a moment and that received nothing since."""
+    received = (
+        select(instances.c.study_uid)
+        .where(~_busy_since(moment))
+        .group_by(instances.c.study_uid)
+        .having(func.max(instances.c.received_at) < moment)
+    )
+    with database.reading() as connection:
+        studies = connection.execute(received).scalars()
+        return (*studies, *refusals.quarantined_alone(connection, moment))
+
+
+def clear_study(database: Database, study_uid: str, moment: datetime, files: StudyFiles) -> bool:
+    """Remove a finished study's files and the rows that name them.
+
+    No instance can be registered meanwhile.
+
+    Parameters
+    ----------
+    moment
+        As in `finished_before`; a study with activity since then is kept.
+
+    Returns
+    -------
+    bool
+        False if the study is in use again and was kept.
+    """
+    with database.writing() as connection:
+        lock_openings(connection)
+        if not _is_clearable(connection, study_uid, moment):
+            return False
+        for file_name in _instance_files(connection, study_uid):
+            files.remove(file_name)
+        for file_name in refusals.files_of(connection, study_uid):
+            files.remove_from_quarantine(file_name)
+        for file_name in _result_files(connection, study_uid):
+            files.remove_result(file_name)
+        _remove_rows(connection, study_uid)
+        return True
+
+
+def _busy_since(moment: datetime) -> ColumnElement[bool]:
+    """Whether the outer row's study has a job that is unfinished or ended after `moment`."""
+    is_finished = jobs.c.state.in_([state.value for state in FINISHED])
+    over = and_(is_finished, jobs.c.changed_at < moment, ~has_pending())
+    return exists().where(jobs.c.study_uid == instances.c.study_uid, ~over).correlate(instances)
+
+
+def _is_clearable(connection: Connection, study_uid: str, moment: datetime) -> bool:
+    wanted = exists().where(
+        instances.c.study_uid == study_uid,
+        or_(instances.c.received_at >= moment, _busy_since(moment)),
+    )
+    return not connection.execute(select(wanted)).scalar()
+
+
+def _instance_files(connection: Connection, study_uid: str) -> Sequence[str]:
+    names = select(instances.c.file_name).where(instances.c.study_uid == study_uid)
+    return connection.execute(names).scalars().all()
+
+
+def _result_files(connection: Connection, study_uid: str) -> Sequence[str]:
+    """Files of the results and key images of a study."""
+    names = select(results.c.file_name).where(
+        results.c.job_id.in_(_jobs_of(study_uid)), results.c.file_name != ""
+    )
+    stored = connection.execute(names).scalars()
+    return (*stored, *records.picture_files(connection, _jobs_of(study_uid)))
+
+
+def _remove_rows(connection: Connection, study_uid: str) -> None:
+    connection.execute(delete(instances).where(instances.c.study_uid == study_uid))
+    refusals.forget(connection, study_uid)
+    connection.execute(
+        update(results).where(results.c.job_id.in_(_jobs_of(study_uid))).values(file_name="")
+    )
+    records.forget_pictures(connection, _jobs_of(study_uid))
+
+
+def _jobs_of(study_uid: str) -> Select[int]:
+    return select(jobs.c.job_id).where(jobs.c.study_uid == study_uid)
