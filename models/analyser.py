@@ -56,7 +56,7 @@ from models.roi import (
 from models.volume import Volume
 from models.weights import LoadedNetwork, WeightsInvalid, check_known_case, load_network
 
-DeviceWish = Literal["auto", "cpu", "cuda"]
+DeviceChoice = Literal["auto", "cpu", "cuda"]
 Progress = Callable[[str], None]
 
 
@@ -155,7 +155,7 @@ def _shown(looked: list[SequenceFeatures], head: int) -> bool:
     )
 
 
-def _unheard(_: str) -> None:
+def _no_progress(_: str) -> None:
     """Progress that nobody wants to know."""
 
 
@@ -196,7 +196,7 @@ class Analyser:
     def load(
         cls,
         weights_folder: Path,
-        device: DeviceWish = "auto",
+        device: DeviceChoice = "auto",
         threads: int = 0,
         mixed: bool = False,
     ) -> "Analyser":
@@ -240,7 +240,7 @@ class Analyser:
             mixed,
         )
 
-    def analyse(self, t1: Volume, stir: Volume, progress: Progress = _unheard) -> Analysis:
+    def analyse(self, t1: Volume, stir: Volume, progress: Progress = _no_progress) -> Analysis:
         """Delineate both joints and score their lesions.
 
         Parameters
@@ -431,7 +431,7 @@ def _upright_labels(volume: Volume, labels: NDArray[np.uint8]) -> NDArray[np.uin
     return canonical(Volume(labels.astype(np.float32), volume.affine)).voxels.astype(np.uint8)
 
 
-def _chosen_device(wish: DeviceWish) -> torch.device:
+def _chosen_device(wish: DeviceChoice) -> torch.device:
     available = torch.cuda.is_available()
     if wish == "cuda" and not available:
         raise WeightsInvalid("the networks were to run on a GPU, but CUDA finds none; use cpu")

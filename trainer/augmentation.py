@@ -1,8 +1,9 @@
-"""Training images moved, bent, mirrored and spoilt, and their contours with them.
+"""Data augmentation: geometric and intensity transforms of training images and their contours.
 
 Source: paper, "Implementation details": translation ±20 %, scale ±20 %, rotation ±15°, left-right
-flip, Gaussian noise, Gaussian blur. Beyond the paper: bending, other grey curves, an uneven coil,
-coarse pixels and empty borders, so that a network relies on shape more than on a scanner's looks.
+flip, Gaussian noise, Gaussian blur. Beyond the paper: elastic deformation, intensity curves, coil
+inhomogeneity, coarse pixels and empty borders, so that a network relies on shape rather than on
+the appearance of one scanner.
 """
 
 from dataclasses import dataclass
@@ -12,14 +13,14 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 BRIGHTEST = 2.0
-"""Normalised intensities lie between 0 and this."""
+"""Upper limit of normalised intensities."""
 
 KNOTS = 8
 
 
 @dataclass(frozen=True)
 class Movement:
-    """How far an image may be moved: a share of its side, a share, degrees, a chance, pixels."""
+    """Limits of geometric augmentation; translation and scale are shares, flip a probability."""
 
     translation: float = 0.2
     scale: float = 0.2
@@ -36,8 +37,8 @@ def random_moves(
     Returns
     -------
     tuple
-        Matrices ``(count, 2, 3)`` that map centred, side-normalised (row, column) points, and
-        True where the move mirrors left and right, ``(count,)``.
+        Matrices ``(count, 2, 3)`` for centred, side-normalised (row, column) points, and True
+        where the transform mirrors left and right, ``(count,)``.
     """
     draw = 2 * torch.rand(4, count, generator=generator) - 1
     angle = torch.deg2rad(draw[0] * movement.rotation_deg)
@@ -51,7 +52,7 @@ def random_moves(
 
 
 def moved_points(points: Tensor, moves: Tensor, size_px: int) -> Tensor:
-    """Points ``(n, …, 2)`` as (row, column) pixel indices, carried by each image's move."""
+    """Points ``(n, …, 2)`` as (row, column) pixel indices under each image's transform."""
     middle = (size_px - 1) / 2
     flat = ((points - middle) / size_px).reshape(len(points), -1, 2)
     there = flat @ moves[:, :, :2].transpose(1, 2) + moves[:, None, :, 2]
@@ -59,7 +60,7 @@ def moved_points(points: Tensor, moves: Tensor, size_px: int) -> Tensor:
 
 
 def moved_images(images: Tensor, moves: Tensor, mode: str = "bilinear") -> Tensor:
-    """Images ``(n, channels, size, size)`` carried by their moves; zero comes in at the border."""
+    """Images ``(n, channels, size, size)`` under their transforms, zero-padded at the border."""
     back = torch.linalg.inv(moves[:, :, :2])
     shift = -(back @ (2 * moves[:, :, 2:]))
     by_row = torch.cat([back, shift], dim=2)
@@ -70,24 +71,24 @@ def moved_images(images: Tensor, moves: Tensor, mode: str = "bilinear") -> Tenso
 
 @dataclass(frozen=True)
 class Spoiling:
-    """How an image's looks may be changed; each is 0 for never.
+    """Limits of intensity augmentation; 0 turns each one off.
 
     Parameters
     ----------
     gain
-        Intensities are multiplied by up to 1 ± this.
+        Intensities are multiplied by up to 1 ± this value.
     curve
-        How far the grey curve may leave the straight line; 0.5 doubles or halves a contrast.
+        Deviation of the intensity curve from a straight line; 0.5 doubles or halves a contrast.
     reversal
-        Chance that a part of the grey curve falls instead of rising.
+        Probability that part of the intensity curve falls instead of rising.
     bias
-        Unevenness of the coil, as the exponent at the image's border.
+        Coil inhomogeneity, as the exponent at the image border.
     blur, coarse
-        Chances of a blur, and of pixels up to three times as large along one direction.
+        Probabilities of blur, and of pixels up to three times as large in one direction.
     noise
-        Highest standard deviation.
+        Largest standard deviation.
     border
-        Chance that strips at two opposite sides are empty, as beside an image padded to a square.
+        Probability of empty strips on two opposite sides, as in an image padded to a square.
     """
 
     gain: float = 0.2
@@ -106,14 +107,14 @@ PAPER = Spoiling()
 BEYOND = Spoiling(
     gain=0.3, curve=0.5, reversal=0.15, bias=0.5, blur=0.35, coarse=0.3, noise=0.2, border=0.2
 )
-"""For contours: looks that no scanner gives."""
+"""For contours: appearances that no scanner produces."""
 
 LIKELY = Spoiling(gain=0.2, curve=0.2, bias=0.3, blur=0.3, coarse=0.2, noise=0.12)
-"""For lesions: what tells them apart must survive."""
+"""For lesions: their distinguishing features must survive."""
 
 
 def spoilt(images: Tensor, spoiling: Spoiling, generator: torch.Generator) -> Tensor:
-    """Images with other looks, all channels of an image alike but for their noise.
+    """Apply intensity augmentation; all channels of an image alike except for the noise.
 
     Parameters
     ----------
@@ -135,7 +136,7 @@ def _signed(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _through_grey_curves(images: Tensor, spoiling: Spoiling, generator: torch.Generator) -> Tensor:
-    """Each image through its own curve of straight pieces; as bright as before at its brightest."""
+    """Apply a random piecewise linear curve to each image; the 99th percentile is kept."""
     if not spoiling.curve:
         return images
     count = len(images)
@@ -179,7 +180,7 @@ def _unevenly_lit(images: Tensor, bias: float, generator: torch.Generator) -> Te
 
 
 def _coarsened(images: Tensor, chance: float, generator: torch.Generator) -> Tensor:
-    """Some images as if measured with fewer rows or columns, then interpolated."""
+    """Some images as if acquired with fewer rows or columns, then interpolated."""
     chosen = torch.rand(len(images), generator=generator) < chance
     if not bool(chosen.any()):
         return images
@@ -219,7 +220,7 @@ def _some_blurred(images: Tensor, chance: float, generator: torch.Generator) -> 
 def bent(
     images: Tensor, points: Tensor, reach_px: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Images and their points bent like rubber, each in its own way.
+    """Elastic deformation of images and their points.
 
     Parameters
     ----------
@@ -228,12 +229,12 @@ def bent(
     points
         (row, column) pixel indices, ``(n, …, 2)``; NaN stays NaN.
     reach_px
-        About how far the furthest pixel moves.
+        Approximate largest displacement.
 
     Returns
     -------
     tuple
-        Images and points; a point stays on what it lay on to about a hundredth of `reach_px`.
+        Images and points; points follow the image to about a hundredth of `reach_px`.
     """
     if not reach_px:
         return images, points
@@ -253,7 +254,7 @@ def bent(
 
 
 def _grid(rows_columns: Tensor, size: int) -> Tensor:
-    """Pixel indices as grid_sample counts with aligned corners: (column, row), -1 to 1."""
+    """Pixel indices in the coordinates of grid_sample with aligned corners."""
     return (2 * rows_columns / (size - 1) - 1).flip(-1)
 
 

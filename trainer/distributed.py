@@ -1,8 +1,7 @@
-"""The processes that train one network together, each on a device of its own.
+"""Data-parallel training of one network: one process per device.
 
-Started by ``torchrun --nproc-per-node N -m trainer train …`` every process draws its own batches
-and all of them take each step with the mean of their gradients. Started plainly, one process is a
-team of its own.
+Started by ``torchrun --nproc-per-node N -m trainer train …`` every process draws its own batches,
+and gradients are averaged at every step. Without torchrun a single process trains alone.
 """
 
 import os
@@ -18,17 +17,17 @@ GPU, CPU = "cuda", "cpu"
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """This process and those beside it.
 
     Parameters
     ----------
     rank
-        Number of this process, from 0.
+        Of this process, from 0.
     size
-        How many there are.
+        Number of processes.
     device
-        What this process computes on.
+        The device of this process.
     """
 
     rank: int = 0
@@ -36,28 +35,28 @@ class Team:
     device: torch.device = field(default_factory=lambda: torch.device(CPU))
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the process that prints and writes."""
+    def is_main(self) -> bool:
+        """Whether this process prints and writes files."""
         return self.rank == 0
 
     @property
     def precision(self) -> torch.dtype:
-        """The short floating-point format that the device computes well in."""
+        """The 16-bit floating-point format that the device supports best."""
         if self.device.type == GPU and not torch.cuda.is_bf16_supported():
             return torch.float16
         return torch.bfloat16
 
     def mixed_precision(self) -> torch.autocast:
-        """Within this, convolutions compute in the short format."""
+        """Autocast to the 16-bit format."""
         return torch.autocast(self.device.type, self.precision)
 
     def average_gradients(self, network: nn.Module) -> None:
-        """Give every process the mean of all processes' gradients."""
+        """Average the gradients over all processes."""
         if self.size > 1:
             self._average([p.grad for p in network.parameters() if p.grad is not None])
 
     def average_statistics(self, network: nn.Module) -> None:
-        """Give every process the mean of what their batch norms have seen."""
+        """Average the batch norm statistics over all processes."""
         if self.size > 1:
             self._average([b for b in network.buffers() if b.is_floating_point()])
 
@@ -71,25 +70,25 @@ class Team:
             tensor.copy_(mean.view_as(tensor))
 
     def gathered(self, tensor: Tensor) -> list[Tensor]:
-        """A CPU tensor of every process, by rank."""
+        """A CPU tensor from every process, in order of rank."""
         if self.size == 1:
             return [tensor]
-        all_of_them: list[Tensor | None] = [None] * self.size
-        dist.all_gather_object(all_of_them, tensor)
-        return [one for one in all_of_them if one is not None]
+        collected: list[Tensor | None] = [None] * self.size
+        dist.all_gather_object(collected, tensor)
+        return [one for one in collected if one is not None]
 
-    def wait(self) -> None:
-        """Until every process has come here."""
+    def barrier(self) -> None:
+        """Wait until every process has reached this point."""
         if self.size > 1:
             dist.barrier()
 
 
-ALONE = Team()
+SINGLE_PROCESS = ProcessGroup()
 
 
 @contextmanager
-def joined_team() -> Iterator[Team]:
-    """The team that torchrun's environment describes; on GPUs where there are any."""
+def process_group() -> Iterator[ProcessGroup]:
+    """The process group described by torchrun's environment; on GPUs if available."""
     rank, size, local = (
         int(os.environ.get(name, default))
         for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
@@ -98,15 +97,15 @@ def joined_team() -> Iterator[Team]:
     if device.type == GPU:
         torch.cuda.set_device(device)
     if size == 1:
-        yield Team(device=device)
+        yield ProcessGroup(device=device)
         return
     dist.init_process_group("nccl" if device.type == GPU else "gloo")
     try:
-        yield Team(rank, size, device)
+        yield ProcessGroup(rank, size, device)
     finally:
         dist.destroy_process_group()
 
 
-def source_of_chance(seed: int, team: Team) -> torch.Generator:
-    """The source of this process's randomness: no two processes draw the same."""
-    return torch.Generator(team.device).manual_seed(seed + 1_000_003 * team.rank)
+def seeded_generator(seed: int, group: ProcessGroup) -> torch.Generator:
+    """A random generator seeded differently in every process."""
+    return torch.Generator(group.device).manual_seed(seed + 1_000_003 * group.rank)

@@ -1,6 +1,6 @@
-"""An experiment: everything that decides how a network comes out, read from one TOML file.
+"""An experiment: every setting of a training run, read from one TOML file.
 
-Training twice from the same file and the same phantom gives the same cases in the same order.
+Training twice from the same file and phantom uses the same cases in the same order.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from trainer.readers.reader_plan import ReaderPlan, reader_plan
 
 RUNS_FOLDER = Path("runs")
 CASES = "cases"
-"""The folder of prepared cases within the folder of runs."""
+"""Folder of prepared cases within the runs folder."""
 
 
 class Field(StrEnum):
@@ -30,32 +30,32 @@ class Field(StrEnum):
 
 
 class Rate(StrEnum):
-    """How the learning rate goes: down along half a cosine, or not at all (the paper's)."""
+    """Learning rate schedule: half a cosine down to zero, or constant (the paper's)."""
 
     FALLING = "falling"
     CONSTANT = "constant"
 
 
 class Augmentation(StrEnum):
-    """How training images are changed: as the paper says, or far beyond."""
+    """Strength of data augmentation: the paper's, or far beyond."""
 
     PAPER = "paper"
     BEYOND = "beyond"
 
 
 class ExperimentInvalid(ValueError):
-    """An experiment's file cannot be used."""
+    """An experiment file is not valid."""
 
 
 @dataclass(frozen=True)
 class CaseSplit:
-    """Which cases serve for what: half-open ranges of numbers that never overlap.
+    """Training, validation and test cases: half-open ranges of numbers that never overlap.
 
     Parameters
     ----------
     folder
-        Of prepared cases within the folder of runs; phantoms are drawn where it is left out, and
-        a case's number is then its seed.
+        Folder of prepared cases within the runs folder. Without it phantoms are generated, and a
+        case's number is its seed.
     """
 
     training: tuple[int, int]
@@ -65,7 +65,7 @@ class CaseSplit:
 
     @property
     def are_phantoms(self) -> bool:
-        """Whether missing cases can be drawn."""
+        """Whether missing cases can be generated."""
         return self.folder == CASES
 
     def __post_init__(self) -> None:
@@ -73,50 +73,51 @@ class CaseSplit:
         if any(first >= last for first, last in ranges):
             raise ExperimentInvalid(f"a range of cases is empty: {ranges}")
         if any(one[1] > two[0] for one, two in pairwise(ranges)):
-            raise ExperimentInvalid(f"a subject serves for two purposes: {ranges}")
+            raise ExperimentInvalid(f"ranges of cases overlap: {ranges}")
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a training needs to know.
+    """The settings of one training run.
 
     Parameters
     ----------
     name, version
-        Of the network that comes out.
+        Of the resulting network.
     steps, batch
-        How long, and how many slices (contour) or joints (lesion) at a time.
+        Optimiser steps, and slices (contour) or joints (lesion) per step.
     learning_rate
-        Adam's, at its highest.
+        Adam's peak learning rate.
     seed
-        Of initialisation, order and augmentation.
+        For initialisation, order and augmentation.
     cases
         The split by subject.
     architecture
-        Of the contour or the lesion network.
+        Of the contour or lesion network.
     roi
-        How the lesion network's squares are cut.
+        How the lesion network's regions of interest are cropped.
     digest
         SHA-256 of the file's text.
     field
-        Which field the contour network is taught; no other network uses it, nor the next three.
+        Which direction field the contour network learns; this and the next three settings apply
+        to contour networks only.
     field_floor
-        Weight of the field's loss far from the contour, where it is 1; 1 is the paper's.
+        Weight of the field loss far from the contour, relative to 1 on it; 1 is the paper's.
     augmentation
-        How training images are changed.
+        Strength of data augmentation.
     walk
-        How contours are found in the network's maps: "best" or "literal" (models.walk.WALKS).
+        How contours are traced in the network's maps: "best" or "literal" (models.walk.WALKS).
     rate
-        How the learning rate goes.
+        Learning rate schedule.
     notes
-        What a reader of the card should know, such as where the network leaves the paper.
+        For readers of the model card, such as deviations from the paper.
     start
-        Folder of the weights from which training goes on; empty for a fresh beginning.
+        Folder of the initial weights; empty for random initialisation.
     readers
-        From which readings the lesion network learns, and how; None for true labels.
+        Which readings the lesion network learns from, and how; None for true labels.
     pits
-        Share of the joints into which the lesion network's training sets erosions of its own;
-        only where it learns from true labels.
+        Share of joints to which synthetic erosions are added when training the lesion network;
+        only with true labels.
     """
 
     name: str
@@ -141,13 +142,15 @@ class Experiment:
 
     def __post_init__(self) -> None:
         if not 0 <= self.pits <= 1:
-            raise ExperimentInvalid(f"pits is a share, 0 to 1, not {self.pits}")
+            raise ExperimentInvalid(f"pits must be between 0 and 1, got {self.pits}")
         if self.pits and self.readers:
-            raise ExperimentInvalid("nobody has read the pits that are set: leave out one of both")
+            raise ExperimentInvalid(
+                "pits and [readers] exclude each other: synthetic erosions have no readings"
+            )
 
     @property
     def folder(self) -> str:
-        """Where the run's checkpoint is, within the folder of runs."""
+        """Name of the run's folder within the runs folder."""
         return f"{self.name}-{self.version}"
 
 
@@ -164,7 +167,7 @@ def read_experiment(path: Path) -> Experiment:
     Raises
     ------
     ExperimentInvalid
-        If a key is missing, unknown or has an impossible value.
+        If a key is missing or unknown, or a value is invalid.
     """
     text = path.read_bytes()
     table = tomllib.loads(text.decode())
@@ -178,12 +181,12 @@ def read_experiment(path: Path) -> Experiment:
         if "readers" in table:
             table["readers"] = reader_plan(table["readers"])
         if table.get("walk", "best") not in WALKS:
-            raise ExperimentInvalid(f"walk {table['walk']!r} is not among {', '.join(WALKS)}")
+            raise ExperimentInvalid(f"walk is one of {', '.join(WALKS)}, not {table['walk']!r}")
         digest = hashlib.sha256(text).hexdigest()
         return Experiment(**table, architecture=_architecture(kind, shape), digest=digest)
     except (KeyError, TypeError, ValueError) as error:
         wanted = ", ".join(field.name for field in fields(Experiment) if field.name != "digest")
-        raise ExperimentInvalid(f"{path}: {error}; it needs kind, {wanted}") from error
+        raise ExperimentInvalid(f"{path}: {error}; valid keys are kind, {wanted}") from error
 
 
 def _tuples(table: dict[str, Any]) -> dict[str, Any]:
@@ -195,4 +198,4 @@ def _architecture(kind: str, shape: dict[str, Any]) -> ContourArchitecture | Les
         return ContourArchitecture(**shape)
     if kind == "lesion":
         return LesionArchitecture(**shape | {"pooling": Pooling(shape["pooling"])})
-    raise ExperimentInvalid(f"kind {kind!r} is neither contour nor lesion")
+    raise ExperimentInvalid(f"kind {kind!r} must be contour or lesion")

@@ -1,9 +1,9 @@
-"""Where a training begins: with empty maps, or with the weights of a network trained before.
+"""Initial weights: a zero output layer, or the weights of a network trained earlier.
 
-A network may be wider than the one before. It begins by saying what the narrower one said:
-channels stand there more than once, and whoever listens to them gives each copy a share of the
-weight, unequal by chance, so that the copies can learn different things. What the one before did
-not see, neighbouring slices or a joint's regions, begins with no weight.
+The new network may be wider. It starts out giving the same output as the narrower one: channels
+are duplicated, and each copy's outgoing weights get an unequal random share, so that the copies
+can learn different things. Inputs the earlier network did not have, such as neighbouring slices
+or a joint's regions, start with zero weight.
 
 Source: Chen et al., "Net2Net" (ICLR 2016), the wider network.
 """
@@ -22,38 +22,38 @@ from models.weights import load_network
 from trainer.experiment import Experiment, ExperimentInvalid
 
 
-def begin_empty(network: ContourUNet) -> None:
-    """Have a new network give empty maps.
+def zero_output_layer(network: ContourUNet) -> None:
+    """Zero the output layer, so that a new network predicts empty maps.
 
-    The random ones that it would give are so far off that it unlearns whatever it sees, and then
-    takes a thousand steps to find the small heat of the ends.
+    Random initial maps are so far off that correcting them dominates the first thousand steps,
+    before the network finds the small peaks at the ends.
     """
     for part in network.head.parameters():
         nn.init.zeros_(part)
 
 
-def continue_from(plan: Experiment, network: nn.Module) -> None:
-    """Take over the weights from which an experiment goes on, if it names any.
+def load_initial_weights(plan: Experiment, network: nn.Module) -> None:
+    """Load the initial weights that an experiment names, if any.
 
     Parameters
     ----------
     plan
-        Its seed decides what share each copy of a channel has.
+        Its seed determines the share of each duplicated channel.
     network
-        Of the same shape; a contour network may be wider or see more neighbours, a lesion network
-        may see the regions as well.
+        Of the same shape; a contour network may be wider or take more neighbouring slices, a
+        lesion network may also take the regions as input.
 
     Raises
     ------
     ExperimentInvalid
-        If the shapes differ in anything else.
+        If the shapes differ in any other way.
     """
     if plan.start:
-        take_over(load_network(Path(plan.start)).network, network, plan.seed)
+        copy_weights(load_network(Path(plan.start)).network, network, plan.seed)
 
 
-def take_over(before: nn.Module, network: nn.Module, seed: int) -> None:
-    """Have a network begin with the weights of another; as `continue_from`."""
+def copy_weights(before: nn.Module, network: nn.Module, seed: int) -> None:
+    """Copy the weights of one network into another; see `load_initial_weights`."""
     if isinstance(before, ContourPair):
         before = before.whole
     if isinstance(before, ContourUNet) and isinstance(network, ContourUNet):
@@ -66,20 +66,20 @@ def take_over(before: nn.Module, network: nn.Module, seed: int) -> None:
         network.load_state_dict(kept)
     except RuntimeError as misfit:
         raise ExperimentInvalid(
-            f"{network.architecture} cannot go on from {before.architecture}: only the regions "
-            "may be seen as well"
+            f"{network.architecture} cannot start from {before.architecture}: only the regions "
+            "may be added as input"
         ) from misfit
 
 
 def _with_inputs(weight: Tensor, count: int) -> Tensor:
-    """A convolution's weight for more inputs, to which it does not listen yet."""
+    """A convolution's weight padded with zeros for additional inputs."""
     wider = weight.new_zeros(len(weight), max(count, weight.shape[1]), *weight.shape[2:])
     wider[:, : weight.shape[1]] = weight
     return wider
 
 
 def widen(before: ContourUNet, network: ContourUNet, generator: torch.Generator) -> None:
-    """Have a wider network give the maps of a narrower one.
+    """Initialise a wider network so that it gives the same maps as a narrower one.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def widen(before: ContourUNet, network: ContourUNet, generator: torch.Generator)
     old, new = before.architecture, network.architecture
     if not _reaches(old, new):
         raise ExperimentInvalid(
-            f"{new} cannot go on from {old}: only width and neighbours may grow"
+            f"{new} cannot start from {old}: only width and neighbours may grow"
         )
     copying = _Copying(generator)
     levels = range(old.levels)
@@ -114,18 +114,18 @@ def _reaches(old: ContourArchitecture, new: ContourArchitecture) -> bool:
 
 @dataclass(frozen=True)
 class _Copying:
-    """Copies layers; `seen` and `here` say from which channel each input and output comes."""
+    """Copies layers; `seen` and `here` map each input and output to its original channel."""
 
     generator: torch.Generator
 
     def block(self, narrow: nn.Module, wide: nn.Module, seen: Tensor, here: Tensor) -> None:
-        """Two convolutions with their normalisations."""
+        """Copy two convolutions with their normalisations."""
         for old, new in zip(narrow.children(), wide.children(), strict=True):
             self.layer(old, new, seen, here)
             seen = here if isinstance(old, nn.Conv2d) else seen
 
     def layer(self, narrow: nn.Module, wide: nn.Module, seen: Tensor, here: Tensor) -> None:
-        """One convolution or normalisation; what the narrow one did not see gets no weight."""
+        """Copy one convolution or normalisation; new inputs get zero weight."""
         for name, old in narrow.state_dict().items():
             new = wide.state_dict()[name]
             if old.dim() > 1:
@@ -135,13 +135,13 @@ class _Copying:
                 new.copy_(old[here] if old.dim() else old)
 
     def raising(self, narrow: nn.Module, wide: nn.Module, seen: Tensor, here: Tensor) -> None:
-        """A transposed convolution, whose weight names the inputs first."""
+        """Copy a transposed convolution, whose weight has the inputs first."""
         old, new = narrow.state_dict(), wide.state_dict()
         new["weight"].copy_(self._shared(old["weight"].transpose(0, 1), seen, here).transpose(0, 1))
         new["bias"].copy_(old["bias"][here])
 
     def _shared(self, weight: Tensor, seen: Tensor, here: Tensor) -> Tensor:
-        """A weight ``(outputs, inputs, …)`` for copies; shares of one input add to 1."""
+        """A weight ``(outputs, inputs, …)`` for the copies; the shares of one input sum to 1."""
         wide = weight[here][:, seen]
         parts = 0.5 + torch.rand(wide.shape, generator=self.generator)
         whole = torch.zeros_like(weight[here]).index_add_(1, seen, parts)

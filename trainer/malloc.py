@@ -1,8 +1,8 @@
-"""Memory that a training frees is kept for its next step.
+"""Keeps freed memory in the process between training steps.
 
-The C library gives large blocks back to the system and fetches them again, emptied, at every
-step. On a CPU that costs more than the arithmetic of a loss over many heatmaps; keeping them takes
-about twice the memory.
+By default the C library returns large blocks to the system and requests zeroed ones again at every
+step. On a CPU this costs more than computing a loss over many heatmaps. Keeping them roughly
+doubles memory use.
 
 Source: mallopt(3) of the GNU C library.
 """
@@ -13,6 +13,6 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> bool:
-    """Have this process keep what it frees; False where the C library offers no such choice."""
+    """Keep freed memory in this process; False if the C library has no ``mallopt``."""
     choose = getattr(ctypes.CDLL(None), "mallopt", None)
     return choose is not None and bool(choose(_MMAP_MAX, 0) and choose(_TRIM_THRESHOLD, -1))

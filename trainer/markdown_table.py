@@ -6,14 +6,14 @@ import numpy as np
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; numbers as they are written, everything else as text."""
+    """A Markdown table."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
     return "\n".join(lines)
 
 
 def written(value: float, digits: int = 2) -> str:
-    """A number as a table shows it; a dash where there is none."""
+    """A number formatted for a table; a dash if it is not finite."""
     if not np.isfinite(value):
         return "–"
     text = f"{round(value, digits) + 0.0:.{digits}f}"

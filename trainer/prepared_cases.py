@@ -1,8 +1,8 @@
-"""Phantom cases made ready for training: each is drawn once, cut once, and kept in one file.
+"""Cases prepared for training: each is generated and cropped once, and stored in one file.
 
-A case holds what the contour network sees (every slice at 224 × 224 with the true contours) and
-what the lesion network sees (both joints cut from T1 and STIR along contours a little off the
-truth, as a contour network would give them).
+A case holds the input of the contour network (every slice at 224 × 224 with the true contours)
+and of the lesion network (both joints cropped from T1 and STIR along slightly perturbed contours,
+as a contour network would produce them).
 """
 
 import multiprocessing
@@ -31,11 +31,11 @@ from trainer.subjects import check_split
 
 CONTOUR_POINTS = 16
 GREY_PER_UNIT = 127.5
-"""Normalised intensities 0 to 2 are kept as bytes."""
+"""Normalised intensities 0 to 2 are stored as bytes."""
 
 SHIFT_MM, ENDS_MM, MISSED = 1.0, 1.5, 0.08
-"""What a contour network gets wrong: the spread of the whole line and of each end along it, and
-the share of contours that it misses."""
+"""Simulated errors of a contour network: standard deviation of the whole line's shift and of each
+end along the line, and the share of missed contours."""
 
 STORED_SUFFIX = ".npz"
 UNREAD = -1
@@ -45,7 +45,7 @@ _SEQUENCES = ("t1", "stir")
 
 @dataclass(frozen=True, eq=False)
 class StoredCase:
-    """One case as training reads it.
+    """One case in the format that training reads.
 
     Parameters
     ----------
@@ -54,22 +54,22 @@ class StoredCase:
     contours
         float32, ``(slices, 2, 16, 2)`` in network pixels (right, left); NaN where not seen.
     pixel_mm, native_mm
-        Side of a pixel of the network's square and of the image itself, ``(slices,)``.
+        Pixel size of the network input and of the original image, ``(slices,)``.
     place_mm
-        Where each slice lies along the normal of the first series, to compare T1 with STIR; NaN
-        where that is not known, ``(slices,)``.
+        Position of each slice along the normal of the first series, to match T1 with STIR; NaN
+        if unknown, ``(slices,)``.
     stir_from
-        Number of the first STIR slice.
+        Index of the first STIR slice.
     style
-        Of the scanner and site that the phantom imitates.
+        Style of the phantom.
     rois
-        uint8 squares and zones by (sequence, side), each ``(2, slices, size, size)``.
+        uint8 intensities and zones by (sequence, side), each ``(2, slices, size, size)``.
     severity
-        int8, ``(28,)`` in the order of POSITIONS; UNREAD where nothing is known.
+        int8, ``(28,)`` in the order of POSITIONS; UNREAD where there is no label.
     lesions_readable
-        False for a case that teaches contours only.
+        False for a case that is used to train contours only.
     readings
-        What a site's readers said: 1, 0 or MISSING, int8, ``(28, readers, sessions)``; None of a
+        The site's readings: 1, 0 or MISSING, int8, ``(28, readers, sessions)``; None for a
         phantom.
     """
 
@@ -88,17 +88,17 @@ class StoredCase:
 
     @property
     def network_images(self) -> torch.Tensor:
-        """Every slice as the contour network sees it, float32, ``(slices, 1, 224, 224)``."""
+        """Every slice as input of the contour network, float32, ``(slices, 1, 224, 224)``."""
         return torch.from_numpy(self.images).unsqueeze(1).float() / GREY_PER_UNIT
 
     @property
     def parts(self) -> tuple[slice, slice]:
-        """Which slices are T1 and which STIR."""
+        """The T1 slices and the STIR slices."""
         return slice(0, self.stir_from), slice(self.stir_from, len(self.images))
 
 
 def stored_case(case: PhantomCase, rules: RoiRules) -> StoredCase:
-    """A phantom case cut and scaled as the networks will see it."""
+    """A phantom case cropped and scaled to the input of the networks."""
     sightings = _sightings(case)
     return stored(
         case.seed,
@@ -122,14 +122,14 @@ def stored(
     lesions_readable: bool,
     readings: NDArray[np.int8] | None = None,
 ) -> StoredCase:
-    """A case as training reads it, from its series in canonical orientation.
+    """A case in the format that training reads, from series in canonical orientation.
 
     Parameters
     ----------
     number
-        The case's own.
+        Of the case.
     sightings
-        Every series with its true contours, in the order in which slices are kept.
+        Every series with its true contours, in the order in which slices are stored.
     rois, severity, lesions_readable, readings, stir_from, style
         As in `StoredCase`.
     """
@@ -159,7 +159,7 @@ def _style_name(case: PhantomCase) -> str:
 
 
 def joint_squares(case: PhantomCase, rules: RoiRules) -> dict[tuple[str, Side], NDArray[np.uint8]]:
-    """The joints of a case as the lesion network will see them; as `StoredCase.rois`."""
+    """The joints of a case as input of the lesion network; see `StoredCase.rois`."""
     return joint_rois(_sightings(case), rules, np.random.default_rng(case.seed))
 
 
@@ -177,7 +177,7 @@ def canonical_sighting(volume: Volume, truth: Delineation) -> Sighting:
 
 
 def _slice_places(sightings: Sequence[Sighting]) -> NDArray[np.float64]:
-    """Of one T1 and one STIR; more series of a kind are not told apart later."""
+    """Slice positions of one T1 and one STIR; NaN for any other number of series."""
     volumes = [sighting.volume for sighting in sightings]
     if len(volumes) == len(_SEQUENCES):
         return np.concatenate(slice_places(volumes))
@@ -201,8 +201,8 @@ def _network_contours(sighting: Sighting) -> NDArray[np.float32]:
 def joint_rois(
     sightings: Sequence[Sighting], rules: RoiRules, rng: np.random.Generator
 ) -> dict[tuple[str, Side], NDArray[np.uint8]]:
-    """Both joints cut from T1 and STIR along contours a little off the truth; as `StoredCase`."""
-    drawn = [Sighting(s.volume, _misdrawn(s, rng)) for s in sightings]
+    """Both joints cropped from T1 and STIR along perturbed contours; see `StoredCase`."""
+    drawn = [Sighting(s.volume, _perturbed(s, rng)) for s in sightings]
     boxes = joint_boxes(drawn, rules)
     rois = {}
     for sequence, sighting in zip(_SEQUENCES, drawn, strict=True):
@@ -216,8 +216,8 @@ def joint_rois(
     return rois
 
 
-def _misdrawn(sighting: Sighting, rng: np.random.Generator) -> Delineation:
-    """The truth, a little shifted, its ends a little too short or too long, some of it missed."""
+def _perturbed(sighting: Sighting, rng: np.random.Generator) -> Delineation:
+    """The true contours shifted slightly, lengthened or shortened at the ends, some missing."""
     per_mm = 1 / np.array(sighting.volume.spacing_mm[1:])
     truth = sighting.delineation.contours
     seen = rng.random(len(truth)) >= MISSED
@@ -233,7 +233,7 @@ def _misdrawn(sighting: Sighting, rng: np.random.Generator) -> Delineation:
 
 
 def write_case(stored: StoredCase, folder: Path) -> Path:
-    """Keep a case as ``<seed>.npz``; a half-written file never carries that name."""
+    """Write a case as ``<seed>.npz``, under a temporary name until it is complete."""
     path = folder / f"{stored.seed:06d}{STORED_SUFFIX}"
     rois: dict[str, NDArray[np.generic]] = {
         f"roi_{sequence}_{side}": roi for (sequence, side), roi in stored.rois.items()
@@ -258,7 +258,7 @@ def write_case(stored: StoredCase, folder: Path) -> Path:
 
 
 def read_case(folder: Path, seed: int) -> StoredCase:
-    """A case kept by `write_case`, also by one that kept less of it.
+    """Read a case written by this or an earlier version of `write_case`.
 
     Raises
     ------
@@ -291,14 +291,14 @@ def read_case(folder: Path, seed: int) -> StoredCase:
 def ready_cases(
     split: CaseSplit, ranges: Iterable[tuple[int, int]], runs: Path, rules: RoiRules
 ) -> Path:
-    """The folder that holds the cases of some ranges; phantoms are drawn where they are missing.
+    """The folder with the cases of the given ranges; missing phantoms are generated.
 
     Raises
     ------
     ExperimentInvalid
         If a site's own case is missing.
     SubjectDivided
-        If the split parts the visits of one person.
+        If the split separates visits of the same person.
     """
     folder = runs / split.folder
     numbers = [number for one in ranges for number in range(*one)]
@@ -309,8 +309,8 @@ def ready_cases(
     missing = [n for n in numbers if not (folder / f"{n:06d}{STORED_SUFFIX}").exists()]
     if missing:
         raise ExperimentInvalid(
-            f"{folder} holds no case {missing[0]}; cases are made by "
-            "`python -m trainer import-cases`, which also proposes the split"
+            f"{folder} has no case {missing[0]}; create cases with "
+            "`python -m trainer import-cases`, which also proposes a split"
         )
     return folder
 
@@ -323,19 +323,19 @@ def _prepare_one(task: tuple[int, Path, RoiRules]) -> int:
 
 
 def prepare_cases(seeds: Iterable[int], folder: Path, rules: RoiRules, processes: int = 2) -> int:
-    """Draw and keep every case that is not there yet.
+    """Generate and store every case that does not exist yet.
 
     Parameters
     ----------
     seeds
         One per subject.
     folder
-        Made if it does not exist.
+        Created if it does not exist.
 
     Returns
     -------
     int
-        How many were drawn; those already there are left as they are.
+        Number of new cases; existing ones are not touched.
     """
     folder.mkdir(parents=True, exist_ok=True)
     there = {int(path.stem) for path in folder.glob(f"*{STORED_SUFFIX}")}

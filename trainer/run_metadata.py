@@ -1,4 +1,4 @@
-"""What a run must leave behind so that anyone can tell later how its numbers came about."""
+"""Metadata that makes a training run reproducible: configuration, code version, machine."""
 
 import json
 import platform
@@ -10,19 +10,19 @@ from typing import Any
 import torch
 
 from models.weights import read_card
-from trainer.distributed import Team
+from trainer.distributed import ProcessGroup
 from trainer.experiment import Experiment, ExperimentInvalid
 from trainer.training_loop import CHECKPOINT
 
 RUN_RECORD = "run.json"
 MAY_CHANGE = frozenset({"digest", "notes"})
-"""What of an experiment can be written differently in the middle of its run."""
+"""Fields of an experiment that may change while a run is in progress."""
 
 PHANTOMS = "phantom cases drawn by trainer.phantom; no patient was involved"
 
 
 def training_record(plan: Experiment) -> dict[str, Any]:
-    """What the card of a trained network says of its training."""
+    """The training section of a network's model card."""
     return {
         "data": PHANTOMS if plan.cases.are_phantoms else f"a site's own: {plan.cases.folder}",
         "cases": asdict(plan.cases),
@@ -41,7 +41,7 @@ def training_record(plan: Experiment) -> dict[str, Any]:
 
 
 def pre_training(start: str) -> dict[str, Any]:
-    """What the network that training went on from had learnt before; empty for a fresh one."""
+    """What the initial weights were trained on; empty for random initialisation."""
     if not start:
         return {}
     before = read_card(Path(start))
@@ -50,7 +50,7 @@ def pre_training(start: str) -> dict[str, Any]:
 
 
 def code_version() -> str:
-    """The revision of this checkout, marked where files were changed since."""
+    """The git revision of this checkout, marked ``-dirty`` if files have changed."""
     asked = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--exclude", "*"],  # noqa: S607
         cwd=Path(__file__).parent,
@@ -62,7 +62,7 @@ def code_version() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were computed with."""
+    """Python, torch and hardware of this machine."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     return {
         "python": platform.python_version(),
@@ -72,28 +72,28 @@ def machine() -> dict[str, Any]:
     }
 
 
-def record_run(plan: Experiment, folder: Path, team: Team) -> None:
+def record_run(plan: Experiment, folder: Path, group: ProcessGroup) -> None:
     """Write ``run.json``: the whole configuration, seed, code version, machine, processes.
 
     Raises
     ------
     ExperimentInvalid
-        If the folder holds the checkpoint of an experiment that differs.
+        If the folder holds a checkpoint of a different experiment.
     """
     _refuse_another(plan, folder)
     folder.mkdir(parents=True, exist_ok=True)
     said = {
         "experiment": asdict(plan),
         "training": training_record(plan),
-        "processes": team.size,
-        "device": str(team.device),
+        "processes": group.size,
+        "device": str(group.device),
         **machine(),
     }
     (folder / RUN_RECORD).write_text(json.dumps(said, indent=1, default=str) + "\n")
 
 
 def _refuse_another(plan: Experiment, folder: Path) -> None:
-    """A run must not go on from the checkpoint of other cases or another network."""
+    """Refuse to resume from a checkpoint of other cases or another network."""
     if not (folder / CHECKPOINT).exists():
         return
     before = json.loads((folder / RUN_RECORD).read_text())["experiment"]
@@ -101,6 +101,6 @@ def _refuse_another(plan: Experiment, folder: Path) -> None:
     other = sorted(key for key in now if key not in MAY_CHANGE and now[key] != before.get(key))
     if other:
         raise ExperimentInvalid(
-            f"{folder} holds a run of {plan.name} {plan.version} with another {', '.join(other)}; "
-            "give the experiment another version, or remove that folder"
+            f"{folder} holds a run of {plan.name} {plan.version} with different "
+            f"{', '.join(other)}; give the experiment a new version or remove the folder"
         )

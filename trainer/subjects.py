@@ -1,6 +1,6 @@
-"""Whose the cases of a site are, so that a split never parts the visits of one person.
+"""The subject of each of a site's cases, so that a split never separates one person's visits.
 
-``subjects.json`` lies beside the prepared cases and names the subject of each case's number.
+``subjects.json`` beside the prepared cases lists the subject of each case number.
 """
 
 import json
@@ -16,21 +16,21 @@ SHARES = (0.8, 0.1, 0.1)
 
 
 class SubjectDivided(ValueError):
-    """A split would put visits of one person on two sides."""
+    """A split separates visits of the same person."""
 
 
 def write_subjects(subjects: list[str], folder: Path) -> None:
-    """Keep whose each case is."""
+    """Write the subject of each case."""
     (folder / SUBJECTS).write_text(json.dumps(subjects, indent=0), encoding="utf-8")
 
 
 def proposed_split(subjects: list[str]) -> Mapping[str, tuple[int, int]]:
-    """Half-open ranges of numbers for training, validation and test, whole subjects each.
+    """Half-open ranges of case numbers for training, validation and test, by whole subjects.
 
     Parameters
     ----------
     subjects
-        Whose each case is; cases of one subject follow each other.
+        The subject of each case; cases of one subject must be consecutive.
     """
     firsts = [number for number, subject in enumerate(subjects) if subject not in subjects[:number]]
     shares = np.cumsum([0, *SHARES])
@@ -39,7 +39,7 @@ def proposed_split(subjects: list[str]) -> Mapping[str, tuple[int, int]]:
 
 
 def check_split(folder: Path, ranges: Iterable[tuple[int, int]]) -> None:
-    """See that no subject is on two sides of a split.
+    """Check that no subject is in two ranges of a split.
 
     Raises
     ------
@@ -55,6 +55,6 @@ def check_split(folder: Path, ranges: Iterable[tuple[int, int]]) -> None:
         for subject in set(subjects[slice(*one)]):
             if owner.setdefault(subject, one) != one:
                 raise SubjectDivided(
-                    f"subject {subject} is in the ranges {owner[subject]} and {one}; visits of one "
-                    "person serve for one purpose only"
+                    f"subject {subject} is in the ranges {owner[subject]} and {one}; "
+                    "keep all visits of one person in one range"
                 )

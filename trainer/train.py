@@ -13,20 +13,20 @@ from models.lesion_resnet34 import LesionArchitecture, LesionResNet34
 from models.preprocess import PREPROCESSING_VERSION
 from models.weights import INTENDED_USE, OWN_INTENDED_USE, Card, load_network, save_network
 from trainer.contours.contour_run import trained_contour
-from trainer.distributed import Team, joined_team, source_of_chance
+from trainer.distributed import ProcessGroup, process_group, seeded_generator
 from trainer.experiment import (
     RUNS_FOLDER,
     Experiment,
     ExperimentInvalid,
     read_experiment,
 )
-from trainer.initialisation import continue_from
-from trainer.lesions.lesion_targets import lesson_of
+from trainer.initialisation import load_initial_weights
+from trainer.lesions.lesion_targets import training_targets
 from trainer.lesions.lesion_training import (
-    answers,
     chosen_settings,
     lesion_batches,
     lesion_logits,
+    predictions,
     read_joints,
     reference_on,
 )
@@ -39,15 +39,15 @@ WEIGHTS_FOLDER = Path("models/weights")
 
 
 class NetworkKind(StrEnum):
-    """Which of the two networks."""
+    """The two networks."""
 
     CONTOUR = "contour"
     LESION = "lesion"
 
 
-ExperimentFile = Annotated[Path, typer.Option("--experiment", help="A TOML file.")]
-WeightsFolder = Annotated[Path, typer.Option(help="Holds a folder for each network.")]
-RunsFolder = Annotated[Path, typer.Option(help="Where cases and checkpoints are kept.")]
+ExperimentFile = Annotated[Path, typer.Option("--experiment", help="Experiment file (TOML).")]
+WeightsFolder = Annotated[Path, typer.Option(help="Folder with one subfolder per network.")]
+RunsFolder = Annotated[Path, typer.Option(help="Folder for cases and checkpoints.")]
 
 
 def train(
@@ -56,25 +56,25 @@ def train(
     weights: WeightsFolder = WEIGHTS_FOLDER,
     runs: RunsFolder = RUNS_FOLDER,
 ) -> None:
-    """Train a network, choose its thresholds, and write its weights and card.
+    """Train a network, choose its thresholds, and write its weights and model card.
 
-    A run that was stopped goes on where it was. On several GPUs:
+    An interrupted run resumes from its checkpoint. On several GPUs:
     torchrun --nproc-per-node 4 -m trainer train contour --experiment FILE
     """
     plan = read_experiment(experiment)
     keep_freed_memory()
-    with joined_team() as team:
-        if team.leads:
-            record_run(plan, runs / plan.folder, team)
+    with process_group() as group:
+        if group.is_main:
+            record_run(plan, runs / plan.folder, group)
             ready_cases(plan.cases, (plan.cases.training, plan.cases.validation), runs, plan.roi)
-        team.wait()
+        group.barrier()
         torch.manual_seed(plan.seed)
         learn = trained_contour if network is NetworkKind.CONTOUR else _trained_lesion
-        trained, settings = learn(plan, runs, team)
-        if team.leads:
+        trained, settings = learn(plan, runs, group)
+        if group.is_main:
             written = save_network(trained.eval(), _card(plan, settings), weights / network)
             print(f"{network} {written.version} written, SHA-256 {written.sha256}")
-        team.wait()
+        group.barrier()
 
 
 def _card(plan: Experiment, settings: dict[str, Any]) -> Card:
@@ -91,26 +91,26 @@ def _card(plan: Experiment, settings: dict[str, Any]) -> Card:
 
 
 def _trained_lesion(
-    plan: Experiment, runs: Path, team: Team
+    plan: Experiment, runs: Path, group: ProcessGroup
 ) -> tuple[LesionResNet34, dict[str, Any]]:
     if not isinstance(plan.architecture, LesionArchitecture):
-        raise ExperimentInvalid(f"{plan.name} is no experiment of the lesion network")
+        raise ExperimentInvalid(f"{plan.name} is not an experiment for the lesion network")
     network = LesionResNet34(plan.architecture)
-    continue_from(plan, network)
-    network.to(team.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    generator = source_of_chance(plan.seed, replace(team, device=torch.device("cpu")))
+    load_initial_weights(plan, network)
+    network.to(group.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    generator = seeded_generator(plan.seed, replace(group, device=torch.device("cpu")))
     joints = read_joints(runs / plan.cases.folder, range(*plan.cases.training))
-    lesson = lesson_of(plan, network, joints)
-    lesson.module.to(team.device)
-    drawn = lesion_batches(lesson.joints, plan.batch, generator, plan.pits)
+    targets = training_targets(plan, network, joints)
+    targets.module.to(group.device)
+    drawn = lesion_batches(targets.joints, plan.batch, generator, plan.pits)
 
     def loss_of_step(step: int) -> Tensor:
-        squares, zones, positive = (part.to(team.device) for part in next(drawn))
-        with team.device, team.mixed_precision():
+        squares, zones, positive = (part.to(group.device) for part in next(drawn))
+        with group.device, group.mixed_precision():
             logits = lesion_logits(network, squares, zones)
-        return lesson.loss(logits.float(), positive, step / plan.steps)
+        return targets.loss(logits.float(), positive, step / plan.steps)
 
-    fit(lesson.module, loss_of_step, plan, generator, runs / plan.folder, team)
+    fit(targets.module, loss_of_step, plan, generator, runs / plan.folder, group)
     return network, {"roi": asdict(plan.roi)} | _chosen_settings(network.cpu(), plan, runs)
 
 
@@ -118,7 +118,7 @@ def _chosen_settings(network: LesionResNet34, plan: Experiment, runs: Path) -> d
     first, last = plan.cases.validation
     joints = read_joints(runs / plan.cases.folder, range(first, last))
     kind = "phantom" if plan.cases.are_phantoms else "own"
-    chosen = chosen_settings(answers(network, joints), f"{kind} cases {first} to {last - 1}")
+    chosen = chosen_settings(predictions(network, joints), f"{kind} cases {first} to {last - 1}")
     return chosen | {"reference": asdict(reference_on(network, joints))}
 
 
@@ -127,15 +127,15 @@ def calibrate(
     weights: WeightsFolder = WEIGHTS_FOLDER,
     runs: RunsFolder = RUNS_FOLDER,
 ) -> None:
-    """Fit the shipped lesion network's probabilities and thresholds on the validation cases.
+    """Recalibrate the shipped lesion network and choose thresholds on the validation cases.
 
-    The weights stay as they are; what was measured before is taken off the card.
+    The weights do not change; earlier evaluation results are removed from the model card.
     """
     plan = read_experiment(experiment)
     folder = weights / NetworkKind.LESION
     loaded = load_network(folder)
     if not isinstance(loaded.network, LesionResNet34):
-        raise ExperimentInvalid(f"{folder} holds no lesion network")
+        raise ExperimentInvalid(f"{folder} does not contain a lesion network")
     ready_cases(plan.cases, (plan.cases.validation,), runs, plan.roi)
     settings = dict(loaded.card.settings) | _chosen_settings(loaded.network, plan, runs)
     save_network(loaded.network, replace(loaded.card, settings=settings, metrics={}), folder)

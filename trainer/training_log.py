@@ -1,46 +1,31 @@
-"""The course of a training, for TensorBoard: ``tensorboard --logdir runs``.
+"""Training curves for TensorBoard: ``tensorboard --logdir runs``.
 
-TensorBoard is part of the ``training`` extra; without it a training runs all the same.
+TensorBoard belongs to the ``training`` extra; training also runs without it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+
+LogValues = Callable[[int, Mapping[str, float]], None]
+"""Logs values by name at a step."""
 
 
-class Journal(Protocol):
-    """Where numbers of a run are noted."""
-
-    def note(self, step: int, values: Mapping[str, float]) -> None:
-        """Note some values at a step."""
+def log_nothing(step: int, values: Mapping[str, float]) -> None:
+    """Discard the values."""
 
 
-class NoJournal:
-    """Notes nothing."""
-
-    def note(self, step: int, values: Mapping[str, float]) -> None:
-        """Note nothing."""
-
-
-class TensorBoardJournal:
-    """Notes everything in a folder that TensorBoard reads."""
-
-    def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  an extra
-
-        self._writer = SummaryWriter(str(folder))
-
-    def note(self, step: int, values: Mapping[str, float]) -> None:
-        """Note some values at a step, at once on disk."""
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
-        self._writer.flush()
-
-
-def opened_journal(folder: Path) -> Journal:
-    """A journal in a folder; one that notes nothing where TensorBoard is not installed."""
+def tensorboard_log(folder: Path) -> LogValues:
+    """A log in a folder that TensorBoard reads; logs nothing where TensorBoard is missing."""
     try:
-        return TensorBoardJournal(folder)
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  an extra
     except ImportError:
-        print("TensorBoard is not installed; the course of this training is only printed")
-        return NoJournal()
+        print("TensorBoard is not installed; progress is printed only")
+        return log_nothing
+    writer = SummaryWriter(str(folder))
+
+    def log_values(step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)
+        writer.flush()
+
+    return log_values

@@ -1,6 +1,6 @@
-"""One training run: steps, a learning rate that falls to nothing, checkpoints, progress.
+"""The training loop: optimiser steps, learning rate schedule, checkpoints, progress.
 
-A run that was stopped goes on from its last checkpoint with the same numbers.
+An interrupted run resumes from its last checkpoint and gives the same numbers.
 """
 
 import time
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from trainer.distributed import ALONE, Team
+from trainer.distributed import SINGLE_PROCESS, ProcessGroup
 from trainer.experiment import Experiment, Rate
-from trainer.training_log import Journal, NoJournal, opened_journal
+from trainer.training_log import LogValues, log_nothing, tensorboard_log
 
 WARM_UP_STEPS = 50
 STEPS_PER_CHECKPOINT = 200
@@ -28,7 +28,7 @@ CHECKPOINT = "checkpoint.pt"
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """Everything of a run that a checkpoint keeps."""
+    """The training state that a checkpoint stores."""
 
     network: nn.Module
     optimiser: torch.optim.Optimizer
@@ -38,28 +38,28 @@ class Learner:
 
     @classmethod
     def of(
-        cls, network: nn.Module, plan: Experiment, generator: torch.Generator, team: Team
+        cls, network: nn.Module, plan: Experiment, generator: torch.Generator, group: ProcessGroup
     ) -> "Learner":
-        """A learner at its first step."""
+        """The state before the first step."""
         optimiser = torch.optim.Adam(network.parameters(), lr=plan.learning_rate, betas=BETAS)
-        short = team.precision is torch.float16
-        scaler = torch.amp.GradScaler(team.device.type, enabled=short)
+        short = group.precision is torch.float16
+        scaler = torch.amp.GradScaler(group.device.type, enabled=short)
         return cls(network, optimiser, _schedule(optimiser, plan), scaler, generator)
 
-    def step(self, loss: Tensor, team: Team) -> None:
-        """Change the network a little, against the mean gradient of the team."""
+    def step(self, loss: Tensor, group: ProcessGroup) -> None:
+        """Take one optimiser step with the gradient averaged over the group."""
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        team.average_gradients(self.network)
+        group.average_gradients(self.network)
         self.scaler.unscale_(self.optimiser)
         nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_GRADIENT)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.schedule.step()
 
-    def state(self, done: int, team: Team) -> dict[str, Any]:
-        """What a checkpoint holds; every process of the team takes part."""
-        team.average_statistics(self.network)
+    def state(self, done: int, group: ProcessGroup) -> dict[str, Any]:
+        """The content of a checkpoint; every process of the group must call this."""
+        group.average_statistics(self.network)
         return {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -67,11 +67,11 @@ class Learner:
             "scaler": self.scaler.state_dict(),
             "step": done,
             "random": self.generator.get_state(),
-            "random_of_all": team.gathered(self.generator.get_state()),
+            "random_of_all": group.gathered(self.generator.get_state()),
         }
 
-    def resume(self, checkpoint: Path, team: Team) -> int:
-        """Put every part back where the checkpoint left it; the number of steps already done."""
+    def resume(self, checkpoint: Path, group: ProcessGroup) -> int:
+        """Restore the state from a checkpoint; return the number of steps already done."""
         if not checkpoint.exists():
             return 0
         states = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -81,8 +81,8 @@ class Learner:
         if states.get("scaler"):
             self.scaler.load_state_dict(states["scaler"])
         random = states.get("random_of_all", [states["random"]])
-        if team.rank < len(random):
-            self.generator.set_state(random[team.rank])
+        if group.rank < len(random):
+            self.generator.set_state(random[group.rank])
         return int(states["step"])
 
 
@@ -104,60 +104,60 @@ def fit(
     experiment: Experiment,
     generator: torch.Generator,
     folder: Path,
-    team: Team = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> None:
     """Train a network in place.
 
     Parameters
     ----------
     loss_of_step
-        Draws a batch and gives its loss.
+        Draws a batch and returns its loss.
     generator
-        The source of all randomness in `loss_of_step`; kept in the checkpoint.
+        The source of all randomness in `loss_of_step`; saved in the checkpoint.
     folder
-        Where the checkpoint lives, and what TensorBoard shows.
-    team
+        Where the checkpoint and the TensorBoard log are written.
+    group
         The processes that train together.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    learner = Learner.of(network, experiment, generator, team)
-    first = learner.resume(folder / CHECKPOINT, team)
-    report = _Report(experiment.steps, first, opened_journal(folder) if team.leads else NoJournal())
+    learner = Learner.of(network, experiment, generator, group)
+    first = learner.resume(folder / CHECKPOINT, group)
+    report = _Report(
+        experiment.steps, first, tensorboard_log(folder) if group.is_main else log_nothing
+    )
     network.train()
     for step in range(first, experiment.steps):
         loss = loss_of_step(step)
-        learner.step(loss, team)
+        learner.step(loss, group)
         done = step + 1
-        if team.leads:
-            report.heard(done, loss.item(), float(learner.schedule.get_last_lr()[0]))
+        if group.is_main:
+            report.update(done, loss.item(), float(learner.schedule.get_last_lr()[0]))
         if done % STEPS_PER_CHECKPOINT == 0 or done == experiment.steps:
-            state = learner.state(done, team)
-            if team.leads:
+            state = learner.state(done, group)
+            if group.is_main:
                 _keep(state, folder / CHECKPOINT)
-    team.wait()
+    group.barrier()
 
 
 def _keep(state: dict[str, Any], checkpoint: Path) -> None:
-    """A half-written checkpoint never carries the checkpoint's name."""
+    """Write to a temporary name first, so that a checkpoint is always complete."""
     partial = checkpoint.with_suffix(".partial")
     torch.save(state, partial)
     partial.rename(checkpoint)
 
 
 class _Report:
-    """Says now and then how far a training is."""
+    """Prints and logs progress every few steps."""
 
-    def __init__(self, steps: int, first: int, journal: Journal) -> None:
-        self._steps, self._first, self._journal = steps, first, journal
+    def __init__(self, steps: int, first: int, log: LogValues) -> None:
+        self._steps, self._first, self._log = steps, first, log
         self._started, self._recent = time.monotonic(), 0.0
 
-    def heard(self, done: int, loss: float, rate: float) -> None:
+    def update(self, done: int, loss: float, rate: float) -> None:
         self._recent = loss if not self._recent else 0.98 * self._recent + 0.02 * loss
         if done % STEPS_PER_REPORT:
             return
         taken_s = (time.monotonic() - self._started) / (done - self._first)
         left_s = taken_s * (self._steps - done)
-        print(f"step {done}/{self._steps} loss {self._recent:.4f} left {left_s:.0f} s", flush=True)
-        self._journal.note(
-            done, {"loss": self._recent, "learning rate": rate, "seconds a step": taken_s}
-        )
+        print(f"step {done}/{self._steps} loss {self._recent:.4f}, {left_s:.0f} s left", flush=True)
+        self._log(done, {"loss": self._recent, "learning rate": rate, "seconds a step": taken_s})

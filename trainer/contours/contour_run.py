@@ -1,4 +1,4 @@
-"""Training the contour network, or the baseline, from an experiment to weights and threshold."""
+"""A training run of the contour network or the baseline: experiment in, trained network out."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +14,13 @@ from trainer.contours.contour_training import (
     batches,
     best_presence_threshold,
     contour_loss,
-    slice_stock,
+    slice_pool,
     targets,
 )
 from trainer.contours.landmark_baseline import LANDMARKS, landmark_loss
-from trainer.distributed import Team, source_of_chance
+from trainer.distributed import ProcessGroup, seeded_generator
 from trainer.experiment import Augmentation, Experiment, ExperimentInvalid
-from trainer.initialisation import begin_empty, continue_from
+from trainer.initialisation import load_initial_weights, zero_output_layer
 from trainer.prepared_cases import read_case
 from trainer.training_loop import fit
 
@@ -32,31 +32,33 @@ CHANGES = {
 }
 
 ContourLoss = Callable[[Tensor, Tensor], Tensor]
-"""Of maps ``(n, channels, size, size)`` and true contours ``(n, 2, points, 2)``."""
+"""Loss of maps ``(n, channels, size, size)`` and true contours ``(n, 2, points, 2)``."""
 
 
-def trained_contour(plan: Experiment, runs: Path, team: Team) -> tuple[ContourUNet, dict[str, Any]]:
-    """A trained network and the settings that its card needs.
+def trained_contour(
+    plan: Experiment, runs: Path, group: ProcessGroup
+) -> tuple[ContourUNet, dict[str, Any]]:
+    """The trained network and the settings for its model card.
 
     Parameters
     ----------
     plan
         The experiment.
     runs
-        Where cases and checkpoints are kept.
-    team
+        Folder for cases and checkpoints.
+    group
         The processes that train together.
     """
     if not isinstance(plan.architecture, ContourArchitecture):
-        raise ExperimentInvalid(f"{plan.name} is no experiment of the contour network")
+        raise ExperimentInvalid(f"{plan.name} is not an experiment for the contour network")
     network = ContourUNet(plan.architecture)
-    begin_empty(network)
-    continue_from(plan, network)
-    network.to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with team.device:
-        _learn(network, plan, runs, team)
+    zero_output_layer(network)
+    load_initial_weights(plan, network)
+    network.to(group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with group.device:
+        _learn(network, plan, runs, group)
     settings: dict[str, Any] = {"presence_threshold": 0.5, "walk": plan.walk}
-    if team.leads:
+    if group.is_main:
         rules = walk_rules(settings)
         validation = range(*plan.cases.validation)
         threshold = best_presence_threshold(network, runs / plan.cases.folder, validation, rules)
@@ -64,21 +66,21 @@ def trained_contour(plan: Experiment, runs: Path, team: Team) -> tuple[ContourUN
     return network, settings
 
 
-def _learn(network: ContourUNet, plan: Experiment, runs: Path, team: Team) -> None:
-    generator = source_of_chance(plan.seed, team)
+def _learn(network: ContourUNet, plan: Experiment, runs: Path, group: ProcessGroup) -> None:
+    generator = seeded_generator(plan.seed, group)
     folder, seeds = runs / plan.cases.folder, range(*plan.cases.training)
-    stock = slice_stock(read_case(folder, seed) for seed in seeds).on(team.device)
+    stock = slice_pool(read_case(folder, seed) for seed in seeds).on(group.device)
     offsets = network.architecture.slice_offsets
     drawn = batches(stock, plan.batch, offsets, *CHANGES[plan.augmentation], generator)
     loss = _loss(plan, network.architecture, generator)
 
     def loss_of_step(_: int) -> Tensor:
         images, contours = next(drawn)
-        with team.mixed_precision():
+        with group.mixed_precision():
             maps = network(images)
         return loss(maps.float(), contours)
 
-    fit(network, loss_of_step, plan, generator, runs / plan.folder, team)
+    fit(network, loss_of_step, plan, generator, runs / plan.folder, group)
 
 
 def _loss(
@@ -93,6 +95,6 @@ def _loss(
     if architecture.channels_per_joint not in losses:
         raise ExperimentInvalid(
             f"{plan.name}: {architecture.channels_per_joint} channels for each of {len(SIDES)} "
-            f"joints mean nothing; {CHANNELS_PER_JOINT} is the field, {LANDMARKS} the baseline"
+            f"joints are not supported; use {CHANNELS_PER_JOINT} (field) or {LANDMARKS} (baseline)"
         )
     return losses[architecture.channels_per_joint]

@@ -1,4 +1,4 @@
-"""Teaching the contour network: batches, loss, and the comparison with the truth.
+"""Training the contour network: batches, targets, loss and presence threshold.
 
 Source: paper, "Implementation details" (Adam, L2 on the field, weighted L2 on the heatmaps).
 """
@@ -26,14 +26,14 @@ from trainer.augmentation import (
     random_moves,
     spoilt,
 )
-from trainer.contours.target_fields import area_between, heatmaps, spread_px, taught_field
+from trainer.contours.target_fields import area_between, heatmaps, spread_px, training_field
 from trainer.experiment import Field
 from trainer.prepared_cases import GREY_PER_UNIT, StoredCase, read_case
 
 SHARE_WITH_JOINT = 0.6
 SHARE_AT_BORDER = 0.2
-"""Shares of a batch's slices that show a joint, and that are the last to show one or the first to
-show none, which are the hardest to tell; the others show none."""
+"""Shares of a batch's slices that show a joint, and that lie at either edge of the joint, the
+hardest to classify; the rest show none."""
 
 HEAT_WEIGHT, HEAT_PEAK_WEIGHT = 30.0, 10.0
 MISSED_WEIGHT = 3
@@ -42,7 +42,7 @@ FIELD_REACH_PX = 20.0
 
 
 @dataclass(frozen=True, eq=False)
-class SliceStock:
+class SlicePool:
     """Every slice of all cases.
 
     Parameters
@@ -50,9 +50,9 @@ class SliceStock:
     images
         uint8, ``(n, 224, 224)``, in the order of their volumes.
     contours
-        float32, ``(n, 2, 16, 2)``, NaN where not seen.
+        float32, ``(n, 2, 16, 2)``, NaN where not visible.
     volume
-        The number of the volume that each slice belongs to, ``(n,)``.
+        Number of the volume of each slice, ``(n,)``.
     """
 
     images: Tensor
@@ -66,20 +66,20 @@ class SliceStock:
 
     @property
     def at_border(self) -> Tensor:
-        """True for slices that show a joint next to one that does not, and for those, ``(n,)``."""
+        """True for the slices on both sides of the edge of a joint, ``(n,)``."""
         there = ~self.contours[:, :, 0, 0].isnan()
         apart = (there[1:] != there[:-1]).any(dim=1) & (self.volume[1:] == self.volume[:-1])
         no = apart.new_zeros(1)
         return torch.cat([apart, no]) | torch.cat([no, apart])
 
-    def on(self, device: torch.device) -> "SliceStock":
+    def on(self, device: torch.device) -> "SlicePool":
         """The same slices in a device's memory."""
-        return SliceStock(*(part.to(device) for part in (self.images, self.contours, self.volume)))
+        return SlicePool(*(part.to(device) for part in (self.images, self.contours, self.volume)))
 
     def seen(self, chosen: Tensor, offsets: Sequence[int]) -> Tensor:
-        """Some slices with those around them, float32, ``(chosen, offsets, 224, 224)``.
+        """Selected slices with their neighbours, float32, ``(chosen, offsets, 224, 224)``.
 
-        As `models.contour_maps.with_neighbours` has them: zero beyond the end of a volume.
+        As in `models.contour_maps.with_neighbours`: zero beyond the end of a volume.
         """
         around = chosen[:, None] + torch.tensor(offsets)
         within = around.clamp(0, len(self.images) - 1)
@@ -87,11 +87,11 @@ class SliceStock:
         return self.images[within].float() / GREY_PER_UNIT * same[..., None, None]
 
 
-def slice_stock(cases: Iterable[StoredCase]) -> SliceStock:
+def slice_pool(cases: Iterable[StoredCase]) -> SlicePool:
     """All slices of some cases."""
     kept = list(cases)
     lengths = [part.stop - part.start for case in kept for part in case.parts]
-    return SliceStock(
+    return SlicePool(
         torch.from_numpy(np.concatenate([case.images for case in kept])),
         torch.from_numpy(np.concatenate([case.contours for case in kept])),
         torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)),
@@ -99,16 +99,16 @@ def slice_stock(cases: Iterable[StoredCase]) -> SliceStock:
 
 
 def batches(
-    stock: SliceStock,
+    stock: SlicePool,
     size: int,
     offsets: Sequence[int],
     movement: Movement,
     spoiling: Spoiling,
     generator: torch.Generator,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Augmented images and contours, without end.
+    """An endless stream of augmented images and contours.
 
-    Images are ``(size, offsets, 224, 224)``, their slices changed alike but for the noise;
+    Images are ``(size, offsets, 224, 224)``, all slices transformed alike except for the noise;
     contours ``(size, 2, 16, 2)``.
     """
     shown, at_border = round(size * SHARE_WITH_JOINT), round(size * SHARE_AT_BORDER)
@@ -137,18 +137,18 @@ def _some(pool: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class JointsShown:
-    """Which joints images show.
+    """The joints that images show.
 
-    A joint that the image's border cuts is not judged, for what is left of it is no rule of ours.
+    A joint cut by the image border does not count in the loss: its visible part is undefined.
 
     Parameters
     ----------
     there, judged
         ``(n, 2)``.
     lines
-        The contours that are there, ``(joints, points, 2)``.
+        The contours that are present, ``(joints, points, 2)``.
     spread
-        Standard deviation of the heatmaps of each, ``(joints,)``.
+        Standard deviation of each one's heatmaps, ``(joints,)``.
     """
 
     there: Tensor
@@ -158,7 +158,7 @@ class JointsShown:
 
     @classmethod
     def of(cls, contours: Tensor, size_px: int) -> "JointsShown":
-        """By the contours ``(n, 2, points, 2)`` of the images."""
+        """From the contours ``(n, 2, points, 2)`` of the images."""
         outside = ((contours < 0) | (contours > size_px - 1)).any(dim=3)
         seen = ~contours[:, :, 0, 0].isnan()
         there = seen & ~outside.any(dim=2)
@@ -191,7 +191,7 @@ def heat_loss(seen: Tensor, wanted: Tensor, judged: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class ContourTargets:
-    """What the network should have said; fields only of the joints that are there."""
+    """Training targets; fields only for the joints that are present."""
 
     heat: Tensor
     there: Tensor
@@ -199,7 +199,7 @@ class ContourTargets:
     field: Tensor
     field_weight: Tensor
     field_first: tuple[int, int]
-    """The first row and column of every second one at which the field is given."""
+    """First row and column of the grid on which the field is given."""
 
 
 def targets(
@@ -209,24 +209,24 @@ def targets(
     kind: Field = Field.BLENDED,
     field_floor: float = 0.2,
 ) -> ContourTargets:
-    """What the network should say of each image.
+    """Training targets of each image.
 
-    Heatmaps are ``(n, 2, 2, size, size)``; the field of each joint that is seen is given on every
-    second row and column, from a random first one, which saves most of the time. Its loss weighs
-    1 on the contour and falls to the floor within about 20 px.
+    Heatmaps are ``(n, 2, 2, size, size)``; the field of each visible joint is given on every
+    second row and column with a random offset, which saves most of the time. Its loss weight is
+    1 on the contour and falls to `field_floor` within about 20 px.
     """
     shown = JointsShown.of(contours, size_px)
     heat = shown.heat_of(shown.lines[:, [0, -1]], size_px)
     row, column = torch.randint(FIELD_STRIDE, (2,), generator=generator).tolist()
     grid = Grid.of(size_px, FIELD_STRIDE, (row, column))
-    field, distance = taught_field(kind, shown.lines, grid)
+    field, distance = training_field(kind, shown.lines, grid)
     near = torch.exp(-(distance**2) / (2 * FIELD_REACH_PX**2))
     weight = field_floor + (1 - field_floor) * near
     return ContourTargets(heat, shown.there, shown.judged, field, weight, (row, column))
 
 
 def contour_loss(maps: Tensor, wanted: ContourTargets) -> Tensor:
-    """Weighted L2 of the heatmaps, and of the field where there is a joint."""
+    """Weighted L2 loss of the heatmaps, and of the field where there is a joint."""
     joints = maps.view(len(maps), len(SIDES), -1, *maps.shape[2:])
     heat = heat_loss(joints[:, :, :FIELD_ROW], wanted.heat, wanted.judged)
     row, column = wanted.field_first
@@ -238,17 +238,17 @@ def contour_loss(maps: Tensor, wanted: ContourTargets) -> Tensor:
 def best_presence_threshold(
     network: ContourUNet, folder: Path, seeds: range, rules: WalkRules
 ) -> float:
-    """The threshold on presence that errs least on the validation cases.
+    """The presence threshold with the lowest cost on the validation cases.
 
-    A contour that is missed weighs as much as three that are false: where a joint is missed its
-    lesions are lost, where one is drawn too many a little bone beside it is looked at.
+    A missed contour costs as much as three false ones: a missed joint loses its lesions, a false
+    one only adds some adjacent bone.
 
     Parameters
     ----------
     network
         A contour network or a baseline.
     rules
-        By which it will be read.
+        Applied to its maps.
     """
     network.eval()
     candidates = np.linspace(0.02, 0.6, 59)
@@ -265,7 +265,7 @@ def best_presence_threshold(
 def _presences(
     network: ContourUNet, case: StoredCase, rules: WalkRules
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
-    """Of each sequence and side: how surely its slices show the joint, and which do."""
+    """For each sequence and side: the certainty that slices show the joint, and which do."""
     there = ~np.isnan(case.contours[:, :, 0, 0])
     judged = [certainties(maps) for maps in maps_of_case(network, case, rules.mirrored)]
     if rules.both_sequences:
@@ -275,13 +275,13 @@ def _presences(
 
 
 def maps_of_case(network: ContourUNet, case: StoredCase, mirrored: bool) -> list[Maps]:
-    """What a network says of T1 and of STIR, ``(slices, channels, 224, 224)`` each."""
+    """A network's maps of T1 and STIR, ``(slices, channels, 224, 224)`` each."""
     images = case.network_images
     return [contour_maps(network, images[part], mirrored).numpy() for part in case.parts]
 
 
 def certainties(maps: Maps) -> NDArray[np.float64]:
-    """How surely each joint is on each slice, ``(slices, 2)``; of a network or a baseline."""
+    """Certainty that each joint is on each slice, ``(slices, 2)``; network or baseline."""
     count, channels, size, _ = maps.shape
     joints = maps.reshape(count * len(SIDES), channels // len(SIDES), size, size)
     last = SINK if joints.shape[1] == CHANNELS_PER_JOINT else joints.shape[1] - 1

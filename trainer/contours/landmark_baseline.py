@@ -1,7 +1,7 @@
-"""The baseline that the paper compares with: 21 points a joint, each with a heatmap of its own.
+"""The paper's baseline: 21 landmarks per joint, each with its own heatmap.
 
 The network is the same U-Net with more output channels. A contour is the line through the peaks
-of its 21 heatmaps, in order.
+of its 21 heatmaps in order.
 
 Source: paper, "Performance evaluation & results".
 """
@@ -17,7 +17,7 @@ from models.walk import Maps, WalkedContour, WalkRules
 from trainer.contours.contour_training import JointsShown, heat_loss
 
 LANDMARKS = 21
-"""The largest number of points that one contour of the paper's data has."""
+"""Largest number of points of a contour in the paper's data."""
 
 
 def landmarks(contours: Tensor) -> Tensor:
@@ -45,19 +45,19 @@ def landmark_loss(maps: Tensor, contours: Tensor) -> Tensor:
 
 
 def contours_from_landmarks(maps: Maps, rules: WalkRules) -> tuple[WalkedContour, ...]:
-    """Every contour that a baseline network's maps show.
+    """All contours in the maps of a baseline network.
 
     Parameters
     ----------
     maps
         ``(slices, 42, size, size)``: 21 heatmaps of the right joint, then of the left.
     rules
-        Of them, those on presence, here of the first peak's height times the last's.
+        Only the presence rules apply, to the product of the first and last peak heights.
 
     Returns
     -------
     tuple of WalkedContour
-        One for each slice and side where the joint is present, by slice; 21 points each.
+        One per slice and side where the joint is present, by slice; 21 points each.
     """
     slices, _, size, _ = maps.shape
     places, heights = peaks(maps.reshape(-1, size, size))

@@ -1,8 +1,8 @@
-"""What the contour network is taught: heatmaps of both ends, and the field that leads along.
+"""Targets of the contour network: heatmaps of both ends, and the direction field between them.
 
-Two fields are offered. The literal one of the paper points to the nearest annotated vertex and,
-on the contour, to the next one. The blended one points to the nearest point of the whole line
-and turns gently into the line's own direction near it, which makes walks far steadier.
+There are two fields. The literal one of the paper points to the nearest annotated vertex and, on
+the contour, to the next one. The blended one points to the nearest point of the whole line and
+turns smoothly into the direction of the line close to it, which makes tracing much more stable.
 
 Source: paper, "Delineating the sacroiliac joints".
 """
@@ -26,13 +26,13 @@ def spread_px(contours: Tensor, sacrum_area: Tensor) -> Tensor:
     contours
         ``(n, points, 2)``.
     sacrum_area
-        Square pixels between the two joints, shape ``(n,)``; 0 where only one is seen.
+        Square pixels between the two joints, shape ``(n,)``; 0 if only one is visible.
 
     Returns
     -------
     Tensor
-        ``(n,)``, in pixels: variance proportional to the sacrum's area, else the deviation to
-        the contour's length, within 2 to 8.
+        ``(n,)``, in pixels: variance proportional to the sacrum's area, otherwise the
+        deviation proportional to the contour's length; limited to 2 to 8.
     """
     length = (contours[:, 1:] - contours[:, :-1]).norm(dim=-1).sum(dim=1)
     by_area = (VARIANCE_PER_SACRUM_AREA * sacrum_area).sqrt()
@@ -60,13 +60,13 @@ def heatmaps(ends: Tensor, spread: Tensor, size_px: int) -> Tensor:
     return along[:, 0, :, None] * along[:, 1, None, :]
 
 
-def taught_field(kind: Field, contours: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-    """The field of one kind, as `blended_field`."""
+def training_field(kind: Field, contours: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    """The field of the given kind; see `blended_field`."""
     return (literal_field if kind is Field.LITERAL else blended_field)(contours, grid)
 
 
 def literal_field(vertices: Tensor, grid: Grid, on_line_px: float = 0.5) -> tuple[Tensor, Tensor]:
-    """The paper's field: to the nearest annotated vertex; on the contour, to the next one.
+    """The paper's field: towards the nearest annotated vertex; on the contour, to the next.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def literal_field(vertices: Tensor, grid: Grid, on_line_px: float = 0.5) -> tupl
     Returns
     -------
     tuple
-        As `blended_field`.
+        See `blended_field`.
     """
     pixels = grid.places(len(vertices))
     nearest = torch.cdist(pixels, vertices).argmin(dim=2)

@@ -1,1 +1,1 @@
-"""How good the networks are: every contour judged, summed up, and written down."""
+"""Evaluation of both networks: contour errors, lesion scores, reports."""

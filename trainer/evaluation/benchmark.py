@@ -1,7 +1,7 @@
-"""How long one study takes, stage by stage: ``python -m trainer benchmark``.
+"""Inference time of one study by stage: ``python -m trainer benchmark``.
 
-Each network is timed apart, against the arithmetic it does; the lesion network also in half
-precision and joint by joint.
+Each network is also timed separately and compared with the time its arithmetic takes at least;
+the lesion network also in half precision and joint by joint.
 """
 
 import statistics
@@ -23,10 +23,10 @@ from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
 
 def benchmark(
     weights: Path = Path("models/weights"),
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves the number as it is.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 keeps the default.")] = 0,
     repeats: int = 5,
 ) -> None:
-    """Time the analysis of a phantom study of 20 T1 and 20 STIR slices; medians in seconds."""
+    """Time the analysis of a phantom study with 20 T1 and 20 STIR slices; medians in seconds."""
     case = make_case(1, PhantomOptions(slices=20, matrix=320))
     analyser = Analyser.load(weights, threads=threads)
     analyser.analyse(case.t1, case.stir)
@@ -34,7 +34,7 @@ def benchmark(
     for stage in runs[0]:
         print(f"{stage}: {statistics.median(run[stage] for run in runs):.2f} s")
     total = statistics.median(sum(run.values()) for run in runs)
-    print(f"all: {total:.2f} s on {analyser.device} with {torch.get_num_threads()} threads")
+    print(f"total: {total:.2f} s on {analyser.device} with {torch.get_num_threads()} threads")
     print(_delineation(analyser, case, repeats))
     print(_scoring(analyser, case, repeats))
 
@@ -54,7 +54,7 @@ def _delineation(analyser: Analyser, case: PhantomCase, repeats: int) -> str:
 
 
 def _scoring(analyser: Analyser, case: PhantomCase, repeats: int) -> str:
-    """The lesion network on both joints and sequences, and its arithmetic floor."""
+    """Time of the lesion network on both joints and sequences, and its minimum time."""
     seen = _what_is_scored(analyser, case)
     one_by_one = [tuple(part[[n]] for part in seen) for n in range(len(seen[0]))]
     network = analyser.lesion
@@ -69,8 +69,8 @@ def _scoring(analyser: Analyser, case: PhantomCase, repeats: int) -> str:
         apart_s = _median_s(lambda: [network.feature_maps(*one) for one in one_by_one], repeats)
     gflop, rate = counter.get_total_flops() / 1e9, _convolution_gflops(analyser.device, repeats)
     return (
-        f"scoring: network {batched(mixed=False):.3f} s in one batch for {gflop:.0f} GFLOP (floor "
-        f"{gflop / rate:.3f} s at {rate:.0f} GFLOP/s), {apart_s:.3f} s one by one, "
+        f"scoring: network {batched(mixed=False):.3f} s in one batch for {gflop:.0f} GFLOP "
+        f"(minimum {gflop / rate:.3f} s at {rate:.0f} GFLOP/s), {apart_s:.3f} s joint by joint, "
         f"{batched(mixed=True):.3f} s in half precision"
     )
 
@@ -78,11 +78,11 @@ def _scoring(analyser: Analyser, case: PhantomCase, repeats: int) -> str:
 def _what_is_scored(
     analyser: Analyser, case: PhantomCase
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Squares, zones and present slices of the batch that an analysis gives the network."""
+    """The batch that an analysis passes to the network: crops, zones, present slices."""
     given: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
-    class Listening:
-        """The lesion network, which also keeps what it is given."""
+    class RecordingNetwork:
+        """The lesion network, recording its input."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(analyser.lesion, name)
@@ -95,13 +95,13 @@ def _what_is_scored(
             given.append((seen[0], seen[1], seen[2]))
             return analyser.lesion.feature_maps(*given[-1])
 
-    listening = replace(analyser, lesion=cast(LesionResNet34, Listening()))
-    listening.analyse(case.t1, case.stir)
+    recording = replace(analyser, lesion=cast(LesionResNet34, RecordingNetwork()))
+    recording.analyse(case.t1, case.stir)
     return given[0]
 
 
 def _convolution_gflops(device: torch.device, repeats: int) -> float:
-    """What plain 3 × 3 convolutions in single precision reach here."""
+    """Throughput of plain 3 × 3 convolutions in single precision on this device."""
     images = torch.rand(8, 64, 112, 112, device=device).to(memory_format=torch.channels_last)
     convolution = torch.nn.Conv2d(64, 64, 3, padding=1).to(device)
     convolution.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,6 +1,6 @@
-"""One joint on one slice, judged: whether it was found, and how far the contour is off.
+"""The evaluation of one joint on one slice: found or not, and the error of its contour.
 
-A contour that was missed is infinitely far off; it is never left out.
+A missed contour has an infinite error; it is never left out.
 
 Source: paper, "Performance evaluation & results" (root mean square over closest points).
 """
@@ -20,7 +20,7 @@ from trainer.prepared_cases import StoredCase
 
 
 class ContourOutcome(StrEnum):
-    """What became of a joint on a slice."""
+    """Outcome of one joint on one slice."""
 
     FOUND = "found"
     MISSED = "missed"
@@ -28,7 +28,7 @@ class ContourOutcome(StrEnum):
 
 
 class SlicePlace(StrEnum):
-    """Where a slice lies among those that show the joint in its sequence, or beside them."""
+    """Position of a slice relative to the slices of its sequence that show the joint."""
 
     BORDER = "first or last"
     ANTERIOR = "anterior third"
@@ -40,20 +40,20 @@ class SlicePlace(StrEnum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """One (slice, joint) that has a true contour, or a contour although there is none.
+    """One (slice, joint) with a true contour or a false positive.
 
     Parameters
     ----------
     subject
         Seed of the patient.
     style
-        Of the scanner and site that the phantom imitates.
+        Style of the phantom.
     error
-        In millimetres; infinite where missed, not a number where false.
+        In millimetres; infinite if missed, NaN if false.
     network_px_mm, native_px_mm
-        Side of a pixel of the network's square and of the image as it was acquired.
+        Pixel size of the network input and of the acquired image.
     quality
-        Of the contour; 0 where missed.
+        Of the contour; 0 if missed.
     """
 
     subject: int
@@ -75,14 +75,14 @@ Found = Mapping[tuple[int, Side], WalkedContour]
 
 
 def judged(case: StoredCase, found: Found) -> list[Judgement]:
-    """Judge every contour of a case.
+    """Evaluate every contour of a case.
 
     Parameters
     ----------
     case
         With its true contours.
     found
-        By the number of the slice in `case` and the side, in network pixels.
+        By slice number in `case` and side, in network pixels.
     """
     judgements = []
     there = ~np.isnan(case.contours[:, :, 0, 0])
@@ -126,7 +126,7 @@ def _error_mm(
 
 
 def _places(there: NDArray[np.bool_], stir_from: int) -> list[list[SlicePlace]]:
-    """The place of every slice for each joint."""
+    """The position of every slice relative to each joint."""
     parts = [_places_of_sequence(part) for part in (there[:stir_from], there[stir_from:])]
     return [row for part in parts for row in part]
 

@@ -1,4 +1,4 @@
-"""The methods that are held beside each other: weights, and how their maps become contours."""
+"""The methods that are compared: weights, and how contours are traced in their maps."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,16 +25,16 @@ from trainer.prepared_cases import StoredCase
 
 @dataclass(frozen=True)
 class Method:
-    """One way from images to contours.
+    """One method of delineation.
 
     Parameters
     ----------
     name
-        As tables and figures call it.
+        In tables and figures.
     weights
         Folder of the network.
     rules
-        How its maps are read; None takes what its card says.
+        How contours are traced; None for the rules on its card.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Method:
 
 
 def ablations(weights: Path) -> list[Method]:
-    """The shipped network with one rule changed at a time, and with all of the paper's."""
+    """The shipped network with one rule changed at a time, and with all the paper's rules."""
     loaded = load_network(weights)
     best = walk_rules(loaded.card.settings)
     changed = {
@@ -62,7 +62,7 @@ Found = dict[tuple[int, Side], WalkedContour]
 
 
 class Delineator:
-    """Several methods at work; methods that share a network share its answers."""
+    """Runs several methods; methods with the same weights share the network's maps."""
 
     def __init__(self, methods: Sequence[Method]) -> None:
         if len({method.name for method in methods}) != len(methods):
@@ -73,12 +73,12 @@ class Delineator:
         }
 
     def rules_of(self, method: Method) -> WalkRules:
-        """The rules of a method, those of its card where it has none of its own."""
+        """The rules of a method, by default those on its card."""
         _, card = self.loaded[method.weights]
         return method.rules or walk_rules(card.settings)
 
-    def answers(self, case: StoredCase) -> Iterator[tuple[Method, Found]]:
-        """What each method says of a case, by the slice's number in the case and the side."""
+    def contours(self, case: StoredCase) -> Iterator[tuple[Method, Found]]:
+        """The contours of a case by each method, keyed by slice number and side."""
         maps: dict[tuple[Path, bool], list[Maps]] = {}
         for method in self._methods:
             rules, (network, _) = self.rules_of(method), self.loaded[method.weights]

@@ -1,7 +1,7 @@
-"""Many judgements in a few numbers: percentiles, missed, false, each with its uncertainty.
+"""Summary statistics of contours: error percentiles, missed and false shares, with intervals.
 
-Intervals are 95 % percentile intervals of a bootstrap that draws whole patients, because the
-contours of one patient resemble each other.
+Intervals are 95 % percentile intervals of a bootstrap over whole patients, because the contours
+of one patient are correlated.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,14 +39,14 @@ class Resampling:
 
     @classmethod
     def of(cls, patients: Sequence[int], seed: int = 0) -> "Resampling":
-        """Resamples of some patients; the same seed always draws the same."""
+        """Resamples of the given patients, reproducible by seed."""
         each = tuple(sorted(set(patients)))
         share = np.full(len(each), 1 / len(each))
         drawn = np.random.default_rng(seed).multinomial(len(each), share, RESAMPLES)
         return cls(each, drawn)
 
     def weights(self, subjects: Sequence[int]) -> NDArray[np.int64]:
-        """How often the rows of some subjects are drawn, ``(resamples, rows)``."""
+        """How often each row is drawn, by its subject, ``(resamples, rows)``."""
         number = {patient: place for place, patient in enumerate(self.patients)}
         return self.counts[:, [number[subject] for subject in subjects]]
 
@@ -70,7 +70,7 @@ def share_estimate(
     subjects: Sequence[int],
     resampling: Resampling,
 ) -> Estimate:
-    """How many rows are `counted` for each row that is `among`."""
+    """Ratio of `counted` rows to `among` rows."""
     drawn = resampling.weights(subjects)
     shares = (drawn @ counted) / np.maximum(drawn @ among, 1)
     low, high = np.percentile(shares, (2.5, 97.5))
@@ -79,16 +79,16 @@ def share_estimate(
 
 @dataclass(frozen=True)
 class Summary:
-    """What is said of many (slice, joint) pairs.
+    """Summary of many (slice, joint) pairs.
 
     Parameters
     ----------
     contours
         True ones, missed ones included.
     missed_fraction, false_fraction
-        Missed and false contours for each true one.
+        Missed and false contours per true one.
     false_away_fraction
-        Of the false ones those that are not on a slice next to one that shows the joint.
+        False contours that are not on a slice next to the joint, for each true one.
     errors
         By measure, unit ("mm", "native px", "224 px") and percent; missed contours included.
     below_1_5_mm
@@ -114,14 +114,14 @@ UNITS: Mapping[str, Callable[[Judgement], float]] = {
 
 
 def summary(judgements: Sequence[Judgement], resampling: Resampling) -> Summary:
-    """Sum up judgements of one method.
+    """Summarise the contours of one method.
 
     Parameters
     ----------
     judgements
-        At least one of them of a true contour.
+        With at least one true contour.
     resampling
-        Of all patients that were judged, also of those without a row here.
+        Of all evaluated patients, including those without a row here.
     """
     subjects = [one.subject for one in judgements]
     missed, false = (
@@ -168,10 +168,9 @@ GROUPS: Mapping[str, Callable[[Judgement], str]] = {
 def grouped(
     judgements: Sequence[Judgement], resampling: Resampling
 ) -> dict[str, dict[str, Summary]]:
-    """Summaries by sequence, style and place of the slice; groups without a true contour left out.
+    """Summaries by sequence, style and position of the slice.
 
-    False contours have no place among the slices that show the joint and form groups of their
-    own there, which are left out as well.
+    Groups without a true contour, such as slices beside the joint, are left out.
     """
     return {name: _groups(judgements, key, resampling) for name, key in GROUPS.items()}
 
@@ -187,16 +186,16 @@ def _groups(
 
 @dataclass(frozen=True)
 class QualityUse:
-    """Whether a contour's quality tells how good it is.
+    """How well a contour's quality predicts its error.
 
     Parameters
     ----------
     rank_correlation
-        Spearman's, of quality and symmetric error of the contours that were found; -1 is ideal.
+        Spearman's, between quality and symmetric error of the found contours; -1 is ideal.
     by_quarter
-        90th percentile of the symmetric error in mm, from the quarter of lowest quality up.
+        90th percentile of the symmetric error in mm, from the lowest quality quartile up.
     false_quality, true_quality
-        Median quality of false contours and of those that were rightly found.
+        Median quality of false contours and of found ones.
     """
 
     rank_correlation: float
@@ -206,7 +205,7 @@ class QualityUse:
 
 
 def quality_use(judgements: Sequence[Judgement]) -> QualityUse:
-    """Hold the quality of contours against their error."""
+    """Compare the quality of contours with their error."""
     found = [one for one in judgements if one.outcome is ContourOutcome.FOUND]
     false = [one.quality for one in judgements if one.outcome is ContourOutcome.FALSE]
     quality = np.array([one.quality for one in found])

@@ -1,4 +1,4 @@
-"""The page that shows how good the contours are: docs/delineation.md, made from the numbers."""
+"""The page docs/delineation.md, generated from the evaluation results."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -6,33 +6,34 @@ from typing import Any
 
 Report = Mapping[str, Any]
 
-HEAD = """# Delineation: how good the contours are
+HEAD = """# Delineation accuracy
 
 **{warning}.** Every number here is from phantoms that training never saw; real images are
 in [delineation_real.md](delineation_real.md). Here the network of whole slices is measured,
 which is one of the pair that is shipped since contour 0.7.0. The page is generated; the numbers,
 with their intervals, rules and training records, are in [delineation.json](delineation.json).
 
-- Measured with `{command}`
+- Command: `{command}`
 - Code {code}, torch {torch}, {patients} simulated patients, {contours} true contours
-- A contour is one joint on one slice. A missed contour is infinitely far off in every percentile.
-- RMS: from each point of the truth to the closest of the contour (the paper's definition; 95 % of
-  the paper's patients' contours were below 2.76 mm). Both ways: the same from contour to truth as
-  well, which also sees a contour that runs on too far. Ends: mean distance of the two ends.
-- In brackets: 95 % interval of a bootstrap over patients. Missed and false are shares of the
-  true contours; a false one is away from the joint where no slice next to it shows the joint.
+- A contour is one joint on one slice. A missed contour counts as an infinite error in every
+  percentile.
+- RMS: from each true point to the closest point of the contour (the paper's definition; in the
+  paper 95 % of the patients' contours were below 2.76 mm). Symmetric: also from contour to truth,
+  which penalises contours that are too long. Ends: mean distance of the two ends.
+- In parentheses: 95 % interval of a bootstrap over patients. Missed and false contours are given
+  as shares of the true contours; a false one is "away" if no adjacent slice shows the joint.
 """
 
 
 def delineation_page(report: Report, figure: Path) -> str:
-    """The page as Markdown.
+    """The page in Markdown.
 
     Parameters
     ----------
     report
-        What `evaluate contour` writes as JSON.
+        The JSON written by `evaluate contour`.
     figure
-        The cumulative distribution, relative to the page.
+        Path of the cumulative distribution, relative to the page.
     """
     first = next(iter(report["methods"].values()))["all"]
     parts = [
@@ -44,11 +45,11 @@ def delineation_page(report: Report, figure: Path) -> str:
             patients=first["patients"],
             contours=first["contours"],
         ),
-        "## Methods side by side\n",
+        "## Comparison of methods\n",
         _methods(report["methods"]),
         f"![Cumulative distribution of the error]({figure.as_posix()})\n",
         _goals(report["methods"]),
-        "What each network is:\n",
+        "Networks:\n",
         _networks(report["methods"]),
         *_details(report["methods"]),
         *_ablations(report),
@@ -91,26 +92,26 @@ def _methods(methods: Report) -> str:
 
     percents = ["p50", "p75", "p90", "p95"]
     shares = ["< 1.5 mm", "missed", "false", "false, away"]
-    head = ["RMS in mm", *percents, "both ways p95", *shares]
+    head = ["RMS in mm", *percents, "symmetric p95", *shares]
     return _table(head, (row(name, one["all"]) for name, one in methods.items()))
 
 
-GOALS = """What was aimed at, and what is reached by {name} ({style} phantoms, all phantoms):
+GOALS = """Goals, and results of {name} ({style} phantoms, all phantoms):
 
 - 95 % of the contours below 1.5 mm: {below}.
 - Fewer than 1 % missed: {missed}. Fewer than 1 % false: {false}; away from the joint: {away}.
 {fields}
-What is not reached is lost at the ends of contours; on the first and last slices of a joint, where
-7 mm of cartilage are the rule and a thick slice shows a little less or a little more; and where a
-slice shows an upper and a lower part of a joint far apart: the longer one is meant, and another
-that is nearly as long is as good to the eye.
+The remaining errors are at the ends of contours; on the first and last slices of a joint, where
+the 7 mm minimum of visible cartilage is borderline on a thick slice; and on slices that show an
+upper and a lower part of a joint far apart: the truth is the longer one, but a part of nearly the
+same length looks just as valid.
 """
 
 
 LOST_WALKS = """
-The literal field leads nowhere when it is followed to the letter: off the line it points to the
-nearest annotated vertex, from both sides, and the way on to the next vertex is one pixel wide,
-which no network keeps sharp. Walks end between two vertices and contours are missed.
+Tracing fails on the literal field: off the line it points to the nearest annotated vertex from
+both sides, and the direction to the next vertex exists only on a line one pixel wide, which no
+network reproduces. Tracing stops between two vertices and the contour is missed.
 """
 
 
@@ -123,7 +124,7 @@ def _goals(methods: Report) -> str:
         return ", ".join(f"{100 * part[key]['value']:.1f} %" for part in parts)
 
     fields = [
-        f"- {other} better than the baseline at: {_better(methods[other], methods['baseline'])}.\n"
+        f"- {other} better than baseline at: {_better(methods[other], methods['baseline'])}.\n"
         for other in methods
         if "baseline" in methods and other not in ("baseline", name)
     ]
@@ -139,14 +140,14 @@ def _goals(methods: Report) -> str:
 
 
 def _lost_walks(methods: Report) -> str:
-    """Why the literal field misses contours, where it misses most of them."""
+    """The explanation of missed contours, if the literal field misses most of them."""
     literal = methods.get("literal_uvf")
     is_lost = literal is not None and literal["all"]["missed_fraction"]["value"] > 0.5
     return LOST_WALKS if is_lost else ""
 
 
 def _better(method: Report, baseline: Report) -> str:
-    """The percentiles of the paper's error at which one method is ahead of another."""
+    """The percentiles of the RMS error at which one method is better than another."""
     rms, other = (one["all"]["errors"]["rms"]["mm"] for one in (method, baseline))
     ahead = [p for p in rms if float(rms[p]["value"]) < float(other[p]["value"])]
     return ", ".join(f"p{percent}" for percent in ahead) or "none"
@@ -166,7 +167,7 @@ def _networks(methods: Report) -> str:
 
 MEASURES = {
     "rms": "RMS",
-    "symmetric_rms": "RMS, both ways",
+    "symmetric_rms": "symmetric RMS",
     "hausdorff95": "95 % Hausdorff",
     "ends": "ends",
 }
@@ -181,10 +182,10 @@ def _details(methods: Report) -> list[str]:
         for unit in errors[measure]
     ]
     parts = [
-        f"## {name} in every measure\n",
-        "Native pixels are those of the image as it was acquired, 224 px those of the network.\n",
+        f"## {name}: all error measures\n",
+        "Native pixels are those of the acquired image, 224 px those of the network input.\n",
         _table(["", "p50", "p75", "p90", "p95"], rows),
-        f"## {name} by sequence, scanner style and place of the slice\n",
+        f"## {name} by sequence, style and slice position\n",
     ]
     return [*parts, _groups(one["by"])]
 
@@ -202,7 +203,7 @@ def _groups(by: Report) -> str:
         for group, values in by.items()
         for value, of in values.items()
     ]
-    return _table(["", "contours", "RMS p50", "RMS p95", "both ways p95", "missed"], rows)
+    return _table(["", "contours", "RMS p50", "RMS p95", "symmetric p95", "missed"], rows)
 
 
 def _ablations(report: Report) -> list[str]:
@@ -227,12 +228,12 @@ def _ablations(report: Report) -> list[str]:
         "RMS p50",
         "p90",
         "p95",
-        "both ways p90",
+        "symmetric p90",
         "p95",
         "missed + false",
         "< 1.5 mm",
     ]
-    return ["## What each rule of the walk gains\n", _table(head, rows)]
+    return ["## Ablation of the tracing rules\n", _table(head, rows)]
 
 
 def _quality(methods: Report) -> list[str]:
@@ -248,8 +249,8 @@ def _quality(methods: Report) -> list[str]:
     ]
     head = [
         "",
-        "rank correlation with the error",
-        "p90 error, lowest quarter",
+        "rank correlation with error",
+        "p90 error, lowest quartile",
         "second",
         "third",
         "highest",
@@ -257,9 +258,9 @@ def _quality(methods: Report) -> list[str]:
         "median, false",
     ]
     return [
-        "## Does a contour's quality tell how good it is?\n",
-        "Spearman's correlation of quality and symmetric error (mm) of the contours that were "
-        "found, and the error by quarters of the quality.\n",
+        "## Contour quality as a predictor of error\n",
+        "Spearman's rank correlation between quality and symmetric error (mm) of the found "
+        "contours, and the error by quartile of quality.\n",
         _table(head, rows),
     ]
 
@@ -272,7 +273,7 @@ def _refusal(refusal: Report) -> list[str]:
         for name, one in refusal["studies"].items()
     ]
     return [
-        "## Studies that show no sacroiliac joint\n",
+        "## Rejection of studies without sacroiliac joints\n",
         refusal["rule"] + "\n",
-        _table(["what is shown", "studies", "refused", "share"], rows),
+        _table(["shown", "studies", "rejected", "share"], rows),
     ]

@@ -18,22 +18,22 @@ from trainer.phantom.simulated_readers import contrasts
 
 
 @dataclass(frozen=True, eq=False)
-class StudyAnswer:
-    """What was said of one study from its images alone, beside what is there.
+class StudyPrediction:
+    """The networks' output on one study, together with the truth.
 
     Parameters
     ----------
     severity
         True Berlin grades in the order of POSITIONS, int8, ``(28,)``.
     contrast
-        How clearly each lesion shows, ``(28,)``; NaN where the phantom does not tell.
+        Contrast of each lesion, ``(28,)``; NaN if the phantom does not provide it.
     probability
-        Calibrated, ``(28,)``; NaN where a position was not evaluable.
+        Calibrated, ``(28,)``; NaN if a position was not evaluable.
     pointings
-        One for each lesion that is there, was found, and was pointed at.
+        One per lesion that is present, was found and was localised.
     definitions
-        Whether each published definition is met as the network sees the slices, and as they were
-        drawn; empty where the phantom does not tell.
+        Whether each published definition is met by the network's slices, and by the true ones;
+        empty if the phantom does not provide them.
     """
 
     severity: NDArray[np.int8]
@@ -43,11 +43,11 @@ class StudyAnswer:
     definitions: Mapping[Definition, tuple[bool, bool]] = field(default_factory=dict)
 
 
-def answer_on(analyser: Analyser, case: PhantomCase) -> StudyAnswer:
-    """Analyse a phantom's images, and keep what was said."""
+def predict_phantom(analyser: Analyser, case: PhantomCase) -> StudyPrediction:
+    """Analyse the images of a phantom."""
     findings, slices = _said(analyser, case.t1, case.stir)
     met, truly_met = definitions(slices), definitions(drawn_slices(case))
-    return StudyAnswer(
+    return StudyPrediction(
         _grades(case),
         contrasts(case),
         _probabilities(findings),
@@ -56,10 +56,10 @@ def answer_on(analyser: Analyser, case: PhantomCase) -> StudyAnswer:
     )
 
 
-def answer_on_second(analyser: Analyser, case: SecondCase) -> StudyAnswer:
-    """As `answer_on`; the second phantom tells neither contrast nor where lesions were drawn."""
+def predict_second_phantom(analyser: Analyser, case: SecondCase) -> StudyPrediction:
+    """Analyse a second phantom, which provides neither contrast nor lesion locations."""
     findings, _ = _said(analyser, case.t1, case.stir)
-    return StudyAnswer(_grades(case), np.full(len(POSITIONS), np.nan), _probabilities(findings))
+    return StudyPrediction(_grades(case), np.full(len(POSITIONS), np.nan), _probabilities(findings))
 
 
 def _grades(case: PhantomCase | SecondCase) -> NDArray[np.int8]:
@@ -80,7 +80,7 @@ def _said(analyser: Analyser, t1: Volume, stir: Volume) -> tuple[tuple[Finding, 
 
 
 def drawn_slices(case: PhantomCase) -> SlicesSeen:
-    """On which slices each graded lesion was drawn: of STIR for oedema, of T1 for the others."""
+    """Slices that each graded lesion was drawn on: STIR for oedema, T1 for the others."""
     return {
         position: drawn_lesion(case.patient, position, counted_on(position.head.lesion)).slices
         for position in POSITIONS
@@ -89,12 +89,12 @@ def drawn_slices(case: PhantomCase) -> SlicesSeen:
 
 
 def pointings_of(case: PhantomCase, findings: Iterable[Finding]) -> list[Pointing]:
-    """How well the lesions that were rightly found were pointed at.
+    """Localisation of the true positive findings.
 
     Parameters
     ----------
     findings
-        Of this case; those that are wrong, absent or point nowhere are passed over.
+        Of this case; false, absent and unlocalised findings are skipped.
     """
     return [
         _pointing(case, finding, finding.sight)

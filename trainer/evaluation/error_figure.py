@@ -1,4 +1,4 @@
-"""The cumulative distribution of contour errors, one curve for each method."""
+"""Figure: cumulative distribution of contour errors, one curve per method."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,21 +9,21 @@ from trainer.evaluation.contour_judgement import ContourOutcome, Judgement
 
 PANELS = {
     "rms": "RMS error, truth to contour (the paper's)",
-    "symmetric_rms": "RMS error, both ways",
+    "symmetric_rms": "RMS error, symmetric",
 }
 LARGEST_MM = 6.0
 GOAL_MM, PAPER_MM = 1.5, 2.76
 
 
 def draw_distributions(of_methods: Mapping[str, Sequence[Judgement]], path: Path) -> None:
-    """Draw how many true contours are within each distance; missed ones never are.
+    """Draw the share of true contours within each distance; missed ones never are.
 
     Parameters
     ----------
     of_methods
-        Judgements by the name of the method.
+        By name of the method.
     path
-        An SVG or PNG file; the same numbers give the same file.
+        An SVG or PNG file, reproducible byte for byte.
     """
     import matplotlib as mpl  # noqa: PLC0415  an extra
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -46,7 +46,7 @@ def draw_distributions(of_methods: Mapping[str, Sequence[Judgement]], path: Path
         axes[0].text(PAPER_MM + 0.04, 50.8, "the paper's p95, patients", color="0.4")
         axes[0].set_ylabel("true contours within, %")
         axes[1].legend(loc="lower right", frameon=False)
-        figure.suptitle("Phantoms that training never saw. Not for clinical use.", fontsize=9)
+        figure.suptitle("Test phantoms not used for training. Not for clinical use.", fontsize=9)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 

@@ -1,4 +1,4 @@
-"""Measuring contours: ``python -m trainer evaluate contour --experiment FILE``."""
+"""Evaluation of contours: ``python -m trainer evaluate contour --experiment FILE``."""
 
 import json
 import math
@@ -36,25 +36,26 @@ FIGURE = Path("images/delineation.svg")
 
 def evaluate_contour(
     experiment: Annotated[Path, typer.Option("--experiment", help="Its test cases are used.")],
-    weights: Annotated[Path, typer.Option(help="Holds the folder contour.")] = Path(
+    weights: Annotated[Path, typer.Option(help="Folder with the subfolder contour.")] = Path(
         "models/weights"
     ),
-    runs: Annotated[Path, typer.Option(help="Where cases are kept.")] = RUNS_FOLDER,
+    runs: Annotated[Path, typer.Option(help="Folder for prepared cases.")] = RUNS_FOLDER,
     beside: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=FOLDER of other weights, NAME=FOLDER:best or :literal to read them by "
-            "another walk than their card says; what they score goes on the card."
+            help="Compare with other weights: NAME=FOLDER, or NAME=FOLDER:best or :literal to "
+            "override the tracing rules on their card. Their scores are added to the card."
         ),
     ] = None,
-    ablate: Annotated[bool, typer.Option(help="Also change one rule at a time.")] = False,
-    others: Annotated[int, typer.Option(help="Studies of each other region to refuse.")] = 0,
-    first: Annotated[int, typer.Option(help="Only so many test cases; 0 is all of them.")] = 0,
+    ablate: Annotated[bool, typer.Option(help="Also ablate the tracing rules.")] = False,
+    others: Annotated[int, typer.Option(help="Studies to test rejection with.")] = 0,
+    first: Annotated[int, typer.Option(help="Only the first N test cases; 0 for all.")] = 0,
     docs: Annotated[
-        Path | None, typer.Option(help="Write delineation.json, .md and the figure there.")
+        Path | None,
+        typer.Option(help="Folder for delineation.json, .md and the figure."),
     ] = None,
 ) -> None:
-    """Measure the contour network, and others beside it, on test cases; write it on its card."""
+    """Evaluate the contour network and others on test cases; write the scores to its card."""
     plan = read_experiment(experiment)
     seeds = range(*plan.cases.test)[: first or None]
     folder = ready_cases(plan.cases, (plan.cases.test,), runs, plan.roi)
@@ -63,7 +64,27 @@ def evaluate_contour(
     delineator = Delineator([*methods, *changed])
     judgements = judgements_of(delineator, folder, seeds)
     resampling = Resampling.of(seeds)
-    report = {
+    report = _report(plan, delineator, methods, changed, judgements, resampling) | {
+        "refusal": refusal_rates(weights, others) if others else {}
+    }
+    _write_on_card(report, judgements, resampling, weights / "contour", _cases(plan, seeds))
+    _print(report)
+    if docs is not None:
+        of_methods = {method.name: judgements[method.name] for method in methods}
+        draw_distributions(of_methods, docs / FIGURE)
+        (docs / "delineation.json").write_text(json.dumps(report, indent=1, default=str) + "\n")
+        (docs / "delineation.md").write_text(delineation_page(report, FIGURE))
+
+
+def _report(
+    plan: Experiment,
+    delineator: Delineator,
+    methods: Sequence[Method],
+    ablated: Sequence[Method],
+    judgements: Mapping[str, Sequence[Judgement]],
+    resampling: Resampling,
+) -> dict[str, Any]:
+    return {
         "warning": INTENDED_USE,
         "command": f"python -m trainer {' '.join(sys.argv[1:])}",
         "code": code_version(),
@@ -76,17 +97,9 @@ def evaluate_contour(
         },
         "ablations": {
             method.name: {"all": _plain(asdict(summary(judgements[method.name], resampling)))}
-            for method in changed
+            for method in ablated
         },
-        "refusal": refusal_rates(weights, others) if others else {},
     }
-    _write_on_card(report, judgements, resampling, weights / "contour", _cases(plan, seeds))
-    _print(report)
-    if docs is not None:
-        of_methods = {method.name: judgements[method.name] for method in methods}
-        draw_distributions(of_methods, docs / FIGURE)
-        (docs / "delineation.json").write_text(json.dumps(report, indent=1, default=str) + "\n")
-        (docs / "delineation.md").write_text(delineation_page(report, FIGURE))
 
 
 def _named(text: str) -> Method:
@@ -101,11 +114,11 @@ def _named(text: str) -> Method:
 
 
 def judgements_of(delineator: Delineator, folder: Path, seeds: range) -> dict[str, list[Judgement]]:
-    """What became of every contour of some subjects, by the name of the method."""
+    """The evaluation of every contour of some cases, by name of the method."""
     judgements: dict[str, list[Judgement]] = {}
     for seed in seeds:
         case = read_case(folder, seed)
-        for method, found in delineator.answers(case):
+        for method, found in delineator.contours(case):
             judgements.setdefault(method.name, []).extend(judged(case, found))
     return judgements
 
@@ -134,7 +147,7 @@ def _measured(judgements: Sequence[Judgement], resampling: Resampling) -> dict[s
 
 
 def _plain(value: Any) -> Any:
-    """Numbers as JSON can hold them: rounded, and "inf" where too many were missed."""
+    """Rounded numbers for JSON; "inf" where too many contours were missed."""
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -171,7 +184,7 @@ def _write_on_card(
 
 
 def card_scores(of: Summary) -> dict[str, Any]:
-    """A summary as a card has it: every number, and beside it its 95 % interval."""
+    """A summary for the model card: every score with its 95 % interval."""
     named: dict[str, Estimate] = {
         f"rms_mm_p{percent}": estimate for percent, estimate in of.errors["rms"]["mm"].items()
     }

@@ -1,4 +1,4 @@
-"""Measuring lesions: ``python -m trainer evaluate lesion --experiment FILE``."""
+"""Evaluation of lesion scores: ``python -m trainer evaluate lesion --experiment FILE``."""
 
 import json
 import sys
@@ -16,14 +16,14 @@ from trainer.evaluation.scores_page import scores_page
 from trainer.evaluation.study_sets import (
     SECOND_FIRST,
     StudySet,
-    answers_on,
     plausible_set,
+    predictions_on,
     second_set,
     trial_set,
 )
 from trainer.experiment import RUNS_FOLDER, Experiment, read_experiment
 from trainer.lesions.calibration_fit import log_odds
-from trainer.lesions.lesion_training import answers, joint_samples
+from trainer.lesions.lesion_training import joint_samples, predictions
 from trainer.phantom.trials import TRIALS
 from trainer.prepared_cases import read_case, ready_cases
 from trainer.run_metadata import code_version
@@ -34,23 +34,24 @@ PAGE = "scores.md"
 
 def evaluate_lesion(
     experiment: Annotated[Path, typer.Option("--experiment", help="Its test cases are used.")],
-    weights: Annotated[Path, typer.Option(help="Holds a folder for each network.")] = Path(
+    weights: Annotated[Path, typer.Option(help="Folder with one subfolder per network.")] = Path(
         "models/weights"
     ),
-    runs: Annotated[Path, typer.Option(help="Where cases and answers are kept.")] = RUNS_FOLDER,
-    second: Annotated[int, typer.Option(help="Also so many patients of the second phantom.")] = 0,
-    trials: Annotated[bool, typer.Option(help="Also every visit of the phantom trials.")] = False,
-    first: Annotated[int, typer.Option(help="Only so many studies of each set; 0 is all.")] = 0,
-    processes: Annotated[int, typer.Option(min=1, help="Studies asked about at a time.")] = 1,
-    docs: Annotated[Path | None, typer.Option(help="Write scores.md there.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder for cases and predictions.")] = RUNS_FOLDER,
+    second: Annotated[int, typer.Option(help="Also N patients of the second phantom.")] = 0,
+    trials: Annotated[bool, typer.Option(help="Also all visits of the phantom trials.")] = False,
+    first: Annotated[
+        int, typer.Option(help="Only the first N studies of each set; 0 for all.")
+    ] = 0,
+    processes: Annotated[int, typer.Option(min=1, help="Studies analysed in parallel.")] = 1,
+    docs: Annotated[Path | None, typer.Option(help="Folder for scores.md.")] = None,
 ) -> None:
-    """Measure the lesion network and write that on its card.
+    """Evaluate the lesion network and write the scores to its card.
 
-    Phantoms are measured behind the contour network, from the images alone, and where the network
-    points is held against where the lesion was drawn. A site's own cases are measured on the
-    joints as they were cut out when the cases were prepared. Each set of studies has its place on
-    the card and replaces what was written there before; answers are kept, so that a measurement
-    that was stopped goes on where it was.
+    Phantoms are evaluated end to end, with the contours of the contour network, and localisation
+    is compared with the drawn lesions. A site's own cases are evaluated on the joints as cropped
+    when the cases were prepared. Each set of studies has its own entry on the card, which is
+    replaced. Predictions are cached, so that an interrupted evaluation can resume.
     """
     plan = read_experiment(experiment)
     loaded = load_network(weights / "lesion")
@@ -61,7 +62,7 @@ def evaluate_lesion(
         metrics["test"] = origin | _own_scores(plan, weights, runs)
     for asked in _sets(plan, second, trials):
         part = replace(asked, studies=asked.studies[: first or None])
-        said = answers_on(part, weights, runs, processes)
+        said = predictions_on(part, weights, runs, processes)
         for name, scores in set_scores(part, said, thresholds).items():
             metrics[name] = origin | scores
     card = save_network(loaded.network, replace(loaded.card, metrics=metrics), weights / "lesion")
@@ -85,12 +86,12 @@ def _sets(plan: Experiment, second: int, trials: bool) -> list[StudySet]:
 
 
 def _own_scores(plan: Experiment, weights: Path, runs: Path) -> dict[str, Any]:
-    """Of a site's own test cases, on the joints as they were cut out."""
+    """Scores of a site's own test cases, on the joints as cropped for training."""
     folder = ready_cases(plan.cases, (plan.cases.test,), runs, plan.roi)
     analyser = Analyser.load(weights)
     numbers = range(*plan.cases.test)
     joints = [joint_samples(read_case(folder, number)) for number in numbers]
-    said = answers(analyser.lesion, tuple(one for of_case in joints for one in of_case))
+    said = predictions(analyser.lesion, tuple(one for of_case in joints for one in of_case))
     subjects = _subjects(folder, numbers)
     patient = np.repeat(subjects, [len(of_case) for of_case in joints])
     probability = analyser.calibration.probabilities(log_odds(said.probability))
@@ -103,7 +104,7 @@ def _own_scores(plan: Experiment, weights: Path, runs: Path) -> dict[str, Any]:
 
 
 def _subjects(folder: Path, numbers: range) -> list[int]:
-    """Whose each case is, as a number; each its own where nobody kept that."""
+    """Subject number of each case; the case number if subjects are not listed."""
     listed = folder / SUBJECTS
     if not listed.exists():
         return list(numbers)

@@ -1,7 +1,7 @@
-"""Lesion scores as the card has them: every number with its interval, set by set.
+"""Lesion scores for the model card: every score with its interval, by set of studies.
 
 Source: paper, "Results" (AUC, balanced accuracy, sensitivity and specificity on consensus labels);
-Brier score and expected calibration error beside them; intervals by drawing whole patients anew.
+Brier score and expected calibration error; intervals by bootstrap over patients.
 """
 
 import math
@@ -13,17 +13,24 @@ from numpy.typing import NDArray
 
 from models.findings import HEADS, Lesion, Side
 from models.reading import Definition
-from trainer.evaluation.end_to_end import StudyAnswer
+from trainer.evaluation.end_to_end import StudyPrediction
 from trainer.evaluation.study_sets import StudySet
 from trainer.lesions.calibration_fit import HEADS_OF_LESION
-from trainer.metrics.lesion_scores import COUNTS, Floats, Judged, intervals, scores_of, share
+from trainer.metrics.lesion_scores import (
+    COUNTS,
+    Floats,
+    LabelledPredictions,
+    intervals,
+    scores_of,
+    share,
+)
 from trainer.metrics.pointing import Pointing, pointing_scores
 from trainer.phantom.trials import trial_reading
 from trainer.readers.readings import MISSING, kappa, node_labels
 
 RESAMPLES, SEED = 1000, 0
 READINGS_SEED = 1
-"""Of what the trials' readers say; the same as in the comparison of reader models."""
+"""Seed of the simulated readings; the same as in the reader study."""
 
 CARD_NAMES = {
     "auc": "auc",
@@ -36,11 +43,11 @@ CARD_NAMES = {
     "brier": "brier",
     "ece": "ece",
 }
-"""Those of `scores_of`, and on the card: there the network's own thresholds need no word."""
+"""Names in `scores_of` and on the card, where the network's own thresholds are the default."""
 
 TRUTH, CONSENSUS = "what was drawn", "consensus of the readers"
 OF_TRUTH = "_truth"
-"""Ends the name of a trial that is held against what was drawn."""
+"""Suffix of a trial's entry that is compared with the truth."""
 
 
 def card_name(lesion: Lesion) -> str:
@@ -51,16 +58,16 @@ def card_name(lesion: Lesion) -> str:
 def card_scores(
     labels: Floats, probability: Floats, patient: NDArray[np.int64], thresholds: Sequence[float]
 ) -> dict[str, dict[str, Any]]:
-    """Every score of each lesion, and beside it its 95 % interval.
+    """Every score of each lesion with its 95 % interval.
 
     Parameters
     ----------
     labels
-        1, 0 or NaN where nothing is known, ``(joints, 14)``.
+        1, 0, or NaN without a label, ``(joints, 14)``.
     probability
-        Calibrated, same shape; NaN where a place was not evaluable counts as free of lesions.
+        Calibrated, same shape; NaN (not evaluable) counts as absent.
     patient
-        Whose joint each is, ``(joints,)``.
+        Patient of each joint, ``(joints,)``.
     thresholds
         14, as on the card.
     """
@@ -68,14 +75,14 @@ def card_scores(
     called = said >= np.array(thresholds)
     return {
         card_name(lesion): _scores(
-            Judged(said[:, heads], called[:, heads], labels[:, heads], patient),
+            LabelledPredictions(said[:, heads], called[:, heads], labels[:, heads], patient),
             int((np.isnan(probability[:, heads]) & ~np.isnan(labels[:, heads])).sum()),
         )
         for lesion, heads in HEADS_OF_LESION.items()
     }
 
 
-def _scores(judged: Judged, not_evaluable: int) -> dict[str, Any]:
+def _scores(judged: LabelledPredictions, not_evaluable: int) -> dict[str, Any]:
     found = scores_of(judged)
     places, present = (int(found[name]) for name in COUNTS)
     scores: dict[str, Any] = {
@@ -95,14 +102,14 @@ def _scores(judged: Judged, not_evaluable: int) -> dict[str, Any]:
 
 
 def _rounded(value: float) -> float | str:
-    """As JSON can hold it."""
+    """Rounded for JSON."""
     return "beyond: too many were missed" if math.isinf(value) else round(value, 4)
 
 
 def set_scores(
-    asked: StudySet, said: Sequence[StudyAnswer], thresholds: Sequence[float]
+    asked: StudySet, said: Sequence[StudyPrediction], thresholds: Sequence[float]
 ) -> dict[str, dict[str, Any]]:
-    """What the card says of a set of phantoms, by name; a trial has an entry for either label."""
+    """Card entries of a set of phantoms; a trial has one for each kind of label."""
     patient = np.repeat([study.patient for study in asked.studies], len(Side))
     probability = _by_joint([one.probability for one in said])
     grades = _by_joint([one.severity for one in said])
@@ -130,12 +137,12 @@ def set_scores(
 
 
 def _by_joint(of_studies: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """``(28,)`` of each study to ``(joints, 14)``, right before left."""
+    """``(28,)`` per study to ``(joints, 14)``, right before left."""
     return np.reshape(of_studies, (-1, len(HEADS)))
 
 
 def pointed_at(pointings: Sequence[Pointing]) -> Mapping[str, Mapping[str, float | str]]:
-    """How well the lesions that were found were pointed at, as the card has it."""
+    """Localisation scores for the card."""
     return {
         name.replace(" ", "_"): {key: _rounded(value) for key, value in found.items()}
         for name, found in pointing_scores(pointings).items()
@@ -145,12 +152,12 @@ def pointed_at(pointings: Sequence[Pointing]) -> Mapping[str, Mapping[str, float
 def definition_scores(
     of_studies: Sequence[Mapping[Definition, tuple[bool, bool]]],
 ) -> Mapping[str, Mapping[str, float | str]]:
-    """How well published definitions are met by the slices that the network sees, as on the card.
+    """Accuracy of the published definitions by the network's slices, for the card.
 
     Parameters
     ----------
     of_studies
-        Whether each is met as the network sees it, and as it was drawn.
+        Whether each is met by the network's slices, and by the true ones.
     """
     found = {}
     for one in Definition:

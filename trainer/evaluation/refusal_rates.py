@@ -1,4 +1,4 @@
-"""Whether studies of other parts of the body are refused, and those of the joints are not."""
+"""Rejection rates: studies of other body regions, and studies of the sacroiliac joints."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,20 +10,20 @@ from models.orientation import canonical
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
 
 FIRST_SEED = 900_000
-"""Seeds of these studies; no training uses them."""
+"""First seed of these studies, which no training uses."""
 
 JOINTS = "sacroiliac joints"
 
 
 def refusal_rates(weights: Path, studies: int) -> dict[str, Any]:
-    """How many studies the contour network's own evidence refuses, by what they show.
+    """How many studies the contour network rejects, by what they show.
 
     Parameters
     ----------
     weights
-        Folder of both networks.
+        Folder with both networks.
     studies
-        How many of the joints, and how many of anything else.
+        Number of studies of the joints, and of other regions.
     """
     analyser = Analyser.load(weights)
     seen: Counter[str] = Counter()

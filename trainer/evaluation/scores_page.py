@@ -1,4 +1,4 @@
-"""The lesion network's scores as a page, made from its card alone."""
+"""The page docs/scores.md, generated from the lesion network's model card."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -7,13 +7,16 @@ from typing import Any
 from models.findings import Lesion
 from models.reading import Definition
 from models.weights import Card
-from trainer.evaluation.lesion_card import OF_TRUTH, card_name
+from trainer.evaluation.lesion_card import CONSENSUS, OF_TRUTH, TRUTH, card_name
 from trainer.evaluation.study_sets import SECOND_PHANTOM
 from trainer.markdown_table import markdown, written
 from trainer.metrics.published_scores import PAPER
 
 GOALS = dict.fromkeys(Lesion, 0.90) | {Lesion.EROSION: 0.85}
-"""AUC on images of a generator that was never seen."""
+"""Target AUC on images of a generator not used for training."""
+
+REFERENCES = {TRUTH: "true labels", CONSENSUS: "consensus labels"}
+"""Reference standards by their name on the card."""
 
 COLUMNS = {
     "AUC": "auc",
@@ -31,15 +34,15 @@ FINE = {"Brier": "brier", "ECE": "ece"}
 def scores_page(card: Card) -> str:
     """The page in Markdown."""
     parts = [
-        "# How well lesions are scored",
-        f"**{card.intended_use}.** Both networks as they are shipped: images go in, calibrated "
-        "scores come out. Patients, images and readers are invented, and neither network learnt "
-        "from any of them. A position that was not evaluable counts as called free of lesions.",
-        f"{card.name.capitalize()} network {card.version}, SHA-256 {card.sha256[:12]}…; made from "
-        "its card `models/weights/lesion/card.json`, where every number is. In brackets 95 % "
-        "intervals from 1000 draws of whole patients. Balanced accuracy, sensitivity and "
-        "specificity are at the network's own thresholds, which were chosen on: "
-        f"{card.settings.get('thresholds_chosen', 'unknown')}; and at a probability of .5.",
+        "# Lesion scoring performance",
+        f"**{card.intended_use}.** Both networks as shipped, evaluated end to end from images to "
+        "calibrated scores. Patients, images and readers are simulated, and none of the studies "
+        "was used for training. A position that was not evaluable counts as absent.",
+        f"{card.name.capitalize()} network {card.version}, SHA-256 {card.sha256[:12]}…; generated "
+        "from its card `models/weights/lesion/card.json`, which has every number. In parentheses: "
+        "95 % intervals from 1000 bootstrap samples of patients. Balanced accuracy, sensitivity "
+        "and specificity are given at the network's own thresholds (chosen for: "
+        f"{card.settings.get('thresholds_chosen', 'unknown')}) and at a probability of .5.",
         *(part for name, of in card.metrics.items() for part in _set(name, of)),
         *_not_reached(card.metrics),
     ]
@@ -47,12 +50,12 @@ def scores_page(card: Card) -> str:
 
 
 def _set(name: str, of: Mapping[str, Any]) -> Iterator[str]:
-    yield f"## {_title(name)}, against the {of['labels']}".replace("the what", "what")
+    yield f"## {_title(name)}, {REFERENCES.get(of['labels'], of['labels'])}"
     yield (
         f"{of['patients']} patients, {of['studies']} studies. `{of['command']}`, code {of['code']}."
     )
     yield markdown(
-        ["lesion", "positive / places", "not evaluable", *COLUMNS, *FINE],
+        ["lesion", "positive / positions", "not evaluable", *COLUMNS, *FINE],
         [
             [
                 str(lesion),
@@ -67,7 +70,7 @@ def _set(name: str, of: Mapping[str, Any]) -> Iterator[str]:
     )
     if "definitions" in of:
         yield markdown(
-            ["published definition, by slices", "met / studies", *DEFINED],
+            ["published definition (slice-based)", "met / studies", *DEFINED],
             [
                 [
                     str(one),
@@ -81,15 +84,15 @@ def _set(name: str, of: Mapping[str, Any]) -> Iterator[str]:
     if "pointed_at" in of:
         found = of["pointed_at"]["all"]
         yield (
-            f"Of {found['pointed_at']} lesions that were rightly found, the slice that is pointed "
-            f"at shows the lesion in {100 * found['slice_shows_it']:.1f} % (any slice of the "
-            f"joint would in {100 * found['any_slice_would']:.1f} %); the point lies "
-            f"{found['distance_mm_p50']:.1f} mm (median) from it."
+            f"Localisation of {found['pointed_at']} true positive lesions: the key slice shows the "
+            f"lesion in {100 * found['slice_shows_it']:.1f} % (a random slice of the joint: "
+            f"{100 * found['any_slice_would']:.1f} %); the median distance of the point from the "
+            f"lesion is {found['distance_mm_p50']:.1f} mm."
         )
 
 
 def _title(name: str) -> str:
-    return name.removesuffix(OF_TRUTH).replace("_", " ").capitalize()
+    return name.removesuffix(OF_TRUTH).replace("_like", "-like").replace("_", " ").capitalize()
 
 
 def _with_interval(one: Mapping[str, Any], key: str, digits: int = 2) -> str:
@@ -100,10 +103,10 @@ def _with_interval(one: Mapping[str, Any], key: str, digits: int = 2) -> str:
 
 
 def _not_reached(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """What falls short of the paper's numbers, or of the goal on unseen images, in words."""
+    """Scores below the paper's, or below the goal on the second phantom."""
     short = [*_below_paper(metrics), *_below_goal(metrics)]
     if short:
-        yield "## Not reached"
+        yield "## Goals not reached"
         yield "\n".join(f"- {line}" for line in short)
 
 
@@ -117,9 +120,7 @@ def _below_paper(metrics: Mapping[str, Any]) -> Iterator[str]:
             for name, wanted in (("AUC", auc), ("balanced accuracy", accuracy)):
                 found = one.get(COLUMNS[name], math.nan)
                 if wanted is not None and not found >= wanted:
-                    yield (
-                        f"{trial} {lesion}, {name}: {written(found)}, the paper {written(wanted)}"
-                    )
+                    yield (f"{trial} {lesion}, {name}: {written(found)}, paper {written(wanted)}")
 
 
 def _below_goal(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -129,4 +130,4 @@ def _below_goal(metrics: Mapping[str, Any]) -> Iterator[str]:
     for lesion, wanted in GOALS.items():
         found = of[card_name(lesion)].get("auc", math.nan)
         if not found >= wanted:
-            yield f"second phantom {lesion}, AUC: {written(found)}, wanted {written(wanted)}"
+            yield f"second phantom {lesion}, AUC: {written(found)}, goal {written(wanted)}"

@@ -1,7 +1,7 @@
-"""Sets of studies to ask both networks about, and what they said, kept study by study.
+"""Sets of evaluation studies, and cached predictions of both networks.
 
-Whatever was answered already is read from its file, so a measurement that was stopped goes on
-where it was. Other weights, settings or drawing code make other files.
+Predictions are cached per study, so that an interrupted evaluation can resume. A change of
+weights, settings or phantom code invalidates the cache.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from models.analyser import Analyser
 from models.findings import Lesion
 from models.reading import Definition
 from models.weights import read_card
-from trainer.evaluation.end_to_end import StudyAnswer, answer_on, answer_on_second
+from trainer.evaluation.end_to_end import StudyPrediction, predict_phantom, predict_second_phantom
 from trainer.experiment import ExperimentInvalid
 from trainer.metrics.pointing import Pointing
 from trainer.phantom.case import PhantomOptions, make_case
@@ -34,7 +34,6 @@ _ROOT = Path(__file__).parents[2]
 _DRAWN_BY = (
     "models/*.py",
     "trainer/phantom/*.py",
-    "trainer/phantom/second_phantom.py",
     "trainer/evaluation/end_to_end.py",
 )
 
@@ -46,13 +45,13 @@ class EvaluationStudy:
     Parameters
     ----------
     seed
-        Of its phantom.
+        Of the phantom.
     patient
-        Whose it is, within the set.
+        Patient number within the set.
     week
-        Since the patient's first visit.
+        Weeks since the patient's first visit.
     options
-        Of the phantom; None for one of the second phantom.
+        Of the phantom; None for the second phantom.
     """
 
     seed: int
@@ -63,16 +62,16 @@ class EvaluationStudy:
 
 @dataclass(frozen=True)
 class StudySet:
-    """Studies that are measured together.
+    """Studies that are evaluated together.
 
     Parameters
     ----------
     name
-        As the card calls it.
+        Key on the card.
     studies
         Patient by patient.
     trial
-        Whose readers read them; None where the truth alone is known.
+        Trial whose readers read them; None if only the truth is known.
     """
 
     name: str
@@ -81,12 +80,12 @@ class StudySet:
 
     @property
     def patients(self) -> int:
-        """How many."""
+        """Number of patients."""
         return len({study.patient for study in self.studies})
 
 
 def plausible_set(seeds: Iterable[int]) -> StudySet:
-    """The test cases of an experiment, drawn within what people and scanners show."""
+    """The test cases of an experiment, in plausible style."""
     options = PhantomOptions(style="plausible")
     return StudySet("test", tuple(EvaluationStudy(seed, seed, options=options) for seed in seeds))
 
@@ -102,13 +101,13 @@ def trial_set(trial: Trial) -> StudySet:
     return StudySet(trial.name.replace("-", "_"), studies, trial)
 
 
-def refuse_seen(asked: StudySet, weights: Path) -> None:
-    """See that neither network was trained, nor a threshold chosen, on a study of the set.
+def refuse_training_cases(asked: StudySet, weights: Path) -> None:
+    """Check that no study of the set was used for training or validation of either network.
 
     Raises
     ------
     ExperimentInvalid
-        If one was.
+        If one was used.
     """
     seeds = {study.seed for study in asked.studies if study.options is not None}
     for name in NETWORKS:
@@ -117,29 +116,31 @@ def refuse_seen(asked: StudySet, weights: Path) -> None:
             seen = seeds & set(range(*cases.get(use, (0, 0))))
             if seen:
                 raise ExperimentInvalid(
-                    f"{asked.name} holds phantom {min(seen)}, which served for {use} of the "
-                    f"{name} network; only studies that it never saw say how good it is"
+                    f"{asked.name} contains phantom {min(seen)}, which was used for {use} of the "
+                    f"{name} network; evaluate on studies not used for training"
                 )
 
 
-def answers_on(asked: StudySet, weights: Path, runs: Path, processes: int = 1) -> list[StudyAnswer]:
-    """What both networks say of every study of a set, in its order.
+def predictions_on(
+    asked: StudySet, weights: Path, runs: Path, processes: int = 1
+) -> list[StudyPrediction]:
+    """Predictions of both networks for every study of a set, in order.
 
     Parameters
     ----------
     weights
-        Holds a folder for each network.
+        Folder with one subfolder per network.
     runs
-        Answers are kept in its folder ``answers``.
+        Predictions are cached in its folder ``answers``.
     processes
-        Studies asked about at a time.
+        Studies analysed in parallel.
 
     Raises
     ------
     ExperimentInvalid
-        As `refuse_seen`.
+        See `refuse_training_cases`.
     """
-    refuse_seen(asked, weights)
+    refuse_training_cases(asked, weights)
     home = runs / "answers" / fingerprint(weights) / asked.name
     home.mkdir(parents=True, exist_ok=True)
     missing = [study for study in asked.studies if not _path(home, study).exists()]
@@ -149,7 +150,7 @@ def answers_on(asked: StudySet, weights: Path, runs: Path, processes: int = 1) -
 
 
 def fingerprint(weights: Path) -> str:
-    """Of all that answers come from: both networks, their settings, and the code that draws."""
+    """Cache key: both networks, their settings, and the phantom code."""
     digest = hashlib.sha256()
     for name in NETWORKS:
         card = read_card(weights / name)
@@ -165,7 +166,7 @@ def _path(home: Path, study: EvaluationStudy) -> Path:
 
 def _ask(missing: Sequence[EvaluationStudy], home: Path, weights: Path, processes: int) -> None:
     if processes == 1:
-        asking = _Asking(home, weights)
+        asking = _StudyPredictor(home, weights)
         for number, study in enumerate(missing, 1):
             asking(study)
             _tell(home, number, len(missing))
@@ -178,40 +179,40 @@ def _ask(missing: Sequence[EvaluationStudy], home: Path, weights: Path, processe
 
 def _tell(home: Path, number: int, of: int) -> None:
     if number % 10 == 0 or number == of:
-        print(f"{home.name}: {number} of {of} studies asked about", flush=True)
+        print(f"{home.name}: {number} of {of} studies analysed", flush=True)
 
 
-class _Asking:
-    """Draws studies, asks, and keeps what was said."""
+class _StudyPredictor:
+    """Generates studies, runs the networks, and caches the predictions."""
 
     def __init__(self, home: Path, weights: Path) -> None:
         self._home, self._analyser = home, Analyser.load(weights, "cpu")
 
     def __call__(self, study: EvaluationStudy) -> None:
         if study.options is None:
-            said = answer_on_second(self._analyser, make_second_case(study.seed))
+            said = predict_second_phantom(self._analyser, make_second_case(study.seed))
         else:
-            said = answer_on(self._analyser, make_case(study.seed, study.options))
+            said = predict_phantom(self._analyser, make_case(study.seed, study.options))
         _keep(said, _path(self._home, study))
 
 
-_asking: _Asking | None = None
+_predictor: _StudyPredictor | None = None
 
 
 def _begin(home: Path, weights: Path) -> None:
-    """What a process of the pool does first."""
-    global _asking  # noqa: PLW0603  a pool's process has no other place for what it keeps
+    """Initialise a process of the pool."""
+    global _predictor  # noqa: PLW0603  state of a pool process
     torch.set_num_threads(1)
-    _asking = _Asking(home, weights)
+    _predictor = _StudyPredictor(home, weights)
 
 
 def _ask_one(study: EvaluationStudy) -> None:
-    assert _asking is not None  # noqa: S101  `_begin` ran before
-    _asking(study)
+    assert _predictor is not None  # noqa: S101  `_begin` ran before
+    _predictor(study)
 
 
-def _keep(said: StudyAnswer, path: Path) -> None:
-    """A half-written file never carries its name."""
+def _keep(said: StudyPrediction, path: Path) -> None:
+    """Write to a temporary name until the file is complete."""
     told = {
         "severity": said.severity.tolist(),
         "contrast": _numbers(said.contrast),
@@ -228,10 +229,10 @@ def _numbers(values: Iterable[float]) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
 
 
-def _kept(path: Path) -> StudyAnswer:
+def _kept(path: Path) -> StudyPrediction:
     told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     pointings = (Pointing(**one) for one in told["pointings"])
-    return StudyAnswer(
+    return StudyPrediction(
         np.array(told["severity"], np.int8),
         np.array(told["contrast"], float),
         np.array(told["probability"], float),

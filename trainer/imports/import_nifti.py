@@ -1,9 +1,9 @@
-"""NIfTI images with masks of sacrum and hip bones become a case, for those who have no contours.
+"""Imports NIfTI images with masks of the sacrum and hip bones as a case, without drawn contours.
 
-The joint is where both bones face each other: on each coronal slice the line halfway between
-sacrum and hip, as far as they lie within a joint's width of each other.
+The contour on each coronal slice is the line halfway between sacrum and hip, wherever they are
+within a joint's width of each other.
 
-Source: the layout of TotalSegmentator's results: one folder with ``sacrum.nii.gz``,
+Source: the layout of TotalSegmentator's output: one folder with ``sacrum.nii.gz``,
 ``hip_left.nii.gz`` and ``hip_right.nii.gz`` on the grid of the image; NIfTI positions are RAS.
 """
 
@@ -24,20 +24,22 @@ from trainer.nifti import read_nifti
 
 MASKS = {Side.LEFT: "hip_left", Side.RIGHT: "hip_right"}
 WIDEST_JOINT_MM = 8.0
-"""Bones further apart than this do not form the joint; segmentations leave cartilage out."""
+"""Largest distance between the bones in the joint; segmentations exclude cartilage."""
 LEAST_MM = 7.0
 
 Mask = NDArray[np.bool_]
 
 
 def import_nifti(
-    images: Annotated[list[Path], typer.Argument(help="One image a series, as KIND=FILE.")],
-    masks: Annotated[Path, typer.Option(help="Folder with sacrum, hip_left and hip_right.")],
+    images: Annotated[list[Path], typer.Argument(help="One image per series, as KIND=FILE.")],
+    masks: Annotated[
+        Path, typer.Option(help="Folder with the masks sacrum, hip_left and hip_right.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the case file.")],
-    subject: Annotated[str, typer.Option(help="Your name for the person; no identity.")],
+    subject: Annotated[str, typer.Option(help="Pseudonym of the subject.")],
     visit: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:
-    """Turn NIfTI images with bone masks into a case; KIND is T1, STIR or any other name."""
+    """Convert NIfTI images with bone masks to a case file; KIND is T1, STIR or another name."""
     named = dict(_kind_and_path(str(image)) for image in images)
     series = tuple(
         CaseSeries(kind, volume, medial_lines(volume, _masks_for(masks, path)))
@@ -53,7 +55,7 @@ def import_nifti(
 def _kind_and_path(text: str) -> tuple[str, Path]:
     kind, equals, path = text.partition("=")
     if not equals:
-        raise CaseFileInvalid(f"{text!r} needs its kind before it, for instance T1={text}")
+        raise CaseFileInvalid(f"{text!r} must be given as KIND=FILE, for example T1={text}")
     return kind, Path(path)
 
 
@@ -68,7 +70,7 @@ def _masks_for(folder: Path, image: Path) -> dict[str, Volume]:
 
 
 def medial_lines(volume: Volume, masks: dict[str, Volume]) -> Delineation:
-    """The line halfway between sacrum and hip on every slice that shows both close together.
+    """The line halfway between sacrum and hip on every slice where they are close together.
 
     Parameters
     ----------
@@ -80,14 +82,14 @@ def medial_lines(volume: Volume, masks: dict[str, Volume]) -> Delineation:
     Raises
     ------
     CaseFileInvalid
-        If a mask lies on another grid.
+        If a mask is on a different grid.
     """
     for name, mask in masks.items():
         if mask.voxels.shape != volume.voxels.shape or not np.allclose(
             mask.affine, volume.affine, atol=1e-2
         ):
             raise CaseFileInvalid(
-                f"the mask {name} lies on another grid than the image; resample it to the image's"
+                f"the mask {name} is not on the grid of the image; resample it to that grid"
             )
     upright = {name: canonical(mask) for name, mask in masks.items()}
     grid = canonical(volume)
@@ -104,7 +106,7 @@ def medial_lines(volume: Volume, masks: dict[str, Volume]) -> Delineation:
 def _medial_line(
     sacrum: Mask, hip: Mask, pixel_mm: tuple[float, float]
 ) -> NDArray[np.float64] | None:
-    """(row, column) where each row lies as near to the one bone as to the other; None if short."""
+    """(row, column) halfway between the bones in each row; None if too short."""
     if not sacrum.any() or not hip.any():
         return None
     apart = [np.asarray(distance_transform_edt(~bone, sampling=pixel_mm)) for bone in (sacrum, hip)]

@@ -1,6 +1,6 @@
-"""A site's own case files made ready for training.
+"""Prepares a site's own case files for training.
 
-An experiment then names the folder and splits the numbers of its cases.
+An experiment then names the folder and splits its case numbers.
 """
 
 from collections.abc import Callable, Iterable
@@ -34,15 +34,15 @@ STYLE = "own data"
 
 
 @dataclass(frozen=True)
-class ReadBy:
-    """Who read a site's cases, and in which sessions; the hierarchy of labels follows from it."""
+class ReadingSessions:
+    """The readers and sessions of a site's cases, which define the hierarchy of labels."""
 
     readers: tuple[str, ...]
     sessions: tuple[int, ...]
 
     @classmethod
-    def of(cls, readings: Iterable[Reading]) -> "ReadBy":
-        """Everybody whose readings there are."""
+    def of(cls, readings: Iterable[Reading]) -> "ReadingSessions":
+        """All readers and sessions that occur."""
         each = list(readings)
         return cls(
             tuple(sorted({one.reader for one in each})),
@@ -50,7 +50,7 @@ class ReadBy:
         )
 
     def values(self, readings: Iterable[Reading]) -> NDArray[np.int8]:
-        """One case's readings: 1 from a grade of 1, 0, or MISSING, ``(28, readers, sessions)``."""
+        """One case's readings: 1 from grade 1 on, 0, or MISSING, ``(28, readers, sessions)``."""
         said = np.full((len(POSITIONS), len(self.readers), len(self.sessions)), MISSING, np.int8)
         for one in readings:
             reader, session = self.readers.index(one.reader), self.sessions.index(one.session)
@@ -60,18 +60,20 @@ class ReadBy:
 
 
 def import_cases(
-    folder: Annotated[Path, typer.Argument(help=f"Holds *{SUFFIX}, also in folders within.")],
-    out: Annotated[Path, typer.Option(help="Where they go: runs/NAME.")],
-    margin_mm: Annotated[float, typer.Option(help="As in the lesion experiment.")] = 15.0,
-    size_px: Annotated[int, typer.Option(help="As in the lesion experiment.")] = 112,
+    folder: Annotated[
+        Path, typer.Argument(help=f"Folder with *{SUFFIX} files, searched recursively.")
+    ],
+    out: Annotated[Path, typer.Option(help="Output folder: runs/NAME.")],
+    margin_mm: Annotated[float, typer.Option(help="Same as in the lesion experiment.")] = 15.0,
+    size_px: Annotated[int, typer.Option(help="Same as in the lesion experiment.")] = 112,
     weights: Annotated[
-        Path, typer.Option(help="Its contour network draws where nobody did.")
+        Path, typer.Option(help="Its contour network delineates series that nobody drew on.")
     ] = Path("models/weights"),
 ) -> None:
-    """Prepare a site's own cases for training, and propose a split by subject."""
+    """Prepare a site's own cases for training and propose a split by subject."""
     paths = sorted(folder.rglob(f"*{SUFFIX}"))
     if not paths:
-        raise typer.BadParameter(f"{folder} holds no *{SUFFIX}")
+        raise typer.BadParameter(f"{folder} contains no *{SUFFIX} files")
     rules = RoiRules(margin_mm=margin_mm, size_px=size_px)
     analyser = Analyser.load(weights, "cpu")
 
@@ -87,9 +89,9 @@ def import_cases(
         case = read_case_file(path)
         cases.append((case.subject, path))
         readings += case.readings
-    read_by = ReadBy.of(readings)
+    read_by = ReadingSessions.of(readings)
     for number, (subject, path) in enumerate(sorted(cases, key=str)):
-        write_case(own_case(number, read_case_file(path), rules, delineate, read_by), out)
+        write_case(site_case(number, read_case_file(path), rules, delineate, read_by), out)
         subjects.append(subject)
         typer.echo(f"{number + 1}/{len(cases)} {path.name}")
     write_subjects(subjects, out)
@@ -99,25 +101,25 @@ def import_cases(
         typer.echo(f"{name} = {list(numbers)}")
 
 
-def own_case(
+def site_case(
     number: int,
     case: Case,
     rules: RoiRules,
     delineate: Callable[[Volume], Delineation],
-    read_by: ReadBy | None = None,
+    read_by: ReadingSessions | None = None,
 ) -> StoredCase:
-    """A case as training reads it.
+    """A case in the format that training reads.
 
-    Only series that somebody drew on teach contours. Lesions are taught where there are T1 and
-    STIR and something was read. The label is the consensus (paper); every reading is kept beside
-    it, for experiments that learn from readers.
+    Only series with drawn contours train the contour network. Cases with T1, STIR and readings
+    train the lesion network. The label is the consensus (paper); all readings are stored as well,
+    for experiments that learn from readers.
 
     Parameters
     ----------
     delineate
-        Finds the joints of a canonical volume on which nobody drew, so that they can be cut out.
+        Delineates a canonical volume without drawn contours, so that its joints can be cropped.
     read_by
-        Who read all the cases of the site; by default who read this one.
+        Readers and sessions of all the site's cases; by default those of this case.
     """
     drawn = sorted(
         (one for one in case.series if one.delineation is not None),
@@ -126,7 +128,7 @@ def own_case(
     agreed = case.agreed()
     pair = [one for kind in ("T1", "STIR") if (one := case.of_kind(kind)) is not None]
     readable = bool(case.readings) and len(pair) == 2
-    read_by = read_by or ReadBy.of(case.readings)
+    read_by = read_by or ReadingSessions.of(case.readings)
     rois = {}
     if readable:
         sightings = [_sighting(one, delineate) for one in pair]

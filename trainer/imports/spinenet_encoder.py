@@ -1,8 +1,8 @@
-"""A site's own copy of SpineNet V2's encoder as the beginning of a lesion network.
+"""Imports a site's own copy of the SpineNet V2 encoder as initial weights of a lesion network.
 
-The lesion network has that encoder's shape and attribute names, so its tensors fit as they are.
-Its weights and licence are for non-commercial use: nothing of them is shipped, and whoever
-imports them answers for their use. The checkpoint is read as tensors only; no code in it runs.
+The lesion network has the same shape and attribute names, so the tensors fit unchanged. The
+SpineNet V2 licence allows non-commercial use only: no weights are shipped, and whoever imports
+them is responsible for their use. The checkpoint is read as tensors only; no code in it is run.
 
 Source: the public source of SpineNet V2: a dictionary with ``model_weights``, heads named
 ``fc_*``.
@@ -32,7 +32,7 @@ NAMES_SHOWN = 4
 
 
 class EncoderInvalid(ValueError):
-    """A checkpoint cannot serve as an encoder."""
+    """A checkpoint cannot be imported as an encoder."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -41,7 +41,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     EncoderInvalid
-        If it cannot be read as tensors alone, or holds no dictionary of them.
+        If it cannot be read as tensors only, or has no dictionary of them.
     """
     try:
         kept = torch.load(path, map_location="cpu", weights_only=True)
@@ -49,30 +49,30 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise EncoderInvalid(f"{path} cannot be read: {error.strerror}") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise EncoderInvalid(
-            f"{path} is no checkpoint of tensors alone; a file that would run code is refused"
+            f"{path} is not a checkpoint of tensors only; files that would run code are refused"
         ) from error
     tensors = kept.get(CHECKPOINT_KEY) if isinstance(kept, dict) else None
     if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
         raise EncoderInvalid(
-            f"{path} holds no {CHECKPOINT_KEY} with tensors; a SpineNet V2 checkpoint is needed"
+            f"{path} has no {CHECKPOINT_KEY} with tensors; a SpineNet V2 checkpoint is needed"
         )
     return tensors
 
 
 def with_encoder(tensors: Mapping[str, Tensor], architecture: LesionArchitecture) -> LesionResNet34:
-    """A lesion network with an encoder's tensors, and heads that know nothing yet.
+    """A lesion network with the tensors of an encoder and untrained heads.
 
     Parameters
     ----------
     tensors
-        By SpineNet V2's names; its own heads are left out.
+        By SpineNet V2's names; its own heads are ignored.
     architecture
         Of the encoder: 64 wide with 3 × 3 × 3 kernels for SpineNet V2.
 
     Raises
     ------
     EncoderInvalid
-        If a tensor is missing, extra, of another shape, or not finite; each is named.
+        If a tensor is missing, extra, of the wrong shape, or not finite; all are named.
     """
     network = LesionResNet34(architecture)
     ours = network.state_dict()
@@ -81,7 +81,7 @@ def with_encoder(tensors: Mapping[str, Tensor], architecture: LesionArchitecture
     faults = [
         *_faults("missing", sorted(set(wanted) - set(given))),
         *_faults("extra", sorted(set(given) - set(wanted))),
-        *_faults("of another shape", _misshapen(wanted, given)),
+        *_faults("wrong shape", _misshapen(wanted, given)),
         *_faults("not finite", [n for n, t in given.items() if not bool(t.isfinite().all())]),
     ]
     if faults:
@@ -109,29 +109,29 @@ def _faults(kind: str, names: list[str]) -> list[str]:
 
 
 def import_encoder(
-    checkpoint: Annotated[Path, typer.Argument(help="Your own copy of SpineNet V2's weights.")],
-    out: Annotated[Path, typer.Option(help="Folder to begin a training from.")] = Path(
+    checkpoint: Annotated[Path, typer.Argument(help="Your own copy of the SpineNet V2 weights.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the initial weights to.")] = Path(
         "runs/imported-encoder"
     ),
-    pooling: Annotated[Pooling, typer.Option(help="global as in the paper, or zones.")] = (
+    pooling: Annotated[Pooling, typer.Option(help="global (the paper's) or zones.")] = (
         Pooling.GLOBAL
     ),
 ) -> None:
-    """Write a lesion network that begins with SpineNet V2's encoder; it must still be trained.
+    """Write a lesion network with the SpineNet V2 encoder as initial weights for training.
 
-    Name the folder as ``start`` in a lesion experiment of the same architecture.
+    Set ``start`` to the folder in a lesion experiment with the same architecture.
     """
     card = write_start(checkpoint, LesionArchitecture(pooling=pooling), out)
-    print(f"{out}: {card.architecture}, SHA-256 {card.sha256}; the heads know nothing yet")
+    print(f"{out}: {card.architecture}, SHA-256 {card.sha256}; the heads are untrained")
 
 
 def write_start(checkpoint: Path, architecture: LesionArchitecture, out: Path) -> Card:
-    """A folder that training can begin from, with a checkpoint's encoder; its card.
+    """Write the initial weights from a checkpoint's encoder; return their card.
 
     Raises
     ------
     EncoderInvalid
-        As `read_checkpoint` and `with_encoder`.
+        See `read_checkpoint` and `with_encoder`.
     """
     network = with_encoder(read_checkpoint(checkpoint), architecture)
     card = Card(

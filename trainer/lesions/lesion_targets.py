@@ -1,7 +1,7 @@
-"""What the lesion network is taught from: labels, or what readers say.
+"""Training targets of the lesion network: true labels, or readings.
 
-With readers, network and readers' matrices learn together; afterwards the matrices are laid
-aside. The one that leads to the consensus never changes the order of two joints, and calibration
+With readings, the network and the readers' confusion matrices are trained together; the matrices
+are then discarded. The consensus matrix never changes the ranking of joints, and calibration
 takes its place.
 
 Source: paper, "The classification pipeline" (trained end to end).
@@ -23,27 +23,27 @@ from trainer.readers.reader_models import readers_of
 from trainer.readers.readings import Readings
 
 TRIAL = TRIALS["measure-like"]
-"""Whose readers read the training cases, in all its sessions."""
+"""Its simulated readers read the training cases in every session."""
 
 PACE = 50.0
-"""The matrices learn so many times faster than the network."""
+"""Learning rate of the matrices relative to the network's."""
 
 TYPICAL_CONTRAST = 0.6
-"""Of every lesion; prepared cases do not keep how clearly each one shows."""
+"""Contrast assumed for every lesion; prepared cases do not store it."""
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
-    """How a lesion network is taught.
+class TrainingTargets:
+    """What a lesion network is trained on.
 
     Parameters
     ----------
     module
-        Everything that learns.
+        All trainable parts.
     joints
-        With what they teach.
+        With their targets.
     loss
-        From logits, what the joints teach, and the share of the training that is done.
+        Of logits, targets, and the completed share of the training.
     """
 
     module: nn.Module
@@ -51,17 +51,21 @@ class Lesson:
     loss: Callable[[Tensor, Tensor, float], Tensor]
 
 
-def lesson_of(plan: Experiment, network: LesionResNet34, joints: tuple[JointSample, ...]) -> Lesson:
-    """What an experiment wants its network to learn from.
+def training_targets(
+    plan: Experiment, network: LesionResNet34, joints: tuple[JointSample, ...]
+) -> TrainingTargets:
+    """The training targets that an experiment asks for.
 
     Raises
     ------
     ExperimentInvalid
-        If readers are wanted of a site's own cases that keep no readings, or the experiment asks
-        for a reader or session that nobody was.
+        If the experiment learns from readings but the cases have none, or if it names a reader
+        or session that does not exist.
     """
     if plan.readers is None:
-        return Lesson(network, joints, lambda logits, taught, _: lesion_loss(logits, taught))
+        return TrainingTargets(
+            network, joints, lambda logits, taught, _: lesion_loss(logits, taught)
+        )
     if plan.cases.are_phantoms:
         readings = simulated_readings(joints, plan.seed)
     else:
@@ -72,12 +76,12 @@ def lesson_of(plan: Experiment, network: LesionResNet34, joints: tuple[JointSamp
         targets = readers.targets(readings)
     except ValueError as error:
         raise ExperimentInvalid(
-            f"{plan.name} asks for readings that are not there: {error}"
+            f"{plan.name} asks for readings that do not exist: {error}"
         ) from error
     taught = tuple(
         replace(joint, positive=target) for joint, target in zip(joints, targets, strict=True)
     )
-    return Lesson(nn.ModuleList([network, readers]), taught, readers.loss)
+    return TrainingTargets(nn.ModuleList([network, readers]), taught, readers.loss)
 
 
 def kept_readings(joints: Sequence[JointSample]) -> Readings:
@@ -98,7 +102,7 @@ def kept_readings(joints: Sequence[JointSample]) -> Readings:
 
 
 def simulated_readings(joints: Sequence[JointSample], seed: int) -> Readings:
-    """What the trial's readers say of phantom joints, each in all sessions."""
+    """Simulated readings of phantom joints by all readers in all sessions."""
     grades = torch.stack([joint.grades for joint in joints]).numpy().astype(np.int64)
     contrast = np.where(grades >= 1, TYPICAL_CONTRAST, 0.0)
     everyone = np.ones((len(joints), len(TRIAL.readers), len(TRIAL.last_week_read)), bool)

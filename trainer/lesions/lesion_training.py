@@ -1,4 +1,4 @@
-"""Teaching the lesion network: joints, loss, thresholds and scores.
+"""Training the lesion network: joints, batches, loss, calibration and thresholds.
 
 A label is positive where the Berlin score is 1 or more.
 
@@ -21,33 +21,33 @@ from models.image_quality import Reference, reference_of, whole_joint
 from models.lesion_resnet34 import LesionResNet34
 from trainer.augmentation import LIKELY, Movement, moved_images, random_moves, spoilt
 from trainer.lesions.calibration_fit import HEADS_OF_LESION, fitted_calibration, log_odds
-from trainer.lesions.synthetic_erosions import with_pits
+from trainer.lesions.synthetic_erosions import with_synthetic_erosions
 from trainer.metrics.classification import best_threshold
 from trainer.prepared_cases import GREY_PER_UNIT, UNREAD, StoredCase, read_case
 
 SLICES_PER_JOINT = 8
-"""Slices of each sequence that a training step looks at, spread evenly over the joint."""
+"""Slices of each sequence in a training step, spread evenly over the joint."""
 
 GENTLE = Movement(translation=0.05, scale=0.1, rotation_deg=8.0)
-"""The squares are cut along contours already, so they are moved only a little; a mirrored one is a
-joint of the other side."""
+"""Crops are already aligned with the contours, so they are moved only slightly; a mirrored crop is
+a joint of the other side."""
 
 
 @dataclass(frozen=True, eq=False)
 class JointSample:
-    """One joint: squares and zones of both sequences, and its 14 labels.
+    """One joint: crops and zones of both sequences, and its 14 labels.
 
     Parameters
     ----------
     t1, stir
         uint8, ``(2, slices, size, size)``: intensities, then zones.
     positive
-        What the network is taught: by default 0, 1 or NaN where nothing is known, ``(14,)`` in
-        the order of HEADS.
+        Training targets: by default 0, 1, or NaN without a label, ``(14,)`` in the order of
+        HEADS.
     grades
-        True Berlin grades, ``(14,)``; NaN where nothing is known.
+        True Berlin grades, ``(14,)``; NaN without a label.
     readings
-        What a site's readers said, int8, ``(14, readers, sessions)``; None of a phantom.
+        The site's readings, int8, ``(14, readers, sessions)``; None for a phantom.
     """
 
     t1: Tensor
@@ -58,7 +58,7 @@ class JointSample:
 
 
 def joint_samples(case: StoredCase) -> tuple[JointSample, ...]:
-    """The joints of a case that both sequences show; none where no lesion looks like itself."""
+    """The joints of a case that are on both sequences; none if its lesions are unreadable."""
     if not case.lesions_readable:
         return ()
     severity = torch.from_numpy(case.severity).float()
@@ -76,16 +76,16 @@ def joint_samples(case: StoredCase) -> tuple[JointSample, ...]:
 
 
 def read_joints(folder: Path, seeds: range) -> tuple[JointSample, ...]:
-    """All joints of the cases of some subjects."""
+    """All joints of a range of cases."""
     return tuple(sample for seed in seeds for sample in joint_samples(read_case(folder, seed)))
 
 
 def lesion_batches(
     joints: tuple[JointSample, ...], size: int, generator: torch.Generator, pits: float = 0.0
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Augmented squares and zones ``(2 · size, 8, px, px)``, T1 first, and labels, without end.
+    """An endless stream of augmented crops, zones ``(2 · size, 8, px, px)``, T1 first, and labels.
 
-    A share `pits` of the joints gets erosions that no phantom drew.
+    A share `pits` of the joints gets synthetic erosions.
     """
     while True:
         order = torch.randperm(len(joints), generator=generator).tolist()
@@ -95,19 +95,19 @@ def lesion_batches(
             stacks = torch.stack([_spread_slices(roi, generator) for roi in sequences]).float()
             positive = torch.stack([joint.positive for joint in chosen])
             stacks[:, 0] /= GREY_PER_UNIT
-            stacks, positive = with_pits(stacks, positive, pits, generator)
+            stacks, positive = with_synthetic_erosions(stacks, positive, pits, generator)
             yield *_moved(stacks, generator), positive
 
 
 def _spread_slices(roi: Tensor, generator: torch.Generator) -> Tensor:
-    """Eight slices in order, one at random from each eighth of the joint."""
+    """Eight slices in order, a random one from each eighth of the joint."""
     share = torch.rand(SLICES_PER_JOINT, generator=generator)
     at = (torch.arange(SLICES_PER_JOINT) + share) * roi.shape[1] / SLICES_PER_JOINT
     return roi[:, at.long().clamp(max=roi.shape[1] - 1)]
 
 
 def _moved(stacks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Both sequences of a joint moved alike; each spoilt in its own way."""
+    """Transform both sequences of a joint alike; degrade each one independently."""
     half = len(stacks) // 2
     moves = random_moves(half, GENTLE, generator)[0].repeat(2, 1, 1)
     grey = moved_images(stacks[:, 0], moves)
@@ -131,7 +131,7 @@ def joint_probabilities(network: LesionResNet34, joint: JointSample) -> NDArray[
 
 
 def _described(network: LesionResNet34, joint: JointSample) -> list[Tensor]:
-    """T1's and STIR's description of one joint, from all its slices."""
+    """The embeddings of T1 and STIR of one joint, from all its slices."""
     described = []
     for roi in (joint.t1, joint.stir):
         present = torch.ones(1, roi.shape[1], dtype=torch.bool)
@@ -140,7 +140,7 @@ def _described(network: LesionResNet34, joint: JointSample) -> list[Tensor]:
 
 
 def reference_on(network: LesionResNet34, joints: tuple[JointSample, ...]) -> Reference:
-    """Where the network's descriptions of some joints lie, for the analyser to compare with."""
+    """Distribution of the embeddings of validation joints, for the analyser's outlier check."""
     network.eval()
     with torch.inference_mode():
         return reference_of(
@@ -149,51 +149,51 @@ def reference_on(network: LesionResNet34, joints: tuple[JointSample, ...]) -> Re
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class Predictions:
     """Labels and probabilities of many joints, both ``(joints, 14)``.
 
     Parameters
     ----------
     positive
-        1, 0, or NaN where nothing is known.
+        1, 0, or NaN without a label.
     """
 
     positive: NDArray[np.float64]
     probability: NDArray[np.float64]
 
     def known(self, heads: list[int]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        """Labels and probabilities of some heads together, where something is known."""
+        """Labels and probabilities of some heads pooled, where there is a label."""
         labels, probability = self.positive[:, heads], self.probability[:, heads]
         known = ~np.isnan(labels)
         return labels[known] > 0, probability[known]
 
 
-def answers(network: LesionResNet34, joints: tuple[JointSample, ...]) -> Answers:
-    """Ask a network for all joints."""
+def predictions(network: LesionResNet34, joints: tuple[JointSample, ...]) -> Predictions:
+    """Run a network on all joints."""
     network.eval()
     probability = np.stack([joint_probabilities(network, joint) for joint in joints])
     labels = np.stack([joint.positive.double().numpy() for joint in joints])
-    return Answers(labels, probability)
+    return Predictions(labels, probability)
 
 
-def chosen_settings(of: Answers, cases: str) -> dict[str, Any]:
-    """What a card keeps besides the weights: calibration, thresholds, and on what they were chosen.
+def chosen_settings(of: Predictions, cases: str) -> dict[str, Any]:
+    """Settings for the model card: calibration, thresholds, and the cases used to choose them.
 
     Parameters
     ----------
     of
         Answers on cases that training did not see.
     cases
-        Which cases, in words.
+        Description of the cases.
 
     Returns
     -------
     dict
-        The thresholds are for calibrated probabilities.
+        Thresholds apply to calibrated probabilities.
     """
     logits = log_odds(of.probability)
     calibration = fitted_calibration(logits, of.positive, cases)
-    calibrated = Answers(of.positive, calibration.probabilities(logits))
+    calibrated = Predictions(of.positive, calibration.probabilities(logits))
     return {
         "calibration": asdict(calibration),
         "thresholds": head_thresholds(calibrated),
@@ -201,8 +201,8 @@ def chosen_settings(of: Answers, cases: str) -> dict[str, Any]:
     }
 
 
-def head_thresholds(of: Answers) -> tuple[float, ...]:
-    """A threshold for each head: the best one of its lesion, over all its places together."""
+def head_thresholds(of: Predictions) -> tuple[float, ...]:
+    """A threshold for each head: the best of its lesion, over all positions pooled."""
     by_lesion = {
         lesion: best_threshold(*of.known(heads)) for lesion, heads in HEADS_OF_LESION.items()
     }
@@ -210,7 +210,7 @@ def head_thresholds(of: Answers) -> tuple[float, ...]:
 
 
 def lesion_loss(logits: Tensor, positive: Tensor) -> Tensor:
-    """Binary cross-entropy over all heads, ``(joints, 14)``, where something is known."""
+    """Binary cross-entropy over all heads, ``(joints, 14)``, where there is a label."""
     known = ~positive.isnan()
     each = nnf.binary_cross_entropy_with_logits(logits, positive.nan_to_num(), reduction="none")
     return (each * known).sum() / known.sum().clamp(min=1)

@@ -1,12 +1,12 @@
-"""Erosions that no phantom drew, put into the squares that the lesion network learns from.
+"""Synthetic erosions added to the training crops of the lesion network.
 
-A phantom draws erosions in a few ways only, and a network soon knows that hand. Here pits of any
-size, softness and filling are set on the border of joint space and bone, and spots that mean
-nothing into the bone behind it.
+The phantom draws erosions in few ways, to which a network soon overfits. Here pits of varying
+size, softness and filling are placed on the border of joint space and bone, and distractor spots
+in the bone behind it.
 
-In phantoms as in patients erosions of one bone come with those across the joint, and a network
-that learns from them alone does not care on which side of the joint a pit lies. So most of these
-are on one bone alone, and none crosses the middle of the joint.
+In phantoms as in patients, erosions of one bone tend to occur with erosions across the joint, so a
+network trained on them alone does not learn on which side a pit lies. Most synthetic erosions are
+therefore on one bone only, and none crosses the middle of the joint.
 
 Source: appearance of erosions on T1 and STIR as radiologists describe it (dark on T1, bright on
 STIR where inflamed; filled with fat the other way round); about 3 mm and more across.
@@ -23,20 +23,20 @@ from models.findings import HEADS, ILIUM, QUADRANTS, SACRUM, Lesion, Region
 from models.regions import BAND_MM, REGIONS_PER_JOINT, ZONE_MM
 
 SHARE_OF_QUADRANTS = 0.4
-"""Of a chosen joint's bone or bones, the quadrants that get something."""
+"""Share of the quadrants of a chosen joint's bones that are drawn on."""
 
 SHARE_OF_SPOTS = 0.4
-"""Of what is set, that which lies in the bone and means nothing."""
+"""Share of drawn quadrants that get distractor spots in the bone instead of pits."""
 
 SHARE_OF_FAT = 0.25
 MOST_PITS = 4
 RADIUS_MM = (1.5, 4.0)
 DEEPEST_SLICES = 1.6
 GRAIN = 0.4
-"""How much of what was there still shows through."""
+"""Share of the original signal that remains visible."""
 
 _BONES = (ILIUM, SACRUM, QUADRANTS)
-"""One of these is chosen for a joint."""
+"""Bones to draw on; one entry is chosen per joint."""
 
 _JOINT = 1 + REGIONS_PER_JOINT.index(Region.JOINT)
 _EROSION_HEADS = {
@@ -44,24 +44,24 @@ _EROSION_HEADS = {
 }
 
 
-def with_pits(
+def with_synthetic_erosions(
     stacks: Tensor, positive: Tensor, share: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Some joints with more erosions than they had.
+    """Add erosions to some joints.
 
     Parameters
     ----------
     stacks
         Intensities and zones, float32, ``(2 · joints, 2, slices, size, size)``, T1 first.
     positive
-        Labels, ``(joints, 14)``; a quadrant of which nothing is known stays as it is.
+        Labels, ``(joints, 14)``; a quadrant without a label is not changed.
     share
-        Of the joints that are chosen.
+        Share of joints to draw on.
 
     Returns
     -------
     tuple
-        Copies of both; labels are 1 where a pit was set.
+        Copies of both; labels are 1 where a pit was drawn.
     """
     stacks, positive = stacks.clone(), positive.clone()
     count = len(positive)
@@ -94,8 +94,8 @@ class _Drawing:
     generator: torch.Generator
 
     def filled(self) -> bool:
-        """Set pits or meaningless spots; whether there was room for a pit."""
-        means_nothing = self._chance() < SHARE_OF_SPOTS
+        """Draw pits or distractor spots; return whether a pit was drawn."""
+        is_distractor = self._chance() < SHARE_OF_SPOTS
         fat = self._chance() < SHARE_OF_FAT
         levels = [
             self._between(1.0, 1.5) if fat else self._between(0.25, 0.8),
@@ -103,14 +103,14 @@ class _Drawing:
         ]
         pits = 0
         for _ in range(1 + int(self._chance() * MOST_PITS)):
-            place = self._place(in_bone=means_nothing)
+            place = self._place(in_bone=is_distractor)
             if place is not None:
                 self._paint(self._shape(place), levels)
-                pits += not means_nothing
+                pits += not is_distractor
         return pits > 0
 
     def _place(self, in_bone: bool) -> Tensor | None:
-        """Slice, row and column of a centre, on T1; None where the quadrant is not seen."""
+        """Slice, row and column of a centre, on T1; None where the quadrant is not visible."""
         quadrant = self._quadrant[0]
         joint = (self.zones[0] == _JOINT).float()
         reach = 2 * round(0.5 * (ZONE_MM - BAND_MM) * self._px_per_mm) + 1 if in_bone else 3
@@ -122,26 +122,26 @@ class _Drawing:
 
     @cached_property
     def _quadrant(self) -> Tensor:
-        """Where the quadrant is, as `zones`."""
+        """Mask of the quadrant, shaped like `zones`."""
         return self.zones == self.zone
 
     @cached_property
     def _with_half_joint(self) -> Tensor:
-        """The quadrant and the half of the joint space that is its bone's, as `zones`."""
+        """Mask of the quadrant and its bone's half of the joint space, shaped like `zones`."""
         reach = 2 * round(BAND_MM * self._px_per_mm) + 1
         near = nnf.max_pool2d(self._quadrant.float(), reach, 1, reach // 2) > 0
         return self._quadrant | (near & (self.zones == _JOINT))
 
     @cached_property
     def _px_per_mm(self) -> float:
-        """From the width of the quadrant's zone, which is known."""
+        """Resolution, from the known width of the quadrant's zone."""
         quadrant = self._quadrant[0]
         rows = int(quadrant.any(dim=2).sum())
         width_px = float(quadrant.sum()) / max(rows, 1)
         return max(width_px / (ZONE_MM - BAND_MM), 0.5)
 
     def _shape(self, centre: Tensor) -> Tensor:
-        """How much of each voxel a pit takes, 0 to 1, ``(slices, size, size)``."""
+        """Coverage of each voxel by a pit, 0 to 1, ``(slices, size, size)``."""
         slices, size = self.grey.shape[1], self.grey.shape[-1]
         radii_px = [self._between(*RADIUS_MM) * self._px_per_mm for _ in range(2)]
         across = self._between(0.6, DEEPEST_SLICES)
@@ -156,7 +156,7 @@ class _Drawing:
         return ((1 - away.sqrt()) / edge + 0.5).clamp(0, 1)
 
     def _paint(self, shape: Tensor, levels: list[float]) -> None:
-        """A pit of some brightness against the quadrant's bone, in it and its half of the joint."""
+        """Draw a pit with a brightness relative to the quadrant's bone."""
         for grey, inside, own, level in zip(
             self.grey, self._quadrant, self._with_half_joint, levels, strict=True
         ):

@@ -14,7 +14,7 @@ def auc(truth: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
     Returns
     -------
     float
-        NaN where the truth has only one class.
+        NaN if the truth has only one class.
     """
     positives, negatives = int(truth.sum()), int((~truth).sum())
     if not positives or not negatives:
@@ -24,19 +24,19 @@ def auc(truth: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
 
 
 def balanced_accuracy(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
-    """Mean of sensitivity and specificity; NaN where the truth has only one class."""
+    """Mean of sensitivity and specificity; NaN if the truth has only one class."""
     if truth.all() or not truth.any():
         return float("nan")
     return float((predicted[truth].mean() + (~predicted[~truth]).mean()) / 2)
 
 
 def best_threshold(truth: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
-    """The threshold of the highest balanced accuracy, halfway between two scores.
+    """The threshold with the highest balanced accuracy, halfway between two scores.
 
     Returns
     -------
     float
-        0.5 where the truth has only one class; always within 0.02 to 0.98.
+        0.5 if the truth has only one class; always within 0.02 to 0.98.
     """
     if truth.all() or not truth.any():
         return 0.5

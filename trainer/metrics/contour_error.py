@@ -17,16 +17,16 @@ _DENSE = 192
 
 @dataclass(frozen=True)
 class ContourError:
-    """How far one predicted contour is from the truth; infinite where it was missed.
+    """Error of one predicted contour; infinite if it was missed.
 
     Parameters
     ----------
     rms
         Root mean square from each true landmark to the closest predicted point (the paper's).
     symmetric_rms
-        The same in both directions together, which also sees a contour that runs on too far.
+        The same over both directions, which also penalises a contour that is too long.
     hausdorff95
-        95th percentile of the distances from each line to the other, the larger of both ways.
+        95th percentile of the distances between the lines, the larger of both directions.
     ends
         Mean distance of the two ends.
     """
@@ -41,7 +41,7 @@ MISSED = ContourError(np.inf, np.inf, np.inf, np.inf)
 
 
 def contour_error(truth: Points, predicted: Points | None) -> ContourError:
-    """Compare one contour with the truth; both ``(n, 2)`` or ``(n, 3)``, in the unit wanted."""
+    """Compare one contour with the truth; both ``(n, 2)`` or ``(n, 3)``, in any unit."""
     if predicted is None:
         return MISSED
     dense_truth, dense_predicted = (evenly_spaced(line, _DENSE) for line in (truth, predicted))
@@ -62,5 +62,5 @@ def _closest(points: Points, line: Points) -> NDArray[np.float64]:
 
 
 def percentile(values: NDArray[np.float64], percent: float) -> float:
-    """The nearest-rank percentile, which infinite values do not spoil."""
+    """The nearest-rank percentile, which allows infinite values."""
     return float(np.sort(values)[max(0, int(np.ceil(percent / 100 * len(values))) - 1)])

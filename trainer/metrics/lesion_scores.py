@@ -1,6 +1,6 @@
-"""How good scores of lesions are, and how sure that is.
+"""Scores of lesion predictions with confidence intervals.
 
-A patient's visits resemble each other, so intervals come from drawing whole patients anew.
+Visits of one patient are correlated, so intervals come from a bootstrap over whole patients.
 
 Source: paper, "Results" (AUC, balanced accuracy, sensitivity and specificity on consensus
 labels); Brier score; expected calibration error over ten bins.
@@ -22,17 +22,17 @@ HALF = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """Probabilities beside labels: places of one lesion in one trial, a row for each joint.
+class LabelledPredictions:
+    """Predictions and labels of one lesion in one trial, a row per joint.
 
     Parameters
     ----------
     probability
-        ``(joints, places)``.
+        ``(joints, positions)``.
     called
-        Whether the network's, or the folds', own threshold calls it present, same shape.
+        Whether the lesion is called present at the network's or fold's threshold, same shape.
     label
-        1, 0, or NaN where there is none, same shape.
+        1, 0, or NaN without a label, same shape.
     patient
         ``(joints,)``.
     """
@@ -42,20 +42,20 @@ class Judged:
     label: Floats
     patient: NDArray[np.int64]
 
-    def of(self, joints: NDArray[np.intp]) -> "Judged":
-        """Some of the joints, some perhaps more than once."""
-        return Judged(
+    def of(self, joints: NDArray[np.intp]) -> "LabelledPredictions":
+        """Selected joints, with repetition if asked."""
+        return LabelledPredictions(
             self.probability[joints], self.called[joints], self.label[joints], self.patient[joints]
         )
 
     def flat(self) -> tuple[Bools, Floats, Bools]:
-        """Label, probability and call of every place that has a label."""
+        """Label, probability and call of every position that has a label."""
         known = ~np.isnan(self.label)
         return self.label[known] == 1, self.probability[known], self.called[known]
 
 
-def scores_of(judged: Judged) -> dict[str, float]:
-    """All scores of one lesion; NaN where only one class is there."""
+def scores_of(judged: LabelledPredictions) -> dict[str, float]:
+    """All scores of one lesion; NaN if only one class occurs."""
     truth, probability, called = judged.flat()
     if not len(truth):
         return {"places": 0, "present": 0}
@@ -76,12 +76,12 @@ def scores_of(judged: Judged) -> dict[str, float]:
 
 
 def share(right: Bools) -> float:
-    """Of those that are right; NaN where there is none."""
+    """Share of true values; NaN if there are none."""
     return float(right.mean()) if len(right) else float("nan")
 
 
-def macro_auc(judged: Judged) -> float:
-    """Mean AUC over the places that show both classes."""
+def macro_auc(judged: LabelledPredictions) -> float:
+    """Mean AUC over the positions where both classes occur."""
     each = []
     for place in range(judged.label.shape[1]):
         known = ~np.isnan(judged.label[:, place])
@@ -91,7 +91,7 @@ def macro_auc(judged: Judged) -> float:
 
 
 def calibration_curve(truth: Bools, probability: Floats) -> list[tuple[float, float, int]]:
-    """Mean probability, share that is present, and number of places, bin by bin."""
+    """Mean probability, share present, and number of positions, by bin."""
     bins = np.minimum((probability * BINS).astype(int), BINS - 1)
     return [
         (float(probability[mine].mean()), float(truth[mine].mean()), int(mine.sum()))
@@ -101,13 +101,13 @@ def calibration_curve(truth: Bools, probability: Floats) -> list[tuple[float, fl
 
 
 def calibration_error(truth: Bools, probability: Floats) -> float:
-    """Mean distance of the calibration curve from the diagonal, weighted by its places."""
+    """Expected calibration error: mean distance of the curve from the diagonal."""
     curve = calibration_curve(truth, probability)
     return sum(abs(said - share) * count for said, share, count in curve) / len(truth)
 
 
 def resampled(patient: NDArray[np.int64], times: int, seed: int) -> Iterator[NDArray[np.intp]]:
-    """Joints of patients drawn anew, with replacement."""
+    """Bootstrap resamples: joints of patients drawn with replacement."""
     rng = np.random.default_rng(seed)
     joints = [np.flatnonzero(patient == one) for one in np.unique(patient)]
     for _ in range(times):
@@ -118,8 +118,8 @@ def resampled(patient: NDArray[np.int64], times: int, seed: int) -> Iterator[NDA
 COUNTS = ("places", "present")
 
 
-def intervals(judged: Judged, times: int, seed: int) -> dict[str, list[float]]:
-    """95 % intervals of every score."""
+def intervals(judged: LabelledPredictions, times: int, seed: int) -> dict[str, list[float]]:
+    """95 % bootstrap intervals of every score."""
     drawn = [scores_of(judged.of(joints)) for joints in resampled(judged.patient, times, seed)]
     found = {}
     names = [name for name in scores_of(judged) if name not in COUNTS]
@@ -131,14 +131,18 @@ def intervals(judged: Judged, times: int, seed: int) -> dict[str, list[float]]:
 
 
 def differences(
-    ours: list[Judged], theirs: list[Judged], names: tuple[str, ...], times: int, seed: int
+    ours: list[LabelledPredictions],
+    theirs: list[LabelledPredictions],
+    names: tuple[str, ...],
+    times: int,
+    seed: int,
 ) -> dict[str, list[float]]:
-    """Mean over lesions of our scores less theirs on the same joints: middle and 95 % interval.
+    """Mean difference over lesions, ours minus theirs, on the same joints, with 95 % interval.
 
     Parameters
     ----------
     ours, theirs
-        One for each lesion, in the same order and of the same joints.
+        One per lesion, in the same order and of the same joints.
     names
         Keys of `scores_of`.
     """
@@ -153,7 +157,10 @@ def differences(
 
 
 def _mean_gaps(
-    ours: list[Judged], theirs: list[Judged], names: tuple[str, ...], joints: NDArray[np.intp]
+    ours: list[LabelledPredictions],
+    theirs: list[LabelledPredictions],
+    names: tuple[str, ...],
+    joints: NDArray[np.intp],
 ) -> Floats:
     gaps = []
     for one, other in zip(ours, theirs, strict=True):

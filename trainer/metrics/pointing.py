@@ -11,16 +11,16 @@ from trainer.metrics.contour_error import percentile
 
 @dataclass(frozen=True)
 class Pointing:
-    """How well one lesion was pointed at.
+    """How well one lesion was localised.
 
     Parameters
     ----------
     slices_off
-        From the slice pointed at to the nearest that shows the lesion; 0 if it does itself.
+        Distance to the nearest slice that shows the lesion; 0 if the given slice does.
     distance_mm
         From the point to the lesion.
     by_chance
-        Share of the joint's slices that show it: how often any of them would be right.
+        Share of the joint's slices that show it: the hit rate of a random slice.
     """
 
     lesion: Lesion
@@ -30,12 +30,12 @@ class Pointing:
 
 
 def pointing_scores(pointings: Sequence[Pointing]) -> dict[str, dict[str, float]]:
-    """How often the right slice was pointed at, and how far off the point is.
+    """How often the right slice was chosen, and the distance of the point to the lesion.
 
     Returns
     -------
     dict
-        Of each lesion that was pointed at, and of all of them; lengths in millimetres.
+        By lesion type, and for all lesions; lengths in millimetres.
     """
     groups = {str(one): [p for p in pointings if p.lesion is one] for one in Lesion}
     groups["all"] = list(pointings)

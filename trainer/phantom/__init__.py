@@ -1,4 +1,4 @@
-"""A phantom of the sacroiliac joints on MRI: anatomy, lesions, physics and scanner, all invented.
+"""A simulated MRI phantom of the sacroiliac joints: anatomy, lesions, MR physics and scanner.
 
-Everything that looks at such images is phantom-trained and not for clinical use.
+Networks trained on these images are not for clinical use.
 """

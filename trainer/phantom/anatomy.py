@@ -1,6 +1,6 @@
-"""A pelvis that never existed: where sacrum, ilia, joints and everything around them lie.
+"""Anatomy of a simulated pelvis: sacrum, ilia, joints and surrounding tissue.
 
-Positions are given in the pelvis' own frame, millimetres: ``x`` to the patient's left, ``d``
+Positions are in millimetres in the pelvis frame: ``x`` to the patient's left, ``d``
 (depth) backwards, perpendicular to the sacrum's long axis, ``v`` upwards along it.  The origin
 lies midway between both joints.
 
@@ -18,12 +18,12 @@ from models.findings import Side
 from trainer.phantom.style import Look, Shape
 
 Grid = NDArray[np.floating[Any]]
-"""Values on a piece of an image plane; float32 while painting."""
+"""Values on part of an image plane; float32 while painting."""
 
 
 @dataclass(frozen=True)
 class Wave:
-    """One ripple of a joint surface: height and phase, and how fast it runs along d and v."""
+    """One ripple of a joint surface: amplitude, spatial frequency along d and v, and phase."""
 
     height_mm: float
     per_mm_d: float
@@ -33,7 +33,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class Bump:
-    """A round place on a joint surface: where a bone bulges, or where both bones meet."""
+    """A round spot on a joint surface: a bulge, or a contact of both bones."""
 
     height_mm: float
     d_mm: float
@@ -41,7 +41,7 @@ class Bump:
     radius_mm: float
 
     def at(self, d: Grid, v: Grid) -> Grid:
-        """Height in mm: all of it in the middle, little at the radius."""
+        """Height in mm, falling off from the centre to the radius."""
         away2 = (d - self.d_mm) ** 2 + (v - self.v_mm) ** 2
         height: Grid = self.height_mm * np.exp(-1.5 * away2 / self.radius_mm**2)
         return height
@@ -54,9 +54,9 @@ class Joint:
     Parameters
     ----------
     bulges
-        Of the ilium into a hollow of the sacrum, as in an iliosacral complex.
+        Of the ilium into the sacrum, as in an iliosacral complex.
     accessory
-        Where both bones meet once more behind the joint, between their ligaments.
+        An accessory joint behind the joint, between the ligaments.
     """
 
     side: Side
@@ -80,7 +80,7 @@ class Joint:
         return 1 if self.side is Side.LEFT else -1
 
     def distance_from_midline(self, d: Grid, v: Grid) -> Grid:
-        """X(d, v): how far the joint's midsurface lies from the midline, in mm."""
+        """X(d, v): distance of the joint's midsurface from the midline, in mm."""
         return self.smooth_distance(d, v) + self.ripple(d, v)
 
     def smooth_distance(self, d: Grid, v: Grid) -> Grid:
@@ -91,7 +91,7 @@ class Joint:
         return at
 
     def ripple(self, d: Grid, v: Grid) -> Grid:
-        """The part of X(d, v) that only the joint's own surface has, in mm."""
+        """The ripples and bulges of X(d, v), in mm."""
         waves = (
             wave.height_mm * np.sin(wave.per_mm_d * d + wave.per_mm_v * v + wave.phase)
             for wave in self.waves
@@ -103,7 +103,7 @@ class Joint:
 
     @property
     def steepness(self) -> float:
-        """Turns a distance along x into one across the surface."""
+        """Factor from a distance along x to one across the surface."""
         return float(1 / np.sqrt(1 + self.slope**2 + self.slope_depth**2))
 
     def outside_cartilage(self, d: Grid, v: Grid) -> Grid:
@@ -136,7 +136,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class Foramen:
-    """A tunnel through the sacrum from front to back, with fat and a nerve in it."""
+    """A sacral foramen from front to back, with fat and a nerve."""
 
     side: Side
     x_mm: float
@@ -147,7 +147,7 @@ class Foramen:
 
 @dataclass(frozen=True)
 class Pelvis:
-    """Everything about a patient's shape that does not change between sequences."""
+    """A patient's anatomy, which is the same for all sequences."""
 
     joints: dict[Side, Joint]
     body_half_width_mm: float
@@ -175,7 +175,7 @@ class Pelvis:
 
 
 def sample_joint(rng: np.random.Generator, side: Side, shared: dict[str, float]) -> Joint:
-    """One joint, resembling its twin by what both share."""
+    """Sample one joint, with parameters shared by both sides."""
     jitter = rng.normal
     apex_d = shared["apex_d"] + jitter(0, 1.0)
     apex_v = shared["apex_v"] + jitter(0, 1.5)
@@ -231,7 +231,7 @@ def _shared_shape(rng: np.random.Generator) -> dict[str, float]:
 
 
 def _vessels(rng: np.random.Generator, joints: dict[Side, Joint]) -> list[Blob]:
-    """Big vessels in front of the sacrum, small ones behind the joint and in the notch."""
+    """Large vessels in front of the sacrum, small ones behind the joint and in the notch."""
     found = []
     for joint in joints.values():
         for _ in range(int(rng.integers(2, 4))):
@@ -276,7 +276,7 @@ def _bowel(rng: np.random.Generator) -> list[Blob]:
 
 
 def _marrow_islands(rng: np.random.Generator, joints: dict[Side, Joint]) -> list[Blob]:
-    """Red and yellow marrow islands and bone islands, most away from the joint, some close."""
+    """Red and yellow marrow islands and bone islands, mostly away from the joint."""
     found = []
     kinds = ["red marrow", "red marrow", "yellow marrow", "sclerosis"]
     for joint in joints.values():
@@ -315,7 +315,7 @@ def _foramina(rng: np.random.Generator) -> tuple[Foramen, ...]:
 
 
 def sample_pelvis(rng: np.random.Generator) -> Pelvis:
-    """A patient's shape, every number drawn from `rng`."""
+    """Sample a patient's anatomy."""
     shared = _shared_shape(rng)
     joints = {side: sample_joint(rng, side, shared) for side in Side}
     uniform = rng.uniform
@@ -344,7 +344,7 @@ def sample_pelvis(rng: np.random.Generator) -> Pelvis:
 
 
 def restyled(pelvis: Pelvis, shape: Shape, look: Look, rng: np.random.Generator) -> Pelvis:
-    """The same patient bent to a style's shape, without what the style leaves out."""
+    """The same patient with the deformations and omissions of a style."""
     joints = {side: _bent(joint, shape, rng) for side, joint in pelvis.joints.items()}
     wider = {side: joints[side].half_width_mm / pelvis.joints[side].half_width_mm for side in Side}
     mean = (wider[Side.LEFT] + wider[Side.RIGHT]) / 2
@@ -373,7 +373,7 @@ def restyled(pelvis: Pelvis, shape: Shape, look: Look, rng: np.random.Generator)
 
 
 def _enclosing(pelvis: Pelvis) -> Pelvis:
-    """The same pelvis with both bones reaching as far as the cartilage between them."""
+    """The same pelvis with both bones extended to cover the cartilage between them."""
     joints = pelvis.joints.values()
     top = max(j.cranial_end[1] + j.limb_radius_mm for j in joints)
     bottom = min(j.caudal_end[1] - j.limb_radius_mm for j in joints)

@@ -1,6 +1,6 @@
-"""One invented patient: a T1 and a STIR volume, both delineations, and 28 true severities.
+"""One simulated patient: a T1 and a STIR volume, their delineations, and 28 true grades.
 
-Everything follows from a seed.  Left is the patient's left, which is +x in LPS.
+Everything is determined by a seed. Left is the patient's left, which is +x in LPS.
 """
 
 from dataclasses import asdict, dataclass
@@ -11,18 +11,18 @@ from models.delineation import Delineation
 from models.findings import POSITIONS, Position, Side
 from models.volume import Volume
 from trainer.phantom.anatomy import Joint, Pelvis, restyled, sample_pelvis
-from trainer.phantom.contrast import plain_shine, shine_of
+from trainer.phantom.contrast import plain_signals, sequence_signals
 from trainer.phantom.lesion_maps import (
     D_MM,
     V_MM,
     JointLesions,
     Quadrants,
-    earned,
+    drawn_grades,
     place_lesions,
     sample_severity,
 )
-from trainer.phantom.negatives import PLACES, picture_elsewhere
-from trainer.phantom.paint import Painter, Picture, Shine
+from trainer.phantom.negatives import PLACES, other_region_slices
+from trainer.phantom.paint import Painter, Picture, Signals
 from trainer.phantom.scan_plan import (
     PatientPose,
     ScanPlan,
@@ -50,32 +50,31 @@ from trainer.phantom.style import Style, sample_style
 from trainer.phantom.tissue import PulseSequence
 
 SHARE_ELSEWHERE = 0.1
-"""Share of training cases that show no sacroiliac joint at all."""
+"""Share of training cases without sacroiliac joints."""
 
 
 @dataclass(frozen=True)
 class PhantomOptions:
-    """What to keep fixed.
+    """Options of a phantom case.
 
     Parameters
     ----------
     slices
-        Slices per sequence; None draws 15 to 24.
+        Slices per sequence; None samples 15 to 24.
     matrix
-        Rows and columns; None draws one for each sequence.
+        Rows and columns; None samples them for each sequence.
     disease
         "early", "mixed", "advanced" or "balanced".
     without_joints
-        True gives images without the joints: no contour, every severity 0. In plain style these
-        are soft tissue without a pelvis, in others mostly other parts of the body.
+        True for images without the joints: no contours, all grades 0. In plain style these show
+        soft tissue without a pelvis, in others mostly other body regions.
     pelvis_seed
-        Of the patient's shape, which his visits share; None draws it from the case's seed.
+        Seed of the anatomy, shared by a patient's visits; None derives it from the case's seed.
     severity
-        Berlin grades in the order of POSITIONS; None draws them.
+        Berlin grades in the order of POSITIONS; None samples them.
     style
-        "plain" (schematic and always alike in kind), "plausible" (with anatomical variants and
-        fat displaced as scanners displace it), "randomised" (far beyond the plausible), or
-        "any" of the last two.
+        "plain" (schematic), "plausible" (with anatomical variants and chemical shift),
+        "randomised" (far beyond the plausible), or "any" of the last two.
     """
 
     slices: int | None = None
@@ -88,23 +87,23 @@ class PhantomOptions:
 
 
 def training_options(seed: int) -> PhantomOptions:
-    """What a training case of this seed should be: any style, balanced, a tenth elsewhere."""
+    """Options of a training case: any style, balanced, one in ten without the joints."""
     elsewhere = np.random.default_rng([seed, 11]).random() < SHARE_ELSEWHERE
     return PhantomOptions(disease="balanced", style="any", without_joints=bool(elsewhere))
 
 
 @dataclass(frozen=True, eq=False)
 class PhantomPatient:
-    """What is there before any image is made of it.
+    """The patient before imaging.
 
     Parameters
     ----------
     lesions
-        Of both joints, as they were painted.
+        Of both joints, as painted.
     quadrants
-        The halves of both joints' surfaces that the lesions were drawn in.
+        The halves of both joints' surfaces in which lesions were drawn.
     t1, stir
-        How each sequence saw him.
+        Slices and pose of each sequence.
     """
 
     pelvis: Pelvis
@@ -116,13 +115,13 @@ class PhantomPatient:
 
 @dataclass(frozen=True, eq=False)
 class PhantomCase:
-    """A patient and what is true of him; contour points are pixels of their own volume.
+    """A patient's images and truth; contour points are pixels of their own volume.
 
     Parameters
     ----------
     lesions_readable
-        False where contrasts were invented so freely that no lesion looks like itself, or
-        where no joint is there: such a case teaches contours only.
+        False if contrasts are arbitrary, so that lesions cannot be recognised, or if there are no
+        joints: such a case is used to train contours only.
     """
 
     seed: int
@@ -137,12 +136,12 @@ class PhantomCase:
 
 
 def make_case(seed: int, options: PhantomOptions = PhantomOptions()) -> PhantomCase:
-    """An invented patient; the same seed and options always give the same one.
+    """Generate a patient, reproducible by seed and options.
 
     Raises
     ------
     ValueError
-        If an option is not among those known.
+        If an option is unknown.
     """
     rng = np.random.default_rng(seed)
     person = seed if options.pelvis_seed is None else options.pelvis_seed
@@ -172,7 +171,7 @@ def make_case(seed: int, options: PhantomOptions = PhantomOptions()) -> PhantomC
     }
     if not plain:
         for side in Side:
-            severity |= earned(severity, side, lesions[side], quadrants[side])
+            severity |= drawn_grades(severity, side, lesions[side], quadrants[side])
     if options.without_joints:
         severity = dict.fromkeys(severity, 0)
     patient = PhantomPatient(pelvis, lesions, quadrants, plan.t1, plan.stir)
@@ -181,7 +180,7 @@ def make_case(seed: int, options: PhantomOptions = PhantomOptions()) -> PhantomC
 
 @dataclass(frozen=True, eq=False)
 class DrawnCase:
-    """All that is decided before the scanner starts."""
+    """Everything that is sampled before acquisition."""
 
     seed: int
     options: PhantomOptions
@@ -192,7 +191,7 @@ class DrawnCase:
 
 
 def _imaged(rng: np.random.Generator, drawn: DrawnCase) -> PhantomCase:
-    """Both sequences of what was drawn."""
+    """Acquire both sequences."""
     options, style, patient = drawn.options, drawn.style, drawn.patient
     texture = sample_texture(rng)
     field_t = float(rng.choice([1.5, 3.0]))
@@ -203,8 +202,8 @@ def _imaged(rng: np.random.Generator, drawn: DrawnCase) -> PhantomCase:
         slab, at = view.slab, view.pose
         sequence = sample_sequence(rng, name, field_t)
         flaws = _flaws(rng, style, name, slab)
-        shine = _shine(rng, drawn, name, sequence)
-        ideal = _ideal(drawn, view, shine, texture)
+        signals = _signals(rng, drawn, name, sequence)
+        ideal = _ideal(drawn, view, signals, texture)
         volume = acquire(ideal, slab, flaws=flaws, noise_seed=int(rng.integers(2**32)))
         seen[name] = (volume, trace(joints, slab, at))
         parameters[name] = _plain(sequence) | _plain(slab) | {"flaws": _plain(flaws)}
@@ -218,24 +217,24 @@ def _imaged(rng: np.random.Generator, drawn: DrawnCase) -> PhantomCase:
 
 
 def _elsewhere(drawn: DrawnCase) -> str | None:
-    """Which other place is shown; None for a pelvis, or for its soft tissue alone."""
+    """The other region shown; None for a pelvis, or for its soft tissue only."""
     if not drawn.options.without_joints or drawn.style.name == "plain":
         return None
     rng = np.random.default_rng([drawn.seed, 13])
     return None if rng.random() < 0.15 else str(rng.choice(list(PLACES)))
 
 
-def _ideal(drawn: DrawnCase, view: PatientPose, shine: Shine, texture: Texture) -> Picture:
+def _ideal(drawn: DrawnCase, view: PatientPose, signals: Signals, texture: Texture) -> Picture:
     slab, look = view.slab, drawn.style.look
     step = step_mm(slab) if drawn.style.name == "randomised" else STEP_MM
     place = _elsewhere(drawn)
     if place is not None:
         rng = np.random.default_rng([drawn.seed, 17])
-        return picture_elsewhere(rng, place, shine, slab, texture, step)
+        return other_region_slices(rng, place, signals, slab, texture, step)
     edge_mm = slab.field_of_view_mm / painted_size(slab.field_of_view_mm, step) * 1.1 * look.edge
     with_joints = not drawn.options.without_joints
     painter = Painter(
-        drawn.patient.pelvis, drawn.patient.lesions, shine, edge_mm, with_joints, look
+        drawn.patient.pelvis, drawn.patient.lesions, signals, edge_mm, with_joints, look
     )
     return ideal_slices(painter, slab, view.pose, texture, step)
 
@@ -247,15 +246,17 @@ def _flaws(rng: np.random.Generator, style: Style, name: str, slab: Slab) -> Fla
     return flaws if style.name == "plain" else with_fat_shift(rng, flaws)
 
 
-def _shine(rng: np.random.Generator, drawn: DrawnCase, name: str, sequence: PulseSequence) -> Shine:
+def _signals(
+    rng: np.random.Generator, drawn: DrawnCase, name: str, sequence: PulseSequence
+) -> Signals:
     pelvis = drawn.patient.pelvis
     if drawn.style.name == "plain":
-        return plain_shine(rng, sequence, pelvis.marrow_dimming)
-    return shine_of(rng, drawn.style, name, sequence, pelvis)
+        return plain_signals(rng, sequence, pelvis.marrow_dimming)
+    return sequence_signals(rng, drawn.style, name, sequence, pelvis)
 
 
 def sample_sequence(rng: np.random.Generator, name: str, field_t: float) -> PulseSequence:
-    """Times of a T1 or a STIR protocol within what scanners are set to."""
+    """Sample the timing of a T1 or STIR protocol within the usual range."""
     if name == "t1":
         return PulseSequence(field_t, float(rng.uniform(420, 780)), float(rng.uniform(7, 20)))
     inversion = rng.uniform(140, 185) if field_t < 2 else rng.uniform(180, 245)
@@ -269,12 +270,12 @@ def sample_sequence(rng: np.random.Generator, name: str, field_t: float) -> Puls
 
 
 def quadrants_on(joint: Joint, slab: Slab, pose: Pose, only_covered: bool = False) -> Quadrants:
-    """Upper and lower half of a joint's surface, split at half the height each slice shows.
+    """Upper and lower half of a joint's surface, split at half the height visible per slice.
 
     Parameters
     ----------
     only_covered
-        Whether what lies in front of the first slice or behind the last belongs to neither.
+        True to exclude the surface in front of the first slice and behind the last.
     """
     d, v = np.meshgrid(D_MM.astype(np.float64), V_MM.astype(np.float64), indexing="ij")
     x = joint.sign * joint.distance_from_midline(d, v)
@@ -306,7 +307,7 @@ def quadrants_on(joint: Joint, slab: Slab, pose: Pose, only_covered: bool = Fals
 
 
 def _plain(value: object) -> dict[str, object]:
-    """A dataclass as JSON would hold it."""
+    """A dataclass as plain JSON types."""
     return {str(k): _json(v) for k, v in asdict(value).items()}  # type: ignore[call-overload]
 
 

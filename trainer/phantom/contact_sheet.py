@@ -1,4 +1,4 @@
-"""A contact sheet: many phantoms side by side, with their true contours, to look at."""
+"""A contact sheet: many phantoms with their true contours, for visual inspection."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,11 +16,11 @@ from trainer.phantom.case import PhantomOptions, make_case
 TILE_PX = 156
 COLOURS = {Side.RIGHT: (255, 80, 80), Side.LEFT: (60, 220, 220)}
 GREYS = 24
-"""So few shades that noise does not fill the file."""
+"""Number of grey levels, small to keep the file small."""
 
 
 def tile(volume: Volume, truth: Delineation, with_contours: bool) -> Image.Image:
-    """The slice in the middle of those that show a joint, as a square picture."""
+    """The middle one of the slices that show a joint, as a square image."""
     numbers = [contour.slice_index for contour in truth.contours] or [len(volume.voxels) // 2]
     middle = sorted(numbers)[len(numbers) // 2]
     picture = _grey(volume.voxels[middle])
@@ -45,7 +45,7 @@ def _grey(image: NDArray[np.float32]) -> Image.Image:
 
 
 def _palette() -> Image.Image:
-    """The shades of grey and both contours' colours, nothing else."""
+    """Grey levels and the two contour colours."""
     greys = [3 * (round(shade * 255 / GREYS),) for shade in range(GREYS + 1)]
     colours = [*greys, *COLOURS.values()]
     palette = Image.new("P", (1, 1))
@@ -54,7 +54,7 @@ def _palette() -> Image.Image:
 
 
 def sheet(cases: list[tuple[int, PhantomOptions]], columns: int, contours: bool) -> Image.Image:
-    """T1 and STIR of each case beside each other, `columns` cases in a row."""
+    """T1 and STIR of each case side by side, `columns` cases per row."""
     rows = -(-len(cases) // columns)
     page = Image.new("RGB", (columns * 2 * TILE_PX, rows * TILE_PX), "white")
     for place, (seed, options) in enumerate(cases):
@@ -68,12 +68,12 @@ def sheet(cases: list[tuple[int, PhantomOptions]], columns: int, contours: bool)
 def contact_sheet(
     out: Annotated[Path, typer.Argument(help="PNG file to write.")],
     first_seed: Annotated[int, typer.Option(help="Seed of the first case.")] = 300,
-    plausible: Annotated[int, typer.Option(help="How many plausible cases.")] = 4,
-    randomised: Annotated[int, typer.Option(help="How many randomised cases.")] = 8,
-    columns: Annotated[int, typer.Option(help="Cases in a row.")] = 3,
+    plausible: Annotated[int, typer.Option(help="Number of plausible cases.")] = 4,
+    randomised: Annotated[int, typer.Option(help="Number of randomised cases.")] = 8,
+    columns: Annotated[int, typer.Option(help="Cases per row.")] = 3,
     contours: Annotated[bool, typer.Option(help="Draw the true contours.")] = True,
 ) -> None:
-    """Draw phantoms of both styles as one picture, T1 and STIR beside each other."""
+    """Draw phantoms of both styles in one image, T1 and STIR side by side."""
     styles = ["plausible"] * plausible + ["randomised"] * randomised
     cases = [
         (first_seed + number, PhantomOptions(style=style, disease="balanced"))
@@ -81,4 +81,4 @@ def contact_sheet(
     ]
     page = sheet(cases, columns, contours).quantize(palette=_palette(), dither=Image.Dither.NONE)
     page.save(out, optimize=True)
-    typer.echo(f"{len(cases)} cases in {out}, {out.stat().st_size // 1000} kB")
+    typer.echo(f"{len(cases)} cases written to {out}, {out.stat().st_size // 1000} kB")

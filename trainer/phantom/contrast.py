@@ -1,8 +1,8 @@
-"""Contrast: how bright each tissue is in one case, from two-pool physics to pure invention.
+"""Contrast: the signal of each tissue in one case, from two-pool physics to arbitrary values.
 
-"ordered" contrasts are no scanner's, but lesions stay what they are to a reader: oedema darker
-than marrow on T1 and brighter on STIR, a fatty lesion the other way round, sclerosis dark on
-both.  "free" contrasts keep nothing; only the joint's place can be learnt from them.
+"ordered" contrasts are not those of a scanner, but lesions remain recognisable: oedema darker
+than marrow on T1 and brighter on STIR, a fatty lesion the reverse, sclerosis dark on
+both.  "free" contrasts are arbitrary; only the position of the joint can be learnt from them.
 """
 
 import numpy as np
@@ -47,13 +47,13 @@ _REACH: dict[str, dict[str, tuple[float, float]]] = {
         "gas": (0.0, 0.2),
     },
 }
-"""Brightness in multiples of normal marrow, wider than any scanner shows."""
+"""Signal relative to normal marrow, in a range wider than that of any scanner."""
 
 
-def shine_of(
+def sequence_signals(
     rng: np.random.Generator, style: Style, name: str, sequence: PulseSequence, pelvis: Pelvis
 ) -> dict[str, complex]:
-    """Signals of all tissues in one sequence; water is real and fat imaginary.
+    """Signals of all tissues in one sequence, water real and fat imaginary.
 
     Parameters
     ----------
@@ -70,28 +70,28 @@ def shine_of(
     }
 
 
-def plain_shine(
+def plain_signals(
     rng: np.random.Generator, sequence: PulseSequence, dimming: float
 ) -> dict[str, complex]:
-    """Signals of all tissues, jittered; marrow and its lesions drift together.
+    """Signals of all tissues with jitter, common to marrow and its lesions.
 
-    Trabeculae dephase marrow more on some scanners: `dimming` darkens it on STIR.
+    Trabecular bone dephases marrow on some scanners: `dimming` darkens it on STIR.
     """
     drift = rng.normal(0, 0.05)
-    shine: dict[str, complex] = {
+    signals: dict[str, complex] = {
         name: signal(tissue, sequence)
         * float(np.exp(rng.normal(0, 0.05) + (drift if name in _MARROW_LIKE else 0)))
         for name, tissue in TISSUES.items()
     }
-    return _dimmed(shine, sequence, dimming)
+    return _dimmed(signals, sequence, dimming)
 
 
 def _dimmed(
-    shine: dict[str, complex], sequence: PulseSequence, dimming: float
+    signals: dict[str, complex], sequence: PulseSequence, dimming: float
 ) -> dict[str, complex]:
     if sequence.inversion_ms is None:
-        return shine
-    return {k: v * dimming if k in _TRABECULAR else v for k, v in shine.items()}
+        return signals
+    return {k: v * dimming if k in _TRABECULAR else v for k, v in signals.items()}
 
 
 def _by_physics(
@@ -99,12 +99,12 @@ def _by_physics(
 ) -> dict[str, complex]:
     drift = rng.normal(0, jitter)
     lesion_jitter = min(jitter, 0.12)
-    shine = {}
+    signals = {}
     for name, tissue in TISSUES.items():
         spread = lesion_jitter if name in _MARROW_LIKE or name == "sclerosis" else jitter
         level = rng.normal(0, spread) + (drift if name in _MARROW_LIKE else 0)
-        shine[name] = pools(tissue, sequence) * float(np.exp(level))
-    return _dimmed(shine, sequence, pelvis.marrow_dimming)
+        signals[name] = pools(tissue, sequence) * float(np.exp(level))
+    return _dimmed(signals, sequence, pelvis.marrow_dimming)
 
 
 def _ordered(rng: np.random.Generator, name: str) -> dict[str, float]:
@@ -113,7 +113,7 @@ def _ordered(rng: np.random.Generator, name: str) -> dict[str, float]:
         tissue: marrow * float(rng.uniform(low, high))
         for tissue, (low, high) in _REACH[name].items()
     }
-    # between red and yellow marrow lies less than between marrow and its lesions
+    # Red and yellow marrow differ less than marrow and its lesions.
     apart = float(rng.uniform(0, 0.12)) * (1 if name == "t1" else -1)
     return levels | {
         "marrow": marrow,

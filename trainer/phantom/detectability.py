@@ -1,9 +1,8 @@
-"""Detectability: how well a simple rule that knows the true geometry tells lesions from none.
+"""Detectability: how well a simple rule with the true geometry detects each lesion.
 
 The rule looks where a reader would, in the bone beside the joint or in the joint itself, and
-compares what it sees with the marrow of the same bone further away.  Were it always right, the
-phantom would be too easy to say anything about a network; were it near chance, nothing could be
-learnt from it.
+compares the signal with marrow of the same bone further away. If it were always right, the
+phantom would be too easy; if it were near chance, nothing could be learnt from the phantom.
 """
 
 import json
@@ -30,37 +29,37 @@ ZONE_LAYERS_MM = np.arange(1.5, 11, 1.5)
 SURFACE_LAYERS_MM, DEEP_LAYERS_MM = np.arange(-0.5, 2.6, 0.5), np.arange(4, 8.1, 0.5)
 MARROW_LAYERS_MM = np.arange(13, 20, 2.0)
 PATCH_MM = 2.6
-"""An erosion is looked for in patches of the surface of this radius."""
+"""Radius of the surface patches searched for erosions."""
 
 _Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class JointAppearance:
-    """What both sequences show of one joint, relative to the marrow further from it."""
+    """Signals of one joint on both sequences, relative to marrow further away."""
 
     case: PhantomCase
     side: Side
 
     @property
     def joint(self) -> Joint:
-        """Its true shape."""
+        """The true shape."""
         return self.case.patient.pelvis.joints[self.side]
 
     def bone(self, name: str, region: Region, layers_mm: _Floats) -> _Floats:
-        """Brightness in one bone beside a quadrant, ``(points, layers)``, 1 for its marrow."""
+        """Signal of the bone in a quadrant, ``(points, layers)``, relative to its marrow."""
         values = self._at(name, region, self._depths(region, layers_mm))
         marrow = self._at(name, Region.JOINT, self._depths(region, MARROW_LAYERS_MM))
         return np.asarray(values / max(float(np.nanmedian(marrow)), 1e-6))
 
     def space(self, name: str) -> _Floats:
-        """Brightness along the middle of the joint space, ``(points, 1)``, 1 for marrow."""
+        """Signal along the middle of the joint space, ``(points, 1)``, relative to marrow."""
         marrow = self._at(name, Region.JOINT, np.array([-16.0, -13, 13, 16]))
         values = self._at(name, Region.JOINT, np.array([0.0]))
         return np.asarray(values / max(float(np.nanmedian(marrow)), 1e-6))
 
     def patches(self, region: Region) -> list[list[int]]:
-        """For each point of a quadrant's surface, the points around it."""
+        """For each point of a quadrant's surface, its neighbours."""
         places = np.stack(self._places(region), axis=1)
         return list(cKDTree(places).query_ball_point(places, PATCH_MM)) if len(places) else []
 
@@ -95,13 +94,13 @@ class JointAppearance:
 
 
 def _sampled(volume: Volume, view: PatientPose, points: _Floats) -> _Floats:
-    """Brightness at points of the pelvis frame; NaN outside the image."""
+    """Signal at points in the pelvis frame; NaN outside the image."""
     at = np.moveaxis(volume.to_indices(view.pose.to_patient(points)), -1, 0)
     return np.asarray(map_coordinates(volume.voxels, at, order=1, mode="constant", cval=np.nan))
 
 
 def expert_score(seen: JointAppearance, position: Position) -> float:
-    """The simple rule's confidence that a lesion is there; only its order among cases counts."""
+    """The rule's confidence that a lesion is present; only its ranking matters."""
     lesion, region = position.head.lesion, position.head.region
     if lesion is Lesion.OEDEMA:
         return _excess(seen.bone("stir", region, ZONE_LAYERS_MM), 1.25)
@@ -116,7 +115,7 @@ def expert_score(seen: JointAppearance, position: Position) -> float:
 
 
 def _brightest_patch(seen: JointAppearance, region: Region) -> float:
-    """How far the brightest patch of the surface on STIR stands out from the bone beneath it."""
+    """Contrast of the brightest surface patch on STIR against the bone beneath."""
     patches = seen.patches(region)
     if not patches:
         return 0.0
@@ -145,13 +144,13 @@ def auc(scores: _Floats, positive: NDArray[np.bool_]) -> float:
 
 
 def detectability(
-    out: Annotated[Path | None, typer.Option(help="File to write the table into, as JSON.")] = None,
-    cases: Annotated[int, typer.Option(help="How many patients.")] = 60,
-    first_seed: Annotated[int, typer.Option(help="Seed of the first.")] = 700_000,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write the table to.")] = None,
+    cases: Annotated[int, typer.Option(help="Number of patients.")] = 60,
+    first_seed: Annotated[int, typer.Option(help="Seed of the first patient.")] = 700_000,
     style: Annotated[str, typer.Option(help="plain, plausible, randomised or any.")] = "plausible",
     disease: Annotated[str, typer.Option(help="early, mixed, advanced, balanced.")] = "balanced",
 ) -> None:
-    """Measure how well a simple rule with the true geometry finds each lesion of the phantom."""
+    """Measure how well a simple rule with the true geometry detects the phantom's lesions."""
     options = PhantomOptions(style=style, disease=disease)
     scores, truth = defaultdict(list), defaultdict(list)
     for seed in range(first_seed, first_seed + cases):

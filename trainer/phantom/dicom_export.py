@@ -1,7 +1,7 @@
-"""A phantom study as DICOM files: headers as four vendors write them, classic or Enhanced MR.
+"""A phantom study as DICOM files with the headers of four vendors, classic or Enhanced MR.
 
-Source: DICOM PS3.3 A.4 (MR Image), A.36 (Enhanced MR Image); the vendors' ways with
-ScanningSequence, SequenceName and ScanOptions as seen on their scanners.
+Source: DICOM PS3.3 A.4 (MR Image), A.36 (Enhanced MR Image); vendor-specific
+values of ScanningSequence, SequenceName and ScanOptions as seen on their scanners.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ Contrast = Literal["t1", "stir"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a vendor writes one sequence into the header."""
+    """Header values of one sequence of a vendor."""
 
     description: str
     scanning_sequence: tuple[str, ...]
@@ -46,7 +46,7 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Maker:
+class VendorProfile:
     """A vendor's name, scanner and its two protocols."""
 
     manufacturer: str
@@ -56,8 +56,8 @@ class Maker:
 
 
 _M = ("ORIGINAL", "PRIMARY", "M")
-MAKERS: dict[Vendor, Maker] = {
-    "siemens": Maker(
+VENDORS: dict[Vendor, VendorProfile] = {
+    "siemens": VendorProfile(
         "SIEMENS",
         "Phantom Aera",
         "syngo phantom E11",
@@ -82,7 +82,7 @@ MAKERS: dict[Vendor, Maker] = {
             ),
         },
     ),
-    "philips": Maker(
+    "philips": VendorProfile(
         "Philips Medical Systems",
         "Phantom Ingenia",
         "5.3.1",
@@ -95,7 +95,7 @@ MAKERS: dict[Vendor, Maker] = {
             ),
         },
     ),
-    "ge": Maker(
+    "ge": VendorProfile(
         "GE MEDICAL SYSTEMS",
         "Phantom Discovery",
         "DV26",
@@ -120,7 +120,7 @@ MAKERS: dict[Vendor, Maker] = {
             ),
         },
     ),
-    "canon": Maker(
+    "canon": VendorProfile(
         "CANON_MEC",
         "Phantom Vantage",
         "V6.0",
@@ -133,7 +133,7 @@ MAKERS: dict[Vendor, Maker] = {
 
 
 def derived_uid(*parts: object) -> UID:
-    """A UID under 2.25 that always follows from the same parts."""
+    """A reproducible UID under 2.25, derived from the parts."""
     return UID(f"2.25.{uuid5(NAMESPACE_OID, '/'.join(map(str, parts))).int}")
 
 
@@ -149,34 +149,34 @@ def write_study(
     extra_localiser: bool = True,
     transfer_syntax: str = ExplicitVRLittleEndian,
 ) -> list[Path]:
-    """Write a study of a T1, a STIR and, if wished, a localiser series.
+    """Write a study of a T1, a STIR and optionally a localiser series.
 
     Parameters
     ----------
     folder
-        Is made if need be; files are numbered 00001.dcm and so on.
+        Created if it does not exist; files are numbered from 00001.dcm.
     study_uid
-        None derives it from the seed, the vendor and the kind of object.
+        None derives it from seed, vendor and type of object.
     enhanced
-        One Enhanced MR object per sequence instead of one classic image per slice.
+        One Enhanced MR object per sequence instead of one classic MR image per slice.
     transfer_syntax
-        Explicit or Implicit VR Little Endian, or a compression pydicom can write.
+        Explicit or Implicit VR Little Endian, or a compression that pydicom can write.
 
     Returns
     -------
     list of Path
-        The files in the order in which a scanner would send them.
+        The files in the order in which a scanner sends them.
 
     Raises
     ------
     ValueError
         If the vendor is unknown.
     """
-    if vendor not in MAKERS:
-        raise ValueError(f"vendor {vendor!r} is unknown: one of {', '.join(MAKERS)} is needed")
+    if vendor not in VENDORS:
+        raise ValueError(f"vendor must be one of {', '.join(VENDORS)}, not {vendor!r}")
     folder.mkdir(parents=True, exist_ok=True)
     uid = UID(study_uid or derived_uid("study", case.seed, vendor, enhanced))
-    common = _Common(case, uid, MAKERS[vendor], patient_id, patient_name)
+    common = _Common(case, uid, VENDORS[vendor], patient_id, patient_name)
     written = []
     for number, dataset in enumerate(_instances(common, enhanced, extra_localiser), start=1):
         path = folder / f"{number:05d}.dcm"
@@ -187,11 +187,11 @@ def write_study(
 
 @dataclass(frozen=True, eq=False)
 class _Common:
-    """What all instances of a study share."""
+    """Attributes common to all instances of a study."""
 
     case: PhantomCase
     study_uid: UID
-    maker: Maker
+    profile: VendorProfile
     patient_id: str
     patient_name: str
 
@@ -246,14 +246,14 @@ def _study_and_series(common: _Common, name: str, number: int, description: str)
     ds.ProtocolName, ds.BodyPartExamined = description, "PELVIS"
     ds.FrameOfReferenceUID = derived_uid(common.study_uid, "frame of reference")
     ds.PositionReferenceIndicator = ""
-    ds.Manufacturer = common.maker.manufacturer
-    ds.ManufacturerModelName = common.maker.model
-    ds.SoftwareVersions, ds.DeviceSerialNumber = common.maker.software, "00000"
+    ds.Manufacturer = common.profile.manufacturer
+    ds.ManufacturerModelName = common.profile.model
+    ds.SoftwareVersions, ds.DeviceSerialNumber = common.profile.software, "00000"
     return ds
 
 
 def _stored_bits(volume: Volume) -> int:
-    """12, as most scanners have it, unless a value needs more."""
+    """12 as on most scanners, or more if a value needs it."""
     return 12 if volume.voxels.max() < 4096 else 16
 
 
@@ -266,12 +266,12 @@ def _pixels(ds: Dataset, pixels: NDArray[np.uint16], stored_bits: int = 12) -> N
 
 
 def _ds(values: Iterable[float]) -> list[str]:
-    """Decimal strings of at most 16 characters, as precise as that allows."""
+    """Decimal strings (DS) of at most 16 characters."""
     return [format_number_as_ds(float(value)) for value in values]
 
 
 def _orientation(affine: NDArray[np.float64]) -> list[str]:
-    """Direction cosines of a row (where columns increase), then of a column."""
+    """Direction cosines of the row, then of the column."""
     along_row = affine[:3, 2] / np.linalg.norm(affine[:3, 2])
     along_column = affine[:3, 1] / np.linalg.norm(affine[:3, 1])
     return _ds([*along_row, *along_column])
@@ -300,7 +300,7 @@ def _timing(ds: Dataset, timing: dict[str, float], protocol: Protocol) -> None:
 
 
 def _classic(common: _Common, contrast: Contrast, volume: Volume, number: int) -> Iterator[Dataset]:
-    protocol = common.maker.protocols[contrast]
+    protocol = common.profile.protocols[contrast]
     timing = common.timing(contrast)
     slice_mm, row_mm, column_mm = volume.spacing_mm
     for index, plane in enumerate(volume.voxels):
@@ -333,7 +333,7 @@ _PLANES = {
 
 
 def _localiser(common: _Common) -> Iterator[Dataset]:
-    """Three coarse pictures in three directions, cut from the T1 volume."""
+    """Three coarse orthogonal images from the T1 volume."""
     volume, size, step_mm = common.case.t1, 128, 2.5
     middle = volume.to_patient((np.array(volume.voxels.shape) - 1) / 2)
     at = (np.arange(size) - (size - 1) / 2) * step_mm
@@ -375,8 +375,8 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
 
 
 def _enhanced(common: _Common, contrast: Contrast, volume: Volume, number: int) -> Dataset:
-    """One Enhanced MR object: everything that varies by slice is a functional group."""
-    protocol, timing = common.maker.protocols[contrast], common.timing(contrast)
+    """One Enhanced MR object with per-frame functional groups."""
+    protocol, timing = common.profile.protocols[contrast], common.timing(contrast)
     ds = _study_and_series(common, contrast, number, protocol.description)
     ds.SOPClassUID = EnhancedMRImageStorage
     ds.SOPInstanceUID = derived_uid(ds.SeriesInstanceUID, "enhanced")
@@ -434,7 +434,7 @@ def _pulse_sequence(ds: Dataset, contrast: Contrast, protocol: Protocol) -> None
 
 def _shared(common: _Common, contrast: Contrast, volume: Volume) -> Dataset:
     """Functional groups that all frames share."""
-    timing, protocol = common.timing(contrast), common.maker.protocols[contrast]
+    timing, protocol = common.timing(contrast), common.profile.protocols[contrast]
     group = Dataset()
     group.PixelMeasuresSequence = Items([_pixel_measures(timing, volume)])
     group.PlaneOrientationSequence = Items(
@@ -456,7 +456,7 @@ def _shared(common: _Common, contrast: Contrast, volume: Volume) -> Dataset:
     group.MRImagingModifierSequence = Items([_imaging_modifier(timing)])
     group.MRFOVGeometrySequence = Items([_field_of_view(volume)])
     group.MRAveragesSequence = Items([_item(NumberOfAverages="1")])
-    _coils(group, common.maker)
+    _coils(group, common.profile)
     return group
 
 
@@ -546,13 +546,13 @@ def _modifier(timing: dict[str, float]) -> Dataset:
     return item
 
 
-def _coils(group: Dataset, maker: Maker) -> None:
+def _coils(group: Dataset, profile: VendorProfile) -> None:
     element = _item(MultiCoilElementName="SP1", MultiCoilElementUsed="YES")
     group.MRReceiveCoilSequence = Items(
         [
             _item(
                 ReceiveCoilName="Spine",
-                ReceiveCoilManufacturerName=maker.manufacturer,
+                ReceiveCoilManufacturerName=profile.manufacturer,
                 ReceiveCoilType="MULTICOIL",
                 QuadratureReceiveCoil="NO",
                 MultiCoilDefinitionSequence=Items([element]),
@@ -563,7 +563,7 @@ def _coils(group: Dataset, maker: Maker) -> None:
         [
             _item(
                 TransmitCoilName="Body",
-                TransmitCoilManufacturerName=maker.manufacturer,
+                TransmitCoilManufacturerName=profile.manufacturer,
                 TransmitCoilType="BODY",
             )
         ]

@@ -1,7 +1,7 @@
-"""Where in the patient each lesion was drawn, to hold against where a network sees it.
+"""The true location of each drawn lesion, to evaluate a network's localisation.
 
-A lesion is a map of depths over the joint's surface; here it becomes points in the patient.
-The speckle that roughens its border when it is painted, about 1 mm, is left out.
+A lesion is a map of depths over the joint's surface; here it is converted to points in the
+patient. The texture of its border (about 1 mm) is ignored.
 """
 
 from dataclasses import dataclass
@@ -16,57 +16,57 @@ from trainer.phantom.lesion_maps import D_MM, V_MM, BoneLesions, JointLesions, M
 from trainer.phantom.scan_plan import PatientPose
 
 STEP_MM = 1.0
-"""Points lie about this far apart."""
+"""Distance between points."""
 LEAST_POINTS = 10
-"""A slice that holds fewer, each a cubic millimetre, does not show the lesion."""
+"""Fewest points (mm³) on a slice that shows the lesion."""
 LEAST_DEPTH_MM = 0.3
-"""Nothing shallower is painted."""
+"""Smallest depth that is painted."""
 LEAST_BRIDGE = 0.5
-"""Opacity above which bone that bridges the joint counts as drawn."""
+"""Opacity above which a bony bridge counts as drawn."""
 BRIDGE_MM = 0.6
-"""How far such bone reaches beyond the cortex."""
+"""Extent of a bridge beyond the cortex."""
 
 _Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnLesion:
-    """A lesion as one sequence met it.
+    """A lesion in one sequence.
 
     Parameters
     ----------
     points_mm
         LPS, about a millimetre apart, ``(n, 3)``.
     slices
-        Indices of the slices whose thickness holds more than a sliver of it.
+        Indices of the slices that contain more than a sliver of it.
     """
 
     points_mm: _Floats
     slices: frozenset[int]
 
     def distance_mm(self, place_mm: _Floats) -> float:
-        """From a place, LPS ``(3,)``, to the nearest point; infinite if nothing was drawn."""
+        """Distance of an LPS position ``(3,)`` to the lesion; infinite if nothing was drawn."""
         return float(np.linalg.norm(self.points_mm - place_mm, axis=1).min(initial=np.inf))
 
     def slices_off(self, slice_index: int) -> float:
-        """From a slice to the nearest one that shows the lesion; infinite if none does."""
+        """Distance to the nearest slice that shows the lesion; infinite if none does."""
         return float(min((abs(slice_index - one) for one in self.slices), default=np.inf))
 
 
 def drawn_lesion(patient: PhantomPatient, position: Position, sequence: Sequence) -> DrawnLesion:
-    """Where a lesion of a position was drawn, those too small to be scored included.
+    """The drawn lesion at a position, including lesions too small to be graded.
 
     Parameters
     ----------
     position
         Of the lesion.
     sequence
-        Whose slices, and whose pose of the patient, are meant.
+        Determines slices and patient pose.
 
     Returns
     -------
     DrawnLesion
-        Without points where nothing was drawn.
+        Without points if nothing was drawn.
     """
     view = patient.t1 if sequence is Sequence.T1 else patient.stir
     joint, ill = patient.pelvis.joints[position.side], patient.lesions[position.side]
@@ -96,9 +96,9 @@ def _reach(bone: BoneLesions, lesion: Lesion) -> tuple[Map, Map]:
 
 
 def _in_bone(joint: Joint, bone: BoneLesions, inside: NDArray[np.bool_], head: Head) -> _Floats:
-    """Points of the pelvis frame from a bone's surface, or its cortex, down to a lesion's depth.
+    """Points in the pelvis frame from a bone's surface or cortex to the depth of a lesion.
 
-    Only erosions show within the cortex; other lesions begin at its middle and show beneath it.
+    Only erosions are visible within the cortex; other lesions begin in its middle.
     """
     start_mm, depth_mm = (each * inside for each in _reach(bone, head.lesion))
     hidden_mm = 0.0 if head.lesion is Lesion.EROSION else joint.cortex_mm
@@ -111,7 +111,7 @@ def _in_bone(joint: Joint, bone: BoneLesions, inside: NDArray[np.bool_], head: H
 
 
 def _bridges(joint: Joint, ill: JointLesions) -> _Floats:
-    """Points of the pelvis frame between both bones where bone bridges their cartilage."""
+    """Points in the pelvis frame of bony bridges between both bones."""
     half = joint.space_mm / 2 + joint.cortex_mm + BRIDGE_MM
     layers = np.linspace(-half, half, 2 * int(np.ceil(half / STEP_MM)) + 1)
     cartilage = joint.outside_cartilage(*np.meshgrid(D_MM, V_MM, indexing="ij")) < 0
@@ -122,7 +122,7 @@ def _bridges(joint: Joint, ill: JointLesions) -> _Floats:
 
 
 def _at(joint: Joint, d: Map, v: Map, across_mm: _Floats) -> _Floats:
-    """Points so far across the midsurface, positive towards the ilium."""
+    """Points at these distances from the midsurface, positive towards the ilium."""
     depth, height = d.astype(np.float64), v.astype(np.float64)
     lateral = joint.distance_from_midline(depth, height) + across_mm / joint.steepness
     return np.stack([joint.sign * lateral, depth, height], axis=-1)

@@ -1,4 +1,4 @@
-"""Writing a phantom to a folder: DICOM files as a scanner would send them, and the truth beside."""
+"""Writes a phantom to a folder: DICOM files as sent by a scanner, and the truth as JSON."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def contours_mm(volume: Volume, delineation: Delineation) -> list[dict[str, obje
 
 
 def truth(case: PhantomCase) -> dict[str, object]:
-    """What is true of a case, as JSON: 28 severities, contours of both series, parameters."""
+    """The truth of a case as JSON: 28 grades, contours of both series, parameters."""
     return {
         "seed": case.seed,
         "severity": {str(position): grade for position, grade in case.severity.items()},
@@ -42,17 +42,17 @@ def truth(case: PhantomCase) -> dict[str, object]:
 
 
 def phantom(
-    out: Annotated[Path, typer.Option(help="Folder to write dicom/ and truth.json into.")],
-    seed: Annotated[int, typer.Option(help="The same seed gives the same patient.")] = 7,
+    out: Annotated[Path, typer.Option(help="Output folder for dicom/ and truth.json.")],
+    seed: Annotated[int, typer.Option(help="Seed of the patient.")] = 7,
     vendor: Annotated[str, typer.Option(help="siemens, philips, ge or canon.")] = "siemens",
     enhanced: Annotated[bool, typer.Option(help="Enhanced MR, one file per series.")] = False,
     disease: Annotated[str, typer.Option(help="early, mixed, advanced or balanced.")] = "mixed",
     patient_id: Annotated[str, typer.Option(help="PatientID.")] = "PHANTOM",
     patient_name: Annotated[str, typer.Option(help="PatientName.")] = "Phantom^SIJ",
-    without_joints: Annotated[bool, typer.Option(help="No joints in the images.")] = False,
+    without_joints: Annotated[bool, typer.Option(help="Images without the joints.")] = False,
     style: Annotated[str, typer.Option(help="plain, plausible, randomised or any.")] = "plain",
 ) -> None:
-    """Write one invented study as DICOM files, with its truth. Not for clinical use."""
+    """Write one simulated study as DICOM files, with its truth. Not for clinical use."""
     from trainer.phantom.dicom_export import write_study  # noqa: PLC0415  pydicom only where needed
 
     options = PhantomOptions(disease=disease, without_joints=without_joints, style=style)

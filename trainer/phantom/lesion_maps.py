@@ -1,8 +1,8 @@
-"""Lesions of sacroiliitis: how severe at each of the 28 positions, and where exactly they lie.
+"""Lesions of sacroiliitis: grades at the 28 positions, and maps of their extent.
 
-A lesion is a map over the joint surface: at each point of the surface, how deep it reaches into
-the bone.  A quadrant is the bone within 12 mm of the joint in the upper or lower half of the
-height that a slice shows, so the share of a quadrant that a lesion fills is the mean of a map.
+A lesion is a map over the joint surface that gives its depth into the bone at each point. A
+quadrant is the bone within 12 mm of the joint in the upper or lower half of the visible height of
+a slice, so the share of a quadrant that a lesion fills is the mean of a map.
 
 Source: Berlin score: oedema and fatty lesion by the share of the quadrant (a third, two thirds),
 erosions by their number (1 to 2, 3 to 5, more); sclerosis and ankylosis per joint.
@@ -24,16 +24,16 @@ V_MM = np.arange(-60, 61, dtype=np.float32)
 FRACTIONS = {1: (0.05, 0.32), 2: (0.34, 0.65), 3: (0.67, 0.92)}
 """Share of a quadrant for the Berlin grades of oedema and fatty lesion."""
 SUBTHRESHOLD = (0.004, 0.03)
-"""Share that a lesion too small to be scored fills."""
+"""Share of a quadrant filled by a lesion too small to be graded."""
 OPACITIES = {
     Lesion.OEDEMA: {0: (0.15, 0.8), 1: (0.14, 0.7), 2: (0.3, 0.9), 3: (0.4, 1.0)},
     Lesion.FATTY_LESION: {0: (0.2, 0.9), 1: (0.35, 0.95), 2: (0.5, 1.0), 3: (0.6, 1.0)},
 }
-"""How clearly such a lesion shows; low grades are often faint."""
+"""Opacity by grade; low grades are often faint."""
 COUNTS = {1: (1, 2), 2: (3, 5), 3: (6, 9)}
-"""Erosions for the Berlin grades."""
+"""Numbers of erosions for the Berlin grades."""
 THINNEST_SHEET_MM = 2.5
-"""Thinner than this a whole joint's rim is normal."""
+"""A thinner rim of sclerosis along the joint is normal."""
 JOINT_FRACTIONS = {1: (0.10, 0.22), 2: (0.25, 0.45), 3: (0.5, 0.85)}
 
 Map = NDArray[np.float32]
@@ -42,7 +42,7 @@ Mask = NDArray[np.bool_]
 _LEVEL = {"early": -0.55, "mixed": 0.0, "advanced": 0.75, "balanced": 0.1}
 _HEALTHY = {"early": 0.3, "mixed": 0.12, "advanced": 0.0, "balanced": 0.1}
 _RAISED = {Lesion.EROSION: 0.2, Lesion.SCLEROSIS: 0.5, Lesion.ANKYLOSIS: 0.9}
-"""By how much balanced cases show what is rare in people."""
+"""Increase of rare lesions in balanced cases."""
 _OFFSET = {
     Lesion.OEDEMA: -0.8,
     Lesion.EROSION: -0.9,
@@ -60,21 +60,21 @@ _PLACE = {
 
 
 def sample_severity(rng: np.random.Generator, disease: str) -> dict[Position, int]:
-    """Berlin grades 0 to 3 of all 28 positions, alike within a patient, a side and a lesion.
+    """Sample Berlin grades 0 to 3 of all 28 positions, correlated by patient, side and lesion.
 
     Parameters
     ----------
     disease
-        "early", "mixed" or "advanced": how far the disease has gone among such patients; or
-        "balanced", where rare lesions are frequent and lesions keep less company.
+        Stage of disease, "early", "mixed" or "advanced"; or "balanced", with more rare lesions
+        and less correlation.
 
     Raises
     ------
     ValueError
-        If `disease` is none of the four.
+        If `disease` is unknown.
     """
     if disease not in _LEVEL:
-        raise ValueError(f"disease {disease!r} is unknown: one of {', '.join(_LEVEL)} is needed")
+        raise ValueError(f"disease must be one of {', '.join(_LEVEL)}, not {disease!r}")
     patient = rng.normal(_LEVEL[disease], 0.75)
     sides = {side: rng.normal(0, 0.45) for side in Side}
     balanced = disease == "balanced"
@@ -103,13 +103,13 @@ _BESIDE = {
 
 @dataclass(frozen=True, eq=False)
 class Quadrants:
-    """Which points of a joint's surface map belong to the upper and to the lower half."""
+    """Masks of the upper and lower half of a joint's surface map."""
 
     upper: Mask
     lower: Mask
 
     def of(self, region: Region) -> Mask:
-        """The half a quadrant lies in; both halves for the whole joint."""
+        """The half of a quadrant; both halves for the whole joint."""
         if region is Region.JOINT:
             return self.upper | self.lower
         upper = region in (Region.UPPER_ILIUM, Region.UPPER_SACRUM)
@@ -117,7 +117,7 @@ class Quadrants:
 
 
 def is_iliac(region: Region) -> bool:
-    """Whether a quadrant lies in the ilium, lateral to the joint."""
+    """Whether a quadrant is in the ilium, lateral to the joint."""
     return region in ILIUM
 
 
@@ -127,10 +127,10 @@ def _flat() -> Map:
 
 @dataclass(eq=False)
 class BoneLesions:
-    """What lies on one bank of a joint: depths in mm, opacities from 0 to 1, per surface point.
+    """Lesions of one bone of a joint: depths in mm and opacities (0 to 1) per surface point.
 
-    A lesion reaches from its start, 0 where it touches the joint, down to its depth. What fills
-    an erosion is a number in `PIT_FILLINGS`.
+    A lesion reaches from its start depth (0 at the joint) to its depth. The filling of an erosion
+    is an index into `PIT_FILLINGS`.
     """
 
     oedema_start_mm: Map = field(default_factory=_flat)
@@ -148,7 +148,7 @@ class BoneLesions:
 
 @dataclass(eq=False)
 class JointLesions:
-    """Everything ill about one joint."""
+    """All lesions of one joint."""
 
     ilium: BoneLesions
     sacrum: BoneLesions
@@ -159,12 +159,12 @@ class JointLesions:
     bridge_mm: float = PLAIN.lesions.bridge_mm
 
     def bank(self, region: Region) -> BoneLesions:
-        """The bone a quadrant belongs to."""
+        """The lesions of a quadrant's bone."""
         return self.ilium if is_iliac(region) else self.sacrum
 
 
 def share_of_zone(depth_mm: Map, inside: Mask, start_mm: Map | None = None) -> float:
-    """Share of a quadrant, 12 mm deep, that a lesion between these depths fills."""
+    """Share of a quadrant (12 mm deep) filled by a lesion between these depths."""
     if not inside.any():
         return 0.0
     filled = np.clip(depth_mm[inside] / ZONE_MM, 0, 1)
@@ -174,20 +174,20 @@ def share_of_zone(depth_mm: Map, inside: Mask, start_mm: Map | None = None) -> f
 
 
 def _taper(inside: Mask, reach_mm: float) -> Map:
-    """Falls to 0 at the other half's border, so that no lesion leaks into it."""
+    """A weight that falls to 0 at the border of the other half, to keep lesions out of it."""
     return np.asarray(np.clip(distance_transform_edt(inside) / reach_mm, 0, 1), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Half:
-    """A quadrant's part of a surface map, and the room a lesion may run through undiminished."""
+    """A quadrant's part of a surface map, and the part where lesions keep full depth."""
 
     inside: Mask
     room: Mask
 
 
 def lesion_depth(rng: np.random.Generator, half: Half, share: float) -> Map:
-    """A lumpy lesion on one half of a joint's surface that fills `share` of its quadrant."""
+    """A lumpy lesion on one half of the surface that fills `share` of its quadrant."""
     inside = half.inside
     if not inside.any():
         return _flat()
@@ -220,7 +220,7 @@ def _one_of(rng: np.random.Generator, forms: tuple[str, ...]) -> str:
 def _in_form(
     rng: np.random.Generator, half: Half, share: float, forms: tuple[str, ...]
 ) -> tuple[Map, Map]:
-    """Start and depth of a lesion in one of some forms that fills `share` of its quadrant."""
+    """Start and depth of a lesion in one of the forms, filling `share` of its quadrant."""
     form = _one_of(rng, forms)
     if form == "band" and half.inside.any():
         return _flat(), _band(rng, half.inside, share)
@@ -234,7 +234,7 @@ def _in_form(
 
 
 def _band(rng: np.random.Generator, inside: Mask, share: float) -> Map:
-    """Bone of one depth beside a connected part of the surface."""
+    """A layer of constant depth along a connected part of the surface."""
     deep = float(np.clip(rng.uniform(2.5, 12), share * ZONE_MM, ZONE_MM))
     depth = _flat()
     depth[_nearest(rng, inside, share * ZONE_MM / deep)] = deep
@@ -242,7 +242,7 @@ def _band(rng: np.random.Generator, inside: Mask, share: float) -> Map:
 
 
 def _nearest(rng: np.random.Generator, inside: Mask, share: float) -> Mask:
-    """The share of a surface that lies nearest to one of its points."""
+    """The part of a surface nearest to a random point, of the given share."""
     d, v = np.argwhere(inside)[rng.integers(int(inside.sum()))]
     away = np.hypot(D_MM[:, None] - D_MM[d], V_MM[None, :] - V_MM[v])
     return np.asarray(inside & (away <= np.quantile(away[inside], min(share, 1.0))))
@@ -284,7 +284,7 @@ def _ellipsoids(
 def _erosions(
     rng: np.random.Generator, inside: Mask, count: int, style: LesionStyle = PLAIN.lesions
 ) -> Map:
-    """Pits of at least 3 mm that nibble the cortex, set apart from one another or confluent."""
+    """Pits of at least 3 mm in the cortex, separate or confluent."""
     depth = _flat()
     inner = inside & (distance_transform_edt(inside) > 1.5)
     spots = np.argwhere(inner if inner.any() else inside)
@@ -364,14 +364,14 @@ def place_lesions(
     severity: dict[Position, int],
     style: LesionStyle = PLAIN.lesions,
 ) -> JointLesions:
-    """Lesions of one joint, drawn so that each quadrant earns the grade it was given.
+    """Draw the lesions of one joint so that each quadrant has its given grade.
 
     Parameters
     ----------
     severity
-        Berlin grades; those of the other side are ignored.
+        Berlin grades; the other side is ignored.
     style
-        How they are drawn.
+        Of the lesions.
     """
     whole = quadrants.of(Region.JOINT)
     found = JointLesions(
@@ -410,7 +410,7 @@ def _bridging(rng: np.random.Generator, whole: Mask, share: float, style: Lesion
 
 
 def _storey(rng: np.random.Generator, whole: Mask, share: float) -> Mask:
-    """The share of a surface between two heights, from front to back."""
+    """The part of a surface between two heights, of the given share."""
     heights = np.broadcast_to(V_MM, whole.shape)[whole]
     lowest = rng.uniform(0, max(1 - share, 0))
     low, high = np.quantile(heights, [lowest, min(lowest + share, 1)])
@@ -418,7 +418,7 @@ def _storey(rng: np.random.Generator, whole: Mask, share: float) -> Mask:
 
 
 def _strain(rng: np.random.Generator, found: JointLesions, whole: Mask) -> None:
-    """Mechanical oedema: small, in front, mostly in bone without other oedema."""
+    """Mechanical oedema: small, anterior, mostly in bone without other oedema."""
     front = whole & (D_MM[:, None] < rng.uniform(-20, -8))
     for bone in (found.ilium, found.sacrum):
         if not front.any() or bone.oedema_mm.any() or rng.random() < 0.3:
@@ -429,31 +429,31 @@ def _strain(rng: np.random.Generator, found: JointLesions, whole: Mask) -> None:
 
 
 GRADED_FROM = 0.04
-"""A lesion that fills less of its quadrant earns no grade."""
+"""A lesion that fills less of its quadrant is not graded."""
 
 
-def earned(
+def drawn_grades(
     severity: dict[Position, int], side: Side, lesions: JointLesions, quadrants: Quadrants
 ) -> dict[Position, int]:
-    """Berlin grades of one joint as its drawn lesions earn them within what the slices show.
+    """Berlin grades of one joint by the drawn lesions, within the imaged volume.
 
     Parameters
     ----------
     severity
-        What was meant to be drawn.
+        Intended grades.
 
     Returns
     -------
     dict
-        Of the positions of this side only.
+        Grades of this side only.
     """
     return {
-        Position(side, head): _earned(severity[Position(side, head)], head, lesions, quadrants)
+        Position(side, head): _drawn_grade(severity[Position(side, head)], head, lesions, quadrants)
         for head in HEADS
     }
 
 
-def _earned(meant: int, head: Head, lesions: JointLesions, quadrants: Quadrants) -> int:
+def _drawn_grade(meant: int, head: Head, lesions: JointLesions, quadrants: Quadrants) -> int:
     inside = quadrants.of(head.region)
     if not inside.any():
         return 0
@@ -478,7 +478,7 @@ def _of_joint(joint: Joint, lesion: Lesion) -> Position:
 def _place_sclerosis(
     rng: np.random.Generator, found: JointLesions, whole: Mask, grade: int, style: LesionStyle
 ) -> None:
-    """Sclerosis favours the ilium; a rim of under 2 mm is normal and earns no grade."""
+    """Sclerosis, mostly of the ilium; a rim of under 2 mm is normal and not graded."""
     found.ilium.sclerosis_mm = found.ilium.sclerosis_mm + np.float32(rng.uniform(0, 0.7))
     if not grade:
         return

@@ -1,7 +1,7 @@
-"""Other parts of the body, and no body at all: images on which no joint may be found.
+"""Negative examples: other body regions, or nothing, on which no joint may be found.
 
-Knees, heads, hips, backs from the side and pelves from below are put together from a few solid
-shapes; they need not be good, only different from a sacroiliac joint and from one another.
+Knees, heads, hips, sagittal spines and axial pelves are built from a few solid shapes. They need
+not be realistic, only different from a sacroiliac joint and from one another.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.phantom.anatomy import Grid
-from trainer.phantom.paint import Picture, Shine, lay, ramp
+from trainer.phantom.paint import Picture, Signals, blend, ramp
 from trainer.phantom.scanner import Slab, Texture, painted_size
 
 Point = tuple[float, float, float]
@@ -18,18 +18,18 @@ Point = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Solid:
-    """One shape in the slab's own frame: (depth, down, across) in mm from its centre.
+    """One shape in the frame of the slab: (depth, down, across) in mm from its centre.
 
     Parameters
     ----------
     kind
-        "ellipsoid", "box" or "shaft"; a shaft is a box with round sides, as long bones are.
+        "ellipsoid", "box" or "shaft"; a shaft is a rounded box, like a long bone.
     radii
-        Half its extent along depth, down and across before it is turned.
+        Half extents along depth, down and across before rotation.
     angle_rad
-        Turned in the image plane, from down towards across.
+        Rotation in the image plane, from down towards across.
     shell_mm
-        Thickness of its cortex; 0 has none.
+        Thickness of the cortex; 0 for none.
     """
 
     tissue: str
@@ -40,7 +40,7 @@ class Solid:
     shell_mm: float = 0.0
 
     def inside(self, depth: float, down: Grid, across: Grid) -> Grid:
-        """Roughly the distance to its border in mm, positive inside."""
+        """Approximate signed distance to the border in mm, positive inside."""
         z, r, c = depth - self.centre[0], down - self.centre[1], across - self.centre[2]
         cos, sin = np.float32(np.cos(self.angle_rad)), np.float32(np.sin(self.angle_rad))
         along, aside = cos * r + sin * c, cos * c - sin * r
@@ -112,7 +112,7 @@ def _head(rng: np.random.Generator) -> list[Solid]:
 
 
 def _back(rng: np.random.Generator) -> list[Solid]:
-    """A lumbar spine from the side."""
+    """A sagittal lumbar spine."""
     high, deep = _uniform(rng, 12, 16), _uniform(rng, 15, 20)
     bend = _uniform(rng, 0.1, 0.35)
     column: list[Solid] = []
@@ -156,7 +156,7 @@ def _hips(rng: np.random.Generator) -> list[Solid]:
 
 
 def _from_below(rng: np.random.Generator) -> list[Solid]:
-    """A pelvis in axial slices."""
+    """An axial pelvis."""
     wide, deep = _uniform(rng, 140, 185), _uniform(rng, 90, 125)
     skin = _uniform(rng, 8, 30)
     found = [
@@ -210,18 +210,23 @@ PLACES: dict[str, Callable[[np.random.Generator], list[Solid]]] = {
     "ellipses": _ellipses,
     "nothing": _nothing,
 }
-"""What may be there instead of sacroiliac joints."""
+"""Other regions by name."""
 
 
-def picture_elsewhere(
-    rng: np.random.Generator, place: str, shine: Shine, slab: Slab, texture: Texture, step_mm: float
+def other_region_slices(
+    rng: np.random.Generator,
+    place: str,
+    signals: Signals,
+    slab: Slab,
+    texture: Texture,
+    step_mm: float,
 ) -> Picture:
-    """Ideal slices of another place, ``(slices, points, points)``, complex as `shine` is.
+    """Ideal slices of another region, ``(slices, points, points)``, complex like `signals`.
 
     Parameters
     ----------
     rng
-        Give both sequences generators of the same seed, so that both show the same place.
+        Use the same seed for both sequences, so that both show the same anatomy.
     place
         A key of `PLACES`.
     """
@@ -242,8 +247,8 @@ def picture_elsewhere(
         for solid in solids:
             inside = solid.inside(float(offset) / size, down, across) * np.float32(size) + ragged
             if solid.shell_mm:
-                lay(image, shine["cortex"], ramp(inside + solid.shell_mm, step))
+                blend(image, signals["cortex"], ramp(inside + solid.shell_mm, step))
             grain = 1 + np.float32(0.08 * scale) * fine + np.float32(0.2 * scale) * coarse
-            lay(image, shine[solid.tissue] * grain, ramp(inside, step))
+            blend(image, signals[solid.tissue] * grain, ramp(inside, step))
         slices.append(image)
     return np.stack(slices)

@@ -1,7 +1,7 @@
-"""Painting a pelvis: which signal shines at each point of an image plane.
+"""Paints a pelvis: the signed signal at each point of an image plane.
 
-Tissues are laid over one another like glazes, each with an opacity that rises over about a
-millimetre at its border.  Signals stay signed; the modulus belongs to the scanner.
+Tissues are blended in layers, each with an opacity that rises over about a millimetre at its
+border. Signals stay signed; the scanner takes the modulus.
 """
 
 from collections.abc import Mapping
@@ -18,15 +18,15 @@ from trainer.phantom.lesion_maps import D_MM, V_MM, BoneLesions, JointLesions, M
 from trainer.phantom.style import PIT_FILLINGS, Look
 
 Picture = NDArray[np.inexact[Any]]
-Shine = Mapping[str, complex]
-"""Signed signal of every tissue; where fat is kept apart, water is real and fat imaginary."""
+Signals = Mapping[str, complex]
+"""Signed signal of every tissue; complex if fat is separate: water real, fat imaginary."""
 
 _BEFORE_BONE = ("bowel", "gas", "fluid", "vessel")
 
 
 @dataclass(frozen=True, eq=False)
 class SamplePlane:
-    """Points of a piece of an image plane, in the pelvis frame, and the texture there."""
+    """Points on part of an image plane in the pelvis frame, with texture."""
 
     x: Grid
     d: Grid
@@ -39,18 +39,18 @@ class SamplePlane:
         return SamplePlane(self.x[box], self.d[box], self.v[box], self.coarse[box], self.fine[box])
 
     def moved(self, by: NDArray[np.float32]) -> "SamplePlane":
-        """The same rectangle `by` millimetres (x, d, v) further on."""
+        """The same rectangle shifted by millimetres (x, d, v)."""
         return SamplePlane(self.x + by[0], self.d + by[1], self.v + by[2], self.coarse, self.fine)
 
 
 def ramp(inside_mm: Grid, width_mm: float) -> Grid:
-    """Opacity of a tissue whose border lies at 0 of a signed distance, positive inside."""
+    """Opacity of a tissue from the signed distance to its border, positive inside."""
     opacity: Grid = np.clip(inside_mm / np.float32(width_mm) + np.float32(0.5), 0, 1)
     return opacity
 
 
-def lay(image: Picture, value: Picture | complex, opacity: Grid | float) -> None:
-    """Paint `value` over `image`, in place."""
+def blend(image: Picture, value: Picture | complex, opacity: Grid | float) -> None:
+    """Blend `value` into `image`, in place."""
     np.add(image, opacity * (value - image), out=image)
 
 
@@ -89,7 +89,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """Points of a plane as seen from one bone's surface: where, how far below, and whose."""
+    """Points of a plane relative to one bone's surface."""
 
     at: tuple[NDArray[np.intp], NDArray[np.intp]]
     below: Grid
@@ -98,23 +98,23 @@ class Surface:
 
 @dataclass(frozen=True, eq=False)
 class Painter:
-    """One patient as one sequence sees him.
+    """Paints one patient for one sequence.
 
     Parameters
     ----------
-    shine
+    signals
         Signed signal of every tissue.
     edge_mm
-        Over how many millimetres a border is blurred, about one pixel.
+        Blur width of borders, about one pixel.
     with_joints
-        False paints the soft tissue alone.
+        False to paint soft tissue only.
     look
-        What is left out, and which outline the body has.
+        Omitted tissues and body outline.
     """
 
     pelvis: Pelvis
     lesions: dict[Side, JointLesions]
-    shine: Shine
+    signals: Signals
     edge_mm: float
     with_joints: bool = True
     look: Look = field(default_factory=Look)
@@ -128,7 +128,7 @@ class Painter:
         return tuple(b for b in self.pelvis.blobs if b.tissue not in _BEFORE_BONE)
 
     def paint(self, plane: SamplePlane, side: Side) -> tuple[Picture, BoneDistances]:
-        """Signal on one half of an image plane, and the distances it was made from."""
+        """Signal on one half of an image plane, and the bone distances."""
         banks = self._banks(plane, self.pelvis.joints[side])
         body = self._body(plane)
         image = self._soft_tissue(plane, self.pelvis.joints[side], banks.front, body)
@@ -157,7 +157,7 @@ class Painter:
         return inside
 
     def _soft_tissue(self, plane: SamplePlane, joint: Joint, front: Grid, body: Grid) -> Picture:
-        shine, look = self.shine, self.look
+        signals, look = self.signals, self.look
         image = self._flat(plane, "muscle")
         image *= 1 + np.float32(0.08) * plane.fine
         if look.seams:
@@ -165,33 +165,33 @@ class Painter:
         if look.cavity_fat:
             cavity = np.minimum(front - plane.d - 4, 62 - np.abs(plane.x) + 12 * plane.coarse)
             pale = 0.62 + 0.3 * np.clip(plane.coarse + 0.12 * plane.fine, -1, 1)
-            lay(image, shine["fat"], pale * ramp(cavity, 3))
+            blend(image, signals["fat"], pale * ramp(cavity, 3))
         self._blobs(image, plane, self._soft_blobs)
         if look.cavity_fat:
             notch2 = ((joint.sign * plane.x - 44) / 17) ** 2 + ((plane.v + 54) / 21) ** 2
             notch = np.minimum(14 * (1 - np.sqrt(notch2)), plane.d + 8) + 14 * plane.coarse
-            lay(image, shine["fat"], self.pelvis.notch_fat * ramp(notch, 5))
+            blend(image, signals["fat"], self.pelvis.notch_fat * ramp(notch, 5))
         skin = ramp(self.pelvis.skin_fat_mm + 6 * plane.coarse - body, self.edge_mm)
-        lay(image, shine["fat"] * (1 - 0.05 * np.abs(plane.fine)), skin)
+        blend(image, signals["fat"] * (1 - 0.05 * np.abs(plane.fine)), skin)
         return image
 
     def _flat(self, plane: SamplePlane, tissue: str) -> Picture:
-        value = self.shine[tissue]
+        value = self.signals[tissue]
         kind = np.complex64 if isinstance(value, complex) else plane.x.dtype
         return np.full(plane.x.shape, value, kind)
 
     def _seams(self, image: Picture, plane: SamplePlane, joint: Joint) -> None:
-        """Fat between the muscles' layers."""
+        """Fat planes between muscles."""
         pelvis = self.pelvis
         lamella = 0.6 * plane.v + joint.sign * 0.8 * plane.x + 0.25 * plane.d + 14 * plane.coarse
         seam = 9 * np.abs(np.sin(lamella / pelvis.lamella_mm)) + 6 * np.abs(plane.coarse)
         seam = seam + 0.4 * plane.fine
         leanness = 0.35 + 0.5 * pelvis.muscle_fat
         strength = 0.35 + 0.5 * pelvis.muscle_fat
-        lay(image, self.shine["fat"], strength * ramp(leanness - seam, 1.6))
+        blend(image, self.signals["fat"], strength * ramp(leanness - seam, 1.6))
 
     def _front(self, plane: SamplePlane) -> Grid:
-        """Depth of the sacrum's front, which recedes downwards."""
+        """Depth of the anterior surface of the sacrum, which recedes downwards."""
         pelvis = self.pelvis
         lower = _step((15 - plane.v) / 60)
         promontory = 6 * np.clip(1 - (plane.x / 40) ** 2, 0, 1)
@@ -228,12 +228,12 @@ class Painter:
         return BoneDistances(across, outside, ilium_gap, sacrum_gap, ilium, sacrum, front)
 
     def _marrow(self, plane: SamplePlane) -> Picture:
-        """Marrow between its red and yellow extremes, cloudy and speckled."""
+        """Textured marrow between its red and yellow extremes."""
         uneven = self.pelvis.marrow_unevenness
         cloud = np.clip(
             self.pelvis.marrow_fattiness + uneven * (1.1 * plane.coarse + 0.28 * plane.fine), 0, 1
         )
-        red, yellow = self.shine["red marrow"], self.shine["yellow marrow"]
+        red, yellow = self.signals["red marrow"], self.signals["yellow marrow"]
         marrow: Picture = (red + (yellow - red) * cloud) * (1 + np.float32(0.05) * plane.fine)
         return marrow
 
@@ -249,10 +249,10 @@ class Painter:
             self._between_bones(image, plane, banks)
         box = joint_box(banks)
         if box is not None:
-            self._ill_marrow(marrow[box], banks.cut(box), plane.cut(box), joint)
+            self._marrow_lesions(marrow[box], banks.cut(box), plane.cut(box), joint)
         for bone in (banks.ilium, banks.sacrum):
-            lay(image, self.shine["cortex"], ramp(bone, edge))
-            lay(image, marrow, ramp(bone - joint.cortex_mm, edge))
+            blend(image, self.signals["cortex"], ramp(bone, edge))
+            blend(image, marrow, ramp(bone - joint.cortex_mm, edge))
         near = _columns_within(plane, 42)
         if near is not None:
             self._openings(image[near], plane.cut(near), banks.cut(near), side)
@@ -263,41 +263,43 @@ class Painter:
         above = plane.v - self.pelvis.endplate_mm
         waist = 25 + 4 * ((above - 24) / 16) ** 2 + 2 * plane.coarse
         column = np.minimum(waist - np.abs(plane.x), 20 - np.abs(plane.d + 30))
-        lay(image, self.shine["disc"], ramp(np.minimum(column, above), 2) * (above < 12))
+        blend(image, self.signals["disc"], ramp(np.minimum(column, above), 2) * (above < 12))
         bulge = 2 * (plane.x / 25) ** 2
         body = np.minimum(np.minimum(column, above - 7 - bulge), 42 + bulge - above)
-        lay(image, self.shine["cortex"], ramp(body, self.edge_mm))
-        lay(image, marrow, ramp(body - 1, self.edge_mm))
+        blend(image, self.signals["cortex"], ramp(body, self.edge_mm))
+        blend(image, marrow, ramp(body - 1, self.edge_mm))
 
     def _hip(self, image: Picture, marrow: Picture, plane: SamplePlane, joint: Joint) -> None:
         x = joint.sign * plane.x - 88
         centre = np.sqrt(x**2 + (plane.d + 62) ** 2 + (plane.v + 84) ** 2)
-        lay(image, marrow, ramp(34 - centre, 1.5))
-        lay(image, self.shine["cortex"], ramp(27 - centre, self.edge_mm))
-        lay(image, self.shine["cartilage"], ramp(25.6 - centre, self.edge_mm))
-        lay(image, self.shine["yellow marrow"], ramp(22.5 - centre, self.edge_mm))
+        blend(image, marrow, ramp(34 - centre, 1.5))
+        blend(image, self.signals["cortex"], ramp(27 - centre, self.edge_mm))
+        blend(image, self.signals["cartilage"], ramp(25.6 - centre, self.edge_mm))
+        blend(image, self.signals["yellow marrow"], ramp(22.5 - centre, self.edge_mm))
 
     def _between_bones(self, image: Picture, plane: SamplePlane, banks: BoneDistances) -> None:
-        """Behind and above the cartilage the bones part; fat and ligaments lie between them."""
+        """Fat and ligaments between the diverging bones behind and above the cartilage."""
         between = np.minimum(banks.ilium_gap - banks.across, banks.across + banks.sacrum_gap)
         behind = _step((plane.d + 16) / 12) * _step((plane.v + 26) / 12)
         behind = behind * _step((62 + 20 * plane.coarse - plane.v) / 24)
         mixed = np.clip(0.5 + 0.8 * plane.coarse + 0.2 * plane.fine, 0, 1)
-        fat, ligament = self.shine["fat"], self.shine["ligament"]
-        lay(image, ligament + (fat - ligament) * mixed, ramp(between, 1.5) * behind)
+        fat, ligament = self.signals["fat"], self.signals["ligament"]
+        blend(image, ligament + (fat - ligament) * mixed, ramp(between, 1.5) * behind)
 
     def _openings(
         self, image: Picture, plane: SamplePlane, banks: BoneDistances, side: Side
     ) -> None:
-        """The sacral canal with its fluid, the foramina, and the remnant of a disc."""
+        """The sacral canal with fluid, the foramina, and a disc remnant."""
         wide, deep, at = self.pelvis.canal_mm
         narrow = np.clip(1 - 0.008 * (30 - plane.v), 0.35, 1)
         canal = 1 - np.sqrt((plane.x / (wide * narrow)) ** 2 + ((plane.d - at) / deep) ** 2)
         canal = np.minimum(canal * deep, plane.v + 45)
         if self.look.canal:
-            lay(image, self.shine["fat"], ramp(canal, self.edge_mm))
+            blend(image, self.signals["fat"], ramp(canal, self.edge_mm))
             inner = np.minimum(canal - 1.5, plane.v + 2)
-            lay(image, self.shine["fluid"] * (0.8 + 0.1 * plane.fine), ramp(inner, self.edge_mm))
+            blend(
+                image, self.signals["fluid"] * (0.8 + 0.1 * plane.fine), ramp(inner, self.edge_mm)
+            )
         within = banks.sacrum + 2.5
         for foramen in self.pelvis.foramina:
             if foramen.side is side:
@@ -307,20 +309,22 @@ class Painter:
         remnant = 0.8 - np.abs(plane.v - 4 + 0.3 * plane.d - 2 * plane.coarse)
         remnant = np.minimum(remnant, 16 - np.abs(plane.x))
         remnant = np.minimum(remnant, np.minimum(8 - plane.d, plane.d - banks.front))
-        lay(image, self.shine["disc"] * 0.8, 0.6 * ramp(remnant, 1.5))
+        blend(image, self.signals["disc"] * 0.8, 0.6 * ramp(remnant, 1.5))
 
     def _foramen(self, image: Picture, plane: SamplePlane, within: Grid, foramen: Foramen) -> None:
         across = np.abs(plane.x) - foramen.x_mm + 3 * plane.coarse
         along = plane.v - foramen.v_mm - foramen.slant * plane.d
         away = np.sqrt(0.7 * across**2 + along**2) + 1.5 * plane.coarse
         tunnel = np.minimum(foramen.radius_mm - away, within)
-        lay(image, self.shine["fat"], ramp(tunnel, 1.5))
-        lay(image, self.shine["muscle"] * 1.15, 0.8 * ramp(tunnel - 0.5 * foramen.radius_mm, 1.8))
+        blend(image, self.signals["fat"], ramp(tunnel, 1.5))
+        blend(
+            image, self.signals["muscle"] * 1.15, 0.8 * ramp(tunnel - 0.5 * foramen.radius_mm, 1.8)
+        )
 
-    def _ill_marrow(
+    def _marrow_lesions(
         self, marrow: Picture, banks: BoneDistances, plane: SamplePlane, joint: Joint
     ) -> None:
-        """Fatty lesion, oedema, then sclerosis, each as deep as its map says."""
+        """Fatty lesion, oedema, then sclerosis, each to the depth of its map."""
         lesions = self.lesions[joint.side]
         at = _surface_index(plane)
         for bone, below in (
@@ -348,9 +352,9 @@ class Painter:
                     edge,
                 ),
             ):
-                self._glaze(marrow, layer, where)
+                self._blend_layer(marrow, layer, where)
 
-    def _glaze(self, marrow: Picture, lesion: Layer, where: Surface) -> None:
+    def _blend_layer(self, marrow: Picture, lesion: Layer, where: Surface) -> None:
         if not lesion.depth_mm.any():
             return
         reach = lesion.depth_mm[where.at]
@@ -359,7 +363,7 @@ class Painter:
         if lesion.start_mm.any():
             start = lesion.start_mm[where.at]
             there = there * np.where(start > 0, ramp(where.below - start, lesion.edge_mm), 1)
-        lay(marrow, self.shine[lesion.tissue], there * strength)
+        blend(marrow, self.signals[lesion.tissue], there * strength)
 
     def _joint_space(
         self,
@@ -369,15 +373,15 @@ class Painter:
         plane: SamplePlane,
         joint: Joint,
     ) -> None:
-        """Cartilage, fluid, erosions that nibble the cortex, and bone that bridges the joint."""
-        lesions, edge, shine = self.lesions[joint.side], self.edge_mm, self.shine
+        """Cartilage, fluid, erosions of the cortex, and bony bridges."""
+        lesions, edge, signals = self.lesions[joint.side], self.edge_mm, self.signals
         at = _surface_index(plane)
         half = joint.space_mm / 2
         inside = ramp(-banks.outside_cartilage, 2)
-        content: Picture | complex = shine["cartilage"]
+        content: Picture | complex = signals["cartilage"]
         if lesions.fluid.any():
-            content = content + lesions.fluid[at] * (shine["fluid"] - content)
-        lay(image, content, ramp(half - np.abs(banks.across), edge) * inside)
+            content = content + lesions.fluid[at] * (signals["fluid"] - content)
+        blend(image, content, ramp(half - np.abs(banks.across), edge) * inside)
         for bone, below in (
             (lesions.ilium, banks.across - half),
             (lesions.sacrum, -banks.across - half),
@@ -385,7 +389,7 @@ class Painter:
             self._erosions(image, bone, below, at, inside)
         if lesions.ankylosis.any():
             bridged = ramp(half + joint.cortex_mm + lesions.bridge_mm - np.abs(banks.across), 1.2)
-            lay(image, marrow, bridged * lesions.ankylosis[at] * inside)
+            blend(image, marrow, bridged * lesions.ankylosis[at] * inside)
 
     def _erosions(
         self,
@@ -400,11 +404,11 @@ class Painter:
         depth, backfill = bone.erosion_mm[at], bone.erosion_fat[at]
         pit = (depth > 0.4) * inside * ramp(below + 0.5, 1.0)
         rim = ramp(depth + 1.1 - below, self.edge_mm) * pit
-        lay(image, self.shine["cortex"], rim * backfill)
-        soft = np.array([self.shine[tissue] for tissue in PIT_FILLINGS], image.dtype)
-        soft, fat = soft[bone.erosion_filling[at]], self.shine["fatty lesion"]
+        blend(image, self.signals["cortex"], rim * backfill)
+        soft = np.array([self.signals[tissue] for tissue in PIT_FILLINGS], image.dtype)
+        soft, fat = soft[bone.erosion_filling[at]], self.signals["fatty lesion"]
         filling = soft + (fat - soft) * backfill
-        lay(image, filling, ramp(depth - below, self.edge_mm) * pit)
+        blend(image, filling, ramp(depth - below, self.edge_mm) * pit)
 
     def _blobs(self, image: Picture, plane: SamplePlane, blobs: tuple[Blob, ...]) -> None:
         low = [float(axis.min()) for axis in (plane.x, plane.d, plane.v)]
@@ -425,11 +429,11 @@ class Painter:
         (cx, cd, cv), (rx, rd, rv) = blob.centre, blob.radii
         radius = np.sqrt(((x - cx) / rx) ** 2 + ((d - cd) / rd) ** 2 + ((v - cv) / rv) ** 2)
         inside = (1 - radius) * np.float32(min(blob.radii)) + 0.6 * plane.fine[box]
-        lay(image[box], self.shine[blob.tissue], blob.opacity * ramp(inside, 1.5))
+        blend(image[box], self.signals[blob.tissue], blob.opacity * ramp(inside, 1.5))
 
 
 def _blob_box(plane: SamplePlane, blob: Blob) -> tuple[slice, slice] | None:
-    """Rows and columns a blob can touch; rows run along v and columns along x but for a tilt."""
+    """Rows and columns that a blob can reach; rows run along v and columns along x, nearly."""
     margin = 4.0
     rows = np.flatnonzero(
         (plane.v.max(axis=1) > blob.centre[2] - blob.radii[2] - margin)
@@ -452,7 +456,7 @@ def _columns_within(plane: SamplePlane, reach_mm: float) -> tuple[slice, slice] 
 
 
 def joint_box(banks: BoneDistances) -> tuple[slice, slice] | None:
-    """The rectangle around the cartilage and the bone beside it, where lesions can lie."""
+    """The rectangle around cartilage and adjacent bone, where lesions can be."""
     near = (banks.outside_cartilage < 8) & (np.abs(banks.across) < 26)
     rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
     if not len(rows):
@@ -461,7 +465,7 @@ def joint_box(banks: BoneDistances) -> tuple[slice, slice] | None:
 
 
 def _surface_index(plane: SamplePlane) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where on a joint's surface map the points of a plane lie."""
+    """Indices of the points of a plane in a joint's surface map."""
     d = np.clip(np.rint(plane.d - D_MM[0]), 0, len(D_MM) - 1).astype(np.intp)
     v = np.clip(np.rint(plane.v - V_MM[0]), 0, len(V_MM) - 1).astype(np.intp)
     return d, v

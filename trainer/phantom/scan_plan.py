@@ -1,6 +1,6 @@
-"""The plan of an examination: where the slices lie, how the patient lies, and what goes wrong.
+"""The scan plan: slice positions, patient pose and artefacts.
 
-A plausible plan is a radiographer's; a free one tilts, shifts and spoils far beyond that.
+A plausible plan is one a radiographer would make; a free one goes far beyond that.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ FREE_MATRICES = (160, 192, 224, 256, 256, 288, 320, 320, 352, 384, 384, 448, 512
 
 @dataclass(frozen=True, eq=False)
 class PatientPose:
-    """Where a sequence's slices lay, and how the patient lay meanwhile."""
+    """The slices of a sequence, and the patient's pose during it."""
 
     slab: Slab
     pose: Pose
@@ -34,12 +34,12 @@ class ScanPlan:
 
     @property
     def views(self) -> dict[str, PatientPose]:
-        """By the names of the sequences."""
+        """By name of the sequence."""
         return {"t1": self.t1, "stir": self.stir}
 
 
 def turn(x_rad: float, y_rad: float, z_rad: float) -> NDArray[np.float64]:
-    """Rotation about x, then y, then z of the patient."""
+    """Rotation about the patient's x, then y, then z axis."""
     cx, sx, cy, sy, cz, sz = (f(a) for a in (x_rad, y_rad, z_rad) for f in (cos, sin))
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
@@ -55,7 +55,7 @@ def coronal_axes(tilt_rad: float) -> NDArray[np.float64]:
 
 
 def _upright(pelvis: Pelvis) -> NDArray[np.float64]:
-    """Rotation of a patient who lies straight: his pelvis frame in LPS."""
+    """Rotation of the pelvis frame to LPS for a straight patient."""
     axes = coronal_axes(pelvis.sacral_tilt_rad)
     return np.stack([axes[:, 2], axes[:, 0], -axes[:, 1]], axis=1)
 
@@ -63,7 +63,7 @@ def _upright(pelvis: Pelvis) -> NDArray[np.float64]:
 def plausible_plan(
     rng: np.random.Generator, pelvis: Pelvis, slices: int | None, matrix: int | None
 ) -> ScanPlan:
-    """Slices along the sacrum as a radiographer plans them; None draws what is not fixed."""
+    """Slices along the sacrum as a radiographer plans them; None samples a parameter."""
     lying = turn(*(radians(rng.normal(0, s)) for s in (0.5, 2.0, 2.0)))
     pose = Pose(lying @ _upright(pelvis), rng.normal(0, [12, 25, 40]))
     off = -rng.uniform(10, 22) if rng.random() < 0.12 else rng.normal(0, 4)
@@ -90,7 +90,7 @@ def plausible_plan(
 def free_plan(
     rng: np.random.Generator, pelvis: Pelvis, slices: int | None, matrix: int | None
 ) -> ScanPlan:
-    """Slices anywhere between 10 degrees backwards and 45 forwards, through a patient askew."""
+    """Slices tilted 10 degrees backwards to 45 forwards, through a rotated patient."""
     askew = float(rng.choice([2, 6, 15], p=[0.4, 0.3, 0.3]))
     lying = turn(*(radians(rng.uniform(-askew, askew) * part) for part in (0.4, 1, 1)))
     pose = Pose(lying @ _upright(pelvis), rng.normal(0, [12, 25, 40]))
@@ -119,7 +119,7 @@ def free_plan(
 
 
 def _free_tilt(rng: np.random.Generator, pelvis: Pelvis) -> float:
-    """Mostly about along the sacrum, else anywhere; never so steep that slices miss the joints."""
+    """Mostly along the sacrum, else anywhere; never so steep that slices miss the joints."""
     own = pelvis.sacral_tilt_rad
     if rng.random() < 0.55:
         return float(own + radians(rng.normal(0, 7)))
@@ -131,7 +131,7 @@ def _free_slices(rng: np.random.Generator) -> int:
 
 
 def _cropped_share(rng: np.random.Generator) -> tuple[float, float]:
-    """Share of rows and of columns that are kept; most images are square."""
+    """Shares of rows and columns to keep; most images are square."""
     if rng.random() < 0.75:
         return (1.0, 1.0)
     share = float(rng.uniform(0.65, 1))
@@ -144,7 +144,7 @@ def _kept(size: int, share: tuple[float, float]) -> tuple[int, int]:
 
 
 def plausible_flaws(rng: np.random.Generator, name: str, slab: Slab) -> Flaws:
-    """What an ordinary examination suffers from."""
+    """Artefacts of an ordinary examination."""
     snr = rng.uniform(16, 45) if name == "t1" else rng.uniform(8, 24)
     size = painted_size(slab.field_of_view_mm)
     measured = (int(size * rng.uniform(0.68, 1.0)), int(size * rng.uniform(0.8, 1.0)))
@@ -164,7 +164,7 @@ def plausible_flaws(rng: np.random.Generator, name: str, slab: Slab) -> Flaws:
 
 
 def with_fat_shift(rng: np.random.Generator, flaws: Flaws) -> Flaws:
-    """The same flaws and a fat image that lies up to 2 pixels beside the water image."""
+    """The same flaws with a chemical shift of up to 2 pixels."""
     return replace(
         flaws,
         phase_rows=bool(rng.random() < 0.6),
@@ -174,12 +174,12 @@ def with_fat_shift(rng: np.random.Generator, flaws: Flaws) -> Flaws:
 
 
 def step_mm(slab: Slab) -> float:
-    """Distance between painted points of a free plan: finer where the field of view is small."""
+    """Distance between painted points of a free plan, finer for a small field of view."""
     return float(np.clip(slab.field_of_view_mm / 280, 0.6, 1.4))
 
 
 def free_flaws(rng: np.random.Generator, name: str, slab: Slab) -> Flaws:
-    """Noise, blur, bias, ghosts and stripes from nothing at all to more than anyone would read."""
+    """Noise, blur, bias, ghosts and stripes, from none to beyond diagnostic quality."""
     calm = rng.random() < 0.3
     snr = np.exp(rng.uniform(np.log(5 if name == "stir" else 8), np.log(60)))
     size = painted_size(slab.field_of_view_mm, step_mm(slab))

@@ -1,8 +1,7 @@
-"""The scanner: where its slices lie, what it measures there, and how it spoils the picture.
+"""The simulated scanner: slice geometry, acquisition and artefacts.
 
-Slices are sampled at several depths and averaged, so a thin joint is blurred by a thick slice.
-Then come the coil's unevenness, a measured k-space of limited size, the decay along the echo
-train, complex noise, and the modulus.
+Slices are sampled at several depths and averaged, for partial volume effects. Then follow coil
+inhomogeneity, a limited k-space, decay along the echo train, complex noise, and the modulus.
 """
 
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """Where the pelvis frame lies in the patient: ``LPS = origin + rotation · (x, d, v)``."""
+    """Pose of the pelvis frame in the patient: ``LPS = origin + rotation · (x, d, v)``."""
 
     rotation: Matrix
     origin_mm: Matrix
@@ -51,9 +50,9 @@ class Slab:
     Parameters
     ----------
     field_of_view_mm, matrix
-        Of the square that is reconstructed.
+        Of the reconstructed square.
     shape
-        Rows and columns kept around its centre; None keeps the square.
+        Rows and columns cropped around its centre; None for the whole square.
     """
 
     axes: Matrix
@@ -91,30 +90,30 @@ class Slab:
 
 @dataclass(frozen=True)
 class Flaws:
-    """How one acquisition spoils the picture.
+    """Artefacts and limits of one acquisition.
 
     Parameters
     ----------
     measured
-        Rows and columns of k-space that were measured.
+        Acquired rows and columns of k-space.
     noise
-        Standard deviation, as a share of bright tissue.
+        Standard deviation relative to bright tissue.
     ghost, ghost_copies
-        Strength of the first copy of a moving body along the phase direction, and how many follow.
+        Strength of the first motion ghost along the phase direction, and number of ghosts.
     phase_rows
-        Whether phase is encoded along the rows; frequency is along the columns then.
+        True if phase is encoded along the rows and frequency along the columns.
     chemical_shift_px
-        How far fat is displaced along the frequency direction, in delivered pixels.
+        Displacement of fat along the frequency direction, in delivered pixels.
     blur
-        Further loss of fine detail in both directions.
+        Additional blur in both directions.
     spike, spike_at
-        Strength and place of one false point of k-space, which draws stripes.
+        Strength and position of one k-space spike, which causes stripes.
     zipper, zipper_at
-        Strength and place of one noisy line across the image.
+        Strength and position of one noisy line across the image.
     wrap
-        How strongly what lies outside shows again at the opposite border.
+        Strength of fold-over at the opposite border.
     most
-        Largest number the scanner stores.
+        Largest stored pixel value.
     """
 
     measured: tuple[int, int]
@@ -144,7 +143,7 @@ class Flaws:
 
 @dataclass(frozen=True, eq=False)
 class Texture:
-    """Smooth and fine noise in the slab's own frame, shared by both sequences."""
+    """Coarse and fine noise in the frame of the slab, shared by both sequences."""
 
     coarse: NDArray[np.float32]
     fine: NDArray[np.float32]
@@ -156,7 +155,7 @@ class Texture:
 
 
 def sample_texture(rng: np.random.Generator) -> Texture:
-    """Noise of unit variance, about 10 and 2 mm grained; the coarse one at a third of that."""
+    """Noise of unit variance, of about 10 mm and 2 mm grain; the coarse one at a third."""
     planes = 31
     fields = []
     for step, grain in zip(TEXTURE_MM, (3.6, 0.75), strict=True):
@@ -186,12 +185,12 @@ def _interpolated(
 
 
 def acquire(ideal: Picture, slab: Slab, *, flaws: Flaws, noise_seed: int) -> Volume:
-    """The images a scanner would deliver of ideal slices, float32 without fractions.
+    """The images that a scanner delivers from ideal slices, float32 with integer values.
 
     Parameters
     ----------
     ideal
-        Signed signal, ``(slices, points, points)``; complex where fat is kept apart.
+        Signed signal, ``(slices, points, points)``; complex if fat is separate.
     """
     voxels = _measured(ideal, slab, flaws, np.random.default_rng(noise_seed))
     rows, columns = slab.rows_columns
@@ -202,7 +201,7 @@ def acquire(ideal: Picture, slab: Slab, *, flaws: Flaws, noise_seed: int) -> Vol
 def ideal_slices(
     painter: Painter, slab: Slab, pose: Pose, texture: Texture, step_mm: float = STEP_MM
 ) -> Picture:
-    """What lies in each slice before a scanner spoils it, ``(slices, points, points)``."""
+    """The signal in each slice before acquisition, ``(slices, points, points)``."""
     return np.stack(
         [
             _ideal_slice(painter, slab, pose, texture, (index, step_mm))
@@ -212,7 +211,7 @@ def ideal_slices(
 
 
 def painted_size(field_of_view_mm: float, step_mm: float = STEP_MM) -> int:
-    """Points per side of the painted plane: about 0.9 mm apart."""
+    """Points per side of the painted plane, about 0.9 mm apart."""
     return int(scipy.fft.next_fast_len(round(field_of_view_mm / step_mm)) // 2 * 2)
 
 
@@ -247,7 +246,7 @@ def _ideal_slice(
 def _painted_half(
     painter: Painter, plane: SamplePlane, side: Side, thick: NDArray[np.float32]
 ) -> Picture:
-    """Half a slice: its middle plane, and around the joint the mean over its thickness."""
+    """Half a slice: the central plane, and around the joint the mean over the thickness."""
     image, banks = painter.paint(plane, side)
     box = joint_box(banks)
     if box is not None:
@@ -282,14 +281,14 @@ def _measured(
     padded[:, top : top + rows, left : left + columns] = kept
     image = np.abs(scipy.fft.ifft2(scipy.fft.ifftshift(padded, axes=(1, 2)), overwrite_x=True))
     image = image.astype(np.float32) * np.float32((matrix / size) ** 2)
-    _haunt(image, flaws, rng)
+    _add_artefacts(image, flaws, rng)
     brightest = float(np.quantile(image[:, ::4, ::4], 0.995)) or 1.0
     stored = np.clip(np.rint(image * (flaws.full_scale / brightest)), 0, flaws.most)
     return np.asarray(stored, np.float32)
 
 
 def _with_shifted_fat(ideal: Picture, slab: Slab, flaws: Flaws) -> NDArray[np.float32]:
-    """Water and fat together, the fat displaced along the frequency direction."""
+    """Water plus fat, with fat displaced along the frequency direction."""
     if not np.iscomplexobj(ideal):
         return np.asarray(ideal, np.float32)
     by = flaws.chemical_shift_px * ideal.shape[1] / slab.matrix
@@ -302,8 +301,8 @@ def _with_shifted_fat(ideal: Picture, slab: Slab, flaws: Flaws) -> NDArray[np.fl
     return np.asarray(ideal.real + fat, np.float32)
 
 
-def _haunt(image: NDArray[np.float32], flaws: Flaws, rng: np.random.Generator) -> None:
-    """Ghosts, fold-over and a zipper, in place."""
+def _add_artefacts(image: NDArray[np.float32], flaws: Flaws, rng: np.random.Generator) -> None:
+    """Add ghosts, fold-over and a zipper artefact, in place."""
     size, axis = image.shape[1], flaws.phase_axis
     if flaws.ghost:
         still = image.copy()
@@ -322,7 +321,7 @@ def _haunt(image: NDArray[np.float32], flaws: Flaws, rng: np.random.Generator) -
 
 
 def _window(rows: int, columns: int, slab: Slab, size: int, flaws: Flaws) -> NDArray[np.complex64]:
-    """Echo decay along the phase direction, apodisation, and the shift between both grids."""
+    """Echo decay along the phase direction, apodisation, and the shift between the grids."""
     shift = 0.5 * (1 / slab.matrix - 1 / size)
     factors = []
     for count, is_phase in ((rows, flaws.phase_rows), (columns, not flaws.phase_rows)):
@@ -335,7 +334,7 @@ def _window(rows: int, columns: int, slab: Slab, size: int, flaws: Flaws) -> NDA
 
 
 def _coil(bias: tuple[float, ...], slices: int, rows: int, columns: int) -> NDArray[np.float32]:
-    """Smooth sensitivity, ±20 to 40 %."""
+    """Smooth coil sensitivity, ±20 to 40 %."""
     z, r, c = (np.linspace(-1, 1, n, dtype=np.float32) for n in (slices, rows, columns))
     down, across, deep, bowl_r, bowl_c, twist = (np.float32(b) for b in bias)
     plane = down * r[:, None] + across * c[None, :] + twist * r[:, None] * c[None, :]
@@ -344,7 +343,7 @@ def _coil(bias: tuple[float, ...], slices: int, rows: int, columns: int) -> NDAr
 
 
 def trace(joints: dict[Side, Joint], slab: Slab, pose: Pose) -> Delineation:
-    """Contours of both joints: where each slice cuts the joint's midsurface within cartilage."""
+    """Contours of both joints: where each slice cuts the midsurface within the cartilage."""
     volume_affine = slab.affine()
     contours = []
     for side, joint in joints.items():
@@ -357,7 +356,7 @@ def trace(joints: dict[Side, Joint], slab: Slab, pose: Pose) -> Delineation:
 
 
 def visible_line(joint: Joint, slab: Slab, pose: Pose, offset_mm: float) -> Matrix:
-    """The joint's midline on one slice in LPS, superior to inferior; empty if it is not seen."""
+    """The joint's midline on one slice in LPS, superior to inferior; empty if not visible."""
     v = np.arange(62, -62, -0.5)
     normal = pose.rotation.T @ slab.axes[:, 0]
     through = pose.to_pelvis(slab.centre_mm + slab.axes[:, 0] * offset_mm) @ normal
@@ -367,11 +366,11 @@ def visible_line(joint: Joint, slab: Slab, pose: Pose, offset_mm: float) -> Matr
         d = (through - normal[2] * v - normal[0] * x) / normal[1]
     inside = joint.outside_cartilage(d, v) < 0
     points = pose.to_patient(np.stack([joint.sign * joint.distance_from_midline(d, v), d, v], -1))
-    return _meant_part(points, inside)
+    return _visible_part(points, inside)
 
 
-def _meant_part(points: Matrix, inside: NDArray[np.bool_]) -> Matrix:
-    """Through a gap of up to 20 mm, else the longer part; nothing below 7 mm of cartilage."""
+def _visible_part(points: Matrix, inside: NDArray[np.bool_]) -> Matrix:
+    """The visible part across gaps of up to 20 mm, else the longer one; at least 7 mm."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
     runs = [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
     runs = [run for run in runs if run.stop - run.start >= 2]
@@ -394,7 +393,7 @@ def _length(points: Matrix) -> float:
 
 
 def _pixels(line_mm: Matrix, affine: Matrix, size: tuple[int, int]) -> Matrix | None:
-    """Row and column of points about a pixel apart, inside the image; None if too little is."""
+    """Row and column of points about a pixel apart in the image; None if too short."""
     if len(line_mm) < 2:
         return None
     pixels = np.linalg.solve(affine[:3, :3], (line_mm - affine[:3, 3]).T).T[:, 1:]

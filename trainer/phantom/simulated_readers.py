@@ -1,9 +1,9 @@
-"""Readers that never existed: what they call present, and how often they are wrong.
+"""Simulated readers: their calls, and their true error rates.
 
-A reader forms an opinion of each place. Severe and clear lesions are seldom missed, faint first
-grades often; what is too small to be scored is called present more often than nothing at all.
-In each session he reads anew, and sometimes against his own opinion. Since the chances are
-known, so is every reader's true confusion.
+A reader forms an opinion of each position. Severe, high-contrast lesions are rarely missed, faint
+grade 1 lesions often; a lesion too small to be graded is called more often than normal tissue. In
+each session the reader sometimes deviates from this opinion. The probabilities are known, and so
+is the true confusion matrix of every reader.
 
 Source: error rates and agreement (Cohen's kappa) as in published reading exercises: oedema about
 .60, erosion .55, fatty lesion .65, sclerosis .45, ankylosis .75.
@@ -29,27 +29,27 @@ LITERATURE_KAPPA = {
     Lesion.SCLEROSIS: 0.45,
     Lesion.ANKYLOSIS: 0.75,
 }
-"""Agreement of two readers in published exercises."""
+"""Inter-reader kappa in published exercises."""
 
 SESSION_MISSES, SESSION_ADDS = 0.05, 0.01
-"""A session turns its reader's opinion from present to absent, and from absent to present."""
+"""Probability that a session deviates from the reader's opinion: present, absent."""
 
 PER_GRADE, PER_CONTRAST = 1.5, 3.0
-"""Log-odds gained per Berlin grade, and from the faintest to the clearest lesion."""
+"""Log-odds gained per Berlin grade, and from lowest to highest contrast."""
 
 
 @dataclass(frozen=True)
 class LesionVisibility:
-    """How a lesion is seen, as log-odds of being called present.
+    """Visibility of a lesion, as log-odds of being called present.
 
     Parameters
     ----------
     first_grade
-        A first grade of middling contrast.
+        A grade 1 lesion of medium contrast.
     too_small
-        A lesion of middling contrast that earns no grade.
+        An ungraded lesion of medium contrast.
     nothing
-        A place where there is nothing.
+        Normal tissue.
     """
 
     first_grade: float
@@ -64,14 +64,14 @@ EYES = {
     Lesion.SCLEROSIS: LesionVisibility(0.1, -2.5, -2.5),
     Lesion.ANKYLOSIS: LesionVisibility(2.7, -5.8, -5.8),
 }
-"""Chosen so that two readers of the trial with several visits agree as in the literature. A
-reading then misses about 21, 17, 15, 26 and 14 % of what is there, and adds 5, 7, 6, 9 and 1 % to
-what is not."""
+"""Chosen so that two readers of the largest trial agree as in the literature. A reading then has
+false negative rates of about 21, 17, 15, 26 and 14 %, and false positive rates of 5, 7, 6, 9 and
+1 %."""
 
 
 @dataclass(frozen=True)
 class SimulatedReader:
-    """A reader: his name, and by how many log-odds he leans towards calling lesions present."""
+    """A reader: name, and bias towards calling lesions present, in log-odds."""
 
     name: str
     leaning: float
@@ -80,14 +80,14 @@ class SimulatedReader:
 def chance_of_calling(
     severity: NDArray[np.integer], contrast: Floats, reader: SimulatedReader
 ) -> Floats:
-    """How probable it is that a reader's opinion of each place is present.
+    """Probability that a reader's opinion of each position is "present".
 
     Parameters
     ----------
     severity
         Berlin grades, ``(joints, 14)`` in the order of HEADS.
     contrast
-        How clearly each lesion shows, 0 (nothing there) to 1, same shape.
+        Contrast of each lesion, 0 (none) to 1, same shape.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def chance_of_calling(
 
 @dataclass(frozen=True, eq=False)
 class ErrorRates:
-    """How often a reading is wrong, per head: ``(14,)`` each."""
+    """Error rates of a reading per head, ``(14,)`` each."""
 
     false_positive: Floats
     false_negative: Floats
@@ -118,14 +118,14 @@ class ErrorRates:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedReadings:
-    """What simulated readers said, and how often each is truly wrong.
+    """Simulated readings, and the true error rates of each reader.
 
     Parameters
     ----------
     readings
-        Of every joint.
+        Of all joints.
     confusion
-        Of one session of each reader, in the readers' order.
+        Of one session of each reader, in order.
     """
 
     readings: Readings
@@ -139,14 +139,14 @@ def read_by(
     covered: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> SimulatedReadings:
-    """Let readers read joints.
+    """Simulate the readings of joints.
 
     Parameters
     ----------
     severity, contrast
-        As for `chance_of_calling`.
+        See `chance_of_calling`.
     covered
-        Which reader reads which joint in which session, ``(joints, readers, sessions)``.
+        True where a reader reads a joint in a session, ``(joints, readers, sessions)``.
     """
     values = np.full((*severity.shape, *covered.shape[1:]), MISSING, np.int8)
     confusion = []
@@ -171,7 +171,7 @@ def _confusion(present: NDArray[np.bool_], chance: Floats) -> ErrorRates:
 
 
 def contrasts(case: PhantomCase) -> Floats:
-    """How clearly each of the 28 lesions shows, 0 where nothing was drawn, ``(28,)``."""
+    """Contrast of each of the 28 lesions, 0 where nothing was drawn, ``(28,)``."""
     patient = case.patient
     return np.array(
         [

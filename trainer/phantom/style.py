@@ -1,9 +1,8 @@
-"""Style: how far a phantom departs from what a patient and a scanner would show.
+"""Style: domain randomisation of the phantom, from plausible to deliberately unrealistic.
 
-Networks that have seen one painter's hand only read that hand.  A style changes the hand: it
-leaves tissues out, flattens or roughens them, bends and widens joints, invents contrasts, and
-so on, from the plausible to what no scanner has ever shown.  What is true stays true in every
-style: contours lie on the drawn joint, grades count what is drawn.
+Networks trained on one way of drawing overfit to it. A style varies the drawing: it omits tissues,
+flattens or roughens them, deforms and widens joints, and changes contrasts. The truth holds in
+every style: contours lie on the drawn joint, and grades reflect what is drawn.
 """
 
 from dataclasses import dataclass
@@ -12,13 +11,13 @@ import numpy as np
 
 STYLES = ("plain", "plausible", "randomised", "any")
 PLAUSIBLE_SHARE = 0.4
-"""Share of plausible patients among cases of "any" style."""
+"""Share of plausible cases in style "any"."""
 
 BODIES = ("oval", "box", "ellipse", "none")
 CONTRASTS = ("physics", "ordered", "free")
-"""Signals by two-pool physics; jittered widely in the order that lesions keep; or any at all."""
+"""Signals from two-pool physics; random in an order that keeps lesions readable; or arbitrary."""
 FORMS = ("lumpy", "blob", "band", "sheet")
-"""Lumps, ellipsoids, bone of one depth beside a part of the joint, or along all of it."""
+"""Lumps, ellipsoids, a layer of constant depth along part of the joint, or along all of it."""
 PIT_FILLINGS = ("inflamed erosion", "fluid", "cartilage")
 BRIDGES = ("patches", "whole part", "storey")
 """Scattered; one connected part; everything between two heights, from front to back."""
@@ -26,18 +25,18 @@ BRIDGES = ("patches", "whole part", "storey")
 
 @dataclass(frozen=True)
 class Look:
-    """What is painted, and how finely.
+    """Appearance: which tissues are drawn, and how finely.
 
     Parameters
     ----------
     texture
-        Multiplies all speckle and cloudiness.
+        Factor on fine and coarse texture.
     edge
-        Multiplies the width over which borders are blurred.
+        Factor on the blur width of borders.
     body
         Outline of the patient: one of `BODIES`; "none" fills the image.
     dropped
-        Tissues whose vessels, bowel loops or islands are left out.
+        Tissues that are omitted.
     """
 
     texture: float = 1.0
@@ -57,30 +56,30 @@ class Look:
 
 @dataclass(frozen=True)
 class Shape:
-    """How a pelvis is bent; None keeps what anatomy gave.
+    """Deformation of a pelvis; None keeps the sampled anatomy.
 
     Parameters
     ----------
     half_width_mm, slope, slope_depth, bow_mm
-        Of both joints' midsurfaces; the slope is that from the vertical, as a tangent.
+        Of both joints' midsurfaces; slope is the tangent of the angle to the vertical.
     ripple
-        Multiplies the joints' fine waves.
+        Factor on the joints' surface waves.
     curve_mm, curve_per_mm
-        Height and pace of one long S-shaped wave.
+        Amplitude and frequency of one long S-shaped wave.
     size
-        Multiplies the lengths of both limbs of the auricular surface.
+        Factor on the lengths of both limbs of the auricular surface.
     asymmetry
-        How much more both sides differ.
+        Additional difference between the sides.
     wing_mm, crest_mm
         Thickness and height of the iliac wing.
     sacrum_front_mm, sacrum_back_mm, endplate_mm
-        Where the sacrum ends.
+        Extent of the sacrum.
     floor_mm, tip_mm
-        How much lower the ilium ends beside the notch, and where the sacrum is cut off.
+        Lower end of the ilium beside the notch, and of the sacrum.
     parting
-        Multiplies how fast both bones part beyond their cartilage.
+        Factor on how fast the bones diverge beyond the cartilage.
     unevenness
-        Of the marrow; 0 is flat.
+        Of the marrow; 0 is uniform.
     """
 
     half_width_mm: float | None = None
@@ -109,28 +108,28 @@ class Shape:
 
 @dataclass(frozen=True)
 class LesionStyle:
-    """How lesions are drawn.
+    """Appearance of lesions.
 
     Parameters
     ----------
     forms
-        Of oedema and fatty lesion; one of `FORMS` is drawn for each lesion.
+        Of oedema and fatty lesion, from `FORMS`; one is chosen per lesion.
     sclerosis_forms
         Likewise.
     least_opacity
-        Lesions that count show at least so clearly.
+        Lowest opacity of graded lesions.
     edge_mm
-        Width of their borders; None draws 1.5 to 5 mm.
+        Width of lesion borders; None samples 1.5 to 5 mm.
     widest_pit_mm
         Largest radius of an erosion.
     pit_fillings
-        Tissues that fill erosions; one is drawn for each quadrant. Fat may have taken its place.
+        Tissues that fill erosions; one is chosen per quadrant, or fat.
     bridges
-        Of ankylosis; one of `BRIDGES` is drawn for each joint.
+        Of ankylosis, from `BRIDGES`; one is chosen per joint.
     bridge_mm
-        How much deeper than the cortex bone bridges the joint; below 0 a line of cortex stays.
+        Depth of the bridge beyond the cortex; below 0 a line of cortex remains.
     mechanical
-        A small subchondral oedema that no disease has made.
+        Whether to add a small mechanical subchondral oedema.
     """
 
     forms: tuple[str, ...] = ("lumpy",)
@@ -147,7 +146,7 @@ class LesionStyle:
 
 @dataclass(frozen=True)
 class Style:
-    """One case's style.
+    """The style of one case.
 
     Parameters
     ----------
@@ -156,7 +155,7 @@ class Style:
     contrast
         One of `CONTRASTS`.
     contrast_jitter
-        Spread of the logarithm of every tissue's signal.
+        Standard deviation of the log signal of each tissue.
     """
 
     name: str = "plain"
@@ -168,7 +167,7 @@ class Style:
 
     @property
     def lesions_readable(self) -> bool:
-        """Whether lesions keep the order of contrasts that makes them what they are."""
+        """Whether lesion contrasts keep the order that defines them."""
         return self.contrast != "free"
 
 
@@ -176,15 +175,15 @@ PLAIN = Style()
 
 
 def sample_style(rng: np.random.Generator, name: str) -> Style:
-    """A style of one of the kinds in `STYLES`.
+    """Sample a style of one of the kinds in `STYLES`.
 
     Raises
     ------
     ValueError
-        If the name is none of them.
+        If the name is unknown.
     """
     if name not in STYLES:
-        raise ValueError(f"style {name!r} is unknown: one of {', '.join(STYLES)} is needed")
+        raise ValueError(f"style must be one of {', '.join(STYLES)}, not {name!r}")
     if name == "plain":
         return PLAIN
     if name == "any":
@@ -201,11 +200,11 @@ def _either(rng: np.random.Generator, low: float, high: float, odds: float = 1.0
 
 
 ACCESSORY_SHARE, COMPLEX_SHARE = 0.17, 0.09
-"""Of people who have an accessory joint or an iliosacral complex, often on both sides."""
+"""Prevalence of an accessory joint and of an iliosacral complex, often bilateral."""
 
 
 def _sides(rng: np.random.Generator, share: float) -> tuple[bool, bool]:
-    """On which sides (right, left) a variant that so many people have is there."""
+    """Sample the sides (right, left) of a variant with this prevalence."""
     if not _odds(rng, share):
         return (False, False)
     pairs = ((True, True), (True, False), (False, True))

@@ -1,7 +1,7 @@
-"""What a tissue shines like: proton density, fat fraction, relaxation, and the signal they give.
+"""MR signal of tissues: proton density, fat fraction, relaxation times and signal equations.
 
 A tissue holds two pools, water and fat, whose magnetisations add before the scanner takes the
-modulus.  Signals are therefore signed here; an inversion recovery leaves most water negative.
+modulus. Signals are therefore signed; after inversion most water is negative.
 
 Source: two-pool spin echo and inversion recovery equations; relaxation times as published for
 1.5 T and 3 T.
@@ -16,7 +16,7 @@ FAT_T2_MS = (165.0, 133.0)
 
 @dataclass(frozen=True)
 class Tissue:
-    """Two pools; relaxation times are given at 1.5 T and 3 T."""
+    """A water and a fat pool; relaxation times at 1.5 T and 3 T."""
 
     proton_density: float
     fat_fraction: float
@@ -26,7 +26,7 @@ class Tissue:
 
 @dataclass(frozen=True)
 class PulseSequence:
-    """The numbers that make a contrast; `inversion_ms` is None for a plain spin echo."""
+    """Timing of a sequence; `inversion_ms` is None for a spin echo without inversion."""
 
     field_t: float
     repetition_ms: float
@@ -65,7 +65,7 @@ def _pool(sequence: PulseSequence, t1_ms: float, t2_ms: float) -> float:
 
 
 def pools(tissue: Tissue, sequence: PulseSequence) -> complex:
-    """Signed signals of a tissue's water, the real part, and its fat, the imaginary part."""
+    """Signed signals of a tissue: water as the real part, fat as the imaginary part."""
     at = int(sequence.field_t >= 2)
     water = _pool(sequence, tissue.water_t1_ms[at], tissue.water_t2_ms[at])
     fat = _pool(sequence, FAT_T1_MS[at], FAT_T2_MS[at])
@@ -74,14 +74,14 @@ def pools(tissue: Tissue, sequence: PulseSequence) -> complex:
 
 
 def signal(tissue: Tissue, sequence: PulseSequence) -> float:
-    """Signed signal of a tissue; the modulus is taken after everything in a voxel has added up.
+    """Signed signal of a tissue; the modulus is taken after summation over a voxel.
 
     Parameters
     ----------
     tissue
-        Its two pools.
+        The two pools.
     sequence
-        Field strength and times; anything of 2 T and more counts as 3 T.
+        Field strength and timing; 2 T and above count as 3 T.
 
     Returns
     -------

@@ -1,10 +1,10 @@
-"""Trials that never took place: patients, their visits, how their disease went, who read what.
+"""Simulated trials: patients, visits, disease course, and reading sessions.
 
-Three of them mirror the paper's: one to learn from, with several visits per patient and three
-read sessions that cover ever later visits; one of early disease without ankylosis; one of
-advanced disease on other scanners, read once by three readers. The last two are for testing only.
+Three trials mirror the paper's: one for training, with several visits per patient and three
+reading sessions that cover successively later visits; one of early disease without ankylosis; one
+of advanced disease on other scanners, read once by three readers. The last two are for testing.
 
-Other scanners are here images of another style, which nothing was learnt from in that trial.
+Other scanners are simulated by another style, which is not used in the training trial.
 
 Source: paper, "Datasets" (MEASURE 1, PREVENT, SURPASS); every patient here is a phantom.
 """
@@ -22,7 +22,7 @@ from trainer.phantom.simulated_readers import SimulatedReader, SimulatedReadings
 
 SEEDS_PER_PATIENT = 10
 READING_MISSING = 0.03
-"""Share of a session's joints that a reader left out."""
+"""Share of a session's joints that a reader does not read."""
 
 WORSENS = {
     Lesion.OEDEMA: 0.04,
@@ -38,36 +38,36 @@ HEALS = {
     Lesion.SCLEROSIS: 0.05,
     Lesion.ANKYLOSIS: 0.0,
 }
-"""Chance per visit that a grade rises by one where there is a lesion, and that it falls by one.
-Under treatment oedema goes; a fused joint stays fused."""
+"""Probabilities per visit that the grade of a lesion rises by one, and that it falls by one.
+Oedema resolves under treatment; ankylosis does not."""
 APPEARS = 0.25
-"""A lesion appears where there is none so many times less often than one worsens."""
+"""Rate of new lesions relative to that of worsening."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How a trial was planned.
+    """Design of a trial.
 
     Parameters
     ----------
     name
-        Of the trial and of its folder.
+        Of the trial and its folder.
     patients
-        How many.
+        Number of patients.
     weeks
         Of the visits.
     attendance
-        Share of the patients who came to each visit.
+        Share of the patients at each visit.
     last_week_read
-        Of each read session.
+        Last week covered by each reading session.
     readers
-        Who read.
+        The simulated readers.
     options
-        What all phantoms of the trial have in common.
+        Common to all phantoms of the trial.
     first_seed
-        Of the first patient; trials never share a seed with each other or with a training.
+        Seed of the first patient; seeds differ from those of other trials and of training.
     ankylosis
-        False where no joint is fused.
+        False if ankylosis does not occur.
     """
 
     name: str
@@ -127,11 +127,11 @@ class Visit:
     patient
         Number within the trial.
     week
-        Since the first visit.
+        Weeks since the first visit.
     seed
-        Of the study's phantom.
+        Of the phantom.
     options
-        With the patient's shape and his grades at this visit.
+        With the patient's anatomy and grades at this visit.
     """
 
     patient: int
@@ -141,7 +141,7 @@ class Visit:
 
 
 def visits_of(trial: Trial) -> tuple[Visit, ...]:
-    """All visits of a trial, patient by patient; always the same ones."""
+    """All visits of a trial by patient, reproducible."""
     return tuple(
         visit for patient in range(trial.patients) for visit in _visits_of_patient(trial, patient)
     )
@@ -153,7 +153,7 @@ def _visits_of_patient(trial: Trial, patient: int) -> Iterator[Visit]:
     grades = sample_severity(rng, trial.options.disease)
     for number, (week, came) in enumerate(zip(trial.weeks, trial.attendance, strict=True)):
         if number:
-            grades = after_a_while(rng, grades)
+            grades = next_visit_grades(rng, grades)
         if not trial.ankylosis:
             grades = {p: 0 if p.head.lesion is Lesion.ANKYLOSIS else g for p, g in grades.items()}
         if rng.random() < came:
@@ -162,8 +162,10 @@ def _visits_of_patient(trial: Trial, patient: int) -> Iterator[Visit]:
             yield Visit(patient, week, seed + 1 + number, options)
 
 
-def after_a_while(rng: np.random.Generator, grades: Mapping[Position, int]) -> dict[Position, int]:
-    """The grades at the next visit: some a step worse, some a step better."""
+def next_visit_grades(
+    rng: np.random.Generator, grades: Mapping[Position, int]
+) -> dict[Position, int]:
+    """The grades at the next visit: some one grade worse, some one better."""
     later = {}
     for position, grade in grades.items():
         worsens = WORSENS[position.head.lesion] * (1 if grade else APPEARS)
@@ -176,9 +178,9 @@ def after_a_while(rng: np.random.Generator, grades: Mapping[Position, int]) -> d
 def read_sessions(
     trial: Trial, weeks: NDArray[np.integer], rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Who read joints seen at these weeks in which session, ``(joints, readers, sessions)``.
+    """Sample which joints are read by whom in which session, ``(joints, readers, sessions)``.
 
-    A session reads up to its last week; every reader leaves out a few joints.
+    A session covers visits up to its last week; every reader skips a few joints.
     """
     within = weeks[:, None] <= np.array(trial.last_week_read)[None, :]
     shape = (len(weeks), len(trial.readers), len(trial.last_week_read))
@@ -192,14 +194,14 @@ def trial_reading(
     contrast: NDArray[np.float64],
     seed: int,
 ) -> SimulatedReadings:
-    """What a trial's readers say of its joints; the same seed gives the same readings.
+    """Simulate the readings of a trial, reproducible by seed.
 
     Parameters
     ----------
     weeks
-        Of the visit at which each joint is seen, ``(joints,)``.
+        Of the visit of each joint, ``(joints,)``.
     severity, contrast
-        As for `trainer.phantom.simulated_readers.read_by`, visit by visit, right before left.
+        As in `trainer.phantom.simulated_readers.read_by`, by visit, right before left.
     """
     rng = np.random.default_rng([seed, trial.first_seed])
     return read_by(severity, contrast, trial.readers, read_sessions(trial, weeks, rng), rng)

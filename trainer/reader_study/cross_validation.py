@@ -1,8 +1,8 @@
-"""Cross-validation by patient on the trial with many visits, and two trials held out.
+"""Cross-validation by patient on the largest trial, and evaluation on two held-out trials.
 
-Each fold teaches heads and readers on six eighths of the patients, chooses decay, thresholds and
-calibration on one eighth, and answers for the last eighth and for both held-out trials. What a
-fold found is kept in one file, so a run that was stopped goes on where it was.
+Each fold trains heads and reader model on six eighths of the patients, chooses weight decay,
+thresholds and calibration on one eighth, and predicts the last eighth and both held-out trials.
+The result of a fold is cached in one file, so that an interrupted run can resume.
 
 Source: paper, "Datasets" (8-fold cross-validation of MEASURE 1; PREVENT and SURPASS held out).
 """
@@ -28,11 +28,11 @@ from trainer.reader_study.lesion_heads import (
     HeadProbabilities,
     HeadRules,
     Heads,
-    answer,
     folds_of,
     head_inputs,
-    mean_answer,
-    taught_heads,
+    mean_prediction,
+    predict,
+    train_heads,
 )
 from trainer.reader_study.trial_visits import TrialJoints
 from trainer.readers.reader_models import Readers, readers_of
@@ -42,14 +42,14 @@ from trainer.readers.readings import MISSING, node_labels
 
 @dataclass(frozen=True)
 class ReaderExperiment:
-    """One model of the readers, and how heads are taught with it.
+    """One reader model, and how heads are trained with it.
 
     Parameters
     ----------
     margin_mm
-        Bone kept around the joints' boxes; None for the encoder's own.
+        Margin of bone around the joints' boxes; None for the encoder's own.
     pretrained_encoder
-        False lets the heads see what an encoder makes of the images that has learnt nothing.
+        False to use the features of an untrained encoder.
     """
 
     name: str
@@ -60,12 +60,12 @@ class ReaderExperiment:
 
 
 def read_reader_experiment(path: Path) -> ReaderExperiment:
-    """Read and check an experiment of the readers.
+    """Read and check an experiment of the reader study.
 
     Raises
     ------
     ExperimentInvalid
-        If a key is unknown or a value impossible.
+        If a key is unknown or a value invalid.
     """
     table = tomllib.loads(path.read_text())
     try:
@@ -82,49 +82,49 @@ def read_reader_experiment(path: Path) -> ReaderExperiment:
 
 @dataclass(frozen=True, eq=False)
 class ReadTrial:
-    """A trial's joints, and what readers said of them."""
+    """A trial's joints and their simulated readings."""
 
     joints: TrialJoints
     reading: SimulatedReadings
 
     def labels(self, min_sessions: int = 1) -> NDArray[np.int8]:
-        """Of every node of the hierarchy, ``(joints, 14, nodes)``."""
+        """Labels of every node of the hierarchy, ``(joints, 14, nodes)``."""
         return node_labels(self.reading.readings, min_sessions)
 
     @property
     def consensus(self) -> Floats:
-        """1, 0, or NaN where the readers do not all agree, ``(joints, 14)``."""
+        """1, 0, or NaN where readers disagree, ``(joints, 14)``."""
         agreed = self.labels()[..., 0]
         return np.where(agreed == MISSING, np.nan, agreed.astype(np.float64))
 
     @property
     def truth(self) -> Floats:
-        """1 or 0: what was drawn, ``(joints, 14)``."""
+        """1 or 0: the lesions that were drawn, ``(joints, 14)``."""
         return self.joints.present.astype(np.float64)
 
 
 def read_trial(trial: Trial, joints: TrialJoints, seed: int) -> ReadTrial:
-    """Let a trial's readers read its joints; the same seed gives the same readings."""
+    """Simulate the readings of a trial, reproducible by seed."""
     reading = trial_reading(trial, joints.week, joints.severity, joints.contrast, seed)
     return ReadTrial(joints, reading)
 
 
 @dataclass(frozen=True, eq=False)
 class FoldResult:
-    """What one fold found.
+    """The result of one fold.
 
     Parameters
     ----------
     tested
-        Numbers of the joints of its test fold.
+        Indices of the joints of its test patients.
     test, held_out
-        What its heads say of them, and of each held-out trial's joints.
+        Predictions for these joints, and for each held-out trial.
     scale, shift, threshold
-        Chosen on its validation fold, ``(14,)`` each; the threshold is for calibrated answers.
+        Chosen on its validation patients, ``(14,)`` each; the threshold applies after calibration.
     decay
-        Likewise.
+        Weight decay, chosen likewise.
     composed
-        How often each reading errs, as learnt: ``(14, 2)`` by the node's name.
+        Estimated error rates of each reading, ``(14, 2)``, by name of the node.
     """
 
     tested: NDArray[np.int64]
@@ -140,7 +140,7 @@ class FoldResult:
 def run_fold(
     experiment: ReaderExperiment, fold: int, trial: ReadTrial, held_out: Sequence[ReadTrial]
 ) -> FoldResult:
-    """Teach, choose and answer for one fold."""
+    """Train, choose hyperparameters and predict for one fold."""
     rules, joints = experiment.heads, trial.joints
     folds = folds_of(joints.patient, rules.folds, rules.seed)
     chosen_on = (fold + 1) % rules.folds
@@ -149,15 +149,15 @@ def run_fold(
     inputs = head_inputs(joints, rules)
     taught = [_taught(experiment, decay, trial, inputs, train) for decay in rules.decays]
     wanted = trial.consensus[validation]
-    said = [answer(*pair, inputs[validation]).consensus for pair in taught]
-    best = int(np.argmin([surprise(one, wanted) for one in said]))
+    said = [predict(*pair, inputs[validation]).consensus for pair in taught]
+    best = int(np.argmin([cross_entropy(one, wanted) for one in said]))
     heads, readers = taught[best]
     calibration = fitted_calibration(log_odds(said[best]), wanted, f"fold {chosen_on}")
     calibrated = calibration.probabilities(log_odds(said[best]))
     return FoldResult(
         tested,
-        answer(heads, readers, inputs[tested]),
-        tuple(answer(heads, readers, head_inputs(other.joints, rules)) for other in held_out),
+        predict(heads, readers, inputs[tested]),
+        tuple(predict(heads, readers, head_inputs(other.joints, rules)) for other in held_out),
         np.array(calibration.scale),
         np.array(calibration.shift),
         own_thresholds(calibrated, wanted),
@@ -177,18 +177,18 @@ def _taught(
     said = trial.reading.readings
     readers = readers_of(experiment.readers, *said.values.shape[2:])
     targets = readers.targets(said.of(train))
-    return taught_heads(inputs[train], targets, readers, decay, experiment.heads), readers
+    return train_heads(inputs[train], targets, readers, decay, experiment.heads), readers
 
 
-def surprise(probability: Floats, label: Floats) -> float:
-    """Mean cross-entropy over the places that have a label."""
+def cross_entropy(probability: Floats, label: Floats) -> float:
+    """Mean cross-entropy over the positions that have a label."""
     known = ~np.isnan(label)
     logits = log_odds(probability[known])
     return float((np.logaddexp(0, logits) - label[known] * logits).mean())
 
 
 def own_thresholds(probability: Floats, label: Floats) -> Floats:
-    """The threshold of the highest balanced accuracy, one per lesion, for each head."""
+    """Thresholds with the highest balanced accuracy of each lesion, for each head."""
     thresholds = np.full(len(HEADS), 0.5)
     for heads in HEADS_OF_LESION.values():
         known = ~np.isnan(label[:, heads])
@@ -198,14 +198,14 @@ def own_thresholds(probability: Floats, label: Floats) -> Floats:
     return thresholds
 
 
-def kept_fold(
+def cached_fold(
     experiment: ReaderExperiment,
     fold: int,
     trial: ReadTrial,
     held_out: Sequence[ReadTrial],
     folder: Path,
 ) -> FoldResult:
-    """As `run_fold`, read from its file where it was done before."""
+    """The cached result of `run_fold`, computed if missing."""
     path = folder / f"fold{fold}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -249,8 +249,8 @@ def _read_fold(path: Path) -> FoldResult:
 
 
 @dataclass(frozen=True, eq=False)
-class TrialAnswers:
-    """What an experiment says of a trial: as learnt, calibrated, and called; ``(joints, 14)``."""
+class TrialPredictions:
+    """Predictions for a trial: network, consensus, calibrated, and called; ``(joints, 14)``."""
 
     own: Floats
     consensus: Floats
@@ -258,8 +258,8 @@ class TrialAnswers:
     called: NDArray[np.bool_]
 
 
-def out_of_fold(results: Sequence[FoldResult], joints: int) -> TrialAnswers:
-    """Every joint of the trial, each answered by the fold that did not see its patient."""
+def out_of_fold(results: Sequence[FoldResult], joints: int) -> TrialPredictions:
+    """Predictions of every joint, each by the fold whose training excluded its patient."""
     shape = (joints, len(HEADS))
     own, consensus, calibrated = (np.full(shape, np.nan) for _ in range(3))
     called = np.zeros(shape, bool)
@@ -267,17 +267,17 @@ def out_of_fold(results: Sequence[FoldResult], joints: int) -> TrialAnswers:
         own[one.tested], consensus[one.tested] = one.test.own, one.test.consensus
         calibrated[one.tested] = _calibrated(one, one.test.consensus)
         called[one.tested] = calibrated[one.tested] >= one.threshold
-    return TrialAnswers(own, consensus, calibrated, called)
+    return TrialPredictions(own, consensus, calibrated, called)
 
 
-def held_out_answers(results: Sequence[FoldResult], number: int) -> TrialAnswers:
-    """A held-out trial, answered by all folds together."""
-    said = mean_answer([one.held_out[number] for one in results])
+def held_out_predictions(results: Sequence[FoldResult], number: int) -> TrialPredictions:
+    """Predictions for a held-out trial, averaged over all folds."""
+    said = mean_prediction([one.held_out[number] for one in results])
     calibrated = np.mean(
         [_calibrated(one, one.held_out[number].consensus) for one in results], axis=0
     )
     threshold = np.mean([one.threshold for one in results], axis=0)
-    return TrialAnswers(said.own, said.consensus, calibrated, calibrated >= threshold)
+    return TrialPredictions(said.own, said.consensus, calibrated, calibrated >= threshold)
 
 
 def _calibrated(result: FoldResult, probability: Floats) -> Floats:

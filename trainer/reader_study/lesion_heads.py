@@ -1,7 +1,7 @@
-"""Fourteen linear heads taught on what a frozen encoder sees, together with the readers.
+"""Fourteen linear heads trained on frozen encoder features, together with a reader model.
 
-The encoder is the lesion network's, as it is; only its last layer is learnt anew. That takes
-seconds, so that models of the readers can be compared fold by fold on an ordinary computer.
+The encoder is that of the lesion network; only the last layer is retrained. This takes seconds, so
+that reader models can be compared by cross-validation on an ordinary computer.
 """
 
 from collections.abc import Sequence
@@ -20,35 +20,35 @@ from trainer.readers.reader_models import Readers
 Floats = NDArray[np.float64]
 
 READERS_RATE = 0.1
-"""Learning rate of the readers' matrices; the heads' own is in the rules. No decay on them."""
+"""Learning rate of the confusion matrices, which have no weight decay."""
 
 
 @dataclass(frozen=True)
 class HeadRules:
-    """How the heads are taught.
+    """Hyperparameters of the heads.
 
     Parameters
     ----------
     decays
-        Weights of the squared weights that are tried; the validation fold chooses.
+        Candidate weight decays; the validation patients decide.
     components
-        Directions in which the inputs of a head vary most; it sees those alone, each with a
-        variance of 1. A trial has too few joints for hundreds of features.
+        Number of principal components, scaled to unit variance, that a head uses. A trial has too
+        few joints for hundreds of features.
     steps
-        Of Adam, over all joints at once.
+        Full-batch Adam steps.
     rate
-        Its learning rate, which falls to nothing along half a cosine.
+        Learning rate, with cosine decay to zero.
     sequences
-        What the heads see: "t1", "stir", or both.
+        Input of the heads: "t1", "stir", or both.
     pretrained
-        True shows each head also what the network's own head says, which learnt from true labels
-        of other phantoms.
+        True to add the logit of the network's own head, trained on true labels of other
+        phantoms, to the input.
     by_zone
-        True lets each head see its own quadrant, False the whole joint.
+        True for features of the head's own quadrant, False for the whole joint.
     seed
-        Of the readings and of the folds.
+        For readings and folds.
     folds
-        Of the patients.
+        Number of folds of the patients.
     """
 
     decays: tuple[float, ...] = (0.003, 0.01, 0.03)
@@ -64,19 +64,19 @@ class HeadRules:
     def __post_init__(self) -> None:
         if not self.decays or min(self.steps, self.components) < 1 or self.folds < 3:
             raise ValueError(
-                f"decays, steps, components and at least three folds are needed: {self}"
+                f"at least one decay, step and component, and three folds are needed: {self}"
             )
         if not self.sequences or not set(self.sequences) <= set(SEQUENCES):
-            raise ValueError(f"sequences are some of {SEQUENCES}, not {self.sequences}")
+            raise ValueError(f"sequences must be among {SEQUENCES}, got {self.sequences}")
 
 
 def head_inputs(joints: TrialJoints, rules: HeadRules) -> Tensor:
-    """What each head sees of each joint.
+    """The input of each head for each joint.
 
     Returns
     -------
     Tensor
-        float32, ``(joints, 14, n · sequences)``; with pretrained heads their logit comes last.
+        float32, ``(joints, 14, n · sequences)``; the logit of a pretrained head is last.
     """
     numbers = range(len(HEADS))
     zones = [zone_of_head(number) if rules.by_zone else WHOLE_ZONE for number in numbers]
@@ -90,14 +90,14 @@ def head_inputs(joints: TrialJoints, rules: HeadRules) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Directions:
-    """Where the inputs of each head vary most.
+    """Principal components of the inputs of each head.
 
     Parameters
     ----------
     mean
         Of the inputs, ``(14, n)``.
     axes
-        ``(14, n, components)``; along each the inputs have a variance of 1.
+        ``(14, n, components)``; inputs along them have unit variance.
     """
 
     mean: Tensor
@@ -109,7 +109,7 @@ class Directions:
 
 
 def directions_of(inputs: Tensor, rules: HeadRules) -> Directions:
-    """The directions that heads see of the inputs that `head_inputs` gives."""
+    """The principal components of the inputs from `head_inputs`."""
     if not rules.pretrained:
         return _principal(inputs, rules.components)
     found, said = _principal(inputs[..., :-1], rules.components), inputs[..., -1]
@@ -119,7 +119,7 @@ def directions_of(inputs: Tensor, rules: HeadRules) -> Directions:
 
 
 def _principal(inputs: Tensor, components: int) -> Directions:
-    """The principal components of each head's inputs, which are first brought to one scale."""
+    """Principal components of each head's standardised inputs."""
     mean, scale = inputs.mean(dim=0), inputs.std(dim=0) + 1e-3
     scaled = ((inputs - mean) / scale).movedim(1, 0)
     wanted = min(components, len(inputs) - 1, inputs.shape[2])
@@ -131,7 +131,7 @@ def _principal(inputs: Tensor, components: int) -> Directions:
 
 @dataclass(frozen=True, eq=False)
 class Heads:
-    """Linear heads: the directions they see, their weights ``(14, components)`` and bias."""
+    """Linear heads: principal components, weights ``(14, components)`` and bias."""
 
     directions: Directions
     weight: Tensor
@@ -142,21 +142,21 @@ class Heads:
         return (self.directions.along(inputs) * self.weight).sum(dim=2) + self.bias
 
 
-def taught_heads(
+def train_heads(
     inputs: Tensor, targets: Tensor, readers: Readers, decay: float, rules: HeadRules
 ) -> Heads:
-    """Teach heads and readers together, from nothing; the readers in place.
+    """Train heads and reader model together from scratch; the reader model in place.
 
     Parameters
     ----------
     inputs
-        As `head_inputs` gives them.
+        From `head_inputs`.
     targets
-        Of the same joints, as the model of the readers makes them.
+        For the same joints, from the reader model.
     readers
         Untrained.
     decay
-        Weight of the heads' squared weights.
+        Weight decay of the heads.
     """
     directions = directions_of(inputs, rules)
     along = directions.along(inputs)
@@ -181,14 +181,14 @@ def taught_heads(
 
 @dataclass(frozen=True, eq=False)
 class HeadProbabilities:
-    """The network's own probability, and that of the consensus, ``(joints, 14)`` each."""
+    """Probabilities by the network itself and of the consensus, ``(joints, 14)`` each."""
 
     own: Floats
     consensus: Floats
 
 
-def answer(heads: Heads, readers: Readers, inputs: Tensor) -> HeadProbabilities:
-    """Ask taught heads."""
+def predict(heads: Heads, readers: Readers, inputs: Tensor) -> HeadProbabilities:
+    """Predictions of trained heads."""
     with torch.no_grad():
         logits = heads.logits(inputs)
         said = readers.answer(logits)
@@ -202,8 +202,8 @@ def folds_of(patients: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.i
     return np.asarray(shuffled[np.searchsorted(each, patients)])
 
 
-def mean_answer(answers: Sequence[HeadProbabilities]) -> HeadProbabilities:
-    """What the heads of several folds say together."""
+def mean_prediction(answers: Sequence[HeadProbabilities]) -> HeadProbabilities:
+    """Mean prediction of several folds."""
     return HeadProbabilities(
         np.mean([one.own for one in answers], axis=0),
         np.mean([one.consensus for one in answers], axis=0),

@@ -1,6 +1,6 @@
-"""The page about lesions and readers: what was measured, beside the paper, and what was missed."""
+"""The page docs/lesions.md: results of the reader study, compared with the paper."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -10,7 +10,7 @@ from trainer.metrics.published_scores import PAPER
 from trainer.reader_study.reader_evaluation import AGAINST, mean_over_lesions
 
 OURS = "chain"
-"""The experiment that all others are held against."""
+"""The experiment that all others are compared with."""
 
 CONSENSUS_ONLY = "consensus only"
 RIVALS = (
@@ -21,13 +21,13 @@ RIVALS = (
     "flat Tanno",
     "GeoCrowdNet",
 )
-"""What other people do with many readings; the other experiments leave out a part of ours."""
+"""Alternative models from the literature; the other experiments are ablations."""
 
-LABELS = {"consensus": "consensus labels", "truth": "what was drawn"}
+LABELS = {"consensus": "consensus labels", "truth": "true labels"}
 
 WARNING = (
     "**Trained on phantoms, not for clinical use.** Patients, images, lesions and readers are "
-    "invented; the paper's numbers are of real patients and stand here as a yardstick only."
+    "simulated; the paper's results are from real patients and are given for orientation only."
 )
 
 
@@ -37,62 +37,72 @@ def lesions_page(whole: Mapping[str, Any]) -> str:
     Parameters
     ----------
     whole
-        As `run.evaluation` makes it.
+        From `reader_commands.evaluation`.
     """
-    encoder = whole["encoder"]
     parts = [
-        "# Lesions learnt from many readers",
+        "# Learning lesions from multiple readers",
         WARNING,
-        f"Made by `{whole['command']}` with the encoder of {encoder['name']} {encoder['version']} "
-        f"(SHA-256 {encoder['sha256'][:12]}…), which stays as it is: only the fourteen linear "
-        "heads and the readers' matrices are learnt here. The encoder was trained on other "
-        "phantoms with true labels. Eight folds by patient on the measure-like trial (six to "
-        "learn, one to choose decay, thresholds and calibration, one to test); the other two "
-        "trials are only tested, by all folds together. Readings are drawn with seed "
-        f"{whole['seed of the readings']}. Intervals are 95 %, from 100 draws of whole patients, "
-        "those of differences from 50. "
-        "The trials are described in [trials.md](trials.md); all numbers are in "
-        "[lesions.json](lesions.json).",
-        "## The paper's chain, on consensus labels",
+        _setup(whole),
+        "## The paper's chain against consensus labels",
         _own_table(whole, "consensus"),
-        "Sensitivity and specificity at a probability of .5; *own threshold* is the one of the "
-        "highest balanced accuracy on the folds' own validation patients, after calibration.",
+        "Sensitivity and specificity at a probability of .5; *own threshold* is the one with the "
+        "highest balanced accuracy on the validation patients of each fold, after calibration.",
         *_reached(whole),
         "![ROC curves](images/lesions_roc.png)",
-        "## The paper's chain, against what was drawn",
-        "Here every joint counts, also those on which the readers disagreed.",
+        "## The paper's chain against true labels",
+        "All joints are included, also those on which the readers disagreed.",
         _own_table(whole, "truth"),
-        "## Models of the readers",
-        "Means over the lesions. The last columns are the chain less the other model, with its "
-        "interval: above 0 is better for AUC, below 0 for Brier score and calibration error. "
-        "*No margin* cuts the paper's literal boxes; the encoder stays the one that learnt with a "
-        "margin. *Untrained encoder* has the same shape and has learnt nothing.",
+        "## Comparison of reader models",
+        "Means over the lesions. The last columns are differences (chain minus other model) with "
+        "intervals: the chain is better if AUC is above 0, and if Brier score and calibration "
+        "error are below 0. *No margin* uses the paper's literal boxes, with the encoder that was "
+        "trained with a margin. *Untrained encoder* has the same shape and random weights.",
         *_beside_rivals(whole),
         *_comparisons(whole),
         "![Calibration](images/lesions_calibration.png)",
-        "## Agreement: the model and the readers",
-        "Cohen's kappa, at the folds' own thresholds.",
+        "## Agreement of model and readers",
+        "Cohen's kappa, at the thresholds of each fold.",
         _agreement_table(whole),
-        "## What was learnt of the readers",
-        "Mean distance between learnt and true error rates of a reading, over readers, sessions "
-        "and lesions. A matrix that sits between the network and a consensus cannot be told "
-        "apart from the network's own answer, so these are never to be shown as a reader's error "
-        "rate. Few joints and heads that can follow the readings themselves leave little for the "
-        "matrices to explain: errors are learnt too small.",
+        "## Estimated reader error rates",
+        "Mean distance between estimated and true error rates of a reading, over readers, "
+        "sessions and lesions. A matrix between the network and the consensus cannot be separated "
+        "from the network's own output, so these estimates must never be presented as a reader's "
+        "error rate. With few joints the heads can fit the readings themselves, which leaves "
+        "little for the matrices to explain: error rates are underestimated.",
         _confusion_table(whole),
         "![Readers' errors](images/lesions_confusion.png)",
-        "## How to do it again",
+        "## Reproducing the results",
         "```\npython -m trainer trials\npython -m trainer readers\n```",
-        markdown(
-            ["experiment", "file", "seed", "SHA-256 of the file", "decay of each fold"],
-            [
-                [name, f"`{one['file']}`", one["seed"], one["sha256"][:12],
-                 ", ".join(str(decay) for decay in one["decays"])]
-                for name, one in whole["experiments"].items()
-            ],
-        ),
-    ]  # fmt: skip
+        _experiments(whole),
+    ]
     return "\n\n".join(parts) + "\n"
+
+
+def _setup(whole: Mapping[str, Any]) -> str:
+    encoder = whole["encoder"]
+    return (
+        f"Generated by `{whole['command']}` with the encoder of "
+        f"{encoder['name']} {encoder['version']} "
+        f"(SHA-256 {encoder['sha256'][:12]}…), which is frozen: only the fourteen linear "
+        "heads and the readers' confusion matrices are trained. The encoder was trained on other "
+        "phantoms with true labels. Eight folds by patient on the measure-like trial (six for "
+        "training, one to choose weight decay, thresholds and calibration, one for testing); the "
+        "other two trials are held out and predicted by the mean of all folds. Readings are "
+        f"simulated with seed {whole['seed of the readings']}. Intervals are 95 %, from 100 "
+        "bootstrap samples of patients (50 for differences). "
+        "The trials are described in [trials.md](trials.md); all results are in "
+        "[lesions.json](lesions.json)."
+    )
+
+
+def _experiments(whole: Mapping[str, Any]) -> str:
+    rows = [
+        [name, f"`{one['file']}`", one["seed"], one["sha256"][:12],
+         ", ".join(str(decay) for decay in one["decays"])]
+        for name, one in whole["experiments"].items()
+    ]  # fmt: skip
+    head = ["experiment", "file", "seed", "SHA-256 of the file", "weight decay of each fold"]
+    return markdown(head, rows)
 
 
 def _with_interval(scores: Mapping[str, Any], name: str) -> str:
@@ -126,55 +136,62 @@ def _own_table(whole: Mapping[str, Any], against: str) -> str:
                     written(one.get("ece_calibrated", float("nan")), 3),
                 ]
             )  # fmt: skip
-    head = ["trial", "lesion", "present / places", "AUC", "paper", "balanced accuracy at .5",
+    head = ["trial", "lesion", "present / positions", "AUC", "paper", "balanced accuracy at .5",
             "paper", "sensitivity", "specificity", "balanced accuracy, own threshold",
             "sensitivity, own", "specificity, own", "Brier", "ECE", "ECE calibrated"]  # fmt: skip
     return markdown(head, rows)
 
 
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
 def _reached(whole: Mapping[str, Any]) -> Iterator[str]:
-    """What falls short of the paper's numbers, in words."""
+    """Scores below the paper's."""
     short = []
     scores = whole["experiments"][OURS]["trials"]
     for trial, lesions in PAPER.items():
         for lesion, (auc, accuracy) in lesions.items():
             one = scores[trial]["consensus"][str(lesion)]
             if one.get("auc", 0) < auc:
-                short.append(f"{trial} {lesion}: AUC {written(one['auc'])} against {written(auc)}")
+                short.append(f"{trial} {lesion}: AUC {written(one['auc'])}, paper {written(auc)}")
             best = max(one.get("balanced_accuracy", 0), one.get("balanced_accuracy_own", 0))
             if accuracy is not None and best < accuracy:
                 short.append(
-                    f"{trial} {lesion}: balanced accuracy {written(best)} "
-                    f"against {written(accuracy)}"
+                    f"{trial} {lesion}: balanced accuracy {written(best)}, "
+                    f"paper {written(accuracy)}"
                 )
     if not short:
-        yield "On consensus labels every number that the paper states is reached."
+        yield "Against consensus labels, all of the paper's scores are reached."
         return
-    yield "Not reached, on consensus labels, of the paper's numbers:\n\n" + "\n".join(
-        f"- {line}" for line in short
-    )
+    yield "Scores below the paper's, against consensus labels:\n\n" + _bullets(short)
 
 
 def _beside_rivals(whole: Mapping[str, Any]) -> Iterator[str]:
-    """Where the chain is behind a rival in AUC, or no better calibrated than consensus only."""
+    """Where the chain has a lower AUC than a rival, or is no better calibrated."""
     less = whole["chain less"]
     behind = [
-        f"{trial}, {LABELS[against]}: AUC {_gap(gap, 'auc')} beside {rival}"
+        f"{trial}, {LABELS[against]}: AUC {_gap(gap, 'auc')} compared with {rival}"
         for rival in RIVALS
         for trial, gaps in less.get(rival, {}).items()
         for against, gap in gaps.items()
         if round(gap["auc"][0], 3) < 0
     ]
     behind += [
-        f"{trial}, {LABELS[against]}: calibration error {_gap(gap, 'ece')} beside {CONSENSUS_ONLY}"
+        f"{trial}, {LABELS[against]}: calibration error {_gap(gap, 'ece')} "
+        f"compared with {CONSENSUS_ONLY}"
         for trial, gaps in less.get(CONSENSUS_ONLY, {}).items()
         for against, gap in gaps.items()
         if round(gap["ece"][0], 3) >= 0
     ]
     yield (
-        "The chain was meant to be as good as every rival in AUC and better calibrated than "
+        "The goal was an AUC no lower than that of any other model and a better calibration than "
         f"{CONSENSUS_ONLY}, on every trial and both kinds of labels. "
-        + ("It is." if not behind else "Not reached:\n\n" + "\n".join(f"- {one}" for one in behind))
+        + (
+            "It is reached."
+            if not behind
+            else "It is not reached:\n\n" + "\n".join(f"- {one}" for one in behind)
+        )
     )
 
 
@@ -198,7 +215,7 @@ def _comparisons(whole: Mapping[str, Any]) -> Iterator[str]:
             )  # fmt: skip
         head = ["model", "AUC", "balanced accuracy at .5", "own threshold", "Brier", "ECE",
                 "Brier calibrated", "ECE calibrated",
-                "chain less it: AUC", "Brier", "ECE"]  # fmt: skip
+                "chain minus model: AUC", "Brier", "ECE"]  # fmt: skip
         yield f"### {trial}, {LABELS[against]}"
         yield markdown(head, rows)
 
@@ -210,15 +227,22 @@ def _gap(gap: Mapping[str, list[float]] | None, key: str) -> str:
     return f"{middle} ({low} to {high})"
 
 
+AGREEMENTS = {
+    "model with consensus": "model and consensus",
+    "model with a reading": "model and single reading",
+    "reader with reader": "inter-reader",
+    "reader with himself": "intra-reader",
+}
+"""Column titles by key of the results."""
+
+
 def _agreement_table(whole: Mapping[str, Any]) -> str:
-    names = ("model with consensus", "model with a reading", "reader with reader",
-             "reader with himself")  # fmt: skip
     rows = [
-        [trial, lesion, *(written(one[name]) for name in names)]
+        [trial, lesion, *(written(one[name]) for name in AGREEMENTS)]
         for trial, lesions in whole["experiments"][OURS]["agreement"].items()
         for lesion, one in lesions.items()
     ]
-    return markdown(["trial", "lesion", *names], rows)
+    return markdown(["trial", "lesion", *AGREEMENTS.values()], rows)
 
 
 def _confusion_table(whole: Mapping[str, Any]) -> str:
@@ -232,7 +256,7 @@ def _confusion_table(whole: Mapping[str, Any]) -> str:
         [
             "model",
             "mean distance",
-            *(f"{lesion}: learnt (true), added / missed" for lesion in lesions),
+            *(f"{lesion}: estimated (true), FPR / FNR" for lesion in lesions),
         ],
         rows,
     )

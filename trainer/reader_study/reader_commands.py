@@ -1,8 +1,7 @@
-"""The readers' laboratory: ``python -m trainer trials`` and ``python -m trainer readers``.
+"""Commands of the reader study: ``python -m trainer trials`` and ``python -m trainer readers``.
 
-Draws the three trials, lets the encoder look at them, lets the readers read, teaches every model
-of the readers fold by fold, and writes down what came out. Whatever was done before is not done
-again.
+Generates the three trials, computes features with the encoder, simulates the readings, trains
+every reader model by cross-validation and writes the results. Completed steps are cached.
 """
 
 import hashlib
@@ -23,9 +22,9 @@ from trainer.reader_study.cross_validation import (
     FoldResult,
     ReaderExperiment,
     ReadTrial,
-    TrialAnswers,
-    held_out_answers,
-    kept_fold,
+    TrialPredictions,
+    cached_fold,
+    held_out_predictions,
     out_of_fold,
     read_reader_experiment,
     read_trial,
@@ -46,14 +45,14 @@ from trainer.reader_study.trials_page import trials_page
 TRIALS_FOLDER = "trials"
 SEED = 1
 WITH_MATRICES = (OURS, "chain, literal", "flat Tanno", "GeoCrowdNet")
-"""Those whose matrices are shown beside the readers' true errors."""
+"""Models whose matrices are compared with the readers' true error rates."""
 
 LEARNT_ON = "measure-like"
 
 WeightsOption = Annotated[Path, typer.Option(help="Folder of the lesion network.")]
-DocsOption = Annotated[Path, typer.Option(help="Where pages, numbers and pictures go.")]
-RunsOption = Annotated[Path, typer.Option(help="Where drawn visits and folds are kept.")]
-ProcessesOption = Annotated[int, typer.Option(help="Visits drawn at a time.")]
+DocsOption = Annotated[Path, typer.Option(help="Folder for pages, results and figures.")]
+RunsOption = Annotated[Path, typer.Option(help="Folder for generated visits and folds.")]
+ProcessesOption = Annotated[int, typer.Option(help="Visits generated in parallel.")]
 
 
 def trials(
@@ -62,7 +61,7 @@ def trials(
     runs: RunsOption = RUNS_FOLDER,
     processes: ProcessesOption = 1,
 ) -> None:
-    """Draw the three phantom trials and write the tables of what was read."""
+    """Generate the three phantom trials and write the tables of their readings."""
     read = read_trials(load_network(weights), runs / TRIALS_FOLDER, processes)
     print(_written_trials(read, docs))
 
@@ -76,30 +75,30 @@ def _written_trials(read: Mapping[str, ReadTrial], docs: Path) -> str:
 
 def readers(
     weights: WeightsOption = Path("models/weights/lesion"),
-    experiments: Annotated[Path, typer.Option(help="Folder of TOML files.")] = Path(
+    experiments: Annotated[Path, typer.Option(help="Folder of experiment files (TOML).")] = Path(
         "trainer/experiments/readers"
     ),
     docs: DocsOption = Path("docs"),
     runs: RunsOption = RUNS_FOLDER,
     processes: ProcessesOption = 1,
 ) -> None:
-    """Compare models of the readers by cross-validation and on two held-out trials."""
+    """Compare reader models by cross-validation and on two held-out trials."""
     encoder = load_network(weights)
     read = read_trials(encoder, runs / TRIALS_FOLDER, processes)
     _written_trials(read, docs)
     paths = sorted(experiments.glob("*.toml"))
 
-    def seen_otherwise(experiment: ReaderExperiment) -> Mapping[str, ReadTrial]:
+    def alternative_trials(experiment: ReaderExperiment) -> Mapping[str, ReadTrial]:
         changed = encoder if experiment.pretrained_encoder else untrained(encoder)
         folder = runs / TRIALS_FOLDER
         return read_trials(changed, folder, processes, experiment.margin_mm)
 
     home = runs / "readers" / _fingerprint(read)
-    compare(paths, read, encoder.card, home, docs, seen_otherwise)
+    compare(paths, read, encoder.card, home, docs, alternative_trials)
 
 
 def untrained(encoder: LoadedNetwork) -> LoadedNetwork:
-    """An encoder of the same shape that has learnt nothing, always the same one."""
+    """An untrained encoder of the same shape, with fixed random weights."""
     torch.manual_seed(SEED)
     network = build(encoder.card.architecture)
     for module in network.modules():
@@ -115,31 +114,30 @@ def compare(
     encoder: Card,
     folder: Path,
     docs: Path,
-    seen_otherwise: Callable[[ReaderExperiment], Mapping[str, ReadTrial]] | None = None,
+    alternative_trials: Callable[[ReaderExperiment], Mapping[str, ReadTrial]] | None = None,
 ) -> None:
-    """Run every experiment on trials that were read, and write down what came out.
+    """Run every experiment on the trials and write the results.
 
     Parameters
     ----------
     paths
-        Of the experiments; the one named "chain" is the first. The page is written anew after
-        each of them.
+        Of the experiments, starting with the one named "chain". The page is rewritten after each.
     encoder
-        The card of the network that saw the trials.
+        Card of the network that computed the features.
     folder
-        Where folds are kept.
+        Folder for cached folds.
     docs
-        Where the page, its numbers and its pictures go.
-    seen_otherwise
-        The same trials as experiments see them that change margin or encoder.
+        Folder for the page, its results and its figures.
+    alternative_trials
+        The trials for experiments with another margin or encoder.
     """
     found: dict[str, Any] = {}
     less: dict[str, Any] = {}
-    ours: dict[str, TrialAnswers] = {}
+    ours: dict[str, TrialPredictions] = {}
     for path in paths:
         experiment = read_reader_experiment(path)
         usual = experiment.margin_mm is None and experiment.pretrained_encoder
-        seen = read if usual or seen_otherwise is None else seen_otherwise(experiment)
+        seen = read if usual or alternative_trials is None else alternative_trials(experiment)
         results = _folds(experiment, path, seen, folder)
         mine = _answers(results, seen)
         found[experiment.name] = _evaluated(experiment, path, results, seen, mine)
@@ -148,13 +146,13 @@ def compare(
         else:
             less[experiment.name] = _less(read, ours, mine)
         print(f"{experiment.name}: evaluated", flush=True)
-        write_down(evaluation(found, less, encoder), ours, read, docs)
+        write_results(evaluation(found, less, encoder), ours, read, docs)
 
 
 def _less(
     read: Mapping[str, ReadTrial],
-    ours: Mapping[str, TrialAnswers],
-    theirs: Mapping[str, TrialAnswers],
+    ours: Mapping[str, TrialPredictions],
+    theirs: Mapping[str, TrialPredictions],
 ) -> dict[str, Any]:
     return {
         name: {kind: compared(trial, ours[name], theirs[name], kind) for kind in AGAINST}
@@ -165,14 +163,14 @@ def _less(
 def read_trials(
     encoder: LoadedNetwork, folder: Path, processes: int, margin_mm: float | None = None
 ) -> dict[str, ReadTrial]:
-    """All trials drawn, seen and read.
+    """Generate all trials, compute their features and simulate their readings.
 
     Parameters
     ----------
     folder
-        Of all trials; squares of each size and margin have a folder of their own in it.
+        Of all trials, with a subfolder for each crop size and margin.
     margin_mm
-        As in `ReaderExperiment`.
+        See `ReaderExperiment`.
     """
     rules = RoiRules(**encoder.card.settings["roi"])
     if margin_mm is not None:
@@ -192,13 +190,13 @@ def _folds(
     held_out = [trial for name, trial in read.items() if name != LEARNT_ON]
     results = []
     for fold in range(experiment.heads.folds):
-        results.append(kept_fold(experiment, fold, read[LEARNT_ON], held_out, home))
+        results.append(cached_fold(experiment, fold, read[LEARNT_ON], held_out, home))
         print(f"{experiment.name}: fold {fold}, decay {results[-1].decay}", flush=True)
     return results
 
 
 def _fingerprint(read: Mapping[str, ReadTrial]) -> str:
-    """Of everything that folds are made from: another encoder, drawing or reading, another name."""
+    """Cache key of the folds: features and readings of all trials."""
     digest = hashlib.sha256()
     for trial in read.values():
         digest.update(trial.joints.features.tobytes())
@@ -210,10 +208,12 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _answers(results: list[FoldResult], read: Mapping[str, ReadTrial]) -> dict[str, TrialAnswers]:
+def _answers(
+    results: list[FoldResult], read: Mapping[str, ReadTrial]
+) -> dict[str, TrialPredictions]:
     held_out = [name for name in read if name != LEARNT_ON]
     mine = {LEARNT_ON: out_of_fold(results, len(read[LEARNT_ON].joints.week))}
-    return mine | {name: held_out_answers(results, n) for n, name in enumerate(held_out)}
+    return mine | {name: held_out_predictions(results, n) for n, name in enumerate(held_out)}
 
 
 def _evaluated(
@@ -221,7 +221,7 @@ def _evaluated(
     path: Path,
     results: list[FoldResult],
     read: Mapping[str, ReadTrial],
-    mine: Mapping[str, TrialAnswers],
+    mine: Mapping[str, TrialPredictions],
 ) -> dict[str, Any]:
     errors = confusions(
         read[LEARNT_ON],
@@ -240,14 +240,14 @@ def _evaluated(
 
 
 def evaluation(found: Mapping[str, Any], less: Mapping[str, Any], encoder: Card) -> dict[str, Any]:
-    """Everything that is written down, as JSON could hold it.
+    """The results of the study as JSON.
 
     Parameters
     ----------
     found
-        Of each experiment.
+        By experiment.
     less
-        The chain's scores less those of each other experiment.
+        Differences between the chain's scores and those of each other experiment.
     """
     return {
         "warning": INTENDED_USE,
@@ -263,13 +263,13 @@ def evaluation(found: Mapping[str, Any], less: Mapping[str, Any], encoder: Card)
     }
 
 
-def write_down(
+def write_results(
     whole: Mapping[str, Any],
-    ours: Mapping[str, TrialAnswers],
+    ours: Mapping[str, TrialPredictions],
     read: Mapping[str, ReadTrial],
     docs: Path,
 ) -> None:
-    """The page, its numbers and its pictures."""
+    """Write the page, its results and its figures."""
     pictures = docs / "images"
     roc_figure(read, ours, pictures / "lesions_roc.png")
     shown = {OURS: "#2c5f8a", CONSENSUS_ONLY: "#c0392b", "soft labels": "#888888"}
@@ -282,7 +282,7 @@ def write_down(
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers to four digits; what is not a number as null."""
+    """Numbers rounded to four digits; NaN as null."""
     if isinstance(value, Mapping):
         return {key: _rounded(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

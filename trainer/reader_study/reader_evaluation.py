@@ -1,6 +1,6 @@
-"""What the answers of an experiment are worth: on consensus labels, and on what was truly drawn.
+"""Evaluation of an experiment against consensus labels and against the truth.
 
-Source: paper, Table 7; Cohen's kappa of the model with the consensus beside that of two readers.
+Source: paper, Table 7; Cohen's kappa between model and consensus, and between readers.
 """
 
 from collections.abc import Mapping
@@ -13,42 +13,42 @@ from numpy.typing import NDArray
 from models.findings import Lesion
 from trainer.lesions.calibration_fit import HEADS_OF_LESION
 from trainer.metrics.lesion_scores import (
-    Judged,
+    LabelledPredictions,
     calibration_curve,
     differences,
     intervals,
     macro_auc,
     scores_of,
 )
-from trainer.reader_study.cross_validation import ReadTrial, TrialAnswers
+from trainer.reader_study.cross_validation import ReadTrial, TrialPredictions
 from trainer.reader_study.lesion_heads import Floats
 from trainer.readers.readings import MISSING, Labels, kappa
 
 TIMES = 100
-"""Patients are drawn anew so often for an interval."""
+"""Bootstrap samples of patients."""
 SEED = 5
 
 AGAINST = ("consensus", "truth")
 
 
-def judged(
-    trial: ReadTrial, said: TrialAnswers, lesion: Lesion, against: str, calibrated: bool = False
-) -> Judged:
-    """A lesion's answers beside the labels of a kind, "consensus" or "truth"."""
+def labelled_predictions(
+    trial: ReadTrial, said: TrialPredictions, lesion: Lesion, against: str, calibrated: bool = False
+) -> LabelledPredictions:
+    """Predictions of a lesion with one kind of label, "consensus" or "truth"."""
     heads = HEADS_OF_LESION[lesion]
     label = trial.consensus if against == "consensus" else trial.truth
     probability = said.calibrated if calibrated else said.consensus
-    return Judged(
+    return LabelledPredictions(
         probability[:, heads], said.called[:, heads], label[:, heads], trial.joints.patient
     )
 
 
 def lesion_scores(
-    trial: ReadTrial, said: TrialAnswers, lesion: Lesion, against: str
+    trial: ReadTrial, said: TrialPredictions, lesion: Lesion, against: str
 ) -> dict[str, Any]:
     """Every score of one lesion in one trial, with intervals."""
-    as_learnt = judged(trial, said, lesion, against)
-    calibrated = scores_of(judged(trial, said, lesion, against, calibrated=True))
+    as_learnt = labelled_predictions(trial, said, lesion, against)
+    calibrated = scores_of(labelled_predictions(trial, said, lesion, against, calibrated=True))
     scores: dict[str, Any] = scores_of(as_learnt)
     if not scores["present"]:
         return scores
@@ -63,7 +63,7 @@ def lesion_scores(
     }
 
 
-def trial_scores(trial: ReadTrial, said: TrialAnswers) -> dict[str, Any]:
+def trial_scores(trial: ReadTrial, said: TrialPredictions) -> dict[str, Any]:
     """Every score of every lesion, against both kinds of labels."""
     return {
         against: {str(lesion): lesion_scores(trial, said, lesion, against) for lesion in Lesion}
@@ -72,22 +72,25 @@ def trial_scores(trial: ReadTrial, said: TrialAnswers) -> dict[str, Any]:
 
 
 def mean_over_lesions(scores: Mapping[str, Mapping[str, Any]], name: str) -> float:
-    """Of one score, over the lesions that have it."""
+    """Mean of one score over the lesions that have it."""
     values = [one[name] for one in scores.values() if np.isfinite(one.get(name, np.nan))]
     return float(np.mean(values)) if values else float("nan")
 
 
 def compared(
-    trial: ReadTrial, ours: TrialAnswers, theirs: TrialAnswers, against: str
+    trial: ReadTrial, ours: TrialPredictions, theirs: TrialPredictions, against: str
 ) -> dict[str, list[float]]:
-    """Our scores less theirs, mean over lesions: middle and 95 % interval."""
+    """Mean difference over lesions, ours minus theirs, with 95 % interval."""
     lesions = [lesion for lesion in Lesion if trial.truth[:, HEADS_OF_LESION[lesion]].any()]
-    sides = [[judged(trial, said, one, against) for one in lesions] for said in (ours, theirs)]
+    sides = [
+        [labelled_predictions(trial, said, one, against) for one in lesions]
+        for said in (ours, theirs)
+    ]
     return differences(sides[0], sides[1], ("auc", "brier", "ece"), TIMES // 2, SEED)
 
 
-def agreement(trial: ReadTrial, said: TrialAnswers) -> dict[str, dict[str, float]]:
-    """Cohen's kappa of each lesion: of the model, beside that of the readers."""
+def agreement(trial: ReadTrial, said: TrialPredictions) -> dict[str, dict[str, float]]:
+    """Cohen's kappa of each lesion, for the model and for the readers."""
     consensus = trial.labels()[..., 0]
     values = trial.reading.readings.values
     called: Labels = said.called.astype(np.int8)
@@ -119,7 +122,7 @@ def between_readers(values: Labels) -> float:
 
 
 def within_readers(values: Labels) -> float:
-    """Mean kappa of the same reader in different sessions; NaN where there is one session."""
+    """Mean kappa of the same reader in different sessions; NaN if there is only one session."""
     return _mean(
         [
             kappa(values[..., reader, one], values[..., reader, other])
@@ -135,7 +138,7 @@ def _mean(values: list[float]) -> float:
 
 
 def all_agree(labels: Labels) -> float:
-    """Share of places at which all readings that exist agree, among those that all read."""
+    """Share of positions with complete agreement among those that were read."""
     read = (labels[..., 1:] != MISSING).any(axis=-1)
     return float((labels[..., 0] != MISSING)[read].mean())
 
@@ -143,12 +146,12 @@ def all_agree(labels: Labels) -> float:
 def confusions(
     trial: ReadTrial, learnt: Mapping[str, list[NDArray[np.float64]]]
 ) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """How often each reading errs, learnt beside true, by lesion: [false positive, negative].
+    """Estimated and true error rates of each reading by lesion: [false positive, negative].
 
     Parameters
     ----------
     learnt
-        Composed errors of each fold, ``(14, 2)``, by the node's name.
+        Estimated error rates of each fold, ``(14, 2)``, by name of the node.
     """
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for name, of_folds in learnt.items():
@@ -175,7 +178,7 @@ def _reader_of(name: str) -> int | None:
 
 
 def confusion_error(found: Mapping[str, Mapping[str, Mapping[str, list[float]]]]) -> float:
-    """Mean distance of learnt from true errors; NaN where nothing was learnt."""
+    """Mean distance between estimated and true error rates; NaN if there are no estimates."""
     gaps = [
         abs(learnt - true)
         for lesions in found.values()

@@ -1,17 +1,19 @@
-"""Pictures of the comparison: ROC curves, calibration, and what was learnt of the readers."""
+"""Figures of the reader study: ROC curves, calibration, and estimated reader errors."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from models.findings import Lesion
-from trainer.reader_study.cross_validation import ReadTrial, TrialAnswers
-from trainer.reader_study.reader_evaluation import judged
+from trainer.reader_study.cross_validation import ReadTrial, TrialPredictions
+from trainer.reader_study.reader_evaluation import labelled_predictions
+
+if TYPE_CHECKING:  # an extra, imported only to draw
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = {
     Lesion.OEDEMA: "#286edc",
@@ -20,7 +22,7 @@ COLOURS = {
     Lesion.SCLEROSIS: "#874bb9",
     Lesion.ANKYLOSIS: "#0f826e",
 }
-"""As the reports have them."""
+"""The colours used in the reports."""
 TITLE = "phantoms, not for clinical use"
 
 
@@ -34,13 +36,15 @@ def roc_points(truth: NDArray[np.bool_], probability: NDArray[np.float64]) -> ND
 
 
 def roc_figure(
-    trials: Mapping[str, ReadTrial], answers: Mapping[str, TrialAnswers], path: Path
+    trials: Mapping[str, ReadTrial], answers: Mapping[str, TrialPredictions], path: Path
 ) -> None:
-    """ROC curves of every lesion on consensus labels, a panel for each trial."""
+    """ROC curves of every lesion on consensus labels, one panel per trial."""
     figure, panels = _panels(1, len(trials))
     for panel, (name, trial) in zip(panels[0], trials.items(), strict=True):
         for lesion in Lesion:
-            truth, probability, _ = judged(trial, answers[name], lesion, "consensus").flat()
+            truth, probability, _ = labelled_predictions(
+                trial, answers[name], lesion, "consensus"
+            ).flat()
             if truth.any():
                 panel.plot(*roc_points(truth, probability).T, color=COLOURS[lesion], label=lesion)
         panel.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8)
@@ -51,14 +55,14 @@ def roc_figure(
 
 
 def calibration_figure(evaluation: Mapping[str, Any], shown: Mapping[str, str], path: Path) -> None:
-    """Calibration curves of some experiments, on consensus labels and on the truth.
+    """Calibration curves of some experiments, against consensus and true labels.
 
     Parameters
     ----------
     evaluation
-        As `run.evaluation` makes it.
+        From `reader_commands.evaluation`.
     shown
-        Colours by the name of the experiment.
+        Colours by name of the experiment.
     """
     trials = list(next(iter(evaluation["experiments"].values()))["trials"])
     figure, panels = _panels(2, len(trials))
@@ -74,17 +78,17 @@ def calibration_figure(evaluation: Mapping[str, Any], shown: Mapping[str, str], 
                 panel.scatter(said, share, color=colour, s=4 + np.sqrt(count))
             panel.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8)
             panel.set(title=f"{trial}, {against}", aspect="equal")
-        panels[row][0].set_ylabel("share that is present")
+        panels[row][0].set_ylabel("share present")
     for panel in panels[-1]:
         panel.set_xlabel("probability")
     panels[0][0].legend(loc="upper left", fontsize=8, frameon=False)
-    _save(figure, f"Calibration, all lesions together ({TITLE})", path)
+    _save(figure, f"Calibration, all lesions pooled ({TITLE})", path)
 
 
 def pooled_curve(
     curves: list[list[tuple[float, float, int]]],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Several calibration curves as one: mean probability, share present, number, by bin."""
+    """Pool calibration curves: mean probability, share present and number, by bin."""
     bins: dict[int, NDArray[np.float64]] = {}
     for curve in curves:
         for said, share, count in curve:
@@ -95,7 +99,7 @@ def pooled_curve(
 
 
 def confusion_figure(evaluation: Mapping[str, Any], names: list[str], path: Path) -> None:
-    """Learnt against true errors of every reading, a panel for each experiment."""
+    """Estimated against true error rates of every reading, one panel per experiment."""
     figure, panels = _panels(1, len(names))
     for panel, name in zip(panels[0], names, strict=True):
         for lesions in evaluation["experiments"][name]["confusion"].values():
@@ -106,20 +110,22 @@ def confusion_figure(evaluation: Mapping[str, Any], names: list[str], path: Path
                         color=COLOURS[Lesion(lesion)], s=26,
                     )  # fmt: skip
         panel.plot([0, 0.5], [0, 0.5], color="#bbbbbb", linewidth=0.8)
-        panel.set(title=name, xlabel="true error of a reading", aspect="equal")
+        panel.set(title=name, xlabel="true error rate of a reading", aspect="equal")
     for lesion in Lesion:
         panels[0][0].scatter([], [], color=COLOURS[lesion], s=26, label=lesion)
     panels[0][0].legend(loc="upper left", fontsize=8, frameon=False)
-    panels[0][0].set_ylabel("learnt")
-    _save(figure, f"Readers' errors: o added, x missed ({TITLE})", path)
+    panels[0][0].set_ylabel("estimated error rate")
+    _save(figure, f"Reader errors: o false positive, x false negative ({TITLE})", path)
 
 
-def _panels(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
+def _panels(rows: int, columns: int) -> "tuple[Figure, list[list[Axes]]]":
+    from matplotlib.figure import Figure  # noqa: PLC0415  an extra
+
     figure = Figure(figsize=(4 * columns, 0.6 + 4.4 * rows), layout="constrained")
     return figure, figure.subplots(rows, columns, sharey=True, squeeze=False).tolist()
 
 
-def _save(figure: Figure, title: str, path: Path) -> None:
+def _save(figure: "Figure", title: str, path: Path) -> None:
     figure.suptitle(title, fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

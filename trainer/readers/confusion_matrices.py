@@ -1,12 +1,12 @@
-"""The readers' matrices: how each reader, in each session, departs from what the network says.
+"""Confusion matrices of readers and sessions, relative to the network's output.
 
 A matrix B = I + A turns the probabilities (absent, present) of a parent into those of its child;
-A = a ⊗ b has rank one. For two classes rank one loses nothing: with a = (-1, 1) every matrix
+A = a ⊗ b has rank one. For two classes rank one is no restriction: with a = (-1, 1) every matrix
 whose columns add up to 1 is of this form, b = (false positives, -false negatives), and the trace
 of A is minus their sum.
 
 Source: paper, "The classification pipeline"; Tanno et al., CVPR 2019 (initialised near the
-identity; a trace as small as the readings allow, so that the network is as sure as it can be).
+identity; the trace is minimised, so that the network is as confident as the readings allow).
 """
 
 from enum import StrEnum
@@ -18,20 +18,20 @@ from torch import Tensor, nn
 from models.findings import HEADS
 
 MOST_WRONG = 0.5
-"""No reader is wrong more often than right: labels are never exchanged."""
+"""Upper limit of error rates: readers are never wrong more often than right."""
 
 FIRST_WRONG = 0.005
-"""A diagonal of .995 to begin with."""
+"""Initial error rate: a diagonal of .995."""
 
 LEAST = 1e-6
 
 
 class Parametrisation(StrEnum):
-    """How a and b are kept.
+    """Parametrisation of a and b.
 
-    LITERAL is the paper's: two free vectors; the product is made a distribution again by cutting
-    at zero and dividing by the sum. STOCHASTIC keeps a = (-1, 1) and both error rates between 0
-    and .5, so that B always turns distributions into distributions.
+    LITERAL is the paper's: two free vectors; the result is clipped at zero and divided by its sum.
+    STOCHASTIC fixes a = (-1, 1) and limits both error rates to between 0 and .5, so that B always
+    maps distributions to distributions.
     """
 
     LITERAL = "literal"
@@ -44,12 +44,11 @@ class ReaderMatrices(nn.Module):
     Parameters
     ----------
     nodes
-        How many matrices a head has.
+        Number of matrices per head.
     parametrisation
-        How they are kept.
+        Of the matrices.
     pace
-        How much faster they move than an optimiser's rate says; a network's own is too slow for
-        them.
+        Factor on the learning rate; that of the network is too slow for the matrices.
     """
 
     def __init__(self, nodes: int, parametrisation: Parametrisation, pace: float = 1.0) -> None:
@@ -65,7 +64,7 @@ class ReaderMatrices(nn.Module):
             self.b = nn.Parameter(-FIRST_WRONG * away / pace)
 
     def additions(self) -> Tensor:
-        """A of every head and node, ``(14, nodes, 2, 2)``; rows are what comes out."""
+        """A of every head and node, ``(14, nodes, 2, 2)``; rows are outputs."""
         if self.parametrisation is Parametrisation.LITERAL:
             return self.pace**2 * self.a[..., :, None] * self.b[..., None, :]
         wrong = MOST_WRONG * (self.pace * self.odds).sigmoid()
@@ -81,8 +80,8 @@ class ReaderMatrices(nn.Module):
         return self.additions().diagonal(dim1=-2, dim2=-1).sum(dim=-1)
 
 
-def read_through(matrices: Tensor, probabilities: Tensor) -> Tensor:
-    """What readers make of their parents' probabilities.
+def apply_matrices(matrices: Tensor, probabilities: Tensor) -> Tensor:
+    """Apply the matrices to the probabilities of the parent nodes.
 
     Parameters
     ----------
@@ -94,7 +93,7 @@ def read_through(matrices: Tensor, probabilities: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Likewise, of the nodes; never below zero and adding up to 1.
+        The same for the nodes; non-negative, summing to 1.
     """
     through = torch.einsum("hkij,nhkj->nhki", matrices, probabilities).clamp(min=LEAST)
     return through / through.sum(dim=-1, keepdim=True)

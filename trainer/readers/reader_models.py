@@ -1,7 +1,7 @@
-"""Models of the readers: what a network is taught when readers disagree.
+"""Reader models: how a network learns when readers disagree.
 
-All have the same two sides: targets, made once from the readings, and a loss, from the network's
-logits and those targets. What each answers is a probability of the consensus.
+Each model computes targets once from the readings, and a loss from the network's logits and those
+targets. Its prediction is the probability of the consensus.
 
 Source: paper, "The classification pipeline" and Figure 9 (the chain); Tanno et al., CVPR 2019;
 GeoCrowdNet: Ibrahim et al., ICLR 2023.
@@ -19,8 +19,8 @@ from models.findings import HEADS
 from trainer.readers.confusion_matrices import (
     LEAST,
     ReaderMatrices,
+    apply_matrices,
     both_classes,
-    read_through,
 )
 from trainer.readers.reader_plan import ReaderModel, ReaderPlan
 from trainer.readers.readings import CONSENSUS, MISSING, Labels, Readings, hierarchy, node_labels
@@ -28,16 +28,16 @@ from trainer.readers.readings import CONSENSUS, MISSING, Labels, Readings, hiera
 
 @dataclass(frozen=True)
 class LabelNode:
-    """Where labels are compared with what was read.
+    """A node of the tree where predictions are compared with readings.
 
     Parameters
     ----------
     name
         "consensus", "R1" or "R1S2".
     parent
-        Number of the node it reads from; -1 for the network's own answer.
+        Index of the parent node; -1 for the network's output.
     has_matrix
-        False where it is taken to say the same as its parent.
+        False if it is identical to its parent.
     """
 
     name: str
@@ -56,17 +56,17 @@ def nodes_of(plan: ReaderPlan, readers: int, sessions: int) -> tuple[LabelNode, 
     return tuple(LabelNode(name, parent, own or name != CONSENSUS) for name, parent in pairs)
 
 
-class ReadThroughNodes(nn.Module):
-    """The readers as a tree of matrices: the paper's chain, or all readers at the root.
+class ReaderTree(nn.Module):
+    """Readers as a tree of confusion matrices: the paper's chain, or all readers at the root.
 
     Parameters
     ----------
     plan
-        Which of them.
+        Selects the model.
     readers, sessions
-        How many there are.
+        Number of readers and sessions.
     pace
-        As for `ReaderMatrices`.
+        See `ReaderMatrices`.
     """
 
     def __init__(self, plan: ReaderPlan, readers: int, sessions: int, pace: float = 1.0) -> None:
@@ -84,15 +84,15 @@ class ReadThroughNodes(nn.Module):
         return torch.from_numpy(node_labels(readings, self.plan.min_sessions)[..., self._columns])
 
     def every_matrix(self) -> Tensor:
-        """B of every head and node, ``(14, nodes, 2, 2)``; I where a node has none of its own."""
+        """B of every head and node, ``(14, nodes, 2, 2)``; I for nodes without a matrix."""
         return torch.where(self._own[None, :, None, None], self.matrices(), torch.eye(2))
 
     def forward(self, logits: Tensor) -> Tensor:
         """(absent, present) at every node, ``(joints, 14, nodes, 2)``."""
-        return self._said(both_classes(logits))
+        return self._propagate(both_classes(logits))
 
-    def _said(self, own: Tensor) -> Tensor:
-        """As `forward`, level by level, from the network's own ``(joints, 14, 2)``."""
+    def _propagate(self, own: Tensor) -> Tensor:
+        """Implements `forward`, from the network's probabilities ``(joints, 14, 2)``."""
         matrices = self.every_matrix()
         said = own.unsqueeze(2)[:, :, :0]
         for numbers in self._levels:
@@ -101,48 +101,48 @@ class ReadThroughNodes(nn.Module):
             above = (
                 own.unsqueeze(2).expand(-1, -1, len(numbers), -1) if top else said[:, :, parents]
             )
-            said = torch.cat([said, read_through(matrices[:, numbers], above)], dim=2)
+            said = torch.cat([said, apply_matrices(matrices[:, numbers], above)], dim=2)
         return said
 
     def loss(self, logits: Tensor, targets: Tensor, progress: float) -> Tensor:
-        """Cross-entropy over all nodes that have a label, and what keeps the matrices honest.
+        """Cross-entropy over all nodes that have a label, plus the regulariser.
 
         Parameters
         ----------
         logits
             ``(joints, 14)``.
         targets
-            Of the same joints.
+            For the same joints.
         progress
-            Share of the training that is done.
+            Completed share of the training.
         """
         said, labelled = self(logits), targets != MISSING
         chosen = said.gather(-1, targets.clamp(min=0).long().unsqueeze(-1)).squeeze(-1)
         entropy: Tensor = -(chosen.clamp(min=LEAST).log() * labelled).sum() / logits.numel()
         weight = self.plan.trace_weight_at(progress)
         if self.plan.model is ReaderModel.GEOCROWDNET:
-            honest = -spread(both_classes(logits))
+            regulariser = -answer_scatter(both_classes(logits))
         else:
-            honest = self.matrices.traces()[:, self._own].sum(dim=1)
-        return entropy + weight * honest.mean()
+            regulariser = self.matrices.traces()[:, self._own].sum(dim=1)
+        return entropy + weight * regulariser.mean()
 
     def answer(self, logits: Tensor) -> Tensor:
         """Probability of the consensus, ``(joints, 14)``."""
         if self.nodes[0].name != CONSENSUS:
             return logits.sigmoid()
         root = self.every_matrix()[:, :1]
-        return read_through(root, both_classes(logits).unsqueeze(2))[..., 0, 1]
+        return apply_matrices(root, both_classes(logits).unsqueeze(2))[..., 0, 1]
 
     def composed(self) -> dict[str, Tensor]:
-        """How often each node errs, seen from the network's own answer.
+        """Error rates of each node relative to the network's output.
 
         Returns
         -------
         dict
-            False positives and false negatives by the node's name, ``(14, 2)``.
+            False positive and false negative rates, ``(14, 2)``, by name of the node.
         """
         with torch.no_grad():
-            said = self._said(torch.eye(2)[:, None].expand(2, len(HEADS), 2))
+            said = self._propagate(torch.eye(2)[:, None].expand(2, len(HEADS), 2))
         return {
             node.name: torch.stack([said[0, :, number, 1], said[1, :, number, 0]], dim=-1)
             for number, node in enumerate(self.nodes)
@@ -150,15 +150,15 @@ class ReadThroughNodes(nn.Module):
 
 
 def levels_of(nodes: tuple[LabelNode, ...]) -> list[list[int]]:
-    """Numbers of the nodes that read from the network, of those that read from them, and so on."""
+    """Indices of the nodes at each depth of the tree, starting below the network's output."""
     depth: list[int] = []
     for node in nodes:
         depth.append(0 if node.parent < 0 else depth[node.parent] + 1)
     return [[n for n, d in enumerate(depth) if d == level] for level in range(max(depth) + 1)]
 
 
-def spread(probabilities: Tensor) -> Tensor:
-    """Log-determinant of each head's scatter of answers, ``(14,)``: high where both are given.
+def answer_scatter(probabilities: Tensor) -> Tensor:
+    """Log-determinant of each head's output scatter, ``(14,)``: high if both classes occur.
 
     Source: GeoCrowdNet's regulariser, log det F Fᵀ, here over the mean of the joints.
     """
@@ -167,18 +167,18 @@ def spread(probabilities: Tensor) -> Tensor:
 
 
 class FixedTargets(nn.Module):
-    """Readers boiled down to one number for each lesion before any learning begins."""
+    """A reader model without matrices: one fixed target per joint and lesion."""
 
     def __init__(self, plan: ReaderPlan) -> None:
         super().__init__()
         self.plan = plan
 
     def targets(self, readings: Readings) -> Tensor:
-        """Between 0 and 1, NaN where there is nothing to learn, float32, ``(joints, 14)``."""
-        return torch.from_numpy(boiled_down(self.plan, readings).astype(np.float32))
+        """Between 0 and 1, NaN without a target, float32, ``(joints, 14)``."""
+        return torch.from_numpy(fixed_targets(self.plan, readings).astype(np.float32))
 
     def loss(self, logits: Tensor, targets: Tensor, progress: float) -> Tensor:
-        """Cross-entropy where there is a target; as `ReadThroughNodes.loss`."""
+        """Cross-entropy where there is a target; see `ReaderTree.loss`."""
         del progress
         there = ~targets.isnan()
         each = nnf.binary_cross_entropy_with_logits(logits, targets.nan_to_num(), reduction="none")
@@ -189,17 +189,17 @@ class FixedTargets(nn.Module):
         return logits.sigmoid()
 
     def composed(self) -> dict[str, Tensor]:
-        """Nothing is learnt of the readers."""
+        """Empty: this model estimates no error rates."""
         return {}
 
 
-def boiled_down(plan: ReaderPlan, readings: Readings) -> NDArray[np.float64]:
-    """One target for each joint and head, NaN where there is none.
+def fixed_targets(plan: ReaderPlan, readings: Readings) -> NDArray[np.float64]:
+    """One target per joint and head, NaN where there is none.
 
     Raises
     ------
     ValueError
-        If the model is one with matrices, or its reader or session does not exist.
+        If the model has matrices, or its reader or session does not exist.
     """
     if plan.model is ReaderModel.CONSENSUS:
         return _or_nan(node_labels(readings, plan.min_sessions)[..., 0])
@@ -219,12 +219,12 @@ def _or_nan(labels: Labels) -> NDArray[np.float64]:
     return np.where(labels == MISSING, np.nan, labels.astype(np.float64))
 
 
-Readers = ReadThroughNodes | FixedTargets
+Readers = ReaderTree | FixedTargets
 
 
 def readers_of(plan: ReaderPlan, readers: int, sessions: int, pace: float = 1.0) -> Readers:
-    """The model that a plan asks for, untrained."""
+    """The untrained reader model that a plan selects."""
     fixed = (ReaderModel.CONSENSUS, ReaderModel.SESSION, ReaderModel.MAJORITY, ReaderModel.SOFT)
     if plan.model in fixed:
         return FixedTargets(plan)
-    return ReadThroughNodes(plan, readers, sessions, pace)
+    return ReaderTree(plan, readers, sessions, pace)

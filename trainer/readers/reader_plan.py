@@ -1,4 +1,4 @@
-"""How a lesion network learns from readings: which model of the readers, with which numbers."""
+"""Settings for learning from readings: the reader model and its parameters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,14 +9,14 @@ from trainer.readers.confusion_matrices import Parametrisation
 
 
 class ReaderModel(StrEnum):
-    """What the readings are taken to be.
+    """Models of how readings arise.
 
-    CHAIN is the paper's: consensus, readers, sessions, one matrix at every step.
-    CHAIN_WITHOUT_CONSENSUS_MATRIX takes the network's own answer as the consensus.
-    TANNO has one matrix for each reader and session, all at the network's answer.
-    GEOCROWDNET has the same, and spreads the network's answers instead of shrinking a trace.
-    The others have no matrices: CONSENSUS learns where all readings agree, SESSION from one
-    session of one reader, MAJORITY from what most readings say, SOFT from their mean.
+    CHAIN is the paper's: consensus, readers, sessions, with a matrix at every step.
+    CHAIN_WITHOUT_CONSENSUS_MATRIX takes the network's output as the consensus.
+    TANNO has a matrix for each reader and session, all applied to the network's output.
+    GEOCROWDNET has the same matrices, with a regulariser on the network's outputs instead of the
+    trace. The others have no matrices: CONSENSUS learns where all readings agree, SESSION from one
+    session of one reader, MAJORITY from the majority vote, SOFT from the mean of all readings.
     """
 
     CHAIN = "chain"
@@ -31,23 +31,23 @@ class ReaderModel(StrEnum):
 
 @dataclass(frozen=True)
 class ReaderPlan:
-    """The ``[readers]`` of an experiment.
+    """The ``[readers]`` section of an experiment.
 
     Parameters
     ----------
     model
-        What the readings are taken to be.
+        Model of the readings.
     parametrisation
-        Of the matrices, where there are any.
+        Of the matrices, if any.
     trace_weight
-        Of the term that shrinks the matrices' diagonals (for GEOCROWDNET: that spreads the
-        answers); reached along a ramp.
+        Weight of the trace regulariser (GEOCROWDNET: of the regulariser on outputs), reached
+        along a ramp.
     warm_up
-        Share of the training before the ramp begins; it is as long again.
+        Share of the training before the ramp begins; the ramp has the same length.
     min_sessions
-        Sessions in which a reader must have read for his agreement with himself to count.
+        Fewest sessions from which a reader's own consensus is formed.
     reader, session
-        Which readings SESSION learns from, counted from 1.
+        The readings that SESSION learns from, counted from 1.
     """
 
     model: ReaderModel = ReaderModel.CHAIN
@@ -67,19 +67,19 @@ class ReaderPlan:
             raise ValueError(f"min_sessions, reader and session are counted from 1: {self}")
 
     def trace_weight_at(self, progress: float) -> float:
-        """The weight when a share `progress` of the training is done."""
+        """The weight after a share `progress` of the training."""
         if self.warm_up == 0:
             return self.trace_weight
         return self.trace_weight * min(1.0, max(0.0, progress / self.warm_up - 1))
 
 
 def reader_plan(table: Mapping[str, Any]) -> ReaderPlan:
-    """A ``[readers]`` table as a plan.
+    """Parse a ``[readers]`` table.
 
     Raises
     ------
     TypeError, ValueError
-        If a key is unknown or a value impossible.
+        If a key is unknown or a value invalid.
     """
     plan = ReaderPlan(**table)
     return replace(

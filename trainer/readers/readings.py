@@ -1,8 +1,7 @@
-"""Readings: who called which lesion of which joint present, in which session, and who agreed.
+"""Readings: lesion calls by reader and session, and the consensus labels derived from them.
 
-Late visits are read fewer times than early ones, and a reading may be missing anywhere. Every
-node of the hierarchy has a label only where all readings under it agree: a session's own reading,
-a reader with himself, all readers with one another.
+Late visits are read in fewer sessions than early ones, and any reading may be missing. A node of
+the hierarchy (a session, a reader, all readers) has a label only where all readings below it agree.
 
 Source: paper, "The classification pipeline" (consensus of a reader, consensus of all readers).
 """
@@ -18,14 +17,14 @@ MISSING = -1
 """No reading, or no agreement."""
 
 CONSENSUS = "consensus"
-"""The node of all readers together."""
+"""Name of the root node, all readers."""
 
 Labels = NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """What readers said of joints.
+    """Readings of a number of joints.
 
     Parameters
     ----------
@@ -35,7 +34,7 @@ class Readings:
     Raises
     ------
     ValueError
-        If the shape or a value is another.
+        If the shape or a value is invalid.
     """
 
     values: Labels
@@ -47,7 +46,7 @@ class Readings:
                 f"(joints, {len(HEADS)}, readers, sessions) is needed"
             )
         if not np.isin(self.values, (MISSING, 0, 1)).all():
-            raise ValueError("a reading is 0, 1 or missing; something else was given")
+            raise ValueError("readings must be 0, 1 or missing (-1)")
 
     def of(self, joints: NDArray[np.intp]) -> "Readings":
         """The readings of some joints."""
@@ -55,12 +54,12 @@ class Readings:
 
     @property
     def counts(self) -> NDArray[np.intp]:
-        """How often each joint was read by each reader, ``(joints, 14, readers)``."""
+        """Number of sessions in which each reader read each joint, ``(joints, 14, readers)``."""
         return np.asarray((self.values != MISSING).sum(axis=3))
 
     @property
     def present_share(self) -> NDArray[np.float64]:
-        """Share of the readings that say present, ``(joints, 14)``; NaN where nobody read."""
+        """Share of readings that are positive, ``(joints, 14)``; NaN where there are none."""
         read = (self.values != MISSING).sum(axis=(2, 3))
         present = (self.values == 1).sum(axis=(2, 3))
         return np.where(read > 0, present / np.maximum(read, 1), np.nan)
@@ -73,24 +72,24 @@ class Hierarchy:
     Parameters
     ----------
     names
-        Of the nodes, parents before children; the first is the consensus.
+        Of the nodes, parents before children, starting with the consensus.
     parents
-        Number of each node's parent; -1 for the first.
+        Index of each node's parent; -1 for the root.
     """
 
     names: tuple[str, ...]
     parents: tuple[int, ...]
 
     def number(self, name: str) -> int:
-        """Of the node with a name."""
+        """Index of the node with this name."""
         return self.names.index(name)
 
 
 def hierarchy(readers: int, sessions: int) -> Hierarchy:
-    """The tree of so many readers, each with so many sessions.
+    """The hierarchy for a number of readers and sessions.
 
-    Two readers with three sessions have the paper's nine nodes. A reader with a single session
-    agrees with himself, so his node is that session.
+    Two readers with three sessions have the paper's nine nodes. With one session the node
+    of a reader is that session.
     """
     each = [f"R{reader + 1}" for reader in range(readers)]
     names, parents = [CONSENSUS, *each], [-1, *[0] * readers]
@@ -106,9 +105,9 @@ def node_labels(readings: Readings, min_sessions: int = 1) -> Labels:
     Parameters
     ----------
     readings
-        Of some joints.
+        Of any joints.
     min_sessions
-        A reader agrees with himself only where he read at least so often.
+        Fewest sessions from which a reader's own consensus is formed.
 
     Returns
     -------
@@ -127,19 +126,19 @@ def node_labels(readings: Readings, min_sessions: int = 1) -> Labels:
 
 
 def _agreed(values: Labels) -> Labels:
-    """Along the last axis: the value of those that are there, if it is the same for all."""
+    """The common value along the last axis, ignoring MISSING; MISSING where values differ."""
     lowest = np.where(values == MISSING, 2, values).min(axis=-1)
     highest = values.max(axis=-1)
     return np.where(lowest == highest, highest, MISSING).astype(np.int8)
 
 
 def kappa(first: Labels, second: Labels) -> float:
-    """Cohen's kappa of two sets of labels, over the places where both are there.
+    """Cohen's kappa of two sets of labels, where neither is missing.
 
     Returns
     -------
     float
-        NaN where there is nothing to compare, or where chance explains everything.
+        NaN if there is nothing to compare or the expected agreement is 1.
 
     Source: Cohen, Educ Psychol Meas 20, 37 (1960).
     """

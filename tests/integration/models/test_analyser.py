@@ -14,7 +14,7 @@ from models.volume import Volume
 from models.weights import INTENDED_USE, WeightsInvalid
 from tests.support.phantoms import drawn_case
 from tests.support.volumes import reordered
-from trainer.evaluation.end_to_end import answer_on, drawn_slices, pointings_of
+from trainer.evaluation.end_to_end import drawn_slices, pointings_of, predict_phantom
 from trainer.metrics.contour_error import contour_error
 from trainer.phantom.case import PhantomOptions
 
@@ -263,7 +263,7 @@ def test_both_networks_say_that_they_are_not_for_clinical_use(analysis):
 def test_the_cascade_says_of_every_position_what_is_there_and_what_was_said(
     analyser, case, analysis
 ):
-    said = answer_on(analyser, case)
+    said = predict_phantom(analyser, case)
 
     assert said.severity.tolist() == list(case.severity.values())
     np.testing.assert_allclose(said.probability, [one.probability for one in analysis.findings])

@@ -14,7 +14,7 @@ from models.roi import RoiRules
 from models.weights import INTENDED_USE, Card, build, load_network, save_network
 from tests.support.phantoms import drawn_case
 from trainer.augmentation import PAPER, Movement
-from trainer.contours.contour_training import batches, slice_stock
+from trainer.contours.contour_training import batches, slice_pool
 from trainer.contours.landmark_baseline import LANDMARKS
 from trainer.evaluation.evaluate_contour import evaluate_contour
 from trainer.evaluation.evaluate_second import evaluate_second
@@ -74,7 +74,7 @@ def test_a_case_gives_a_sample_for_each_joint_with_its_own_labels(stored, phanto
 
 def test_training_batches_of_both_networks_have_the_promised_shapes(stored):
     generator = torch.Generator().manual_seed(0)
-    stock = slice_stock([stored])
+    stock = slice_pool([stored])
 
     images, contours = next(batches(stock, 5, (0, -1, 1), Movement(), PAPER, generator))
     squares, zones, positive = next(lesion_batches(joint_samples(stored), 2, generator))

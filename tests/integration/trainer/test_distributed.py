@@ -17,7 +17,7 @@ from trainer.experiment import read_experiment
 from trainer.phantom.case import PhantomOptions, make_case
 from trainer.prepared_cases import stored_case, write_case
 from trainer.train import NetworkKind, train
-from trainer.training_log import NoJournal, opened_journal
+from trainer.training_log import log_nothing, tensorboard_log
 
 ROOT = Path(__file__).parents[3]
 EXPERIMENT = """
@@ -108,10 +108,10 @@ def test_training_needs_neither_pydicom_nor_tensorboard(prepared, tmp_path):
 
 
 def test_the_course_of_a_training_can_be_seen_in_tensorboard(tmp_path):
-    journal = opened_journal(tmp_path)
-    assert not isinstance(journal, NoJournal)
+    log_values = tensorboard_log(tmp_path)
+    assert log_values is not log_nothing
 
-    journal.note(50, {"loss": 0.25})
+    log_values(50, {"loss": 0.25})
 
     seen = EventAccumulator(str(tmp_path))
     seen.Reload()

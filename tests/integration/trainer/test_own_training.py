@@ -158,4 +158,4 @@ def test_a_case_that_was_never_prepared_is_named(prepared):
         ["train", "contour", "--experiment", str(plan), "--runs", str(prepared / "runs")],
     )
 
-    assert "holds no case 10" in str(result.exception)
+    assert "has no case 10" in str(result.exception)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.distributed import ALONE
+from trainer.distributed import SINGLE_PROCESS
 from trainer.experiment import CaseSplit, ExperimentInvalid, read_experiment
 from trainer.run_metadata import record_run
 from trainer.training_loop import CHECKPOINT
@@ -12,11 +12,13 @@ PLAN = replace(read_experiment(Path("trainer/experiments/contour.toml")), start=
 
 
 def test_a_run_goes_on_with_the_experiment_that_it_began_with(tmp_path):
-    record_run(PLAN, tmp_path, ALONE)
+    record_run(PLAN, tmp_path, SINGLE_PROCESS)
     (tmp_path / CHECKPOINT).write_bytes(b"")
 
     record_run(
-        replace(PLAN, notes="Put in better words.", digest="of the new words"), tmp_path, ALONE
+        replace(PLAN, notes="Put in better words.", digest="of the new words"),
+        tmp_path,
+        SINGLE_PROCESS,
     )
 
 
@@ -30,8 +32,8 @@ def test_a_run_goes_on_with_the_experiment_that_it_began_with(tmp_path):
 def test_another_experiment_of_the_same_name_does_not_go_on_from_the_first(
     tmp_path, changed, named
 ):
-    record_run(PLAN, tmp_path, ALONE)
+    record_run(PLAN, tmp_path, SINGLE_PROCESS)
     (tmp_path / CHECKPOINT).write_bytes(b"")
 
-    with pytest.raises(ExperimentInvalid, match=f"with another {named}; give the experiment"):
-        record_run(replace(PLAN, **changed), tmp_path, ALONE)
+    with pytest.raises(ExperimentInvalid, match=f"with different {named}; give the experiment"):
+        record_run(replace(PLAN, **changed), tmp_path, SINGLE_PROCESS)

@@ -4,7 +4,7 @@ import pytest
 from models.calibration import Calibration
 from models.findings import HEADS
 from trainer.lesions.calibration_fit import fitted_calibration, log_odds
-from trainer.lesions.lesion_training import Answers, chosen_settings
+from trainer.lesions.lesion_training import Predictions, chosen_settings
 from trainer.metrics.lesion_scores import calibration_error
 
 RNG = np.random.default_rng(3)
@@ -62,7 +62,7 @@ def test_a_card_s_thresholds_are_for_calibrated_probabilities_and_say_where_they
     probability = Calibration().probabilities(LOGITS)
 
     settings = chosen_settings(
-        Answers((drawn_labels() == 1).astype(float), probability), "toy joints 0 to 1499"
+        Predictions((drawn_labels() == 1).astype(float), probability), "toy joints 0 to 1499"
     )
 
     found = Calibration(**settings["calibration"])

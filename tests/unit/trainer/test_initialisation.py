@@ -7,7 +7,7 @@ from models.contour_maps import contour_maps
 from models.contour_unet import ContourArchitecture, ContourUNet
 from models.lesion_resnet34 import LesionArchitecture, LesionResNet34, Pooling
 from trainer.experiment import ExperimentInvalid
-from trainer.initialisation import begin_empty, take_over, widen
+from trainer.initialisation import copy_weights, widen, zero_output_layer
 
 NARROW = ContourArchitecture(width=4, levels=3, fold=2)
 
@@ -46,7 +46,7 @@ def test_a_lesion_network_that_also_sees_the_zones_begins_by_saying_what_it_said
     squares, present = torch.rand(1, 2, 32, 32), torch.ones(1, 2, dtype=torch.bool)
     zones = torch.randint(0, 6, (1, 2, 32, 32), dtype=torch.uint8)
 
-    take_over(before, seeing, seed=0)
+    copy_weights(before, seeing, seed=0)
 
     torch.testing.assert_close(
         seeing.encode(squares, zones, present), before.encode(squares, zones, present)
@@ -56,7 +56,7 @@ def test_a_lesion_network_that_also_sees_the_zones_begins_by_saying_what_it_said
 def test_a_new_network_begins_with_empty_maps():
     network = some_network(NARROW)
 
-    begin_empty(network)
+    zero_output_layer(network)
 
     assert not contour_maps(network, torch.rand(2, 1, 32, 32), mirrored=False).any()
 
@@ -93,5 +93,5 @@ def test_only_width_and_neighbours_may_grow(other):
 def test_a_lesion_network_of_another_shape_is_refused(other):
     before = LesionResNet34(LesionArchitecture(2, 1, Pooling.ZONES, sees_zones=True))
 
-    with pytest.raises(ExperimentInvalid, match="cannot go on from"):
-        take_over(before, LesionResNet34(other), seed=0)
+    with pytest.raises(ExperimentInvalid, match="cannot start from"):
+        copy_weights(before, LesionResNet34(other), seed=0)

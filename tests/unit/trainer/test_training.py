@@ -22,7 +22,7 @@ from trainer.augmentation import (
 from trainer.contours.contour_training import contour_loss, targets
 from trainer.contours.target_fields import area_between, heatmaps, literal_field, spread_px
 from trainer.experiment import CaseSplit, ExperimentInvalid, read_experiment
-from trainer.lesions.lesion_training import Answers, head_thresholds
+from trainer.lesions.lesion_training import Predictions, head_thresholds
 from trainer.metrics.classification import auc, balanced_accuracy, best_threshold
 from trainer.metrics.contour_error import contour_error
 
@@ -240,7 +240,9 @@ def test_the_best_threshold_separates_what_can_be_separated():
 def test_head_thresholds_are_shared_by_a_lesion_s_places():
     rng = np.random.default_rng(0)
     positive = rng.random((40, 14)) < 0.3
-    of = Answers(positive.astype(float), np.clip(positive * 0.4 + rng.random((40, 14)) * 0.3, 0, 1))
+    of = Predictions(
+        positive.astype(float), np.clip(positive * 0.4 + rng.random((40, 14)) * 0.3, 0, 1)
+    )
 
     thresholds = head_thresholds(of)
 
@@ -250,7 +252,7 @@ def test_head_thresholds_are_shared_by_a_lesion_s_places():
 
 
 def test_a_subject_never_serves_for_two_purposes():
-    with pytest.raises(ExperimentInvalid, match="two purposes"):
+    with pytest.raises(ExperimentInvalid, match="ranges of cases overlap"):
         CaseSplit((0, 10), (9, 12), (20, 30))
 
 

@@ -11,10 +11,10 @@ from models.weights import load_network, read_card, save_network
 from trainer.evaluation import study_sets as answered
 from trainer.evaluation.evaluate_lesion import evaluate_lesion
 from trainer.evaluation.study_sets import (
-    answers_on,
     fingerprint,
     plausible_set,
-    refuse_seen,
+    predictions_on,
+    refuse_training_cases,
     second_set,
 )
 from trainer.experiment import ExperimentInvalid
@@ -46,18 +46,18 @@ def test_one_command_writes_every_set_on_the_card(weights, runs, tmp_path):
         assert of["oedema"]["places"] <= 8
         assert len(of["oedema"]["brier_interval"]) == 2
     page = (tmp_path / "scores.md").read_text()
-    assert "## Surpass like, against what was drawn" in page
+    assert "## Surpass-like, true labels" in page
 
 
 def test_what_was_answered_is_not_asked_again(weights, runs, monkeypatch):
     asked = plausible_set([20000])
-    first = answers_on(asked, weights, runs)
+    first = predictions_on(asked, weights, runs)
 
     def fail(*_):
         raise AssertionError("a study was drawn again")
 
     monkeypatch.setattr(answered, "make_case", fail)
-    (again,) = answers_on(asked, weights, runs)
+    (again,) = predictions_on(asked, weights, runs)
 
     np.testing.assert_array_equal(again.probability, first[0].probability)
     np.testing.assert_array_equal(again.severity, first[0].severity)
@@ -68,7 +68,7 @@ def test_several_processes_say_the_same(weights, runs, tmp_path):
     asked = second_set([30000, 30001])
 
     alone, together = (
-        answers_on(asked, weights, folder, processes)
+        predictions_on(asked, weights, folder, processes)
         for folder, processes in ((runs, 1), (tmp_path, 2))
     )
 
@@ -102,5 +102,5 @@ def test_other_thresholds_are_other_answers(weights):
 
 @pytest.mark.parametrize("seed", [3, 10001])
 def test_studies_that_served_for_training_or_thresholds_are_refused(seed):
-    with pytest.raises(ExperimentInvalid, match=f"holds phantom {seed}"):
-        refuse_seen(plausible_set([20000, seed]), WEIGHTS)
+    with pytest.raises(ExperimentInvalid, match=f"contains phantom {seed}"):
+        refuse_training_cases(plausible_set([20000, seed]), WEIGHTS)

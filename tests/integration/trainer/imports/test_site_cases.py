@@ -11,7 +11,7 @@ from models.delineation import Delineation
 from models.findings import POSITIONS, Side
 from models.roi import RoiRules
 from tests.support.phantoms import drawn_case
-from trainer.imports.site_cases import ReadBy, own_case
+from trainer.imports.site_cases import ReadingSessions, site_case
 from trainer.lesions.lesion_targets import kept_readings
 from trainer.lesions.lesion_training import joint_samples, lesion_loss
 from trainer.phantom.case import PhantomOptions
@@ -48,7 +48,7 @@ def test_a_case_teaches_contours_where_they_were_drawn_and_lesions_where_they_we
     unread = POSITIONS[3]
     case = case_of(phantom, readings=[reading(phantom, "A", [unread])])
 
-    write_case(own_case(0, case, RULES, nobody), tmp_path)
+    write_case(site_case(0, case, RULES, nobody), tmp_path)
 
     kept = read_case(tmp_path, 0)
     assert len(kept.images) == len(phantom.t1.voxels) + len(phantom.stir.voxels)
@@ -65,9 +65,9 @@ def test_every_reading_is_kept_beside_the_consensus(phantom, tmp_path):
     place = POSITIONS[0]
     other = Reading("B", 3, {place: 0 if phantom.severity[place] else 2})
     case = case_of(phantom, readings=[reading(phantom, "A"), other])
-    everybody = ReadBy(("A", "B", "C"), (1, 3))
+    everybody = ReadingSessions(("A", "B", "C"), (1, 3))
 
-    write_case(own_case(0, case, RULES, nobody, everybody), tmp_path)
+    write_case(site_case(0, case, RULES, nobody, everybody), tmp_path)
 
     kept = read_case(tmp_path, 0)
     assert kept.readings.shape == (28, 3, 2)
@@ -81,9 +81,9 @@ def test_every_reading_is_kept_beside_the_consensus(phantom, tmp_path):
 
 
 def test_who_read_follows_from_the_readings(phantom):
-    found = ReadBy.of([reading(phantom, "B"), Reading("A", 7, {}), Reading("B", 7, {})])
+    found = ReadingSessions.of([reading(phantom, "B"), Reading("A", 7, {}), Reading("B", 7, {})])
 
-    assert found == ReadBy(("A", "B"), (1, 7))
+    assert found == ReadingSessions(("A", "B"), (1, 7))
 
 
 def test_where_nobody_drew_the_network_s_contours_cut_the_joints_and_teach_no_contour(phantom):
@@ -94,7 +94,7 @@ def test_where_nobody_drew_the_network_s_contours_cut_the_joints_and_teach_no_co
         return phantom.t1_truth if len(asked) == 1 else phantom.stir_truth
 
     case = case_of(phantom, drawn=(), readings=[reading(phantom, "A")])
-    made = own_case(0, case, RULES, delineate)
+    made = site_case(0, case, RULES, delineate)
 
     assert len(asked) == 2
     assert len(made.images) == 0
@@ -102,7 +102,7 @@ def test_where_nobody_drew_the_network_s_contours_cut_the_joints_and_teach_no_co
 
 
 def test_without_readings_a_case_teaches_contours_only(phantom):
-    made = own_case(0, case_of(phantom), RULES, nobody)
+    made = site_case(0, case_of(phantom), RULES, nobody)
 
     assert joint_samples(made) == ()
     assert len(made.images) > 0
@@ -111,7 +111,7 @@ def test_without_readings_a_case_teaches_contours_only(phantom):
 def test_a_series_seen_without_any_joint_teaches_that_there_is_none(phantom):
     series = (CaseSeries("T1", phantom.t1, Delineation(())),)
 
-    made = own_case(0, Case("S1", series), RULES, nobody)
+    made = site_case(0, Case("S1", series), RULES, nobody)
 
     assert np.isnan(made.contours).all()
     assert len(made.images) == len(phantom.t1.voxels)

@@ -3,7 +3,7 @@ import torch
 
 from models.contour_maps import with_neighbours
 from trainer.augmentation import PAPER, Movement
-from trainer.contours.contour_training import batches, slice_stock
+from trainer.contours.contour_training import batches, slice_pool
 from trainer.prepared_cases import GREY_PER_UNIT, StoredCase
 
 OFFSETS = (0, -1, 1)
@@ -29,7 +29,7 @@ def case(seed, slices, stir_from, contours=None):
 
 def test_training_shows_each_slice_with_the_neighbours_that_the_node_will_see():
     cases = [case(1, 7, 3), case(2, 5, 2)]
-    stock = slice_stock(cases)
+    stock = slice_pool(cases)
 
     seen = stock.seen(torch.arange(12), OFFSETS)
 
@@ -50,7 +50,7 @@ def showing(slices, *seen):
 def test_the_border_of_a_joint_is_the_slices_on_either_side_of_where_it_ends():
     ends_apart = case(1, 12, 6, showing(12, (2, 3, 7, 8), (2, 3, 4, 7, 8)))
 
-    border = slice_stock([ends_apart]).at_border.nonzero()[:, 0]
+    border = slice_pool([ends_apart]).at_border.nonzero()[:, 0]
 
     assert border.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9]
 
@@ -58,11 +58,11 @@ def test_the_border_of_a_joint_is_the_slices_on_either_side_of_where_it_ends():
 def test_two_volumes_that_follow_each_other_have_no_border_between_them():
     until_the_last = case(1, 8, 4, showing(8, (2, 3), (2, 3)))
 
-    assert slice_stock([until_the_last]).at_border.nonzero()[:, 0].tolist() == [1, 2]
+    assert slice_pool([until_the_last]).at_border.nonzero()[:, 0].tolist() == [1, 2]
 
 
 def test_a_batch_has_its_share_of_borders_and_of_slices_without_a_joint():
-    stock = slice_stock([case(1, 12, 6, showing(12, (1, 2, 3), (1, 2, 3)))])
+    stock = slice_pool([case(1, 12, 6, showing(12, (1, 2, 3), (1, 2, 3)))])
     still = Movement(translation=0, scale=0, rotation_deg=0, flip=0)
     drawn = batches(stock, 10, OFFSETS, still, PAPER, torch.Generator().manual_seed(0))
 

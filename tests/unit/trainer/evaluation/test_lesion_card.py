@@ -9,7 +9,7 @@ from models.findings import HEADS, POSITIONS, Lesion, Side
 from models.reading import Definition
 from models.weights import Card
 from tests.support.trials import toy_joints
-from trainer.evaluation.end_to_end import StudyAnswer
+from trainer.evaluation.end_to_end import StudyPrediction
 from trainer.evaluation.lesion_card import (
     card_scores,
     definition_scores,
@@ -112,7 +112,7 @@ def answered_trial():
     contrast = joints.contrast.reshape(severity.shape)
     rng = np.random.default_rng(3)
     said = [
-        StudyAnswer(grades, clear, np.clip(0.2 * grades + 0.3 * rng.random(28), 0, 1))
+        StudyPrediction(grades, clear, np.clip(0.2 * grades + 0.3 * rng.random(28), 0, 1))
         for grades, clear in zip(severity, contrast, strict=True)
     ]
     return StudySet("measure_like", studies, trial), said, joints
@@ -195,9 +195,9 @@ def test_the_page_tells_every_set_and_what_falls_short():
 
     page = scores_page(card)
 
-    assert "## Measure like, against the consensus of the readers" in page
-    assert "## Second phantom, against what was drawn" in page
-    assert "measure-like erosion, AUC: .60, the paper .87" in page
+    assert "## Measure-like, consensus labels" in page
+    assert "## Second phantom, true labels" in page
+    assert "measure-like erosion, AUC: .60, paper .87" in page
     assert "Not for clinical use" in page
     assert "cases 1 to 2" in page
     assert page.count("| ankylosis |") == len(metrics)

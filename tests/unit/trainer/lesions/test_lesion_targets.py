@@ -7,7 +7,7 @@ import torch
 from models.findings import HEADS
 from models.lesion_resnet34 import LesionArchitecture, LesionResNet34, Pooling
 from trainer.experiment import CaseSplit, ExperimentInvalid, read_experiment
-from trainer.lesions.lesion_targets import lesson_of, simulated_readings
+from trainer.lesions.lesion_targets import simulated_readings, training_targets
 from trainer.lesions.lesion_training import JointSample
 from trainer.readers.reader_plan import ReaderModel, ReaderPlan
 
@@ -29,7 +29,7 @@ def joints(count=40):
 def test_without_readers_the_network_alone_learns_from_true_labels():
     net = network()
 
-    lesson = lesson_of(PLAN, net, joints())
+    lesson = training_targets(PLAN, net, joints())
 
     assert lesson.module is net
     assert all((one.positive == (one.grades >= 1)).all() for one in lesson.joints)
@@ -38,7 +38,7 @@ def test_without_readers_the_network_alone_learns_from_true_labels():
 def test_with_readers_the_matrices_learn_beside_the_network():
     net = network()
 
-    lesson = lesson_of(READ, net, joints())
+    lesson = training_targets(READ, net, joints())
     taught = torch.stack([one.positive for one in lesson.joints])
     logits = torch.zeros(len(taught), len(HEADS), requires_grad=True)
     lesson.loss(logits, taught, 0.5).backward()
@@ -70,7 +70,7 @@ def read(readers, sessions, count=12):
 
 @pytest.mark.parametrize(("readers", "sessions", "nodes"), [(1, 1, 2), (3, 1, 4), (4, 2, 13)])
 def test_the_hierarchy_follows_from_a_site_s_own_readers(readers, sessions, nodes):
-    lesson = lesson_of(OWN, network(), read(readers, sessions))
+    lesson = training_targets(OWN, network(), read(readers, sessions))
 
     taught = torch.stack([one.positive for one in lesson.joints])
     assert taught.shape == (12, len(HEADS), nodes)
@@ -79,14 +79,14 @@ def test_the_hierarchy_follows_from_a_site_s_own_readers(readers, sessions, node
 
 def test_cases_that_keep_no_readings_are_refused():
     with pytest.raises(ExperimentInvalid, match="keep what readers said"):
-        lesson_of(OWN, network(), joints())
+        training_targets(OWN, network(), joints())
 
 
 def test_a_reader_whom_a_site_does_not_have_is_refused():
     plan = replace(OWN, readers=ReaderPlan(ReaderModel.SESSION, reader=3, session=1))
 
     with pytest.raises(ExperimentInvalid, match="reader 3"):
-        lesson_of(plan, network(), read(2, 1))
+        training_targets(plan, network(), read(2, 1))
 
 
 def test_a_reader_plan_in_an_experiment_is_checked(tmp_path):
@@ -98,5 +98,5 @@ def test_a_reader_plan_in_an_experiment_is_checked(tmp_path):
 
 
 def test_pits_that_nobody_has_read_are_refused_beside_readings():
-    with pytest.raises(ExperimentInvalid, match="nobody has read the pits"):
+    with pytest.raises(ExperimentInvalid, match="synthetic erosions have no readings"):
         replace(READ, pits=0.2)

@@ -2,7 +2,7 @@ import torch
 
 from models.findings import HEADS, QUADRANTS, Lesion, Region
 from models.regions import REGIONS_PER_JOINT
-from trainer.lesions.synthetic_erosions import with_pits
+from trainer.lesions.synthetic_erosions import with_synthetic_erosions
 
 JOINTS, SLICES, SIZE = 6, 8, 64
 EROSIONS = [number for number, head in enumerate(HEADS) if head.lesion is Lesion.EROSION]
@@ -28,7 +28,7 @@ def straight_joints():
 def drawn(share=1.0, positive=None, seed=0):
     positive = torch.zeros(JOINTS, len(HEADS)) if positive is None else positive
     generator = torch.Generator().manual_seed(seed)
-    return with_pits(straight_joints(), positive, share, generator)
+    return with_synthetic_erosions(straight_joints(), positive, share, generator)
 
 
 def test_without_a_share_nothing_is_set():

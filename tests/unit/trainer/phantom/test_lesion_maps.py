@@ -91,11 +91,11 @@ def test_the_painted_oedema_fills_about_the_share_its_map_says(region, grade):
     whole = place_lesions(np.random.default_rng(0), joint, quadrants, NOTHING)
     whole.ilium.oedema_mm[:] = whole.sacrum.oedema_mm[:] = 0
     ill.fluid[:] = 0
-    shine = dict.fromkeys(("marrow", "red marrow", "yellow marrow", "fatty lesion"), 0.0)
-    shine |= dict.fromkeys(
+    signals = dict.fromkeys(("marrow", "red marrow", "yellow marrow", "fatty lesion"), 0.0)
+    signals |= dict.fromkeys(
         ("muscle", "fat", "cortex", "cartilage", "fluid", "vessel", "gas", "bowel", "disc"), 0.0
     ) | {"oedema": 1.0, "sclerosis": 0.0, "ligament": 0.0, "inflamed erosion": 0.0}
-    painter = Painter(pelvis, {Side.LEFT: ill}, shine, 0.9)
+    painter = Painter(pelvis, {Side.LEFT: ill}, signals, 0.9)
     painted = zone = 0.0
     iliac = region in (Region.UPPER_ILIUM, Region.LOWER_ILIUM)
     strength = max(ill.bank(region).oedema_opacity.max() * 0.85, 0.01)
@@ -116,9 +116,9 @@ def test_the_painted_oedema_fills_about_the_share_its_map_says(region, grade):
 
 
 def brightness(pelvis, lesions, bright, where):
-    """Mean signal of a left joint in which only some tissues shine, over chosen distances."""
-    shine = dict.fromkeys(TISSUES, 0.0) | dict.fromkeys(bright, 1.0)
-    painter = Painter(pelvis, {Side.LEFT: lesions}, shine, 0.5)
+    """Mean signal of a left joint in which only some tissues signals, over chosen distances."""
+    signals = dict.fromkeys(TISSUES, 0.0) | dict.fromkeys(bright, 1.0)
+    painter = Painter(pelvis, {Side.LEFT: lesions}, signals, 0.5)
     x, v = np.meshgrid(np.arange(10, 95, 0.5, np.float32), V_MM, indexing="xy")
     flat, seen = np.zeros_like(x), []
     for depth_mm in D_MM[30:70:4]:
@@ -195,7 +195,7 @@ def test_lesions_of_one_quadrant_go_along_with_those_of_its_neighbour():
 
 
 def test_an_unknown_stage_of_disease_is_named():
-    with pytest.raises(ValueError, match="'late' is unknown"):
+    with pytest.raises(ValueError, match="not 'late'"):
         sample_severity(np.random.default_rng(0), "late")
 
 

@@ -6,19 +6,19 @@ from hypothesis import strategies as st
 from models.findings import POSITIONS, QUADRANTS, Head, Lesion, Position, Region, Side
 from trainer.phantom.anatomy import restyled, sample_pelvis
 from trainer.phantom.case import PhantomOptions, make_case, training_options
-from trainer.phantom.contrast import shine_of
+from trainer.phantom.contrast import sequence_signals
 from trainer.phantom.lesion_maps import (
     D_MM,
     FRACTIONS,
     JOINT_FRACTIONS,
     V_MM,
     Quadrants,
-    earned,
+    drawn_grades,
     place_lesions,
     sample_severity,
     share_of_zone,
 )
-from trainer.phantom.negatives import PLACES, picture_elsewhere
+from trainer.phantom.negatives import PLACES, other_region_slices
 from trainer.phantom.scan_plan import free_flaws, free_plan, plausible_plan
 from trainer.phantom.scanner import Slab, acquire, sample_texture, trace
 from trainer.phantom.style import (
@@ -65,7 +65,7 @@ def test_blobs_and_bands_fill_the_share_that_earns_their_grade(form, grade, lesi
         )
         low, high = FRACTIONS[grade]
         assert low - 0.03 <= share_of_zone(depth, quadrants.lower, start) <= high + 0.03
-        assert earned(severity, Side.LEFT, lesions, quadrants)[position] == grade
+        assert drawn_grades(severity, Side.LEFT, lesions, quadrants)[position] == grade
 
 
 @pytest.mark.parametrize("grade", [2, 3])
@@ -127,7 +127,7 @@ def test_what_no_slice_shows_earns_no_grade():
     severity = dict.fromkeys(POSITIONS, 3)
     lesions = place_lesions(np.random.default_rng(0), joint(), empty, severity)
 
-    assert not any(earned(severity, Side.LEFT, lesions, empty).values())
+    assert not any(drawn_grades(severity, Side.LEFT, lesions, empty).values())
 
 
 def test_mechanical_oedema_is_graded_by_the_same_rule_as_any_other():
@@ -135,7 +135,7 @@ def test_mechanical_oedema_is_graded_by_the_same_rule_as_any_other():
     drawn = 0
     for seed in range(20):
         lesions = place_lesions(np.random.default_rng(seed), joint(), quadrants, NOTHING, style)
-        grades = earned(NOTHING, Side.LEFT, lesions, quadrants)
+        grades = drawn_grades(NOTHING, Side.LEFT, lesions, quadrants)
         for region in QUADRANTS:
             share = share_of_zone(lesions.bank(region).oedema_mm, quadrants.of(region))
             drawn += share > 0
@@ -158,7 +158,10 @@ def shining(seed, contrast):
     style = Style(name="randomised", contrast=contrast, contrast_jitter=0.3)
     pelvis = sample_pelvis(rng)
     return [
-        {tissue: abs(s.real + s.imag) for tissue, s in shine_of(rng, style, *of, pelvis).items()}
+        {
+            tissue: abs(s.real + s.imag)
+            for tissue, s in sequence_signals(rng, style, *of, pelvis).items()
+        }
         for of in (("t1", T1), ("stir", STIR))
     ]
 
@@ -253,9 +256,9 @@ def test_both_bones_reach_as_far_as_the_cartilage_between_them(seed):
 def test_other_places_are_drawn_alike_in_both_sequences(place):
     slab = Slab(np.eye(3), np.zeros(3), 2, 4.0, 4.0, 240.0, 128)
     texture = sample_texture(np.random.default_rng(0))
-    shine = dict.fromkeys(TISSUES, 1 + 0j)
+    signals = dict.fromkeys(TISSUES, 1 + 0j)
     one, other = (
-        picture_elsewhere(np.random.default_rng(8), place, shine, slab, texture, 2.0)
+        other_region_slices(np.random.default_rng(8), place, signals, slab, texture, 2.0)
         for _ in range(2)
     )
 

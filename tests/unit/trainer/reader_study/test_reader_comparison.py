@@ -11,7 +11,7 @@ from tests.support.trials import toy_joints, toy_trials
 from trainer.experiment import ExperimentInvalid
 from trainer.metrics.classification import auc
 from trainer.metrics.lesion_scores import (
-    Judged,
+    LabelledPredictions,
     calibration_curve,
     calibration_error,
     differences,
@@ -23,8 +23,8 @@ from trainer.phantom.trials import TRIALS
 from trainer.reader_study import reader_figures as figures
 from trainer.reader_study.cross_validation import (
     ReaderExperiment,
-    held_out_answers,
-    kept_fold,
+    cached_fold,
+    held_out_predictions,
     out_of_fold,
     read_reader_experiment,
     run_fold,
@@ -34,9 +34,14 @@ from trainer.reader_study.lesion_heads import (
     directions_of,
     folds_of,
     head_inputs,
-    taught_heads,
+    train_heads,
 )
-from trainer.reader_study.reader_evaluation import agreement, confusions, judged, trial_scores
+from trainer.reader_study.reader_evaluation import (
+    agreement,
+    confusions,
+    labelled_predictions,
+    trial_scores,
+)
 from trainer.reader_study.reader_figures import roc_points
 from trainer.reader_study.trials_page import label_counts, trials_page
 from trainer.readers.reader_models import readers_of
@@ -62,7 +67,9 @@ def results(trials):
 @pytest.fixture(scope="module")
 def answers(trials, results):
     first = {"measure-like": out_of_fold(results, len(trials["measure-like"].joints.week))}
-    return first | {name: held_out_answers(results, n) for n, name in enumerate(list(trials)[1:])}
+    return first | {
+        name: held_out_predictions(results, n) for n, name in enumerate(list(trials)[1:])
+    }
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.toml")), ids=lambda path: path.stem)
@@ -136,10 +143,10 @@ def test_a_held_out_trial_s_readings_play_no_part(trials, results):
 
 def test_a_fold_that_was_done_is_read_from_its_file(trials, results, tmp_path):
     measure, *held_out = trials.values()
-    kept_fold(CHAIN, 0, measure, held_out, tmp_path)
+    cached_fold(CHAIN, 0, measure, held_out, tmp_path)
     before = (tmp_path / "fold0.npz").stat().st_mtime_ns
 
-    again = kept_fold(CHAIN, 0, measure, held_out, tmp_path)
+    again = cached_fold(CHAIN, 0, measure, held_out, tmp_path)
 
     assert (tmp_path / "fold0.npz").stat().st_mtime_ns == before
     np.testing.assert_array_equal(again.test.consensus, results[0].test.consensus)
@@ -193,7 +200,7 @@ def test_a_heavier_decay_leaves_smaller_weights(trials):
     targets = readers.targets(trial.reading.readings)
 
     light, heavy = (
-        taught_heads(inputs, targets, readers, decay, QUICK).weight.norm() for decay in (0.001, 1.0)
+        train_heads(inputs, targets, readers, decay, QUICK).weight.norm() for decay in (0.001, 1.0)
     )
 
     assert heavy < light / 2
@@ -204,7 +211,9 @@ def made_up(joints=400, seed=0):
     probability = rng.random((joints, 2))
     label = (rng.random((joints, 2)) < probability).astype(float)
     label[::7, 0] = np.nan
-    return Judged(probability, probability > 0.3, label, np.repeat(np.arange(joints // 8), 8))
+    return LabelledPredictions(
+        probability, probability > 0.3, label, np.repeat(np.arange(joints // 8), 8)
+    )
 
 
 def test_scores_are_those_of_the_places_that_have_a_label():
@@ -295,7 +304,9 @@ def test_agreement_of_the_model_stands_beside_that_of_the_readers(trials, answer
 
 
 def test_probabilities_and_labels_of_a_lesion_are_those_of_its_heads(trials, answers):
-    one = judged(trials["measure-like"], answers["measure-like"], Lesion.EROSION, "truth")
+    one = labelled_predictions(
+        trials["measure-like"], answers["measure-like"], Lesion.EROSION, "truth"
+    )
 
     np.testing.assert_array_equal(one.label, trials["measure-like"].joints.severity[:, 4:8] >= 1)
     assert one.probability.shape[1] == 4

@@ -9,10 +9,10 @@ from trainer.readers.confusion_matrices import (
     MOST_WRONG,
     Parametrisation,
     ReaderMatrices,
+    apply_matrices,
     both_classes,
-    read_through,
 )
-from trainer.readers.reader_models import FixedTargets, ReadThroughNodes, readers_of, spread
+from trainer.readers.reader_models import FixedTargets, ReaderTree, answer_scatter, readers_of
 from trainer.readers.reader_plan import ReaderModel, ReaderPlan
 from trainer.readers.readings import CONSENSUS, MISSING, Readings, hierarchy, kappa, node_labels
 
@@ -130,7 +130,7 @@ def test_a_literal_matrix_is_the_identity_and_a_matrix_of_rank_one(seed):
 
     with torch.no_grad():
         additions = matrices.additions()
-        through = read_through(
+        through = apply_matrices(
             matrices(), both_classes(torch.randn(4, len(HEADS)))[:, :, None].expand(-1, -1, 9, -1)
         )
 
@@ -160,7 +160,7 @@ def test_the_trace_is_minus_the_error_rates():
 
 
 def chain(model=ReaderModel.CHAIN, **how):
-    return ReadThroughNodes(ReaderPlan(model, **how), readers=2, sessions=3)
+    return ReaderTree(ReaderPlan(model, **how), readers=2, sessions=3)
 
 
 def test_every_node_of_the_chain_reads_from_its_parent():
@@ -233,7 +233,7 @@ def test_answers_are_spread_most_when_both_classes_are_sure():
     sure = both_classes(torch.tensor([[9.0], [-9.0]]).expand(2, len(HEADS)))
     unsure = both_classes(torch.tensor([[0.1], [-0.1]]).expand(2, len(HEADS)))
 
-    assert (spread(sure) > spread(unsure)).all()
+    assert (answer_scatter(sure) > answer_scatter(unsure)).all()
 
 
 @pytest.mark.parametrize(
