@@ -164,7 +164,7 @@ def test_a_study_that_takes_too_long_is_ended(table: JobTable):
     with working(table, limit_s=1):
         after = wait_for(table, job, State.FAILED)
 
-    assert "longer than 1 s" in after.reason
+    assert "limit of 1 s" in after.reason
 
 
 def test_an_unforeseen_error_fails_the_job_and_quotes_nothing_of_the_study(table: JobTable):
