@@ -49,7 +49,7 @@ from sij_node.store.job_table import JobTable
 ARCHIVE = "DEMO_ARCHIVE"
 RESULTS = 3
 LIMIT_S = 240.0
-HEADINGS = ("score", "present from", "node says", "true grade", "")
+HEADINGS = ("score", "threshold", "called", "true grade", "")
 ENDED = {State.DELIVERED, State.REJECTED, State.FAILED, State.CANCELLED}
 console = Console()
 

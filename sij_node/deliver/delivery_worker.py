@@ -1,4 +1,4 @@
-"""The courier: brings stored results to where the study came from, until they are acknowledged."""
+"""The delivery worker: sends stored results to their destinations until they are acknowledged."""
 
 import threading
 import time

@@ -75,7 +75,7 @@ def one_after_the_other(
         try:
             did_something, outage = do_next(), ""
         except LeaseLost as error:
-            log.warning("job was taken over", worker=who, reason=str(error))
+            log.warning("lease lost", worker=who, reason=str(error))
             did_something = True
         except DatabaseUnavailable as error:
             if str(error) != outage:

@@ -166,11 +166,11 @@ class Scheduler:
         try:
             return self._look_at(instances)
         except NodeError as error:  # what is wrong with one study must not hinder the others
-            log.warning("study not recognised", job_id=job.job_id, reason=str(error))
+            log.warning("study not assessed", job_id=job.job_id, reason=str(error))
             return _NOTHING_SEEN
 
     def expire_leases(self, now: float) -> None:
-        """Take jobs back from workers that gave no sign of life for a lease."""
+        """Take jobs back from workers whose lease has expired."""
         jobs = leased_jobs(self._table.database)
         self._leases.keep_only(job.job_id for job in jobs)
         for job in jobs:
@@ -207,11 +207,11 @@ class Scheduler:
             tick()
         except NodeError as error:
             if self._complaints.get(name) != str(error):
-                log.warning("schedule hindered", step=name, reason=str(error))
+                log.warning("scheduled task failed", step=name, reason=str(error))
             self._complaints[name] = str(error)
         else:
             if self._complaints.pop(name, None) is not None:
-                log.info("schedule goes on", step=name)
+                log.info("scheduled task recovered", step=name)
 
 
 def _unless_it_moved_on(step: Callable[[], object]) -> None:

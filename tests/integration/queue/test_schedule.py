@@ -346,8 +346,8 @@ def test_an_error_is_logged_once_and_again_when_it_has_gone(table):
             schedule._complaining("clear the spool", clear)
 
     assert [(line["event"], line["step"]) for line in lines] == [
-        ("schedule hindered", "clear the spool"),
-        ("schedule goes on", "clear the spool"),
+        ("scheduled task failed", "clear the spool"),
+        ("scheduled task recovered", "clear the spool"),
     ]
 
 
