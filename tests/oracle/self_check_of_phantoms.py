@@ -37,7 +37,7 @@ from tests.support.made_results import evidence_of, made
 from tests.support.priors import earlier
 from tests.support.volumes import reordered
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
-from trainer.phantom.dicom_export import MAKERS, write_study
+from trainer.phantom.dicom_export import VENDORS, write_study
 
 STYLES = ("plain", "plausible", "randomised")
 SLICES, MATRIX = 8, 112
@@ -87,7 +87,7 @@ def _study(number: int, style: str, rng: np.random.Generator) -> AnalysedStudy:
         files = write_study(
             placed,
             Path(folder),
-            vendor=str(rng.choice(sorted(MAKERS))),
+            vendor=str(rng.choice(sorted(VENDORS))),
             enhanced=bool(rng.random() < 0.5),
             extra_localiser=False,
         )
