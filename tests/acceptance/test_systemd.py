@@ -54,7 +54,7 @@ class InstalledNode:
 
     def wait_until_ready(self) -> None:
         """Wait until the newest processes of all three are at work."""
-        events = ("listening", "page ready", "worker ready")
+        events = ("listening", "web server started", "worker ready")
         wait_for(lambda: self._newest(events), "listener, page and worker that are ready")
 
     def _newest(self, events: tuple[str, ...]) -> bool:
