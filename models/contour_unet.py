@@ -9,13 +9,11 @@ neighbours are ours.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
-import torch
-import torch.nn.functional as nnf
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.findings import Side
+from models.u_net import UNet
 
 CHANNELS_PER_JOINT = 4
 """Source, sink, and the field's row and column components, in this order."""
@@ -63,18 +61,7 @@ class ContourArchitecture:
         return (0, *(side * far for far in range(1, self.neighbours + 1) for side in (-1, 1)))
 
 
-def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
-
-
-class ContourUNet(nn.Module):
+class ContourUNet(UNet):
     """A U-Net with the same output channels for both joints, four each.
 
     Parameters
@@ -84,18 +71,14 @@ class ContourUNet(nn.Module):
     """
 
     def __init__(self, architecture: ContourArchitecture) -> None:
-        super().__init__()
-        self.architecture = architecture
-        widths = [architecture.width * 2**level for level in range(architecture.levels)]
-        folded = architecture.fold**2
-        outputs = architecture.channels_per_joint * len(SIDES) * folded
-        inputs = [len(architecture.slice_offsets) * folded, *widths[:-1]]
-        self.down = nn.ModuleList(map(_double_convolution, inputs, widths))
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(below, here, 2, 2) for here, below in pairwise(widths)
+        super().__init__(
+            inputs=len(architecture.slice_offsets),
+            width=architecture.width,
+            levels=architecture.levels,
+            fold=architecture.fold,
+            outputs=architecture.channels_per_joint * len(SIDES),
         )
-        self.merge = nn.ModuleList(_double_convolution(2 * here, here) for here in widths[:-1])
-        self.head = nn.Conv2d(widths[0], outputs, 1)
+        self.architecture = architecture
 
     @property
     def gives_fields(self) -> bool:
@@ -117,12 +100,4 @@ class ContourUNet(nn.Module):
             ``(batch, 8, size, size)``: source, sink, field row, field column of the right joint,
             then of the left.
         """
-        features = nnf.pixel_unshuffle(images, self.architecture.fold)
-        levels: list[Tensor] = []
-        for depth, block in enumerate(self.down):
-            features = block(nnf.max_pool2d(features, 2) if depth else features)
-            levels.append(features)
-        for level in reversed(range(len(self.up))):
-            raised = self.up[level](features)
-            features = self.merge[level](torch.cat([raised, levels[level]], dim=1))
-        return nnf.pixel_shuffle(self.head(features), self.architecture.fold)
+        return self.maps(self.features(images)[0])

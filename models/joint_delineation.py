@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 from torch import Tensor
 
+from models.contour_unet import SIDES
 from models.findings import Side
 from models.joint_unet import (
     LINE,
@@ -40,8 +41,6 @@ LEAST_MASK = 0.2
 LEAST_ROWS = 5
 FULL_MASK = 0.8
 """The line's mask where a line is certain."""
-SIDES: tuple[Side, ...] = tuple(Side)
-"""Right, then left, as the finding network's channels."""
 
 Floats = NDArray[np.float64]
 Maps = NDArray[np.float32]

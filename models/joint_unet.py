@@ -9,11 +9,11 @@ Source: paper, "Delineating the sacroiliac joints"; square, mask and presence ar
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
-import torch.nn.functional as nnf
 from torch import Tensor, nn
+
+from models.u_net import UNet
 
 SOURCE, SINK, FIELD_ROW, FIELD_COLUMN, LINE = range(5)
 SLICES_SEEN = 3
@@ -49,18 +49,7 @@ class JointArchitecture:
             raise ValueError(f"width, levels, fold and channels must be 1 or more, got {self}")
 
 
-def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
-
-
-class JointUNet(nn.Module):
+class JointUNet(UNet):
     """A U-Net with maps and one logit for each image.
 
     Parameters
@@ -70,19 +59,16 @@ class JointUNet(nn.Module):
     """
 
     def __init__(self, architecture: JointArchitecture) -> None:
-        super().__init__()
+        super().__init__(
+            inputs=SLICES_SEEN,
+            width=architecture.width,
+            levels=architecture.levels,
+            fold=architecture.fold,
+            outputs=architecture.channels,
+        )
         self.architecture = architecture
-        widths = [architecture.width * 2**level for level in range(architecture.levels)]
-        folded = architecture.fold**2
-        self.down = nn.ModuleList(
-            map(_double_convolution, [SLICES_SEEN * folded, *widths[:-1]], widths)
-        )
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(below, here, 2, 2) for here, below in pairwise(widths)
-        )
-        self.merge = nn.ModuleList(_double_convolution(2 * here, here) for here in widths[:-1])
-        self.head = nn.Conv2d(widths[0], architecture.channels * folded, 1)
-        self.presence = nn.Linear(2 * widths[-1] + widths[0], 1)
+        deepest = architecture.width * 2 ** (architecture.levels - 1)
+        self.presence = nn.Linear(2 * deepest + architecture.width, 1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Maps and presence.
@@ -98,17 +84,10 @@ class JointUNet(nn.Module):
         tuple
             Maps ``(batch, channels, size, size)`` and logits ``(batch,)``.
         """
-        features = nnf.pixel_unshuffle(images, self.architecture.fold)
-        kept: list[Tensor] = []
-        for depth, block in enumerate(self.down):
-            features = block(nnf.max_pool2d(features, 2) if depth else features)
-            kept.append(features)
-        for level in reversed(range(len(self.up))):
-            raised = self.up[level](features)
-            features = self.merge[level](torch.cat([raised, kept[level]], dim=1))
-        pooled = [kept[-1].mean((2, 3)), kept[-1].amax((2, 3)), features.amax((2, 3))]
+        features, deepest = self.features(images)
+        pooled = [deepest.mean((2, 3)), deepest.amax((2, 3)), features.amax((2, 3))]
         logits = self.presence(torch.cat(pooled, dim=1))[:, 0]
-        return nnf.pixel_shuffle(self.head(features), self.architecture.fold), logits
+        return self.maps(features), logits
 
 
 @dataclass(frozen=True)
