@@ -230,8 +230,8 @@ def found_joints(network: JointNetwork, volume: Volume) -> dict[Side, Found]:
     middle = np.array([rows - 1, columns - 1]) / 2
     stacks = standardised(triples(resampled(volume, middle, FIELD_MM, FIELD_PX)))
     with torch.inference_mode():
-        maps = network.find(stacks).float()
-        turned = network.find(stacks.flip(-1)).float().flip(-1).flip(1)
+        maps = network.find(stacks)
+        turned = network.find(stacks.flip(-1)).flip(-1).flip(1)
     masks = ((maps + turned) / 2).clamp(min=LEAST_MASK).sub(LEAST_MASK).numpy()
     step = FIELD_MM / np.array(volume.spacing_mm[1:])
     found = {}
@@ -286,7 +286,7 @@ def close_look(network: JointNetwork, volume: Volume, side: Side, centre: Floats
     square = resampled(volume, centre, SQUARE_MM, SQUARE_PX, side is Side.RIGHT)
     with torch.inference_mode():
         maps, logits = network.delineate(standardised(triples(square)))
-    return Close(side, maps.float().numpy(), logits.float().numpy().astype(float), centre)
+    return Close(side, maps.numpy(), logits.numpy().astype(float), centre)
 
 
 def lines_of(close: Close, logits: Floats, volume: Volume, rules: JointRules) -> list[FoundLine]:

@@ -114,14 +114,24 @@ class JointNetwork(nn.Module):
         self.delineator = JointUNet(architecture.delineator)
 
     def find(self, stacks: Tensor) -> Tensor:
-        """Soft masks of the right and left joint on whole slices, ``(n, 2, size, size)``."""
-        maps: Tensor = self.finder(stacks)[0]
-        return maps
+        """Soft masks of the right and left joint on whole slices, ``(n, 2, size, size)``.
+
+        Stacks may lie on any device; float32 masks on the CPU come back.
+        """
+        maps: Tensor = self.finder(self._placed(stacks))[0]
+        return maps.float().cpu()
 
     def delineate(self, stacks: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps ``(n, 5, size, size)`` and presence ``(n,)`` of one joint's squares."""
-        answer: tuple[Tensor, Tensor] = self.delineator(stacks)
-        return answer
+        """Maps ``(n, 5, size, size)`` and presence ``(n,)`` of one joint's squares.
+
+        Stacks may lie on any device; float32 answers on the CPU come back.
+        """
+        maps, logits = self.delineator(self._placed(stacks))
+        return maps.float().cpu(), logits.float().cpu()
+
+    def _placed(self, stacks: Tensor) -> Tensor:
+        device = self.delineator.presence.weight.device
+        return stacks.to(device, memory_format=torch.channels_last)
 
 
 def triples(images: Tensor) -> Tensor:

@@ -191,3 +191,28 @@ def test_the_networks_answer_in_the_shape_of_their_squares():
 
     assert (maps.shape, logits.shape) == ((3, 5, 32, 32), (3,))
     assert network.find(stacks).shape == (3, 2, 32, 32)
+
+
+class Elsewhere(torch.nn.Module):
+    """Answers like a network of another device, which takes what lies on that device alone."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.presence = torch.nn.Linear(1, 1, device="meta")
+        self.channels = channels
+        self.asked_on = []
+
+    def forward(self, stacks):
+        self.asked_on.append(stacks.device.type)
+        return torch.zeros(len(stacks), self.channels, 8, 8), torch.zeros(len(stacks))
+
+
+def test_slices_are_taken_to_the_device_of_the_networks():
+    network = JointNetwork(JointArchitectures())
+    network.finder, network.delineator = Elsewhere(2), Elsewhere(5)
+
+    network.find(torch.zeros(1, 3, 8, 8))
+    maps, logits = network.delineate(torch.zeros(1, 3, 8, 8))
+
+    assert network.finder.asked_on == network.delineator.asked_on == ["meta"]
+    assert maps.device.type == logits.device.type == "cpu"
