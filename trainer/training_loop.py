@@ -135,11 +135,11 @@ def fit(
         if done % STEPS_PER_CHECKPOINT == 0 or done == experiment.steps:
             state = learner.state(done, group)
             if group.is_main:
-                _keep(state, folder / CHECKPOINT)
+                write_checkpoint(state, folder / CHECKPOINT)
     group.barrier()
 
 
-def _keep(state: dict[str, Any], checkpoint: Path) -> None:
+def write_checkpoint(state: dict[str, Any], checkpoint: Path) -> None:
     """Write to a temporary name first, so that a checkpoint is always complete."""
     partial = checkpoint.with_suffix(".partial")
     torch.save(state, partial)

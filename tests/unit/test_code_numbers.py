@@ -1,10 +1,11 @@
-"""The code stays small: lengths of functions, broad excepts, docstrings, import circles.
+"""The code stays small: lengths of functions, broad excepts, docstrings, names, import circles.
 
 The length of a function is counted from the first statement after its docstring to its last line;
 signature, decorators and docstring do not count.
 """
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -91,6 +92,16 @@ def public(tree: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
             yield one.name, one
             if isinstance(one, ast.ClassDef):
                 yield from public(one)
+
+
+def test_a_class_name_means_one_thing(modules: dict[str, ast.Module]):
+    files = defaultdict(list)
+    for file, tree in modules.items():
+        for one in ast.walk(tree):
+            if isinstance(one, ast.ClassDef) and not one.name.startswith("_"):
+                files[one.name].append(file)
+
+    assert {name: found for name, found in files.items() if len(found) > 1} == {}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

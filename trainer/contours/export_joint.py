@@ -11,11 +11,11 @@ from models.contour_pair import ContourPair, PairArchitecture
 from models.contour_unet import ContourUNet
 from models.delineate import PairRules
 from models.joint_delineation import JointRules
-from models.joint_unet import JointArchitectures, JointNetwork
+from models.joint_unet import JointNetwork
 from models.preprocess import PREPROCESSING_VERSION
 from models.weights import INTENDED_USE, Card, load_network, save_network
-from trainer.contours.train_joint import CLOSE, FIELD, Kind
-from trainer.phantom.draw_slabs import CACHE, CHUNK
+from trainer.contours.train_joint import SHAPES
+from trainer.phantom.draw_slabs import CACHE, CHUNK, SlabKind
 from trainer.run_metadata import code_version
 
 NOTES = (
@@ -38,7 +38,7 @@ def export_joint(
     seed: Annotated[int, typer.Option(help="With which training ran.")] = 1,
 ) -> None:
     """Write the averaged weights of both checkpoints with a card that has no scores yet."""
-    network = JointNetwork(JointArchitectures(FIELD, CLOSE))
+    network = JointNetwork(SHAPES)
     other = load_network(whole)
     if not isinstance(other.network, ContourUNet):
         raise typer.BadParameter(f"{whole} holds no network of whole slices")
@@ -49,7 +49,7 @@ def export_joint(
         "torch": torch.__version__,
         "notes": NOTES,
     }
-    for kind, part in ((Kind.FIELD, network.finder), (Kind.CLOSE, network.delineator)):
+    for kind, part in ((SlabKind.FIELD, network.finder), (SlabKind.CLOSE, network.delineator)):
         state = torch.load(runs / f"{kind}.pt", weights_only=True)
         part.load_state_dict(state["average"])
         record[str(kind)] = {

@@ -33,7 +33,7 @@ class SlabStock:
     labels
         uint8, ``(n, slices, subslices, size, size)``.
     lines, visible_mm
-        As in `trainer.phantom.label_slabs.Slab`.
+        As in `trainer.phantom.label_slabs.LabelSlab`.
     """
 
     labels: Tensor
@@ -41,18 +41,15 @@ class SlabStock:
     visible_mm: Tensor
 
     @classmethod
-    def read(cls, folder: Path, known: "SlabStock | None" = None, files: int = 0) -> "SlabStock":
-        """Every slab of a folder; those of the first `files` files are `known` already."""
-        paths = sorted(folder.glob("*.npz"))[files:]
-        loaded = [np.load(path) for path in paths]
-        parts = [
-            torch.from_numpy(np.concatenate([one[name] for one in loaded]))
-            for name in ("labels", "lines", "visible_mm")
-        ]
-        if known is not None:
-            old = (known.labels, known.lines, known.visible_mm)
-            parts = [torch.cat(pair) for pair in zip(old, parts, strict=True)]
-        return cls(*parts)
+    def read(cls, folder: Path) -> "SlabStock":
+        """Every slab of a folder."""
+        loaded = [np.load(path) for path in sorted(folder.glob("*.npz"))]
+        return cls(
+            *(
+                torch.from_numpy(np.concatenate([one[name] for one in loaded]))
+                for name in ("labels", "lines", "visible_mm")
+            )
+        )
 
 
 def soft_presence(visible_mm: Tensor) -> Tensor:

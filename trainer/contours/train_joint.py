@@ -9,7 +9,6 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +18,7 @@ import typer
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from models.joint_unet import JointArchitecture, JointUNet
+from models.joint_unet import JointArchitecture, JointArchitectures, JointUNet
 from trainer.contours.slab_training import (
     SlabStock,
     close_batches,
@@ -28,24 +27,17 @@ from trainer.contours.slab_training import (
     field_loss,
 )
 from trainer.malloc import keep_freed_memory
-from trainer.phantom.draw_slabs import CACHE
+from trainer.phantom.draw_slabs import CACHE, SlabKind
+from trainer.training_loop import write_checkpoint
 
 WARM_UP_STEPS = 100
 AVERAGING = 0.998
 STEPS_PER_CHECKPOINT = 100
-CLOSE = JointArchitecture()
-FIELD = JointArchitecture(width=16, levels=4, fold=2, channels=2)
-
-
-class Kind(StrEnum):
-    """The network that delineates one joint, and the one that finds both."""
-
-    CLOSE = "close"
-    FIELD = "field"
+SHAPES = JointArchitectures()
 
 
 @dataclass(eq=False)
-class Learner:
+class JointLearner:
     """A network in training, its average, and how far it is."""
 
     network: JointUNet
@@ -55,7 +47,7 @@ class Learner:
     seconds: float = 0.0
 
     @classmethod
-    def begun(cls, architecture: JointArchitecture, rate: float) -> "Learner":
+    def begun(cls, architecture: JointArchitecture, rate: float) -> "JointLearner":
         """Untrained."""
         network = JointUNet(architecture)
         optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3)
@@ -83,7 +75,7 @@ class Learner:
                     kept.copy_(now[name])
 
     def keep(self, path: Path) -> None:
-        """Write a checkpoint; a half-written file never carries its name."""
+        """Write a checkpoint."""
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -91,9 +83,7 @@ class Learner:
             "steps": self.steps,
             "seconds": self.seconds,
         }
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.rename(path)
+        write_checkpoint(state, path)
 
     def resume(self, path: Path) -> None:
         """Go on where a checkpoint left off, if there is one."""
@@ -125,8 +115,8 @@ def _field(network: JointUNet, drawn: Iterator[Batch], _: torch.Generator) -> Te
 
 
 _PLANS = {
-    Kind.CLOSE: (CLOSE, close_batches, _close),
-    Kind.FIELD: (FIELD, field_batches, _field),
+    SlabKind.CLOSE: (SHAPES.delineator, close_batches, _close),
+    SlabKind.FIELD: (SHAPES.finder, field_batches, _field),
 }
 
 
@@ -153,7 +143,7 @@ def drawn_beside(batches: Iterator[Batch]) -> Iterator[Batch]:
 
 
 def train_joint(
-    kind: Kind,
+    kind: SlabKind,
     minutes: Annotated[float, typer.Option(help="Of training, in all stages together.")] = 60.0,
     batch: Annotated[int, typer.Option(help="Images a step.")] = 16,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
@@ -165,7 +155,7 @@ def train_joint(
     keep_freed_memory()
     torch.manual_seed(seed)
     architecture, batches, loss_of = _PLANS[kind]
-    learner, checkpoint = Learner.begun(architecture, rate), runs / f"{kind}.pt"
+    learner, checkpoint = JointLearner.begun(architecture, rate), runs / f"{kind}.pt"
     learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     runs.mkdir(parents=True, exist_ok=True)
     learner.resume(checkpoint)

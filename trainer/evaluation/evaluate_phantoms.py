@@ -58,7 +58,7 @@ def evaluate_phantoms(
         "phantoms": tables,
     }
     print(f"{numbers['network']}, refused: {refused}")
-    print("\n".join(table_of("phantoms", tables)))
+    print(table_of("phantoms", tables))
     if report is not None:
         report.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 

@@ -28,6 +28,7 @@ from models.walk import evenly_spaced
 from models.weights import INTENDED_USE, read_card
 from trainer.evaluation.contact_sheets import write_sheet
 from trainer.evaluation.contour_summary import Resampling, percentile_estimate, share_estimate
+from trainer.markdown_table import markdown
 from trainer.metrics.contour_error import ContourError, contour_error
 from trainer.nifti import read_nifti
 from trainer.run_metadata import code_version
@@ -264,7 +265,7 @@ def real_page(numbers: Mapping[str, Any]) -> str:
     lines = [
         f"{numbers['network']}: {numbers['studies']} scans or pairs, {numbers['refused']} refused.",
         "",
-        *table_of("against hand-drawn lines", numbers["against lines"]),
+        table_of("against hand-drawn lines", numbers["against lines"]),
         "",
         *(
             f"- inside the experts' region: {name}: {value if value > 1 else f'{value:.1%}'}"
@@ -274,17 +275,11 @@ def real_page(numbers: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def table_of(title: str, tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def table_of(title: str, tables: Mapping[str, Mapping[str, Any]]) -> str:
     """Summaries side by side as a table in Markdown."""
-    names = list(next(iter(tables.values()), {}))
-    return [
-        f"| {title} | {' | '.join(tables)} |",
-        f"| --- |{' ---: |' * len(tables)}",
-        *(
-            f"| {name} | {' | '.join(_cell(table[name]) for table in tables.values())} |"
-            for name in names
-        ),
-    ]
+    names = next(iter(tables.values()), {})
+    rows = ([name, *(_cell(table[name]) for table in tables.values())] for name in names)
+    return markdown([title, *tables], rows)
 
 
 def _cell(value: object) -> str:

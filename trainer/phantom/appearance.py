@@ -14,70 +14,70 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from trainer.augmentation import Spoiling, spoilt
-from trainer.phantom.tissue_labels import Tissue
+from trainer.phantom.tissue_labels import TissueLabel
 
-T1_LEVELS: Mapping[Tissue, tuple[float, float]] = {
-    Tissue.AIR: (0.0, 0.03),
-    Tissue.SKIN_FAT: (0.8, 1.2),
-    Tissue.MUSCLE: (0.2, 0.4),
-    Tissue.STREAK: (0.5, 0.95),
-    Tissue.FAT: (0.65, 1.0),
-    Tissue.ORGAN: (0.2, 0.7),
-    Tissue.FLUID: (0.1, 0.35),
-    Tissue.GAS: (0.0, 0.1),
-    Tissue.VESSEL: (0.03, 0.5),
-    Tissue.PSOAS: (0.2, 0.4),
-    Tissue.SACRUM: (0.4, 0.85),
-    Tissue.ILIUM: (0.4, 0.85),
-    Tissue.CORTEX: (0.02, 0.15),
-    Tissue.CARTILAGE: (0.12, 0.45),
-    Tissue.LIGAMENT: (0.08, 0.35),
-    Tissue.LIGAMENT_FAT: (0.5, 0.95),
-    Tissue.DISC: (0.12, 0.4),
-    Tissue.CANAL: (0.1, 0.3),
-    Tissue.NERVE: (0.2, 0.45),
-    Tissue.FORAMEN_FAT: (0.6, 1.0),
-    Tissue.SCLEROSIS: (0.06, 0.35),
-    Tissue.OEDEMA: (0.2, 0.5),
-    Tissue.FATTY_LESION: (0.65, 1.05),
-    Tissue.EROSION: (0.15, 0.5),
-    Tissue.VERTEBRA: (0.35, 0.8),
-    Tissue.MARROW_ISLAND: (0.3, 0.95),
-    Tissue.BACKFILL: (0.6, 1.0),
+T1_LEVELS: Mapping[TissueLabel, tuple[float, float]] = {
+    TissueLabel.AIR: (0.0, 0.03),
+    TissueLabel.SKIN_FAT: (0.8, 1.2),
+    TissueLabel.MUSCLE: (0.2, 0.4),
+    TissueLabel.STREAK: (0.5, 0.95),
+    TissueLabel.FAT: (0.65, 1.0),
+    TissueLabel.ORGAN: (0.2, 0.7),
+    TissueLabel.FLUID: (0.1, 0.35),
+    TissueLabel.GAS: (0.0, 0.1),
+    TissueLabel.VESSEL: (0.03, 0.5),
+    TissueLabel.PSOAS: (0.2, 0.4),
+    TissueLabel.SACRUM: (0.4, 0.85),
+    TissueLabel.ILIUM: (0.4, 0.85),
+    TissueLabel.CORTEX: (0.02, 0.15),
+    TissueLabel.CARTILAGE: (0.12, 0.45),
+    TissueLabel.LIGAMENT: (0.08, 0.35),
+    TissueLabel.LIGAMENT_FAT: (0.5, 0.95),
+    TissueLabel.DISC: (0.12, 0.4),
+    TissueLabel.CANAL: (0.1, 0.3),
+    TissueLabel.NERVE: (0.2, 0.45),
+    TissueLabel.FORAMEN_FAT: (0.6, 1.0),
+    TissueLabel.SCLEROSIS: (0.06, 0.35),
+    TissueLabel.OEDEMA: (0.2, 0.5),
+    TissueLabel.FATTY_LESION: (0.65, 1.05),
+    TissueLabel.EROSION: (0.15, 0.5),
+    TissueLabel.VERTEBRA: (0.35, 0.8),
+    TissueLabel.MARROW_ISLAND: (0.3, 0.95),
+    TissueLabel.BACKFILL: (0.6, 1.0),
 }
-STIR_LEVELS: Mapping[Tissue, tuple[float, float]] = {
-    Tissue.AIR: (0.0, 0.03),
-    Tissue.SKIN_FAT: (0.05, 0.4),
-    Tissue.MUSCLE: (0.18, 0.45),
-    Tissue.STREAK: (0.05, 0.4),
-    Tissue.FAT: (0.03, 0.3),
-    Tissue.ORGAN: (0.1, 0.8),
-    Tissue.FLUID: (0.7, 1.5),
-    Tissue.GAS: (0.0, 0.1),
-    Tissue.VESSEL: (0.1, 1.3),
-    Tissue.PSOAS: (0.18, 0.45),
-    Tissue.SACRUM: (0.12, 0.4),
-    Tissue.ILIUM: (0.12, 0.4),
-    Tissue.CORTEX: (0.01, 0.1),
-    Tissue.CARTILAGE: (0.05, 0.6),
-    Tissue.LIGAMENT: (0.03, 0.25),
-    Tissue.LIGAMENT_FAT: (0.04, 0.35),
-    Tissue.DISC: (0.05, 0.6),
-    Tissue.CANAL: (0.9, 1.6),
-    Tissue.NERVE: (0.3, 0.9),
-    Tissue.FORAMEN_FAT: (0.05, 0.5),
-    Tissue.SCLEROSIS: (0.04, 0.2),
-    Tissue.OEDEMA: (0.4, 1.2),
-    Tissue.FATTY_LESION: (0.05, 0.2),
-    Tissue.EROSION: (0.3, 1.2),
-    Tissue.VERTEBRA: (0.1, 0.4),
-    Tissue.MARROW_ISLAND: (0.1, 0.55),
-    Tissue.BACKFILL: (0.05, 0.25),
+STIR_LEVELS: Mapping[TissueLabel, tuple[float, float]] = {
+    TissueLabel.AIR: (0.0, 0.03),
+    TissueLabel.SKIN_FAT: (0.05, 0.4),
+    TissueLabel.MUSCLE: (0.18, 0.45),
+    TissueLabel.STREAK: (0.05, 0.4),
+    TissueLabel.FAT: (0.03, 0.3),
+    TissueLabel.ORGAN: (0.1, 0.8),
+    TissueLabel.FLUID: (0.7, 1.5),
+    TissueLabel.GAS: (0.0, 0.1),
+    TissueLabel.VESSEL: (0.1, 1.3),
+    TissueLabel.PSOAS: (0.18, 0.45),
+    TissueLabel.SACRUM: (0.12, 0.4),
+    TissueLabel.ILIUM: (0.12, 0.4),
+    TissueLabel.CORTEX: (0.01, 0.1),
+    TissueLabel.CARTILAGE: (0.05, 0.6),
+    TissueLabel.LIGAMENT: (0.03, 0.25),
+    TissueLabel.LIGAMENT_FAT: (0.04, 0.35),
+    TissueLabel.DISC: (0.05, 0.6),
+    TissueLabel.CANAL: (0.9, 1.6),
+    TissueLabel.NERVE: (0.3, 0.9),
+    TissueLabel.FORAMEN_FAT: (0.05, 0.5),
+    TissueLabel.SCLEROSIS: (0.04, 0.2),
+    TissueLabel.OEDEMA: (0.4, 1.2),
+    TissueLabel.FATTY_LESION: (0.05, 0.2),
+    TissueLabel.EROSION: (0.3, 1.2),
+    TissueLabel.VERTEBRA: (0.1, 0.4),
+    TissueLabel.MARROW_ISLAND: (0.1, 0.55),
+    TissueLabel.BACKFILL: (0.05, 0.25),
 }
 _TABLES = torch.tensor(
-    [[levels[tissue] for tissue in Tissue] for levels in (T1_LEVELS, STIR_LEVELS)]
+    [[levels[tissue] for tissue in TissueLabel] for levels in (T1_LEVELS, STIR_LEVELS)]
 )
-_BONES = (Tissue.ILIUM, Tissue.SACRUM, Tissue.VERTEBRA)
+_BONES = (TissueLabel.ILIUM, TissueLabel.SACRUM, TissueLabel.VERTEBRA)
 RANDOM_SHARE = 0.3
 LOOKS = Spoiling(
     gain=0.0, curve=0.3, reversal=0.05, bias=0.4, blur=0.35, coarse=0.25, noise=0.08, border=0.12
@@ -100,9 +100,9 @@ def levels(count: int, generator: torch.Generator) -> Tensor:
 def _random_levels(shape: torch.Size, generator: torch.Generator) -> Tensor:
     """Brightness at random, but the joint's dark or bright line is seen against its bones."""
     drawn = torch.rand(shape, generator=generator)
-    drawn[:, Tissue.AIR] = 0.03 * drawn[:, Tissue.AIR]
-    marrow = drawn[:, Tissue.SACRUM]
-    for line in (Tissue.CORTEX, Tissue.CARTILAGE):
+    drawn[:, TissueLabel.AIR] = 0.03 * drawn[:, TissueLabel.AIR]
+    marrow = drawn[:, TissueLabel.SACRUM]
+    for line in (TissueLabel.CORTEX, TissueLabel.CARTILAGE):
         near = (drawn[:, line] - marrow).abs() < 0.2
         drawn[:, line] = torch.where(near, (marrow + 0.45) % 1, drawn[:, line])
     return drawn
@@ -111,7 +111,10 @@ def _random_levels(shape: torch.Size, generator: torch.Generator) -> Tensor:
 def _alike(levels: Tensor, generator: torch.Generator) -> Tensor:
     """Marrow of all bones resembles each other, as do psoas and the other muscles."""
     alike = levels.clone()
-    for one, other in ((Tissue.SACRUM, _BONES), (Tissue.MUSCLE, (Tissue.PSOAS, Tissue.MUSCLE))):
+    for one, other in (
+        (TissueLabel.SACRUM, _BONES),
+        (TissueLabel.MUSCLE, (TissueLabel.PSOAS, TissueLabel.MUSCLE)),
+    ):
         for tissue in other:
             jitter = torch.exp(0.1 * torch.randn(len(levels), generator=generator))
             alike[:, tissue] = levels[:, one] * jitter
@@ -124,7 +127,7 @@ def images_of(labels: Tensor, generator: torch.Generator) -> Tensor:
     Parameters
     ----------
     labels
-        Values of `Tissue`, ``(n, slices, subslices, size, size)``.
+        Values of `TissueLabel`, ``(n, slices, subslices, size, size)``.
 
     Returns
     -------
@@ -172,10 +175,3 @@ def _coil(count: int, size: int, generator: torch.Generator) -> Tensor:
     bowl = 0.5 * (draw[:, 3] - 0.3)
     down = steep[:, None, None] * line[:, None] + bowl[:, None, None] * line[:, None] ** 2
     return torch.exp(down + across[:, None, None] * line[None, :])
-
-
-def stack_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each stack ``(n, slices, size, size)``, ``(n, 1, 1, 1)``."""
-    flat = images.flatten(1)
-    shape = (len(images), 1, 1, 1)
-    return flat.mean(dim=1).view(shape), flat.std(dim=1).clamp(min=1e-4).view(shape)

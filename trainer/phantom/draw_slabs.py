@@ -1,22 +1,34 @@
 """Draws label slabs into a cache beside training: ``python -m trainer draw-slabs``."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
-from trainer.phantom.label_slabs import Slab, close_slab, field_slab
+from trainer.phantom.label_slabs import LabelSlab, close_slab, field_slab
 
 CHUNK = 50
 CACHE = Path(".cache/slabs")
-KINDS = {"close": close_slab, "field": field_slab}
+
+
+class SlabKind(StrEnum):
+    """What a slab shows, and so which of the joint networks learns from it."""
+
+    CLOSE = "close"
+    """One joint, for the network that delineates it."""
+    FIELD = "field"
+    """A whole field of view, for the network that finds both joints."""
+
+
+_DRAW = {SlabKind.CLOSE: close_slab, SlabKind.FIELD: field_slab}
 
 
 def draw_slabs(
     first: Annotated[int, typer.Option(help="Seed of the first slab.")] = 0,
     chunks: Annotated[int, typer.Option(help=f"Files of {CHUNK} slabs each.")] = 100,
-    kind: Annotated[str, typer.Option(help="close or field.")] = "close",
+    kind: Annotated[SlabKind, typer.Option(help="What they show.")] = SlabKind.CLOSE,
     cache: Annotated[Path, typer.Option(help="Folder of the files.")] = CACHE,
 ) -> None:
     """Draw label slabs; files that are there already are left as they are."""
@@ -26,10 +38,10 @@ def draw_slabs(
         path = folder / f"{chunk:05d}.npz"
         if not path.exists():
             seeds = range(chunk * CHUNK, (chunk + 1) * CHUNK)
-            _write([KINDS[kind](seed) for seed in seeds], path)
+            _write([_DRAW[kind](seed) for seed in seeds], path)
 
 
-def _write(slabs: list[Slab], path: Path) -> None:
+def _write(slabs: list[LabelSlab], path: Path) -> None:
     """A half-written file never carries its name."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:

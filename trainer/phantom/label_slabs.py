@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.joint_delineation import FIELD_MM, FIELD_PX
+from models.joint_unet import SQUARE_MM, SQUARE_PX
 from models.walk import evenly_spaced
-from trainer.phantom.tissue_labels import Drawn, Half, Labels, Noise, Tissue, tissue_at
+from trainer.phantom.tissue_labels import Drawn, Labels, Noise, PelvisHalf, TissueLabel, tissue_at
 
-CLOSE_PX, CLOSE_MM = 112, 0.9
-FIELD_PX, FIELD_MM = 128, 3.0
 CLOSE_SLICES = 7
 SUBSLICES = (-1 / 3, 0.0, 1 / 3)
 POINTS = 16
@@ -25,13 +25,13 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Slab:
+class LabelSlab:
     """Slices of labels and what is true of them.
 
     Parameters
     ----------
     labels
-        Values of `Tissue`, ``(slices, subslices, size, size)``.
+        Values of `TissueLabel`, ``(slices, subslices, size, size)``.
     lines
         The joint's midline as (row, column), superior to inferior, ``(slices, sides, 16, 2)``;
         not a number where none is seen.
@@ -48,7 +48,7 @@ class Slab:
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class SlabFrame:
     """A square of an image plane.
 
     Parameters
@@ -66,7 +66,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Pose:
+class SlabPose:
     """How the slices lie in the pelvis.
 
     Parameters
@@ -78,7 +78,7 @@ class Pose:
     axes: Floats
 
     @classmethod
-    def sampled(cls, rng: np.random.Generator, tilt_sd: float = 9.0) -> "Pose":
+    def sampled(cls, rng: np.random.Generator, tilt_sd: float = 9.0) -> "SlabPose":
         """Tilted about the left-right axis most, turned in the plane less, and yawed least."""
         tilt = np.deg2rad(np.clip(rng.normal(0, tilt_sd), -24, 24))
         turn = np.deg2rad(np.clip(rng.normal(0, 6), -20, 20))
@@ -93,7 +93,7 @@ class Pose:
         return cls(axes)
 
 
-def sampled_halves(rng: np.random.Generator) -> tuple[Half, Half]:
+def sampled_halves(rng: np.random.Generator) -> tuple[PelvisHalf, PelvisHalf]:
     """Right and left half of one pelvis: alike, but not the same."""
     shared = np.random.default_rng(rng.integers(2**32))
     state = shared.bit_generator.state
@@ -104,7 +104,7 @@ def sampled_halves(rng: np.random.Generator) -> tuple[Half, Half]:
     return halves[0], halves[1]
 
 
-def _half(shared: np.random.Generator, own: np.random.Generator, lane: int) -> Half:
+def _half(shared: np.random.Generator, own: np.random.Generator, lane: int) -> PelvisHalf:
     """A half whose numbers come from `shared`, with a little jitter from `own`."""
 
     def between(low: float, high: float, jitter: float = 0.06) -> float:
@@ -115,7 +115,7 @@ def _half(shared: np.random.Generator, own: np.random.Generator, lane: int) -> H
     up, down = between(16, 30), between(24, 38)
     limb = between(8.5, 13.5)
     ill = own.random() < 0.6
-    return Half(
+    return PelvisHalf(
         width=between(47, 62),
         slope=between(0.08, 0.5),
         slope_d=between(-0.5, 0.05),
@@ -173,8 +173,8 @@ def _soft_tissue(between: Callable[..., float]) -> dict[str, Any]:
 
 def _sampled_lesions(
     rng: np.random.Generator,
-) -> tuple[tuple[Tissue, float, float, float, bool], ...]:
-    kinds = [Tissue.SCLEROSIS, Tissue.OEDEMA, Tissue.FATTY_LESION]
+) -> tuple[tuple[TissueLabel, float, float, float, bool], ...]:
+    kinds = [TissueLabel.SCLEROSIS, TissueLabel.OEDEMA, TissueLabel.FATTY_LESION]
     return tuple(
         (
             kinds[int(rng.integers(3))],
@@ -187,16 +187,16 @@ def _sampled_lesions(
     )
 
 
-def close_slab(seed: int) -> Slab:
+def close_slab(seed: int) -> LabelSlab:
     """Seven slices of one joint at the contour network's scale, around or beside it."""
     rng = np.random.default_rng([seed, 1])
     halves = sampled_halves(rng)
     half, noise = halves[0], Noise(rng)
-    pose, size = Pose.sampled(rng), float(np.exp(rng.normal(0, 0.09)))
+    pose, size = SlabPose.sampled(rng), float(np.exp(rng.normal(0, 0.09)))
     distance = float(np.clip(rng.normal(3.9, 0.7), 2.5, 6.5))
     first = rng.uniform(-46, 34)
-    frame = Frame(
-        np.array([half.width + 2, 0.0, 0.0]), rng.normal(0, 7, 2), CLOSE_MM / size, CLOSE_PX
+    frame = SlabFrame(
+        np.array([half.width + 2, 0.0, 0.0]), rng.normal(0, 7, 2), SQUARE_MM / size, SQUARE_PX
     )
     pieces = [
         _plane(half, noise, pose, frame, first + (n + 0.9 * part) * distance)
@@ -204,10 +204,10 @@ def close_slab(seed: int) -> Slab:
         for part in SUBSLICES
     ]
     middle = pieces[1 :: len(SUBSLICES)]
-    lines, visible = zip(*(true_line(piece, CLOSE_MM) for piece in middle), strict=True)
+    lines, visible = zip(*(true_line(piece, SQUARE_MM) for piece in middle), strict=True)
     labels = np.stack([piece.labels for piece in pieces])
-    return Slab(
-        labels.reshape(CLOSE_SLICES, len(SUBSLICES), CLOSE_PX, CLOSE_PX),
+    return LabelSlab(
+        labels.reshape(CLOSE_SLICES, len(SUBSLICES), SQUARE_PX, SQUARE_PX),
         np.stack(lines)[:, None].astype(np.float32),
         np.array(visible, np.float32)[:, None],
         distance * size,
@@ -219,7 +219,7 @@ BEYOND_MM = -90.0
 
 
 def _plane(
-    half: Half, noise: Noise, pose: Pose, frame: Frame, depth_mm: float, side: int = 1
+    half: PelvisHalf, noise: Noise, pose: SlabPose, frame: SlabFrame, depth_mm: float, side: int = 1
 ) -> Drawn:
     """One plane of one half; `side` is -1 for the half whose x is negative."""
     along = (np.arange(frame.size_px) - (frame.size_px - 1) / 2) * frame.step_mm
@@ -288,14 +288,14 @@ def _length_mm(points: Floats, pixel_mm: float) -> float:
     return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum()) * pixel_mm
 
 
-def field_slab(seed: int) -> Slab:
+def field_slab(seed: int) -> LabelSlab:
     """Three neighbouring slices of a whole field of view, coarsely, with both joints."""
     rng = np.random.default_rng([seed, 2])
     halves, noise = sampled_halves(rng), Noise(rng)
-    pose, size = Pose.sampled(rng), float(np.exp(rng.normal(0, 0.1)))
+    pose, size = SlabPose.sampled(rng), float(np.exp(rng.normal(0, 0.1)))
     distance = float(np.clip(rng.normal(3.9, 0.7), 2.5, 6.5))
     first = rng.uniform(-44, 36)
-    frame = Frame(np.zeros(3), rng.normal(0, 22, 2), FIELD_MM / size, FIELD_PX)
+    frame = SlabFrame(np.zeros(3), rng.normal(0, 22, 2), FIELD_MM / size, FIELD_PX)
     labels, truth = [], []
     for number in range(-1, 2):
         right, left = (
@@ -305,7 +305,7 @@ def field_slab(seed: int) -> Slab:
         labels.append(np.where(left.across_mm > BEYOND_MM, left.labels, right.labels))
         if number == 0:
             truth = [_mirrored_line(right, frame), true_line(left, frame.step_mm)]
-    return Slab(
+    return LabelSlab(
         np.stack(labels)[:, None],
         np.stack([line for line, _ in truth])[None].astype(np.float32),
         np.array([[length * size for _, length in truth]], np.float32),
@@ -313,7 +313,7 @@ def field_slab(seed: int) -> Slab:
     )
 
 
-def _mirrored_line(right: Drawn, frame: Frame) -> tuple[Floats, float]:
+def _mirrored_line(right: Drawn, frame: SlabFrame) -> tuple[Floats, float]:
     """The line of the joint on the left of the image, whose columns run medially."""
     flipped = (np.ascontiguousarray(part[:, ::-1]) for part in (right.across_mm, right.outside_mm))
     line, length = true_line(Drawn(right.labels, *flipped), frame.step_mm)

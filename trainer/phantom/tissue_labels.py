@@ -24,7 +24,7 @@ Grid = NDArray[np.floating[Any]]
 Labels = NDArray[np.uint8]
 
 
-class Tissue(IntEnum):
+class TissueLabel(IntEnum):
     """What a label stands for."""
 
     AIR = 0
@@ -97,7 +97,7 @@ def _step(at: Grid) -> Grid:
 
 
 @dataclass(frozen=True)
-class Half:
+class PelvisHalf:
     """One half of a pelvis: every number that shapes it, lengths in mm.
 
     Parameters
@@ -154,7 +154,7 @@ class Half:
     skin_depth: float
     skin_fat: float
     tilt: float
-    lesions: tuple[tuple[Tissue, float, float, float, bool], ...]
+    lesions: tuple[tuple[TissueLabel, float, float, float, bool], ...]
     fused: float
     erosions: float
     islands: float
@@ -195,7 +195,7 @@ class Drawn:
     Parameters
     ----------
     labels
-        Values of `Tissue`.
+        Values of `TissueLabel`.
     across_mm
         Signed distance to the joint's midsurface, positive on the ilium's side.
     outside_mm
@@ -207,7 +207,7 @@ class Drawn:
     outside_mm: Grid
 
 
-def tissue_at(half: Half, noise: Noise, x: Grid, d: Grid, v: Grid) -> Drawn:
+def tissue_at(half: PelvisHalf, noise: Noise, x: Grid, d: Grid, v: Grid) -> Drawn:
     """The tissue at points of one half of a pelvis, arrays of one shape."""
     steep = 1 / np.sqrt(1 + half.slope**2 + half.slope_d**2)
     outside = half.outside(noise, d, v)
@@ -233,7 +233,7 @@ def tissue_at(half: Half, noise: Noise, x: Grid, d: Grid, v: Grid) -> Drawn:
     return Drawn(labels, across, outside)
 
 
-def _ilium_bounds(half: Half, x: Grid, d: Grid, v: Grid, coarse: Grid) -> Grid:
+def _ilium_bounds(half: PelvisHalf, x: Grid, d: Grid, v: Grid, coarse: Grid) -> Grid:
     """Signed distance to the ilium's limits other than its joint's side."""
     ahead, back = np.minimum(d - 5, 0), np.maximum(d - 5, 0)
     tip = half.tip_v + 0.034 * ahead**2 - 0.45 * back + 0.02 * np.maximum(back - 22, 0) ** 2
@@ -256,7 +256,7 @@ def _ilium_bounds(half: Half, x: Grid, d: Grid, v: Grid, coarse: Grid) -> Grid:
     return limits
 
 
-def _sacrum_bounds(half: Half, x: Grid, d: Grid, v: Grid, coarse: Grid) -> Grid:
+def _sacrum_bounds(half: PelvisHalf, x: Grid, d: Grid, v: Grid, coarse: Grid) -> Grid:
     side = np.clip(x / 55, 0, 1.2) ** 2
     top = half.sacrum_top - 5 * np.exp(-(((x - 30) / 9) ** 2)) + 3 * coarse - v
     low = np.maximum(half.sacrum_top - 4 - v, 0)
@@ -272,42 +272,42 @@ def _sacrum_bounds(half: Half, x: Grid, d: Grid, v: Grid, coarse: Grid) -> Grid:
 
 
 def _soft_tissue(
-    half: Half, noise: Noise, at: tuple[Grid, Grid, Grid], grains: tuple[Grid, Grid, Grid]
+    half: PelvisHalf, noise: Noise, at: tuple[Grid, Grid, Grid], grains: tuple[Grid, Grid, Grid]
 ) -> Labels:
     x, d, v = at
     coarse, medium, fine = grains
-    labels = np.full(x.shape, Tissue.MUSCLE, np.uint8)
+    labels = np.full(x.shape, TissueLabel.MUSCLE, np.uint8)
     along, athwart = _turned(x, v + 4 * coarse, half.fibre_angle)
     streak = noise.at(along, d, athwart, (24, 6, 2.3), half.lane + 6)
-    labels[streak + 0.5 * coarse > half.streaks] = Tissue.STREAK
+    labels[streak + 0.5 * coarse > half.streaks] = TissueLabel.STREAK
     seam = np.abs(noise.at(x, d, v, (30, 30, 26), half.lane + 7))
-    labels[seam < half.seam] = Tissue.FAT
+    labels[seam < half.seam] = TissueLabel.FAT
     hollow = half.cavity - 12 * _step((v - 5) / 40) - x + 5 * coarse
     front = half.sacrum_front + half.front_curve * np.maximum(half.sacrum_top - 4 - v, 0) ** 2
     cavity = np.minimum(hollow, front - d + 3)
     inside = cavity > 0
-    labels[inside] = Tissue.FAT
+    labels[inside] = TissueLabel.FAT
     organ = noise.at(x, d, v, (19, 19, 17), half.lane + 8)
     kind = noise.at(x, d, v, (30, 30, 30), half.lane + 9)
     filled = inside & (organ > half.cavity_fat)
     labels[filled] = np.select(
         [kind[filled] > 1.0, kind[filled] < -1.3, kind[filled] < -0.6],
-        [Tissue.FLUID, Tissue.GAS, Tissue.MUSCLE],
-        Tissue.ORGAN,
+        [TissueLabel.FLUID, TissueLabel.GAS, TissueLabel.MUSCLE],
+        TissueLabel.ORGAN,
     )
     vessel = noise.at(x, d, v, (9, 9, 30), half.lane + 10)
     deep = (d < -5) | (v < -35)
-    labels[(vessel > 2.0) & deep] = Tissue.VESSEL
-    labels[inside & (medium + 0.4 * fine > 1.9)] = Tissue.VESSEL
+    labels[(vessel > 2.0) & deep] = TissueLabel.VESSEL
+    labels[inside & (medium + 0.4 * fine > 1.9)] = TissueLabel.VESSEL
     fossa = half.cranial[1] + half.limb + (x - half.width) / half.fossa_slope
     above = v - fossa
     psoas = 1 - np.hypot((x - 44) / 17, (v - 64 - 0.5 * d) / 27)
-    labels[(above > 0) & (above < 90) & (d < 20)] = Tissue.FAT
+    labels[(above > 0) & (above < 90) & (d < 20)] = TissueLabel.FAT
     iliacus = np.minimum(above + 1, 17 + 4 * coarse - above)
     muscle = (np.maximum(15 * psoas + coarse, iliacus) > 0) & (d < 16) & (above > -1) & (x > 20)
-    labels[muscle & (seam > 0.12)] = Tissue.PSOAS
+    labels[muscle & (seam > 0.12)] = TissueLabel.PSOAS
     far = v > 88 + 12 * coarse
-    labels[far] = np.where(organ > 0, Tissue.ORGAN, Tissue.FAT)[far]
+    labels[far] = np.where(organ > 0, TissueLabel.ORGAN, TissueLabel.FAT)[far]
     _skin(labels, half, x, d, v, (coarse, medium))
     return labels
 
@@ -318,58 +318,60 @@ def _turned(x: Grid, v: Grid, angle_rad: float) -> tuple[Grid, Grid]:
     return cos * x + sin * v, cos * v - sin * x
 
 
-def _skin(labels: Labels, half: Half, x: Grid, d: Grid, v: Grid, grains: tuple[Grid, Grid]) -> None:
+def _skin(
+    labels: Labels, half: PelvisHalf, x: Grid, d: Grid, v: Grid, grains: tuple[Grid, Grid]
+) -> None:
     """Subcutaneous fat behind and below, and the air around the body."""
     depth = half.skin_depth - (np.cos(half.tilt) * d - np.sin(half.tilt) * v)
     depth = depth - x**2 / 420 + 3 * grains[0] - 8 * np.exp(-((x / 5) ** 2))
     fat = depth < half.skin_fat + 6 * grains[0]
-    labels[fat] = Tissue.SKIN_FAT
-    labels[fat & (np.abs(grains[1]) < 0.07)] = Tissue.LIGAMENT
-    labels[(depth < 1.5) & (depth > 0)] = Tissue.MUSCLE
-    labels[depth <= 0] = Tissue.AIR
+    labels[fat] = TissueLabel.SKIN_FAT
+    labels[fat & (np.abs(grains[1]) < 0.07)] = TissueLabel.LIGAMENT
+    labels[(depth < 1.5) & (depth > 0)] = TissueLabel.MUSCLE
+    labels[depth <= 0] = TissueLabel.AIR
 
 
-def _spine(labels: Labels, half: Half, x: Grid, d: Grid, v: Grid, coarse: Grid) -> None:
+def _spine(labels: Labels, half: PelvisHalf, x: Grid, d: Grid, v: Grid, coarse: Grid) -> None:
     """The last lumbar vertebrae and their discs, and muscle and processes behind them."""
     above = v - half.sacrum_top - 0.25 * (d + 20)
     column = np.minimum(25 + 2 * coarse - x, 17 - np.abs(d + 20 + 0.25 * (v - 30)))
     storey = np.mod(above, 36)
     within = (column > 0) & (above > 0)
-    labels[within & (storey < 8)] = Tissue.DISC
+    labels[within & (storey < 8)] = TissueLabel.DISC
     body = np.minimum(np.minimum(column, storey - 8), 36 - storey)
     body = np.where(above > 0, body, -1)
-    labels[body > 0] = Tissue.CORTEX
-    labels[body > 1.0] = Tissue.VERTEBRA
+    labels[body > 0] = TissueLabel.CORTEX
+    labels[body > 1.0] = TissueLabel.VERTEBRA
     spinous = np.minimum(4 + coarse - x, d - 14) + 0 * v
-    labels[(spinous > 0) & (d < 44) & (np.mod(v, 22) < 15)] = Tissue.VERTEBRA
-    labels[(spinous > 0) & (d < 44) & (spinous < 1.2)] = Tissue.CORTEX
+    labels[(spinous > 0) & (d < 44) & (np.mod(v, 22) < 15)] = TissueLabel.VERTEBRA
+    labels[(spinous > 0) & (d < 44) & (spinous < 1.2)] = TissueLabel.CORTEX
 
 
-def _ligaments(half: Half, noise: Noise, x: Grid, d: Grid, v: Grid) -> Labels:
+def _ligaments(half: PelvisHalf, noise: Noise, x: Grid, d: Grid, v: Grid) -> Labels:
     """Fat and fibres between both bones behind their cartilage."""
     along, athwart = _turned(x, v, half.fibre_angle + 0.5)
     fibre = noise.at(along, d, athwart, (10, 5, 2.2), half.lane + 11)
     dots = noise.at(x, d, v, (2.6, 6, 2.6), half.lane + 12)
     fat = fibre + 0.6 * dots > half.ligament_fat
-    mixed = np.where(fat, Tissue.LIGAMENT_FAT, Tissue.LIGAMENT).astype(np.uint8)
-    mixed[dots > 2.0] = Tissue.VESSEL
+    mixed = np.where(fat, TissueLabel.LIGAMENT_FAT, TissueLabel.LIGAMENT).astype(np.uint8)
+    mixed[dots > 2.0] = TissueLabel.VESSEL
     return mixed
 
 
 def _bones(
-    labels: Labels, half: Half, ilium: Grid, sacrum: Grid, grains: tuple[Grid, Grid, Grid]
+    labels: Labels, half: PelvisHalf, ilium: Grid, sacrum: Grid, grains: tuple[Grid, Grid, Grid]
 ) -> None:
     coarse, medium, fine = grains
     thick = half.cortex * (1 + 0.35 * coarse)
     island = 0.7 * coarse + medium + 0.2 * fine > half.islands
-    for bone, marrow in ((sacrum, Tissue.SACRUM), (ilium, Tissue.ILIUM)):
-        labels[bone > 0] = Tissue.CORTEX
+    for bone, marrow in ((sacrum, TissueLabel.SACRUM), (ilium, TissueLabel.ILIUM)):
+        labels[bone > 0] = TissueLabel.CORTEX
         inside = bone > np.maximum(thick, 0.35)
         labels[inside] = marrow
-        labels[inside & island] = Tissue.MARROW_ISLAND
+        labels[inside & island] = TissueLabel.MARROW_ISLAND
 
 
-def _openings(labels: Labels, half: Half, sacrum: Grid, x: Grid, d: Grid, v: Grid) -> None:
+def _openings(labels: Labels, half: PelvisHalf, sacrum: Grid, x: Grid, d: Grid, v: Grid) -> None:
     """Foramina, the sacral canal and remnants of discs."""
     within = sacrum > -3
     for level in range(4):
@@ -377,24 +379,24 @@ def _openings(labels: Labels, half: Half, sacrum: Grid, x: Grid, d: Grid, v: Gri
         centre_x = half.foramen_x - 2.6 * level
         size = half.foramen_radius - 0.6 * level
         away = np.hypot(x - centre_x + 0.12 * d, 0.8 * (v - centre_v - 0.25 * (d + 10)))
-        labels[within & (away < size + 1.1)] = Tissue.CORTEX
-        labels[within & (away < size)] = Tissue.FORAMEN_FAT
-        labels[within & (away < 0.45 * size)] = Tissue.NERVE
+        labels[within & (away < size + 1.1)] = TissueLabel.CORTEX
+        labels[within & (away < size)] = TissueLabel.FORAMEN_FAT
+        labels[within & (away < 0.45 * size)] = TissueLabel.NERVE
     remnant = np.abs(np.mod(v - half.sacrum_top + 18, 24) - 12)
     flat = (remnant < 1.4) & (x < 11) & (sacrum > 2) & (d < 4)
-    labels[flat] = Tissue.DISC
+    labels[flat] = TissueLabel.DISC
     wide, at = half.canal
     narrow = np.clip(1 - 0.012 * (30 - v), 0.25, 1.2)
     canal = 1 - np.hypot(x / (wide * narrow), (d - at + 0.1 * (30 - v)) / 7)
     open_here = v > -50
-    labels[(canal > -0.2) & open_here] = Tissue.CORTEX
-    labels[(canal > 0) & open_here] = Tissue.FORAMEN_FAT
-    labels[(canal > 0.22) & open_here & (v > -15)] = Tissue.CANAL
+    labels[(canal > -0.2) & open_here] = TissueLabel.CORTEX
+    labels[(canal > 0) & open_here] = TissueLabel.FORAMEN_FAT
+    labels[(canal > 0.22) & open_here & (v > -15)] = TissueLabel.CANAL
 
 
 def _joint(
     labels: Labels,
-    half: Half,
+    half: PelvisHalf,
     bones: tuple[Grid, Grid],
     surface: tuple[Grid, Grid],
     grains: tuple[Grid, Grid, Grid],
@@ -405,20 +407,20 @@ def _joint(
     coarse, medium, fine = grains
     near = (outside < 3) & (np.abs(across) < 14)
     uneven = np.clip(1 + half.plate_unevenness * (medium + 0.6 * coarse), 0.1, 3)
-    labels[near & (ilium > 0) & (ilium < half.iliac_plate * uneven)] = Tissue.CORTEX
-    labels[near & (sacrum > 0) & (sacrum < half.sacral_plate * uneven)] = Tissue.CORTEX
-    labels[(outside < 1) & (np.abs(across) <= half.space / 2)] = Tissue.CARTILAGE
+    labels[near & (ilium > 0) & (ilium < half.iliac_plate * uneven)] = TissueLabel.CORTEX
+    labels[near & (sacrum > 0) & (sacrum < half.sacral_plate * uneven)] = TissueLabel.CORTEX
+    labels[(outside < 1) & (np.abs(across) <= half.space / 2)] = TissueLabel.CARTILAGE
     worn = near & (np.abs(across) < 4 + 2 * fine) & (medium + 0.5 * fine > half.erosions)
-    labels[worn & (np.abs(across) > half.space / 2)] = Tissue.EROSION
+    labels[worn & (np.abs(across) > half.space / 2)] = TissueLabel.EROSION
     filled = near & (np.abs(across) < 6) & (coarse - 0.6 * medium > half.erosions)
-    labels[filled & (np.abs(across) > half.space / 2)] = Tissue.BACKFILL
+    labels[filled & (np.abs(across) > half.space / 2)] = TissueLabel.BACKFILL
     fused = (outside < 1) & (np.abs(across) < 3.2) & (coarse + 0.5 * medium > half.fused)
-    labels[fused] = np.where(across > 0, Tissue.ILIUM, Tissue.SACRUM)[fused]
+    labels[fused] = np.where(across > 0, TissueLabel.ILIUM, TissueLabel.SACRUM)[fused]
 
 
 def _lesions(
     labels: Labels,
-    half: Half,
+    half: PelvisHalf,
     noise: Noise,
     surface: tuple[Grid, Grid],
     d: Grid,
@@ -426,7 +428,7 @@ def _lesions(
 ) -> None:
     """Zones of ill marrow along the joint, each on one bone."""
     across, outside = surface
-    marrow = np.isin(labels, (Tissue.SACRUM, Tissue.ILIUM, Tissue.MARROW_ISLAND))
+    marrow = np.isin(labels, (TissueLabel.SACRUM, TissueLabel.ILIUM, TissueLabel.MARROW_ISLAND))
     for number, (tissue, depth, share, centre_v, on_ilium) in enumerate(half.lesions):
         here = noise.at(across, d, v, (6, 9, 9), half.lane + 13 + number)
         reach = depth * (0.55 + 0.45 * here) * np.exp(-(((v - centre_v) / (26 * share)) ** 2))

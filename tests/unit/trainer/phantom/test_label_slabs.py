@@ -4,13 +4,19 @@ import numpy as np
 import pytest
 import torch
 
+from models.joint_unet import SQUARE_MM
 from trainer.contours.slab_training import SlabStock, close_batches, soft_presence
 from trainer.phantom.appearance import images_of
-from trainer.phantom.draw_slabs import draw_slabs
-from trainer.phantom.label_slabs import CLOSE_MM, close_slab, field_slab
-from trainer.phantom.tissue_labels import Tissue
+from trainer.phantom.draw_slabs import SlabKind, draw_slabs
+from trainer.phantom.label_slabs import close_slab, field_slab
+from trainer.phantom.tissue_labels import TissueLabel
 
-SACRUM_SIDE = {Tissue.SACRUM, Tissue.SCLEROSIS, Tissue.OEDEMA, Tissue.FATTY_LESION}
+SACRUM_SIDE = {
+    TissueLabel.SACRUM,
+    TissueLabel.SCLEROSIS,
+    TissueLabel.OEDEMA,
+    TissueLabel.FATTY_LESION,
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +46,9 @@ def test_lines_run_downwards_and_only_where_cartilage_is_cut(slabs):
     assert len(there) > 10
     for _, line, visible_mm in there:
         assert (np.diff(line[:, 0]) > 0).all()
-        assert 0 < visible_mm < 1.2 * np.linalg.norm(np.diff(line, axis=0), axis=1).sum() * CLOSE_MM
+        assert (
+            0 < visible_mm < 1.2 * np.linalg.norm(np.diff(line, axis=0), axis=1).sum() * SQUARE_MM
+        )
 
 
 def test_the_ilium_lies_lateral_of_a_line_and_the_sacrum_medial(slabs):
@@ -48,8 +56,8 @@ def test_the_ilium_lies_lateral_of_a_line_and_the_sacrum_medial(slabs):
     for labels, line, _ in seen(slabs):
         for row, column in np.rint(line).astype(int)[2:-2]:
             if 0 <= row < len(labels):
-                lateral += Tissue.ILIUM in labels[row, column : column + 9]
-                medial += Tissue.SACRUM in labels[row, max(column - 9, 0) : column]
+                lateral += TissueLabel.ILIUM in labels[row, column : column + 9]
+                medial += TissueLabel.SACRUM in labels[row, max(column - 9, 0) : column]
 
     points = 12 * len(seen(slabs))
     assert lateral > 0.6 * points
@@ -81,7 +89,7 @@ def test_presence_is_half_at_the_seven_millimetres_of_the_rule():
 
 def test_slabs_are_kept_in_files_and_come_back_as_batches(tmp_path, monkeypatch):
     monkeypatch.setattr("trainer.phantom.draw_slabs.CHUNK", 6)
-    draw_slabs(first=0, chunks=1, kind="close", cache=tmp_path)
+    draw_slabs(first=0, chunks=1, kind=SlabKind.CLOSE, cache=tmp_path)
 
     stock = SlabStock.read(tmp_path / "close")
     images, lines, visible = next(close_batches(stock, 8, torch.Generator().manual_seed(0)))
