@@ -22,6 +22,7 @@ import structlog
 
 from sij_node.audit.messages import Application, AuditMessage, AuditSource, EventOutcome, as_xml
 from sij_node.config.settings import AuditConfig, Config
+from sij_node.domain.backoff import next_delay_s
 from sij_node.domain.keyed_hash import keyed_hash
 from sij_node.errors import ConfigurationInvalid
 from sij_node.store.secret_key import secret_key
@@ -239,7 +240,7 @@ class Syslog:
         self._disconnect()
         if not self._wait_s:
             log.error("audit not sent", address=self._to[0], reason=str(error))
-        self._wait_s = min(max(FIRST_WAIT_S, self._wait_s * 2), LONGEST_WAIT_S)
+        self._wait_s = next_delay_s(self._wait_s, FIRST_WAIT_S, LONGEST_WAIT_S)
         with self._there_is_more:
             if self._is_closing:
                 self._waiting.clear()  # they are in the file

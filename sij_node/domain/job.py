@@ -12,6 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TypedDict, Unpack
 
+from sij_node.domain.backoff import delay_after_s
 from sij_node.errors import (
     IllegalStep,
     InputRejected,
@@ -360,8 +361,7 @@ class RetryPolicy:
 
     def wait_after_s(self, attempts: int) -> float:
         """Seconds to wait after this many attempts: doubled each time, up to a limit."""
-        doublings = min(max(attempts - 1, 0), 60)
-        return min(self.first_wait_s * 2.0**doublings, self.max_wait_s)
+        return delay_after_s(attempts, self.first_wait_s, self.max_wait_s)
 
 
 def after_failure(job: Job, error: NodeError, policy: RetryPolicy) -> Job:

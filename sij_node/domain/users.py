@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sij_node.config.roles import Role
+from sij_node.domain.backoff import delay_after_s
 from sij_node.errors import AccountUnusable, RoleTooLow, SignInNeeded
 
 MIN_PASSWORD, MAX_PASSWORD = 12, 256
@@ -221,8 +222,8 @@ class SignInThrottle:
         failures = self._failures.get(key)
         if failures is None or failures.count < self._free:
             return 0.0
-        doublings = min(failures.count - self._free, 30)
-        pause_s = min(self._first_wait_s * 2.0**doublings, self._max_wait_s)
+        costly = failures.count - self._free + 1
+        pause_s = delay_after_s(costly, self._first_wait_s, self._max_wait_s)
         return max(0.0, failures.last_s + pause_s - now_s)
 
     def failed(self, key: Hashable, now_s: float) -> None:

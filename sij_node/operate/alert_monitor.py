@@ -21,6 +21,7 @@ from sij_node.domain.alerts import (
     silent_sender,
     with_failed_jobs,
 )
+from sij_node.domain.backoff import next_delay_s
 from sij_node.domain.drift import shifts
 from sij_node.domain.health import Component, HealthStatus
 from sij_node.domain.job import StallDetector
@@ -217,7 +218,7 @@ class AlertMonitor:
     def _wait(self, state: _ChannelState, error: AlertNotSent) -> None:
         if not state.wait_s:
             log.error("alert failed", channel=state.channel.name, reason=str(error))
-        state.wait_s = min(max(FIRST_WAIT_S, state.wait_s * 2), LONGEST_WAIT_S)
+        state.wait_s = next_delay_s(state.wait_s, FIRST_WAIT_S, LONGEST_WAIT_S)
         state.not_before = self._clock() + state.wait_s
 
 

@@ -15,6 +15,8 @@ from itertools import takewhile
 
 import structlog
 
+from sij_node.domain.backoff import next_delay_s
+
 log = structlog.get_logger()
 
 STOP_LIMIT_S = 40.0
@@ -81,7 +83,7 @@ def _start_again(one: _Kept, status: int) -> None:
     if now >= one.due:
         one.process = _started(one.command)
         one.started, one.due = now, None
-        one.wait_s = min(one.wait_s * 2, LONGEST_WAIT_S)
+        one.wait_s = next_delay_s(one.wait_s, FIRST_WAIT_S, LONGEST_WAIT_S)
 
 
 def _name(command: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
+from sij_node.domain.health import in_words
 from sij_node.domain.job import DeliveryState, State, Step
 
 
@@ -142,10 +143,7 @@ def span(seconds: float) -> str:
     """
     if seconds < 60:
         return "under a minute"
-    for size_s, unit in ((172_800, "days"), (7200, "h")):
-        if seconds >= size_s:
-            return f"{seconds // {'days': 86_400, 'h': 3600}[unit]:.0f} {unit}"
-    return f"{seconds // 60:.0f} min"
+    return "1 min" if seconds < 120 else in_words(seconds)
 
 
 def seconds_in_words(seconds: float) -> str:
