@@ -109,5 +109,5 @@ def _scheduler(config: Config, store: Store, tasks: Sequence[ScheduledTask]) -> 
         clear_spool=lambda: clear_spool(
             store.table.database, store.spool, config.spool.retention_days, now()
         ),
-        errands=tasks,
+        tasks=tasks,
     )

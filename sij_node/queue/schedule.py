@@ -1,8 +1,7 @@
-"""The clock of the node: what happens because time passes and not because somebody acts.
+"""The scheduler: queues complete studies, expires leases, ends retry delays, clears the spool.
 
-Quiet studies are queued, jobs of silent workers are taken back, waits end and the spool is
-cleared. All of it is measured on the monotonic clock of this process; when the wall clock
-jumps, nothing is early and nothing is late.
+Everything is timed by the monotonic clock of this process, so that a jump of the wall clock makes
+nothing early or late.
 """
 
 import threading
@@ -37,7 +36,7 @@ SHIFT_S = 2.0
 
 @dataclass(frozen=True)
 class ScheduledTask:
-    """Something else that is done again and again.
+    """A task that is repeated.
 
     Parameters
     ----------
@@ -64,8 +63,8 @@ class Scheduler:
         What the instances of a study that is arriving tell: are T1 and STIR there, is it urgent?
     clear_spool
         Removes what has been kept long enough; called once an hour.
-    errands
-        What else time brings about.
+    tasks
+        Further tasks.
     clock
         Monotonic seconds.
     """
@@ -80,7 +79,7 @@ class Scheduler:
         lease_s: float,
         look_at: Callable[[Sequence[ReceivedInstance]], Readiness],
         clear_spool: Callable[[], object],
-        errands: Sequence[ScheduledTask] = (),
+        tasks: Sequence[ScheduledTask] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._table = table
@@ -89,7 +88,7 @@ class Scheduler:
         self._delivery_policy = delivery_policy
         self._lease_s = lease_s
         self._look_at = look_at
-        self._errands = (ScheduledTask("clear the spool", CLEARING_S, clear_spool), *errands)
+        self._tasks = (ScheduledTask("clear the spool", CLEARING_S, clear_spool), *tasks)
         self._clock = clock
         self._arrivals, self._leases, self._waits = (StallDetector() for _ in range(3))
         self._seen: dict[int, tuple[int, Readiness]] = {}
@@ -102,11 +101,11 @@ class Scheduler:
             timezone=UTC,
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        for errand in (*self._ticks(), *self._errands):
+        for task in (*self._ticks(), *self._tasks):
             scheduler.add_job(
                 self._complaining,
-                _Every(errand.every_s),
-                args=(errand.name, errand.do),
+                _Every(task.every_s),
+                args=(task.name, task.do),
                 next_run_time=_now(),
             )
         scheduler.add_listener(_log_fault, EVENT_JOB_ERROR)

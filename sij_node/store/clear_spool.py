@@ -5,7 +5,6 @@ The history of their jobs stays.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import structlog
 from sqlalchemy import (
@@ -25,29 +24,17 @@ from sij_node.domain.job import FINISHED
 from sij_node.store import records, refusals
 from sij_node.store.database import Database, lock_openings
 from sij_node.store.deliveries import has_pending
+from sij_node.store.spool import Spool
 from sij_node.store.tables import instances, jobs, results
 
 log = structlog.get_logger()
 
 
-class StudyFiles(Protocol):
-    """Removes files by name; one that is already gone is no error. `Spool` is one."""
-
-    def remove(self, file_name: str) -> None:
-        """Remove a received instance."""
-
-    def remove_from_quarantine(self, name: str) -> None:
-        """Remove a conflicting copy."""
-
-    def remove_result(self, name: str) -> None:
-        """Remove a result or a key image."""
-
-
-def clear_spool(database: Database, files: StudyFiles, keep_days: float, now: datetime) -> None:
-    """Remove the files of all studies that were finished more than `keep_days` ago."""
-    moment = now - timedelta(days=keep_days)
+def clear_spool(database: Database, spool: Spool, retention_days: float, now: datetime) -> None:
+    """Remove the files of all studies that were finished more than `retention_days` ago."""
+    moment = now - timedelta(days=retention_days)
     studies = finished_before(database, moment)
-    cleared = sum(clear_study(database, study_uid, moment, files) for study_uid in studies)
+    cleared = sum(clear_study(database, study_uid, moment, spool) for study_uid in studies)
     if cleared:
         log.info("spool cleared", removed=cleared)
 
@@ -65,7 +52,7 @@ def finished_before(database: Database, moment: datetime) -> tuple[str, ...]:
         return (*studies, *refusals.quarantined_alone(connection, moment))
 
 
-def clear_study(database: Database, study_uid: str, moment: datetime, files: StudyFiles) -> bool:
+def clear_study(database: Database, study_uid: str, moment: datetime, spool: Spool) -> bool:
     """Remove a finished study's files and the rows that name them.
 
     No instance can be registered meanwhile.
@@ -85,11 +72,11 @@ def clear_study(database: Database, study_uid: str, moment: datetime, files: Stu
         if not _is_clearable(connection, study_uid, moment):
             return False
         for file_name in _instance_files(connection, study_uid):
-            files.remove(file_name)
+            spool.remove(file_name)
         for file_name in refusals.files_of(connection, study_uid):
-            files.remove_from_quarantine(file_name)
+            spool.remove_from_quarantine(file_name)
         for file_name in _result_files(connection, study_uid):
-            files.remove_result(file_name)
+            spool.remove_result(file_name)
         _remove_rows(connection, study_uid)
         return True
 
