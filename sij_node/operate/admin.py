@@ -328,8 +328,7 @@ class Admin:
     def results(self, job_id: int) -> tuple[Result, ...]:
         """The objects that a job has produced."""
         self._table.get(job_id)
-        deliveries = deliveries_of(self._database, job_id)
-        return tuple({one.result.sop_instance_uid: one.result for one in deliveries}.values())
+        return tuple(self._results(job_id).values())
 
     def result_file(self, job_id: int, sop_instance_uid: str) -> tuple[Result, bytes]:
         """A result and its DICOM file. The download is recorded.
@@ -338,7 +337,7 @@ class Admin:
         ------
         UnknownJob, ResultUnknown, ImagesCleared, StoredCopyDamaged, SpoolUnavailable
         """
-        found = {one.sop_instance_uid: one for one in self.results(job_id)}
+        job, found = self._table.get(job_id), self._results(job_id)
         if sop_instance_uid not in found:
             raise ResultUnknown(
                 f"Job {job_id} has no result {sop_instance_uid}. Its results are listed at "
@@ -346,7 +345,6 @@ class Admin:
             )
         result = found[sop_instance_uid]
         content = read_result(self._spool, result)
-        job = self._table.get(job_id)
         self._note_access(job, "download result", f"{result.kind} downloaded", result.kind)
         return result, content
 
@@ -588,6 +586,11 @@ class Admin:
                 "[[peer]] in config.toml and restart the node."
             )
 
+    def _results(self, job_id: int) -> dict[str, Result]:
+        """By SOP Instance UID."""
+        deliveries = deliveries_of(self._database, job_id)
+        return {one.result.sop_instance_uid: one.result for one in deliveries}
+
     def _drawn(self, record: AnalysisRecord) -> AnalysisRecord:
         """Without key images that are still being drawn: that takes some seconds."""
         there = (
@@ -616,14 +619,12 @@ class Admin:
 
     def _note_viewed(self, job: Job) -> None:
         action, since = "view key images", datetime.now(UTC) - _VIEWED_AGAIN_AFTER
-        recent = self.changes(100, self.who.user)
-        viewed = {one.subject for one in recent if one.action == action and one.at > since}
-        if f"job {job.job_id}" not in viewed:
+        last = change_log.last_change(self._database, self.who.user, action, f"job {job.job_id}")
+        if last is None or last.at <= since:
             self._note_access(job, action, "key images viewed")
 
     def _audit_study(self, study_uid: str, what: str, action: EventAction) -> None:
-        patient = job_queries.patients_of(self._database, [study_uid]).get(study_uid)
-        study = AuditedStudy(study_uid, patient.patient_id if patient else "")
+        study = AuditedStudy(study_uid, job_queries.patient_id_of(self._database, study_uid))
         self._record(instances_accessed(self.who, study, what, action))
 
     def _audit_peer(self, ae_title: str, what: str) -> None:

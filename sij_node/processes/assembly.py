@@ -20,10 +20,10 @@ from sij_node.network.store_scu import StoreScu
 from sij_node.operate.admin import Admin
 from sij_node.operate.authentication import Authentication
 from sij_node.store.database import Schema, open_database, schema_of
+from sij_node.store.job_queries import patient_id_of
 from sij_node.store.job_table import JobTable
 from sij_node.store.peer_activity import PeerActivityTable
 from sij_node.store.process_table import ProcessTable
-from sij_node.store.registration import received_instances
 from sij_node.store.secret_key import secret_key
 from sij_node.store.spool import Spool
 from sij_node.store.user_table import UserTable
@@ -41,9 +41,7 @@ class Store:
 
     def patient_of(self, study_uid: str) -> str:
         """Patient ID of a study, for the audit trail only; never log it."""
-        return next(
-            (one.patient_id for one in received_instances(self.table.database, study_uid)), ""
-        )
+        return patient_id_of(self.table.database, study_uid)
 
 
 @contextmanager

@@ -24,3 +24,10 @@ def newest_changes(database: Database, limit: int = 50, who: str = "") -> tuple[
     if who:
         wanted = wanted.where(changes.c.who == who)
     return tuple(change_from(row) for row in database.rows(wanted))
+
+
+def last_change(database: Database, who: str, action: str, subject: str) -> AdminChange | None:
+    """When a user last did one thing to one subject."""
+    same = (changes.c.who == who, changes.c.action == action, changes.c.subject == subject)
+    row = database.row(select(changes).where(*same).order_by(changes.c.change_id.desc()).limit(1))
+    return None if row is None else change_from(row)

@@ -108,6 +108,12 @@ def patients_of(database: Database, study_uids: Iterable[str]) -> Mapping[str, J
     return {row.study_uid: JobPatient(row.patient_id, row.issuer) for row in database.rows(wanted)}
 
 
+def patient_id_of(database: Database, study_uid: str) -> str:
+    """The patient ID of a study, for the audit trail; empty once its images were cleared."""
+    patient = patients_of(database, [study_uid]).get(study_uid)
+    return patient.patient_id if patient else ""
+
+
 def sources(database: Database) -> tuple[str, ...]:
     """AE titles that jobs came from."""
     wanted = select(jobs.c.source_ae).distinct().order_by(jobs.c.source_ae)
