@@ -1,7 +1,7 @@
 """A case file: images of one visit with what people drew and read on them, for training.
 
-The hospital's side writes it from DICOM, the laboratory's side from other formats, and training
-reads it; neither needs the other. It holds no identity: only a name for the subject that the
+The node writes it from DICOM, the training package from other formats, and training reads it;
+neither needs the other. It holds no identity: only a name for the subject that the
 site chose, by which a split keeps all visits of one person together.
 """
 
@@ -36,7 +36,7 @@ class CaseSeries:
     kind
         "T1", "STIR", or any other name for a series that only serves for contours.
     delineation
-        None where nobody drew; without contours where somebody looked and saw no joint.
+        None where nobody drew; without contours where a reader saw no joint.
     """
 
     kind: str

@@ -1,6 +1,6 @@
 """The field that a line gives: unit vectors that lead to it, and along it near by.
 
-It is what the contour network is taught, and what a contour that was found is held against.
+The contour network learns it, and contours are compared with it.
 
 Source: paper, "Delineating the sacroiliac joints"; the blending is ours.
 """

@@ -65,7 +65,7 @@ class AnalysisWorker:
         return replace(process, job_id=self._in_hand, **vars(self._analysis.equipment))
 
     def run(self, idle_s: float = 1.0) -> None:
-        """Work until `stop` is set; a study in hand is finished first, within `DRAIN_S`.
+        """Work until `stop` is set; the current study is finished first, within `DRAIN_S`.
 
         Raises
         ------

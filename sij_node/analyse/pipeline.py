@@ -1,4 +1,4 @@
-"""The story of one study, images to results, on one page.
+"""One study from images to results, on one page.
 
 Nothing here touches a socket, a file or a database: how instances are read and what the networks
 are comes in as plain callables.

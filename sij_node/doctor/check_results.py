@@ -329,13 +329,13 @@ def clock_line(clock: ClockState) -> CheckResult:
     if abs(clock.jump_s) > JUMP_S:
         return _warning(
             CheckTopic.CLOCK,
-            f"The clock moved by {clock.jump_s:+.2f} s while it was looked at.",
+            f"The system clock jumped by {clock.jump_s:+.2f} s during the check.",
             "Nothing is timed by it, but people read it: see what sets it.",
         )
     if clock.is_synchronised is False:
         return _warning(
             CheckTopic.CLOCK,
-            f"The kernel says that the clock is not synchronised (time zone {clock.zone}).",
+            f"System clock is not synchronised (time zone {clock.zone}).",
             "Install chrony or systemd-timesyncd; in a container, on the host.",
         )
     known = clock.is_synchronised is not None

@@ -115,7 +115,7 @@ def own_certificates(config: Config) -> Iterator[tuple[str, TlsConfig]]:
 
 
 def certificates_in(file: Path, is_chain: bool) -> tuple[Certificate, ...]:
-    """The certificates of a PEM file, in its order; those of a chain held against each other.
+    """The certificates of a PEM file, in its order; a chain is checked link by link.
 
     Raises
     ------
@@ -263,7 +263,7 @@ def _card_of(folder: Path) -> str:
 
 
 def clock(pause_s: float = 0.3) -> ClockState:
-    """Look at the clock for a moment."""
+    """The state of the system clock, observed for a moment."""
     before = time.time() - time.monotonic()
     time.sleep(pause_s)
     is_synchronised, error_s = _kernel_clock()

@@ -1,7 +1,7 @@
 """Whether a sender's studies have changed: other images than before, or other answers to them.
 
 Of each analysed study a few figures are kept: how the images lie and look, how certain the
-contours are, how probable each lesion is. The newest studies of a sender are held against the
+contours are, how probable each lesion is. The newest studies of a sender are compared with the
 first ones. A scanner that was replaced, a protocol that was changed or a network that meets what
 it has not been trained for shows as a shift, long before anybody complains.
 
@@ -21,7 +21,7 @@ from models.findings import Sequence as Kind
 from models.volume import Volume
 
 REFERENCE_STUDIES = 100
-"""The first studies of a sender; the newest are held against them."""
+"""The first studies of a sender; the newest are compared with them."""
 RECENT_STUDIES = 50
 FEWEST = 30
 """With fewer on either side nothing is said."""

@@ -252,7 +252,7 @@ def next_state(state: State, step: Step) -> State:
         allowed = ", ".join(legal.value for legal in legal_steps(state)) or "none"
         raise IllegalStep(
             f"A job that is {state.value} allows no step '{step.value}'; allowed: {allowed}. "
-            "Look at the job again: somebody else may have changed it."
+            "Reload the job: another user may have changed it."
         ) from error
 
 

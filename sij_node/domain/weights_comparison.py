@@ -1,7 +1,7 @@
 """Two sets of weights on the same studies, side by side: what would change with the new ones.
 
 28 scores of each study, which of them change sides of their thresholds, and how far the contours
-lie from each other. None of it says which set is right; that takes somebody who reads the images.
+lie from each other. None of it says which set is right; that takes a reader of the images.
 """
 
 from collections.abc import Callable, Iterator, Sequence

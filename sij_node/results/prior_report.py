@@ -68,7 +68,7 @@ def earlier_scores(file: bytes) -> PriorScores | None:
         return _scores_of(report)
     except _BROKEN as error:
         if _title(report) != SCORES_TITLES[0]:
-            return None  # a measurement report of somebody else, or ours of one series
+            return None  # a measurement report of another device, or ours of one series
         raise PriorUnreadable(
             f"The earlier report {report.text('SOPInstanceUID')} is not whole "
             f"({type(error).__name__}); it was left aside."

@@ -1,7 +1,7 @@
 """When a peer was last heard of, and how many of what it sent was taken.
 
-The listener and the couriers keep both in memory and write what is new every few seconds, so that
-an image costs no write more. A crash forgets the last of these seconds.
+Listener and delivery workers keep both in memory and write what is new every few seconds, so that
+an image costs no extra write. A crash forgets the last of these seconds.
 """
 
 import threading

@@ -1,7 +1,6 @@
-"""Which processes of the node live: each reports itself every few seconds.
+"""The processes of the node: each sends a heartbeat every few seconds.
 
-A sign of life is dated by the database and its age is told by the database, so that the clocks of
-several machines need not agree.
+The database dates heartbeats and tells their age, so the clocks of several hosts need not agree.
 """
 
 import os

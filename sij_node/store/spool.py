@@ -165,7 +165,7 @@ class Spool:
         return len(leftovers)
 
     def check_writable(self) -> None:
-        """Raise `SpoolUnavailable` when the folders are gone, read-only or somebody else's."""
+        """Raise `SpoolUnavailable` if a folder is missing, read-only or owned by another user."""
         with _spool_errors():
             for room in (self._incoming, self._instances, self._results):
                 if not os.access(room, os.W_OK | os.X_OK):

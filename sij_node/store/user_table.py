@@ -56,7 +56,7 @@ class UserTable:
         return None if row is None else user_from(row)
 
     def has_administrator(self) -> bool:
-        """Whether somebody can sign in who may add others."""
+        """Whether any administrator can sign in."""
         with self._database.reading() as connection:
             count = connection.execute(
                 select(func.count()).where(
@@ -68,7 +68,7 @@ class UserTable:
         return count > 0
 
     def add_user(self, user: User, change: AdminChange) -> None:
-        """Add somebody; raises `AccountUnusable` if the name is taken."""
+        """Add a user; raises `AccountUnusable` if the name is taken."""
         with self._database.writing() as connection:
             taken = connection.execute(select(users.c.name).where(users.c.name == user.name))
             if taken.one_or_none() is not None:
@@ -77,14 +77,14 @@ class UserTable:
             add_change(connection, change)
 
     def set_role(self, name: str, role: Role, change: AdminChange) -> None:
-        """Give somebody another role."""
+        """Change the role of a user."""
         with self._database.writing() as connection:
             _user(connection, name)
             connection.execute(update(users).where(users.c.name == name).values(role=role.value))
             add_change(connection, change)
 
     def set_disabled(self, name: str, disabled: bool, change: AdminChange) -> None:
-        """Shut somebody out, at once and everywhere, or let them in again."""
+        """Disable a user, with immediate effect on all sessions and tokens, or enable one."""
         with self._database.writing() as connection:
             _user(connection, name)
             connection.execute(update(users).where(users.c.name == name).values(disabled=disabled))
@@ -97,7 +97,7 @@ class UserTable:
     def invite(
         self, name: str, secret_hash: str, expires_at: datetime, change: AdminChange | None
     ) -> None:
-        """Let somebody set a password once; an earlier invitation is void."""
+        """Invite a user to set a password once; an earlier invitation becomes void."""
         with self._database.writing() as connection:
             _user(connection, name)
             connection.execute(delete(invitations).where(invitations.c.user_name == name))
@@ -160,7 +160,7 @@ class UserTable:
     # ---- sessions ------------------------------------------------------------------------
 
     def open_session(self, session: Session, oldest: datetime) -> None:
-        """Note that somebody signed in; forget sessions that began before `oldest`."""
+        """Note that a user signed in; forget sessions that began before `oldest`."""
         with self._database.writing() as connection:
             connection.execute(delete(sessions).where(sessions.c.created_at < oldest))
             connection.execute(insert(sessions).values(**vars(session)))
@@ -205,7 +205,7 @@ class UserTable:
             return token_from(added)
 
     def tokens(self, user_name: str) -> tuple[Token, ...]:
-        """Somebody's tokens, the newest first."""
+        """The tokens of a user, the newest first."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 select(tokens)
@@ -235,7 +235,7 @@ class UserTable:
     def revoke_token(
         self, user_name: str, token_id: int, now: datetime, change: AdminChange
     ) -> bool:
-        """End one of somebody's tokens; False if they have none of that number."""
+        """Revoke a user's token; False if there is none of that number."""
         with self._database.writing() as connection:
             revoked = connection.execute(
                 update(tokens)
@@ -259,7 +259,7 @@ def _user(connection: Connection, name: str) -> User:
 
 
 def _shut(connection: Connection, name: str, now: datetime) -> None:
-    """End what opens the door to somebody."""
+    """End all sessions, invitations and tokens of a user."""
     connection.execute(delete(sessions).where(sessions.c.user_name == name))
     connection.execute(delete(invitations).where(invitations.c.user_name == name))
     connection.execute(

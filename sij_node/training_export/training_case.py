@@ -1,7 +1,7 @@
 """A site's own study with what people drew and read on it, made ready for training.
 
 What comes out is a case file: voxels, geometry, contours and readings, without identity. The
-laboratory imports it; see ``python -m trainer import-cases``.
+training package imports it; see ``python -m trainer import-cases``.
 """
 
 import csv
@@ -144,7 +144,7 @@ def _lines_in(path: Path) -> tuple[DrawnLine, ...]:
 def readings_of(path: Path, subject: str, visit: int) -> tuple[Reading, ...]:
     """What a table of readings says of one visit, one for each reader and session.
 
-    Any number of readers and sessions; a place that somebody did not score has no row, or an
+    Any number of readers and sessions; a site that a reader did not score has no row, or an
     empty score.
 
     Raises

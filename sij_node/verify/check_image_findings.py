@@ -27,7 +27,7 @@ from sij_node.verify.source_slices import check_description, named_slice, only_s
 def check_image_findings(
     report: Attributes, groups: Sequence[Item], evidence: ExpectedResults
 ) -> None:
-    """Hold points and contours of a report against findings and delineation.
+    """Compare points and contours of a report with findings and delineation.
 
     Raises
     ------

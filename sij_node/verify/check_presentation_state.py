@@ -50,7 +50,7 @@ class Annotation:
 
 
 def check_presentation(state: Attributes, evidence: ExpectedResults) -> None:
-    """Hold a presentation state against findings and delineation.
+    """Compare a presentation state with findings and delineation.
 
     Raises
     ------

@@ -29,7 +29,7 @@ _CELL = re.compile(r"\|\s*([RL])\b([^|]*)")
 def check_changes(
     root: Item, groups: Sequence[Item], positions: Sequence[Position], evidence: ExpectedResults
 ) -> None:
-    """Hold what is told of the prior study against it; nothing is told where there is none.
+    """Compare what a report says of the prior study with it; without a prior it says nothing.
 
     Parameters
     ----------

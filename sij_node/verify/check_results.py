@@ -1,4 +1,4 @@
-"""Before anything is sent, every result is read back and held against what was found.
+"""Before anything is sent, every result is read back and compared with the findings.
 
 What goes wrong between a finding and its object (a side, a slice, half a pixel, another patient)
 is not seen by a validator. So the files, as they will be sent, are read as a receiver reads them,
@@ -35,7 +35,7 @@ _READING_ERRORS = (struct.error, LookupError, ValueError, RecursionError)
 
 
 def check_results(files: Iterable[bytes], evidence: ExpectedResults) -> None:
-    """Read results back and hold them against what was found.
+    """Read results back and compare them with the findings.
 
     Parameters
     ----------

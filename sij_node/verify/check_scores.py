@@ -33,7 +33,7 @@ _CELL = re.compile(r"\|\s*([RL])\b([^|]*)")
 
 
 def check_scores(root: Item, groups: Sequence[Item], evidence: ExpectedResults) -> None:
-    """Hold a report of all scores, or of none, against the findings.
+    """Compare a report of all scores, or of none, with the findings.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def is_of_lesion(group: Item) -> bool:
 
 
 def check_finding(group: Item, position: Position, evidence: ExpectedResults) -> None:
-    """Hold one group against its finding; undetermined where nothing was analysed.
+    """Compare one group with its finding; undetermined if nothing was analysed.
 
     Raises
     ------

@@ -60,7 +60,7 @@ class Frame:
 
 
 def check_masks(segmentation: Attributes, evidence: ExpectedResults) -> None:
-    """Hold a Segmentation against the label map of the series it was made from.
+    """Compare a Segmentation with the label map of the series it was made from.
 
     Raises
     ------

@@ -16,12 +16,12 @@ from sij_node.verify.expected_results import ExpectedResults
 
 
 def check_report(report: Attributes, evidence: ExpectedResults) -> None:
-    """Hold a structured report against what was found.
+    """Compare a structured report with the findings.
 
     Raises
     ------
     ResultsInconsistent
-        If it tells anything else.
+        If it differs.
     """
     root = Item(report)
     groups = root.only(IMAGING_MEASUREMENTS).called(MEASUREMENT_GROUP)
