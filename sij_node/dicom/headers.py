@@ -10,8 +10,23 @@ import math
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from sij_node.domain.study import PatientIdentity
+
+READING_ERRORS = (
+    InvalidDicomError,
+    BytesLengthException,
+    NotImplementedError,
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    EOFError,
+    OSError,
+    RecursionError,
+)
+"""What pydicom raises for broken datasets; hardly ever InvalidDicomError."""
 
 MACRO_OF = {
     "ImagePositionPatient": "PlanePositionSequence",

@@ -4,26 +4,12 @@ from collections.abc import Container
 from io import BytesIO
 
 from pydicom import Dataset, dcmread
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from sij_node.dicom.dataset_scan import scan
+from sij_node.dicom.headers import READING_ERRORS
 from sij_node.dicom.part10 import beginning_of
 from sij_node.errors import DatasetUnreadable
-
-READING_ERRORS = (
-    InvalidDicomError,
-    BytesLengthException,
-    NotImplementedError,
-    AttributeError,
-    KeyError,
-    TypeError,
-    ValueError,
-    EOFError,
-    OSError,
-    RecursionError,
-)
-"""What pydicom raises for broken datasets; hardly ever InvalidDicomError."""
 
 
 def uploaded_header(content: bytes, accepted: Container[str], max_nesting: int) -> Dataset:

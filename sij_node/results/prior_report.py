@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from io import BytesIO
 
 from pydicom import dcmread
-from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from models.findings import POSITIONS, Finding
+from sij_node.dicom.headers import READING_ERRORS
 from sij_node.dicom.read_back.positions import position_of
 from sij_node.dicom.read_back.result_reader import Attributes, read_result
 from sij_node.dicom.read_back.sr_content import Item
@@ -31,11 +31,7 @@ from sij_node.results.provenance import to_part10
 
 MAX_BYTES = 4_000_000
 """Ours are a fiftieth of this."""
-_BROKEN = (
-    *(struct.error, LookupError, ValueError, RecursionError, ResultsInconsistent),
-    *(InvalidDicomError, BytesLengthException, NotImplementedError, AttributeError, TypeError),
-    *(EOFError, OSError),
-)
+_BROKEN = (*READING_ERRORS, struct.error, LookupError, ResultsInconsistent)
 """What reading a damaged or foreign report raises."""
 _PLAIN = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 

@@ -5,8 +5,8 @@ from io import BytesIO
 
 from pydicom import Dataset, dcmread
 
+from sij_node.dicom.headers import READING_ERRORS
 from sij_node.dicom.part10 import dataset_offset
-from sij_node.dicom.uploaded_file import READING_ERRORS
 from sij_node.domain.job import Result
 from sij_node.domain.study import ReceivedInstance
 from sij_node.errors import DatasetUnreadable, ImagesCleared, StoredCopyDamaged
