@@ -133,7 +133,7 @@ class Scheduler:
         )
 
     def settle_quiet_studies(self, now: float) -> None:
-        """Queue each study that is complete or has been quiet for long enough."""
+        """Queue each study that is complete or has received nothing for long enough."""
         jobs = receiving_jobs(self._table.database)
         self._arrivals.keep_only(job.job_id for job in jobs)
         self._seen = {j.job_id: self._seen[j.job_id] for j in jobs if j.job_id in self._seen}
@@ -145,9 +145,9 @@ class Scheduler:
     def _settle_if_ready(self, job: Job, quiet_s: float) -> None:
         seen = self._look(job)
         if seen.has_pair and quiet_s >= self._study.stable_age_s:
-            note = f"T1 and STIR are there, quiet for {quiet_s:.0f} s"
+            note = f"T1 and STIR received, no new images for {quiet_s:.0f} s"
         elif quiet_s >= self._study.stable_age_without_pair_s:
-            note = f"quiet for {quiet_s:.0f} s, without a complete pair"
+            note = f"no new images for {quiet_s:.0f} s; T1 and STIR are not complete"
         else:
             return
         _unless_it_moved_on(partial(self._table.settle, job, note, seen.priority))

@@ -63,7 +63,7 @@ def test_a_study_with_its_pair_is_queued_after_the_short_quiet(table):
     schedule.settle_quiet_studies(PAIR_QUIET_S)
 
     assert job_counts(table.database)[State.QUEUED] == 1
-    assert steps_of(table.database, 1)[-1].note == "T1 and STIR are there, quiet for 10 s"
+    assert steps_of(table.database, 1)[-1].note == "T1 and STIR received, no new images for 10 s"
 
 
 def test_a_study_without_a_pair_is_queued_after_the_long_quiet(table):
@@ -75,7 +75,10 @@ def test_a_study_without_a_pair_is_queued_after_the_long_quiet(table):
     assert job_counts(table.database)[State.QUEUED] == 0
     schedule.settle_quiet_studies(QUIET_S)
 
-    assert steps_of(table.database, 1)[-1].note == "quiet for 120 s, without a complete pair"
+    assert (
+        steps_of(table.database, 1)[-1].note
+        == "no new images for 120 s; T1 and STIR are not complete"
+    )
 
 
 @pytest.mark.parametrize(("rule", "priority"), [(9, 9), (1, 1), (None, 5)])
