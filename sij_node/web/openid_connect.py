@@ -1,39 +1,34 @@
 """Sign-in by OpenID Connect at the hospital's identity provider.
 
 Authorization code flow with PKCE: the browser is redirected to the provider and returns with a
-code, which the node exchanges for a signed ID token. State, nonce and code verifier are kept in a
-cookie of that browser.
+code, which the node exchanges for a signed ID token. Authlib keeps state, nonce and code verifier
+of a sign-in in ``request.session``, which here is a cookie of its own in that browser.
 
 Source: OpenID Connect Core 1.0, Discovery 1.0; RFC 7636 (PKCE), RFC 9207 (issuer).
 """
 
 import base64
-import binascii
-import hmac
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, cast
+from typing import Annotated, Any
 
 import httpx
 from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.httpx_client import OAuth2Client
+from authlib.integrations.base_client.errors import MismatchingStateError
+from authlib.integrations.starlette_client import OAuth, StarletteOAuth2App
 from authlib.oidc.core import CodeIDToken
-from fastapi import APIRouter, Request
-from joserfc import jwt
+from fastapi import APIRouter, Depends, Request
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet, KeySetSerialization
-from pydantic import BaseModel, ValidationError
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from sij_node.config.roles import Role
 from sij_node.config.settings import OpenIdConfig
-from sij_node.domain.users import new_secret
 from sij_node.errors import ConfigurationInvalid, ProviderUnavailable, SignInFailed
 from sij_node.web.cookies import OPENID, cookie, drop_cookie, set_cookie
 from sij_node.web.current_user import address_of
-from sij_node.web.dependencies import Parts, TheParts
+from sij_node.web.dependencies import TheParts
 from sij_node.web.sign_in import own_path, signed_in
 
 router = APIRouter(include_in_schema=False)
@@ -45,143 +40,113 @@ CLOCK_SKEW_S = 60
 _TIME_TO_SIGN_IN = timedelta(minutes=10)
 
 
-class LoginState(BaseModel):
-    """What the browser keeps between redirect and return."""
-
-    state: str
-    nonce: str
-    verifier: str
-    onward: str
-
-    def as_cookie(self) -> str:
-        """The value of the cookie."""
-        return base64.urlsafe_b64encode(self.model_dump_json().encode()).decode()
-
-    @classmethod
-    def from_cookie(cls, text: str) -> "LoginState":
-        """The state in a cookie; raises `SignInFailed` without one."""
-        try:
-            return cls.model_validate_json(base64.urlsafe_b64decode(text))
-        except (ValidationError, binascii.Error, ValueError) as error:
-            raise SignInFailed(
-                "This browser was not redirected to the identity provider, or more than ten "
-                "minutes ago. Sign in again."
-            ) from error
+def configured(parts: TheParts) -> OpenIdConfig:
+    """[web.openid]; raises `SignInFailed` without it."""
+    if parts.config.web.openid is None:
+        raise SignInFailed(
+            "OpenID Connect is not configured ([web.openid]). Sign in with name and password."
+        )
+    return parts.config.web.openid
 
 
-@dataclass(frozen=True)
-class IdentityProvider:
-    """An identity provider with its current discovery document.
+TheOpenIdConfig = Annotated[OpenIdConfig, Depends(configured)]
 
-    Parameters
-    ----------
-    described
-        The discovery document.
-    redirect_uri
-        Where it redirects browsers to after sign-in.
+
+async def identity_provider(config: TheOpenIdConfig) -> StarletteOAuth2App:
+    """The identity provider with its current discovery document.
+
+    Raises
+    ------
+    SignInFailed
+        If the document is not valid, or is another provider's.
+    ProviderUnavailable
     """
+    provider = OAuth().register(
+        "openid",
+        client_id=config.client_id,
+        client_secret=_secret(config),
+        server_metadata_url=f"{config.issuer}/.well-known/openid-configuration",
+        client_kwargs={
+            "scope": "openid profile email",
+            "code_challenge_method": "S256",
+            "timeout": TIMEOUT_S,
+        },
+    )
+    with _provider_errors():
+        described = await provider.load_server_metadata()
+    if str(described.get("issuer", "")).rstrip("/") != config.issuer:
+        raise SignInFailed(
+            "The issuer in the identity provider's discovery document differs from [web.openid] "
+            "issuer. Write it there as in the document."
+        )
+    described["id_token_signing_alg_values_supported"] = list(SIGNATURES)
+    return provider
 
-    config: OpenIdConfig
-    described: Mapping[str, Any]
-    redirect_uri: str
 
-    def authorization_url(self, login: LoginState) -> str:
-        """Where to redirect the browser for sign-in."""
-        with self._client() as client:
-            address, _ = client.create_authorization_url(
-                self.described["authorization_endpoint"],
-                state=login.state,
-                nonce=login.nonce,
-                code_verifier=login.verifier,
-            )
-        return str(address)
+TheProvider = Annotated[StarletteOAuth2App, Depends(identity_provider)]
 
-    def claims(self, login: LoginState, returned_to: str) -> Mapping[str, Any]:
-        """The provider's claims about the user who returned to a URL.
 
-        Raises
-        ------
-        SignInFailed
-            If the ID token is not for this sign-in, not from the provider, or expired.
-        """
-        with self._client() as client:
-            token = client.fetch_token(
-                self.described["token_endpoint"],
-                authorization_response=returned_to,
-                state=login.state,
-                code_verifier=login.verifier,
-            )
-            stated = self._checked(token, login.nonce)
-            if self._is_silent_on_role(stated) and "userinfo_endpoint" in self.described:
-                more = client.get(self.described["userinfo_endpoint"]).raise_for_status().json()
-                if more.get("sub") == stated["sub"]:
-                    stated = {**more, **stated}
-            return stated
+async def stated_claims(
+    request: Request, config: TheOpenIdConfig, provider: TheProvider
+) -> Mapping[str, Any]:
+    """The provider's claims about the user who returned.
 
-    def _checked(self, token: Mapping[str, Any], nonce: str) -> dict[str, Any]:
-        published = cast(KeySetSerialization, _json(self.described["jwks_uri"]))
-        keys = KeySet.import_key_set(published)
-        decoded = jwt.decode(str(token.get("id_token", "")), keys, algorithms=list(SIGNATURES))
-        claims = CodeIDToken(
-            decoded.claims,
-            decoded.header,
-            {
-                "iss": {"essential": True, "value": self.described["issuer"]},
-                "aud": {"essential": True, "value": self.config.client_id},
+    Raises
+    ------
+    SignInFailed
+        If the response or its ID token is not for this sign-in, not from the provider, or expired.
+    ProviderUnavailable
+    """
+    described, request.scope["session"] = provider.server_metadata, _kept_in(request)
+    if request.query_params.get("iss", described["issuer"]) != described["issuer"]:
+        raise SignInFailed("The response comes from another identity provider. Sign in again.")
+    with _provider_errors():
+        token = await provider.authorize_access_token(
+            request,
+            claims_cls=CodeIDToken,
+            claims_options={
+                "iss": {"essential": True, "value": described["issuer"]},
+                "aud": {"essential": True, "value": config.client_id},
             },
-            {
-                "nonce": nonce,
-                "client_id": self.config.client_id,
-                "access_token": token.get("access_token"),
-            },
+            leeway=CLOCK_SKEW_S,
         )
-        claims.validate(leeway=CLOCK_SKEW_S)
-        return dict(claims)
-
-    def _is_silent_on_role(self, claims: Mapping[str, Any]) -> bool:
-        return not (
-            claim(claims, self.config.role_claim) and claim(claims, self.config.username_claim)
-        )
-
-    def _client(self) -> OAuth2Client:
-        return OAuth2Client(
-            self.config.client_id,
-            _secret(self.config),
-            scope="openid profile email",
-            redirect_uri=self.redirect_uri,
-            code_challenge_method="S256",
-            timeout=TIMEOUT_S,
-        )
+        stated = dict(token["userinfo"])
+        is_complete = claim(stated, config.role_claim) and claim(stated, config.username_claim)
+        if not is_complete and "userinfo_endpoint" in described:
+            more = await provider.userinfo(token=token)
+            if more.get("sub") == stated["sub"]:
+                stated = {**more, **stated}
+    return stated
 
 
 @router.get("/login/openid")
-def begin(request: Request, parts: TheParts, onward: str = "/") -> Response:
+async def begin(request: Request, provider: TheProvider, onward: str = "/") -> Response:
     """Redirect the browser to the provider."""
-    login = LoginState(
-        state=new_secret(), nonce=new_secret(), verifier=new_secret(), onward=own_path(onward)
-    )
+    request.scope["session"] = {"onward": own_path(onward)}
     with _provider_errors():
-        address = _provider(request, parts).authorization_url(login)
-    response = RedirectResponse(address, 303)
-    set_cookie(request, response, OPENID, login.as_cookie(), _TIME_TO_SIGN_IN)
+        response: Response = await provider.authorize_redirect(
+            request, f"{request.base_url}login/openid/return"
+        )
+    kept = base64.urlsafe_b64encode(json.dumps(request.session).encode()).decode()
+    set_cookie(request, response, OPENID, kept, _TIME_TO_SIGN_IN)
     return response
 
 
 @router.get("/login/openid/return")
-def finish(request: Request, parts: TheParts) -> Response:
+def finish(
+    request: Request,
+    parts: TheParts,
+    config: TheOpenIdConfig,
+    stated: Annotated[Mapping[str, Any], Depends(stated_claims)],
+) -> Response:
     """Open a session for the user whom the provider has authenticated."""
-    login = LoginState.from_cookie(cookie(request, OPENID))
-    with _provider_errors():
-        provider = _provider(request, parts)
-        _check_return(request, login, provider)
-        stated = provider.claims(login, str(request.url))
     secret = parts.access.sign_in_by_provider(
         subject=f"{stated['iss']} {stated['sub']}",
-        name=str(claim(stated, provider.config.username_claim) or stated["sub"]),
-        role=role_of(stated, provider.config),
+        name=str(claim(stated, config.username_claim) or stated["sub"]),
+        role=role_of(stated, config),
         address=address_of(request),
     )
-    response = signed_in(request, parts, secret, own_path(login.onward))
+    response = signed_in(request, parts, secret, own_path(str(request.session.get("onward"))))
     drop_cookie(request, response, OPENID)
     return response
 
@@ -220,42 +185,13 @@ def role_of(claims: Mapping[str, Any], config: OpenIdConfig) -> Role:
     return max(given, key=list(Role).index)
 
 
-def _provider(request: Request, parts: Parts) -> IdentityProvider:
-    config = parts.config.web.openid
-    if config is None:
-        raise SignInFailed(
-            "OpenID Connect is not configured ([web.openid]). Sign in with name and password."
-        )
-    described = _json(f"{config.issuer}/.well-known/openid-configuration")
-    if str(described.get("issuer", "")).rstrip("/") != config.issuer:
-        raise SignInFailed(
-            "The issuer in the identity provider's discovery document differs from [web.openid] "
-            "issuer. Write it there as in the document."
-        )
-    return IdentityProvider(config, described, str(request.base_url) + "login/openid/return")
-
-
-def _check_return(request: Request, login: LoginState, provider: IdentityProvider) -> None:
-    given = request.query_params
-    if not hmac.compare_digest(given.get("state", "").encode(), login.state.encode()):
-        raise SignInFailed(
-            "The response belongs to another browser or another sign-in. Sign in again."
-        )
-    if given.get("iss", provider.described["issuer"]) != provider.described["issuer"]:
-        raise SignInFailed("The response comes from another identity provider. Sign in again.")
-    if "code" not in given:
-        raise SignInFailed(
-            "The identity provider refused the sign-in. Try again, or ask its administrator."
-        )
-
-
-def _json(address: str) -> dict[str, Any]:
-    found = httpx.get(address, timeout=TIMEOUT_S).raise_for_status().json()
-    if not isinstance(found, dict):
-        raise SignInFailed(
-            "The identity provider's response is not valid. Check [web.openid] issuer."
-        )
-    return found
+def _kept_in(request: Request) -> dict[str, Any]:
+    """What this browser keeps since its redirect; empty if it was not redirected."""
+    try:
+        kept = json.loads(base64.urlsafe_b64decode(cookie(request, OPENID)))
+    except ValueError:
+        return {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def _secret(config: OpenIdConfig) -> str | None:
@@ -279,8 +215,14 @@ def _provider_errors() -> Iterator[None]:
             f"The identity provider is not available ({type(error).__name__}). "
             "Sign in with name and password, or try again later."
         ) from error
-    except (AuthlibBaseError, JoseError, KeyError, ValueError) as error:
+    except MismatchingStateError as error:
         raise SignInFailed(
-            f"The identity provider's response cannot be verified ({type(error).__name__}). Sign "
-            "in again; if it persists, compare [web.openid] with the provider's settings."
+            "This browser did not start this sign-in, or did so more than ten minutes ago. "
+            "Sign in again."
+        ) from error
+    except (AuthlibBaseError, JoseError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise SignInFailed(
+            f"The identity provider refused the sign-in, or its response cannot be verified "
+            f"({type(error).__name__}). Sign in again; if it persists, compare [web.openid] with "
+            "the provider's settings."
         ) from error

@@ -62,6 +62,7 @@ class Provider:
                 "token_endpoint": f"{self.url}/token",
                 "jwks_uri": f"{self.url}/keys",
                 "userinfo_endpoint": f"{self.url}/userinfo",
+                "id_token_signing_alg_values_supported": ["RS256", "HS256", "none"],
             }
         )
 

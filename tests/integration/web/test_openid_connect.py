@@ -33,7 +33,7 @@ def web(tmp_path: Path, provider: Provider) -> Iterator[RunningWeb]:
 def sent_to_the_provider_and_back(visitor: httpx.Client, onward: str = "/") -> httpx.Response:
     """What the browser gets where the provider has sent it back to."""
     sent = visitor.get("/login/openid", params={"onward": onward})
-    assert sent.status_code == 303
+    assert sent.status_code == 302
     back = httpx.get(sent.headers["location"])
     return visitor.get(back.headers["location"])
 
