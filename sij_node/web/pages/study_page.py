@@ -1,15 +1,18 @@
 """The study page: findings, key images, deliveries, history and actions."""
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Form, Path, Request, Response
 from markupsafe import Markup
+from pydantic import BaseModel, Field
 from starlette.responses import FileResponse, RedirectResponse
 
 from sij_node.config.roles import Role
 from sij_node.domain.job import Job
 from sij_node.domain.users import CurrentUser
+from sij_node.operate.admin import Admin
 from sij_node.web.api.parameters import JobNumber
 from sij_node.web.current_user import Operator, TheAdmin, Viewer, Watcher
 from sij_node.web.dependencies import Parts, TheParts
@@ -21,18 +24,33 @@ from sij_node.web.view_models.study_view import study_page
 
 router = APIRouter(prefix="/jobs/{job_id}")
 
-DID = {
-    "retry": "Retry requested.",
-    "cancel": "Cancelled.",
-    "priority": "Priority set.",
-    "try-now": "Next attempt starts now.",
-    "redeliver": "Resend requested.",
-    "reanalyse": "Reanalysis requested; this is the new job.",
+
+class ActionForm(BaseModel):
+    """The fields of all action forms; each form sends its own."""
+
+    priority: Annotated[int, Field(ge=0, le=9)] = 5
+    destination: Annotated[str, Field(max_length=64)] = ""
+    weights: Annotated[str, Field(max_length=64)] = ""
+
+
+ACTIONS: Mapping[str, tuple[Callable[[Admin, int, ActionForm], Job], str]] = {
+    "retry": (lambda admin, job, _: admin.retry(job), "Retry requested."),
+    "cancel": (lambda admin, job, _: admin.cancel(job), "Cancelled."),
+    "try-now": (lambda admin, job, _: admin.try_now(job), "Next attempt starts now."),
+    "priority": (lambda admin, job, form: admin.set_priority(job, form.priority), "Priority set."),
+    "redeliver": (
+        lambda admin, job, form: admin.redeliver(job, form.destination or None),
+        "Resend requested.",
+    ),
+    "reanalyse": (
+        lambda admin, job, form: admin.reanalyse(job, form.weights),
+        "Reanalysis requested; this is the new job.",
+    ),
 }
-"""Shown after an action, by its name in the URL."""
+"""What each action does, by its name in the URL, and the message afterwards."""
+ActionName = Annotated[str, Path(pattern=f"^({'|'.join(ACTIONS)})$")]
 PICTURES_TAKE = timedelta(minutes=1)
 """For this long after its last step, a finished study's page waits for key images."""
-Word = Annotated[str, Form(max_length=64)]
 
 
 @router.get("")
@@ -40,7 +58,7 @@ def study(
     request: Request, person: Viewer, parts: TheParts, job_id: JobNumber, did: str = ""
 ) -> Response:
     """The study."""
-    content = _content(parts, person, job_id) | {"did": DID.get(did, "")}
+    content = _content(parts, person, job_id) | {"did": ACTIONS[did][1] if did in ACTIONS else ""}
     return whole(request, "study.html", "study_live.html", person, **content)
 
 
@@ -69,54 +87,17 @@ def reveal(request: Request, person: Operator, admin: TheAdmin, job_id: JobNumbe
     )
 
 
-# ---- actions -----------------------------------------------------------------------------------
-
-
-@router.post("/retry")
-def retry(person: Operator, admin: TheAdmin, job_id: JobNumber) -> Response:
-    """Retry a rejected or failed job."""
-    return _done(admin.retry(job_id), "retry")
-
-
-@router.post("/cancel")
-def cancel(person: Operator, admin: TheAdmin, job_id: JobNumber) -> Response:
-    """Cancel a job."""
-    return _done(admin.cancel(job_id), "cancel")
-
-
-@router.post("/try-now")
-def try_now(person: Operator, admin: TheAdmin, job_id: JobNumber) -> Response:
-    """Skip the wait before a job's next attempt."""
-    return _done(admin.try_now(job_id), "try-now")
-
-
-@router.post("/priority")
-def priority(
+@router.post("/{action}")
+def act(
     person: Operator,
     admin: TheAdmin,
     job_id: JobNumber,
-    priority: Annotated[int, Form(ge=0, le=9)],
+    action: ActionName,
+    form: Annotated[ActionForm, Form()],
 ) -> Response:
-    """Set the priority of a job."""
-    return _done(admin.set_priority(job_id, priority), "priority")
-
-
-@router.post("/redeliver")
-def redeliver(
-    person: Operator, admin: TheAdmin, job_id: JobNumber, destination: Word = ""
-) -> Response:
-    """Resend the results."""
-    return _done(admin.redeliver(job_id, destination or None), "redeliver")
-
-
-@router.post("/reanalyse")
-def reanalyse(person: Operator, admin: TheAdmin, job_id: JobNumber, weights: Word = "") -> Response:
-    """Open a job that reanalyses the stored study."""
-    return _done(admin.reanalyse(job_id, weights), "reanalyse")
-
-
-def _done(job: Job, name: str) -> Response:
-    return RedirectResponse(f"/jobs/{job.job_id}?did={name}", 303)
+    """Carry out an action on a job, and show the job that results."""
+    do, _ = ACTIONS[action]
+    return RedirectResponse(f"/jobs/{do(admin, job_id, form).job_id}?did={action}", 303)
 
 
 # ---- what is shown -----------------------------------------------------------------------------

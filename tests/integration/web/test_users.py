@@ -16,6 +16,7 @@ from sij_node.config.roles import Role
 from sij_node.store.change_log import newest_changes
 from sij_node.web import pages
 from sij_node.web.pages import users_page
+from sij_node.web.pages.study_page import ACTIONS
 from tests.support.patience import wait_for
 from tests.support.running_web import PASSWORD, RunningWeb, mark_in, running_web, sign_in
 
@@ -39,7 +40,9 @@ def doors(router: APIRouter) -> Iterator[tuple[str, str]]:
             address = route.path
             for name, value in (("job_id", 1), ("token_id", 1), ("title", "PACS"), ("name", "x")):
                 address = address.replace(f"{{{name}}}", str(value))
-            yield from ((method, address) for method in route.methods)
+            for action in ACTIONS if "{action}" in address else ("",):
+                door = address.replace("{action}", action)
+                yield from ((method, door) for method in route.methods)
         else:
             yield from doors(route.original_router)
 
@@ -49,6 +52,7 @@ DOORS = sorted({*doors(pages.router), *doors(users_page.router)})
 
 def test_every_page_is_among_those_tried():
     assert {("GET", "/"), ("GET", "/jobs/1"), ("POST", "/peers/PACS/echo")} <= set(DOORS)
+    assert {("POST", f"/jobs/1/{action}") for action in ACTIONS} <= set(DOORS)
     assert not any("{" in address for _, address in DOORS)
 
 
