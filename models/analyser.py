@@ -19,16 +19,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 from models.acceptance import RULE, shows_joints
 from models.calibration import Calibration
-from models.delineate import ContourNetwork, ContourRules, contour_network_of, delineations
-from models.delineation import Delineation
-from models.doubts import ImageQuality
-from models.evidence import (
+from models.class_activation import (
     SequenceFeatures,
     SquarePoint,
     head_evidence,
     seen_best,
     slices_alone,
 )
+from models.delineate import ContourNetwork, ContourRules, contour_network_of, delineations
+from models.delineation import Delineation
 from models.findings import (
     HEADS,
     POSITIONS,
@@ -40,9 +39,10 @@ from models.findings import (
 )
 from models.image_quality import Reference, image_quality, reference_from, whole_joint
 from models.lesion_resnet34 import WHOLE_ZONE, BasicBlock, LesionResNet34, zone_of_head
+from models.mri_criteria import SlicesSeen, counted_on
 from models.orientation import canonical, carried
 from models.preprocess import normalised
-from models.reading import SlicesSeen, counted_on
+from models.quality_limits import ImageQuality
 from models.regions import joint_zones, region_label_map
 from models.roi import (
     RoiBox,

@@ -2,7 +2,7 @@
 
 Two are known: the one that finds the joints and delineates them at a fixed scale
 (`models.joint_delineation`), and the one that reads whole slices at 224 × 224 as the paper does
-(`models.walk`). A pair holds both, and the surer one answers.
+(`models.contour_tracing`). A pair holds both, and the surer one answers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,21 +12,21 @@ from typing import Any, cast
 
 from models.contour_maps import contour_maps
 from models.contour_pair import ContourPair
-from models.contour_unet import ContourUNet
-from models.delineation import Contour, Delineation
-from models.joint_delineation import FoundLine, JointRules, joint_lines
-from models.joint_unet import JointNetwork
-from models.preprocess import SquareFrame, frame_of, network_slices
-from models.presence import of_both_sequences, slice_places
-from models.roi import Sighting
-from models.volume import Volume
-from models.walk import (
+from models.contour_tracing import (
     WALKS,
     WalkedContour,
     WalkRules,
     certainty_of_slices,
     contours_from_maps,
 )
+from models.contour_unet import ContourUNet
+from models.delineation import Contour, Delineation
+from models.joint_delineation import FoundLine, JointRules, joint_lines
+from models.joint_presence import of_both_sequences, slice_places
+from models.joint_unet import JointNetwork
+from models.preprocess import SquareFrame, frame_of, network_slices
+from models.roi import Sighting
+from models.volume import Volume
 from models.weights import LoadedNetwork, WeightsInvalid, load_network
 
 

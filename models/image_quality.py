@@ -12,9 +12,9 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from models.delineation import Delineation
-from models.doubts import ImageQuality
 from models.findings import Sequence as Kind
 from models.findings import Side
+from models.quality_limits import ImageQuality
 from models.volume import Volume
 
 

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 from torch import Tensor
 
+from models.contour_tracing import evenly_spaced
 from models.contour_unet import SIDES
 from models.findings import Side
+from models.joint_presence import slice_places
 from models.joint_unet import (
     LINE,
     SINK,
@@ -31,9 +33,7 @@ from models.joint_unet import (
     standardised,
     triples,
 )
-from models.presence import slice_places
 from models.volume import Volume
-from models.walk import evenly_spaced
 
 FIELD_PX, FIELD_MM = 128, 3.0
 LEAST_MASK = 0.2
@@ -148,7 +148,7 @@ def of_both(logits: Sequence[Floats], places: Sequence[Floats]) -> list[Floats]:
     logits
         Of one sequence or two, ``(slices,)`` each.
     places
-        As `models.presence.slice_places` gives them.
+        As `models.joint_presence.slice_places` gives them.
 
     Returns
     -------

@@ -12,10 +12,10 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from models.contour_tracing import evenly_spaced
 from models.delineation import Contour, Delineation
 from models.findings import QUADRANTS, Region, Side
 from models.volume import Volume
-from models.walk import evenly_spaced
 
 ZONE_MM = 12.0
 BAND_MM = 2.0

@@ -11,10 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from models.contour_tracing import WALKS
 from models.contour_unet import ContourArchitecture
 from models.lesion_resnet34 import LesionArchitecture, Pooling
 from models.roi import RoiRules
-from models.walk import WALKS
 from trainer.readers.reader_plan import ReaderPlan, reader_plan
 
 RUNS_FOLDER = Path("runs")
@@ -106,7 +106,7 @@ class Experiment:
     augmentation
         Strength of data augmentation.
     walk
-        How contours are traced in the network's maps: "best" or "literal" (models.walk.WALKS).
+        How contours are traced in the network's maps: "best" or "literal" (`WALKS`).
     rate
         Learning rate schedule.
     notes

@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.contour_tracing import evenly_spaced
 from models.contour_unet import SIDES
 from models.delineation import Contour, Delineation
 from models.findings import POSITIONS, Side
+from models.joint_presence import slice_places
 from models.orientation import canonical, carried
 from models.preprocess import NETWORK_PX, frame_of, network_slices, normalised
-from models.presence import slice_places
 from models.regions import joint_zones, region_label_map
 from models.roi import RoiRules, Sighting, cut, joint_boxes
 from models.volume import Volume
-from models.walk import evenly_spaced
 from trainer.experiment import CaseSplit, ExperimentInvalid
 from trainer.phantom.case import PhantomCase, make_case, training_options
 from trainer.subjects import check_split

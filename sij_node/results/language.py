@@ -8,17 +8,10 @@ from dataclasses import dataclass
 
 from pydicom.sr.coding import Code
 
-from models.doubts import Doubt, ImageQuality
 from models.findings import Finding, Head, Lesion, Position, Presence, Region, Side
-from models.reading import (
-    ACTIVE,
-    STRUCTURAL,
-    Definition,
-    JointReading,
-    SlicesSeen,
-    any_met,
-    definitions,
-)
+from models.lesion_counts import ACTIVE, STRUCTURAL, JointCounts
+from models.mri_criteria import Definition, SlicesSeen, any_met, definitions
+from models.quality_limits import ImageQuality, LowConfidence
 from sij_node.config.profiles import Language, SeriesKind
 from sij_node.domain.prior_comparison import LesionChange, SincePrior
 
@@ -62,7 +55,7 @@ class Wording:
     stand_in: str
     no_joint_on: str
     doubtful: str
-    doubts: Mapping[Doubt, str]
+    doubts: Mapping[LowConfidence, str]
     joint_counts: str
     research_aid: str
     definitions: Mapping[Definition, str]
@@ -128,7 +121,7 @@ class Wording:
         """A probability as a percentage with one decimal."""
         return f"{100 * part:.1f} %".replace(".", self.decimal)
 
-    def joint_reading(self, joint: JointReading) -> str:
+    def joint_reading(self, joint: JointCounts) -> str:
         """How many sites of one joint are positive."""
         return self.joint_counts.format(
             side=_capital(self.sides[joint.side]),
@@ -175,9 +168,9 @@ class Wording:
 
     def doubt(self, qualities: Iterable[ImageQuality]) -> list[str]:
         """Reasons for low confidence, in one sentence; empty if there are none."""
-        found: dict[Doubt, dict[str, None]] = {}
+        found: dict[LowConfidence, dict[str, None]] = {}
         for quality in qualities:
-            for doubt in quality.doubts():
+            for doubt in quality.low_confidence():
                 found.setdefault(doubt, {})[quality.kind] = None
         if not found:
             return []
@@ -232,12 +225,12 @@ ENGLISH = Wording(
     no_joint_on="No sacroiliac joint visible on {sequence}.",
     doubtful="Low confidence: {doubts}.",
     doubts={
-        Doubt.COARSE_PIXELS: "coarse in-plane resolution",
-        Doubt.THICK_SLICES: "large slice spacing",
-        Doubt.FEW_SLICES: "joint visible on few slices",
-        Doubt.NOISY: "image noise",
-        Doubt.UNSURE_CONTOURS: "uncertain contours",
-        Doubt.UNLIKE_TRAINING: "images differ from the training data",
+        LowConfidence.COARSE_PIXELS: "coarse in-plane resolution",
+        LowConfidence.THICK_SLICES: "large slice spacing",
+        LowConfidence.FEW_SLICES: "joint visible on few slices",
+        LowConfidence.NOISY: "image noise",
+        LowConfidence.UNSURE_CONTOURS: "uncertain contours",
+        LowConfidence.UNLIKE_TRAINING: "images differ from the training data",
     },
     joint_counts="{side}: oedema {active}/{of_active} quadrants; "
     "structural lesions {structural}/{of_structural}.",
@@ -341,12 +334,12 @@ GERMAN = Wording(
     no_joint_on="Auf {sequence} ist kein Sakroiliakalgelenk abgebildet.",
     doubtful="Geringe Konfidenz: {doubts}.",
     doubts={
-        Doubt.COARSE_PIXELS: "geringe Ortsauflösung",
-        Doubt.THICK_SLICES: "großer Schichtabstand",
-        Doubt.FEW_SLICES: "Gelenk nur auf wenigen Schichten",
-        Doubt.NOISY: "Bildrauschen",
-        Doubt.UNSURE_CONTOURS: "unsichere Konturen",
-        Doubt.UNLIKE_TRAINING: "Bilder weichen von den Trainingsdaten ab",
+        LowConfidence.COARSE_PIXELS: "geringe Ortsauflösung",
+        LowConfidence.THICK_SLICES: "großer Schichtabstand",
+        LowConfidence.FEW_SLICES: "Gelenk nur auf wenigen Schichten",
+        LowConfidence.NOISY: "Bildrauschen",
+        LowConfidence.UNSURE_CONTOURS: "unsichere Konturen",
+        LowConfidence.UNLIKE_TRAINING: "Bilder weichen von den Trainingsdaten ab",
     },
     joint_counts="{side}: Ödem {active}/{of_active} Quadranten; "
     "strukturelle Läsionen {structural}/{of_structural}.",

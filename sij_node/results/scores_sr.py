@@ -13,7 +13,7 @@ from highdicom.sr import value_types as sr
 from pydicom.dataset import Dataset
 
 from models.findings import HEADS, POSITIONS, Finding, Head, Position, Presence, Side
-from models.reading import study_reading
+from models.lesion_counts import study_counts
 from sij_node.dicom import codes
 from sij_node.dicom.headers import text
 from sij_node.domain.prior_comparison import LesionChange, SincePrior
@@ -181,7 +181,7 @@ def in_short(findings: Mapping[Position, Finding], wording: Wording) -> list[str
         present + (f": {'; '.join(map(wording.named, at))}." if at else "."),
         *(
             wording.joint_reading(joint)
-            for joint in study_reading(list(findings.values())).joints
+            for joint in study_counts(list(findings.values())).joints
             if joint.seen
         ),
         *([wording.missing_at.format(missing=missing, all=len(findings))] if missing else []),

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.contour_maps import contour_maps
+from models.contour_tracing import Maps, WalkRules
 from models.contour_unet import CHANNELS_PER_JOINT, FIELD_ROW, SIDES, SINK, ContourUNet
-from models.field import Grid
-from models.presence import of_both_sequences, presence_certainty, shown
-from models.walk import Maps, WalkRules
+from models.joint_presence import of_both_sequences, presence_certainty, shown
+from models.vector_field import Grid
 from trainer.augmentation import (
     Movement,
     Spoiling,

@@ -10,10 +10,10 @@ import numpy as np
 import torch.nn.functional as nnf
 from torch import Tensor
 
+from models.contour_tracing import Maps, WalkedContour, WalkRules
 from models.contour_unet import SIDES
-from models.ends import peaks
-from models.presence import shown
-from models.walk import Maps, WalkedContour, WalkRules
+from models.heatmap_peaks import peaks
+from models.joint_presence import shown
 from trainer.contours.contour_training import JointsShown, heat_loss
 
 LANDMARKS = 21

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from models.field import Grid, blended_field
 from models.joint_unet import FIELD_ROW, LINE, SOURCE, standardised
+from models.vector_field import Grid, blended_field
 from trainer.augmentation import Movement, bent, moved_images, moved_points, random_moves
 from trainer.contours.target_fields import heatmaps
 from trainer.phantom.appearance import images_of

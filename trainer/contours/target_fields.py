@@ -10,7 +10,7 @@ Source: paper, "Delineating the sacroiliac joints".
 import torch
 from torch import Tensor
 
-from models.field import TINY, Grid, blended_field, segment_offset
+from models.vector_field import TINY, Grid, blended_field, segment_offset
 from trainer.experiment import Field
 
 VARIANCE_PER_SACRUM_AREA = 0.00625

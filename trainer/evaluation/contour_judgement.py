@@ -12,9 +12,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from models.contour_tracing import WalkedContour
 from models.contour_unet import SIDES
 from models.findings import Side
-from models.walk import WalkedContour
 from trainer.metrics.contour_error import ContourError, contour_error
 from trainer.prepared_cases import StoredCase
 

@@ -5,11 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.contour_pair import ContourPair
-from models.contour_unet import CHANNELS_PER_JOINT, SIDES, ContourUNet
-from models.delineate import walk_rules
-from models.findings import Side
-from models.presence import of_both_sequences
-from models.walk import (
+from models.contour_tracing import (
     LITERAL_RULES,
     Maps,
     WalkedContour,
@@ -17,6 +13,10 @@ from models.walk import (
     certainty_of_slices,
     contours_from_maps,
 )
+from models.contour_unet import CHANNELS_PER_JOINT, SIDES, ContourUNet
+from models.delineate import walk_rules
+from models.findings import Side
+from models.joint_presence import of_both_sequences
 from models.weights import Card, WeightsInvalid, load_network
 from trainer.contours.contour_training import maps_of_case
 from trainer.contours.landmark_baseline import contours_from_landmarks

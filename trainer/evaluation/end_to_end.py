@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.analyser import Analyser, NoJointSeen
 from models.findings import POSITIONS, Finding, Presence, Sequence, Sight
-from models.reading import Definition, SlicesSeen, any_met, counted_on, definitions
+from models.mri_criteria import Definition, SlicesSeen, any_met, counted_on, definitions
 from models.volume import Volume
 from trainer.metrics.pointing import Pointing
 from trainer.phantom.case import PhantomCase

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from models.contour_tracing import WALKS
 from models.delineate import walk_rules
-from models.walk import WALKS
 from models.weights import INTENDED_USE, load_network, read_card, save_network
 from trainer.evaluation.contour_judgement import Judgement, judged
 from trainer.evaluation.contour_methods import Delineator, Method, ablations

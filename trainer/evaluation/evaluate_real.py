@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_closing, map_coordinates
 
 from models.acceptance import shows_joints
+from models.contour_tracing import evenly_spaced
 from models.delineate import delineations, loaded_contour_network
 from models.delineation import Contour, Delineation
 from models.findings import Side
 from models.orientation import canonical
 from models.volume import Volume
-from models.walk import evenly_spaced
 from models.weights import INTENDED_USE, read_card
 from trainer.evaluation.contact_sheets import write_sheet
 from trainer.evaluation.contour_summary import Resampling, percentile_estimate, share_estimate

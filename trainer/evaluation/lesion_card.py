@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.findings import HEADS, Lesion, Side
-from models.reading import Definition
+from models.mri_criteria import Definition
 from trainer.evaluation.end_to_end import StudyPrediction
 from trainer.evaluation.study_sets import StudySet
 from trainer.lesions.calibration_fit import HEADS_OF_LESION

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from models.findings import Lesion
-from models.reading import Definition
+from models.mri_criteria import Definition
 from models.weights import Card
 from trainer.evaluation.lesion_card import CONSENSUS, OF_TRUTH, TRUTH, card_name
 from trainer.evaluation.study_sets import SECOND_PHANTOM

@@ -17,7 +17,7 @@ import torch
 
 from models.analyser import Analyser
 from models.findings import Lesion
-from models.reading import Definition
+from models.mri_criteria import Definition
 from models.weights import read_card
 from trainer.evaluation.end_to_end import StudyPrediction, predict_phantom, predict_second_phantom
 from trainer.experiment import ExperimentInvalid

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.walk import Points, evenly_spaced
+from models.contour_tracing import Points, evenly_spaced
 
 _DENSE = 192
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.contour_tracing import evenly_spaced
 from models.joint_delineation import FIELD_MM, FIELD_PX
 from models.joint_unet import SQUARE_MM, SQUARE_PX
-from models.walk import evenly_spaced
 from trainer.phantom.tissue_labels import Drawn, Labels, Noise, PelvisHalf, TissueLabel, tissue_at
 
 CLOSE_SLICES = 7

@@ -10,9 +10,9 @@ from pydicom import Dataset
 
 from models.analyser import Analysis, NetworkIdentity, NoJointSeen
 from models.delineation import Contour, Delineation
-from models.doubts import ImageQuality
 from models.findings import POSITIONS, Finding, Side
 from models.findings import Sequence as Kind
+from models.quality_limits import ImageQuality
 from models.regions import REGION_LABELS
 from models.volume import Volume
 from sij_node.analyse import pipeline

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import models.delineate as delineate
+from models.contour_tracing import WalkRules
 from models.delineate import PairRules, delineations
 from models.delineation import Contour, Delineation
 from models.findings import Side
 from models.joint_delineation import JointRules
 from models.roi import Sighting
 from models.volume import Volume
-from models.walk import WalkRules
 
 VOLUME = Volume(np.zeros((20, 8, 8), np.float32), np.eye(4))
 RULES = PairRules(JointRules(), WalkRules())

@@ -4,34 +4,34 @@ import numpy as np
 import pytest
 import torch
 
-from models.doubts import Doubt, ImageQuality
 from models.findings import Sequence, Side
 from models.image_quality import noise_share, reference_from, reference_of
+from models.quality_limits import ImageQuality, LowConfidence
 
 GOOD = ImageQuality(Sequence.T1, Side.LEFT, 0.7, 4.4, 10, 0.08, 0.9, 0.6)
 
 
-def test_good_images_are_not_doubted():
-    assert GOOD.doubts() == ()
+def test_good_images_give_no_reason_for_low_confidence():
+    assert GOOD.low_confidence() == ()
 
 
 @pytest.mark.parametrize(
-    ("change", "doubt"),
+    ("change", "reason"),
     [
-        ({"pixel_mm": 1.6}, Doubt.COARSE_PIXELS),
-        ({"slice_mm": 8.0}, Doubt.THICK_SLICES),
-        ({"slices": 2}, Doubt.FEW_SLICES),
-        ({"noise": 0.4}, Doubt.NOISY),
-        ({"certainty": 0.2}, Doubt.UNSURE_CONTOURS),
-        ({"strangeness": 1.3}, Doubt.UNLIKE_TRAINING),
+        ({"pixel_mm": 1.6}, LowConfidence.COARSE_PIXELS),
+        ({"slice_mm": 8.0}, LowConfidence.THICK_SLICES),
+        ({"slices": 2}, LowConfidence.FEW_SLICES),
+        ({"noise": 0.4}, LowConfidence.NOISY),
+        ({"certainty": 0.2}, LowConfidence.UNSURE_CONTOURS),
+        ({"strangeness": 1.3}, LowConfidence.UNLIKE_TRAINING),
     ],
 )
-def test_each_limit_that_is_exceeded_is_named(change, doubt):
-    assert replace(GOOD, **change).doubts() == (doubt,)
+def test_each_limit_that_is_exceeded_is_named(change, reason):
+    assert replace(GOOD, **change).low_confidence() == (reason,)
 
 
-def test_a_joint_that_is_not_seen_has_nothing_to_doubt():
-    assert replace(GOOD, slices=0, certainty=0.0, noise=0.0).doubts() == ()
+def test_a_joint_that_is_not_seen_gives_no_reason():
+    assert replace(GOOD, slices=0, certainty=0.0, noise=0.0).low_confidence() == ()
 
 
 @pytest.mark.parametrize("share", [0.05, 0.2])

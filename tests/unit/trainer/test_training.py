@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.field import Grid, blended_field
-from models.walk import evenly_spaced
+from models.contour_tracing import evenly_spaced
+from models.vector_field import Grid, blended_field
 from trainer.augmentation import (
     BEYOND,
     LIKELY,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from models.contour_tracing import WalkRules, evenly_spaced
 from models.findings import Side
-from models.walk import WalkRules, evenly_spaced
 from trainer.contours.contour_training import JointsShown
 from trainer.contours.landmark_baseline import (
     LANDMARKS,

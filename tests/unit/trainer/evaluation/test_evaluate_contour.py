@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.contour_tracing import WalkedContour, evenly_spaced
 from models.findings import Side
-from models.walk import WalkedContour, evenly_spaced
 from trainer.evaluation.contour_judgement import ContourOutcome, Judgement, SlicePlace, judged
 from trainer.evaluation.contour_summary import (
     Resampling,

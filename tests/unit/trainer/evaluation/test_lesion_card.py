@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.findings import HEADS, POSITIONS, Lesion, Side
-from models.reading import Definition
+from models.mri_criteria import Definition
 from models.weights import Card
 from tests.support.trials import toy_joints
 from trainer.evaluation.end_to_end import StudyPrediction

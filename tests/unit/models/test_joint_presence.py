@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.joint_presence import of_both_sequences, shown, slice_places
 from models.orientation import canonical
-from models.presence import of_both_sequences, shown, slice_places
 from models.volume import Volume
 from tests.support.volumes import coronal_affine, reordered
 

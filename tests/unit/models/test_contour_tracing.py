@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.contour_unet import CHANNELS_PER_JOINT, FIELD_COLUMN, FIELD_ROW, SINK, SOURCE
-from models.ends import peaks
-from models.field import Grid, blended_field
-from models.findings import Side
-from models.ridge import geodesic
-from models.walk import (
+from models.contour_tracing import (
     LITERAL_RULES,
     WalkRules,
     contours_from_maps,
@@ -17,6 +12,11 @@ from models.walk import (
     evenly_spaced,
     walk,
 )
+from models.contour_unet import CHANNELS_PER_JOINT, FIELD_COLUMN, FIELD_ROW, SINK, SOURCE
+from models.findings import Side
+from models.heatmap_peaks import peaks
+from models.ridge import geodesic
+from models.vector_field import Grid, blended_field
 from trainer.contours.target_fields import heatmaps, literal_field
 from trainer.metrics.contour_error import contour_error
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.evidence import (
+from models.class_activation import (
     Evidence,
     SequenceFeatures,
     head_evidence,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contour_unet import SINK, SOURCE
-from models.ends import Heights, Maps, peaks
+from models.heatmap_peaks import Heights, Maps, peaks
 from models.volume import Volume
 
 _PARALLEL = 0.97

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.contour_unet import CHANNELS_PER_JOINT, FIELD_COLUMN, FIELD_ROW, SIDES, SINK, SOURCE
-from models.ends import peaks
-from models.field import Grid, blended_field
 from models.findings import Side
-from models.presence import presence_certainty, shown
+from models.heatmap_peaks import peaks
+from models.joint_presence import presence_certainty, shown
 from models.ridge import geodesic
+from models.vector_field import Grid, blended_field
 
 Maps = NDArray[np.float32]
 Points = NDArray[np.float64]

@@ -2,25 +2,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.findings import HEADS, POSITIONS, Finding, Head, Lesion, Position, Region, Side
-from models.reading import (
+from models.findings import Head, Lesion, Position, Region, Side
+from models.mri_criteria import (
     Definition,
     active_lesions,
     any_met,
-    counted,
     definitions,
     longest,
     most_at_once,
     positive_mri,
     structural_lesions,
-    study_reading,
 )
-
-
-def findings(present=(), unseen=()):
-    return tuple(
-        Finding(p, None if p in unseen else 0.9 if p in present else 0.1, 0.5) for p in POSITIONS
-    )
 
 
 def at(side, lesion, region):
@@ -32,37 +24,6 @@ LOWER_OEDEMA = at(Side.RIGHT, Lesion.OEDEMA, Region.LOWER_SACRUM)
 LEFT_EROSION = at(Side.LEFT, Lesion.EROSION, Region.LOWER_ILIUM)
 LEFT_FAT = at(Side.LEFT, Lesion.FATTY_LESION, Region.UPPER_SACRUM)
 LEFT_SCLEROSIS = at(Side.LEFT, Lesion.SCLEROSIS, Region.JOINT)
-
-
-def test_a_study_s_lesions_are_counted_over_both_joints_and_in_each():
-    reading = study_reading(findings(present=(RIGHT_OEDEMA, LOWER_OEDEMA, LEFT_SCLEROSIS)))
-
-    assert str(reading.counts[Lesion.OEDEMA]) == "2 of 8"
-    assert str(reading.counts[Lesion.SCLEROSIS]) == "1 of 2"
-    right, left = reading.joints
-    assert (right.active, right.structural) == (2, 0)
-    assert (left.active, left.structural) == (0, 1)
-
-
-def test_a_joint_that_was_not_seen_is_not_counted_as_healthy():
-    unseen = [position for position in POSITIONS if position.side is Side.LEFT]
-
-    reading = study_reading(findings(present=(RIGHT_OEDEMA,), unseen=unseen))
-
-    assert str(reading.counts[Lesion.OEDEMA]) == "1 of 4 seen (8)"
-    assert [joint.seen for joint in reading.joints] == [True, False]
-
-
-@given(st.sets(st.sampled_from(POSITIONS)), st.sets(st.sampled_from(POSITIONS)))
-def test_joints_and_lesions_add_up_to_the_study(present, unseen):
-    given_ = findings(present, unseen)
-
-    reading, whole = study_reading(given_), counted(given_)
-
-    assert whole.positions == len(POSITIONS)
-    assert sum(count.present for count in reading.counts.values()) == whole.present
-    assert sum(joint.active + joint.structural for joint in reading.joints) == whole.present
-    assert sum(c.evaluable for j in reading.joints for c in j.counts.values()) == whole.evaluable
 
 
 @pytest.mark.parametrize(
@@ -112,12 +73,6 @@ def test_the_longest_run_is_the_longest_stretch_without_a_gap(numbers):
 
     assert longest({RIGHT_OEDEMA: numbers}, Lesion.OEDEMA) == max(runs, default=0)
     assert most_at_once({RIGHT_OEDEMA: numbers}, Lesion.OEDEMA) == bool(numbers)
-
-
-def test_every_head_is_active_or_structural():
-    reading = study_reading(findings(present=POSITIONS))
-
-    assert [joint.active + joint.structural for joint in reading.joints] == [len(HEADS)] * 2
 
 
 def test_oedema_on_two_slices_is_a_positive_mri_and_not_yet_an_active_lesion():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.ends import peaks
+from models.heatmap_peaks import peaks
 from trainer.contours.target_fields import heatmaps
 
 SIZE = 96
