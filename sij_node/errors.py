@@ -283,7 +283,7 @@ class ImagesCleared(NodeError):
     exit_code: ClassVar[int] = 66
 
 
-class TeachingUnusable(NodeError):
+class TrainingCaseUnusable(NodeError):
     """Contours or readings cannot be exported as a training case."""
 
     exit_code: ClassVar[int] = 65

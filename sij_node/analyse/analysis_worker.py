@@ -126,10 +126,10 @@ class AnalysisWorker:
         if isinstance(answer, NodeError):
             return self._table.fail(job, answer, self._policy, self._name)
         made, to = answer.results, job.source_ae
-        keep_back = to in self._shadow
+        withhold = to in self._shadow
         if answer.rejected is not None:
             return self._table.reject(
-                job, answer.rejected, made, to, self._name, answer.record, keep_back=keep_back
+                job, answer.rejected, made, to, self._name, answer.record, withhold=withhold
             )
         return self._table.store_results(
             job,
@@ -139,7 +139,7 @@ class AnalysisWorker:
             answer.weights,
             answer.note,
             answer.record,
-            keep_back=keep_back,
+            withhold=withhold,
         )
 
     def _may_go_on(self, lease: Lease) -> None:

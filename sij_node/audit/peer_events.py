@@ -26,7 +26,7 @@ from sij_node.errors import DatabaseUnavailable
 from sij_node.network.association_summary import CallingPeer, ReceivedStudy
 from sij_node.network.dimse import Status
 from sij_node.network.pdu import Rejection
-from sij_node.store.peer_activity import PeerActivityLog, PeerCounter
+from sij_node.store.peer_activity_table import PeerActivityLog, PeerCounter
 
 UNKNOWN = "unknown"
 """All callers that are not configured are counted under this name."""

@@ -22,7 +22,7 @@ def list_destinations(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = Fal
     print_table(
         ["destination", "jobs pending", "withheld", "remarks"],
         [
-            [one.ae_title, str(one.waiting), str(one.kept_back), "; ".join(one.remarks)]
+            [one.ae_title, str(one.waiting), str(one.withheld), "; ".join(one.remarks)]
             for one in found
         ],
     )
@@ -51,5 +51,5 @@ def release_destination(ae_title: Title, config: ConfigFile = DEFAULT_CONFIG) ->
 def send_withheld(ae_title: Title, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Send results withheld in shadow mode: the newest of each study."""
     with opening.admin(config) as admin:
-        jobs = admin.send_kept_back(ae_title)
+        jobs = admin.send_withheld(ae_title)
     print_line(f"The results of {len(jobs)} studies will be sent to {ae_title}.")

@@ -78,7 +78,7 @@ def _print_history(history: JobHistory) -> None:
             [
                 one.result.kind,
                 one.destination,
-                one.state,
+                one.state.label,
                 str(one.attempts),
                 dimse_status(one.status),
                 one.note,

@@ -42,6 +42,7 @@ def on_demand(module: str) -> Any:
     Parameters
     ----------
     module
-        Below ``sij_node``: ``processes.worker``, for instance. Some load torch or the web server.
+        Below ``sij_node``, for instance ``processes.worker_process``. Some load torch or the web
+        server.
     """
     return import_module(f"sij_node.{module}")

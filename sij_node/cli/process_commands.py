@@ -53,7 +53,7 @@ def web(config: ConfigFile = DEFAULT_CONFIG) -> None:
 def _run_process(name: str, config: Path) -> None:
     settings = with_logging(config)
     with _stopped_by_signals() as stop:
-        on_demand(f"processes.{name}").run(settings, stop)
+        on_demand(f"processes.{name}_process").run(settings, stop)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, StudyUid
 from sij_node.cli.output import dimse_status, print_json, print_line, print_table
 from sij_node.errors import DestinationUnavailable
 from sij_node.network.dicom_folder import contents_of, send_contents
-from sij_node.training_export.training_case import teaching_case
+from sij_node.training_export.training_case import training_case
 
 if TYPE_CHECKING:
     from sij_node.domain.weights_comparison import StudyComparison, WeightsComparison
@@ -134,7 +134,7 @@ def write_training_case(
     ] = None,
 ) -> None:
     """Convert your own study with contours or readings into a training case."""
-    case = teaching_case(images, contours or (), readings, subject, visit)
+    case = training_case(images, contours or (), readings, subject, visit)
     out.mkdir(parents=True, exist_ok=True)
     written = write_case_file(case, out / f"{subject}-{visit}{SUFFIX}")
     kinds = ", ".join(one.kind for one in case.series)

@@ -8,8 +8,8 @@ import typer
 from sij_node.cli.opening import authentication, os_user
 from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, UserName
 from sij_node.cli.output import print_json, print_table, time_of
-from sij_node.config.roles import Role
 from sij_node.config.settings import load_config
+from sij_node.config.user_roles import Role
 
 app = typer.Typer(no_args_is_help=True, help="Manage user accounts.")
 

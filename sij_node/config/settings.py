@@ -26,7 +26,7 @@ from pydicom.datadict import tag_for_keyword
 import models
 from sij_node.config.profiles import MINIMAL, PRESETS, Profile, preset
 from sij_node.config.renamed_keys import with_current_names
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.errors import ConfigurationInvalid, UnknownName, WeightsRefused
 
 

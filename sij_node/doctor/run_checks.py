@@ -23,7 +23,7 @@ from sij_node.errors import (
 from sij_node.network.tls import server_context
 from sij_node.operate.alert_channels import channels_of
 from sij_node.store.database import as_it_is, schema_of
-from sij_node.store.peer_activity import PeerActivityTable
+from sij_node.store.peer_activity_table import PeerActivityTable
 
 LoadNetworks = Callable[[Config, str], str]
 """Loads the networks of a set of weights, asks them their known case, and names them."""

@@ -62,7 +62,7 @@ class Step(StrEnum):
     CANCELLED = "cancelled"
     RETRIED = "retried"
     PRIORITY_SET = "priority set"
-    KEPT_BACK = "kept back"
+    WITHHELD = "kept back"
     DELIVERY_ASKED = "delivery asked for"
     REANALYSIS_ASKED = "reanalysis asked for"
     """A line of history only: what is asked for is another job."""
@@ -80,7 +80,7 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = MappingProxyType(
         (State.QUEUED, Step.CLAIMED): State.ANALYSING,
         (State.QUEUED, Step.CANCELLED): State.CANCELLED,
         (State.ANALYSING, Step.RESULTS_STORED): State.DELIVERING,
-        (State.ANALYSING, Step.KEPT_BACK): State.NOT_SENT,
+        (State.ANALYSING, Step.WITHHELD): State.NOT_SENT,
         (State.ANALYSING, Step.REJECT): State.REJECTED,
         (State.ANALYSING, Step.TRY_AGAIN): State.QUEUED,
         (State.ANALYSING, Step.HANDED_BACK): State.QUEUED,
@@ -290,7 +290,7 @@ def _effects(job: Job, step: Step) -> JobChanges:
         kept: JobChanges = {} if job.state is State.REJECTED else _FORGIVEN
         return {**kept, "delivery_attempts": 0}
     if (
-        step in (Step.RESULTS_STORED, Step.KEPT_BACK, Step.ACKNOWLEDGED)
+        step in (Step.RESULTS_STORED, Step.WITHHELD, Step.ACKNOWLEDGED)
         and job.state is not State.REJECTED
     ):
         return _FORGIVEN
@@ -426,10 +426,15 @@ class DeliveryState(StrEnum):
     """Whether a destination has a result."""
 
     PENDING = "pending"
-    KEPT_BACK = "kept back"
+    WITHHELD = "kept back"
     """The destination is in shadow mode: it gets this only if a person asks for it."""
     ACKNOWLEDGED = "acknowledged"
     GIVEN_UP = "given up"
+
+    @property
+    def label(self) -> str:
+        """The state as people read it; the database keeps its first words."""
+        return {"kept back": "withheld", "given up": "abandoned"}.get(self.value, self.value)
 
 
 @dataclass(frozen=True)
@@ -490,9 +495,9 @@ def standstill(
     shadow
         Destinations in shadow mode.
     """
-    kept_back = {d.destination for d in deliveries if d.state is DeliveryState.KEPT_BACK}
-    if kept_back:
-        return f"shadow: not sent to {', '.join(sorted(kept_back))}"
+    withheld = {d.destination for d in deliveries if d.state is DeliveryState.WITHHELD}
+    if withheld:
+        return f"shadow: not sent to {', '.join(sorted(withheld))}"
     waiting = {d.destination for d in deliveries if d.state is DeliveryState.PENDING}
     reasons = [str(hold) for hold in holds if hold.destination in waiting]
     reasons += [f"{title} is in shadow mode" for title in sorted(waiting & set(shadow))]

@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.domain.backoff import delay_after_s
 from sij_node.errors import AccountUnusable, RoleTooLow, SignInNeeded
 

@@ -51,11 +51,11 @@ from sij_node.errors import (
 from sij_node.operate.health_check import HealthReport, check_health
 from sij_node.queue.completeness import image_series, series_uses
 from sij_node.store import change_log, destination_holds, job_queries, job_statistics, refusals
+from sij_node.store.analysis_records import record_of
 from sij_node.store.database import Database
 from sij_node.store.deliveries import deliveries_of, jobs_by_destination, withheld_jobs
 from sij_node.store.job_table import JobTable
-from sij_node.store.peer_activity import PeerActivityLog, PeerActivityTable
-from sij_node.store.records import record_of
+from sij_node.store.peer_activity_table import PeerActivityLog, PeerActivityTable
 from sij_node.store.registration import received_instances
 from sij_node.store.spool import Spool
 from sij_node.store.stored_instances import read_header, read_result
@@ -125,7 +125,7 @@ class DestinationStatus:
         Whether it is in shadow mode and receives nothing.
     hold
         Who holds it and why, if it is held.
-    waiting, kept_back
+    waiting, withheld
         Jobs with results pending for it; with results withheld from it.
     """
 
@@ -134,7 +134,7 @@ class DestinationStatus:
     shadow: bool
     hold: Hold | None
     waiting: int
-    kept_back: int
+    withheld: int
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -472,7 +472,7 @@ class Admin:
         """Every peer, and every destination with pending or withheld results, by AE title."""
         holds = {hold.destination: hold for hold in destination_holds.current_holds(self._database)}
         waiting = jobs_by_destination(self._database, DeliveryState.PENDING)
-        kept_back = jobs_by_destination(self._database, DeliveryState.KEPT_BACK)
+        withheld = jobs_by_destination(self._database, DeliveryState.WITHHELD)
         peers = {peer.ae_title for peer in self.config.peer}
         return tuple(
             DestinationStatus(
@@ -481,9 +481,9 @@ class Admin:
                 title in self._shadow,
                 holds.get(title),
                 waiting.get(title, 0),
-                kept_back.get(title, 0),
+                withheld.get(title, 0),
             )
-            for title in sorted(peers | holds.keys() | waiting.keys() | kept_back.keys())
+            for title in sorted(peers | holds.keys() | waiting.keys() | withheld.keys())
         )
 
     def peers(self) -> tuple[PeerStatus, ...]:
@@ -545,7 +545,7 @@ class Admin:
         self._audit_peer(ae_title, f"release {ae_title}")
         return released
 
-    def send_kept_back(self, ae_title: str) -> tuple[Job, ...]:
+    def send_withheld(self, ae_title: str) -> tuple[Job, ...]:
         """Send what was withheld in shadow mode: the newest results of each study.
 
         Raises

@@ -9,7 +9,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from sij_node.audit import messages as audit
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.domain.users import (
     INVITATION_LASTS,
     TOKEN_PREFIX,

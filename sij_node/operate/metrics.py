@@ -35,7 +35,7 @@ from sij_node.operate.health_check import HealthReport, check_health
 from sij_node.store.drift_figures import histories
 from sij_node.store.job_statistics import STEPS_AT_ONCE, StepTaken, job_counts, steps_after
 from sij_node.store.job_table import JobTable
-from sij_node.store.peer_activity import PeerActivityTable, PeerCounter, Tally
+from sij_node.store.peer_activity_table import PeerActivityTable, PeerCounter, Tally
 from sij_node.store.spool import Spool
 
 BUCKETS_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)

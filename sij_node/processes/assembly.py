@@ -22,7 +22,7 @@ from sij_node.operate.authentication import Authentication
 from sij_node.store.database import Schema, open_database, schema_of
 from sij_node.store.job_queries import patient_id_of
 from sij_node.store.job_table import JobTable
-from sij_node.store.peer_activity import PeerActivityTable
+from sij_node.store.peer_activity_table import PeerActivityTable
 from sij_node.store.process_table import ProcessTable
 from sij_node.store.secret_key import secret_key
 from sij_node.store.spool import Spool

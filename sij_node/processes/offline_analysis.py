@@ -13,7 +13,7 @@ from sij_node.domain.job import State
 from sij_node.domain.weights_comparison import WeightsComparison
 from sij_node.processes.assembly import admin_for, open_store, opened_trail, prior_search
 from sij_node.store.job_queries import newest_jobs
-from sij_node.store.peer_activity import PeerActivityLog
+from sij_node.store.peer_activity_table import PeerActivityLog
 
 WITH_RESULTS = (State.DELIVERED, State.CONFIRMED, State.NOT_SENT)
 

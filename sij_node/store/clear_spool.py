@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from sij_node.domain.job import FINISHED
-from sij_node.store import records, refusals
+from sij_node.store import analysis_records, refusals
 from sij_node.store.database import Database, lock_openings
 from sij_node.store.deliveries import has_pending
 from sij_node.store.spool import Spool
@@ -107,7 +107,7 @@ def _result_files(connection: Connection, study_uid: str) -> Sequence[str]:
         results.c.job_id.in_(_jobs_of(study_uid)), results.c.file_name != ""
     )
     stored = connection.execute(names).scalars()
-    return (*stored, *records.picture_files(connection, _jobs_of(study_uid)))
+    return (*stored, *analysis_records.picture_files(connection, _jobs_of(study_uid)))
 
 
 def _remove_rows(connection: Connection, study_uid: str) -> None:
@@ -116,7 +116,7 @@ def _remove_rows(connection: Connection, study_uid: str) -> None:
     connection.execute(
         update(results).where(results.c.job_id.in_(_jobs_of(study_uid))).values(file_name="")
     )
-    records.forget_pictures(connection, _jobs_of(study_uid))
+    analysis_records.forget_pictures(connection, _jobs_of(study_uid))
 
 
 def _jobs_of(study_uid: str) -> Select[int]:

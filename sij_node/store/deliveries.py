@@ -33,7 +33,7 @@ from sij_node.store.tables import (
 )
 
 PENDING = DeliveryState.PENDING.value
-KEPT_BACK = DeliveryState.KEPT_BACK.value
+WITHHELD = DeliveryState.WITHHELD.value
 ACKNOWLEDGED = DeliveryState.ACKNOWLEDGED.value
 GIVEN_UP = DeliveryState.GIVEN_UP.value
 _INSERT: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
@@ -65,16 +65,16 @@ def add_deliveries(
     made: Iterable[Result],
     destination: str,
     *,
-    keep_back: bool = False,
+    withhold: bool = False,
 ) -> None:
-    """Have results delivered or kept back, except those acknowledged by the destination before."""
+    """Have results delivered or withheld, except those acknowledged by the destination before."""
     for result in made:
         _add_delivery(
             connection,
             job_id,
             result.sop_instance_uid,
             destination,
-            KEPT_BACK if keep_back else PENDING,
+            WITHHELD if withhold else PENDING,
         )
 
 
@@ -143,8 +143,8 @@ def any_pending(connection: Connection, job_id: int) -> bool:
 
 
 def any_left(connection: Connection, job_id: int) -> bool:
-    """Whether something of this job has still to be sent, or is kept back."""
-    return _any_in(connection, job_id, PENDING, KEPT_BACK)
+    """Whether something of this job has still to be sent, or is withheld."""
+    return _any_in(connection, job_id, PENDING, WITHHELD)
 
 
 def _any_in(connection: Connection, job_id: int, *states: str) -> bool:
@@ -198,7 +198,7 @@ def withheld_jobs(database: Database, destination: str) -> tuple[Job, ...]:
         .group_by(jobs.c.study_uid)
     )
     withheld = select(deliveries.c.job_id).where(
-        deliveries.c.destination == destination, deliveries.c.state == KEPT_BACK
+        deliveries.c.destination == destination, deliveries.c.state == WITHHELD
     )
     wanted = select(jobs).where(jobs.c.job_id.in_(newest), jobs.c.job_id.in_(withheld))
     return tuple(job_from(row) for row in database.rows(wanted.order_by(jobs.c.job_id)))
@@ -235,7 +235,7 @@ def results_sent_before(database: Database, job: Job) -> tuple[tuple[Result, ...
             jobs.c.study_uid == job.study_uid,
             jobs.c.job_id <= job.job_id,
             deliveries.c.destination == job.source_ae,
-            deliveries.c.state.not_in([GIVEN_UP, KEPT_BACK]),
+            deliveries.c.state.not_in([GIVEN_UP, WITHHELD]),
         )
         .order_by(deliveries.c.job_id, is_result, results.c.kind, results.c.sop_instance_uid)
     )
@@ -269,7 +269,7 @@ def prior_scores(database: Database, job: Job, patient: PatientIdentity) -> tupl
             results.c.file_name != "",
             exists().where(
                 deliveries.c.result_uid == results.c.sop_instance_uid,
-                deliveries.c.state.not_in([GIVEN_UP, KEPT_BACK]),
+                deliveries.c.state.not_in([GIVEN_UP, WITHHELD]),
             ),
         )
     )

@@ -17,7 +17,7 @@ from sij_node.store.tables import Utc, deliveries, job_steps, jobs
 RECENT_ANALYSES = 50
 """Number of analyses from which the usual duration is estimated."""
 STEPS_AT_ONCE = 5000
-_ENDS = (Step.RESULTS_STORED, Step.KEPT_BACK, Step.REJECT)
+_ENDS = (Step.RESULTS_STORED, Step.WITHHELD, Step.REJECT)
 _CHARTED = (
     Step.CLAIMED,
     *_ENDS,

@@ -24,6 +24,7 @@ from sij_node.domain.job import (
 from sij_node.domain.study import ReceivedInstance, Registration
 from sij_node.errors import IllegalStep, NodeError, UnknownJob, WorkerLost
 from sij_node.store import deliveries
+from sij_node.store.analysis_records import put_record
 from sij_node.store.database import Database, lock_openings
 from sij_node.store.destination_holds import held_titles
 from sij_node.store.history import (
@@ -34,7 +35,6 @@ from sij_node.store.history import (
     waiting_job,
     write_step,
 )
-from sij_node.store.records import put_record
 from sij_node.store.registration import GroupCommit, Offer
 from sij_node.store.tables import deliveries as delivery_rows
 from sij_node.store.tables import instances, job_from, jobs
@@ -140,7 +140,7 @@ class JobTable:
         note: str = "",
         record: AnalysisRecord = NOTHING_KEPT,
         *,
-        keep_back: bool = False,
+        withhold: bool = False,
     ) -> Job:
         """Store the results of an analysis and queue their deliveries.
 
@@ -149,14 +149,14 @@ class JobTable:
 
         Parameters
         ----------
-        keep_back
+        withhold
             Whether the destination is in shadow mode: results are withheld until a user asks.
         """
         made_by, note = weights or job.weights, note or f"{len(made)} results"
-        step = Step.KEPT_BACK if keep_back else Step.RESULTS_STORED
+        step = Step.WITHHELD if withhold else Step.RESULTS_STORED
         with self._database.writing() as connection:
             after = take_step(connection, job, step, who, note, weights=made_by)
-            _store(connection, job, made, destination, record, keep_back=keep_back)
+            _store(connection, job, made, destination, record, withhold=withhold)
             if deliveries.any_left(connection, job.job_id):
                 return after
             return take_step(connection, after, Step.ACKNOWLEDGED, who, "nothing new to deliver")
@@ -170,13 +170,13 @@ class JobTable:
         who: str,
         record: AnalysisRecord = NOTHING_KEPT,
         *,
-        keep_back: bool = False,
+        withhold: bool = False,
     ) -> Job:
         """Reject a study that cannot be analysed, and queue the delivery of the notice.
 
         Parameters
         ----------
-        keep_back
+        withhold
             Whether the destination is in shadow mode: the notice is withheld until a user asks.
         """
         reason, family = str(error), family_of(error)
@@ -184,7 +184,7 @@ class JobTable:
             after = take_step(
                 connection, job, Step.REJECT, who, reason, reason=reason, error_family=family
             )
-            _store(connection, job, made, destination, record, keep_back=keep_back)
+            _store(connection, job, made, destination, record, withhold=withhold)
             return after
 
     def fail(self, job: Job, error: NodeError, policy: RetryPolicy, who: str) -> Job:
@@ -389,10 +389,10 @@ def _store(
     destination: str,
     record: AnalysisRecord,
     *,
-    keep_back: bool,
+    withhold: bool,
 ) -> None:
     deliveries.add_results(connection, job.job_id, made)
-    deliveries.add_deliveries(connection, job.job_id, made, destination, keep_back=keep_back)
+    deliveries.add_deliveries(connection, job.job_id, made, destination, withhold=withhold)
     put_record(connection, job.job_id, record)
 
 

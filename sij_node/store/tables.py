@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.domain.health import Process, ProcessRole
 from sij_node.domain.job import Delivery, DeliveryState, Hold, Job, JobStep, Result, State, Step
 from sij_node.domain.study import ReceivedInstance, Refusal

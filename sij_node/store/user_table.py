@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.domain.users import AdminChange, Session, Token, User
 from sij_node.errors import AccountUnusable, UnknownUser
 from sij_node.store.change_log import add_change

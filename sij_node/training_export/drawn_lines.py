@@ -21,7 +21,7 @@ from pydicom import Dataset
 from models.delineation import Contour, Delineation
 from models.findings import Side
 from sij_node.dicom.volumes import SeriesVolume
-from sij_node.errors import TeachingUnusable
+from sij_node.errors import TrainingCaseUnusable
 from sij_node.results.image_findings_sr import FROM_CENTRE_TO_CORNER
 
 _SIDES = {
@@ -76,13 +76,13 @@ def lines_from_json(text: str) -> tuple[DrawnLine, ...]:
 
     Raises
     ------
-    TeachingUnusable
+    TrainingCaseUnusable
     """
     try:
         drawn = json.loads(text)["contours"]
         return tuple(_line_from(one) for one in drawn)
     except (ValueError, KeyError, TypeError) as error:
-        raise TeachingUnusable(
+        raise TrainingCaseUnusable(
             f"the contours are no usable JSON ({type(error).__name__}: {error}); needed is "
             '{"contours": [{"sop_instance_uid": …, "side": "left", "points": [[column, row], …]}]}'
         ) from error
@@ -94,7 +94,7 @@ def _line_from(one: dict[str, Any]) -> DrawnLine:
     series_uid = str(one["series_instance_uid"])
     line = replace(_line("", None, one.get("side"), one["points"]), series_uid=series_uid)
     if line.points.shape[1] != 3:
-        raise TeachingUnusable(
+        raise TrainingCaseUnusable(
             f"a line of series {series_uid} names no image; its points must be [x, y, z] then"
         )
     return line
@@ -108,13 +108,13 @@ def lines_from_csv(file: TextIO) -> tuple[DrawnLine, ...]:
 
     Raises
     ------
-    TeachingUnusable
+    TrainingCaseUnusable
     """
     table = csv.DictReader(file)
     given = set(table.fieldnames or ())
     wanted = next((c for c in (_PATIENT_COLUMNS, _PIXEL_COLUMNS) if given.issuperset(c)), None)
     if wanted is None:
-        raise TeachingUnusable(
+        raise TrainingCaseUnusable(
             f"the table has the columns {', '.join(sorted(given))}; needed are "
             f"{', '.join(_PIXEL_COLUMNS)}, or {', '.join(_PATIENT_COLUMNS)}"
         )
@@ -132,20 +132,20 @@ def _numbers(row: dict[str, str], columns: Sequence[str]) -> list[float]:
     try:
         return [float(row[column]) for column in columns]
     except ValueError as error:
-        raise TeachingUnusable(f"the table holds a point that is no number: {error}") from error
+        raise TrainingCaseUnusable(f"the table holds a point that is no number: {error}") from error
 
 
 def _line(uid: str, frame: int | None, side: str | None, points: Any) -> DrawnLine:
     placed = np.array(points, dtype=np.float64)
     if placed.ndim != 2 or placed.shape[1] not in (2, 3) or len(placed) < 2:
-        raise TeachingUnusable(
+        raise TrainingCaseUnusable(
             f"a line on image {uid} has points of shape {placed.shape}; needed are two or more "
             "of (column, row), or of (x, y, z) in millimetres of the patient"
         )
     try:
         return DrawnLine(str(uid), frame, Side(side.lower()) if side else None, placed)
     except ValueError as error:
-        raise TeachingUnusable(
+        raise TrainingCaseUnusable(
             f"a line on image {uid} is of side {side!r}, not left or right"
         ) from error
 
@@ -201,7 +201,7 @@ def delineation_of(lines: Iterable[DrawnLine], series: SeriesVolume) -> Delineat
 
     Raises
     ------
-    TeachingUnusable
+    TrainingCaseUnusable
         If two lines lie on one side of one image, a line leaves its image, or the side that was
         said is not the side where the line lies.
     """
@@ -213,7 +213,7 @@ def delineation_of(lines: Iterable[DrawnLine], series: SeriesVolume) -> Delineat
     try:
         return Delineation(tuple(contours))
     except ValueError as error:
-        raise TeachingUnusable(f"series {series.series_uid}: {error}") from error
+        raise TrainingCaseUnusable(f"series {series.series_uid}: {error}") from error
 
 
 def _slice_of(line: DrawnLine, series: SeriesVolume) -> int | None:
@@ -235,7 +235,7 @@ def _on_pixels(line: DrawnLine, index: int, series: SeriesVolume) -> DrawnLine:
         at = volume.to_indices(line.points)
         beside_mm = float(np.abs(at[:, 0] - index).max()) * volume.spacing_mm[0]
         if beside_mm > OFF_PLANE_MM:
-            raise TeachingUnusable(
+            raise TrainingCaseUnusable(
                 f"a line lies up to {beside_mm:.1f} mm beside its image {line.where}; "
                 "are its points LPS millimetres of the same frame of reference?"
             )
@@ -243,7 +243,7 @@ def _on_pixels(line: DrawnLine, index: int, series: SeriesVolume) -> DrawnLine:
     else:
         points = line.points[:, ::-1]
     if (points < -0.5).any() or (points > np.array(volume.voxels.shape[1:]) - 0.5).any():
-        raise TeachingUnusable(f"a line leaves its image {line.where}")
+        raise TrainingCaseUnusable(f"a line leaves its image {line.where}")
     ends = volume.to_patient(np.insert(points[[0, -1]], 0, index, axis=1))
     return replace(line, points=points if ends[0, 2] >= ends[1, 2] else points[::-1].copy())
 
@@ -260,12 +260,12 @@ def _on_their_sides(
     for (index, line), x in zip(lines, across, strict=True):
         lies = (Side.LEFT if x > middle else Side.RIGHT) if tells_sides else line.side
         if lies is None:
-            raise TeachingUnusable(
+            raise TrainingCaseUnusable(
                 f"the line on image {line.where} has no side, and no line of the other "
                 "joint tells on which it lies; say left or right, the patient's"
             )
         if line.side not in (None, lies):
-            raise TeachingUnusable(
+            raise TrainingCaseUnusable(
                 f"the line on image {line.where} is said to be of the {line.side} "
                 f"joint, but lies on the patient's {lies}, seen from the others"
             )

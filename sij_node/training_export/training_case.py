@@ -17,7 +17,7 @@ from models.findings import Position, Region
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.dicom.series_roles import choose_pair, series_facts
 from sij_node.dicom.volumes import volume_from
-from sij_node.errors import PairMissing, TeachingUnusable
+from sij_node.errors import PairMissing, TrainingCaseUnusable
 from sij_node.training_export.drawn_lines import (
     DrawnLine,
     delineation_of,
@@ -30,7 +30,7 @@ READING_COLUMNS = ("patient", "visit", "reader", "session", "side", "region", "l
 HIGHEST_SCORE = 3
 
 
-def teaching_case(
+def training_case(
     images: Path,
     contours: Iterable[Path],
     readings: Path | None,
@@ -60,7 +60,7 @@ def teaching_case(
 
     Raises
     ------
-    TeachingUnusable
+    TrainingCaseUnusable
         If a file cannot be used, or nothing was drawn or read.
     InputRejected
         If a series forms no volume.
@@ -79,7 +79,9 @@ def teaching_case(
             series.append(CaseSeries(kinds.get(uid, _other(uid)), source.volume, drawn))
     _check_all_used(lines, known)
     if not read and all(one.delineation is None for one in series):
-        raise TeachingUnusable("nothing was drawn or read on this study; there is nothing to teach")
+        raise TrainingCaseUnusable(
+            "nothing was drawn or read on this study; there is nothing to teach"
+        )
     return Case(subject, tuple(series), read)
 
 
@@ -94,7 +96,7 @@ def _series_in(images: Path) -> Mapping[str, list[Dataset]]:
             found.setdefault(str(dataset.SeriesInstanceUID), []).append(dataset)
     studies = {str(one.StudyInstanceUID) for series in found.values() for one in series}
     if len(studies) != 1:
-        raise TeachingUnusable(
+        raise TrainingCaseUnusable(
             f"{images} holds MR images of {len(studies)} studies; a case is made of one"
         )
     return found
@@ -120,7 +122,7 @@ def _is_drawn_on(datasets: Sequence[Dataset], lines: Sequence[DrawnLine]) -> boo
 def _check_all_used(lines: Sequence[DrawnLine], known: set[str]) -> None:
     lost = sorted({line.sop_instance_uid or line.series_uid for line in lines} - known)
     if lost:
-        raise TeachingUnusable(
+        raise TrainingCaseUnusable(
             f"{len(lost)} image(s) or series that were drawn on are not in the study, first "
             f"{lost[0]}; "
             "are the contours of another study?"
@@ -136,7 +138,7 @@ def _lines_in(path: Path) -> tuple[DrawnLine, ...]:
                 return lines_from_csv(file)
         return lines_from_report(pydicom.dcmread(path))
     except (OSError, UnicodeDecodeError, InvalidDicomError) as error:
-        raise TeachingUnusable(
+        raise TrainingCaseUnusable(
             f"{path} cannot be read: {error}. Contours come as .json, .csv or DICOM SR."
         ) from error
 
@@ -149,7 +151,7 @@ def readings_of(path: Path, subject: str, visit: int) -> tuple[Reading, ...]:
 
     Raises
     ------
-    TeachingUnusable
+    TrainingCaseUnusable
         If the table cannot be read, a column is missing, or a row means nothing.
     """
     said: dict[tuple[str, int], dict[Position, int]] = {}
@@ -160,7 +162,7 @@ def readings_of(path: Path, subject: str, visit: int) -> tuple[Reading, ...]:
             for row in table:
                 _read_row(row, subject, visit, said, f"{path}, line {table.line_num}")
     except (OSError, UnicodeDecodeError) as error:
-        raise TeachingUnusable(f"{path} cannot be read: {error}") from error
+        raise TrainingCaseUnusable(f"{path} cannot be read: {error}") from error
     return tuple(
         Reading(reader, session, scores) for (reader, session), scores in said.items() if scores
     )
@@ -169,7 +171,7 @@ def readings_of(path: Path, subject: str, visit: int) -> tuple[Reading, ...]:
 def _check_columns(found: Iterable[str], path: Path) -> None:
     missing = [name for name in READING_COLUMNS if name not in found]
     if missing:
-        raise TeachingUnusable(
+        raise TrainingCaseUnusable(
             f"{path} lacks the column(s) {', '.join(missing)}; "
             f"it needs {', '.join(READING_COLUMNS)}"
         )
@@ -189,7 +191,7 @@ def _read_row(
         scores = said.setdefault((row["reader"].strip(), int(row["session"])), {})
         _note(scores, position_named(place), row["score"].strip())
     except (AttributeError, ValueError, CaseFileInvalid) as error:
-        raise TeachingUnusable(f"{where}, cannot be used: {error}") from error
+        raise TrainingCaseUnusable(f"{where}, cannot be used: {error}") from error
 
 
 def _note(scores: dict[Position, int], position: Position, text: str) -> None:

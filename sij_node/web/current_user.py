@@ -16,7 +16,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.domain.keyed_hash import keyed_hash
 from sij_node.domain.users import CurrentUser, needed, new_secret
 from sij_node.errors import FormForged, SignInNeeded

@@ -23,8 +23,8 @@ from fastapi import APIRouter, Depends, Request
 from joserfc.errors import JoseError
 from starlette.responses import Response
 
-from sij_node.config.roles import Role
 from sij_node.config.settings import OpenIdConfig
+from sij_node.config.user_roles import Role
 from sij_node.errors import ConfigurationInvalid, ProviderUnavailable, SignInFailed
 from sij_node.web.cookies import OPENID, cookie, drop_cookie, set_cookie
 from sij_node.web.current_user import address_of

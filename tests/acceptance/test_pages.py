@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from sij_node.audit.messages import HumanUser
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.domain.job import Job, State
 from sij_node.store.job_queries import steps_of
 from tests.support.browser import DESKTOP, KEPT, PHONE, Window, chromium, window

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sij_node.domain.health import ProcessRole
-from sij_node.store.peer_activity import PeerActivityLog, PeerCounter
+from sij_node.store.peer_activity_table import PeerActivityLog, PeerCounter
 from sij_node.store.process_table import beating, this_process
 from tests.support.happenings import everything_happens
 from tests.support.job_tables import analysing

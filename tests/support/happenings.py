@@ -6,7 +6,7 @@ from sij_node.domain.health import ProcessRole
 from sij_node.domain.job import RetryPolicy, State
 from sij_node.errors import DestinationUnavailable
 from sij_node.store.job_table import JobTable
-from sij_node.store.peer_activity import PeerActivityLog, PeerCounter
+from sij_node.store.peer_activity_table import PeerActivityLog, PeerCounter
 from sij_node.store.process_table import this_process
 from sij_node.store.tables import analyses, analysis_findings, jobs
 from tests.support.job_tables import NOON, delivering

@@ -3,7 +3,7 @@
 from sij_node.audit.messages import Application, AuditSource
 from sij_node.audit.peer_events import PeerEvents
 from sij_node.audit.trail import AuditTrail
-from sij_node.store.peer_activity import PeerActivityLog
+from sij_node.store.peer_activity_table import PeerActivityLog
 
 NO_TRAIL = AuditTrail(Application("SIJ"), AuditSource("SIJ"), ())
 

@@ -11,12 +11,12 @@ from argon2 import PasswordHasher
 from structlog.testing import capture_logs
 
 from deploy.trial import set_up
-from sij_node.config.roles import Role
 from sij_node.config.settings import Config, load_config
+from sij_node.config.user_roles import Role
 from sij_node.domain.health import ProcessRole
 from sij_node.operate.authentication import Authentication
 from sij_node.processes.assembly import Store, audited, open_store
-from sij_node.processes.web import web_parts
+from sij_node.processes.web_process import web_parts
 from sij_node.store.job_table import JobTable
 from sij_node.web.app import create_app, listening, serving
 from sij_node.web.dependencies import Parts

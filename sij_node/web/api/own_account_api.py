@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import Field
 
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.domain.users import CurrentUser
 from sij_node.errors import RoleTooLow, UnknownName
 from sij_node.web.api.parameters import Asked, JobNumber, Line

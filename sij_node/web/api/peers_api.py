@@ -37,10 +37,10 @@ def release(person: Operator, admin: TheAdmin, ae_title: Title) -> DestinationAn
     return _status(admin, ae_title)
 
 
-@router.post("/{ae_title}/send-kept-back")
-def send_kept_back(person: Operator, admin: TheAdmin, ae_title: Title) -> list[JobAnswer]:
+@router.post("/{ae_title}/send-withheld")
+def send_withheld(person: Operator, admin: TheAdmin, ae_title: Title) -> list[JobAnswer]:
     """Send results withheld in shadow mode: the newest of each study."""
-    return [JobAnswer.of(job) for job in admin.send_kept_back(ae_title)]
+    return [JobAnswer.of(job) for job in admin.send_withheld(ae_title)]
 
 
 def _status(admin: Admin, ae_title: str) -> DestinationAnswer:
@@ -48,6 +48,6 @@ def _status(admin: Admin, ae_title: str) -> DestinationAnswer:
     return DestinationAnswer(
         ae_title=ae_title,
         waiting=found.waiting,
-        kept_back=found.kept_back,
+        withheld=found.withheld,
         remarks=list(found.remarks),
     )

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.findings import Finding
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.domain.analysis_record import AnalysisRecord, UsedNetwork
 from sij_node.domain.health import Condition, HealthStatus
 from sij_node.domain.job import Delivery, DeliveryState, Job, JobAction, Result, State, Step
@@ -206,7 +206,7 @@ class PeerAnswer(Answer):
         description="Why the last C-ECHO sent failed; empty if it succeeded."
     )
     waiting: int = Field(description="Jobs with results pending for it.")
-    kept_back: int = Field(description="Jobs with results withheld from it.")
+    withheld: int = Field(description="Jobs with results withheld from it.")
     remarks: list[str] = Field(description="Why it receives nothing, if so.")
 
     @classmethod
@@ -228,7 +228,7 @@ class DestinationAnswer(Answer):
 
     ae_title: str
     waiting: int
-    kept_back: int
+    withheld: int
     remarks: list[str]
 
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request, Response
 from starlette.responses import RedirectResponse
 
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.web.current_user import Operator, TheAdmin, Viewer
 from sij_node.web.dependencies import TheParts
 from sij_node.web.templating import page
@@ -74,10 +74,10 @@ def release(person: Operator, admin: TheAdmin, title: str) -> Response:
     return _back("released", title)
 
 
-@router.post("/{title}/send-kept-back")
-def send_kept_back(person: Operator, admin: TheAdmin, title: str) -> Response:
+@router.post("/{title}/send-withheld")
+def send_withheld(person: Operator, admin: TheAdmin, title: str) -> Response:
     """Send results withheld in shadow mode."""
-    admin.send_kept_back(title)
+    admin.send_withheld(title)
     return _back("sent", title)
 
 

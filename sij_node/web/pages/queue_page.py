@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.domain.job_list import JobFilter, JobPage
 from sij_node.domain.users import CurrentUser
 from sij_node.operate.admin import Admin

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from pydantic import BaseModel, Field
 from starlette.responses import FileResponse, RedirectResponse
 
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.domain.job import Job
 from sij_node.domain.users import CurrentUser
 from sij_node.operate.admin import Admin

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.domain.users import CurrentUser
 from sij_node.errors import AccountUnusable, RoleTooLow
 from sij_node.web.api.own_account_api import InPerson

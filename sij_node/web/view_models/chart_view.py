@@ -169,7 +169,7 @@ def failures(events: Sequence[ChartEvent], slots: Slots) -> Chart:
 
 
 def _is_delivered(one: ChartEvent) -> bool:
-    return one.step is Step.KEPT_BACK or (
+    return one.step is Step.WITHHELD or (
         one.step is Step.ACKNOWLEDGED and one.to_state is State.DELIVERED
     )
 
@@ -201,7 +201,7 @@ def _analyses(events: Iterable[ChartEvent]) -> Iterable[tuple[datetime, float]]:
     for one in events:
         if one.step is Step.CLAIMED:
             begun[one.job_id] = one.at
-        elif one.step in (Step.RESULTS_STORED, Step.KEPT_BACK) and one.job_id in begun:
+        elif one.step in (Step.RESULTS_STORED, Step.WITHHELD) and one.job_id in begun:
             yield one.at, (one.at - begun.pop(one.job_id)).total_seconds()
 
 

@@ -52,7 +52,7 @@ STATE_MEANS: Mapping[State, str] = MappingProxyType(
 DELIVERY_TONES: Mapping[DeliveryState, Tone] = MappingProxyType(
     {
         DeliveryState.PENDING: Tone.BUSY,
-        DeliveryState.KEPT_BACK: Tone.QUIET,
+        DeliveryState.WITHHELD: Tone.QUIET,
         DeliveryState.ACKNOWLEDGED: Tone.GOOD,
         DeliveryState.GIVEN_UP: Tone.BAD,
     }
@@ -65,7 +65,7 @@ STEP_WORDS: Mapping[Step, str] = MappingProxyType(
         Step.SETTLED: "Study complete, queued",
         Step.CLAIMED: "Analysis started",
         Step.RESULTS_STORED: "Analysed, results stored",
-        Step.KEPT_BACK: "Analysed, results withheld",
+        Step.WITHHELD: "Analysed, results withheld",
         Step.REJECT: "Rejected",
         Step.TRY_AGAIN: "Analysis failed, will be retried",
         Step.GIVE_UP: "Abandoned",

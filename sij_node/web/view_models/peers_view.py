@@ -38,7 +38,7 @@ class PeerCard:
     echo_failed: bool
     taken: str
     waiting: str
-    kept_back: int
+    withheld: int
     hold: str
     shadow: bool
 
@@ -82,7 +82,7 @@ def _card(peer: PeerStatus, wrong: Condition | None, now: datetime) -> PeerCard:
         echo_failed=bool(contact.echo_out_error),
         taken=_ago(peer.acknowledged_at, now),
         waiting=count(destination.waiting, "job") if destination.waiting else "",
-        kept_back=destination.kept_back,
+        withheld=destination.withheld,
         hold=str(destination.hold) if destination.hold else "",
         shadow=destination.shadow,
     )

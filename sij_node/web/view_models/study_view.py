@@ -346,7 +346,7 @@ def _parcel(delivery: Delivery) -> DeliveredObject:
         result_uid=delivery.result.sop_instance_uid,
         size=f"{delivery.result.size_bytes / 1000:.0f} kB",
         tone=DELIVERY_TONES[delivery.state],
-        state=delivery.state.value,
+        state=delivery.state.label,
         attempts=delivery.attempts,
         answer=_answer(delivery) if answered else "",
         at=moment(delivery.acknowledged_at) if delivery.acknowledged_at else "",

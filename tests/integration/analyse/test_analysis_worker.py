@@ -104,7 +104,7 @@ def test_a_study_is_analysed_with_the_weights_that_a_person_asked_for(table: Job
     assert (after.weights_wanted, after.weights) == ("trial", "trial")
 
 
-def test_a_study_of_a_peer_in_shadow_mode_is_analysed_and_kept_back(table: JobTable):
+def test_a_study_of_a_peer_in_shadow_mode_is_analysed_and_withheld(table: JobTable):
     job = queue(table, "PACS", "1.2.3")
 
     with working(table, shadow=("PACS",)):

@@ -23,14 +23,14 @@ from sij_node.domain.prior_comparison import NO_PRIORS, Priors
 from sij_node.domain.study import PatientIdentity, ReceivedInstance
 from sij_node.network.association_summary import ReceivedStudy
 from sij_node.network.scu import AssociationRequestor
-from sij_node.processes import listener
+from sij_node.processes import listener_process
 from sij_node.processes.assembly import Store, open_store
 from sij_node.results.provenance import to_part10
 from sij_node.store.clear_spool import clear_study
 from sij_node.store.deliveries import prior_scores
 from sij_node.store.job_queries import newest_jobs
 from sij_node.store.job_table import JobTable
-from sij_node.store.peer_activity import PeerActivityLog
+from sij_node.store.peer_activity_table import PeerActivityLog
 from sij_node.store.spool import instance_file_name
 from tests.support.job_tables import NOON, analysing, delivering, latest_job, made, received
 from tests.support.mr import T1_TIMES, classic_series
@@ -282,7 +282,7 @@ def test_earlier_reports_are_found_in_the_archive_and_fetched_with_c_get(tmp_pat
 def test_earlier_reports_come_to_the_listener_with_c_move_and_open_no_job(tmp_path):
     config = configured(tmp_path, "move")
     stop = threading.Event()
-    listening = threading.Thread(target=listener.run, args=(config, stop))
+    listening = threading.Thread(target=listener_process.run, args=(config, stop))
     at = ("127.0.0.1", config.listener.port)
     listening.start()
     try:
@@ -307,7 +307,7 @@ def test_scores_that_the_node_has_cleared_away_come_back_with_c_move(tmp_path):
     findings, scores = earlier_findings_report(), earlier_report()
     config = configured(tmp_path, "move")
     stop = threading.Event()
-    listening = threading.Thread(target=listener.run, args=(config, stop))
+    listening = threading.Thread(target=listener_process.run, args=(config, stop))
     listening.start()
     try:
         wait_until_it_answers(config)

@@ -35,7 +35,7 @@ from sij_node.config.settings import (
 )
 from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable
 from sij_node.network.association_summary import ReceivedStudy
-from sij_node.store.peer_activity import PeerActivityLog, PeerActivityTable
+from sij_node.store.peer_activity_table import PeerActivityLog, PeerActivityTable
 from tests.support.audit_rules import check
 from tests.support.certificates import authority, signed_by
 from tests.support.dimse import associate_request, encoded

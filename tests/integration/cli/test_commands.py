@@ -232,11 +232,13 @@ def test_an_unreachable_database_is_one_clear_line_without_its_password(tmp_path
 
 
 def test_the_node_s_processes_load_no_torch_until_one_analyses():
-    assert loaded("processes.listener", "processes.worker", "web.app", "processes.web") == {"web"}
+    assert loaded(
+        "processes.listener_process", "processes.worker_process", "web.app", "processes.web_process"
+    ) == {"web"}
 
 
 def test_listener_and_worker_load_no_web_server():
-    assert loaded("processes.listener", "processes.worker") == set()
+    assert loaded("processes.listener_process", "processes.worker_process") == set()
 
 
 def loaded(*modules: str) -> set[str]:

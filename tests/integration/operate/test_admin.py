@@ -70,10 +70,10 @@ def delivered(table: JobTable, *results, study_uid: str = "1.2.3") -> Job:
     return table.delivered(job, "courier")
 
 
-def kept_back(table: JobTable, *results, study_uid: str = "1.2.3") -> Job:
+def withheld(table: JobTable, *results, study_uid: str = "1.2.3") -> Job:
     job = analysing(table, study_uid)
     return table.store_results(
-        job, results or [made(study_uid=study_uid)], "PACS", "worker 1", "c 1.0", keep_back=True
+        job, results or [made(study_uid=study_uid)], "PACS", "worker 1", "c 1.0", withhold=True
     )
 
 
@@ -361,7 +361,7 @@ def test_only_a_peer_can_be_held(table, mia):
 
 
 def test_a_study_of_a_peer_in_shadow_mode_is_analysed_and_not_sent(table, spool):
-    job, pacs = kept_back(table, SCORES), FakePacs()
+    job, pacs = withheld(table, SCORES), FakePacs()
 
     assert not deliver(table, spool, pacs, ("PACS",))
     assert job.state is State.NOT_SENT
@@ -369,9 +369,9 @@ def test_a_study_of_a_peer_in_shadow_mode_is_analysed_and_not_sent(table, spool)
     assert history.standstill == "shadow: not sent to PACS"
 
 
-def test_the_notice_of_a_study_in_shadow_mode_is_kept_back_too(table, spool):
+def test_the_notice_of_a_study_in_shadow_mode_is_withheld_too(table, spool):
     notice = [made("not analysed")]
-    table.reject(analysing(table), PairMissing("No T1."), notice, "PACS", "w", keep_back=True)
+    table.reject(analysing(table), PairMissing("No T1."), notice, "PACS", "w", withhold=True)
     pacs = FakePacs()
 
     assert not deliver(table, spool, pacs)
@@ -387,10 +387,10 @@ def test_what_waits_when_a_peer_goes_into_shadow_mode_is_not_sent(table, spool):
 
 
 def test_nothing_is_sent_when_shadow_mode_ends_unless_a_person_asks(table, mia, spool):
-    job, pacs = kept_back(table, SCORES), FakePacs()
+    job, pacs = withheld(table, SCORES), FakePacs()
 
     assert not deliver(table, spool, pacs)
-    asked = mia.send_kept_back("PACS")
+    asked = mia.send_withheld("PACS")
     deliver(table, spool, pacs)
 
     assert [one.job_id for one in asked] == [job.job_id]
@@ -401,36 +401,36 @@ def test_nothing_is_sent_when_shadow_mode_ends_unless_a_person_asks(table, mia, 
 def test_of_a_study_that_was_analysed_twice_in_shadow_mode_only_the_newest_is_sent(
     table, mia, spool
 ):
-    first = kept_back(table, SCORES)
+    first = withheld(table, SCORES)
     second = mia.reanalyse(first.job_id)
-    table.store_results(table.claim("w"), [SEG], "PACS", "w", keep_back=True)
+    table.store_results(table.claim("w"), [SEG], "PACS", "w", withhold=True)
 
-    (asked,) = mia.send_kept_back("PACS")
+    (asked,) = mia.send_withheld("PACS")
 
     assert asked.job_id == second.job_id
     assert table.get(first.job_id).state is State.NOT_SENT
 
 
-def test_what_was_kept_back_was_not_given(table, mia):
-    first = kept_back(table, SCORES)
+def test_what_was_withheld_was_not_given(table, mia):
+    first = withheld(table, SCORES)
 
     assert results_sent_before(table.database, mia.reanalyse(first.job_id)) == ()
 
 
-@pytest.mark.parametrize("ask", [Admin.redeliver, lambda admin, job: admin.send_kept_back("PACS")])
+@pytest.mark.parametrize("ask", [Admin.redeliver, lambda admin, job: admin.send_withheld("PACS")])
 def test_a_peer_in_shadow_mode_gets_nothing_even_when_asked(table, spool, ask: Callable):
-    job = kept_back(table, SCORES)
+    job = withheld(table, SCORES)
 
     with pytest.raises(IllegalStep, match="shadow = false"):
         ask(admin_of(table, spool, SHADOW), job.job_id)
     assert table.get(job.job_id).state is State.NOT_SENT
 
 
-def test_results_that_a_shadow_peer_has_already_leave_nothing_to_keep_back(table):
+def test_results_that_a_shadow_peer_has_already_leave_nothing_to_withhold(table):
     job = delivered(table, SCORES)
     table.reanalyse(job, "mia")
 
-    after = table.store_results(table.claim("w"), [SCORES], "PACS", "w", keep_back=True)
+    after = table.store_results(table.claim("w"), [SCORES], "PACS", "w", withhold=True)
 
     assert after.state is State.DELIVERED
 
@@ -460,7 +460,7 @@ def in_state(table: JobTable, state: State, study_uid: str) -> Job:
         case State.DELIVERING:
             delivering(table, study_uid=study_uid)
         case State.NOT_SENT:
-            kept_back(table, study_uid=study_uid)
+            withheld(table, study_uid=study_uid)
         case State.DELIVERED:
             delivered(table, result, study_uid=study_uid)
         case State.REJECTED:

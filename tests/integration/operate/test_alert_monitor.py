@@ -23,7 +23,7 @@ from sij_node.domain.health import ProcessRole
 from sij_node.domain.job import RetryPolicy
 from sij_node.errors import AlertNotSent, DatabaseUnavailable, InternalFault
 from sij_node.operate.alert_monitor import LOOK_S, AlertMonitor
-from sij_node.processes import listener
+from sij_node.processes import listener_process
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
 from sij_node.store.process_table import ProcessTable, this_process
@@ -266,7 +266,9 @@ def test_the_running_listener_tells_by_the_webhook_that_is_set_up(tmp_path):
             alerts={"debounce_minutes": 0},
             **{"alerts.webhook": {"url": receiver.url, "secret_file": "secret"}},
         )
-        listening = threading.Thread(target=listener.run, args=(load_config(trial.config), stop))
+        listening = threading.Thread(
+            target=listener_process.run, args=(load_config(trial.config), stop)
+        )
         listening.start()
         try:
             wait_for(lambda: receiver.posts, "post")

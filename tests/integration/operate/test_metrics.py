@@ -13,7 +13,7 @@ from models.findings import POSITIONS, Finding
 from sij_node.domain.analysis_record import AnalysisRecord
 from sij_node.errors import ConfigurationInvalid
 from sij_node.store.drift_figures import histories
-from sij_node.store.peer_activity import PeerActivityLog, PeerCounter
+from sij_node.store.peer_activity_table import PeerActivityLog, PeerCounter
 from sij_node.store.tables import jobs
 from tests.support.happenings import add_studies, everything_happens
 from tests.support.job_tables import analysing, made

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from sij_node.audit.messages import HumanUser
 from sij_node.cli import commands
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture
 from sij_node.domain.users import AdminChange
 from sij_node.errors import PairMissing
@@ -84,7 +84,7 @@ def a_withheld(web: RunningWeb) -> int:
     empty(web)
     study = next(STUDIES)
     job, results = analysing(web.table, study), [made(study_uid=study)]
-    return web.table.store_results(job, results, "PACS", "w", "c 1.0", keep_back=True).job_id
+    return web.table.store_results(job, results, "PACS", "w", "c 1.0", withhold=True).job_id
 
 
 def its_destination(web: RunningWeb) -> str:
@@ -181,11 +181,11 @@ RECORDED = {
     ),
     "hold": Recorded(released, "hold", "hold PACS: upgrade", **of_peer("hold", reason="upgrade")),
     "release": Recorded(held, "release", "release PACS", **of_peer("release")),
-    "send kept back": Recorded(
+    "send withheld": Recorded(
         its_destination,
         "delivery asked for",
         "redeliver, job",
-        **of_peer("send-kept-back", "send-withheld"),
+        **of_peer("send-withheld"),
     ),
     "search for a patient": Recorded(
         a_queued,

@@ -113,7 +113,7 @@ def test_deliveries_are_read_with_what_became_of_them(admin: Admin):
         (kind, "PACS", DeliveryState.ACKNOWLEDGED) for kind in ("seg t1", "seg stir", "scores")
     }
     (withheld,) = admin.history(WITHHELD).deliveries
-    assert withheld.state is DeliveryState.KEPT_BACK
+    assert withheld.state is DeliveryState.WITHHELD
 
 
 def test_refusals_holds_and_the_change_log_are_read(admin: Admin):
@@ -121,7 +121,7 @@ def test_refusals_holds_and_the_change_log_are_read(admin: Admin):
     (pacs,) = admin.destinations()
 
     assert by_reason == {"pixels differ": "PACS", "unknown title": "<b>EVIL</b>"}
-    assert (pacs.hold.reason, pacs.kept_back) == ("migration of the archive", 1)
+    assert (pacs.hold.reason, pacs.withheld) == ("migration of the archive", 1)
     assert {"hold", "reveal patient", "add user"} <= {one.action for one in admin.changes()}
 
 

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from models.case_file import CaseFileInvalid, position_named, read_case_file
 from models.findings import POSITIONS, Side
 from sij_node.cli.commands import app
-from sij_node.errors import TeachingUnusable
-from sij_node.training_export.training_case import READING_COLUMNS, readings_of, teaching_case
+from sij_node.errors import TrainingCaseUnusable
+from sij_node.training_export.training_case import READING_COLUMNS, readings_of, training_case
 from tests.support.phantoms import PATIENT_ID, STIR, T1, small_case, written
 
 
@@ -113,7 +113,7 @@ def test_a_study_with_contours_and_readings_becomes_a_case(case, study, tmp_path
 
 
 def test_a_case_file_holds_nothing_of_the_patient(case, study, tmp_path):
-    teaching = teaching_case(
+    teaching = training_case(
         study.files[0].parent, [contours_file(case, study, tmp_path)], None, "S001"
     )
 
@@ -128,13 +128,13 @@ def test_contours_of_another_study_are_refused(case, study, tmp_path):
     line = {"sop_instance_uid": "1.2.3", "points": [[1, 2], [3, 4]], "side": "left"}
     path.write_text(json.dumps({"contours": [line]}))
 
-    with pytest.raises(TeachingUnusable, match="not in the study"):
-        teaching_case(study.files[0].parent, [path], None, "S001")
+    with pytest.raises(TrainingCaseUnusable, match="not in the study"):
+        training_case(study.files[0].parent, [path], None, "S001")
 
 
 def test_a_study_on_which_nothing_was_drawn_teaches_nothing(study):
-    with pytest.raises(TeachingUnusable, match="nothing to teach"):
-        teaching_case(study.files[0].parent, [], None, "S001")
+    with pytest.raises(TrainingCaseUnusable, match="nothing to teach"):
+        training_case(study.files[0].parent, [], None, "S001")
 
 
 def test_any_number_of_readers_and_sessions_and_readings_that_are_missing(tmp_path):
@@ -188,7 +188,7 @@ def test_readings_are_taken_of_the_subject_s_own_visit(tmp_path):
 def test_a_reading_that_means_nothing_is_refused(tmp_path, row, said):
     path = table_in(tmp_path, [row_of("S001", 1, "A", 1, POSITIONS[0], 0), row])
 
-    with pytest.raises(TeachingUnusable, match=said):
+    with pytest.raises(TrainingCaseUnusable, match=said):
         readings_of(path, "S001", 1)
 
 
@@ -196,7 +196,7 @@ def test_a_column_that_is_missing_is_named(tmp_path):
     path = tmp_path / "readings.csv"
     path.write_text("patient,visit,reader,session,side,region,score\n")
 
-    with pytest.raises(TeachingUnusable, match="lesion; it needs patient"):
+    with pytest.raises(TrainingCaseUnusable, match="lesion; it needs patient"):
         readings_of(path, "S001", 1)
 
 

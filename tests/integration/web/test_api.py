@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import insert
 
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.domain.job import Result, State
 from sij_node.errors import DestinationUnavailable
 from sij_node.store.change_log import newest_changes
@@ -273,7 +273,7 @@ READING = ["jobs", "jobs/1", "jobs/1/results", "peers", "health", "refusals", "m
 CHANGING = [
     *[f"jobs/1/{action}" for action in ("retry", "cancel", "try-now", "priority", "redeliver")],
     *["jobs/1/reanalyse", "jobs/1/patient", "jobs/search"],
-    *[f"peers/PACS/{action}" for action in ("echo", "hold", "release", "send-kept-back")],
+    *[f"peers/PACS/{action}" for action in ("echo", "hold", "release", "send-withheld")],
 ]
 
 

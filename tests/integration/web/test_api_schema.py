@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from tests.support.job_tables import delivering, queued
 from tests.support.running_web import RunningWeb, running_web
 

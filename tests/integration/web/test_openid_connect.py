@@ -10,7 +10,7 @@ import httpx
 import pytest
 from joserfc.jwk import OctKey, RSAKey
 
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from tests.support.provider import CLIENT, SECRET, Provider, running_provider, settings
 from tests.support.running_web import RunningWeb, running_web
 

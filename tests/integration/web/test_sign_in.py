@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.domain.users import hash_of
 from sij_node.errors import AccessRefused, SignInFailed
 from tests.support.certificates import authority, signed_by

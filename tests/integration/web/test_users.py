@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 from deploy.trial import free_port, set_up
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.store.change_log import newest_changes
 from sij_node.web import pages
 from sij_node.web.pages import users_page

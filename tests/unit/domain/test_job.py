@@ -362,8 +362,8 @@ class LifeOfAJob(RuleBasedStateMachine):
 
     @precondition(lambda self: self.job.state is State.ANALYSING)
     @rule()
-    def results_are_kept_back(self):
-        self.become(advance(self.job, Step.KEPT_BACK, weights="contour 1.0"))
+    def results_are_withheld(self):
+        self.become(advance(self.job, Step.WITHHELD, weights="contour 1.0"))
 
     @precondition(lambda self: Step.PRIORITY_SET in legal_steps(self.job.state))
     @rule(priority=st.integers(0, 9))

@@ -65,8 +65,8 @@ def test_a_hold_says_nothing_of_what_was_delivered_already():
     assert standstill(job, done, [HOLD]) == ""
 
 
-def test_what_is_kept_back_says_so():
-    job, kept = job_in(State.NOT_SENT), [delivery(DeliveryState.KEPT_BACK)]
+def test_what_is_withheld_says_so():
+    job, kept = job_in(State.NOT_SENT), [delivery(DeliveryState.WITHHELD)]
 
     assert standstill(job, kept, [], ["PACS"]) == "shadow: not sent to PACS"
 

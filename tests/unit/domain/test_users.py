@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sij_node.config.roles import Role
+from sij_node.config.user_roles import Role
 from sij_node.domain.users import (
     CurrentUser,
     Session,

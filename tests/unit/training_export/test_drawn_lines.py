@@ -9,7 +9,7 @@ import pytest
 
 from models.findings import Sequence as Kind
 from models.findings import Side
-from sij_node.errors import TeachingUnusable
+from sij_node.errors import TrainingCaseUnusable
 from sij_node.results.image_findings_sr import image_findings_report
 from sij_node.training_export.drawn_lines import (
     delineation_of,
@@ -139,7 +139,7 @@ def test_a_line_on_the_wrong_side_is_refused():
         for (side, index), points in lines.items()
     }
 
-    with pytest.raises(TeachingUnusable, match="lies on the patient's"):
+    with pytest.raises(TrainingCaseUnusable, match="lies on the patient's"):
         delineation_of(lines_from_json(as_json(source, swapped)), source)
 
 
@@ -150,7 +150,7 @@ def test_a_line_beside_its_image_is_refused():
         for place, points in drawn_in_patient(source).items()
     }
 
-    with pytest.raises(TeachingUnusable, match="beside its image"):
+    with pytest.raises(TrainingCaseUnusable, match="beside its image"):
         delineation_of(lines_from_json(as_json(source, lines)), source)
 
 
@@ -159,7 +159,7 @@ def test_two_lines_of_one_joint_on_one_image_are_refused():
     drawn = json.loads(as_json(source, drawn_in_patient(source)))
     drawn["contours"].append(deepcopy(drawn["contours"][0]))
 
-    with pytest.raises(TeachingUnusable, match="more than one contour"):
+    with pytest.raises(TrainingCaseUnusable, match="more than one contour"):
         delineation_of(lines_from_json(json.dumps(drawn)), source)
 
 
@@ -182,10 +182,10 @@ def test_lines_of_another_series_are_none_of_this_one_s():
     ],
 )
 def test_what_is_no_line_is_refused_in_words(text):
-    with pytest.raises(TeachingUnusable):
+    with pytest.raises(TrainingCaseUnusable):
         lines_from_json(text)
 
 
 def test_a_table_with_other_columns_says_which_are_needed():
-    with pytest.raises(TeachingUnusable, match="sop_instance_uid, side, column, row"):
+    with pytest.raises(TrainingCaseUnusable, match="sop_instance_uid, side, column, row"):
         lines_from_csv(io.StringIO("image,x,y\n1,2,3"))

@@ -5,9 +5,9 @@ from datetime import timedelta
 from models.findings import POSITIONS, Finding
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
 from sij_node.errors import PairMissing
+from sij_node.store.analysis_records import record_of
 from sij_node.store.clear_spool import clear_study
 from sij_node.store.job_table import JobTable
-from sij_node.store.records import record_of
 from tests.support.job_tables import analysing, made
 from tests.support.removing import Removed
 

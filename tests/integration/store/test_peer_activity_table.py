@@ -17,7 +17,7 @@ from sij_node.operate.health_check import check_health
 from sij_node.store.destination_holds import hold
 from sij_node.store.job_statistics import failing_destinations, queue_status
 from sij_node.store.job_table import JobTable
-from sij_node.store.peer_activity import PeerActivityLog, PeerActivityTable, PeerCounter
+from sij_node.store.peer_activity_table import PeerActivityLog, PeerActivityTable, PeerCounter
 from sij_node.store.process_table import (
     ProcessTable,
     beating,

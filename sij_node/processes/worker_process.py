@@ -20,7 +20,7 @@ from sij_node.deliver.delivery_worker import DeliveryWorker
 from sij_node.domain.health import ProcessRole
 from sij_node.network.store_scu import StoreScu
 from sij_node.processes.assembly import Store, audited, open_store, prior_search, retry_policy
-from sij_node.store.peer_activity import PeerActivityLog
+from sij_node.store.peer_activity_table import PeerActivityLog
 from sij_node.store.process_table import beating, this_process
 
 log = structlog.get_logger()

@@ -19,7 +19,7 @@ from sij_node.queue.schedule import ScheduledTask, Scheduler
 from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
 from sij_node.store.clear_spool import clear_spool
-from sij_node.store.peer_activity import PeerActivityLog
+from sij_node.store.peer_activity_table import PeerActivityLog
 from sij_node.store.process_table import BEAT_S, lives_here, take_leave, this_process
 from sij_node.store.refusals import add_refusal
 from sij_node.store.spool import instance_file_name
