@@ -16,7 +16,7 @@ from trainer.imports.spinenet_encoder import import_encoder
 from trainer.phantom.contact_sheet import contact_sheet
 from trainer.phantom.detectability import detectability
 from trainer.phantom.draw_slabs import draw_slabs
-from trainer.phantom.export_phantom import phantom
+from trainer.phantom.phantom_command import phantom
 from trainer.reader_study.reader_commands import readers, trials
 from trainer.train import calibrate, train
 

@@ -70,7 +70,7 @@ def moved_images(images: Tensor, moves: Tensor, mode: str = "bilinear") -> Tenso
 
 
 @dataclass(frozen=True)
-class Spoiling:
+class Degradation:
     """Limits of intensity augmentation; 0 turns each one off.
 
     Parameters
@@ -101,19 +101,19 @@ class Spoiling:
     border: float = 0.0
 
 
-PAPER = Spoiling()
+PAPER = Degradation()
 """Blur and noise only."""
 
-BEYOND = Spoiling(
+BEYOND = Degradation(
     gain=0.3, curve=0.5, reversal=0.15, bias=0.5, blur=0.35, coarse=0.3, noise=0.2, border=0.2
 )
 """For contours: appearances that no scanner produces."""
 
-LIKELY = Spoiling(gain=0.2, curve=0.2, bias=0.3, blur=0.3, coarse=0.2, noise=0.12)
+LIKELY = Degradation(gain=0.2, curve=0.2, bias=0.3, blur=0.3, coarse=0.2, noise=0.12)
 """For lesions: their distinguishing features must survive."""
 
 
-def spoilt(images: Tensor, spoiling: Spoiling, generator: torch.Generator) -> Tensor:
+def degraded(images: Tensor, degradation: Degradation, generator: torch.Generator) -> Tensor:
     """Apply intensity augmentation; all channels of an image alike except for the noise.
 
     Parameters
@@ -121,27 +121,29 @@ def spoilt(images: Tensor, spoiling: Spoiling, generator: torch.Generator) -> Te
     images
         ``(n, channels, size, size)``, 0 to 2.
     """
-    images = _through_grey_curves(images, spoiling, generator)
-    images = _unevenly_lit(images, spoiling.bias, generator)
-    images = images * (1 + spoiling.gain * _signed(len(images), generator))
-    images = _coarsened(images, spoiling.coarse, generator)
-    images = _some_blurred(images, spoiling.blur, generator)
-    level = spoiling.noise * torch.rand(len(images), 1, 1, 1, generator=generator).square()
+    images = _through_grey_curves(images, degradation, generator)
+    images = _unevenly_lit(images, degradation.bias, generator)
+    images = images * (1 + degradation.gain * _signed(len(images), generator))
+    images = _coarsened(images, degradation.coarse, generator)
+    images = _some_blurred(images, degradation.blur, generator)
+    level = degradation.noise * torch.rand(len(images), 1, 1, 1, generator=generator).square()
     images = (images + level * torch.randn(images.shape, generator=generator)).clamp(min=0)
-    return _bordered(images, spoiling.border, generator)
+    return _bordered(images, degradation.border, generator)
 
 
 def _signed(count: int, generator: torch.Generator) -> Tensor:
     return 2 * torch.rand(count, 1, 1, 1, generator=generator) - 1
 
 
-def _through_grey_curves(images: Tensor, spoiling: Spoiling, generator: torch.Generator) -> Tensor:
+def _through_grey_curves(
+    images: Tensor, degradation: Degradation, generator: torch.Generator
+) -> Tensor:
     """Apply a random piecewise linear curve to each image; the 99th percentile is kept."""
-    if not spoiling.curve:
+    if not degradation.curve:
         return images
     count = len(images)
-    rises = torch.exp(spoiling.curve * torch.randn(count, KNOTS, generator=generator))
-    falls = torch.rand(count, generator=generator) < spoiling.reversal
+    rises = torch.exp(degradation.curve * torch.randn(count, KNOTS, generator=generator))
+    falls = torch.rand(count, generator=generator) < degradation.reversal
     start = torch.randint(1, KNOTS // 2, (count, 1), generator=generator)
     at = torch.arange(KNOTS)[None]
     falling = falls[:, None] & (at >= start) & (at < start + KNOTS // 4)
@@ -217,7 +219,7 @@ def _some_blurred(images: Tensor, chance: float, generator: torch.Generator) -> 
     return images
 
 
-def bent(
+def deformed(
     images: Tensor, points: Tensor, reach_px: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Elastic deformation of images and their points.

@@ -111,13 +111,13 @@ class Experiment:
         Learning rate schedule.
     notes
         For readers of the model card, such as deviations from the paper.
-    start
+    initial_weights
         Folder of the initial weights; empty for random initialisation.
     readers
         Which readings the lesion network learns from, and how; None for true labels.
-    pits
-        Share of joints to which synthetic erosions are added when training the lesion network;
-        only with true labels.
+    synthetic_erosions
+        Share of joints that get synthetic erosions when training the lesion network; only with
+        true labels.
     """
 
     name: str
@@ -136,16 +136,19 @@ class Experiment:
     walk: str = "best"
     rate: Rate = Rate.FALLING
     notes: str = ""
-    start: str = ""
+    initial_weights: str = ""
     readers: ReaderPlan | None = None
-    pits: float = 0.0
+    synthetic_erosions: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.pits <= 1:
-            raise ExperimentInvalid(f"pits must be between 0 and 1, got {self.pits}")
-        if self.pits and self.readers:
+        if not 0 <= self.synthetic_erosions <= 1:
             raise ExperimentInvalid(
-                "pits and [readers] exclude each other: synthetic erosions have no readings"
+                f"synthetic_erosions must be between 0 and 1, got {self.synthetic_erosions}"
+            )
+        if self.synthetic_erosions and self.readers:
+            raise ExperimentInvalid(
+                "synthetic_erosions cannot be combined with [readers]: "
+                "drawn erosions have no readings"
             )
 
     @property
@@ -153,6 +156,9 @@ class Experiment:
         """Name of the run's folder within the runs folder."""
         return f"{self.name}-{self.version}"
 
+
+RENAMED_KEYS = {"start": "initial_weights", "pits": "synthetic_erosions"}
+"""Earlier keys of experiment files, and what they are called now."""
 
 _CHOICES: dict[str, type[StrEnum]] = {
     "field": Field,
@@ -172,6 +178,7 @@ def read_experiment(path: Path) -> Experiment:
     text = path.read_bytes()
     table = tomllib.loads(text.decode())
     try:
+        _refuse_renamed(table)
         kind, shape = table.pop("kind"), table.pop("architecture")
         table["cases"] = CaseSplit(**_tuples(table["cases"]))
         table["roi"] = RoiRules(**table.get("roi", {}))
@@ -187,6 +194,12 @@ def read_experiment(path: Path) -> Experiment:
     except (KeyError, TypeError, ValueError) as error:
         wanted = ", ".join(field.name for field in fields(Experiment) if field.name != "digest")
         raise ExperimentInvalid(f"{path}: {error}; valid keys are kind, {wanted}") from error
+
+
+def _refuse_renamed(table: dict[str, Any]) -> None:
+    for old, new in RENAMED_KEYS.items():
+        if old in table:
+            raise ExperimentInvalid(f"{old} is now called {new}")
 
 
 def _tuples(table: dict[str, Any]) -> dict[str, Any]:

@@ -48,8 +48,8 @@ def load_initial_weights(plan: Experiment, network: nn.Module) -> None:
     ExperimentInvalid
         If the shapes differ in any other way.
     """
-    if plan.start:
-        copy_weights(load_network(Path(plan.start)).network, network, plan.seed)
+    if plan.initial_weights:
+        copy_weights(load_network(Path(plan.initial_weights)).network, network, plan.seed)
 
 
 def copy_weights(before: nn.Module, network: nn.Module, seed: int) -> None:

@@ -18,19 +18,19 @@ _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read_nifti(path: Path) -> Volume:
-    """A NIfTI image, slices along the axis that the file says.
+    """A NIfTI image, with slices along the axis named in its header.
 
     Raises
     ------
     CaseFileInvalid
-        If it is no three-dimensional NIfTI image.
+        If it is not a three-dimensional NIfTI image.
     """
     return _slices_first(*_loaded(path))
 
 
 def _loaded(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int | None]:
     """Voxels, LPS affine, and the slice axis of the header, if it names one."""
-    import nibabel  # noqa: PLC0415  only those who bring NIfTI need it
+    import nibabel  # noqa: PLC0415  only needed to import NIfTI
 
     try:
         image: Any = nibabel.load(path)
@@ -38,7 +38,7 @@ def _loaded(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int | None]:
     except (OSError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
         raise CaseFileInvalid(f"{path} cannot be read as NIfTI: {error}") from error
     if voxels.ndim != 3:
-        raise CaseFileInvalid(f"{path} has {voxels.ndim} axes; an image of three is needed")
+        raise CaseFileInvalid(f"{path} has {voxels.ndim} axes; a three-dimensional image is needed")
     named = image.header.get_dim_info()[2] if hasattr(image.header, "get_dim_info") else None
     return voxels, _RAS_TO_LPS @ np.asarray(image.affine, np.float64), named
 
@@ -51,7 +51,7 @@ def _slices_first(voxels: NDArray[Any], affine: NDArray[np.float64], named: int 
 
 
 def slice_axis(affine: NDArray[np.float64]) -> int:
-    """The axis along which slices follow each other, where the header does not name it.
+    """The slice axis, for headers that do not name it.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ import torch
 
 from models.weights import read_card
 from trainer.distributed import ProcessGroup
-from trainer.experiment import Experiment, ExperimentInvalid
+from trainer.experiment import RENAMED_KEYS, Experiment, ExperimentInvalid
 from trainer.training_loop import CHECKPOINT
 
 RUN_RECORD = "run.json"
@@ -33,18 +33,18 @@ def training_record(plan: Experiment) -> dict[str, Any]:
         "experiment_sha256": plan.digest,
         "code": code_version(),
         "torch": torch.__version__,
-        "start": read_card(Path(plan.start)).sha256 if plan.start else "",
+        "start": read_card(Path(plan.initial_weights)).sha256 if plan.initial_weights else "",
         "readers": str(plan.readers.model) if plan.readers else "",
-        "pre_training": pre_training(plan.start),
+        "pre_training": pre_training(plan.initial_weights),
         "notes": plan.notes,
     }
 
 
-def pre_training(start: str) -> dict[str, Any]:
+def pre_training(initial_weights: str) -> dict[str, Any]:
     """What the initial weights were trained on; empty for random initialisation."""
-    if not start:
+    if not initial_weights:
         return {}
-    before = read_card(Path(start))
+    before = read_card(Path(initial_weights))
     said = {key: before.training[key] for key in ("data", "notes") if key in before.training}
     return {"name": before.name, "version": before.version} | said
 
@@ -96,7 +96,8 @@ def _refuse_another(plan: Experiment, folder: Path) -> None:
     """Refuse to resume from a checkpoint of other cases or another network."""
     if not (folder / CHECKPOINT).exists():
         return
-    before = json.loads((folder / RUN_RECORD).read_text())["experiment"]
+    recorded = json.loads((folder / RUN_RECORD).read_text())["experiment"]
+    before = {RENAMED_KEYS.get(key, key): value for key, value in recorded.items()}
     now = json.loads(json.dumps(asdict(plan), default=str))
     other = sorted(key for key in now if key not in MAY_CHANGE and now[key] != before.get(key))
     if other:

@@ -102,7 +102,7 @@ def _trained_lesion(
     joints = read_joints(runs / plan.cases.folder, range(*plan.cases.training))
     targets = training_targets(plan, network, joints)
     targets.module.to(group.device)
-    drawn = lesion_batches(targets.joints, plan.batch, generator, plan.pits)
+    drawn = lesion_batches(targets.joints, plan.batch, generator, plan.synthetic_erosions)
 
     def loss_of_step(step: int) -> Tensor:
         squares, zones, positive = (part.to(group.device) for part in next(drawn))

@@ -26,7 +26,7 @@ from sij_node.store.stored_instances import read_checked, read_header
 from sij_node.verify.check_results import check_results
 from sij_node.verify.expected_results import ExpectedResults
 from trainer.phantom.case import PhantomCase
-from trainer.phantom.dicom_export import write_study
+from trainer.phantom.dicom_files import write_study
 
 
 @dataclass(frozen=True)

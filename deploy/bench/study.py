@@ -30,7 +30,7 @@ from sij_node.domain.study import ReceivedInstance
 from sij_node.store.spool import Spool, instance_file_name
 from sij_node.store.stored_instances import read_checked, read_header
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
-from trainer.phantom.dicom_export import write_study
+from trainer.phantom.dicom_files import write_study
 
 SEED = 1
 SLICES = 20

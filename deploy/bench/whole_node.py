@@ -26,7 +26,7 @@ from sij_node.store.database import open_database
 from sij_node.store.job_queries import jobs_of_study, steps_of
 from sij_node.store.job_table import JobTable
 from trainer.phantom.case import PhantomCase
-from trainer.phantom.dicom_export import write_study
+from trainer.phantom.dicom_files import write_study
 
 RESULTS = 3
 QUIET_S = 1

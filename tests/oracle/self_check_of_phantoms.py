@@ -37,7 +37,7 @@ from tests.support.made_results import evidence_of, made
 from tests.support.priors import earlier
 from tests.support.volumes import reordered
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
-from trainer.phantom.dicom_export import VENDORS, write_study
+from trainer.phantom.dicom_files import VENDORS, write_study
 
 STYLES = ("plain", "plausible", "randomised")
 SLICES, MATRIX = 8, 112

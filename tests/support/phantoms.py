@@ -11,7 +11,7 @@ from pydicom.uid import generate_uid
 
 from models.volume import Volume
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
-from trainer.phantom.dicom_export import write_study
+from trainer.phantom.dicom_files import write_study
 
 PATIENT_ID, PATIENT_NAME = "PHANTOM-7", "Phantom^Seven"
 T1, STIR = 2, 3

@@ -18,13 +18,13 @@ from models.contour_unet import CHANNELS_PER_JOINT, FIELD_ROW, SIDES, SINK, Cont
 from models.joint_presence import of_both_sequences, presence_certainty, shown
 from models.vector_field import Grid
 from trainer.augmentation import (
+    Degradation,
     Movement,
-    Spoiling,
-    bent,
+    deformed,
+    degraded,
     moved_images,
     moved_points,
     random_moves,
-    spoilt,
 )
 from trainer.contours.target_fields import area_between, heatmaps, spread_px, training_field
 from trainer.experiment import Field
@@ -103,7 +103,7 @@ def batches(
     size: int,
     offsets: Sequence[int],
     movement: Movement,
-    spoiling: Spoiling,
+    spoiling: Degradation,
     generator: torch.Generator,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """An endless stream of augmented images and contours.
@@ -125,10 +125,10 @@ def batches(
         moves, flipped = random_moves(size, movement, generator)
         contours = moved_points(stock.contours[chosen], moves, images.shape[-1])
         contours[flipped] = contours[flipped].flip(1)
-        images, contours = bent(
+        images, contours = deformed(
             moved_images(images, moves), contours, movement.bending_px, generator
         )
-        yield spoilt(images, spoiling, generator), contours
+        yield degraded(images, spoiling, generator), contours
 
 
 def _some(pool: Tensor, count: int, generator: torch.Generator) -> Tensor:

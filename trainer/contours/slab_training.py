@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.joint_unet import FIELD_ROW, LINE, SOURCE, standardised
 from models.vector_field import Grid, blended_field
-from trainer.augmentation import Movement, bent, moved_images, moved_points, random_moves
+from trainer.augmentation import Movement, deformed, moved_images, moved_points, random_moves
 from trainer.contours.target_fields import heatmaps
 from trainer.phantom.appearance import images_of
 
@@ -99,7 +99,7 @@ def _augmented(
     moves, flipped = random_moves(len(images), movement, generator)
     lines = moved_points(lines, moves, images.shape[-1])
     lines[flipped] = lines[flipped].flip(1)
-    images, lines = bent(moved_images(images, moves), lines, movement.bending_px, generator)
+    images, lines = deformed(moved_images(images, moves), lines, movement.bending_px, generator)
     cropped = _small_fields if labels.shape[2] == 1 else _cut_by_the_edge
     return standardised(cropped(images, generator)), lines
 

@@ -1,4 +1,4 @@
-"""Contact sheets of a scan with contours and hand-drawn lines, to look at."""
+"""Contact sheets of a scan with predicted contours and hand-drawn lines."""
 
 from collections.abc import Mapping
 from pathlib import Path

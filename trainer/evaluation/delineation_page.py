@@ -8,9 +8,9 @@ Report = Mapping[str, Any]
 
 HEAD = """# Delineation accuracy
 
-**{warning}.** Every number here is from phantoms that training never saw; real images are
-in [delineation_real.md](delineation_real.md). Here the network of whole slices is measured,
-which is one of the pair that is shipped since contour 0.7.0. The page is generated; the numbers,
+**{warning}.** All numbers are from phantoms not used for training; for real images see
+ [delineation_real.md](delineation_real.md). The whole-slice network is evaluated,
+one of the pair shipped since contour 0.7.0. The page is generated; the numbers,
 with their intervals, rules and training records, are in [delineation.json](delineation.json).
 
 - Command: `{command}`
@@ -54,7 +54,7 @@ def delineation_page(report: Report, figure: Path) -> str:
         *_details(report["methods"]),
         *_ablations(report),
         *_quality(report["methods"]),
-        *_refusal(report["refusal"]),
+        *_rejection(report["refusal"]),
     ]
     return "\n".join(parts)
 
@@ -265,15 +265,15 @@ def _quality(methods: Report) -> list[str]:
     ]
 
 
-def _refusal(refusal: Report) -> list[str]:
-    if not refusal:
+def _rejection(rejection: Report) -> list[str]:
+    if not rejection:
         return []
     rows = [
         [name, str(one["studies"]), str(one["refused"]), f"{100 * one['share']:.1f} %"]
-        for name, one in refusal["studies"].items()
+        for name, one in rejection["studies"].items()
     ]
     return [
         "## Rejection of studies without sacroiliac joints\n",
-        refusal["rule"] + "\n",
+        rejection["rule"] + "\n",
         _table(["shown", "studies", "rejected", "share"], rows),
     ]

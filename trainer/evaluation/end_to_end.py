@@ -45,7 +45,7 @@ class StudyPrediction:
 
 def predict_phantom(analyser: Analyser, case: PhantomCase) -> StudyPrediction:
     """Analyse the images of a phantom."""
-    findings, slices = _said(analyser, case.t1, case.stir)
+    findings, slices = _analysed(analyser, case.t1, case.stir)
     met, truly_met = definitions(slices), definitions(drawn_slices(case))
     return StudyPrediction(
         _grades(case),
@@ -58,7 +58,7 @@ def predict_phantom(analyser: Analyser, case: PhantomCase) -> StudyPrediction:
 
 def predict_second_phantom(analyser: Analyser, case: SecondCase) -> StudyPrediction:
     """Analyse a second phantom, which provides neither contrast nor lesion locations."""
-    findings, _ = _said(analyser, case.t1, case.stir)
+    findings, _ = _analysed(analyser, case.t1, case.stir)
     return StudyPrediction(_grades(case), np.full(len(POSITIONS), np.nan), _probabilities(findings))
 
 
@@ -71,7 +71,9 @@ def _probabilities(findings: Iterable[Finding]) -> NDArray[np.float64]:
     return np.array([np.nan if one is None else one for one in said])
 
 
-def _said(analyser: Analyser, t1: Volume, stir: Volume) -> tuple[tuple[Finding, ...], SlicesSeen]:
+def _analysed(
+    analyser: Analyser, t1: Volume, stir: Volume
+) -> tuple[tuple[Finding, ...], SlicesSeen]:
     try:
         analysis = analyser.analyse(t1, stir)
     except NoJointSeen:

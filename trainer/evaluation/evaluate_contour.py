@@ -25,7 +25,7 @@ from trainer.evaluation.contour_summary import (
 )
 from trainer.evaluation.delineation_page import delineation_page
 from trainer.evaluation.error_figure import draw_distributions
-from trainer.evaluation.refusal_rates import refusal_rates
+from trainer.evaluation.rejection_rates import rejection_rates
 from trainer.experiment import RUNS_FOLDER, Experiment, read_experiment
 from trainer.prepared_cases import read_case, ready_cases
 from trainer.run_metadata import code_version, machine
@@ -65,7 +65,7 @@ def evaluate_contour(
     judgements = judgements_of(delineator, folder, seeds)
     resampling = Resampling.of(seeds)
     report = _report(plan, delineator, methods, changed, judgements, resampling) | {
-        "refusal": refusal_rates(weights, others) if others else {}
+        "refusal": rejection_rates(weights, others) if others else {}
     }
     _write_on_card(report, judgements, resampling, weights / "contour", _cases(plan, seeds))
     _print(report)
@@ -159,7 +159,7 @@ def _plain(value: Any) -> Any:
 
 def _cases(plan: Experiment, seeds: range) -> str:
     kind = "phantom" if plan.cases.are_phantoms else "own"
-    return f"{len(seeds)} {kind} cases that training never saw"
+    return f"{len(seeds)} {kind} cases not used for training"
 
 
 def _write_on_card(

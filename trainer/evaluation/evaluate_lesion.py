@@ -60,10 +60,10 @@ def evaluate_lesion(
     metrics = {name: of for name, of in loaded.card.metrics.items() if _is_set(of)}
     if not plan.cases.are_phantoms:
         metrics["test"] = origin | _own_scores(plan, weights, runs)
-    for asked in _sets(plan, second, trials):
-        part = replace(asked, studies=asked.studies[: first or None])
-        said = predictions_on(part, weights, runs, processes)
-        for name, scores in set_scores(part, said, thresholds).items():
+    for study_set in _sets(plan, second, trials):
+        part = replace(study_set, studies=study_set.studies[: first or None])
+        found = predictions_on(part, weights, runs, processes)
+        for name, scores in set_scores(part, found, thresholds).items():
             metrics[name] = origin | scores
     card = save_network(loaded.network, replace(loaded.card, metrics=metrics), weights / "lesion")
     page = scores_page(card)
@@ -91,15 +91,15 @@ def _own_scores(plan: Experiment, weights: Path, runs: Path) -> dict[str, Any]:
     analyser = Analyser.load(weights)
     numbers = range(*plan.cases.test)
     joints = [joint_samples(read_case(folder, number)) for number in numbers]
-    said = predictions(analyser.lesion, tuple(one for of_case in joints for one in of_case))
+    found = predictions(analyser.lesion, tuple(one for of_case in joints for one in of_case))
     subjects = _subjects(folder, numbers)
     patient = np.repeat(subjects, [len(of_case) for of_case in joints])
-    probability = analyser.calibration.probabilities(log_odds(said.probability))
+    probability = analyser.calibration.probabilities(log_odds(found.probability))
     return {
         "labels": "consensus of the site's readers",
         "patients": len(set(subjects)),
         "studies": len(numbers),
-        **card_scores(said.positive, probability, patient, analyser.thresholds),
+        **card_scores(found.positive, probability, patient, analyser.thresholds),
     }
 
 

@@ -1,6 +1,6 @@
 """Contours on both phantoms, from the volumes: ``python -m trainer evaluate phantoms``.
 
-The same judgement as on real images (`trainer.evaluation.evaluate_real`), for any contour
+The same evaluation as on real images (`trainer.evaluation.evaluate_real`), for any contour
 network, whatever scale it works at.
 """
 
@@ -37,14 +37,14 @@ def evaluate_phantoms(
     second: Annotated[int, typer.Option(help="Patients of the second phantom.")] = 20,
     report: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,
 ) -> None:
-    """Measure contours on phantoms that no training saw, by style."""
+    """Evaluate contours on phantoms not used for training, by style."""
     network, rules = loaded_contour_network(weights)
     rows: dict[str, list[Row]] = {}
-    refused: dict[str, int] = {}
+    rejected: dict[str, int] = {}
     for style, scans in _studies(own, second):
         found = delineations(network, rules, tuple(scan.volume for scan in scans))
         seen = [one.delineation for one in found]
-        refused[style] = refused.get(style, 0) + (not shows_joints(seen))
+        rejected[style] = rejected.get(style, 0) + (not shows_joints(seen))
         for scan, delineation in zip(scans, seen, strict=True):
             rows.setdefault(style, []).extend(judged_scan(scan, delineation))
     card = read_card(weights)
@@ -54,10 +54,10 @@ def evaluate_phantoms(
         "network": f"{card.name} {card.version}",
         "code": code_version(),
         "command": f"python -m trainer {' '.join(sys.argv[1:])}",
-        "refused": refused,
+        "refused": rejected,
         "phantoms": tables,
     }
-    print(f"{numbers['network']}, refused: {refused}")
+    print(f"{numbers['network']}, rejected: {rejected}")
     print(table_of("phantoms", tables))
     if report is not None:
         report.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")

@@ -1,9 +1,9 @@
 """Contours on real images: ``python -m trainer evaluate real FOLDER``.
 
-Scores whatever a folder holds: scans as NIfTI (``CASE_T1W.nii.gz``, ``CASE_STIR.nii.gz``),
+Evaluates what a folder contains: scans as NIfTI (``CASE_T1W.nii.gz``, ``CASE_STIR.nii.gz``),
 hand-drawn joint lines (``lines/CASE.json``) and masks of the bone around the joints
-(``masks/CASE_*.nii.gz``). Images, lines and masks are only measured on; no weights are trained on
-them and none of them is kept.
+(``masks/CASE_*.nii.gz``). They are used for evaluation only: no weights are trained on
+them, and none of them is stored.
 """
 
 import json
@@ -34,7 +34,7 @@ from trainer.nifti import read_nifti
 from trainer.run_metadata import code_version
 
 KINDS = ("T1W", "STIR")
-WORDS = (
+DATA_DESCRIPTION = (
     "Real oblique-coronal SIJ MRI of patients with axial spondyloarthritis, published with PLOS "
     "ONE 10.1371/journal.pone.0284508, 3.3 mm slices, field of view 200 mm. The lines were drawn "
     "by eye once, by one annotator a case (error about 1 mm along, 2 to 3 mm at the ends). The "
@@ -44,14 +44,14 @@ WORDS = (
 
 @dataclass(frozen=True, eq=False)
 class RealScan:
-    """One volume in canonical orientation, and what people drew on it.
+    """One volume in canonical orientation with its annotations.
 
     Parameters
     ----------
     lines
-        Joint lines in the volume's (row, column), by slice and side; None where nobody drew.
+        Joint lines in the volume's (row, column), by slice and side; None without annotation.
     ambiguous
-        Where a careful reader might differ.
+        Where careful annotators might differ.
     bone
         The experts' region of bone on the volume's grid, gaps between bones closed; or None.
     """
@@ -83,22 +83,22 @@ def evaluate_real(
         "models/weights/contour"
     ),
     sheets: Annotated[
-        Path | None, typer.Option(help="Folder outside the project for contact sheets.")
+        Path | None, typer.Option(help="Folder for contact sheets, outside the checkout.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,
 ) -> None:
-    """Measure contours against what people drew on real images."""
+    """Compare contours with hand-drawn lines on real images."""
     studies = list(read_studies(folder))
     network, rules = loaded_contour_network(weights)
     rows: list[Row] = []
     inside: dict[str, list[float]] = {}
-    refused = 0
+    rejected = 0
     for scans in studies:
         found = [
             one.delineation
             for one in delineations(network, rules, tuple(scan.volume for scan in scans))
         ]
-        refused += not shows_joints(found)
+        rejected += not shows_joints(found)
         for scan, delineation in zip(scans, found, strict=True):
             rows += judged_scan(scan, delineation)
             if scan.bone is not None and scan.kind == "T1W":
@@ -108,11 +108,11 @@ def evaluate_real(
                 write_sheet(
                     scan.volume, delineation, lines, sheets / f"{scan.case}_{scan.kind}.png"
                 )
-    numbers = _numbers(rows, inside, len(studies), refused)
+    numbers = _numbers(rows, inside, len(studies), rejected)
     card = read_card(weights)
     numbers |= {
         "warning": INTENDED_USE,
-        "data": WORDS,
+        "data": DATA_DESCRIPTION,
         "network": f"{card.name} {card.version}",
         "code": code_version(),
         "command": f"python -m trainer {' '.join(sys.argv[1:2])} real FOLDER",
@@ -171,7 +171,7 @@ def _bone(mask: Volume, volume: Volume) -> NDArray[np.bool_] | None:
 
 
 def judged_scan(scan: RealScan, delineation: Delineation) -> list[Row]:
-    """Every joint on every slice that has a line or a contour; none where nobody drew."""
+    """Every joint on every slice that has a line or a contour; none without annotation."""
     if scan.lines is None:
         return []
     found = {(one.slice_index, one.side): one for one in delineation.contours}
@@ -211,7 +211,7 @@ def shares_inside(scan: RealScan, delineation: Delineation) -> list[float]:
 
 
 def _numbers(
-    rows: Sequence[Row], inside: Mapping[str, Sequence[float]], studies: int, refused: int
+    rows: Sequence[Row], inside: Mapping[str, Sequence[float]], studies: int, rejected: int
 ) -> dict[str, Any]:
     clear = [row for row in rows if not row.ambiguous]
     shares = [share for of_case in inside.values() for share in of_case]
@@ -227,7 +227,7 @@ def _numbers(
     }
     return {
         "studies": studies,
-        "refused": refused,
+        "refused": rejected,
         "against lines": {name: one for name, one in tables.items() if one},
         "inside the experts' region": masked if shares else {},
     }
@@ -263,7 +263,8 @@ def summary_of(rows: Sequence[Row]) -> dict[str, Any]:
 def real_page(numbers: Mapping[str, Any]) -> str:
     """The numbers as Markdown."""
     lines = [
-        f"{numbers['network']}: {numbers['studies']} scans or pairs, {numbers['refused']} refused.",
+        f"{numbers['network']}: {numbers['studies']} scans or pairs, "
+        f"{numbers['refused']} rejected.",
         "",
         table_of("against hand-drawn lines", numbers["against lines"]),
         "",

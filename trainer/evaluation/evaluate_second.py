@@ -47,10 +47,10 @@ def evaluate_second(
 ) -> None:
     """Evaluate both networks on images of a generator not used for training."""
     seeds = range(first, first + cases)
-    asked = second_set(seeds)
+    study_set = second_set(seeds)
     drawn = contours_on(weights, (make_second_case(seed) for seed in seeds))
     thresholds = read_card(weights / "lesion").settings["thresholds"]
-    said = predictions_on(asked, weights, runs)
+    predictions = predictions_on(study_set, weights, runs)
     report = {
         "warning": INTENDED_USE,
         "command": f"python -m trainer {' '.join(sys.argv[1:])}",
@@ -62,7 +62,7 @@ def evaluate_second(
         ],
         "patients": cases,
         "contours": _contour_numbers(summary(drawn, Resampling.of(seeds))),
-        "lesions": set_scores(asked, said, thresholds)[SECOND_PHANTOM],
+        "lesions": set_scores(study_set, predictions, thresholds)[SECOND_PHANTOM],
     }
     page = second_page(report)
     print(page)

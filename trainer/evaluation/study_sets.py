@@ -101,7 +101,7 @@ def trial_set(trial: Trial) -> StudySet:
     return StudySet(trial.name.replace("-", "_"), studies, trial)
 
 
-def refuse_training_cases(asked: StudySet, weights: Path) -> None:
+def check_not_trained_on(study_set: StudySet, weights: Path) -> None:
     """Check that no study of the set was used for training or validation of either network.
 
     Raises
@@ -109,20 +109,20 @@ def refuse_training_cases(asked: StudySet, weights: Path) -> None:
     ExperimentInvalid
         If one was used.
     """
-    seeds = {study.seed for study in asked.studies if study.options is not None}
+    seeds = {study.seed for study in study_set.studies if study.options is not None}
     for name in NETWORKS:
         cases = read_card(weights / name).training.get("cases", {})
         for use in ("training", "validation"):
             seen = seeds & set(range(*cases.get(use, (0, 0))))
             if seen:
                 raise ExperimentInvalid(
-                    f"{asked.name} contains phantom {min(seen)}, which was used for {use} of the "
-                    f"{name} network; evaluate on studies not used for training"
+                    f"{study_set.name} contains phantom {min(seen)}, which was used for {use} "
+                    f"of the {name} network; evaluate on studies not used for training"
                 )
 
 
 def predictions_on(
-    asked: StudySet, weights: Path, runs: Path, processes: int = 1
+    study_set: StudySet, weights: Path, runs: Path, processes: int = 1
 ) -> list[StudyPrediction]:
     """Predictions of both networks for every study of a set, in order.
 
@@ -138,15 +138,15 @@ def predictions_on(
     Raises
     ------
     ExperimentInvalid
-        See `refuse_training_cases`.
+        See `check_not_trained_on`.
     """
-    refuse_training_cases(asked, weights)
-    home = runs / "answers" / fingerprint(weights) / asked.name
+    check_not_trained_on(study_set, weights)
+    home = runs / "answers" / fingerprint(weights) / study_set.name
     home.mkdir(parents=True, exist_ok=True)
-    missing = [study for study in asked.studies if not _path(home, study).exists()]
+    missing = [study for study in study_set.studies if not _path(home, study).exists()]
     if missing:
-        _ask(missing, home, weights, min(processes, len(missing)))
-    return [_kept(_path(home, study)) for study in asked.studies]
+        _predict(missing, home, weights, min(processes, len(missing)))
+    return [_read_prediction(_path(home, study)) for study in study_set.studies]
 
 
 def fingerprint(weights: Path) -> str:
@@ -164,20 +164,20 @@ def _path(home: Path, study: EvaluationStudy) -> Path:
     return home / f"{study.seed:07d}.json"
 
 
-def _ask(missing: Sequence[EvaluationStudy], home: Path, weights: Path, processes: int) -> None:
+def _predict(missing: Sequence[EvaluationStudy], home: Path, weights: Path, processes: int) -> None:
     if processes == 1:
-        asking = _StudyPredictor(home, weights)
+        predictor = _StudyPredictor(home, weights)
         for number, study in enumerate(missing, 1):
-            asking(study)
-            _tell(home, number, len(missing))
+            predictor(study)
+            _print_progress(home, number, len(missing))
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(processes, _begin, (home, weights)) as pool:
-        for number, _ in enumerate(pool.imap_unordered(_ask_one, missing), 1):
-            _tell(home, number, len(missing))
+    with context.Pool(processes, _start_process, (home, weights)) as pool:
+        for number, _ in enumerate(pool.imap_unordered(_predict_one, missing), 1):
+            _print_progress(home, number, len(missing))
 
 
-def _tell(home: Path, number: int, of: int) -> None:
+def _print_progress(home: Path, number: int, of: int) -> None:
     if number % 10 == 0 or number == of:
         print(f"{home.name}: {number} of {of} studies analysed", flush=True)
 
@@ -190,38 +190,38 @@ class _StudyPredictor:
 
     def __call__(self, study: EvaluationStudy) -> None:
         if study.options is None:
-            said = predict_second_phantom(self._analyser, make_second_case(study.seed))
+            prediction = predict_second_phantom(self._analyser, make_second_case(study.seed))
         else:
-            said = predict_phantom(self._analyser, make_case(study.seed, study.options))
-        _keep(said, _path(self._home, study))
+            prediction = predict_phantom(self._analyser, make_case(study.seed, study.options))
+        _write_prediction(prediction, _path(self._home, study))
 
 
 _predictor: _StudyPredictor | None = None
 
 
-def _begin(home: Path, weights: Path) -> None:
+def _start_process(home: Path, weights: Path) -> None:
     """Initialise a process of the pool."""
     global _predictor  # noqa: PLW0603  state of a pool process
     torch.set_num_threads(1)
     _predictor = _StudyPredictor(home, weights)
 
 
-def _ask_one(study: EvaluationStudy) -> None:
-    assert _predictor is not None  # noqa: S101  `_begin` ran before
+def _predict_one(study: EvaluationStudy) -> None:
+    assert _predictor is not None  # noqa: S101  `_start_process` ran before
     _predictor(study)
 
 
-def _keep(said: StudyPrediction, path: Path) -> None:
+def _write_prediction(prediction: StudyPrediction, path: Path) -> None:
     """Write to a temporary name until the file is complete."""
-    told = {
-        "severity": said.severity.tolist(),
-        "contrast": _numbers(said.contrast),
-        "probability": _numbers(said.probability),
-        "pointings": [asdict(one) for one in said.pointings],
-        "definitions": said.definitions,
+    content = {
+        "severity": prediction.severity.tolist(),
+        "contrast": _numbers(prediction.contrast),
+        "probability": _numbers(prediction.probability),
+        "pointings": [asdict(one) for one in prediction.pointings],
+        "definitions": prediction.definitions,
     }
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(told), encoding="utf-8")
+    partial.write_text(json.dumps(content), encoding="utf-8")
     partial.rename(path)
 
 
@@ -229,13 +229,13 @@ def _numbers(values: Iterable[float]) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
 
 
-def _kept(path: Path) -> StudyPrediction:
-    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    pointings = (Pointing(**one) for one in told["pointings"])
+def _read_prediction(path: Path) -> StudyPrediction:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    pointings = (Pointing(**one) for one in content["pointings"])
     return StudyPrediction(
-        np.array(told["severity"], np.int8),
-        np.array(told["contrast"], float),
-        np.array(told["probability"], float),
+        np.array(content["severity"], np.int8),
+        np.array(content["contrast"], float),
+        np.array(content["probability"], float),
         tuple(replace(one, lesion=Lesion(one.lesion)) for one in pointings),
-        {Definition(name): (met[0], met[1]) for name, met in told["definitions"].items()},
+        {Definition(name): (met[0], met[1]) for name, met in content["definitions"].items()},
     )

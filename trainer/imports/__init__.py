@@ -1,1 +1,1 @@
-"""Data brought in for training: own cases, NIfTI, the encoder of SpineNet V2."""
+"""Imports for training: a site's own cases, NIfTI images, the SpineNet V2 encoder."""

@@ -67,7 +67,7 @@ def import_cases(
     margin_mm: Annotated[float, typer.Option(help="Same as in the lesion experiment.")] = 15.0,
     size_px: Annotated[int, typer.Option(help="Same as in the lesion experiment.")] = 112,
     weights: Annotated[
-        Path, typer.Option(help="Its contour network delineates series that nobody drew on.")
+        Path, typer.Option(help="Its contour network delineates series without drawn contours.")
     ] = Path("models/weights"),
 ) -> None:
     """Prepare a site's own cases for training and propose a split by subject."""

@@ -119,13 +119,13 @@ def import_encoder(
 ) -> None:
     """Write a lesion network with the SpineNet V2 encoder as initial weights for training.
 
-    Set ``start`` to the folder in a lesion experiment with the same architecture.
+    Set ``initial_weights`` to the folder in a lesion experiment with the same architecture.
     """
-    card = write_start(checkpoint, LesionArchitecture(pooling=pooling), out)
+    card = write_initial_weights(checkpoint, LesionArchitecture(pooling=pooling), out)
     print(f"{out}: {card.architecture}, SHA-256 {card.sha256}; the heads are untrained")
 
 
-def write_start(checkpoint: Path, architecture: LesionArchitecture, out: Path) -> Card:
+def write_initial_weights(checkpoint: Path, architecture: LesionArchitecture, out: Path) -> Card:
     """Write the initial weights from a checkpoint's encoder; return their card.
 
     Raises
@@ -149,7 +149,7 @@ def write_start(checkpoint: Path, architecture: LesionArchitecture, out: Path) -
 
 def _origin(checkpoint: Path) -> dict[str, Any]:
     return {
-        "data": "an encoder imported from a checkpoint of SpineNet V2's form, heads untrained",
+        "data": "an encoder imported from a SpineNet V2 checkpoint; heads untrained",
         "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
-        "notes": "pre-trained elsewhere on spinal disease",
+        "notes": "pre-trained on spinal disease by its authors",
     }

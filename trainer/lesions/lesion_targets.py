@@ -69,7 +69,7 @@ def training_targets(
     if plan.cases.are_phantoms:
         readings = simulated_readings(joints, plan.seed)
     else:
-        readings = kept_readings(joints)
+        readings = site_readings(joints)
     of_whom, sessions = readings.values.shape[2:]
     readers = readers_of(plan.readers, of_whom, sessions, PACE)
     try:
@@ -84,19 +84,19 @@ def training_targets(
     return TrainingTargets(nn.ModuleList([network, readers]), taught, readers.loss)
 
 
-def kept_readings(joints: Sequence[JointSample]) -> Readings:
-    """What a site's readers said of its own joints; readers and sessions are those that there are.
+def site_readings(joints: Sequence[JointSample]) -> Readings:
+    """A site's own readings of its joints, with all readers and sessions that occur.
 
     Raises
     ------
     ExperimentInvalid
-        If a case keeps none.
+        If a case has none.
     """
     values = [joint.readings for joint in joints if joint.readings is not None]
     if not values or len(values) < len(joints):
         raise ExperimentInvalid(
-            "an experiment with [readers] needs cases that keep what readers said; prepare them "
-            "anew with `python -m trainer import-cases`, or leave [readers] out"
+            "an experiment with [readers] needs cases with readings; prepare them "
+            "again with `python -m trainer import-cases`, or leave [readers] out"
         )
     return Readings(torch.stack(values).numpy())
 

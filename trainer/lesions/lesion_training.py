@@ -19,7 +19,7 @@ from torch import Tensor
 from models.findings import HEADS, POSITIONS, Side
 from models.image_quality import Reference, reference_of, whole_joint
 from models.lesion_resnet34 import LesionResNet34
-from trainer.augmentation import LIKELY, Movement, moved_images, random_moves, spoilt
+from trainer.augmentation import LIKELY, Movement, degraded, moved_images, random_moves
 from trainer.lesions.calibration_fit import HEADS_OF_LESION, fitted_calibration, log_odds
 from trainer.lesions.synthetic_erosions import with_synthetic_erosions
 from trainer.metrics.classification import best_threshold
@@ -81,11 +81,14 @@ def read_joints(folder: Path, seeds: range) -> tuple[JointSample, ...]:
 
 
 def lesion_batches(
-    joints: tuple[JointSample, ...], size: int, generator: torch.Generator, pits: float = 0.0
+    joints: tuple[JointSample, ...],
+    size: int,
+    generator: torch.Generator,
+    synthetic_erosions: float = 0.0,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """An endless stream of augmented crops, zones ``(2 · size, 8, px, px)``, T1 first, and labels.
 
-    A share `pits` of the joints gets synthetic erosions.
+    A share `synthetic_erosions` of the joints gets synthetic erosions.
     """
     while True:
         order = torch.randperm(len(joints), generator=generator).tolist()
@@ -95,7 +98,9 @@ def lesion_batches(
             stacks = torch.stack([_spread_slices(roi, generator) for roi in sequences]).float()
             positive = torch.stack([joint.positive for joint in chosen])
             stacks[:, 0] /= GREY_PER_UNIT
-            stacks, positive = with_synthetic_erosions(stacks, positive, pits, generator)
+            stacks, positive = with_synthetic_erosions(
+                stacks, positive, synthetic_erosions, generator
+            )
             yield *_moved(stacks, generator), positive
 
 
@@ -112,7 +117,7 @@ def _moved(stacks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     moves = random_moves(half, GENTLE, generator)[0].repeat(2, 1, 1)
     grey = moved_images(stacks[:, 0], moves)
     zones = moved_images(stacks[:, 1], moves, mode="nearest")
-    return spoilt(grey, LIKELY, generator), zones.to(torch.uint8)
+    return degraded(grey, LIKELY, generator), zones.to(torch.uint8)
 
 
 def lesion_logits(network: LesionResNet34, squares: Tensor, zones: Tensor) -> Tensor:
@@ -182,7 +187,7 @@ def chosen_settings(of: Predictions, cases: str) -> dict[str, Any]:
     Parameters
     ----------
     of
-        Answers on cases that training did not see.
+        Predictions on cases not used for training.
     cases
         Description of the cases.
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from trainer.augmentation import Spoiling, spoilt
+from trainer.augmentation import Degradation, degraded
 from trainer.phantom.tissue_labels import TissueLabel
 
 T1_LEVELS: Mapping[TissueLabel, tuple[float, float]] = {
@@ -79,7 +79,7 @@ _TABLES = torch.tensor(
 )
 _BONES = (TissueLabel.ILIUM, TissueLabel.SACRUM, TissueLabel.VERTEBRA)
 RANDOM_SHARE = 0.3
-LOOKS = Spoiling(
+LOOKS = Degradation(
     gain=0.0, curve=0.3, reversal=0.05, bias=0.4, blur=0.35, coarse=0.25, noise=0.08, border=0.12
 )
 
@@ -143,7 +143,7 @@ def images_of(labels: Tensor, generator: torch.Generator) -> Tensor:
     grain = _grain(count, slices, size, generator)
     lit = clean * (1 + grain) * _coil(count, size, generator)[:, None]
     brightest = lit.flatten(1)[:, ::7].quantile(0.98, dim=1).clamp(min=0.05)
-    return spoilt((lit / brightest[:, None, None, None]).clamp(0, 2), LOOKS, generator)
+    return degraded((lit / brightest[:, None, None, None]).clamp(0, 2), LOOKS, generator)
 
 
 def _patches(count: int, slices: int, size: int, generator: torch.Generator) -> Tensor:

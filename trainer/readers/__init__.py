@@ -1,1 +1,1 @@
-"""What readers said, and models of how readers err."""
+"""Readings, and models of reader errors."""

@@ -47,7 +47,7 @@ from tests.support.templates import (
     violations_of_scores,
 )
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
-from trainer.phantom.dicom_export import write_study
+from trainer.phantom.dicom_files import write_study
 
 CONTEXT = context()
 

@@ -8,7 +8,7 @@ from trainer.experiment import CaseSplit, ExperimentInvalid, read_experiment
 from trainer.run_metadata import record_run
 from trainer.training_loop import CHECKPOINT
 
-PLAN = replace(read_experiment(Path("trainer/experiments/contour.toml")), start="")
+PLAN = replace(read_experiment(Path("trainer/experiments/contour.toml")), initial_weights="")
 
 
 def test_a_run_goes_on_with_the_experiment_that_it_began_with(tmp_path):

@@ -11,13 +11,13 @@ from trainer.augmentation import (
     BEYOND,
     LIKELY,
     PAPER,
+    Degradation,
     Movement,
-    Spoiling,
-    bent,
+    deformed,
+    degraded,
     moved_images,
     moved_points,
     random_moves,
-    spoilt,
 )
 from trainer.contours.contour_training import contour_loss, targets
 from trainer.contours.target_fields import area_between, heatmaps, literal_field, spread_px
@@ -118,7 +118,7 @@ def test_a_mirrored_image_is_marked_as_mirrored():
 def test_spoiling_keeps_the_shape_and_the_order_of_brightness(spoiling):
     images = torch.linspace(0, 1, 32).expand(8, 1, 32, 32)
 
-    spoiled = spoilt(images, spoiling, torch.Generator().manual_seed(0))
+    spoiled = degraded(images, spoiling, torch.Generator().manual_seed(0))
 
     correlation = torch.corrcoef(torch.stack([images.ravel(), spoiled.ravel()]))[0, 1]
     assert spoiled.shape == images.shape
@@ -130,7 +130,7 @@ def test_all_slices_of_a_joint_go_through_the_same_grey_curve():
         4, 5, 16, 16
     )
 
-    spoiled = spoilt(images, replace(BEYOND, noise=0.0), torch.Generator().manual_seed(0))
+    spoiled = degraded(images, replace(BEYOND, noise=0.0), torch.Generator().manual_seed(0))
 
     torch.testing.assert_close(spoiled, spoiled[:, :1].expand_as(spoiled))
     assert (spoiled - images).abs().mean() > 0.05
@@ -139,7 +139,9 @@ def test_all_slices_of_a_joint_go_through_the_same_grey_curve():
 def test_without_any_spoiling_an_image_stays_as_it_is():
     images = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(1))
 
-    spoiled = spoilt(images, Spoiling(gain=0, blur=0, noise=0), torch.Generator().manual_seed(0))
+    spoiled = degraded(
+        images, Degradation(gain=0, blur=0, noise=0), torch.Generator().manual_seed(0)
+    )
 
     torch.testing.assert_close(spoiled, images)
 
@@ -150,7 +152,7 @@ def test_points_bend_with_their_images():
     spots[:, 0] = torch.tensor([28.0, 40.0])
     images = heatmaps(spots[:, 0], torch.full((6,), 1.5), SIZE).unsqueeze(1)
 
-    seen, points = bent(images, spots, 4.0, generator)
+    seen, points = deformed(images, spots, 4.0, generator)
 
     assert (points[:, 0] - spots[:, 0]).norm(dim=1).max() > 1
     assert points[:, 1].isnan().all()
@@ -289,4 +291,15 @@ def test_an_unknown_key_in_an_experiment_is_named(tmp_path):
     path.write_text("colour = 1\n" + text)
 
     with pytest.raises(ExperimentInvalid, match="colour"):
+        read_experiment(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("start", "initial_weights"), ("pits", "synthetic_erosions")]
+)
+def test_an_earlier_key_of_an_experiment_is_refused_by_its_new_name(tmp_path, old, new):
+    path = tmp_path / "earlier.toml"
+    path.write_text(f"{old} = 0\n" + Path("trainer/experiments/lesion.toml").read_text())
+
+    with pytest.raises(ExperimentInvalid, match=f"{old} is now called {new}"):
         read_experiment(path)

@@ -11,10 +11,10 @@ from models.weights import load_network, read_card, save_network
 from trainer.evaluation import study_sets as answered
 from trainer.evaluation.evaluate_lesion import evaluate_lesion
 from trainer.evaluation.study_sets import (
+    check_not_trained_on,
     fingerprint,
     plausible_set,
     predictions_on,
-    refuse_training_cases,
     second_set,
 )
 from trainer.experiment import ExperimentInvalid
@@ -103,4 +103,4 @@ def test_other_thresholds_are_other_answers(weights):
 @pytest.mark.parametrize("seed", [3, 10001])
 def test_studies_that_served_for_training_or_thresholds_are_refused(seed):
     with pytest.raises(ExperimentInvalid, match=f"contains phantom {seed}"):
-        refuse_training_cases(plausible_set([20000, seed]), WEIGHTS)
+        check_not_trained_on(plausible_set([20000, seed]), WEIGHTS)

@@ -12,7 +12,7 @@ from models.findings import POSITIONS, Side
 from models.roi import RoiRules
 from tests.support.phantoms import drawn_case
 from trainer.imports.site_cases import ReadingSessions, site_case
-from trainer.lesions.lesion_targets import kept_readings
+from trainer.lesions.lesion_targets import site_readings
 from trainer.lesions.lesion_training import joint_samples, lesion_loss
 from trainer.phantom.case import PhantomOptions
 from trainer.prepared_cases import UNREAD, read_case, write_case
@@ -76,7 +76,7 @@ def test_every_reading_is_kept_beside_the_consensus(phantom, tmp_path):
     assert kept.readings[0, 1, 1] == (phantom.severity[place] == 0)
     assert (kept.readings[:, 2] == MISSING).all()
     right, left = joint_samples(kept)
-    said = kept_readings((right, left))
+    said = site_readings((right, left))
     np.testing.assert_array_equal(said.values.reshape(28, 3, 2), kept.readings)
 
 

@@ -10,7 +10,7 @@ from trainer.imports.spinenet_encoder import (
     EncoderInvalid,
     read_checkpoint,
     with_encoder,
-    write_start,
+    write_initial_weights,
 )
 
 NARROW = LesionArchitecture(width=2)
@@ -107,7 +107,7 @@ def test_an_imported_encoder_is_something_that_training_can_begin_from(tmp_path)
     path, out = tmp_path / "checkpoint.pt", tmp_path / "start"
     torch.save({"model_weights": made_up()}, path)
 
-    write_start(path, LesionArchitecture(2, 3, Pooling.ZONES), out)
+    write_initial_weights(path, LesionArchitecture(2, 3, Pooling.ZONES), out)
 
     loaded, card = load_network(out), read_card(out)
     stem = loaded.network.state_dict()["conv1.weight"]

@@ -11,7 +11,7 @@ from trainer.lesions.lesion_targets import simulated_readings, training_targets
 from trainer.lesions.lesion_training import JointSample
 from trainer.readers.reader_plan import ReaderModel, ReaderPlan
 
-PLAN = replace(read_experiment(Path("trainer/experiments/lesion.toml")), pits=0.0)
+PLAN = replace(read_experiment(Path("trainer/experiments/lesion.toml")), synthetic_erosions=0.0)
 READ = replace(PLAN, readers=ReaderPlan(ReaderModel.CHAIN))
 
 
@@ -77,8 +77,8 @@ def test_the_hierarchy_follows_from_a_site_s_own_readers(readers, sessions, node
     assert torch.isfinite(lesson.loss(torch.zeros(12, len(HEADS)), taught, 0.5))
 
 
-def test_cases_that_keep_no_readings_are_refused():
-    with pytest.raises(ExperimentInvalid, match="keep what readers said"):
+def test_cases_without_readings_are_refused():
+    with pytest.raises(ExperimentInvalid, match="needs cases with readings"):
         training_targets(OWN, network(), joints())
 
 
@@ -97,6 +97,6 @@ def test_a_reader_plan_in_an_experiment_is_checked(tmp_path):
         read_experiment(path)
 
 
-def test_pits_that_nobody_has_read_are_refused_beside_readings():
-    with pytest.raises(ExperimentInvalid, match="synthetic erosions have no readings"):
-        replace(READ, pits=0.2)
+def test_synthetic_erosions_are_refused_beside_readings():
+    with pytest.raises(ExperimentInvalid, match="drawn erosions have no readings"):
+        replace(READ, synthetic_erosions=0.2)

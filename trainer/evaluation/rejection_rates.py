@@ -15,7 +15,7 @@ FIRST_SEED = 900_000
 JOINTS = "sacroiliac joints"
 
 
-def refusal_rates(weights: Path, studies: int) -> dict[str, Any]:
+def rejection_rates(weights: Path, studies: int) -> dict[str, Any]:
     """How many studies the contour network rejects, by what they show.
 
     Parameters
@@ -27,21 +27,21 @@ def refusal_rates(weights: Path, studies: int) -> dict[str, Any]:
     """
     analyser = Analyser.load(weights)
     seen: Counter[str] = Counter()
-    refused: Counter[str] = Counter()
+    rejected: Counter[str] = Counter()
     for number in range(2 * studies):
-        elsewhere = number >= studies
-        options = PhantomOptions(style="any", without_joints=elsewhere)
+        without_joints = number >= studies
+        options = PhantomOptions(style="any", without_joints=without_joints)
         case = make_case(FIRST_SEED + number, options)
-        shown = str(case.parameters.get("place", "soft tissue")) if elsewhere else JOINTS
+        shown = str(case.parameters.get("place", "soft tissue")) if without_joints else JOINTS
         seen[shown] += 1
-        refused[shown] += not _accepted(analyser, case)
+        rejected[shown] += not _accepted(analyser, case)
     return {
         "rule": RULE,
         "studies": {
             shown: {
                 "studies": count,
-                "refused": refused[shown],
-                "share": round(refused[shown] / count, 4),
+                "refused": rejected[shown],
+                "share": round(rejected[shown] / count, 4),
             }
             for shown, count in sorted(seen.items())
         },

@@ -53,7 +53,7 @@ def phantom(
     style: Annotated[str, typer.Option(help="plain, plausible, randomised or any.")] = "plain",
 ) -> None:
     """Write one simulated study as DICOM files, with its truth. Not for clinical use."""
-    from trainer.phantom.dicom_export import write_study  # noqa: PLC0415  pydicom only where needed
+    from trainer.phantom.dicom_files import write_study  # noqa: PLC0415  pydicom only where needed
 
     options = PhantomOptions(disease=disease, without_joints=without_joints, style=style)
     case = make_case(seed, options)

@@ -13,7 +13,7 @@ from models.volume import Volume
 from tests.support.phantoms import drawn_case
 from trainer.__main__ import app
 from trainer.phantom.case import PhantomOptions
-from trainer.phantom.dicom_export import VENDORS, write_study
+from trainer.phantom.dicom_files import VENDORS, write_study
 
 
 @pytest.fixture(scope="module")
