@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from sij_node.domain.health import worst
+from sij_node.domain.study import Refusal
 from sij_node.domain.users import AdminChange
 from sij_node.web.api.parameters import Limit, Line
-from sij_node.web.api.responses import HealthAnswer, RefusalAnswer
+from sij_node.web.api.responses import HealthAnswer
 from sij_node.web.current_user import Operator, TheAdmin, Viewer
 
 router = APIRouter(tags=["node"])
@@ -17,16 +18,13 @@ router = APIRouter(tags=["node"])
 def health(person: Viewer, admin: TheAdmin) -> HealthAnswer:
     """Every component with its status and the recommended action."""
     conditions = admin.health().conditions
-    return HealthAnswer(
-        verdict=worst(conditions),
-        conditions=list(conditions),
-    )
+    return HealthAnswer(verdict=worst(conditions), conditions=list(conditions))
 
 
 @router.get("/refusals")
-def refusals(person: Viewer, admin: TheAdmin, limit: Limit = 50) -> list[RefusalAnswer]:
+def refusals(person: Viewer, admin: TheAdmin, limit: Limit = 50) -> list[Refusal]:
     """The most recently rejected objects and associations, and why."""
-    return [RefusalAnswer.model_validate(one) for one in admin.refusals(limit)]
+    return list(admin.refusals(limit))
 
 
 @router.get("/changes")

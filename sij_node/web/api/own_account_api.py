@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from sij_node.config.user_roles import Role
-from sij_node.domain.users import CurrentUser
+from sij_node.domain.users import CurrentUser, Token
 from sij_node.errors import RoleTooLow, UnknownName
 from sij_node.web.api.parameters import Asked, JobNumber, Line
-from sij_node.web.api.responses import MeAnswer, NewTokenAnswer, TokenAnswer
+from sij_node.web.api.responses import NewToken
 from sij_node.web.current_user import Viewer
 from sij_node.web.dependencies import TheParts
 
@@ -38,23 +38,23 @@ InPerson = Annotated[CurrentUser, Depends(in_person)]
 
 
 @router.get("")
-def me(person: Viewer) -> MeAnswer:
+def me(person: Viewer) -> CurrentUser:
     """The current user and role."""
-    return MeAnswer.model_validate(person)
+    return person
 
 
 @router.get("/tokens")
-def tokens(person: Viewer, parts: TheParts) -> list[TokenAnswer]:
+def tokens(person: Viewer, parts: TheParts) -> list[Token]:
     """Your tokens, newest first."""
-    return [TokenAnswer.model_validate(one) for one in parts.access.tokens(person)]
+    return list(parts.access.tokens(person))
 
 
 @router.post("/tokens", status_code=201)
-def add_token(person: InPerson, parts: TheParts, asked: TokenAsked) -> NewTokenAnswer:
+def add_token(person: InPerson, parts: TheParts, asked: TokenAsked) -> NewToken:
     """Create a token; its secret is shown only once."""
     lasts = timedelta(days=asked.days)
     token, secret = parts.access.add_token(person, asked.label, asked.role, lasts)
-    return NewTokenAnswer(**TokenAnswer.model_validate(token).model_dump(), secret=secret)
+    return NewToken(**vars(token), secret=secret)
 
 
 @router.delete("/tokens/{token_id}", status_code=204)

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from sij_node.operate.admin import Admin, DestinationStatus
+from sij_node.operate.admin import Admin
 from sij_node.web.api.parameters import HoldAsked, Title
 from sij_node.web.api.responses import DestinationAnswer, EchoAnswer, JobAnswer, PeerAnswer
 from sij_node.web.current_user import Operator, TheAdmin, Viewer
@@ -44,10 +44,5 @@ def send_withheld(person: Operator, admin: TheAdmin, ae_title: Title) -> list[Jo
 
 
 def _status(admin: Admin, ae_title: str) -> DestinationAnswer:
-    found: DestinationStatus = next(one for one in admin.destinations() if one.ae_title == ae_title)
-    return DestinationAnswer(
-        ae_title=ae_title,
-        waiting=found.waiting,
-        withheld=found.withheld,
-        remarks=list(found.remarks),
-    )
+    found = next(one for one in admin.destinations() if one.ae_title == ae_title)
+    return DestinationAnswer.model_validate(found)

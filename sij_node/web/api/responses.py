@@ -1,16 +1,19 @@
-"""Responses of the API: all typed, and none identifies a patient unless that was requested."""
+"""Responses of the API: all typed, and none identifies a patient unless that was requested.
 
-from collections.abc import Iterable
+Values that hold nothing of a patient are sent as they are, for instance `JobStep`.
+"""
+
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.findings import Finding
-from sij_node.config.user_roles import Role
 from sij_node.domain.analysis_record import AnalysisRecord, UsedNetwork
 from sij_node.domain.health import Condition, HealthStatus
-from sij_node.domain.job import Delivery, DeliveryState, Job, JobAction, Result, State, Step
+from sij_node.domain.job import Delivery, DeliveryState, Job, JobAction, JobStep, Result, State
+from sij_node.domain.users import Token
 from sij_node.operate.admin import PeerStatus, StudyDetails
 
 
@@ -56,17 +59,6 @@ class JobsAnswer(Answer):
     jobs: list[JobAnswer]
     total: int = Field(description="Number of matching jobs.")
     next_cursor: int | None = Field(description="Cursor for the next page; None on the last.")
-
-
-class StepAnswer(Answer):
-    """One step in a job's history."""
-
-    step: Step
-    from_state: State | None
-    to_state: State
-    who: str
-    note: str
-    at: datetime
 
 
 class ResultAnswer(Answer):
@@ -161,7 +153,7 @@ class HistoryAnswer(Answer):
     """One job with everything that happened to it."""
 
     job: JobAnswer
-    steps: list[StepAnswer]
+    steps: list[JobStep]
     deliveries: list[DeliveryAnswer]
     analysis: AnalysisAnswer | None
     actions: list[JobAction] = Field(description="Available actions.")
@@ -175,7 +167,7 @@ class HistoryAnswer(Answer):
         history = details.history
         return cls(
             job=JobAnswer.of(history.job, details.pseudonym or None),
-            steps=_all(StepAnswer, history.steps),
+            steps=list(history.steps),
             deliveries=[DeliveryAnswer.of(delivery) for delivery in history.deliveries],
             analysis=AnalysisAnswer.of(details.record),
             actions=list(history.actions),
@@ -239,43 +231,8 @@ class HealthAnswer(Answer):
     conditions: list[Condition]
 
 
-class RefusalAnswer(Answer):
-    """A rejected object or association."""
+@dataclass(frozen=True)
+class NewToken(Token):
+    """A newly created token. Its secret is shown only once: send it as Authorization: Bearer."""
 
-    at: datetime
-    source_ae: str
-    address: str
-    sop_instance_uid: str
-    study_uid: str
-    status: int = Field(description="The C-STORE status; 0 for a rejected association.")
-    reason: str
-
-
-class MeAnswer(Answer):
-    """The current user."""
-
-    name: str
-    role: Role
-    token_id: int | None
-
-
-class TokenAnswer(Answer):
-    """An API token."""
-
-    token_id: int
-    label: str
-    role: Role
-    created_at: datetime
-    expires_at: datetime
-    used_at: datetime | None
-    revoked_at: datetime | None
-
-
-class NewTokenAnswer(TokenAnswer):
-    """A newly created token."""
-
-    secret: str = Field(description="Shown only once. Send it as Authorization: Bearer.")
-
-
-def _all(kind: type[StepAnswer], values: Iterable[object]) -> list[StepAnswer]:
-    return [kind.model_validate(value) for value in values]
+    secret: str
