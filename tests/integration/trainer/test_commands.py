@@ -9,10 +9,10 @@ import typer
 from torch import nn
 
 from models.findings import POSITIONS, Side
-from models.preprocess import PREPROCESSING_VERSION
 from models.roi import RoiRules
-from models.weights import INTENDED_USE, Card, build, load_network, save_network
+from models.weights import load_network
 from tests.support.phantoms import drawn_case
+from tests.support.untrained import SMALL_CONTOUR, SMALL_LESION, save_untrained
 from trainer.augmentation import PAPER, Movement
 from trainer.contours.contour_training import batches, slice_pool
 from trainer.contours.landmark_baseline import LANDMARKS
@@ -115,31 +115,6 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(tmp_path):
         torch.testing.assert_close(resumed[name], tensor)
 
 
-SMALL_CONTOUR = """
-kind = "contour"
-name = "contour"
-version = "9.9.9"
-steps = 2
-batch = 2
-learning_rate = 1e-3
-seed = 1
-architecture = { width = 2, levels = 3, fold = 2 }
-cases = { training = [0, 1], validation = [1, 2], test = [2, 3] }
-"""
-SMALL_LESION = """
-kind = "lesion"
-name = "lesion"
-version = "9.9.9"
-steps = 2
-batch = 2
-learning_rate = 1e-3
-seed = 1
-architecture = { width = 2, kernel_depth = 1, pooling = "zones" }
-roi = { size_px = 48 }
-cases = { training = [0, 1], validation = [1, 2], test = [2, 3] }
-"""
-
-
 WITH_READERS = SMALL_LESION + '[readers]\nmodel = "chain"\n'
 WITH_SOFT_LABELS = SMALL_LESION + '[readers]\nmodel = "soft"\n'
 
@@ -239,21 +214,6 @@ def test_what_stands_beside_is_named_with_its_folder_and_a_walk_there_is(stored,
 
     with pytest.raises(typer.BadParameter, match="NAME=FOLDER"):
         evaluate_contour(experiment, tmp_path, tmp_path, beside=[wrong])
-
-
-def save_untrained(plan, folder, walk="best"):
-    card = Card(
-        plan.name,
-        plan.version,
-        plan.architecture,
-        PREPROCESSING_VERSION,
-        INTENDED_USE,
-        {},
-        {},
-        {"presence_threshold": 0.5, "walk": walk},
-    )
-    torch.manual_seed(0)
-    return save_network(build(plan.architecture).eval(), card, folder)
 
 
 def test_both_networks_are_measured_on_the_second_phantom(tmp_path):
