@@ -57,8 +57,8 @@ def _head(of: Circumstances) -> str:
     return f"""# Benchmarks
 
 {PHANTOM} Everything ran on one machine over loopback.
-Absolute values differ between machines and days; the ratios are within one run, in which all that
-is compared took turns.{quiet}
+Compare the ratios: they are within one run, in which the measurements alternated. Absolute values
+differ between machines and days.{quiet}
 
 - Measured {of.at:%Y-%m-%d %H:%M} UTC with `{of.command}` at revision {of.revision}
 - {of.processor}, {of.cores} cores, {of.memory_gb} GB, {of.system}, {of.disk}
@@ -67,27 +67,26 @@ is compared took turns.{quiet}
 
 def ingest_section(of: Ingest) -> str:
     """The node and its peers, taking images in."""
-    return f"""## Taking images in
+    return f"""## Receiving images
 
 MR images of 512 × 512 pixels of 16 bits ({of.size_bytes / 1e3:.0f} kB, about 120 elements) sent by
 DCMTK storescu, one process for each association, {INSTANCES} images a run, medians of
 {of.repeats} runs. TCP_NODELAY is set on both sides. CPU is user and system time of the server's
 processes. **storescp neither syncs its files nor keeps an index**; Orthanc syncs and indexes; the
-node syncs file and folder and commits a row before each answer. Images a second include the start
+node syncs file and folder and commits a row before each response. Images a second include the start
 of storescu.
 
 {_ingest_table(of.rows, of.not_installed)}
 
-One association of a storescu that is left as it is: nobody sets TCP_NODELAY, except the node on its
-own side.
+One association of an unmodified storescu: TCP_NODELAY is set by the node alone, on its own side.
 
 {_ingest_table(of.untouched, of.not_installed)}
 
-{IDLE_ASSOCIATIONS} associations that wait, over {IDLE_S:g} s, in per cent of one core:
+{IDLE_ASSOCIATIONS} idle associations, over {IDLE_S:g} s, in percent of one core:
 
 {_idle_table(of)}
 
-Resident memory after the first run of each kind and after the last:
+Resident memory after the first and the last run:
 
 {_memory_table(of)}"""
 
@@ -151,7 +150,7 @@ def _memory_table(of: Ingest) -> str:
 
 
 def _study(of: StudyTimes) -> str:
-    return f"""## One study, stage by stage
+    return f"""## One study by stage
 
 A phantom of {of.t1_shape[0]} T1 slices of {_size(of.t1_shape)} and {of.stir_shape[0]} STIR slices
 of {_size(of.stir_shape)} in one process, {of.threads} threads on {of.device}, medians of
@@ -161,7 +160,7 @@ of {_size(of.stir_shape)} in one process, {of.threads} threads on {of.device}, m
 {_stage_table(of)}
 
 The floor of a network is the time for the same number of operations as plain convolutions in
-single precision on this machine, which does {of.gigaflops:.0f} GFLOP/s.
+single precision on this machine, which reaches {of.gigaflops:.0f} GFLOP/s.
 
 {_floor_table(of)}"""
 
@@ -208,10 +207,11 @@ def objects_section(of: Sequence[ObjectCost]) -> str:
         ]
         for one in of
     ]
-    return f"""## Each kind of result
+    return f"""## By result object
 
-Of the same phantom study, each made alone, as files; `seg`, `findings` and `presentation` are two
-objects each. Checked: read back from its bytes and compared with what was found.
+Of the same phantom study, each made alone and written as files; `seg`, `findings` and
+`presentation` are two objects each. *Checked* is the self-check: read back and compared with the
+findings.
 {PHANTOM}
 
 {table(["result", "objects", "share of time", "made ms", "checked ms", "kB"], rows)}"""
@@ -228,14 +228,15 @@ def _node(of: WholeNode) -> str:
     starts = {"worker": of.start_s, "torch alone": of.import_s}
     return f"""## One study through the whole node
 
-The same study sent to `sij-node run` on SQLite, results returned to a small archive (pynetdicom);
+The same study sent to `sij-node run` on SQLite, with a minimal archive (pynetdicom) as destination;
 medians of {of.repeats} studies after a warm-up. Peak memory of listener, worker and analysis
 together: {of.peak_mb:.0f} MB.
 {PHANTOM}
 
 {_seconds_table(steps, passage.stored_s, "ratio to claimed → stored")}
 
-Starting a worker until its networks are ready, beside starting Python and importing torch:
+Time from starting a worker until its networks are ready, compared with starting Python and
+importing torch:
 
 {_seconds_table(starts, of.import_s, "ratio to torch alone")}"""
 
@@ -250,7 +251,7 @@ def _seconds_table(seconds: Mapping[str, float], unit_s: float, ratio: str) -> s
 def _jobs(operations: Sequence[Operation]) -> str:
     return f"""## Job table on SQLite
 
-WAL, synchronous=FULL. The ratio is to a bare commit of one row on the same disk in the same round.
+WAL, synchronous=FULL. Ratios are to a bare commit of one row on the same disk in the same round.
 
 {_jobs_table(operations)}"""
 
@@ -273,4 +274,4 @@ def _jobs_table(operations: Sequence[Operation]) -> str:
 
 def _missing(missing: Mapping[str, str]) -> str:
     lines = [f"- **{part}: NOT MEASURED.** {reason}" for part, reason in missing.items()]
-    return "\n".join(["## What is not here", "", *lines])
+    return "\n".join(["## Not measured", "", *lines])
