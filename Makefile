@@ -1,6 +1,6 @@
 # Two commands do everything: `make demo` and `make test`. Both set up what they need.
 .DELETE_ON_ERROR:
-# Packages for Python and servers are fetched at the same time.
+# Packages for Python and servers are fetched at the same time, and tests run beside the checks.
 MAKEFLAGS += --jobs=2
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -8,7 +8,7 @@ READY := .venv/.ready
 # Whole files, and those first that wait for servers; three, for most of the time one of them waits.
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check unit integration acceptance bench pictures servers clean
+.PHONY: demo test suite check unit integration acceptance bench pictures servers clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -18,7 +18,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)        ## a phantom study goes in, findings come back
 	$(BIN)/python -m deploy.demo
 
-test: check servers   ## every check and every test, files of tests side by side
+test: check suite     ## every check and, beside it, every test
+suite: $(READY) servers
 	$(BIN)/pytest $(SIDE_BY_SIDE)
 
 check: $(READY)       ## style, types and import contracts; no test

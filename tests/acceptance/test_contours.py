@@ -213,7 +213,7 @@ def test_the_lines_in_the_report_lie_on_the_true_joints_of_their_side(returned):
     assert np.mean(np.array(errors) < PAPERS_95TH_PERCENTILE_MM) > 0.8
 
 
-def test_the_joint_s_band_in_the_segmentations_covers_the_true_line_of_its_side(returned):
+def test_the_segmented_band_covers_the_true_line_of_its_side(returned):
     bands, away = list(returned.bands()), []
 
     for side, true_line in returned.truth:

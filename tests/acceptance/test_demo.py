@@ -22,7 +22,7 @@ def run_demo(out: Path) -> str:
     return done.stdout
 
 
-def test_a_study_goes_in_and_findings_come_back_again_and_again_and_nothing_is_left_running(
+def test_the_demo_runs_twice_and_leaves_no_process_behind(
     tmp_path: Path,
 ):
     out = tmp_path / "demo"

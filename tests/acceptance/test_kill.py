@@ -97,68 +97,72 @@ def node(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture
-def site(archive: Archive, node: RunningNode, case: PhantomCase, tmp_path: Path) -> ArchiveWithNode:
+def archive_with_node(
+    archive: Archive, node: RunningNode, case: PhantomCase, tmp_path: Path
+) -> ArchiveWithNode:
     return ArchiveWithNode(archive, node, written(case, tmp_path / "study"))
 
 
-def test_a_listener_killed_within_an_image_has_all_that_it_acknowledged(site):
-    images = [part10(file.read_bytes()) for file in site.study.files[:8]]
+def test_a_listener_killed_mid_image_has_all_it_acknowledged(archive_with_node):
+    images = [part10(file.read_bytes()) for file in archive_with_node.study.files[:8]]
     *whole, last = images
-    with RawPeer(site.node.peer.port) as pacs:
+    with RawPeer(archive_with_node.node.peer.port) as pacs:
         pacs.associate(associate_request(NODE.encode(), ARCHIVE.encode()))
         answers = [pacs.store(image.sop_instance_uid, image.dataset) for image in whole]
         pacs.begin_store(last.sop_instance_uid)
         pacs.send(P_DATA, fragment(1, 0, last.dataset[: len(last.dataset) // 2]))
-        site.node.kill(LISTENER)
+        archive_with_node.node.kill(LISTENER)
         assert pacs.is_closed_within(10)
 
-    site.node.wait_until_it_listens()
+    archive_with_node.node.wait_until_it_listens()
 
     kept = {
         one.sop_instance_uid
-        for one in received_instances(site.node.table.database, site.study.study_uid)
+        for one in received_instances(
+            archive_with_node.node.table.database, archive_with_node.study.study_uid
+        )
     }
     assert answers == [0x0000] * len(whole)
     assert kept == {image.sop_instance_uid for image in whole}
-    site.send()
-    site.check_delivered_once()
-    assert site.steps() == ANALYSED_ONCE
+    archive_with_node.send()
+    archive_with_node.check_delivered_once()
+    assert archive_with_node.steps() == ANALYSED_ONCE
 
 
 @pytest.mark.parametrize("role", [WORKER, ANALYSIS], ids=["worker", "analysing child"])
-def test_a_study_is_analysed_again_when_its_process_is_killed(site, role):
-    with site.node.held_still(ANALYSIS):
-        site.send()
-        site.wait_for(State.ANALYSING)
+def test_a_study_is_analysed_again_when_its_process_is_killed(archive_with_node, role):
+    with archive_with_node.node.held_still(ANALYSIS):
+        archive_with_node.send()
+        archive_with_node.wait_for(State.ANALYSING)
         time.sleep(HANDED_OVER_S)
-        site.node.kill(role)
+        archive_with_node.node.kill(role)
 
-    site.check_delivered_once()
-    assert site.steps() == ANALYSED_AGAIN
-    assert sum(ANALYSIS in command for command in site.node.processes().values()) == 1
-
-
-def test_a_worker_killed_while_it_delivers_sends_nothing_twice_that_counts(site):
-    before = site.archive.stores
-    site.send()
-    wait_for(lambda: site.archive.stores > before, "result at the archive")
-
-    site.node.kill(WORKER)
-
-    site.check_delivered_once()
-    assert site.steps().count(Step.RESULTS_STORED) == 1
+    archive_with_node.check_delivered_once()
+    assert archive_with_node.steps() == ANALYSED_AGAIN
+    assert sum(ANALYSIS in command for command in archive_with_node.node.processes().values()) == 1
 
 
-def test_a_node_that_is_told_to_stop_ends_cleanly_and_goes_on_later(site):
-    site.send()
-    site.wait_for(State.ANALYSING)
+def test_a_worker_killed_while_delivering_duplicates_no_result(archive_with_node):
+    before = archive_with_node.archive.stores
+    archive_with_node.send()
+    wait_for(lambda: archive_with_node.archive.stores > before, "result at the archive")
 
-    status = site.node.stop()
+    archive_with_node.node.kill(WORKER)
 
-    job = site.node.job_of(site.study.study_uid)
+    archive_with_node.check_delivered_once()
+    assert archive_with_node.steps().count(Step.RESULTS_STORED) == 1
+
+
+def test_a_node_that_is_told_to_stop_ends_cleanly_and_goes_on_later(archive_with_node):
+    archive_with_node.send()
+    archive_with_node.wait_for(State.ANALYSING)
+
+    status = archive_with_node.node.stop()
+
+    job = archive_with_node.node.job_of(archive_with_node.study.study_uid)
     assert status == 0
-    assert [one for one in site.node.processes().values() if TRACKER not in one] == []
+    assert [one for one in archive_with_node.node.processes().values() if TRACKER not in one] == []
     assert job.state in {State.QUEUED, State.DELIVERING, State.DELIVERED}
     assert job.leased_by == ""
-    site.node.start()
-    site.check_delivered_once()
+    archive_with_node.node.start()
+    archive_with_node.check_delivered_once()

@@ -50,7 +50,7 @@ class OrthancWithNode:
 
 
 @pytest.fixture(scope="module")
-def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancWithNode]:
+def orthanc_with_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancWithNode]:
     ports = two_ports()
     with (
         running_node(tmp_path_factory.mktemp("node"), ports[0], quiet_s=15) as node,
@@ -64,16 +64,18 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancWithNo
     params=[{"vendor": "siemens"}, {"vendor": "philips", "enhanced": True}],
     ids=["classic Siemens", "enhanced Philips"],
 )
-def study(request, case, hospital, tmp_path_factory) -> PhantomStudy:
+def study(request, case, orthanc_with_node, tmp_path_factory) -> PhantomStudy:
     """A study that has been through scanner, PACS, node and PACS."""
     study = written(case, tmp_path_factory.mktemp("study"), **request.param)
-    hospital.scan(study)
+    orthanc_with_node.scan(study)
     return study
 
 
-def results_on_disk(hospital: OrthancWithNode, study: PhantomStudy, folder: Path) -> list[Path]:
+def results_on_disk(
+    orthanc_with_node: OrthancWithNode, study: PhantomStudy, folder: Path
+) -> list[Path]:
     files = []
-    for number, content in enumerate(hospital.orthanc.result_files_of(study.study_uid)):
+    for number, content in enumerate(orthanc_with_node.orthanc.result_files_of(study.study_uid)):
         files.append(folder / f"result{number}.dcm")
         files[-1].write_bytes(content)
     return files
@@ -83,10 +85,8 @@ def text_of(report: Dataset) -> str:
     return "\n".join(item.TextValue for item in report.ContentSequence if "TextValue" in item)
 
 
-def test_one_report_and_two_segmentations_come_back_to_the_same_study_of_the_same_patient(
-    hospital, study
-):
-    results = hospital.orthanc.results_of(study.study_uid)
+def test_results_arrive_in_the_same_study_of_the_same_patient(orthanc_with_node, study):
+    results = orthanc_with_node.orthanc.results_of(study.study_uid)
 
     assert sorted(str(result.SOPClassUID) for result in results) == sorted(
         [COMPREHENSIVE_3D_SR, SEGMENTATION, SEGMENTATION]
@@ -102,8 +102,8 @@ def test_one_report_and_two_segmentations_come_back_to_the_same_study_of_the_sam
     assert segmented == {study.series_uid(T1), study.series_uid(STIR)}
 
 
-def test_dciodvfy_finds_no_error_in_what_came_back(hospital, study, tmp_path):
-    files = results_on_disk(hospital, study, tmp_path)
+def test_dciodvfy_finds_no_error_in_what_came_back(orthanc_with_node, study, tmp_path):
+    files = results_on_disk(orthanc_with_node, study, tmp_path)
 
     said = [line for file in files for line in said_by("dciodvfy", "dicom3tools", file)]
 
@@ -112,10 +112,8 @@ def test_dciodvfy_finds_no_error_in_what_came_back(hospital, study, tmp_path):
     assert [line for line in said if line.startswith("Error")] == []
 
 
-def test_dcentvfy_finds_what_came_back_to_be_of_one_study_with_what_was_sent(
-    hospital, study, tmp_path
-):
-    files = results_on_disk(hospital, study, tmp_path)
+def test_dcentvfy_finds_results_and_images_to_be_one_study(orthanc_with_node, study, tmp_path):
+    files = results_on_disk(orthanc_with_node, study, tmp_path)
 
     said = said_by("dcentvfy", "dicom3tools", *study.files, *files)
 
@@ -123,15 +121,18 @@ def test_dcentvfy_finds_what_came_back_to_be_of_one_study_with_what_was_sent(
     assert [line for line in said if "<AccessionNumber> IE <" not in line] == []
 
 
-def test_sending_a_study_again_with_its_results_changes_nothing(hospital, study):
-    job, before = hospital.node.job_of(study.study_uid), hospital.digests_of(study)
+def test_sending_a_study_again_with_its_results_changes_nothing(orthanc_with_node, study):
+    job, before = (
+        orthanc_with_node.node.job_of(study.study_uid),
+        orthanc_with_node.digests_of(study),
+    )
 
-    hospital.orthanc.receive(study.files)
-    hospital.orthanc.send_study(study.study_uid)
+    orthanc_with_node.orthanc.receive(study.files)
+    orthanc_with_node.orthanc.send_study(study.study_uid)
 
-    assert hospital.node.job_of(study.study_uid) == job
-    assert hospital.digests_of(study) == before
-    assert newest_refusals(hospital.node.table.database) == ()
+    assert orthanc_with_node.node.job_of(study.study_uid) == job
+    assert orthanc_with_node.digests_of(study) == before
+    assert newest_refusals(orthanc_with_node.node.table.database) == ()
 
 
 @pytest.mark.parametrize(
@@ -143,15 +144,15 @@ def test_sending_a_study_again_with_its_results_changes_nothing(hospital, study)
     ids=["wrong plane", "T1 only"],
 )
 def test_a_study_without_a_usable_pair_comes_back_as_not_analysed(
-    hospital, case, tmp_path, study_as, missing
+    orthanc_with_node, case, tmp_path, study_as, missing
 ):
     study = study_as(case, tmp_path)
 
-    hospital.scan(study)
+    orthanc_with_node.scan(study)
 
-    (notice,) = hospital.orthanc.results_of(study.study_uid)
+    (notice,) = orthanc_with_node.orthanc.results_of(study.study_uid)
     assert notice.SOPClassUID == COMPREHENSIVE_3D_SR
     assert notice.PatientID == PATIENT_ID
     assert "not analysed" in text_of(notice)
     assert missing in text_of(notice)
-    assert hospital.node.job_of(study.study_uid).state is State.REJECTED
+    assert orthanc_with_node.node.job_of(study.study_uid).state is State.REJECTED

@@ -76,7 +76,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[BusyPages]:
+def busy_pages(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[BusyPages]:
     with running_web(tmp_path_factory.mktemp("web")) as web:
         for role in Role:
             web.add_user(role.value, role)
@@ -84,21 +84,21 @@ def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator
 
 
 @pytest.fixture
-def operator(site: BusyPages) -> Iterator[Window]:
-    with somebody(site, Role.OPERATOR) as opened:
+def operator(busy_pages: BusyPages) -> Iterator[Window]:
+    with signed_in(busy_pages, Role.OPERATOR) as opened:
         yield opened
 
 
 @pytest.fixture
-def administrator(site: BusyPages) -> Iterator[Window]:
-    with somebody(site, Role.ADMINISTRATOR) as opened:
+def administrator(busy_pages: BusyPages) -> Iterator[Window]:
+    with signed_in(busy_pages, Role.ADMINISTRATOR) as opened:
         yield opened
 
 
 @contextmanager
-def somebody(site: BusyPages, role: Role) -> Iterator[Window]:
+def signed_in(busy_pages: BusyPages, role: Role) -> Iterator[Window]:
     """A window of a person in whose browser nothing goes wrong."""
-    with window(site.browser, site.web.url) as opened:
+    with window(busy_pages.browser, busy_pages.web.url) as opened:
         opened.sign_in(role.value, PASSWORD)
         yield opened
         assert opened.faults == []
@@ -109,14 +109,14 @@ def somebody(site: BusyPages, role: Role) -> Iterator[Window]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", list(SIZES))
-def test_every_page_can_be_used_by_everybody(site: BusyPages, scheme: str, size: str):
-    with window(site.browser, site.web.url, SIZES[size], scheme) as seen:
+def test_every_page_can_be_used_by_everybody(busy_pages: BusyPages, scheme: str, size: str):
+    with window(busy_pages.browser, busy_pages.web.url, SIZES[size], scheme) as seen:
         seen.open("/login")
         found = {"login": (seen.flaws(), seen.overflow_px())}
         seen.keep(f"login-{size}-{scheme}")
         seen.sign_in("administrator", PASSWORD)
         for page in PAGES:
-            seen.open(site.path_of(page))
+            seen.open(busy_pages.path_of(page))
             seen.page.wait_for_load_state("networkidle")
             seen.keep(f"{page}-{size}-{scheme}")
             found[page] = (seen.flaws(), seen.overflow_px())
@@ -136,8 +136,10 @@ def test_every_page_can_be_used_by_everybody(site: BusyPages, scheme: str, size:
         ("<button style='width: 9px; height: 9px; padding: 0'></button>", "button-name"),
     ],
 )
-def test_what_keeps_somebody_from_using_a_page_is_seen(site: BusyPages, markup: str, flaw: str):
-    with window(site.browser, site.web.url) as seen:
+def test_what_keeps_somebody_from_using_a_page_is_seen(
+    busy_pages: BusyPages, markup: str, flaw: str
+):
+    with window(busy_pages.browser, busy_pages.web.url) as seen:
         seen.page.set_content(markup)
 
         assert flaw in " ".join(seen.flaws())
@@ -145,9 +147,9 @@ def test_what_keeps_somebody_from_using_a_page_is_seen(site: BusyPages, markup: 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_keyboard_reaches_everything_and_one_sees_where_it_is(
-    site: BusyPages, administrator: Window, page: str
+    busy_pages: BusyPages, administrator: Window, page: str
 ):
-    administrator.open(site.path_of(page))
+    administrator.open(busy_pages.path_of(page))
     wanted = administrator.page.locator(
         "a[href]:visible, button:visible, input:visible, select:visible"
     )
@@ -162,9 +164,7 @@ def test_the_keyboard_reaches_everything_and_one_sees_where_it_is(
 # ---- what is wrong, first ----------------------------------------------------------------------
 
 
-def test_the_first_page_says_what_is_wrong_and_what_to_do_before_anything_else(
-    site: BusyPages, operator: Window
-):
+def test_the_queue_page_starts_with_problems_and_actions(busy_pages: BusyPages, operator: Window):
     operator.open("/")
 
     troubles = operator.page.get_by_role("status", name="Problems")
@@ -174,8 +174,8 @@ def test_the_first_page_says_what_is_wrong_and_what_to_do_before_anything_else(
     assert troubles.bounding_box()["y"] < 300
 
 
-def test_an_error_is_explained_with_what_to_do(site: BusyPages, operator: Window):
-    operator.open(site.path_of("rejected"))
+def test_an_error_is_explained_with_what_to_do(busy_pages: BusyPages, operator: Window):
+    operator.open(busy_pages.path_of("rejected"))
 
     said = operator.page.get_by_role("status", name="Problems")
     expect(said).to_contain_text("no usable coronal STIR series")
@@ -186,9 +186,9 @@ def test_an_error_is_explained_with_what_to_do(site: BusyPages, operator: Window
 
 
 def test_a_silent_destination_is_explained_and_its_attempts_are_counted(
-    site: BusyPages, operator: Window
+    busy_pages: BusyPages, operator: Window
 ):
-    operator.open(site.path_of("delivering"))
+    operator.open(busy_pages.path_of("delivering"))
 
     expect(operator.page.get_by_role("status", name="Problems")).to_contain_text(
         "PACS at pacs:104 cannot be reached"
@@ -196,9 +196,9 @@ def test_a_silent_destination_is_explained_and_its_attempts_are_counted(
     operator.page.get_by_role("button", name="Try now").wait_for()
 
 
-def test_hostile_words_are_shown_as_words(site: BusyPages, operator: Window):
+def test_hostile_words_are_shown_as_words(busy_pages: BusyPages, operator: Window):
     for page in ("queue", "failed", "delivered", "peers"):
-        operator.open(site.path_of(page))
+        operator.open(busy_pages.path_of(page))
 
         assert HOSTILE[:20] in operator.text()
         assert (
@@ -209,48 +209,48 @@ def test_hostile_words_are_shown_as_words(site: BusyPages, operator: Window):
 # ---- what can be done --------------------------------------------------------------------------
 
 
-def test_a_failed_job_is_queued_again_and_then_cancelled(site: BusyPages, operator: Window):
-    operator.open(site.path_of("failed"))
-    job = site.jobs[State.FAILED]
+def test_a_failed_job_is_queued_again_and_then_cancelled(busy_pages: BusyPages, operator: Window):
+    operator.open(busy_pages.path_of("failed"))
+    job = busy_pages.jobs[State.FAILED]
 
     operator.page.get_by_role("button", name="Retry").click()
     expect(operator.page.locator("main")).to_contain_text("Retry requested.")
-    after_retry = site.web.table.get(job.job_id).state
+    after_retry = busy_pages.web.table.get(job.job_id).state
     operator.page.get_by_role("button", name="Cancel").click()
     expect(operator.page.locator("h1 + .chip")).to_have_text("cancelled")
 
     assert after_retry is State.QUEUED
-    assert site.web.table.get(job.job_id).state is State.CANCELLED
-    assert [step.who for step in steps_of(site.web.table.database, job.job_id)][-2:] == [
+    assert busy_pages.web.table.get(job.job_id).state is State.CANCELLED
+    assert [step.who for step in steps_of(busy_pages.web.table.database, job.job_id)][-2:] == [
         "operator",
         "operator",
     ]
 
 
-def test_a_viewer_looks_and_is_offered_nothing(site: BusyPages):
-    with window(site.browser, site.web.url) as seen:
+def test_a_viewer_looks_and_is_offered_nothing(busy_pages: BusyPages):
+    with window(busy_pages.browser, busy_pages.web.url) as seen:
         seen.sign_in("viewer", PASSWORD)
         for page in set(PAGES) - {"account", "users"}:
-            seen.open(site.path_of(page))
+            seen.open(busy_pages.path_of(page))
             assert seen.page.locator("main form[method=post]:not([action='/rules'])").count() == 0
 
 
-def test_the_patient_is_shown_by_a_click_and_that_is_noted(site: BusyPages, operator: Window):
-    operator.open(site.path_of("queued"))
+def test_the_patient_is_shown_by_a_click_and_that_is_noted(busy_pages: BusyPages, operator: Window):
+    operator.open(busy_pages.path_of("queued"))
     before = operator.text()
 
     operator.page.get_by_role("button", name="Show patient ID").click()
     expect(operator.page.locator("#patient")).to_contain_text("P1")
 
     assert "P1" not in before.split()
-    changes = site.web.parts.admin(HumanUser("test")).changes(5)
+    changes = busy_pages.web.parts.admin(HumanUser("test")).changes(5)
     assert any((one.who, one.action) == ("operator", "reveal patient") for one in changes)
 
 
 def test_a_patient_who_was_shown_stays_shown_while_the_page_goes_on(
-    site: BusyPages, operator: Window
+    busy_pages: BusyPages, operator: Window
 ):
-    table = site.web.table
+    table = busy_pages.web.table
     job = queued(table, "1.2.98")
     operator.open(f"/jobs/{job.job_id}")
     operator.page.get_by_role("button", name="Show patient ID").click()
@@ -263,11 +263,11 @@ def test_a_patient_who_was_shown_stays_shown_while_the_page_goes_on(
     assert operator.page.locator("#patient").count() == 1
 
 
-def test_a_dropped_file_is_told_its_role_and_priority_and_kept_nowhere(
-    site: BusyPages, operator: Window, case, tmp_path: Path
+def test_a_dropped_file_gets_its_role_and_priority_and_is_not_stored(
+    busy_pages: BusyPages, operator: Window, case, tmp_path: Path
 ):
     file = written(case, tmp_path).files_of(T1)[0]
-    before = sorted(site.web.config.node.data_folder.rglob("*.dcm"))
+    before = sorted(busy_pages.web.config.node.data_folder.rglob("*.dcm"))
     operator.open("/rules")
 
     operator.page.get_by_label("DICOM file").set_input_files(file)
@@ -277,11 +277,13 @@ def test_a_dropped_file_is_told_its_role_and_priority_and_kept_nowhere(
     expect(verdict).to_contain_text("This series would be used as T1.")
     expect(verdict).to_contain_text("Priority 5: the priority of peer PACS")
     assert "PHANTOM-7" not in operator.text()
-    assert sorted(site.web.config.node.data_folder.rglob("*.dcm")) == before
+    assert sorted(busy_pages.web.config.node.data_folder.rglob("*.dcm")) == before
     operator.keep("rules-verdict")
 
 
-def test_a_file_that_is_no_dicom_is_told_so(site: BusyPages, operator: Window, tmp_path: Path):
+def test_a_file_that_is_no_dicom_is_told_so(
+    busy_pages: BusyPages, operator: Window, tmp_path: Path
+):
     (tmp_path / "notes.txt").write_text("no image")
     operator.open("/rules")
 
@@ -295,11 +297,11 @@ def test_a_file_that_is_no_dicom_is_told_so(site: BusyPages, operator: Window, t
 # ---- following what happens --------------------------------------------------------------------
 
 
-def test_the_queue_follows_a_job_without_a_click(site: BusyPages, operator: Window):
-    table = site.web.table
+def test_the_queue_follows_a_job_without_a_click(busy_pages: BusyPages, operator: Window):
+    table = busy_pages.web.table
     operator.open("/?state=queued")
     row = operator.page.get_by_role("row").filter(has_text="queued")
-    job = site.jobs[State.QUEUED]
+    job = busy_pages.jobs[State.QUEUED]
     row.get_by_role("link", name=str(job.job_id)).focus()
 
     table.cancel(table.get(job.job_id), "somebody else")
@@ -307,20 +309,20 @@ def test_the_queue_follows_a_job_without_a_click(site: BusyPages, operator: Wind
     expect(row.get_by_role("link", name=str(job.job_id), exact=True)).to_have_count(0)
 
 
-def test_what_somebody_types_stays_while_the_queue_goes_on(site: BusyPages, operator: Window):
+def test_what_somebody_types_stays_while_the_queue_goes_on(busy_pages: BusyPages, operator: Window):
     operator.open("/")
     field = operator.page.get_by_label("Job number, study UID or AE title")
     field.press_sequentially("1.2")
 
-    new = queued(site.web.table, "1.2.99")
+    new = queued(busy_pages.web.table, "1.2.99")
     expect(operator.page.locator(f"#job-{new.job_id}")).to_be_visible()
 
     expect(field).to_have_value("1.2")
     expect(field).to_be_focused()
 
 
-def test_the_studies_of_a_patient_are_found_and_the_identifier_is_in_no_address(
-    site: BusyPages, operator: Window
+def test_a_patients_studies_are_found_without_the_id_in_a_url(
+    busy_pages: BusyPages, operator: Window
 ):
     operator.open("/")
     operator.page.get_by_text("Search by patient ID").click()
@@ -332,8 +334,8 @@ def test_the_studies_of_a_patient_are_found_and_the_identifier_is_in_no_address(
     assert "P1" not in operator.page.url
 
 
-def test_a_page_says_when_the_node_does_not_answer_and_goes_on_when_it_does(
-    site: BusyPages, operator: Window
+def test_a_page_says_when_the_node_is_unreachable_and_recovers(
+    busy_pages: BusyPages, operator: Window
 ):
     operator.open("/")
     banner = operator.page.get_by_text("No connection to the node.")
@@ -346,14 +348,14 @@ def test_a_page_says_when_the_node_does_not_answer_and_goes_on_when_it_does(
     operator.faults.clear()  # the browser notes what it could not fetch
 
 
-def test_a_page_that_is_only_looked_at_does_not_keep_a_session_alive(site: BusyPages):
-    with window(site.browser, site.web.url) as seen:
+def test_a_page_that_is_only_looked_at_does_not_keep_a_session_alive(busy_pages: BusyPages):
+    with window(busy_pages.browser, busy_pages.web.url) as seen:
         seen.sign_in("viewer", PASSWORD)
         try:
-            site.web.clock.ahead += site.web.access.limits.idle * 1.1
+            busy_pages.web.clock.ahead += busy_pages.web.access.limits.idle * 1.1
             seen.page.get_by_role("heading", name="Sign in").wait_for()
         finally:
-            site.web.clock.ahead *= 0
+            busy_pages.web.clock.ahead *= 0
 
 
 # ---- how fast ----------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ class LivePages:
 
 
 @pytest.fixture(scope="module")
-def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePages]:
+def live_pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePages]:
     ports, page = two_ports(), free_port()
     folder = tmp_path_factory.mktemp("node")
     with (
@@ -65,10 +65,10 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePages]:
 
 
 @pytest.fixture(scope="module")
-def first_start(hospital: LivePages) -> list[str]:
+def first_start(live_pages: LivePages) -> list[str]:
     """Follow the link of the first start, set a password, sign out and in; what was seen."""
-    page = hospital.seen.page
-    link = wait_for(lambda: _link(hospital.node), "link of the first start")
+    page = live_pages.seen.page
+    link = wait_for(lambda: _link(live_pages.node), "link of the first start")
     page.goto(link)
     titles = [page.title()]
     page.get_by_label("Password").fill(PASSWORD)
@@ -76,7 +76,7 @@ def first_start(hospital: LivePages) -> list[str]:
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_title("Sign in · sij_node")
     titles.append(page.title())
-    hospital.seen.sign_in("admin", PASSWORD)
+    live_pages.seen.sign_in("admin", PASSWORD)
     return [*titles, page.title()]
 
 
@@ -88,15 +88,15 @@ def _link(node: RunningNode) -> str:
 
 
 @pytest.fixture(scope="module")
-def watched(hospital: LivePages, first_start: list[str], case, tmp_path_factory) -> list[str]:
+def watched(live_pages: LivePages, first_start: list[str], case, tmp_path_factory) -> list[str]:
     """Watch a study from its first image on, without a click; the states that were seen."""
-    study, page = written(case, tmp_path_factory.mktemp("study")), hospital.seen.page
+    study, page = written(case, tmp_path_factory.mktemp("study")), live_pages.seen.page
     chip = page.locator("h1 + .chip")
-    hospital.seen.open("/")
+    live_pages.seen.open("/")
     # The node waits until the browser, which may be slow, has seen each state.
-    with hospital.node.held_still(ANALYSIS):
-        with hospital.node.held_still(WORKER):
-            hospital.orthanc.receive(study.files)
+    with live_pages.node.held_still(ANALYSIS):
+        with live_pages.node.held_still(WORKER):
+            live_pages.orthanc.receive(study.files)
             # The list shows it without being asked again.
             page.get_by_role("link", name="1", exact=True).click(timeout=1000 * PATIENCE_S)
             chip.wait_for()
@@ -110,9 +110,9 @@ def test_the_first_start_leads_to_a_password_and_then_to_the_queue(first_start: 
     assert first_start == ["Set a password · sij_node", "Sign in · sij_node", "Queue · sij_node"]
 
 
-def test_the_link_of_the_first_start_works_once(hospital: LivePages, first_start: list[str]):
-    with window(hospital.browser, hospital.url) as other:
-        other.page.goto(invitation_in(hospital.node.log()))
+def test_the_link_of_the_first_start_works_once(live_pages: LivePages, first_start: list[str]):
+    with window(live_pages.browser, live_pages.url) as other:
+        other.page.goto(invitation_in(live_pages.node.log()))
 
         assert other.page.get_by_label("Password").count() == 0
         other.faults.clear()  # the browser notes the status
@@ -126,9 +126,9 @@ def test_a_study_is_watched_from_receiving_to_delivered(watched: list[str]):
     assert watched[0] in (State.RECEIVING, State.QUEUED)
 
 
-def test_its_page_shows_what_was_found_and_where_it_went(hospital: LivePages, watched: list[str]):
-    page = hospital.seen.page
-    hospital.seen.open("/jobs/1")
+def test_its_page_shows_what_was_found_and_where_it_went(live_pages: LivePages, watched: list[str]):
+    page = live_pages.seen.page
+    live_pages.seen.open("/jobs/1")
 
     expect(page.get_by_role("table", name="Probability of each lesion")).to_contain_text("%")
     assert page.locator(".scores tbody tr").count() == 14
@@ -142,25 +142,25 @@ def test_its_page_shows_what_was_found_and_where_it_went(hospital: LivePages, wa
     )
     expect(page.get_by_role("table", name="Results for ARCHIVE")).to_contain_text("0x0000: stored")
     expect(page.get_by_role("table", name="Series of the study")).to_contain_text("used as STIR")
-    assert PATIENT_ID not in hospital.seen.text()
+    assert PATIENT_ID not in live_pages.seen.text()
 
 
-def test_the_real_processes_and_the_peer_are_in_order(hospital: LivePages, watched: list[str]):
-    page = hospital.seen.page
-    hospital.seen.open("/health")
+def test_the_real_processes_and_the_peer_are_in_order(live_pages: LivePages, watched: list[str]):
+    page = live_pages.seen.page
+    live_pages.seen.open("/health")
     expect(page.locator("main")).to_contain_text("All systems OK")
     expect(page.get_by_role("table", name="Processes")).to_contain_text("worker")
 
-    hospital.seen.open("/peers")
+    live_pages.seen.open("/peers")
     page.get_by_role("button", name="Send C-ECHO").click()
     expect(page.get_by_role("status").first).to_contain_text("C-ECHO to ARCHIVE succeeded.")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", ["desktop", "phone"])
-def test_pictures_of_the_pages_are_kept(hospital: LivePages, watched: list[str], scheme, size):
+def test_pictures_of_the_pages_are_kept(live_pages: LivePages, watched: list[str], scheme, size):
     sizes = {"desktop": DESKTOP, "phone": PHONE}
-    with window(hospital.browser, hospital.url, sizes[size], scheme) as seen:
+    with window(live_pages.browser, live_pages.url, sizes[size], scheme) as seen:
         seen.sign_in("admin", PASSWORD)
         for name, path in {
             "queue": "/",
@@ -178,9 +178,9 @@ def test_pictures_of_the_pages_are_kept(hospital: LivePages, watched: list[str],
     assert seen.faults == []
 
 
-def test_a_picture_of_the_radiologists_page_is_kept(hospital, watched, tmp_path: Path):
-    study = hospital.node.table.get(1).study_uid
-    config = hospital.node.folder / "config.toml"
+def test_a_picture_of_the_radiologists_page_is_kept(live_pages, watched, tmp_path: Path):
+    study = live_pages.node.table.get(1).study_uid
+    config = live_pages.node.folder / "config.toml"
 
     done = sij_node("pictures", study, "--out", tmp_path, "--config", config)
 
@@ -188,5 +188,5 @@ def test_a_picture_of_the_radiologists_page_is_kept(hospital, watched, tmp_path:
     shutil.copy(tmp_path / "pdf.png", KEPT / "report.png")
 
 
-def test_nothing_went_wrong_in_the_browser(hospital: LivePages, watched: list[str]):
-    assert hospital.seen.faults == []
+def test_nothing_went_wrong_in_the_browser(live_pages: LivePages, watched: list[str]):
+    assert live_pages.seen.faults == []

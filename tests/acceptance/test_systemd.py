@@ -77,7 +77,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="module")
-def hospital(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InstalledNode]:
+def installed_node(
+    machine: Machine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[InstalledNode]:
     with Archive(tmp_path_factory.mktemp("archive"), "ORTHANC") as archive:
         lend_packages(machine)
         lend_checkout(machine)
@@ -88,9 +90,9 @@ def hospital(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iter
         for line in json.loads(found.stdout):
             doctor.setdefault(line["verdict"], []).append(line["words"])
         machine.done("systemctl", "enable", "--now", "sij-node.target", *UNITS)
-        hospital = InstalledNode(machine, archive, port, doctor)
-        hospital.wait_until_ready()
-        yield hospital
+        installed_node = InstalledNode(machine, archive, port, doctor)
+        installed_node.wait_until_ready()
+        yield installed_node
 
 
 def lend_packages(machine: Machine) -> None:
@@ -130,27 +132,27 @@ def configure(machine: Machine, archive_port: int) -> int:
     return port
 
 
-def test_the_doctor_finds_nothing_failed_after_the_installation(hospital: InstalledNode):
-    assert hospital.doctor.get("failed", []) == []
-    assert hospital.doctor["exit"] in (["0"], ["1"])
-    assert any("/var/lib/sij-node" in words for words in hospital.doctor["ok"])
+def test_the_doctor_finds_nothing_failed_after_the_installation(installed_node: InstalledNode):
+    assert installed_node.doctor.get("failed", []) == []
+    assert installed_node.doctor["exit"] in (["0"], ["1"])
+    assert any("/var/lib/sij-node" in words for words in installed_node.doctor["ok"])
 
 
 def test_a_study_is_received_analysed_and_answered(
-    hospital: InstalledNode, case, tmp_path_factory: pytest.TempPathFactory
+    installed_node: InstalledNode, case, tmp_path_factory: pytest.TempPathFactory
 ):
     folder = tmp_path_factory.mktemp("study")
     written(case, folder)
 
-    to = f"127.0.0.1:{hospital.port}"
+    to = f"127.0.0.1:{installed_node.port}"
     answers = [*send_contents(contents_of(folder), to, "SIJNODE", "ORTHANC")]
 
     assert all(answer.acknowledged for answer in answers)
-    assert hospital.archive.wait_for(RESULTS, PATIENCE_S)
+    assert installed_node.archive.wait_for(RESULTS, PATIENCE_S)
     shown = wait_for(
         lambda: [
             job
-            for job in json.loads(hospital.machine.done("sij-node", "jobs", "list", "--json"))
+            for job in json.loads(installed_node.machine.done("sij-node", "jobs", "list", "--json"))
             if job["state"] == "delivered"
         ],
         "delivered job",
@@ -158,10 +160,10 @@ def test_a_study_is_received_analysed_and_answered(
     assert [job["source_ae"] for job in shown] == ["ORTHANC"]
 
 
-def test_the_command_acts_as_the_nodes_user_under_the_name_of_who_called_sudo(
-    hospital: InstalledNode,
+def test_the_command_runs_as_the_service_user_and_names_the_caller(
+    installed_node: InstalledNode,
 ):
-    do = hospital.machine.done
+    do = installed_node.machine.done
     do("sij-node", "users", "add", "berta", SUDO_USER="anna")
 
     (change,) = json.loads(do("sij-node", "changes", "--who", "anna", "--json"))
@@ -169,47 +171,49 @@ def test_the_command_acts_as_the_nodes_user_under_the_name_of_who_called_sudo(
 
     assert change["subject"] == "user berta"
     assert set(owners) == {"sij-node"}
-    assert hospital.machine.do("sij-node", "jobs", "show", "4711").returncode == 66
+    assert installed_node.machine.do("sij-node", "jobs", "show", "4711").returncode == 66
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_process_has_no_powers_and_sees_only_what_it_needs(hospital: InstalledNode, unit: str):
-    process = hospital.process_of(unit)
-    status = hospital.machine.file(f"/proc/{process}/status").read_text()
+def test_a_process_has_no_powers_and_sees_only_what_it_needs(
+    installed_node: InstalledNode, unit: str
+):
+    process = installed_node.process_of(unit)
+    status = installed_node.machine.file(f"/proc/{process}/status").read_text()
     inside = ("nsenter", "--mount", f"--target={process}")
 
     assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
     assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
     assert re.search(r"^Seccomp:\t2$", status, re.MULTILINE)
     for place in ("/etc/sij-node/x", "/opt/sij_node/x", "/usr/x"):
-        refused = hospital.machine.do(*inside, "touch", place)
+        refused = installed_node.machine.do(*inside, "touch", place)
         assert "Read-only file system" in refused.stderr
-    assert hospital.machine.done(*inside, "ls", "-A", "/root") == ""
-    hospital.machine.done(*inside, "touch", "/var/lib/sij-node/x")
-    hospital.machine.done(*inside, "rm", "/var/lib/sij-node/x")
+    assert installed_node.machine.done(*inside, "ls", "-A", "/root") == ""
+    installed_node.machine.done(*inside, "touch", "/var/lib/sij-node/x")
+    installed_node.machine.done(*inside, "rm", "/var/lib/sij-node/x")
 
 
-def test_the_journal_holds_facts_and_the_link_of_the_first_start_alone(hospital: InstalledNode):
-    said = [line for line in hospital.log() if not line.startswith("{")]
+def test_the_journal_holds_only_facts_and_the_first_sign_in_link(installed_node: InstalledNode):
+    said = [line for line in installed_node.log() if not line.startswith("{")]
 
     assert said
     assert all("/welcome/" in line for line in said), said
-    for line in set(hospital.log()) - set(said):
+    for line in set(installed_node.log()) - set(said):
         json.loads(line)
 
 
-def test_what_is_killed_comes_back(hospital: InstalledNode):
-    before = {unit: hospital.process_of(unit) for unit in UNITS}
+def test_what_is_killed_comes_back(installed_node: InstalledNode):
+    before = {unit: installed_node.process_of(unit) for unit in UNITS}
 
-    hospital.machine.done("systemctl", "kill", "--signal=KILL", *UNITS)
+    installed_node.machine.done("systemctl", "kill", "--signal=KILL", *UNITS)
 
     for unit in UNITS:
-        wait_for(lambda unit=unit: hospital.process_of(unit) not in (before[unit], "0"), unit)
-    hospital.wait_until_ready()
+        wait_for(lambda unit=unit: installed_node.process_of(unit) not in (before[unit], "0"), unit)
+    installed_node.wait_until_ready()
 
 
-def test_a_wrong_configuration_is_told_once_and_not_tried_for_ever(hospital: InstalledNode):
-    machine, file = hospital.machine, hospital.machine.file(CONFIG)
+def test_a_wrong_configuration_is_told_once_and_not_tried_for_ever(installed_node: InstalledNode):
+    machine, file = installed_node.machine, installed_node.machine.file(CONFIG)
     right = file.read_text()
     try:
         file.write_text(f"{right}\nwrong = 1\n")
@@ -218,16 +222,17 @@ def test_a_wrong_configuration_is_told_once_and_not_tried_for_ever(hospital: Ins
             wait_for(lambda unit=unit: machine.state_of(unit) == "failed", f"{unit} that fails")
             assert machine.told_of(unit, "ExecMainStatus", "NRestarts") == ["0", "78"]
         wait_for(
-            lambda: any("audit.wrong" in line for line in hospital.log()), "line with the mistake"
+            lambda: any("audit.wrong" in line for line in installed_node.log()),
+            "line with the mistake",
         )
     finally:
         file.write_text(right)
     machine.done("systemctl", "restart", "sij-node.target")
-    hospital.wait_until_ready()
+    installed_node.wait_until_ready()
 
 
-def test_an_upgrade_keeps_configuration_and_data(hospital: InstalledNode):
-    machine = hospital.machine
+def test_an_upgrade_keeps_configuration_and_data(installed_node: InstalledNode):
+    machine = installed_node.machine
     config = machine.file(CONFIG).read_text()
     jobs = machine.done("sij-node", "jobs", "list", "--json")
 
@@ -236,7 +241,7 @@ def test_an_upgrade_keeps_configuration_and_data(hospital: InstalledNode):
     install(machine)
     machine.done("sij-node", "migrate")
     machine.done("systemctl", "start", "sij-node.target")
-    hospital.wait_until_ready()
+    installed_node.wait_until_ready()
 
     assert left == ""
     assert machine.file(CONFIG).read_text() == config

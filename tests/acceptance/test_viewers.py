@@ -170,9 +170,7 @@ def test_the_viewer_lists_all_that_was_sent(reading):
 
 
 @pytest.mark.parametrize("sequence", ["T1", "STIR"])
-def test_every_contour_and_lesion_is_drawn_where_it_was_found_and_says_which_it_is(
-    reading, sequence
-):
+def test_every_contour_and_lesion_is_drawn_in_place_and_labelled(reading, sequence):
     sent = sent_in(reading.results[f"SIJ findings ({sequence})"], reading)
 
     reading.viewer.open_series(f"SIJ findings ({sequence})")
@@ -194,7 +192,7 @@ def test_every_contour_and_lesion_is_drawn_where_it_was_found_and_says_which_it_
 
 
 @pytest.mark.parametrize("sequence", ["T1", "STIR"])
-def test_what_is_called_left_is_drawn_to_the_left_of_what_is_called_right(reading, sequence):
+def test_left_is_drawn_to_the_left_of_right(reading, sequence):
     count = len(sent_in(reading.results[f"SIJ findings ({sequence})"], reading))
 
     reading.viewer.open_series(f"SIJ findings ({sequence})")
@@ -211,7 +209,7 @@ def test_what_is_called_left_is_drawn_to_the_left_of_what_is_called_right(readin
     assert min(across[Side.LEFT]) > max(across[Side.RIGHT])
 
 
-def test_the_regions_lie_on_the_t1_series_in_their_colours_with_their_sides_in_words(reading):
+def test_the_viewer_shows_t1_regions_in_colour_labelled_by_side(reading):
     viewer, segmentation = reading.viewer, reading.results["SIJ regions (T1)"]
     labels = [segment.SegmentLabel for segment in segmentation.SegmentSequence]
     joints = {side: COLOURS[side, Region.JOINT] for side in Side}

@@ -54,6 +54,7 @@ class Postgres:
             "fsync": "on" if self._durable else "off",
             "shared_buffers": "32MB",
             "max_connections": "60",
+            "autovacuum": "off",  # hundreds of databases, none of which lives long
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._folder / "server.log").open("ab") as output:

@@ -92,7 +92,7 @@ def test_an_error_that_ends_a_thread_is_written_without_its_message():
     assert "Muster" not in lines[0]
 
 
-def test_a_warning_of_a_library_is_no_line_of_the_log_even_where_the_library_insists():
+def test_a_library_s_warning_never_reaches_the_log():
     body = """
 warnings.simplefilter("always", DeprecationWarning)
 warnings.warn("use something else", DeprecationWarning)

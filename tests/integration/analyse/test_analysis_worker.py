@@ -146,7 +146,7 @@ def test_an_order_says_who_the_results_are_for_and_what_it_has(table: JobTable):
     assert (order.destination, order.history, order.priors) == ("PACS", (RESULTS,), found)
 
 
-def test_a_study_that_kills_its_process_fails_and_the_next_one_is_analysed(table: JobTable):
+def test_a_study_that_kills_its_process_fails_and_the_next_is_analysed(table: JobTable):
     poison = queue(table, children.DEADLY, "1.2.4")
     good = queue(table, "PACS", "1.2.3")
 
@@ -188,7 +188,7 @@ def test_a_rejected_study_is_answered_with_a_notice(table: JobTable):
     assert len(deliveries_of(table.database, job.job_id)) == 1
 
 
-def test_a_worker_that_is_told_to_stop_hands_back_what_it_cannot_finish(
+def test_a_stopping_worker_returns_the_job_it_cannot_finish(
     table: JobTable, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("sij_node.analyse.analysis_worker.DRAIN_S", 0.1)
@@ -260,7 +260,7 @@ def test_a_process_that_dies_before_it_is_asked_is_said_to_have_died():
 
 
 @pytest.mark.parametrize("length", [0, 4_000_000], ids=["in the pipe", "longer than the pipe"])
-def test_a_process_that_dies_with_an_order_unread_is_said_to_have_died(length):
+def test_a_process_that_dies_before_reading_its_job_is_reported(length):
     waiting = replace(order("PACS"), weights="w" * length)
 
     with (

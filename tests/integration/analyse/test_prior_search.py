@@ -110,7 +110,7 @@ def configured(folder: Path, way: str, port: int = 9, limit_s: float = 20) -> Co
 
 
 @contextmanager
-def hospital(
+def node_with_priors(
     folder: Path, way: str, port: int = 9, limit_s: float = 20, **attributes: str
 ) -> Iterator[NodeWithPriors]:
     config = configured(folder, way, port, limit_s)
@@ -183,7 +183,7 @@ def dates(priors: Priors) -> list[str]:
 
 
 def test_what_the_node_has_itself_is_found_and_nobody_is_asked(tmp_path):
-    with hospital(tmp_path, "get", port=1) as here:
+    with node_with_priors(tmp_path, "get", port=1) as here:
         analysed_before(here.store, earlier_report())
         analysed_before(here.store, earlier_report("20190101"))
 
@@ -198,21 +198,21 @@ def test_what_the_node_has_itself_is_found_and_nobody_is_asked(tmp_path):
     "other", [{"PatientID": "4712"}, {"IssuerOfPatientID": "ELSEWHERE"}, {"IssuerOfPatientID": ""}]
 )
 def test_results_of_another_patient_or_issuer_are_not_found(tmp_path, other):
-    with hospital(tmp_path, "store") as here:
+    with node_with_priors(tmp_path, "store") as here:
         analysed_before(here.store, earlier_report(**other))
 
         assert here.priors() == NO_PRIORS
 
 
 def test_later_studies_are_no_priors(tmp_path):
-    with hospital(tmp_path, "store") as here:
+    with node_with_priors(tmp_path, "store") as here:
         analysed_before(here.store, earlier_report("20250101"))
 
         assert here.priors() == NO_PRIORS
 
 
 def test_a_result_that_the_disk_has_changed_is_said(tmp_path):
-    with hospital(tmp_path, "store") as here:
+    with node_with_priors(tmp_path, "store") as here:
         analysed_before(here.store, earlier_report())
         (file,) = (tmp_path / "spool" / "results").iterdir()
         file.write_bytes(file.read_bytes()[:-20] + bytes(20))
@@ -221,7 +221,7 @@ def test_a_result_that_the_disk_has_changed_is_said(tmp_path):
 
 
 def test_nothing_is_looked_for_where_the_peer_says_so(tmp_path):
-    with hospital(tmp_path, "off") as here:
+    with node_with_priors(tmp_path, "off") as here:
         analysed_before(here.store, earlier_report())
 
         assert here.priors() == NO_PRIORS
@@ -270,7 +270,7 @@ def test_earlier_reports_are_found_in_the_archive_and_fetched_with_c_get(tmp_pat
     reports = [earlier_report(made_by=made_by), earlier_report("20190101")]
     with (
         QueryArchive(reports) as archive,
-        hospital(tmp_path, "get", archive.port) as here,
+        node_with_priors(tmp_path, "get", archive.port) as here,
     ):
         priors = here.priors()
 
@@ -289,7 +289,7 @@ def test_earlier_reports_come_to_the_listener_with_c_move_and_open_no_job(tmp_pa
         wait_until_it_answers(config)
         with (
             QueryArchive([earlier_report()], move_to=at) as archive,
-            hospital(tmp_path, "move", archive.port) as here,
+            node_with_priors(tmp_path, "move", archive.port) as here,
         ):
             priors, again = here.priors(), here.priors()
             jobs = newest_jobs(here.store.table.database)
@@ -315,7 +315,7 @@ def test_scores_that_the_node_has_cleared_away_come_back_with_c_move(tmp_path):
             QueryArchive(
                 [findings, scores], move_to=("127.0.0.1", config.listener.port)
             ) as archive,
-            hospital(tmp_path, "move", archive.port) as here,
+            node_with_priors(tmp_path, "move", archive.port) as here,
         ):
             analysed_before(here.store, scores, findings=findings)
             forget(here.store)
@@ -335,7 +335,7 @@ def test_scores_that_the_node_has_for_another_source_need_not_come(tmp_path):
     scores = earlier_report(IssuerOfPatientID="")
     with (
         QueryArchive([scores]) as archive,
-        hospital(tmp_path, "move", archive.port, IssuerOfPatientID="") as here,
+        node_with_priors(tmp_path, "move", archive.port, IssuerOfPatientID="") as here,
     ):
         analysed_before(here.store, scores, source="CLINIC")
 
@@ -363,7 +363,7 @@ def wait_until_it_answers(config: Config) -> None:
 def asked(tmp_path: Path, *reports: bytes, way: str = "get", limit_s: float = 20, **how) -> Priors:
     with (
         QueryArchive(reports or [earlier_report()], **how) as archive,
-        hospital(tmp_path, way, archive.port, limit_s) as here,
+        node_with_priors(tmp_path, way, archive.port, limit_s) as here,
     ):
         return here.priors()
 
@@ -384,7 +384,7 @@ def test_an_archive_that_answers_with_other_patients_gives_no_prior(tmp_path):
 def test_a_wildcard_in_an_identifier_finds_nobody_else(tmp_path):
     with (
         QueryArchive([earlier_report()], finds_all=True) as archive,
-        hospital(tmp_path, "get", archive.port, PatientID="47*") as here,
+        node_with_priors(tmp_path, "get", archive.port, PatientID="47*") as here,
     ):
         assert here.priors() == NO_PRIORS
 
@@ -405,7 +405,7 @@ def test_what_an_archive_gave_is_told_as_what_it_says_of_itself(tmp_path):
     wrong, noting = earlier_report(PatientID="4712"), Noting()
     with (
         QueryArchive([earlier_report(), earlier_report("20190101")], instead=wrong) as archive,
-        hospital(tmp_path, "get", archive.port) as here,
+        node_with_priors(tmp_path, "get", archive.port) as here,
     ):
         here.priors(noting)
 
@@ -417,7 +417,7 @@ def test_nothing_is_told_as_fetched_that_did_not_come(tmp_path):
     noting = Noting()
     with (
         QueryArchive([earlier_report()], status=0xA702) as archive,
-        hospital(tmp_path, "get", archive.port) as here,
+        node_with_priors(tmp_path, "get", archive.port) as here,
     ):
         here.priors(noting)
 
@@ -450,7 +450,7 @@ def test_an_archive_that_refuses_is_said(tmp_path, how):
 
 
 def test_an_archive_that_is_not_there_is_said(tmp_path):
-    with hospital(tmp_path, "get", free_port()) as here:
+    with node_with_priors(tmp_path, "get", free_port()) as here:
         assert here.priors() == Priors((), ("unreachable",))
 
 

@@ -10,7 +10,7 @@ from sij_node.analyse.prior_search import PriorSearch
 from sij_node.config.settings import TlsConfig
 from sij_node.domain.prior_comparison import Priors
 from sij_node.network.scu import AssociationRequestor
-from tests.integration.analyse.test_prior_search import dates, hospital
+from tests.integration.analyse.test_prior_search import dates, node_with_priors
 from tests.support.certificates import IssuedCertificate, authority, signed_by
 from tests.support.peer_events import no_events
 from tests.support.priors import earlier_report
@@ -61,7 +61,7 @@ def found(
         private_key=node.private_key,
         client_ca=identities.hospital.certificate,
     )
-    with hospital(folder, "get", archive.port) as here:
+    with node_with_priors(folder, "get", archive.port) as here:
         (peer,) = here.config.peer
         encrypted = peer.model_copy(update={"tls": tls})
         caller = AssociationRequestor("SIJNODE", here.config.delivery, shown)

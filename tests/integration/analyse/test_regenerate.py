@@ -82,7 +82,7 @@ def test_any_profile_can_be_asked_for_and_what_was_taken_is_recorded(node, tmp_p
     assert (change.who, change.action, change.note) == ("anna", "write results", "everything")
 
 
-def test_who_takes_results_is_recorded_even_if_he_stops_after_the_first_file(node, tmp_path):
+def test_a_receiver_that_aborts_after_one_file_is_still_audited(node, tmp_path):
     config, job = node
 
     taking = write_results(config, job.study_uid, tmp_path, "", "berta", as_pictures=False)

@@ -125,7 +125,7 @@ def test_files_are_kept_for_ever_unless_a_site_says_otherwise(tmp_path):
     assert len(list((tmp_path / "audit").iterdir())) == 2
 
 
-def test_a_folder_that_cannot_be_written_disturbs_nothing_and_is_told_once(tmp_path):
+def test_an_unwritable_folder_is_logged_once_and_stops_nothing(tmp_path):
     (tmp_path / "audit").write_text("in the way")
     trail = open_trail(config_of(tmp_path))
 
@@ -136,7 +136,7 @@ def test_a_folder_that_cannot_be_written_disturbs_nothing_and_is_told_once(tmp_p
     assert [line["event"] for line in logs] == ["audit not written"]
 
 
-def test_a_hidden_patient_has_the_same_pseudonym_in_every_process_of_the_site(tmp_path):
+def test_a_patient_has_one_pseudonym_in_every_process_of_a_node(tmp_path):
     for folder in (tmp_path / "here", tmp_path / "here", tmp_path / "elsewhere"):
         trail = open_trail(config_of(folder, patient_ids="hashed"))
         trail.record(REVEALED)
@@ -213,7 +213,7 @@ def test_a_repository_behind_tls_is_verified(tmp_path):
     assert [line["event"] for line in logs] == ["audit not sent"]
 
 
-def test_certificates_that_cannot_be_used_are_named_before_anything_starts(tmp_path):
+def test_unusable_certificates_are_named_before_anything_starts(tmp_path):
     with pytest.raises(ConfigurationInvalid, match="syslog_ca"):
         open_trail(
             config_of(tmp_path, syslog="tls://127.0.0.1:6514", syslog_ca=tmp_path / "none.pem")
@@ -278,9 +278,7 @@ def test_who_is_turned_away_and_what_is_taken_is_recorded(table, tmp_path, trail
     assert patient.get("ParticipantObjectID") == "CANARY-1"
 
 
-def test_who_cannot_show_a_certificate_is_recorded_and_who_just_leaves_is_not(
-    table, tmp_path, trail
-):
+def test_a_missing_certificate_is_audited_and_a_disconnect_is_not(table, tmp_path, trail):
     ca = authority(tmp_path, "ca")
     node_pair = signed_by(ca, tmp_path, "node")
     tls = TlsConfig(**vars(node_pair), client_ca=ca.certificate)
@@ -304,7 +302,7 @@ def test_who_cannot_show_a_certificate_is_recorded_and_who_just_leaves_is_not(
     assert "certificate" in alert.find(".//EventOutcomeDescription").text.lower()
 
 
-def test_a_database_that_is_away_keeps_no_delivery_from_being_recorded(table, tmp_path, trail):
+def test_an_unavailable_database_loses_no_recorded_delivery(table, tmp_path, trail):
     def away(study_uid: str) -> str:
         raise DatabaseUnavailable("away")
 
@@ -317,9 +315,7 @@ def test_a_database_that_is_away_keeps_no_delivery_from_being_recorded(table, tm
 
 
 @pytest.mark.parametrize("hidden", [False, True])
-def test_a_question_to_an_archive_is_recorded_with_its_patient_or_a_pseudonym(
-    table, tmp_path, hidden
-):
+def test_a_query_is_audited_with_its_patient_or_a_pseudonym(table, tmp_path, hidden):
     trail = open_trail(config_of(tmp_path, patient_ids="hashed" if hidden else "plain"))
     events = PeerEvents(PeerActivityLog(PeerActivityTable(table.database)), trail, str)
     question = Dataset()

@@ -110,9 +110,7 @@ def test_only_what_was_not_acknowledged_is_sent_again(table: JobTable, spool: Sp
     assert len(pacs.got) == len(set(pacs.got)) == 2
 
 
-def test_a_refused_object_is_tried_again_and_then_given_up_with_the_reason(
-    table: JobTable, spool: Spool
-):
+def test_a_refused_object_is_retried_then_abandoned_with_the_reason(table: JobTable, spool: Spool):
     pacs, job = FakePacs(*[0xA700] * 3), delivering(table, SCORES)
 
     for _ in range(POLICY.max_attempts):
@@ -145,9 +143,7 @@ def test_a_failed_delivery_waits_before_it_is_tried_again(table: JobTable, spool
     assert pacs.got == []
 
 
-def test_the_notice_of_a_rejected_study_is_delivered_and_the_study_stays_rejected(
-    table: JobTable, spool: Spool
-):
+def test_a_study_stays_rejected_after_its_notice_is_delivered(table: JobTable, spool: Spool):
     pacs, job = FakePacs(), analysing(table)
     table.reject(job, PairMissing("No T1."), [NOTICE], "PACS", "worker 1")
 
@@ -160,9 +156,7 @@ def test_the_notice_of_a_rejected_study_is_delivered_and_the_study_stays_rejecte
     assert [(line["event"], line["reason"]) for line in lines] == [("results delivered", "")]
 
 
-def test_a_delivery_that_fails_is_logged_as_such_also_of_a_rejected_study(
-    table: JobTable, spool: Spool
-):
+def test_a_failed_delivery_is_logged_even_for_a_rejected_study(table: JobTable, spool: Spool):
     pacs, job = FakePacs(0xA700), analysing(table)
     table.reject(job, PairMissing("No T1."), [NOTICE], "PACS", "worker 1")
 
@@ -174,9 +168,7 @@ def test_a_delivery_that_fails_is_logged_as_such_also_of_a_rejected_study(
     ]
 
 
-def test_what_one_destination_took_is_logged_as_delivered_while_another_is_held(
-    table: JobTable, spool: Spool
-):
+def test_a_delivery_is_logged_while_another_destination_is_held(table: JobTable, spool: Spool):
     job = delivering(table, SCORES)
     failed = deliver(table, spool, FakePacs(0xA700), job)
     table.release(failed)

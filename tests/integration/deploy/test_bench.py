@@ -122,7 +122,7 @@ def test_without_a_sender_nothing_is_measured(tmp_path, monkeypatch):
 
 
 @pytest.mark.acceptance
-def test_every_image_that_is_sent_is_counted_at_the_node_and_at_storescp(tmp_path):
+def test_every_image_sent_is_counted_at_the_node_and_storescp(tmp_path):
     images = make_instances(tmp_path / "images", 8)
 
     for server in (listener(tmp_path / "node"), storescp(tmp_path / "storescp", nodelay=True)):
@@ -133,7 +133,7 @@ def test_every_image_that_is_sent_is_counted_at_the_node_and_at_storescp(tmp_pat
         assert sample.peak_mb > 0
 
 
-def test_a_study_is_measured_stage_by_stage_and_each_network_against_its_arithmetic(tmp_path):
+def test_the_benchmark_times_each_stage_and_counts_each_networks_flops(tmp_path):
     times = measure_study(tmp_path, WEIGHTS, small_case(), repeats=1, tell=lambda _: None)
 
     assert all(seconds > 0 for seconds in times.seconds.values())

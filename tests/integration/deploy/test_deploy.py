@@ -170,13 +170,13 @@ def test_the_nodes_containers_can_write_nothing_but_their_volume(compose):
         assert service["command"][0] in {"migrate", "listen", "work", "web"}
 
 
-def test_every_image_of_others_has_a_version_and_every_port_is_on_loopback(compose):
+def test_container_images_are_pinned_and_ports_bound_to_loopback(compose):
     for name, service in compose["services"].items():
         assert re.search(r":v?\d", service["image"]) or name in OWN
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
-def test_whatever_a_container_mounts_is_there_or_is_made_by_the_script(compose):
+def test_every_container_mount_exists_or_is_made_by_the_script(compose):
     made_by_script = {"./certificates", "./secrets"}
     for service in compose["services"].values():
         for mount in service.get("volumes", []):
@@ -228,7 +228,7 @@ def test_every_manifest_is_among_those_that_are_applied():
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
-def test_every_manifest_is_what_kubernetes_knows_and_nothing_is_misspelled(manifests, version):
+def test_every_kubernetes_manifest_matches_its_schema(manifests, version):
     for one in manifests:
         validate(one, version, strict=True)
 

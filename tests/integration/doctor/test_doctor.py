@@ -87,9 +87,7 @@ def test_looking_at_a_database_makes_and_changes_nothing(empty_database: str):
     assert found == schema_of(empty_database)
 
 
-def test_a_database_that_was_not_migrated_is_told_and_migrating_puts_it_right(
-    tmp_path: Path, empty_database: str
-):
+def test_an_unmigrated_database_is_reported_until_migrated(tmp_path: Path, empty_database: str):
     url = {"url": empty_database}
     config = set_up(tmp_path / "node", "PACS", free_port(), database=url).config
     upgrade_to(empty_database, "v0001")
@@ -161,7 +159,7 @@ def test_the_certificates_of_a_chain_are_held_against_each_other(tmp_path: Path)
     assert signed == [[True, None], [False, None]]
 
 
-def test_authorities_to_trust_stand_in_any_order_and_each_is_looked_at(tmp_path: Path):
+def test_trusted_cas_may_come_in_any_order_and_each_is_checked(tmp_path: Path):
     first, second = authority(tmp_path, "first"), authority(tmp_path, "second")
     trusted = tmp_path / "trusted.pem"
     trusted.write_bytes(first.certificate.read_bytes() + second.certificate.read_bytes())

@@ -46,7 +46,7 @@ def ill_analysis(analyser, ill):
     return analyser.analyse(ill.t1, ill.stir)
 
 
-def test_a_phantom_study_gets_28_findings_and_both_joints_on_both_sequences(analysis):
+def test_a_phantom_gets_28_findings_and_both_joints_on_T1_and_STIR(analysis):
     assert [finding.position for finding in analysis.findings] == list(POSITIONS)
     assert all(finding.presence is not Presence.UNDETERMINED for finding in analysis.findings)
     for delineation in (analysis.t1, analysis.stir):
@@ -150,7 +150,7 @@ def test_a_lesion_is_seen_within_its_own_region(ill_analysis):
         assert np.abs(places - (sight.row, sight.column)).max(axis=1).min() <= 1.5
 
 
-def test_present_lesions_and_no_others_have_slices_and_those_lie_on_their_joint(ill_analysis):
+def test_only_present_lesions_have_slices_and_on_their_joint(ill_analysis):
     present = {f.position for f in ill_analysis.findings if f.presence is Presence.PRESENT}
 
     assert set(ill_analysis.slices) == present
@@ -207,9 +207,7 @@ def in_patient(sight, t1, stir):
     return volume.to_patient((sight.slice_index, sight.row, sight.column))
 
 
-def test_most_lesions_are_pointed_at_on_slices_that_show_them_and_the_others_beside(
-    ill, ill_analysis
-):
+def test_lesions_are_pointed_at_on_or_next_to_slices_showing_them(ill, ill_analysis):
     pointings = pointings_of(ill, ill_analysis.findings)
 
     assert len(pointings) >= 5
@@ -260,9 +258,7 @@ def test_both_networks_say_that_they_are_not_for_clinical_use(analysis):
     assert {network.intended_use for network in analysis.networks} == {INTENDED_USE}
 
 
-def test_the_cascade_says_of_every_position_what_is_there_and_what_was_said(
-    analyser, case, analysis
-):
+def test_the_cascade_gives_truth_and_prediction_of_every_position(analyser, case, analysis):
     said = predict_phantom(analyser, case)
 
     assert said.severity.tolist() == list(case.severity.values())

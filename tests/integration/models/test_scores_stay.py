@@ -85,9 +85,7 @@ def test_a_little_noise_changes_scores_little(analyser, case, scores):
 
 
 @pytest.mark.parametrize("pixels", [(3, -2), (0.4, 0.6)], ids=["whole pixels", "parts of a pixel"])
-def test_a_patient_who_lies_a_little_elsewhere_has_nearly_the_same_scores(
-    analyser, case, scores, pixels
-):
+def test_a_slightly_shifted_patient_has_nearly_the_same_scores(analyser, case, scores, pixels):
     def moved(voxels):
         return shift(voxels, (0, *pixels), order=1, mode="nearest")
 

@@ -92,7 +92,7 @@ def test_every_status_is_either_an_acknowledgement_or_not(
     assert (answer.status, answer.acknowledged) == (status, acknowledged)
 
 
-def test_an_object_that_the_peer_does_not_take_is_said_not_to_be_taken(tmp_path: Path):
+def test_an_object_the_peer_does_not_accept_is_reported(tmp_path: Path):
     (item,) = stored(tmp_path / "out", count=1)
     strange = OutgoingObject(
         "1.2.840.10008.5.1.4.1.1.2", item.sop_instance_uid, EXPLICIT, item.file

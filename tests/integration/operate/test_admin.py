@@ -398,9 +398,7 @@ def test_nothing_is_sent_when_shadow_mode_ends_unless_a_person_asks(table, mia, 
     assert table.get(job.job_id).state is State.DELIVERED
 
 
-def test_of_a_study_that_was_analysed_twice_in_shadow_mode_only_the_newest_is_sent(
-    table, mia, spool
-):
+def test_of_two_shadow_mode_analyses_only_the_newest_is_sent(table, mia, spool):
     first = withheld(table, SCORES)
     second = mia.reanalyse(first.job_id)
     table.store_results(table.claim("w"), [SEG], "PACS", "w", withhold=True)
@@ -426,7 +424,7 @@ def test_a_peer_in_shadow_mode_gets_nothing_even_when_asked(table, spool, ask: C
     assert table.get(job.job_id).state is State.NOT_SENT
 
 
-def test_results_that_a_shadow_peer_has_already_leave_nothing_to_withhold(table):
+def test_results_a_shadow_peer_already_has_are_not_withheld(table):
     job = delivered(table, SCORES)
     table.reanalyse(job, "mia")
 

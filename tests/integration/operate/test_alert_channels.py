@@ -151,7 +151,7 @@ def test_a_webhook_gets_a_signed_post(tmp_path):
     }
 
 
-def test_a_webhook_behind_tls_is_reached_only_if_somebody_vouches_for_it(tmp_path, tls):
+def test_a_tls_webhook_is_reached_only_with_a_trusted_certificate(tmp_path, tls):
     (tmp_path / "secret").write_text("shared")
     with mail_server(tls, at_once=True) as server:
         settings = {"url": f"https://127.0.0.1:{server.port}/", "secret_file": tmp_path / "secret"}

@@ -1,4 +1,4 @@
-"""The watchman tells what is wrong, once, over restarts and outages, and disturbs nobody."""
+"""The monitor tells what is wrong, once, over restarts and outages, and disturbs nobody."""
 
 import threading
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ class MonitoredNode:
 
     def start(self) -> None:
         """Begin anew, as after a restart."""
-        self.watchman = AlertMonitor(
+        self.monitor = AlertMonitor(
             self.config,
             self.table.database,
             Spool(self.folder / "spool"),
@@ -91,13 +91,13 @@ class MonitoredNode:
                 self.processes.beat(self.worker)
             else:
                 self.processes.end(self.worker.name)
-            self.watchman.look()
+            self.monitor.look()
             self.elapsed_s += LOOK_S
         return self.papers[0].take()
 
 
 @pytest.fixture
-def site(tmp_path: Path, table: JobTable) -> MonitoredNode:
+def monitored(tmp_path: Path, table: JobTable) -> MonitoredNode:
     return MonitoredNode(tmp_path, table)
 
 
@@ -105,100 +105,103 @@ def fail(table: JobTable, study_uid: str = "1.2.3") -> None:
     table.fail(analysing(table, study_uid), InternalFault("It crashed."), POLICY, "w")
 
 
-def test_a_node_that_is_well_tells_nothing(site):
-    assert site.pass_time() == []
+def test_a_healthy_node_sends_no_alert(monitored):
+    assert monitored.pass_time() == []
 
 
-def test_a_worker_that_is_gone_is_told_when_that_has_settled_and_when_it_is_back(site):
-    assert site.pass_time(1, is_working=False) == []
-    ((kind, words),) = site.pass_time(4, is_working=False)
+def test_a_missing_worker_is_alerted_after_debounce_and_on_recovery(monitored):
+    assert monitored.pass_time(1, is_working=False) == []
+    ((kind, words),) = monitored.pass_time(4, is_working=False)
     assert (kind, words) == (
         AlertKind.NEW,
         "No worker is running. Studies are received but not analysed.",
     )
 
-    assert site.pass_time(1) == []
-    ((kind, words),) = site.pass_time(4)
+    assert monitored.pass_time(1) == []
+    ((kind, words),) = monitored.pass_time(4)
     assert kind is AlertKind.OVER
     assert words.startswith("No worker is running.")
 
 
-def test_what_flickers_is_not_told(site):
+def test_a_flapping_condition_sends_no_alert(monitored):
     told = []
     for _ in range(5):
-        told += site.pass_time(1, is_working=False)
-        told += site.pass_time(1)
+        told += monitored.pass_time(1, is_working=False)
+        told += monitored.pass_time(1)
 
     assert told == []
 
 
-def test_a_restart_tells_nothing_twice(site):
-    site.pass_time(5, is_working=False)
-    site.start()
+def test_a_restart_repeats_no_alert(monitored):
+    monitored.pass_time(5, is_working=False)
+    monitored.start()
 
-    assert site.pass_time(5, is_working=False) == []
-    site.start()
-    assert [kind for kind, _ in site.pass_time(5)] == [AlertKind.OVER]
+    assert monitored.pass_time(5, is_working=False) == []
+    monitored.start()
+    assert [kind for kind, _ in monitored.pass_time(5)] == [AlertKind.OVER]
 
 
-def test_what_still_stands_is_told_again_the_next_day(site):
-    site.pass_time(5, is_working=False)
-    site.elapsed_s += 24 * 3600
+def test_an_unresolved_alert_is_repeated_the_next_day(monitored):
+    monitored.pass_time(5, is_working=False)
+    monitored.elapsed_s += 24 * 3600
 
-    assert [kind for kind, _ in site.pass_time(5, is_working=False)] == [AlertKind.STILL]
+    assert [kind for kind, _ in monitored.pass_time(5, is_working=False)] == [AlertKind.STILL]
 
 
 def test_a_failed_job_is_told_once_and_old_ones_never(tmp_path, table):
     fail(table)
-    site = MonitoredNode(tmp_path, table)
-    assert site.pass_time() == []
+    monitored = MonitoredNode(tmp_path, table)
+    assert monitored.pass_time() == []
 
     fail(table, "1.2.4")
-    told = site.pass_time()
-    site.start()
+    told = monitored.pass_time()
+    monitored.start()
 
     assert told == [(AlertKind.NEW, "Job 2 from PACS failed: It crashed.")]
-    assert site.pass_time() == []
+    assert monitored.pass_time() == []
 
 
 def test_failed_jobs_name_the_patient_where_that_is_switched_on(tmp_path, table):
-    site = MonitoredNode(tmp_path, table, patient_data=True)
-    site.pass_time(1)
+    monitored = MonitoredNode(tmp_path, table, patient_data=True)
+    monitored.pass_time(1)
     fail(table)
 
-    ((_, words),) = site.pass_time()
+    ((_, words),) = monitored.pass_time()
 
     assert "patient P1, study 1.2.3" in words
 
 
-def test_what_cannot_be_told_is_told_later_and_another_way_is_not_disturbed(tmp_path, table):
+def test_a_failed_alert_is_retried_and_other_channels_still_work(tmp_path, table):
     broken, good = Paper("broken"), Paper("good")
     broken.fails = True
-    site = MonitoredNode(tmp_path, table, broken, good)
-    site.pass_time(1)
+    monitored = MonitoredNode(tmp_path, table, broken, good)
+    monitored.pass_time(1)
     fail(table)
 
     with capture_logs() as logs:
-        site.pass_time(10, is_working=False)
+        monitored.pass_time(10, is_working=False)
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["alert failed"]
     assert [words.split()[0] for _, words in good.take()] == ["Job", "No"]
 
     broken.fails = False
-    assert {words.split()[0] for _, words in site.pass_time(20, is_working=False)} == {"Job", "No"}
+    assert {words.split()[0] for _, words in monitored.pass_time(20, is_working=False)} == {
+        "Job",
+        "No",
+    }
     assert good.take() == []
 
 
 def test_a_sender_that_falls_silent_is_told_until_it_sends_again(tmp_path, table):
     always = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-    site = MonitoredNode(
+    monitored = MonitoredNode(
         tmp_path, table, silent_sender_hours=4, working_days=always, working_hours=(0, 24)
     )
-    assert site.pass_time() == []
+    assert monitored.pass_time() == []
     queued(table)
     table.cancel(table.get(1), "test")
-    site.elapsed_s += 5 * 3600
+    monitored.elapsed_s += 5 * 3600
 
-    ((kind, words),) = site.pass_time()
+    ((kind, words),) = monitored.pass_time()
 
     assert kind is AlertKind.NEW
     assert words == "No study from PACS for 5 h of working time."
@@ -240,14 +243,14 @@ def test_an_outage_of_the_database_is_told_and_ends_no_other_trouble(tmp_path):
     engine = open_database(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
     table = JobTable(engine)
     table._database = outage = Outage(table.database)
-    site = MonitoredNode(tmp_path, table)
-    site.pass_time(5, is_working=False)
+    monitored = MonitoredNode(tmp_path, table)
+    monitored.pass_time(5, is_working=False)
 
     outage.is_away = True
-    site.processes = Mute(table.database)
-    told = site.pass_time(10, is_working=False)
+    monitored.processes = Mute(table.database)
+    told = monitored.pass_time(10, is_working=False)
     outage.is_away = False
-    after = site.pass_time(10, is_working=False)
+    after = monitored.pass_time(10, is_working=False)
     engine.dispose()
 
     assert told == [(AlertKind.NEW, "The job table does not answer.")]

@@ -103,7 +103,7 @@ def test_every_label_that_dashboard_and_rules_ask_for_has_that_value(web):
     assert wanted - known == set()
 
 
-def test_every_line_of_the_dashboard_is_named_by_labels_that_its_metric_has(web):
+def test_dashboard_legends_use_only_labels_of_their_metric(web):
     everything_happens(web)
     known = {(name, label) for name, labels in scraped(web) for label, _ in labels}
 

@@ -134,7 +134,7 @@ def test_a_study_whose_pair_cannot_be_recognised_hinders_no_other(table):
     assert [job.study_uid for job in newest_jobs(table.database, [State.QUEUED])] == ["1.2"]
 
 
-def test_an_image_that_comes_while_a_study_is_being_queued_is_not_left_out(table):
+def test_an_image_arriving_while_a_study_is_queued_is_included(table):
     late = iter([received(2)])
 
     def send_one_more(_: object) -> Readiness:

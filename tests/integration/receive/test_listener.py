@@ -131,7 +131,7 @@ def test_everything_is_on_the_disk_before_success_is_said(tmp_path):
     assert steps == ["write", "sync", "keep", "register"]
 
 
-def test_a_long_instance_goes_through_the_disk_and_stays_bit_identical(node):
+def test_a_large_instance_is_streamed_to_disk_bit_identical(node):
     image = mr_image("1.2.3", pixels=bytes(range(256)) * 20_000)
     raw = encoded(image)
 
@@ -190,7 +190,7 @@ def test_other_content_under_a_known_uid_leaves_the_first_copy_untouched(node, c
     assert node.other_files() == [quarantined]
 
 
-def test_a_row_with_other_content_is_a_conflict_also_when_its_file_is_gone(node):
+def test_other_content_is_a_conflict_even_if_the_file_is_gone(node):
     with node.associated() as peer:
         peer.store("1.2.3", encoded(mr_image("1.2.3")))
         node.kept_files()[0].unlink()
@@ -212,7 +212,7 @@ def test_a_file_without_a_row_gets_its_row_when_it_is_sent_again(node):
     assert list(node.register.rows) == ["1.2.3"]
 
 
-def test_an_image_that_comes_again_in_another_encoding_is_kept_as_it_first_came(node):
+def test_an_image_resent_in_another_encoding_is_kept_as_first_sent(node):
     image = mr_image("1.2.3")
 
     assert sent_by_pynetdicom(node, image) == [0x0000]
@@ -250,7 +250,7 @@ def test_a_file_without_a_row_gives_way_to_other_content(node):
     assert node.other_files() == []
 
 
-def test_a_file_that_a_crash_left_behind_its_row_is_put_right_when_it_is_sent_again(node):
+def test_resending_repairs_a_file_that_a_crash_left_incomplete(node):
     first, second = (encoded(mr_image("1.2.3", PatientID=name)) for name in ("A", "B"))
     with node.associated() as peer:
         peer.store("1.2.3", second)
@@ -278,7 +278,7 @@ def test_the_nodes_own_results_are_acknowledged_and_not_kept(tmp_path):
 # ---- honest refusals ---------------------------------------------------------------------------
 
 
-def test_a_database_that_does_not_answer_is_said_and_leaves_at_most_the_whole_file(tmp_path):
+def test_without_a_database_c_store_fails_and_leaves_no_partial_file(tmp_path):
     def register(_):
         raise DatabaseUnavailable("The database does not answer.")
 
@@ -296,7 +296,7 @@ def test_a_database_that_does_not_answer_is_said_and_leaves_at_most_the_whole_fi
         assert [refusal.status for refusal in node.refusals] == [0xA700]
 
 
-def test_a_file_that_was_acknowledged_survives_a_database_that_does_not_answer(tmp_path):
+def test_an_acknowledged_file_survives_a_database_outage(tmp_path):
     answers = [Registration.NEW]
 
     def register(_):

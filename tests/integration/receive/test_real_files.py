@@ -140,7 +140,7 @@ def no_joint(t1: Volume, stir: Volume) -> Analysis:
     raise NoJointSeen
 
 
-def test_every_file_is_answered_in_time_and_with_a_reason_unless_it_is_taken(visit):
+def test_every_file_is_stored_or_refused_with_a_reason_in_time(visit):
     slow = [answer for answer in visit.answers if answer.seconds > LIMIT_S]
     silent = [a for a in visit.answers if a.status != SUCCESS and not a.reason]
 
@@ -158,7 +158,7 @@ def test_every_accepted_study_is_answered_with_a_named_reason(visit):
         check_answered_with_a_reason(received, visit)
 
 
-def test_studies_are_doubtful_of_which_an_image_came_with_other_content_and_no_others(visit):
+def test_only_studies_with_conflicting_images_are_marked_doubtful(visit):
     """Among the broken files are changed copies of real ones."""
     changed = {one.sop_instance_uid for one in visit.node.refusals if one.quarantined_as}
 
@@ -167,7 +167,7 @@ def test_studies_are_doubtful_of_which_an_image_came_with_other_content_and_no_o
     }
 
 
-def test_every_accepted_instance_as_a_study_of_its_own_is_answered_with_a_named_reason(visit):
+def test_each_accepted_instance_sent_alone_gets_a_named_reason(visit):
     for received in visit.accepted:
         check_answered_with_a_reason([received], visit)
 

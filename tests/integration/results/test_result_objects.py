@@ -244,9 +244,7 @@ def test_dcmpschk_passes_every_presentation_state(delivered):
         assert "Test passed" in run("dcmpschk", "-v", delivered[kind])
 
 
-def test_dcmtk_applies_a_presentation_state_to_every_image_and_turns_none(
-    study, delivered, tmp_path
-):
+def test_dcmtk_applies_the_presentation_state_and_rotates_no_image(study, delivered, tmp_path):
     for one in study.analysed.series:
         path = delivered[one.kind("presentation")]
         state = dcmread(path)
@@ -634,7 +632,7 @@ def test_a_name_in_any_script_can_be_read_on_the_page(charset, name):
         assert part in text
 
 
-def test_an_arabic_name_is_written_from_right_to_left_and_markup_is_text():
+def test_an_arabic_name_runs_right_to_left_and_markup_stays_text():
     images = named_in("ISO_IR 192", "قباني^لنزار")
     for image in images:
         image.StudyDescription = "<b>&amp;"

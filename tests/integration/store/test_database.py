@@ -78,7 +78,7 @@ def test_processes_that_start_together_migrate_once(empty_database):
     assert [process.returncode for process in starting] == [0] * 4, said
 
 
-def test_a_new_sqlite_file_that_another_process_is_just_writing_is_waited_for(tmp_path):
+def test_opening_waits_for_a_process_that_is_creating_the_sqlite_file(tmp_path):
     path = tmp_path / "jobs.sqlite"
     with closing(sqlite3.connect(path, check_same_thread=False)) as other:
         other.isolation_level = None
@@ -214,7 +214,7 @@ def test_nothing_acknowledged_is_lost_when_postgresql_stops_and_starts(own_postg
     engine.dispose()
 
 
-def test_a_connection_that_is_cut_at_the_commit_leaves_nothing_half_written(postgres):
+def test_a_connection_cut_at_commit_leaves_nothing_half_written(postgres):
     engine = open_database(postgres.create("cut"))
     table = JobTable(engine)
 
@@ -243,7 +243,7 @@ def impatient(monkeypatch, tmp_path) -> Iterator[tuple[JobTable, Path]]:
     engine.dispose()
 
 
-def test_an_sqlite_file_that_another_program_locks_is_unavailable_until_it_is_free(impatient):
+def test_an_sqlite_file_locked_by_another_program_is_unavailable(impatient):
     table, path = impatient
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

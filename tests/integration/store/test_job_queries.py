@@ -118,7 +118,7 @@ def test_how_long_an_analysis_took_is_from_its_last_claim(table: JobTable):
     assert waiting.state is State.QUEUED
 
 
-def test_what_happened_since_a_moment_is_told_with_when_the_study_began(table: JobTable):
+def test_new_history_steps_come_with_the_time_the_study_started(table: JobTable):
     job = delivering(table)
     broken = analysing(table, "1.2.9")
     table.fail(broken, InternalFault("broken"), POLICY, "w")

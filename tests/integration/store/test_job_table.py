@@ -145,7 +145,7 @@ def test_an_image_in_another_transfer_syntax_is_the_same_image(table):
         {"sha256": "0" * 64, "transfer_syntax_uid": JPEG_LS, "series_uid": "1.2.3.7"},
     ],
 )
-def test_other_content_under_a_known_uid_is_a_conflict_and_the_first_copy_stays(table, change):
+def test_other_content_under_a_known_uid_keeps_the_first_copy(table, change):
     first = received(1)
     table.register(first, 5, opens_job=True)
 
@@ -187,7 +187,7 @@ def test_a_conflicting_copy_sent_again_and_again_is_noted_once(table):
     assert len(newest_refusals(table.database)) == 1
 
 
-def test_a_result_of_the_node_that_comes_back_is_recognised_and_not_stored(table):
+def test_the_nodes_own_results_are_recognised_and_not_stored(table):
     delivering(table, made("scores"))
     returned = received(1, "1.2.3", sop_instance_uid=made("scores").sop_instance_uid)
 
@@ -288,7 +288,7 @@ def test_two_listeners_register_the_same_study_into_one_job(table, another_table
 # ---- late images -------------------------------------------------------------------------
 
 
-def test_an_image_that_comes_while_its_study_is_queued_reopens_the_job(table):
+def test_a_late_image_returns_a_queued_job_to_receiving(table):
     job = queued(table)
 
     table.register(received(2), 5, opens_job=True)
@@ -299,7 +299,7 @@ def test_an_image_that_comes_while_its_study_is_queued_reopens_the_job(table):
 
 
 @pytest.mark.parametrize("reach", [analysing, delivering])
-def test_an_image_that_comes_after_the_claim_opens_a_job_that_names_its_predecessor(table, reach):
+def test_an_image_after_the_claim_opens_a_job_with_a_predecessor(table, reach):
     job = reach(table)
 
     table.register(received(2), 5, opens_job=True)
@@ -520,7 +520,7 @@ def test_a_poison_study_ends_as_failed_and_the_others_are_done(table):
     assert "No heartbeat from" in after.reason
 
 
-def test_a_worker_that_shuts_down_hands_its_job_back_without_an_attempt(table):
+def test_a_stopping_worker_returns_its_job_without_using_an_attempt(table):
     job = analysing(table)
 
     table.hand_back(job, "worker 1")
@@ -584,7 +584,7 @@ def test_a_courier_that_lost_its_job_cannot_record_a_delivery(table):
         table.record_delivery(job, made().sop_instance_uid, "PACS", 0, True)
 
 
-def test_what_was_acknowledged_is_not_sent_again_after_another_part_failed(table):
+def test_acknowledged_results_are_not_resent_after_another_fails(table):
     delivering(table, made("scores"), made("seg t1"))
     job = table.claim_delivery("courier")
     table.record_delivery(job, made("scores").sop_instance_uid, "PACS", 0, True)
@@ -599,7 +599,7 @@ def test_what_was_acknowledged_is_not_sent_again_after_another_part_failed(table
     assert (again.delivery_attempts, pending) == (2, ["seg t1"])
 
 
-def test_a_courier_killed_before_closing_leaves_a_job_that_can_be_closed(table):
+def test_a_delivery_worker_killed_before_closing_leaves_a_closable_job(table):
     delivering(table)
     job = table.claim_delivery("courier")
     table.record_delivery(job, made().sop_instance_uid, "PACS", 0, True)
@@ -712,7 +712,7 @@ def test_the_same_results_still_go_to_another_destination(table):
     assert after.state is State.DELIVERING
 
 
-def test_two_workers_may_store_the_same_results_for_two_destinations_at_once(table, another_table):
+def test_two_workers_may_store_one_result_for_two_destinations(table, another_table):
     everything = [made("scores"), made("seg t1"), made("seg stir")]
     held = []
     for source in ("PACS", "OTHER"):

@@ -74,7 +74,7 @@ def test_a_process_that_beats_no_more_grows_silent_and_is_forgotten(table, known
     assert [one.process for one in known.seen()] == [ME]
 
 
-def test_a_process_takes_the_place_of_the_dead_of_its_machine_and_role(known):
+def test_a_process_replaces_dead_ones_of_its_machine_and_role(known):
     with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
         pass
     known.beat(replace(ME, name="here:dead", pid=ended.pid))
@@ -205,7 +205,7 @@ def test_the_queue_names_the_job_that_has_waited_longest(table):
     assert 0 <= now.oldest_s < 60
 
 
-def test_a_destination_to_which_deliveries_fail_is_stuck_until_it_takes_them(table):
+def test_a_destination_is_stuck_until_a_delivery_succeeds(table):
     job = delivering(table)
     assert failing_destinations(table.database) == {}
 

@@ -52,9 +52,7 @@ def test_a_kept_case_is_read_back_as_it_was(stored, tmp_path):
     assert all((again.rois[key] == stored.rois[key]).all() for key in stored.rois)
 
 
-def test_a_case_holds_every_true_contour_with_the_right_side_on_the_left_of_the_image(
-    stored, phantom
-):
+def test_a_case_holds_every_contour_with_the_right_side_image_left(stored, phantom):
     seen = ~np.isnan(stored.contours[:, :, 0, 0])
     columns = np.nanmean(stored.contours[..., 1], axis=(0, 2))
 
@@ -166,7 +164,7 @@ def few_slices(stored):
     )
 
 
-def test_contour_networks_are_measured_side_by_side_and_the_card_says_so(stored, tmp_path):
+def test_contour_networks_are_compared_and_the_card_records_it(stored, tmp_path):
     stored = few_slices(stored)
     (tmp_path / "cases").mkdir()
     write_case(stored, tmp_path / "cases")
@@ -206,7 +204,7 @@ def test_contour_networks_are_measured_side_by_side_and_the_card_says_so(stored,
 
 
 @pytest.mark.parametrize("wrong", ["baseline", "baseline=", "baseline=folder:sideways"])
-def test_what_stands_beside_is_named_with_its_folder_and_a_walk_there_is(stored, tmp_path, wrong):
+def test_compared_networks_need_a_name_a_folder_and_a_known_walk(stored, tmp_path, wrong):
     (tmp_path / "cases").mkdir()
     write_case(few_slices(stored), tmp_path / "cases")
     experiment = tmp_path / "small.toml"

@@ -114,7 +114,7 @@ def prepared(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["contour", "lesion"])
-def test_a_site_s_own_studies_become_weights_that_say_what_they_were_trained_on(prepared, kind):
+def test_own_studies_become_weights_whose_card_names_the_data(prepared, kind):
     plan = prepared / f"{kind}.toml"
     plan.write_text(EXPERIMENT.format(kind=kind, architecture=ARCHITECTURES[kind]))
 

@@ -29,9 +29,7 @@ def test_a_run_goes_on_with_the_experiment_that_it_began_with(tmp_path):
         ({"seed": 77, "batch": 2}, "batch, seed"),
     ],
 )
-def test_another_experiment_of_the_same_name_does_not_go_on_from_the_first(
-    tmp_path, changed, named
-):
+def test_another_experiment_of_the_same_name_does_not_resume_the_first(tmp_path, changed, named):
     record_run(PLAN, tmp_path, SINGLE_PROCESS)
     (tmp_path / CHECKPOINT).write_bytes(b"")
 

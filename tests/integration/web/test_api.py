@@ -195,7 +195,7 @@ def test_nothing_else_can_be_downloaded(web: RunningWeb, operator: httpx.Client,
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_a_job_is_retried_cancelled_and_hurried_under_the_name_of_who_asked(
+def test_retry_cancel_and_priority_are_recorded_under_the_users_name(
     web: RunningWeb, operator: httpx.Client
 ):
     job_id = new_study(web, "1.2.21")
@@ -304,7 +304,7 @@ def test_a_viewer_downloads_no_result(web: RunningWeb, viewer: httpx.Client):
     assert answer.status_code == 403
 
 
-def test_a_browser_that_is_signed_in_needs_its_mark_to_change_something(web: RunningWeb):
+def test_a_signed_in_browser_needs_its_csrf_token_for_changes(web: RunningWeb):
     job_id = new_study(web, "1.2.25")
     with web.browser(Role.OPERATOR) as browser:
         mark = browser.headers.pop("x-form-mark")

@@ -38,7 +38,7 @@ def sent_to_the_provider_and_back(visitor: httpx.Client, onward: str = "/") -> h
     return visitor.get(back.headers["location"])
 
 
-def test_somebody_the_provider_vouches_for_is_signed_in_with_the_role_of_a_group(web: RunningWeb):
+def test_openid_users_sign_in_with_the_role_of_their_group(web: RunningWeb):
     with web.visitor() as visitor:
         answer = sent_to_the_provider_and_back(visitor, "/jobs/3")
 
@@ -113,7 +113,7 @@ def test_the_name_of_a_user_with_a_password_cannot_be_taken_over(web: RunningWeb
     ],
     ids=["nonce", "audience", "issuer", "expired", "party", "key", "algorithm", "discovery"],
 )
-def test_a_statement_that_is_not_the_providers_or_not_for_us_opens_nothing(
+def test_a_forged_or_misaddressed_id_token_signs_nobody_in(
     web: RunningWeb, provider: Provider, lie: dict[str, Any]
 ):
     with web.visitor() as visitor:
@@ -158,7 +158,7 @@ def test_a_code_is_good_once(web: RunningWeb):
         assert visitor.get(back).status_code == 401
 
 
-def test_the_provider_is_asked_with_a_challenge_and_the_secret_is_not_in_the_address(
+def test_sign_in_uses_pkce_and_keeps_the_secret_out_of_the_url(
     web: RunningWeb,
 ):
     with web.visitor() as visitor:

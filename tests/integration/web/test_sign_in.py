@@ -113,9 +113,7 @@ def test_a_role_that_was_taken_away_is_gone_in_the_next_request(web: RunningWeb)
 # ---- forms and fixation ------------------------------------------------------------------------
 
 
-def test_a_session_that_somebody_planted_is_not_the_one_that_is_opened(
-    web: RunningWeb, visitor: httpx.Client
-):
+def test_sign_in_never_reuses_a_planted_session(web: RunningWeb, visitor: httpx.Client):
     visitor.cookies.set("sij-session", "planted", domain="127.0.0.1")
     sign_in(visitor, "meier")
 
@@ -227,9 +225,7 @@ def test_a_thousand_wrong_passwords_are_held_up(web: RunningWeb, visitor: httpx.
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_while_somebody_guesses_the_true_user_comes_in_from_a_browser_that_is_known(
-    web: RunningWeb, visitor: httpx.Client
-):
+def test_a_known_browser_still_signs_in_while_others_guess(web: RunningWeb, visitor: httpx.Client):
     sign_in(visitor, "meier")
     visitor.post("/logout", data={"form_mark": mark_in(visitor.get("/").text)})
     with web.visitor() as guesser:
@@ -253,7 +249,7 @@ def test_who_mistyped_often_comes_in_after_a_minute(web: RunningWeb, visitor: ht
 # ---- the first start ---------------------------------------------------------------------------
 
 
-def test_the_first_administrator_sets_a_password_by_a_link_that_works_once(
+def test_the_first_administrator_sets_a_password_by_a_one_time_link(
     web: RunningWeb, visitor: httpx.Client
 ):
     link = f"/welcome/{web.access.first_invitation()}"
@@ -357,7 +353,7 @@ def test_forwarded_headers_of_a_stranger_are_not_believed(web: RunningWeb, visit
     assert "strict-transport-security" not in answer.headers
 
 
-def test_behind_a_proxy_that_encrypts_cookies_are_secure_and_addresses_true(tmp_path: Path):
+def test_behind_a_tls_proxy_cookies_are_secure_and_addresses_true(tmp_path: Path):
     web = {"trusted_proxies": ["127.0.0.1"], "host_names": ["sij.hospital.example"]}
     by_proxy = {
         "host": "sij.hospital.example",

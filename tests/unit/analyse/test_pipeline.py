@@ -258,7 +258,7 @@ def test_a_prior_of_another_patient_is_not_compared():
     assert [o.content for o in results.objects] == [o.content for o in study.analysed().objects]
 
 
-def test_a_prior_that_appears_makes_a_revision_and_then_nothing_changes():
+def test_a_prior_found_later_makes_exactly_one_revision():
     study = Stored(t1_series(), stir_series())
     first = study.analysed()
     history = (given(first),)
@@ -282,7 +282,7 @@ def test_priors_that_could_not_be_fetched_are_said():
     assert said in words_in(results)
 
 
-def test_tracking_uids_stay_with_the_patient_and_tell_nothing_without_the_key():
+def test_tracking_uids_follow_the_patient_and_need_the_key():
     def of(study_uid: str, patient: str, key: str) -> list[str]:
         images = [*t1_series(), *stir_series()]
         for image in images:
@@ -369,7 +369,7 @@ def test_objects_that_are_no_images_are_left_aside():
     assert kinds(study.analysed()) == ["seg t1", "seg stir", "scores"]
 
 
-def test_a_study_without_images_gives_no_notice_because_there_is_nothing_to_file_it_under():
+def test_a_study_without_images_gets_no_rejection_notice():
     results = analyse_study([], [], Ports(pytest.fail, pytest.fail, seeing_nothing))
 
     assert results.objects == ()
@@ -429,7 +429,7 @@ def test_the_record_says_of_every_series_what_it_was_and_why():
     assert record.series[0].images == len(stir)
 
 
-def test_the_record_holds_all_findings_the_networks_and_what_a_reader_must_know():
+def test_the_record_holds_findings_networks_and_cautions():
     record = Stored(t1_series(), stir_series()).analysed().record
 
     assert [finding.position for finding in record.findings] == list(POSITIONS)
@@ -437,7 +437,7 @@ def test_the_record_holds_all_findings_the_networks_and_what_a_reader_must_know(
     assert record.remarks == ()
 
 
-def test_images_to_be_doubted_are_named_beside_the_scores_and_change_none():
+def test_low_confidence_is_reported_and_changes_no_score():
     def seeing_noise(t1, stir):
         noisy = ImageQuality(Kind.STIR, Side.LEFT, 0.7, 8.0, 9, 0.6, 0.9)
         good = ImageQuality(Kind.T1, Side.LEFT, 0.7, 4.4, 9, 0.1, 0.9)

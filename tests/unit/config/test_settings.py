@@ -47,7 +47,7 @@ def test_the_shipped_file_is_usable_as_it_is():
     assert load_config(SHIPPED).node.ae_title == "SIJNODE"
 
 
-def test_every_default_that_the_shipped_file_states_in_a_comment_is_the_default():
+def test_defaults_in_the_shipped_configs_comments_are_true():
     text = SHIPPED.read_text(encoding="utf-8")
     examples_left_out = re.sub(ALERTS, "", re.sub(OPENID, "", re.sub(PROFILE, "", text)))
     stated = re.sub(r"^# (?=[a-z_]+ += )", "", examples_left_out, flags=re.MULTILINE)
@@ -77,7 +77,7 @@ def _keys(section: object) -> set[str]:
     return set(type(section).model_fields) - {"tls", "openid", "email", "webhook"}
 
 
-def test_the_profile_in_the_shipped_file_states_the_defaults_of_the_smallest():
+def test_the_shipped_config_shows_the_minimal_profiles_defaults():
     block = re.search(PROFILE, SHIPPED.read_text(encoding="utf-8"))[0]
     stated = tomllib.loads(re.sub(r"^# ", "", block, flags=re.MULTILINE))["profile"][0]
     example = {"name", "series_numbers", "series_descriptions"}

@@ -167,7 +167,7 @@ def test_depth_is_bounded_within_what_is_declared_unknown():
         scan(raw, explicit_vr=True)
 
 
-def test_what_cannot_be_read_within_a_known_length_is_left_to_the_analysis():
+def test_unreadable_elements_of_known_length_are_left_to_analysis():
     odd = explicit(0x0009_1010, b"SQ", b"not a sequence at all")
 
     assert scan(odd + encoded(mr_image("1.2.3")), explicit_vr=True).sop_instance_uid == "1.2.3"

@@ -163,7 +163,7 @@ def test_another_plane_is_refused_by_name(cosines, word):
     assert word in found.reason
 
 
-def test_an_image_of_another_class_is_refused_by_the_name_of_its_class():
+def test_an_image_of_another_sop_class_is_refused_by_its_name():
     found = role_of(replace(T1, sop_class_uid="1.2.840.10008.5.1.4.1.1.7"))
 
     assert found.role is SequenceRole.OTHER

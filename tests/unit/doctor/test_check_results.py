@@ -62,7 +62,7 @@ def test_warnings_alone_are_1_and_nothing_is_0():
     assert exit_code([line(CheckTopic.DISK, HealthStatus.OK)]) == 0
 
 
-def test_a_listener_on_loopback_is_told_from_peers_that_cannot_reach_it():
+def test_a_loopback_listener_is_reported_if_peers_are_remote():
     on_loopback = [one.verdict for one in configuration_lines(configured())]
     on_all = [one.verdict for one in configuration_lines(configured(listener={"host": "0.0.0.0"}))]
 
@@ -143,7 +143,7 @@ def test_the_door_must_let_in_the_right_and_only_the_right(right, wrong, may_cal
     assert door_line("h:1", right, wrong, may_call).verdict is verdict
 
 
-def test_a_peer_that_does_not_answer_fails_and_one_in_shadow_mode_only_warns():
+def test_a_silent_peer_fails_and_one_in_shadow_mode_only_warns():
     (peer,), (shadow,) = configured().peer, configured({"shadow": True}).peer
 
     assert outgoing_line(peer, "").verdict is HealthStatus.OK

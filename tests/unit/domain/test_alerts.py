@@ -97,7 +97,7 @@ def test_a_clock_that_was_set_back_tells_nothing_anew():
 
 
 @given(st.lists(st.sets(st.sampled_from("abcd")), max_size=30))
-def test_every_beginning_has_one_end_and_nothing_is_told_twice_in_a_row(looks):
+def test_every_alert_resolves_once_and_is_never_repeated_in_a_row(looks):
     known, open_keys = {}, set()
     for minute, keys in enumerate([*looks, set()]):
         found = [ActiveAlert(key, HealthStatus.FAILED, key, "") for key in keys]

@@ -104,14 +104,14 @@ def volume(scale: float = 1.0) -> Volume:
     return Volume(voxels, np.diag([4.4, 0.5, 0.5, 1.0]))
 
 
-def test_what_is_kept_of_images_does_not_depend_on_how_the_scanner_scales_them():
+def test_stored_images_do_not_depend_on_the_scanners_scaling():
     assert brightness_ratio(volume(1.0).voxels) == pytest.approx(
         brightness_ratio(volume(4000.0).voxels), rel=1e-5
     )
     assert brightness_ratio(np.zeros((5, 8, 8), np.float32)) == 0
 
 
-def test_what_is_kept_says_how_images_lie_and_how_certain_contours_are():
+def test_the_record_says_how_images_lie_and_how_certain_contours_are():
     contours = Delineation((Contour(3, Side.LEFT, LINE, 0.5), Contour(3, Side.RIGHT, LINE, 1.0)))
 
     kept = input_figures(

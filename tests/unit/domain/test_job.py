@@ -196,7 +196,7 @@ def test_a_delivery_that_fails_too_often_fails_the_job():
     assert job.state is State.FAILED
 
 
-def test_a_rejected_job_keeps_its_reason_when_its_notice_cannot_be_delivered():
+def test_a_rejected_job_keeps_its_reason_if_the_notice_fails():
     job = job_in(State.REJECTED, reason="no STIR", error_family="InputRejected")
 
     for _ in range(POLICY.max_attempts):

@@ -61,7 +61,7 @@ def test_every_position_is_compared_with_itself():
     assert sum(since.count(findings()).values()) == len(POSITIONS)
 
 
-def test_the_newest_earlier_study_is_the_prior_and_others_are_named_in_order():
+def test_the_newest_earlier_study_is_the_prior_others_listed_in_order():
     found = [earlier(date) for date in ("20210505", "20230301", "20190101")]
 
     for order in permutations(found):

@@ -31,7 +31,7 @@ def test_a_joint_that_only_one_can_evaluate_changes_sides_without_a_number():
     assert (pair.changes_sides, pair.change) == (True, None)
 
 
-def test_the_summary_is_over_all_studies_and_says_nothing_of_what_is_missing():
+def test_the_summary_covers_all_studies_and_omits_what_is_missing():
     up = StudyComparison(1, "1.2", score_pairs(findings(0.4), findings(0.6)), contour_mm=0.5)
     down = StudyComparison(2, "1.3", score_pairs(findings(0.4), findings(0.3)), contour_mm=1.5)
     refused = StudyComparison(3, "1.4", remark="No T1.")

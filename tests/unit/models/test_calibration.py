@@ -25,7 +25,7 @@ def test_a_network_that_is_too_sure_and_too_high_is_set_right():
     assert found.fitted_on == "toy joints"
 
 
-def test_calibration_lowers_the_calibration_error_on_joints_it_was_not_fitted_on():
+def test_calibration_lowers_the_error_on_joints_it_was_not_fitted_on():
     found = fitted_calibration(LOGITS, drawn_labels(), "")
     label = drawn_labels(seed=1)[:, 0] == 1
 
@@ -58,7 +58,7 @@ def test_a_calibration_that_is_short_or_not_positive_is_refused(scale):
         Calibration(scale=scale)
 
 
-def test_a_card_s_thresholds_are_for_calibrated_probabilities_and_say_where_they_come_from():
+def test_a_card_says_where_its_calibrated_thresholds_come_from():
     probability = Calibration().probabilities(LOGITS)
 
     settings = chosen_settings(

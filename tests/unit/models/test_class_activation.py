@@ -71,7 +71,7 @@ def test_slices_that_are_absent_add_nothing(pooling):
 
 
 @pytest.mark.parametrize("number", range(len(HEADS)))
-def test_the_slice_where_a_zone_lights_up_is_the_one_that_is_pointed_at(number):
+def test_the_slice_with_the_strongest_activation_is_pointed_at(number):
     net = network(Pooling.ZONES)
     net.heads.weight.abs_()
     t1, stir = looked(1, 4), looked(2, 5)

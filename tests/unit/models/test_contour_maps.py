@@ -6,7 +6,7 @@ from models.contour_unet import FIELD_COLUMN, FIELD_ROW, SOURCE, ContourArchitec
 SIZE = 16
 
 
-def test_in_the_mirror_right_and_left_change_places_and_columns_run_back():
+def test_mirroring_swaps_right_and_left_and_reverses_columns():
     maps = torch.zeros(1, 8, SIZE, SIZE)
     maps[0, SOURCE, 3, 2] = 1
     maps[0, FIELD_ROW] = 0.6
@@ -47,7 +47,7 @@ def test_slices_are_seen_alike_in_any_number_at_once():
     torch.testing.assert_close(few, many)
 
 
-def test_each_slice_is_seen_with_those_around_it_and_with_nothing_beyond_the_ends():
+def test_each_slice_is_seen_with_its_neighbours_and_zeros_past_the_ends():
     images = torch.arange(1.0, 5).view(4, 1, 1, 1)
 
     stacks = with_neighbours(images, ContourArchitecture(neighbours=2).slice_offsets)

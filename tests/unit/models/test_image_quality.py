@@ -50,7 +50,7 @@ def test_without_zones_there_is_no_noise_to_measure():
     assert noise_share(torch.rand(2, 8, 8), torch.zeros(2, 8, 8)) == 0
 
 
-def test_one_joint_in_a_hundred_of_its_own_cases_is_strange_and_other_images_are():
+def test_one_in_a_hundred_own_joints_is_unusual_and_foreign_ones_are():
     descriptions = torch.randn(400, 32, generator=torch.Generator().manual_seed(2)) * 2 + 5
     reference = reference_of(descriptions)
 

@@ -48,7 +48,7 @@ def test_slice_by_slice_nothing_is_filled_or_dropped():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=24))
-def test_where_nothing_is_certain_nothing_is_shown_and_where_all_is_all_is(certainties):
+def test_certainty_alone_decides_whether_joints_are_shown(certainties):
     certainty = np.array(certainties)
 
     assert not shown(certainty, 1.0, contiguous=True).any()
@@ -94,7 +94,7 @@ def test_a_slice_where_the_other_sequence_has_none_is_judged_alone():
     np.testing.assert_allclose(agreed, sides(0.6, 0.6, 0.4))
 
 
-def test_a_sequence_that_shows_nothing_does_not_take_away_what_the_other_shows_clearly():
+def test_an_empty_sequence_does_not_hide_a_joint_clear_on_the_other():
     clear, spoilt = sides(0.8, 0.8, 0.8), sides(0.0, 0.0, 0.0)
 
     agreed, _ = of_both_sequences((clear, spoilt), (PLACES, PLACES))

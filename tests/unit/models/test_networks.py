@@ -74,7 +74,7 @@ def test_any_number_of_slices_gives_fourteen_logits_a_joint(slices):
     assert network(described, described).shape == (2, len(HEADS))
 
 
-def test_the_paper_s_network_has_thirty_four_weighted_layers_and_512_features():
+def test_the_papers_network_has_34_weighted_layers_and_512_features():
     network = LesionResNet34(LesionArchitecture())
     convolutions = [
         name
@@ -87,7 +87,7 @@ def test_the_paper_s_network_has_thirty_four_weighted_layers_and_512_features():
     assert network.heads.in_features == 1024
 
 
-def test_a_change_in_one_quadrant_reaches_the_pooled_features_of_that_quadrant_only():
+def test_a_change_in_one_quadrant_changes_only_its_pooled_features():
     features = torch.zeros(1, 3, 2, 8, 8)
     zones = torch.zeros(1, 2, 8, 8, dtype=torch.uint8)
     zones[:, :, :4, :4], zones[:, :, 4:, 4:] = 1, 4
@@ -138,7 +138,7 @@ def test_the_global_mean_is_over_present_slices():
     assert (global_mean(features, torch.tensor([[True, True]])) == 0.5).all()
 
 
-def test_sclerosis_looks_at_the_whole_joint_and_quadrant_heads_at_their_own():
+def test_sclerosis_pools_the_joint_and_quadrant_heads_their_quadrant():
     network = lesion_network()
     described = torch.zeros(1, 6, network.architecture.embedding)
     quiet = network(described, described)

@@ -127,7 +127,7 @@ def test_both_sequences_are_cut_from_the_same_place_in_the_patient():
     np.testing.assert_allclose(one[0].numpy(), other[0].numpy(), atol=1e-3)
 
 
-def test_only_slices_that_show_the_joint_and_one_more_on_each_side_are_kept():
+def test_only_slices_showing_the_joint_and_one_each_side_are_kept():
     seen = sighting(range(2, 5))
 
     box = joint_boxes([seen, seen], RULES)[Side.RIGHT]

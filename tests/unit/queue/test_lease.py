@@ -29,7 +29,7 @@ def raising(error: Exception) -> Callable[[], bool]:
     return raise_it
 
 
-def test_a_lost_lease_and_an_outage_of_the_database_do_not_end_the_work():
+def test_a_worker_survives_a_lost_lease_and_a_database_outage():
     outage = raising(DatabaseUnavailable("no answer"))
 
     reached = working_through(

@@ -275,7 +275,7 @@ def test_the_side_of_a_contour_is_the_side_where_it_lies():
             assert name.startswith(Side.LEFT if x > middle else Side.RIGHT)
 
 
-def test_an_archive_that_does_not_take_the_newer_class_gets_the_older_one():
+def test_an_archive_without_the_newer_class_gets_the_older_one():
     older = Profile(name="old", report_class="comprehensive")
     _, report = report_on(classic_series(VALUES), profile=older)
 

@@ -66,7 +66,7 @@ def test_the_most_that_can_be_said_still_fits_one_page():
     assert pages_in(pdf_of(document)) == 1
 
 
-def test_names_of_lesions_stay_below_their_own_pictures_and_above_the_fine_print():
+def test_lesion_names_stay_below_their_picture_and_above_the_footer():
     study = analysed_study(classic_series(VALUES), classic_series(VALUES, "1.2.3.5", **STIR_TIMES))
     present = (replace(f, probability=0.999, threshold=0.5) for f in study.findings)
     one_place = Sight(Kind.STIR, 2, 5.0, 5.0)

@@ -168,7 +168,7 @@ def test_single_pictures_pass_and_a_mirrored_one_is_noticed():
 
 @settings(deadline=None, max_examples=3)
 @given(orientations, st.booleans())
-def test_in_any_orientation_page_and_pictures_pass_and_mirrored_ones_are_noticed(cosines, frames):
+def test_in_any_orientation_only_mirrored_pictures_are_rejected(cosines, frames):
     any_way = made(drawn_study(cosines, frames), objects=("summary", "pdf"))
 
     check_results_and_pictures(any_way.files.values(), any_way.evidence)
@@ -197,7 +197,7 @@ def camera_two_pixels_off(take: Taken) -> Taken:
     "other", [mirrored_camera, camera_on_the_next_slice, camera_two_pixels_off]
 )
 @pytest.mark.parametrize("kind", ["pdf", "summary"])
-def test_a_camera_that_looks_elsewhere_is_noticed_on_page_and_pictures(monkeypatch, kind, other):
+def test_a_picture_drawn_from_another_viewpoint_is_rejected(monkeypatch, kind, other):
     monkeypatch.setattr(SeriesView, "picture", other(SeriesView.picture))
     results = made(drawn_study(), objects=(kind,))
 

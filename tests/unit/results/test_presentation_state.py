@@ -120,7 +120,7 @@ def test_the_name_of_a_lesion_is_tied_to_its_ring():
         assert label.AnchorPointVisibility == "Y"
 
 
-def test_all_images_of_the_series_are_shown_in_one_window_of_their_stored_values():
+def test_all_images_of_a_series_share_one_window_of_stored_values():
     images = classic_series(VALUES)
     for number, image in enumerate(images):
         image.RescaleSlope, image.RescaleIntercept = 2.0 + number % 2, 10.0

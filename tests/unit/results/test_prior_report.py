@@ -26,7 +26,7 @@ from tests.support.priors import VALUES, earlier_findings, earlier_report
 from tests.support.results import NETWORKS, context
 
 
-def test_a_report_is_read_back_to_its_28_scores_and_the_weights_that_made_them():
+def test_a_report_reads_back_to_its_28_scores_and_their_weights():
     read = earlier_scores(earlier_report())
 
     assert list(read.findings) == earlier_findings()

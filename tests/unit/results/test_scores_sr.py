@@ -100,7 +100,7 @@ def test_table_and_codes_say_the_same():
         assert word in cell
 
 
-def test_the_summary_says_what_is_present_what_is_missing_and_what_it_is_not_for():
+def test_the_summary_lists_present_missing_and_intended_use():
     remark = "A T2 with fat saturation was used instead of STIR."
     summary = value(scores_report(findings(), IMAGES, context(), (remark,)), codes.SUMMARY)
 
@@ -280,7 +280,7 @@ def test_the_private_codes_fit_their_value_representations():
     assert all(len(code.value) <= 16 and len(code.meaning) <= 64 for code in written)
 
 
-def test_a_definition_is_called_unmet_only_where_every_place_was_evaluable():
+def test_criteria_are_called_unmet_only_if_every_site_was_evaluable():
     oedema = {POSITIONS[0]: frozenset({2, 3})}
 
     (whole,) = ENGLISH.defined(oedema, complete=True)

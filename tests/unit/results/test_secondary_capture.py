@@ -29,7 +29,7 @@ def pictures():
     return [np.asarray(page) for page in pages(STUDY.series, STUDY.findings, context())]
 
 
-def test_the_score_sheet_comes_first_and_every_place_with_a_lesion_follows(pictures):
+def test_the_score_sheet_comes_first_then_every_positive_site(pictures):
     assert len(pictures) == 1 + 3
     assert {picture.shape for picture in pictures} == {(HEIGHT, WIDTH, 3)}
 
@@ -56,7 +56,7 @@ def test_what_a_reader_must_know_is_on_the_score_sheet(pictures):
     assert all(np.array_equal(*pair) for pair in zip(others, pictures[1:], strict=True))
 
 
-def test_however_much_is_told_of_earlier_studies_nothing_is_written_over():
+def test_long_prior_comparisons_never_overlap_other_text():
     others = tuple(earlier(f"{year}0101") for year in range(1990, 2020))
     since = SincePrior(earlier(), others, True, ("late", "unreadable", "another patient"))
     few, many = (
@@ -70,7 +70,7 @@ def test_however_much_is_told_of_earlier_studies_nothing_is_written_over():
     assert changed[:, 1].max() < WIDTH - MARGIN
 
 
-def test_the_words_of_a_card_are_told_in_the_language_of_the_destination():
+def test_a_cards_texts_are_given_in_the_destinations_language():
     (made,) = summary(
         STUDY.series, STUDY.findings, context(profile=Profile(name="ward", language="de"))
     )
@@ -147,7 +147,7 @@ def test_a_lesion_colours_its_own_quadrant_on_its_own_side(side, region):
     assert (mark.fill, mark.letter) == (diagram.COLOURS[Lesion.EROSION], "E")
 
 
-def test_the_drawing_has_a_mark_for_every_position_and_a_filled_one_where_present():
+def test_the_diagram_marks_every_position_and_fills_present_ones():
     marks = [shape for shape in shapes_of(findings()) if isinstance(shape, Mark)]
     present = sum(finding.presence is Presence.PRESENT for finding in findings())
 

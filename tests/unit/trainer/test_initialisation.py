@@ -38,7 +38,7 @@ def test_a_wider_network_begins_by_saying_what_the_narrower_one_said(width, neig
     )
 
 
-def test_a_lesion_network_that_also_sees_the_zones_begins_by_saying_what_it_said_without():
+def test_a_network_given_zones_starts_with_unchanged_answers():
     torch.manual_seed(3)
     shape = LesionArchitecture(2, 1, Pooling.ZONES)
     before = LesionResNet34(shape).eval()

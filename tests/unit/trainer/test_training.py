@@ -53,7 +53,7 @@ def test_on_the_line_the_blended_field_leads_to_the_sink():
     assert (field[0, :, 25, 24] * torch.tensor([15.0, -2.0])).sum() > 0
 
 
-def test_the_literal_field_points_to_vertices_and_on_the_line_to_the_next_one():
+def test_the_literal_field_points_to_vertices_then_along_the_line():
     field, _ = literal_field(LINE, Grid.of(SIZE))
 
     beside = torch.tensor([25.0 - 27, 24.0 - 40])

@@ -306,7 +306,7 @@ def test_empty_frames_pass_where_the_profile_wants_them_all():
     st.booleans(),
     st.sampled_from([*WRONG_MASKS[:4], half_a_pixel, mirrored, one_slice_on, swap_codes_of_sides]),
 )
-def test_in_any_orientation_results_pass_and_changed_masks_are_noticed(cosines, frames, change):
+def test_in_any_orientation_only_changed_masks_are_rejected(cosines, frames, change):
     any_way = made(drawn_study(cosines, frames), objects=("seg", "findings"))
 
     check_results(any_way.files.values(), any_way.evidence)
@@ -906,7 +906,7 @@ def test_a_file_that_ends_early_is_noticed(classic, length):
 # ---- what was found ------------------------------------------------------------------------------
 
 
-def test_contours_on_the_wrong_side_of_the_patient_are_noticed_although_results_agree():
+def test_contours_on_the_wrong_side_fail_even_if_all_results_agree():
     study = drawn_study(oblique(30, 10))
     (t1, stir) = study.series
     swapped = [replace(c, side=Side(other_side(c.side))) for c in t1.delineation.contours]

@@ -121,7 +121,7 @@ def test_regions_of_the_other_joint_are_noticed():
     assert max(REGION_LABELS.values()) == 2 * count
 
 
-def test_a_sacral_lesion_at_the_midline_passes_and_one_beside_the_other_joint_does_not():
+def test_a_sacral_lesion_may_lie_at_the_midline_but_not_beyond():
     study = drawn_study()
     seen = next(f for f in study.findings if f.sight)
     (series,) = (one for one in study.series if one.sequence is seen.sight.sequence)

@@ -86,7 +86,7 @@ def test_the_time_of_an_analysis_is_from_claim_to_result():
     assert latency.series[2].values[-1] == pytest.approx(12)
 
 
-def test_attempts_that_failed_are_counted_even_where_a_later_one_went_well():
+def test_failed_attempts_are_counted_even_after_a_success():
     _, _, failures = charts(
         [happened(Step.DELIVERY_FAILED, State.DELIVERING), delivered(0.1)],
         Slots.until(NOW, Range.DAY),

@@ -36,7 +36,7 @@ def test_every_state_has_words_and_a_tone():
     assert set(STATE_MEANS) == set(STATE_TONES) == set(State)
 
 
-def test_the_tabs_count_all_jobs_those_under_way_and_those_that_need_somebody():
+def test_the_tabs_count_all_active_and_attention_jobs():
     shown = {tab.label: tab.count for tab in tabs(JobFilter(), COUNTS)}
 
     assert shown["All"] == sum(COUNTS.values())

@@ -155,7 +155,7 @@ def test_pictures_of_one_place_stand_together_t1_first():
     assert places[1].seen == ("1 oedema",)
 
 
-def test_a_destination_in_trouble_comes_first_with_the_reason_in_words():
+def test_a_failing_destination_comes_first_with_its_reason():
     found = destinations(
         [
             delivery(),
@@ -184,7 +184,7 @@ def test_a_status_is_told_in_words(status: int | None, words: str):
     assert status_in_words(status) == words
 
 
-def test_the_timeline_tells_who_did_what_and_how_long_it_took_newest_first():
+def test_the_history_shows_who_did_what_and_durations_newest_first():
     lines = timeline(steps(Step.SETTLED, Step.CLAIMED, Step.RESULTS_STORED, every_s=90))
 
     assert [line.words for line in lines] == [

@@ -42,9 +42,7 @@ def reading(phantom, reader, without=()):
     return Reading(reader, 1, grades)
 
 
-def test_a_case_teaches_contours_where_they_were_drawn_and_lesions_where_they_were_read(
-    phantom, tmp_path
-):
+def test_a_case_trains_contours_where_drawn_and_lesions_where_read(phantom, tmp_path):
     unread = POSITIONS[3]
     case = case_of(phantom, readings=[reading(phantom, "A", [unread])])
 
@@ -86,7 +84,7 @@ def test_who_read_follows_from_the_readings(phantom):
     assert found == ReadingSessions(("A", "B"), (1, 7))
 
 
-def test_where_nobody_drew_the_network_s_contours_cut_the_joints_and_teach_no_contour(phantom):
+def test_undrawn_cases_use_the_networks_contours_only_to_crop_joints(phantom):
     asked = []
 
     def delineate(volume):

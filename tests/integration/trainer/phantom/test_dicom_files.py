@@ -98,7 +98,7 @@ def test_headers_tell_t1_from_stir_by_numbers(case, tmp_path, vendor):
     assert 100 <= stir.InversionTime <= 260
 
 
-def test_the_localiser_looks_in_three_directions_and_shares_the_frame_of_reference(case, tmp_path):
+def test_the_localiser_has_three_planes_in_one_frame_of_reference(case, tmp_path):
     series = read(write_study(case, tmp_path))
 
     directions = {tuple(map(float, image.ImageOrientationPatient)) for image in series[1]}

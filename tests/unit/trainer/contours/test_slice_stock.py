@@ -27,7 +27,7 @@ def case(seed, slices, stir_from, contours=None):
     )
 
 
-def test_training_shows_each_slice_with_the_neighbours_that_the_node_will_see():
+def test_training_and_node_see_the_same_neighbouring_slices():
     cases = [case(1, 7, 3), case(2, 5, 2)]
     stock = slice_pool(cases)
 
@@ -47,7 +47,7 @@ def showing(slices, *seen):
     return contours
 
 
-def test_the_border_of_a_joint_is_the_slices_on_either_side_of_where_it_ends():
+def test_the_border_of_a_joint_is_the_slices_around_either_end():
     ends_apart = case(1, 12, 6, showing(12, (2, 3, 7, 8), (2, 3, 4, 7, 8)))
 
     border = slice_pool([ends_apart]).at_border.nonzero()[:, 0]
@@ -55,7 +55,7 @@ def test_the_border_of_a_joint_is_the_slices_on_either_side_of_where_it_ends():
     assert border.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
-def test_two_volumes_that_follow_each_other_have_no_border_between_them():
+def test_consecutive_volumes_have_no_joint_border_between_them():
     until_the_last = case(1, 8, 4, showing(8, (2, 3), (2, 3)))
 
     assert slice_pool([until_the_last]).at_border.nonzero()[:, 0].tolist() == [1, 2]

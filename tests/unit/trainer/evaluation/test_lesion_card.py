@@ -49,7 +49,7 @@ def test_every_score_of_every_lesion_stands_beside_its_interval():
     assert scores["sclerosis"]["places"] == 120
 
 
-def test_scores_at_the_network_s_own_threshold_and_at_one_half_are_told_apart():
+def test_scores_are_given_at_the_own_threshold_and_at_one_half():
     labels, probability, patient = made_up()
 
     one = card_scores(labels, probability, patient, THRESHOLDS)["ankylosis"]
@@ -62,7 +62,7 @@ def test_scores_at_the_network_s_own_threshold_and_at_one_half_are_told_apart():
     assert one["specificity"] < one["specificity_at_half"]
 
 
-def test_a_place_that_was_not_evaluable_counts_as_called_free_and_is_counted():
+def test_a_site_that_was_not_evaluable_counts_as_called_absent():
     labels, probability, patient = made_up()
     unseen = probability.copy()
     unseen[:10, -1] = np.nan
@@ -86,7 +86,7 @@ def test_places_without_a_label_are_left_out():
     assert one["positive"] == np.nansum(labels[:, -1])
 
 
-def test_a_lesion_that_nobody_has_gets_no_auc_and_nobody_s_label_nothing():
+def test_a_lesion_nobody_has_gets_no_auc():
     labels, probability, patient = made_up()
     labels[:, -1], labels[:, -2] = 0, np.nan
 
@@ -118,7 +118,7 @@ def answered_trial():
     return StudySet("measure_like", studies, trial), said, joints
 
 
-def test_a_trial_is_held_against_its_readers_and_against_what_was_drawn():
+def test_a_trial_is_compared_with_its_readers_and_the_ground_truth():
     asked, said, joints = answered_trial()
 
     metrics = set_scores(asked, said, THRESHOLDS)

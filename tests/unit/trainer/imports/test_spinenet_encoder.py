@@ -25,7 +25,7 @@ def made_up(architecture=NARROW):
     return ours | {"fc_pfirrmann.weight": torch.zeros(5, 16), "fc_pfirrmann.bias": torch.zeros(5)}
 
 
-def test_an_encoder_is_taken_over_tensor_by_tensor_and_its_heads_are_left_out():
+def test_an_encoder_is_imported_without_its_heads():
     tensors = made_up()
 
     network = with_encoder(tensors, NARROW)
@@ -88,7 +88,7 @@ class Bomb:
         lambda path: torch.save({"model_weights": Bomb()}, path),
     ],
 )
-def test_a_file_that_holds_no_tensors_alone_is_refused_and_runs_nothing(content, tmp_path, capsys):
+def test_a_weights_file_with_more_than_tensors_is_refused_unexecuted(content, tmp_path, capsys):
     path = tmp_path / "checkpoint.pt"
     content(path)
 

@@ -38,7 +38,7 @@ def test_without_a_share_nothing_is_set():
     assert not positive.any()
 
 
-def test_where_a_pit_is_set_its_quadrant_is_positive_for_erosion_and_nothing_else_is():
+def test_a_synthetic_erosion_labels_only_its_own_quadrant_eroded():
     for seed in range(5):
         stacks, positive = drawn(seed=seed)
         changed = (stacks[:, 0] != 1).view(2, JOINTS, SLICES, SIZE, SIZE).any(dim=(0, 2))
@@ -51,7 +51,7 @@ def test_where_a_pit_is_set_its_quadrant_is_positive_for_erosion_and_nothing_els
                     assert changed[joint][inside].any()
 
 
-def test_what_is_set_lies_in_bone_and_joint_space_on_one_side_of_the_joint():
+def test_synthetic_erosions_lie_in_bone_and_joint_space_of_one_side():
     for seed in range(5):
         stacks, _ = drawn(seed=seed)
         changed = (stacks[:, 0] != 1).any(dim=1)
@@ -61,7 +61,7 @@ def test_what_is_set_lies_in_bone_and_joint_space_on_one_side_of_the_joint():
         assert not changed[:, outside].any()
 
 
-def test_a_pit_stays_in_the_half_of_the_joint_space_that_is_its_bone_s():
+def test_a_synthetic_erosion_stays_in_its_bones_half_of_the_joint_space():
     halves = {"ilium": slice(30, 32), "sacrum": slice(32, 34)}
     entered = 0
     for seed in range(20):

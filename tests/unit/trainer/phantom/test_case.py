@@ -241,9 +241,7 @@ def test_a_styled_patient_is_the_same_for_the_same_seed():
     flip=st.tuples(st.booleans(), st.booleans(), st.booleans()),
     style=st.sampled_from(["plausible", "randomised"]),
 )
-def test_whatever_the_style_and_orientation_contours_lie_on_the_joint_of_their_side(
-    seed, flip, style
-):
+def test_contours_lie_on_their_side_in_any_style_and_orientation(seed, flip, style):
     rng = np.random.default_rng(seed)
     chosen = sample_style(rng, style)
     pelvis = restyled(sample_pelvis(rng), chosen.shape, chosen.look, rng)
@@ -295,7 +293,7 @@ def test_an_unknown_style_is_named():
         make_case(1, PhantomOptions(style="baroque"))
 
 
-def test_two_visits_of_a_patient_share_his_shape_and_have_the_grades_they_are_given():
+def test_two_visits_of_a_patient_share_anatomy_but_not_grades():
     grades = tuple(position % 4 for position in range(len(POSITIONS)))
     visits = [
         make_case(seed, replace(SMALL, pelvis_seed=70, severity=grades)) for seed in (701, 702)

@@ -31,7 +31,7 @@ def test_the_rule_is_surer_of_a_lesion_that_is_there(cases, position):
     assert ill > well
 
 
-def test_the_area_under_the_curve_is_one_when_all_are_told_apart_and_half_by_chance():
+def test_auc_is_one_when_separable_and_one_half_by_chance():
     truth = np.array([False, False, True, True])
 
     assert auc(np.array([1.0, 2, 3, 4]), truth) == 1

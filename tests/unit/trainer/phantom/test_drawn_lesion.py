@@ -87,7 +87,7 @@ def changes(ill, well, side, depth_mm):
 
 
 @pytest.mark.parametrize("position", LESIONS, ids=str)
-def test_a_lesion_lies_where_and_on_the_slices_on_which_it_changes_what_is_painted(position):
+def test_a_lesion_lies_exactly_where_it_changes_the_image(position):
     ill = patient_with(position)
     well = healed(ill, position)
     drawn = drawn_lesion(ill, position, Sequence.T1)

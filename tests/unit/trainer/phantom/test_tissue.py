@@ -27,7 +27,7 @@ def test_tissues_shine_relative_to_marrow_as_two_pools_predict(tissue, t1, stir)
     )
 
 
-def test_inversion_leaves_water_negative_so_that_pools_add_before_the_modulus():
+def test_after_inversion_signals_add_before_the_modulus_is_taken():
     assert signal(TISSUES["fluid"], STIR) < 0
 
 

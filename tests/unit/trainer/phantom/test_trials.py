@@ -121,7 +121,7 @@ def test_trials_never_share_a_seed():
     assert min(seeds) > 100_000
 
 
-def test_early_disease_has_no_ankylosis_and_advanced_disease_has_most_of_everything():
+def test_early_disease_has_no_ankylosis_and_advanced_has_most_lesions():
     share = {t.name: (grades_of(t) >= 1).mean(axis=0) for t in (MEASURE, PREVENT, SURPASS)}
 
     assert share[PREVENT.name][heads_of(Lesion.ANKYLOSIS)] == 0
@@ -149,7 +149,7 @@ def test_a_patient_comes_first_at_week_0_and_keeps_his_shape():
     assert first.seed != later.seed
 
 
-def test_contrast_is_nothing_where_nothing_was_drawn_and_follows_the_grades():
+def test_contrast_is_zero_without_lesions_and_follows_the_grades():
     severity = tuple(
         3 if p.head == Head(Lesion.OEDEMA, Region.UPPER_ILIUM) else 0 for p in POSITIONS
     )

@@ -113,7 +113,7 @@ def test_all_visits_of_a_patient_are_in_one_fold_and_folds_are_alike_in_size():
     assert not np.array_equal(folds, folds_of(patients, 8, seed=2))
 
 
-def test_every_joint_is_answered_by_the_one_fold_that_never_saw_its_patient(trials, results):
+def test_each_joint_is_scored_by_the_fold_that_never_saw_its_patient(trials, results):
     joints = trials["measure-like"].joints
     tested = np.concatenate([one.tested for one in results])
 
@@ -173,7 +173,7 @@ def test_inputs_of_one_sequence_are_that_sequence_s_features():
     torch.testing.assert_close(both[..., : t1.shape[2]], t1)
 
 
-def test_heads_see_directions_of_variance_one_that_do_not_depend_on_each_other(trials):
+def test_heads_see_uncorrelated_directions_of_unit_variance(trials):
     inputs = head_inputs(trials["measure-like"].joints, QUICK)
 
     along = directions_of(inputs, replace(QUICK, components=7)).along(inputs)
@@ -182,7 +182,7 @@ def test_heads_see_directions_of_variance_one_that_do_not_depend_on_each_other(t
     torch.testing.assert_close(spread, torch.eye(7).expand(len(HEADS), 7, 7), atol=1e-3, rtol=0)
 
 
-def test_pretrained_heads_are_one_more_direction_whose_order_of_joints_is_kept(trials):
+def test_pretrained_heads_add_a_direction_and_keep_the_ranking(trials):
     rules, joints = replace(QUICK, components=3, pretrained=True), trials["measure-like"].joints
     inputs = head_inputs(joints, rules)
 
@@ -230,7 +230,7 @@ def test_scores_are_those_of_the_places_that_have_a_label():
     )
 
 
-def test_honest_probabilities_have_hardly_any_calibration_error_and_boasts_have_much():
+def test_overconfident_probabilities_have_a_large_calibration_error():
     truth, honest, _ = made_up(4000).flat()
 
     assert calibration_error(truth, honest) < 0.03

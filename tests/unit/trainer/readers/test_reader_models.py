@@ -68,7 +68,7 @@ def test_a_consensus_exists_only_where_all_readings_agree(said, consensus, of_re
     assert tuple(labels[1:3]) == of_readers
 
 
-def test_a_late_visit_read_once_has_no_consensus_where_two_sessions_are_wanted():
+def test_a_visit_read_once_has_no_consensus_if_two_sessions_count():
     said = two_readers("..1 ..1", ".11 .11")
 
     assert node_labels(said, min_sessions=2)[:, 0, 0].tolist() == [MISSING, 1]
@@ -141,7 +141,7 @@ def test_a_literal_matrix_is_the_identity_and_a_matrix_of_rank_one(seed):
 
 
 @pytest.mark.parametrize("parametrisation", list(Parametrisation))
-def test_both_parametrisations_begin_near_the_identity_with_living_gradients(parametrisation):
+def test_both_parametrisations_start_near_identity_with_gradients(parametrisation):
     matrices = ReaderMatrices(9, parametrisation)
 
     diagonal = matrices().diagonal(dim1=-2, dim2=-1)
