@@ -18,7 +18,7 @@ from sij_node.store.process_table import beating, this_process
 from sij_node.store.secret_key import secret_key
 from sij_node.web.app import create_app, serve
 from sij_node.web.dependencies import Parts
-from sij_node.web.metrics_route import metrics_router
+from sij_node.web.metrics_routes import metrics_router
 
 
 def run(config: Config, stop: threading.Event) -> None:

@@ -16,11 +16,11 @@ from sij_node import __version__
 from sij_node.config.settings import TlsConfig, WebConfig
 from sij_node.errors import ConfigurationInvalid
 from sij_node.network.tls import server_context
-from sij_node.web import api, openid_connect, pages, probes, sign_in
+from sij_node.web import api, openid_connect, pages, probe_routes, sign_in_routes
 from sij_node.web.current_user import check_form, is_known
 from sij_node.web.dependencies import Parts
 from sij_node.web.error_responses import explain_errors
-from sij_node.web.security import Guard
+from sij_node.web.security_middleware import Guard
 from sij_node.web.templating import FOLDER
 
 log = structlog.get_logger()
@@ -53,8 +53,8 @@ def create_app(parts: Parts) -> FastAPI:
     app.state.parts = parts
     explain_errors(app)
     for router in (
-        probes.router,
-        sign_in.router,
+        probe_routes.router,
+        sign_in_routes.router,
         openid_connect.router,
         api.router,
         pages.router,

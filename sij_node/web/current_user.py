@@ -5,8 +5,8 @@ The parameters of a route say which role it needs::
     @router.get("/jobs")
     def jobs(person: Viewer, admin: TheAdmin) -> ...
 
-Forms and scripts that change something send a token that no other site can know (`form_mark`,
-against cross-site request forgery); `check_form` requires it on every route.
+Forms and scripts that change something send a token that no other site can know (`csrf_token`);
+`check_form` requires it on every route.
 """
 
 import hmac
@@ -25,7 +25,7 @@ from sij_node.web.cookies import SESSION, VISIT, cookie
 from sij_node.web.dependencies import Parts, TheParts, parts
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-FORM_FIELD, FORM_HEADER = "form_mark", "x-form-mark"
+CSRF_FIELD, CSRF_HEADER = "csrf_token", "x-csrf-token"
 _BEARER = "bearer "
 
 
@@ -94,7 +94,7 @@ Administrator = Annotated[CurrentUser, Depends(administrator)]
 
 
 def admin_for(person: Asking, parts: TheParts) -> Admin:
-    """Questions and actions in the name of the current user."""
+    """Queries and actions, recorded under the current user's name."""
     return parts.admin_for(needed(person, Role.VIEWER))
 
 
@@ -112,7 +112,7 @@ def visit(connection: HTTPConnection) -> str:
     return known
 
 
-def form_mark(connection: HTTPConnection) -> str:
+def csrf_token(connection: HTTPConnection) -> str:
     """The token in this browser's forms; it changes at sign-in."""
     binding = cookie(connection, SESSION) or visit(connection)
     return keyed_hash(parts(connection).key, "form", binding)
@@ -131,8 +131,8 @@ async def check_form(request: Request) -> None:
         raise _forged()
     if not (cookie(request, SESSION) or cookie(request, VISIT)):
         raise SignInNeeded("Not signed in. Sign in and try again, or send an API token.")
-    given = request.headers.get(FORM_HEADER) or await _field(request)
-    if not hmac.compare_digest(given.encode(), form_mark(request).encode()):
+    given = request.headers.get(CSRF_HEADER) or await _field(request)
+    if not hmac.compare_digest(given.encode(), csrf_token(request).encode()):
         raise _forged()
 
 
@@ -140,7 +140,7 @@ async def _field(request: Request) -> str:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/x-www-form-urlencoded", "multipart/form-data"):
         return ""
-    value = (await request.form()).get(FORM_FIELD, "")
+    value = (await request.form()).get(CSRF_FIELD, "")
     return value if isinstance(value, str) else ""
 
 

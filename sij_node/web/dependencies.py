@@ -1,4 +1,4 @@
-"""What pages and API depend on."""
+"""Dependencies of the routes (in FastAPI's sense): configuration, admin, sign-in, clock."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Parts:
     Parameters
     ----------
     admin
-        Questions and actions in the name of a user.
+        Queries and actions, recorded under a user's name.
     clock
         Now, in UTC.
     key
@@ -39,7 +39,7 @@ class Parts:
     routers: tuple[APIRouter, ...] = ()
 
     def admin_for(self, person: CurrentUser) -> Admin:
-        """Questions and actions in the name of the current user."""
+        """Queries and actions, recorded under the current user's name."""
         return self.admin(HumanUser(person.name, person.address))
 
 

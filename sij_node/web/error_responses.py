@@ -1,4 +1,4 @@
-"""Errors as responses: a page for people, problem details for programs.
+"""Error responses: a page in the browser, problem details in the API.
 
 Source: RFC 9457, Problem Details for HTTP APIs.
 """
@@ -34,7 +34,7 @@ from sij_node.errors import (
     UnknownName,
     UnknownUser,
 )
-from sij_node.web.security import protect
+from sij_node.web.security_middleware import protect
 from sij_node.web.templating import page
 
 log = structlog.get_logger()
@@ -105,8 +105,8 @@ def _node_error(request: Request, error: Exception) -> Response:
 
 def _invalid(request: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else ()
-    told = "; ".join(f"{_place(problem['loc'])}: {problem['msg']}" for problem in found)
-    return answer(request, 422, "RequestInvalid", f"Invalid request. {told}.", {})
+    problems = "; ".join(f"{_place(problem['loc'])}: {problem['msg']}" for problem in found)
+    return answer(request, 422, "RequestInvalid", f"Invalid request. {problems}.", {})
 
 
 def _place(location: tuple[int | str, ...]) -> str:
@@ -123,14 +123,14 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 _DETAILS = {
     404: "Page not found. Check the URL, or go to the queue.",
-    405: "This URL does not support the request method.",
+    405: "This URL does not support this request method.",
 }
 
 
 def _fault(request: Request, error: Exception) -> Response:
     """For unexpected errors; it bypasses `Guard`, so the headers are set here."""
     log.error("request failed", status=500, exc_info=error)
-    detail = "Internal error. Report it with the log around this time."
+    detail = "Internal error. Report it with the log from around this time."
     response = answer(request, 500, "InternalFault", detail, {})
     request.scope.setdefault("state", {}).setdefault("nonce", "none")
     protect(MutableHeaders(raw=response.raw_headers), request.scope)

@@ -29,7 +29,7 @@ from sij_node.errors import ConfigurationInvalid, ProviderUnavailable, SignInFai
 from sij_node.web.cookies import OPENID, cookie, drop_cookie, set_cookie
 from sij_node.web.current_user import address_of
 from sij_node.web.dependencies import TheParts
-from sij_node.web.sign_in import own_path, signed_in
+from sij_node.web.sign_in_routes import own_path, signed_in
 
 router = APIRouter(include_in_schema=False)
 
@@ -86,7 +86,7 @@ async def identity_provider(config: TheOpenIdConfig) -> StarletteOAuth2App:
 TheProvider = Annotated[StarletteOAuth2App, Depends(identity_provider)]
 
 
-async def stated_claims(
+async def id_token_claims(
     request: Request, config: TheOpenIdConfig, provider: TheProvider
 ) -> Mapping[str, Any]:
     """The provider's claims about the user who returned.
@@ -137,7 +137,7 @@ def finish(
     request: Request,
     parts: TheParts,
     config: TheOpenIdConfig,
-    stated: Annotated[Mapping[str, Any], Depends(stated_claims)],
+    stated: Annotated[Mapping[str, Any], Depends(id_token_claims)],
 ) -> Response:
     """Open a session for the user whom the provider has authenticated."""
     secret = parts.access.sign_in_by_provider(
@@ -186,7 +186,7 @@ def role_of(claims: Mapping[str, Any], config: OpenIdConfig) -> Role:
 
 
 def _kept_in(request: Request) -> dict[str, Any]:
-    """What this browser keeps since its redirect; empty if it was not redirected."""
+    """The sign-in state in the browser's cookie; empty if it was not redirected."""
     try:
         kept = json.loads(base64.urlsafe_b64decode(cookie(request, OPENID)))
     except ValueError:

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse
 from sij_node import __version__
 from sij_node.domain.users import CurrentUser
 from sij_node.web.cookies import VISIT, set_cookie
-from sij_node.web.current_user import form_mark
+from sij_node.web.current_user import csrf_token
 from sij_node.web.dependencies import parts
 from sij_node.web.model_cards import intended_use
 from sij_node.web.view_models.display_text import count, moment
@@ -47,8 +47,8 @@ def page(
 ) -> HTMLResponse:
     """A page from a template.
 
-    Besides `content`, a template gets: ``person`` (or None), ``form_mark`` for the hidden
-    field ``form_mark`` of forms (or the header ``X-Form-Mark`` of scripts), ``nonce`` for script
+    Besides `content`, a template gets: ``person`` (or None), ``csrf_token`` for the hidden
+    field ``csrf_token`` of forms (or the header ``X-CSRF-Token`` of scripts), ``nonce`` for script
     and style elements, ``path``, ``version``, and ``openid_label`` for the link to
     ``/login/openid`` (empty without one).
     """
@@ -64,7 +64,7 @@ def rendered(request: Request, template: str, person: CurrentUser | None, **cont
     config = parts(request).config
     given = {
         "person": person,
-        "form_mark": form_mark(request),
+        "csrf_token": csrf_token(request),
         "nonce": getattr(request.state, "nonce", ""),
         "path": request.url.path,
         "version": __version__,

@@ -329,7 +329,7 @@ def test_a_patients_studies_are_found_without_the_id_in_a_url(
     operator.page.get_by_label("Full patient ID").fill("P1")
     operator.page.locator("#find-patient").click()
 
-    expect(operator.page.get_by_role("heading", name="Jobs of one patient")).to_be_visible()
+    expect(operator.page.get_by_role("heading", name="Jobs for one patient")).to_be_visible()
     assert operator.page.locator("tbody tr").count() > 3
     assert "P1" not in operator.page.url
 

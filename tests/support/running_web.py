@@ -76,7 +76,7 @@ class RunningWeb:
         self.add_user(name, role)
         with self.visitor() as client:
             sign_in(client, name)
-            client.headers["x-form-mark"] = mark_in(client.get("/").text)
+            client.headers["x-csrf-token"] = csrf_token_in(client.get("/").text)
             yield client
 
     @contextmanager
@@ -95,16 +95,16 @@ class RunningWeb:
 def sign_in(client: httpx.Client, name: str, password: str = PASSWORD) -> httpx.Response:
     """Fill in the form and send it."""
     form = {
-        "form_mark": mark_in(client.get("/login").text),
+        "csrf_token": csrf_token_in(client.get("/login").text),
         "name": name,
         "password": password,
     }
     return client.post("/login", data=form)
 
 
-def mark_in(text: str) -> str:
+def csrf_token_in(text: str) -> str:
     """The mark of the first form of a page."""
-    return text.split('name="form_mark" value="', 1)[1].split('"', 1)[0]
+    return text.split('name="csrf_token" value="', 1)[1].split('"', 1)[0]
 
 
 @contextmanager

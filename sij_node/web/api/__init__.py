@@ -1,7 +1,7 @@
-"""The HTTP API under /api/v1: the same questions and actions as on the pages, for programs.
+"""The HTTP API under /api/v1: the queries and actions of the pages, for programs.
 
 Programs send a token as ``Authorization: Bearer``. A signed-in browser may call it too, and sends
-its form token as ``X-Form-Mark`` with every request that changes something.
+its form token as ``X-CSRF-Token`` with every request that changes something.
 """
 
 from fastapi import APIRouter

@@ -108,7 +108,7 @@ def download(
 
 @router.post("/{job_id}/retry")
 def retry(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobAnswer:
-    """Retry a rejected or failed job, with all its attempts."""
+    """Retry a rejected or failed job; its attempts start over."""
     return JobAnswer.of(admin.retry(job_id))
 
 

@@ -1,4 +1,4 @@
-"""The pages that people see, one module per page."""
+"""The web pages, one module per page."""
 
 from fastapi import APIRouter
 

@@ -12,7 +12,7 @@ from sij_node.web.current_user import Operator, Viewer, Watcher
 from sij_node.web.dependencies import Parts, TheParts
 from sij_node.web.pages.live_updates import again, whole
 from sij_node.web.templating import page as show
-from sij_node.web.view_models.node_alerts import lively_workers, node_troubles
+from sij_node.web.view_models.node_problems import node_problems, running_workers
 from sij_node.web.view_models.queue_view import (
     ROWS,
     JobRow,
@@ -82,10 +82,10 @@ def _content(parts: Parts, person: CurrentUser, wanted: JobFilter, page: int) ->
     report = admin.health()
     counts = admin.counts()
     found = admin.jobs(wanted, ROWS, (page - 1) * ROWS)
-    rows = _rows(parts, admin, found, lively_workers(report, parts.config.health))
+    rows = _rows(parts, admin, found, running_workers(report, parts.config.health))
     return {
         "shown": queue_page(wanted, page, found, counts, admin.senders(), rows),
-        "troubles": node_troubles(report.conditions, counts),
+        "problems": node_problems(report.conditions, counts),
         "ae_title": parts.config.node.ae_title,
         "empty": "No matching jobs.",
         "may_act": person.role.includes(Role.OPERATOR),

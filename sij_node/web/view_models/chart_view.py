@@ -127,7 +127,7 @@ def throughput(events: Sequence[ChartEvent], slots: Slots) -> Chart:
     )
     done, rejected, failed = (_total(one) for one in series)
     summary = f"{done} delivered, {rejected} rejected, {failed} failed."
-    return Chart("Studies finished", summary, "bars", slots, series, _whole)
+    return Chart("Completed studies", summary, "bars", slots, series, _whole)
 
 
 def latency(events: Sequence[ChartEvent], slots: Slots) -> Chart:

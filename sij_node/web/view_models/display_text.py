@@ -37,14 +37,14 @@ STATE_TONES: Mapping[State, Tone] = MappingProxyType(
 STATE_MEANS: Mapping[State, str] = MappingProxyType(
     {
         State.RECEIVING: "Receiving images.",
-        State.QUEUED: "Study complete, waiting for a worker.",
+        State.QUEUED: "Study complete; waiting for a worker.",
         State.ANALYSING: "Being analysed by a worker.",
-        State.DELIVERING: "Analysed, results being delivered.",
+        State.DELIVERING: "Analysed; results are being delivered.",
         State.DELIVERED: "All results acknowledged by the archive.",
-        State.NOT_SENT: "Analysed, results withheld: the peer is in shadow mode.",
-        State.CONFIRMED: "The archive has committed to storing all results.",
+        State.NOT_SENT: "Analysed; results withheld because the peer is in shadow mode.",
+        State.CONFIRMED: "Storage commitment received for all results.",
         State.REJECTED: "Cannot be analysed; a report with the reason was sent.",
-        State.FAILED: "Abandoned after all attempts.",
+        State.FAILED: "All attempts failed.",
         State.CANCELLED: "Cancelled by a user, or superseded by a later job.",
     }
 )
@@ -75,7 +75,7 @@ STEP_WORDS: Mapping[Step, str] = MappingProxyType(
         Step.DELIVERY_CLAIMED: "Delivery started",
         Step.ACKNOWLEDGED: "Delivered",
         Step.DELIVERY_FAILED: "Delivery failed, will be retried",
-        Step.COMMITTED: "Storage committed",
+        Step.COMMITTED: "Storage commitment received",
         Step.CANCELLED: "Cancelled",
         Step.RETRIED: "Retry requested",
         Step.PRIORITY_SET: "Priority set",
@@ -98,11 +98,11 @@ STEP_TONES: Mapping[Step, Tone] = MappingProxyType(
 
 ADVICE: Mapping[str, str] = MappingProxyType(
     {
-        "InputRejected": "Retrying does not help while the images are the same. Correct or "
-        "complete the study at its sender and send it again; a new job will analyse it.",
-        "TemporarilyUnavailable": "Something did not respond in time. Check it, then retry.",
-        "InternalFault": "Internal error. Retry once; if the job fails again, report it with "
-        "the log around this time.",
+        "InputRejected": "Retrying will not help unless the images change. Correct or complete the "
+        "study at the sending system and send it again; this opens a new job.",
+        "TemporarilyUnavailable": "A system did not respond in time. Check it, then retry.",
+        "InternalFault": "Internal error. Retry once; if the job fails again, report it "
+        "with the log from around this time.",
     }
 )
 """Recommended action, by family of the error."""

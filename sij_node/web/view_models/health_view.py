@@ -8,7 +8,7 @@ from sij_node.domain.health import Condition, HealthStatus, ProcessHeartbeat, wo
 from sij_node.domain.job import Job
 from sij_node.operate.health_check import HealthReport
 from sij_node.web.view_models.display_text import Tone, moment, span
-from sij_node.web.view_models.node_alerts import tone_of
+from sij_node.web.view_models.node_problems import tone_of
 
 
 @dataclass(frozen=True)

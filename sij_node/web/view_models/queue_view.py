@@ -133,7 +133,7 @@ def tabs(wanted: JobFilter, counts: Mapping[State, int]) -> tuple[Tab, ...]:
     groups = (
         ("All", "All jobs.", (), Tone.QUIET),
         ("In progress", "Not finished yet.", UNDER_WAY, Tone.BUSY),
-        ("Need attention", "Failed or rejected.", TROUBLED, Tone.BAD),
+        ("Needs attention", "Failed or rejected.", TROUBLED, Tone.BAD),
         *(
             (state.value.capitalize(), STATE_MEANS[state], (state,), STATE_TONES[state])
             for state in State
@@ -196,7 +196,7 @@ def expected(job: Job, now: datetime, pace: Pace, study: StudyConfig) -> str:
 
 def _expected_in_queue(job: Job, pace: Pace) -> str:
     if pace.workers == 0:
-        return "when a worker is running"
+        return "once a worker is running"
     if pace.analysis_s is None or job.job_id not in pace.places:
         return ""
     turns = pace.places[job.job_id] // (pace.workers or 1) + 1

@@ -18,6 +18,7 @@ from sij_node.web.view_models.display_text import (
     STEP_TONES,
     STEP_WORDS,
     Tone,
+    count,
     moment,
     seconds_in_words,
     span,
@@ -64,7 +65,7 @@ class DeliveredObject:
     attempts: int
     answer: str
     at: str
-    can_be_taken: bool
+    is_downloadable: bool
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class DestinationDeliveries:
     title: str
     tone: Tone
     summary: str
-    trouble: str
-    parcels: tuple[DeliveredObject, ...]
+    problem: str
+    objects: tuple[DeliveredObject, ...]
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class StudyPage:
     patient: str
     age: str
     expected: str
-    troubles: tuple[StudyProblem, ...]
+    problems: tuple[StudyProblem, ...]
     actions: tuple[JobAction, ...]
     weights: tuple[str, ...]
     series: tuple[SeriesUse, ...]
@@ -174,7 +175,7 @@ def study_page(
         patient=details.pseudonym,
         age=span((now - job.created_at).total_seconds()),
         expected=expected,
-        troubles=tuple(troubles(history)),
+        problems=tuple(problems(history)),
         actions=history.actions,
         weights=tuple(weights),
         series=kept.series or details.series,
@@ -195,25 +196,25 @@ def study_page(
 # ---- problems -----------------------------------------------------------------------------------
 
 
-def troubles(history: JobHistory) -> Iterable[StudyProblem]:
+def problems(history: JobHistory) -> Iterable[StudyProblem]:
     """Problems, most important first."""
     job = history.job
     if job.reason:
-        yield StudyProblem(_trouble_tone(job), job.reason, _advice(job))
+        yield StudyProblem(_problem_tone(job), job.reason, _advice(job))
     if history.standstill:
         yield StudyProblem(Tone.WARN, _sentence(history.standstill), _standstill_advice(job))
     if history.conflicts:
         first = history.conflicts[0]
         yield StudyProblem(
             Tone.WARN,
-            f"{len(history.conflicts)} instance(s) received twice with different content, "
+            f"{count(len(history.conflicts), 'instance')} received twice with different content, "
             f"for example {first.sop_instance_uid}.",
-            "Find out at the sender which copy is correct, and send the study again with new "
-            "SOP Instance UIDs. The second copies are in the spool's quarantine folder.",
+            "Find out at the sending system which copy is correct, and send the study again with "
+            "new SOP Instance UIDs. The second copies are in the spool's quarantine folder.",
         )
 
 
-def _trouble_tone(job: Job) -> Tone:
+def _problem_tone(job: Job) -> Tone:
     return Tone.BAD if job.state is State.FAILED else Tone.WARN
 
 
@@ -247,10 +248,10 @@ def input_outcome(job: Job, record: AnalysisRecord) -> str:
         checked = "All images usable."
         return (
             f"{checked} {unknown} of {len(record.findings)} sites could not be evaluated."
-            if (unknown)
+            if unknown
             else f"{checked} All {len(record.findings)} sites evaluated."
         )
-    return "Not analysed yet." if job.state is not State.CANCELLED else "Not analysed."
+    return "Not analysed." if job.state in (State.CANCELLED, State.FAILED) else "Not analysed yet."
 
 
 # ---- findings ----------------------------------------------------------------------------------
@@ -329,8 +330,8 @@ def _destination(title: str, deliveries: Sequence[Delivery]) -> DestinationDeliv
         title=title,
         tone=tone,
         summary=f"{done} of {len(deliveries)} acknowledged",
-        trouble=next(filter(None, complaints), ""),
-        parcels=tuple(_parcel(one) for one in deliveries),
+        problem=next(filter(None, complaints), ""),
+        objects=tuple(_delivered_object(one) for one in deliveries),
     )
 
 
@@ -339,7 +340,7 @@ def _complaint(delivery: Delivery) -> str:
     return f"{delivery.result.kind} not delivered to {delivery.destination}: {said}"
 
 
-def _parcel(delivery: Delivery) -> DeliveredObject:
+def _delivered_object(delivery: Delivery) -> DeliveredObject:
     answered = delivery.attempts > 0 or delivery.acknowledged_at is not None
     return DeliveredObject(
         kind=delivery.result.kind,
@@ -350,7 +351,7 @@ def _parcel(delivery: Delivery) -> DeliveredObject:
         attempts=delivery.attempts,
         answer=_answer(delivery) if answered else "",
         at=moment(delivery.acknowledged_at) if delivery.acknowledged_at else "",
-        can_be_taken=bool(delivery.result.file_name),
+        is_downloadable=bool(delivery.result.file_name),
     )
 
 

@@ -307,9 +307,9 @@ def test_a_viewer_downloads_no_result(web: RunningWeb, viewer: httpx.Client):
 def test_a_signed_in_browser_needs_its_csrf_token_for_changes(web: RunningWeb):
     job_id = new_study(web, "1.2.25")
     with web.browser(Role.OPERATOR) as browser:
-        mark = browser.headers.pop("x-form-mark")
+        mark = browser.headers.pop("x-csrf-token")
         without = browser.post(f"/api/v1/jobs/{job_id}/cancel")
-        browser.headers["x-form-mark"] = mark
+        browser.headers["x-csrf-token"] = mark
         with_it = browser.post(f"/api/v1/jobs/{job_id}/cancel")
 
     assert (without.status_code, with_it.status_code) == (403, 200)

@@ -14,7 +14,7 @@ from sij_node.config.user_roles import Role
 from sij_node.domain.users import hash_of
 from sij_node.errors import AccessRefused, SignInFailed
 from tests.support.certificates import authority, signed_by
-from tests.support.running_web import PASSWORD, RunningWeb, mark_in, running_web, sign_in
+from tests.support.running_web import PASSWORD, RunningWeb, csrf_token_in, running_web, sign_in
 
 
 @pytest.fixture
@@ -75,9 +75,9 @@ def test_who_is_disabled_is_out_at_once(web: RunningWeb, visitor: httpx.Client):
 def test_who_has_signed_out_is_out_though_the_cookie_was_kept(visitor: httpx.Client):
     sign_in(visitor, "meier")
     kept = dict(visitor.cookies)
-    mark = mark_in(visitor.get("/").text)
+    mark = csrf_token_in(visitor.get("/").text)
 
-    assert visitor.post("/logout", data={"form_mark": mark}).status_code == 303
+    assert visitor.post("/logout", data={"csrf_token": mark}).status_code == 303
     visitor.cookies.update(kept)
 
     assert visitor.get("/").status_code == 401
@@ -125,7 +125,11 @@ def test_sign_in_never_reuses_a_planted_session(web: RunningWeb, visitor: httpx.
 def test_signing_in_again_ends_the_session_before(web: RunningWeb, visitor: httpx.Client):
     sign_in(visitor, "meier")
     before = visitor.cookies["sij-session"]
-    form = {"form_mark": mark_in(visitor.get("/").text), "name": "meier", "password": PASSWORD}
+    form = {
+        "csrf_token": csrf_token_in(visitor.get("/").text),
+        "name": "meier",
+        "password": PASSWORD,
+    }
     visitor.post("/login", data=form)
 
     with web.visitor() as other:
@@ -138,7 +142,7 @@ def test_signing_in_again_ends_the_session_before(web: RunningWeb, visitor: http
 def test_a_form_without_its_mark_changes_nothing(visitor: httpx.Client, mark: str | None):
     sign_in(visitor, "meier")
 
-    answer = visitor.post("/logout", data={} if mark is None else {"form_mark": mark})
+    answer = visitor.post("/logout", data={} if mark is None else {"csrf_token": mark})
 
     assert answer.status_code == 403
     assert visitor.get("/").status_code == 200
@@ -148,14 +152,14 @@ def test_a_mark_of_another_browser_is_worth_nothing(web: RunningWeb, visitor: ht
     sign_in(visitor, "meier")
     with web.visitor() as other:
         sign_in(other, "meier")
-        foreign = mark_in(other.get("/").text)
+        foreign = csrf_token_in(other.get("/").text)
 
-    assert visitor.post("/logout", data={"form_mark": foreign}).status_code == 403
+    assert visitor.post("/logout", data={"csrf_token": foreign}).status_code == 403
 
 
 def test_a_form_on_another_site_changes_nothing_whatever_it_carries(visitor: httpx.Client):
     sign_in(visitor, "meier")
-    form = {"form_mark": mark_in(visitor.get("/").text)}
+    form = {"csrf_token": csrf_token_in(visitor.get("/").text)}
 
     answer = visitor.post("/logout", data=form, headers={"sec-fetch-site": "cross-site"})
 
@@ -187,7 +191,7 @@ def test_a_name_and_password_from_another_site_open_nothing(visitor: httpx.Clien
 )
 def test_nobody_is_led_elsewhere_after_signing_in(visitor: httpx.Client, onward: str):
     form = {
-        "form_mark": mark_in(visitor.get("/login").text),
+        "csrf_token": csrf_token_in(visitor.get("/login").text),
         "name": "meier",
         "password": PASSWORD,
         "onward": onward,
@@ -202,7 +206,7 @@ def test_nobody_is_led_elsewhere_after_signing_in(visitor: httpx.Client, onward:
 def test_who_was_asked_to_sign_in_goes_on_where_they_wanted_to(visitor: httpx.Client):
     asked = visitor.get("/?state=failed&page=2")
     onward = unescape(asked.text.split('name="onward" value="', 1)[1].split('"', 1)[0])
-    form = {"form_mark": mark_in(asked.text), "name": "meier", "password": PASSWORD}
+    form = {"csrf_token": csrf_token_in(asked.text), "name": "meier", "password": PASSWORD}
 
     answer = visitor.post("/login", data={**form, "onward": onward})
 
@@ -227,7 +231,7 @@ def test_a_thousand_wrong_passwords_are_held_up(web: RunningWeb, visitor: httpx.
 
 def test_a_known_browser_still_signs_in_while_others_guess(web: RunningWeb, visitor: httpx.Client):
     sign_in(visitor, "meier")
-    visitor.post("/logout", data={"form_mark": mark_in(visitor.get("/").text)})
+    visitor.post("/logout", data={"csrf_token": csrf_token_in(visitor.get("/").text)})
     with web.visitor() as guesser:
         for number in range(40):
             with suppress(AccessRefused):
@@ -253,7 +257,7 @@ def test_the_first_administrator_sets_a_password_by_a_one_time_link(
     web: RunningWeb, visitor: httpx.Client
 ):
     link = f"/welcome/{web.access.first_invitation()}"
-    form = {"form_mark": mark_in(visitor.get(link).text), "password": PASSWORD}
+    form = {"csrf_token": csrf_token_in(visitor.get(link).text), "password": PASSWORD}
 
     assert visitor.post(link, data=form).status_code == 303
     assert "administrator" in visitor.get("/").text
@@ -278,7 +282,7 @@ def test_another_invitation_makes_the_first_void(web: RunningWeb, visitor: httpx
 
 def test_a_weak_password_is_refused_in_words(web: RunningWeb, visitor: httpx.Client):
     link = f"/welcome/{web.access.add('neu', Role.VIEWER, 'test')}"
-    form = {"form_mark": mark_in(visitor.get(link).text), "password": "short"}
+    form = {"csrf_token": csrf_token_in(visitor.get(link).text), "password": "short"}
 
     answer = visitor.post(link, data=form)
 
@@ -365,7 +369,7 @@ def test_behind_a_tls_proxy_cookies_are_secure_and_addresses_true(tmp_path: Path
         shown = visitor.get("/login", headers=by_proxy)
         (visit,) = shown.headers.get_list("set-cookie")
         name, _, value = visit.partition(";")[0].partition("=")
-        form = {"form_mark": mark_in(shown.text), "name": "meier", "password": PASSWORD}
+        form = {"csrf_token": csrf_token_in(shown.text), "name": "meier", "password": PASSWORD}
         answer = visitor.post(
             "/login", data=form, headers={**by_proxy, "cookie": f"{name}={value}"}
         )

@@ -18,7 +18,7 @@ from sij_node.web import pages
 from sij_node.web.pages import users_page
 from sij_node.web.pages.study_page import ACTIONS
 from tests.support.patience import wait_for
-from tests.support.running_web import PASSWORD, RunningWeb, mark_in, running_web, sign_in
+from tests.support.running_web import PASSWORD, RunningWeb, csrf_token_in, running_web, sign_in
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_somebody_is_added_and_sets_a_password_by_the_link(
     shown = administrator.post("/users", data={"name": "Braun", "role": "operator"}).text
     link = shown.split('id="invitation">', 1)[1].split("<", 1)[0]
     with web.visitor() as visitor:
-        form = {"form_mark": mark_in(visitor.get(link).text), "password": PASSWORD}
+        form = {"csrf_token": csrf_token_in(visitor.get(link).text), "password": PASSWORD}
 
         assert link.startswith(web.url)
         assert visitor.post(link, data=form).status_code == 303

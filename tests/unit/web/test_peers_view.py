@@ -20,7 +20,7 @@ from sij_node.operate.admin import DestinationStatus, PeerStatus
 from sij_node.operate.health_check import HealthReport
 from sij_node.web.view_models.display_text import Tone
 from sij_node.web.view_models.health_view import health_page
-from sij_node.web.view_models.node_alerts import lively_workers
+from sij_node.web.view_models.node_problems import running_workers
 from sij_node.web.view_models.peers_view import PeerCard, peer_cards
 from tests.support.shown import NOW, job
 
@@ -164,5 +164,5 @@ def test_only_workers_that_give_signs_of_life_count():
         HEALTHY, processes=(*HEALTHY.processes, ProcessHeartbeat(replace(WORKER, name="b:1"), 400))
     )
 
-    assert lively_workers(HealthReport(facts, ()), LIMITS) == 1
-    assert lively_workers(HealthReport(replace(facts, database_error="gone"), ()), LIMITS) is None
+    assert running_workers(HealthReport(facts, ()), LIMITS) == 1
+    assert running_workers(HealthReport(replace(facts, database_error="gone"), ()), LIMITS) is None

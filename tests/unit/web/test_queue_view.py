@@ -10,7 +10,7 @@ from sij_node.domain.health import Component, Condition, HealthStatus
 from sij_node.domain.job import State
 from sij_node.domain.job_list import JobFilter, JobPage
 from sij_node.web.view_models.display_text import STATE_MEANS, STATE_TONES, Tone
-from sij_node.web.view_models.node_alerts import node_troubles
+from sij_node.web.view_models.node_problems import node_problems
 from sij_node.web.view_models.queue_view import (
     TROUBLED,
     UNDER_WAY,
@@ -41,7 +41,7 @@ def test_the_tabs_count_all_active_and_attention_jobs():
 
     assert shown["All"] == sum(COUNTS.values())
     assert shown["In progress"] == sum(COUNTS[state] for state in UNDER_WAY)
-    assert shown["Need attention"] == sum(COUNTS[state] for state in TROUBLED)
+    assert shown["Needs attention"] == sum(COUNTS[state] for state in TROUBLED)
     assert all(shown[state.value.capitalize()] == COUNTS[state] for state in State)
 
 
@@ -92,7 +92,7 @@ def test_more_workers_shorten_the_queue():
 
 
 def test_without_a_worker_nothing_is_expected():
-    assert said(State.QUEUED, Pace.of([41], [30.0], 0)) == "when a worker is running"
+    assert said(State.QUEUED, Pace.of([41], [30.0], 0)) == "once a worker is running"
 
 
 def test_without_an_analysis_before_nothing_is_guessed():
@@ -128,7 +128,7 @@ def test_a_row_tells_why_the_job_stands_where_it_stands():
 
 def test_what_is_in_order_is_no_trouble():
     assert (
-        node_troubles(
+        node_problems(
             [Condition(Component.DATABASE, HealthStatus.OK, "Fine.")], dict.fromkeys(State, 0)
         )
         == ()
@@ -141,7 +141,7 @@ def test_the_worst_trouble_comes_first_and_leads_to_where_it_is_seen():
         Condition(Component.DESTINATION, HealthStatus.FAILED, "PACS is down.", "Check it.", "PACS"),
     ]
 
-    found = node_troubles(conditions, dict.fromkeys(State, 0) | {State.FAILED: 2})
+    found = node_problems(conditions, dict.fromkeys(State, 0) | {State.FAILED: 2})
 
     assert [one.words for one in found] == [
         "PACS is down.",

@@ -14,9 +14,9 @@ from sij_node.web.view_models.joint_svg import drawn_joints
 from sij_node.web.view_models.study_view import (
     StudyPage,
     destinations,
+    problems,
     study_page,
     timeline,
-    troubles,
 )
 from tests.support.results import findings
 from tests.support.shown import HOSTILE, NOW, delivery, history, job, steps
@@ -40,7 +40,7 @@ def test_every_step_has_words():
 def test_a_failed_job_says_what_is_wrong_and_what_to_do_first():
     failed = job(State.FAILED, reason="It broke.", error_family="InternalFault")
 
-    (one,) = troubles(history(failed))
+    (one,) = problems(history(failed))
 
     assert (one.tone, one.words) == (Tone.BAD, "It broke.")
     assert "report it" in one.advice
@@ -48,7 +48,7 @@ def test_a_failed_job_says_what_is_wrong_and_what_to_do_first():
 
 @pytest.mark.parametrize("family", ["InputRejected", "TemporarilyUnavailable", "InternalFault"])
 def test_every_family_of_errors_has_advice(family: str):
-    (one,) = troubles(history(job(State.FAILED, reason="It broke.", error_family=family)))
+    (one,) = problems(history(job(State.FAILED, reason="It broke.", error_family=family)))
 
     assert one.advice
 
@@ -56,7 +56,7 @@ def test_every_family_of_errors_has_advice(family: str):
 def test_a_job_that_still_tries_needs_nobody():
     trying = job(State.DELIVERING, reason="PACS is silent.", error_family="TemporarilyUnavailable")
 
-    (one,) = troubles(history(trying))
+    (one,) = problems(history(trying))
 
     assert (one.tone, "automatically" in one.advice) == (Tone.WARN, True)
 
@@ -66,7 +66,7 @@ def test_a_failed_delivery_is_told_from_a_failed_analysis():
         State.FAILED, reason="Silent.", error_family="TemporarilyUnavailable", weights="contour 1"
     )
 
-    (one,) = troubles(history(undelivered))
+    (one,) = problems(history(undelivered))
 
     assert "only the delivery failed" in one.advice
 
@@ -75,14 +75,14 @@ def test_conflicting_copies_and_a_standstill_are_told():
     copy = Refusal(NOW, "PACS", "", "1.2.3.9", "1.2.3", 0, "twice")
     of = history(job(State.QUEUED), conflicts=(copy,), standstill="PACS is held by me")
 
-    said = [one.words for one in troubles(of)]
+    said = [one.words for one in problems(of)]
 
     assert said[0] == "PACS is held by me."
     assert "1.2.3.9" in said[1]
 
 
 def test_a_job_in_order_has_no_trouble():
-    assert list(troubles(history(job(State.DELIVERED)))) == []
+    assert list(problems(history(job(State.DELIVERED)))) == []
 
 
 @pytest.mark.parametrize("state", list(State))
@@ -165,9 +165,9 @@ def test_a_failing_destination_comes_first_with_its_reason():
     )
 
     assert [one.title for one in found] == ["OTHER", "PACS"]
-    assert found[0].trouble == ("scores not delivered to OTHER: 0xA700: out of resources")
+    assert found[0].problem == ("scores not delivered to OTHER: 0xA700: out of resources")
     assert found[0].summary == "1 of 2 acknowledged"
-    assert found[1].trouble == ""
+    assert found[1].problem == ""
 
 
 @pytest.mark.parametrize(
@@ -235,4 +235,4 @@ def test_the_drawing_marks_what_is_present_and_is_told_in_words_too():
 def test_words_from_elsewhere_stay_words():
     failed = job(State.FAILED, reason=HOSTILE)
 
-    assert shown(history(failed)).troubles[0].words == HOSTILE
+    assert shown(history(failed)).problems[0].words == HOSTILE

@@ -58,7 +58,7 @@ def protect(headers: MutableHeaders, scope: Scope) -> None:
 
 @dataclass(frozen=True)
 class Guard:
-    """Refuses what no route should see, and protects every answer.
+    """Rejects unsafe requests before any route, and adds security headers to every response.
 
     Parameters
     ----------

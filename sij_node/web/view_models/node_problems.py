@@ -22,7 +22,7 @@ _HEALTH = ("/health", "Health")
 
 
 @dataclass(frozen=True)
-class NodeTrouble:
+class NodeProblem:
     """A problem with its recommended action, and the page with the details."""
 
     tone: Tone
@@ -37,18 +37,18 @@ def tone_of(verdict: HealthStatus) -> Tone:
     return _TONES[verdict]
 
 
-def node_troubles(
+def node_problems(
     conditions: Iterable[Condition], counts: Mapping[State, int]
-) -> tuple[NodeTrouble, ...]:
+) -> tuple[NodeProblem, ...]:
     """Conditions that are not OK, and failed jobs."""
     found = [
-        NodeTrouble(tone_of(one.verdict), one.words, one.advice, *_PAGES.get(one.part, _HEALTH))
+        NodeProblem(tone_of(one.verdict), one.words, one.advice, *_PAGES.get(one.part, _HEALTH))
         for one in troubles(conditions)
     ]
     if counts[State.FAILED]:
         failed = count(counts[State.FAILED], "job")
         found.append(
-            NodeTrouble(
+            NodeProblem(
                 Tone.WARN,
                 f"{failed} failed.",
                 "Open the job, read the reason, then retry it.",
@@ -59,7 +59,7 @@ def node_troubles(
     return tuple(found)
 
 
-def lively_workers(checkup: HealthReport, limits: HealthConfig) -> int | None:
+def running_workers(checkup: HealthReport, limits: HealthConfig) -> int | None:
     """How many workers have a recent heartbeat; None if the database is unavailable."""
     if checkup.facts.database_error:
         return None
