@@ -29,27 +29,29 @@ CSRF_FIELD, CSRF_HEADER = "csrf_token", "x-csrf-token"
 _BEARER = "bearer "
 
 
-def asking(request: Request, parts: TheParts) -> CurrentUser | None:
+def optional_user(request: Request, parts: TheParts) -> CurrentUser | None:
     """The current user; None without valid session or token."""
-    return _asking(request, parts, noticed=True)
+    return _current_user(request, parts, extends_session=True)
 
 
-def watching(request: Request, parts: TheParts) -> CurrentUser | None:
-    """As `asking`, for polling: it does not keep a session alive."""
-    return _asking(request, parts, noticed=False)
+def polling_user(request: Request, parts: TheParts) -> CurrentUser | None:
+    """As `optional_user`, for polling: it does not keep a session alive."""
+    return _current_user(request, parts, extends_session=False)
 
 
 def is_known(connection: HTTPConnection) -> bool:
     """Whether the request comes from a user."""
-    return _asking(connection, parts(connection), noticed=False) is not None
+    return _current_user(connection, parts(connection), extends_session=False) is not None
 
 
-def _asking(request: HTTPConnection, parts: Parts, noticed: bool) -> CurrentUser | None:
+def _current_user(
+    request: HTTPConnection, parts: Parts, extends_session: bool
+) -> CurrentUser | None:
     token, session = bearer(request), cookie(request, SESSION)
     if token:
         person = parts.access.person_of_token(token)
     else:
-        person = parts.access.person_of_session(session, noticed) if session else None
+        person = parts.access.person_of_session(session, extends_session) if session else None
     return person and replace(person, address=address_of(request))
 
 
@@ -64,36 +66,36 @@ def bearer(connection: HTTPConnection) -> str:
     return given[len(_BEARER) :].strip() if given.lower().startswith(_BEARER) else ""
 
 
-Asking = Annotated[CurrentUser | None, Depends(asking)]
+OptionalUser = Annotated[CurrentUser | None, Depends(optional_user)]
 
 
-def viewer(person: Asking) -> CurrentUser:
+def viewer(person: OptionalUser) -> CurrentUser:
     """A user who may view."""
     return needed(person, Role.VIEWER)
 
 
-def watcher(person: Annotated[CurrentUser | None, Depends(watching)]) -> CurrentUser:
+def polling_viewer(person: Annotated[CurrentUser | None, Depends(polling_user)]) -> CurrentUser:
     """A user who may view; for polling only."""
     return needed(person, Role.VIEWER)
 
 
-def operator(person: Asking) -> CurrentUser:
+def operator(person: OptionalUser) -> CurrentUser:
     """A user who may act on jobs and see patient IDs."""
     return needed(person, Role.OPERATOR)
 
 
-def administrator(person: Asking) -> CurrentUser:
+def administrator(person: OptionalUser) -> CurrentUser:
     """A user who may manage users."""
     return needed(person, Role.ADMINISTRATOR)
 
 
 Viewer = Annotated[CurrentUser, Depends(viewer)]
-Watcher = Annotated[CurrentUser, Depends(watcher)]
+PollingViewer = Annotated[CurrentUser, Depends(polling_viewer)]
 Operator = Annotated[CurrentUser, Depends(operator)]
 Administrator = Annotated[CurrentUser, Depends(administrator)]
 
 
-def admin_for(person: Asking, parts: TheParts) -> Admin:
+def admin_for(person: OptionalUser, parts: TheParts) -> Admin:
     """Queries and actions, recorded under the current user's name."""
     return parts.admin_for(needed(person, Role.VIEWER))
 

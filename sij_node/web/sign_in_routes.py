@@ -12,7 +12,7 @@ from sij_node.domain.keyed_hash import keyed_hash
 from sij_node.domain.users import checked_name, new_secret
 from sij_node.errors import AccountUnusable, SignInFailed, SignInThrottled
 from sij_node.web.cookies import DEVICE, SESSION, VISIT, cookie, drop_cookie, set_cookie
-from sij_node.web.current_user import Asking, address_of
+from sij_node.web.current_user import OptionalUser, address_of
 from sij_node.web.dependencies import Parts, TheParts
 from sij_node.web.error_responses import status_of
 from sij_node.web.templating import page
@@ -25,7 +25,7 @@ Text = Annotated[str, Form(max_length=1024)]
 
 
 @router.get("/login")
-def show_login(request: Request, person: Asking, onward: str = "/") -> Response:
+def show_login(request: Request, person: OptionalUser, onward: str = "/") -> Response:
     """The sign-in form."""
     if person is not None:
         return _to(own_path(onward))

@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from sij_node.domain.users import CurrentUser
-from sij_node.web.current_user import Viewer, Watcher
+from sij_node.web.current_user import PollingViewer, Viewer
 from sij_node.web.dependencies import Parts, TheParts
-from sij_node.web.pages.live_updates import again, whole
+from sij_node.web.pages.live_updates import full_page, live_fragment
 from sij_node.web.view_models.health_view import health_page
 
 router = APIRouter(prefix="/health")
@@ -16,13 +16,13 @@ router = APIRouter(prefix="/health")
 @router.get("")
 def health(request: Request, person: Viewer, parts: TheParts) -> Response:
     """Every component of the node with its status."""
-    return whole(request, "health.html", "health_live.html", person, **_content(parts, person))
+    return full_page(request, "health.html", "health_live.html", person, **_content(parts, person))
 
 
 @router.get("/now")
-def health_now(request: Request, person: Watcher, parts: TheParts) -> Response:
+def health_now(request: Request, person: PollingViewer, parts: TheParts) -> Response:
     """The live part of the page."""
-    return again(request, "health_live.html", person, **_content(parts, person))
+    return live_fragment(request, "health_live.html", person, **_content(parts, person))
 
 
 def _content(parts: Parts, person: CurrentUser) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from sij_node.web.templating import page, rendered
 _DIGEST = "{digest}"
 
 
-def whole(
+def full_page(
     request: Request, template: str, fragment: str, person: CurrentUser, **content: Any
 ) -> Response:
     """A page around a fragment that it polls for."""
@@ -20,7 +20,7 @@ def whole(
     return page(request, template, person=person, live=live, **content)
 
 
-def again(request: Request, fragment: str, person: CurrentUser, **content: Any) -> Response:
+def live_fragment(request: Request, fragment: str, person: CurrentUser, **content: Any) -> Response:
     """The fragment; 204 if the browser shows the same already."""
     live = _live(request, fragment, person, content)
     if _digest_of(live) == request.headers.get("x-shown"):

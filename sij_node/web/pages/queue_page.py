@@ -8,9 +8,9 @@ from sij_node.config.user_roles import Role
 from sij_node.domain.job_list import JobFilter, JobPage
 from sij_node.domain.users import CurrentUser
 from sij_node.operate.admin import Admin
-from sij_node.web.current_user import Operator, Viewer, Watcher
+from sij_node.web.current_user import Operator, PollingViewer, Viewer
 from sij_node.web.dependencies import Parts, TheParts
-from sij_node.web.pages.live_updates import again, whole
+from sij_node.web.pages.live_updates import full_page, live_fragment
 from sij_node.web.templating import page as show
 from sij_node.web.view_models.node_problems import node_problems, running_workers
 from sij_node.web.view_models.queue_view import (
@@ -40,13 +40,13 @@ def queue(
 ) -> Response:
     """The queue."""
     content = _content(parts, person, wanted_from(state, source, find), page)
-    return whole(request, "queue.html", "queue_live.html", person, **content)
+    return full_page(request, "queue.html", "queue_live.html", person, **content)
 
 
 @router.get("/now")
 def queue_now(
     request: Request,
-    person: Watcher,
+    person: PollingViewer,
     parts: TheParts,
     state: Short = "",
     source: Short = "",
@@ -55,7 +55,7 @@ def queue_now(
 ) -> Response:
     """The live part of the page."""
     content = _content(parts, person, wanted_from(state, source, find), page)
-    return again(request, "queue_live.html", person, **content)
+    return live_fragment(request, "queue_live.html", person, **content)
 
 
 @router.post("/patient")

@@ -14,9 +14,9 @@ from sij_node.domain.job import Job
 from sij_node.domain.users import CurrentUser
 from sij_node.operate.admin import Admin
 from sij_node.web.api.parameters import JobNumber
-from sij_node.web.current_user import Operator, TheAdmin, Viewer, Watcher
+from sij_node.web.current_user import Operator, PollingViewer, TheAdmin, Viewer
 from sij_node.web.dependencies import Parts, TheParts
-from sij_node.web.pages.live_updates import again, whole
+from sij_node.web.pages.live_updates import full_page, live_fragment
 from sij_node.web.templating import page
 from sij_node.web.view_models.joint_svg import drawn_joints, legend
 from sij_node.web.view_models.queue_view import Pace, expected
@@ -59,14 +59,16 @@ def study(
 ) -> Response:
     """The study."""
     content = _content(parts, person, job_id) | {"did": ACTIONS[did][1] if did in ACTIONS else ""}
-    return whole(request, "study.html", "study_live.html", person, **content)
+    return full_page(request, "study.html", "study_live.html", person, **content)
 
 
 @router.get("/now")
-def study_now(request: Request, person: Watcher, parts: TheParts, job_id: JobNumber) -> Response:
+def study_now(
+    request: Request, person: PollingViewer, parts: TheParts, job_id: JobNumber
+) -> Response:
     """The live part of the page."""
     content = _content(parts, person, job_id) | {"did": ""}
-    return again(request, "study_live.html", person, **content)
+    return live_fragment(request, "study_live.html", person, **content)
 
 
 @router.get("/pictures/{name}")
