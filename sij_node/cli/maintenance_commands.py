@@ -13,8 +13,9 @@ from sij_node.cli import opening
 from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, Limit
 from sij_node.cli.output import dimse_status, print_json, print_line, print_table, time_of
 from sij_node.config.settings import Config, load_config
-from sij_node.doctor.check_results import CheckResult, exit_code
-from sij_node.doctor.run_checks import examine
+from sij_node.doctor.assessments import exit_code
+from sij_node.doctor.run_checks import run_checks
+from sij_node.domain.health import Condition
 from sij_node.errors import ConfigurationInvalid
 from sij_node.logs import configure_logging
 from sij_node.operate.alert_channels import send_test
@@ -64,16 +65,16 @@ def doctor(
     Exit status: 0 all OK, 1 warnings only; otherwise the first failure: 10 configuration,
     11 disk, 12 database, 13 TLS, 14 network, 15 neural networks, 16 clock, 17 study.
     """
-    results = []
+    conditions = []
     configure_logging("json")
     console = Console(highlight=False)
-    for result in examine(config, None if quick else _check_networks):
-        results.append(result)
+    for condition in run_checks(config, None if quick else _check_networks):
+        conditions.append(condition)
         if not as_json:
-            console.print(_check_line(result), soft_wrap=True)
+            console.print(_check_line(condition), soft_wrap=True)
     if as_json:
-        print_json([asdict(one) for one in results])
-    raise typer.Exit(exit_code(results))
+        print_json([asdict(one) for one in conditions])
+    raise typer.Exit(exit_code(conditions))
 
 
 def _check_networks(config: Config, name: str) -> str:
@@ -81,11 +82,11 @@ def _check_networks(config: Config, name: str) -> str:
     return named
 
 
-def _check_line(result: CheckResult) -> Text:
-    colour = {"ok": "green", "warning": "yellow", "failed": "bold red"}[result.verdict]
-    line = Text.assemble((f"{result.verdict:8}", colour), f"{result.part:16}", result.words)
-    if result.advice:
-        line.append(f"\n{'':24}→ {result.advice}", style="bold")
+def _check_line(one: Condition) -> Text:
+    colour = {"ok": "green", "warning": "yellow", "failed": "bold red"}[one.status]
+    line = Text.assemble((f"{one.status:8}", colour), f"{one.component:16}", one.message)
+    if one.action:
+        line.append(f"\n{'':24}→ {one.action}", style="bold")
     return line
 
 

@@ -1,4 +1,4 @@
-"""The examination: every look in order, the quick ones first, each line as soon as it is there."""
+"""Runs all checks of the doctor, quick ones first, and yields each result at once."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -8,10 +8,9 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from sij_node.config.settings import Config, PeerConfig, load_config
-from sij_node.doctor import check_results as judging
-from sij_node.doctor import probes as probing
-from sij_node.doctor.check_results import CheckResult, CheckTopic
-from sij_node.doctor.study_round_trip import try_study
+from sij_node.doctor import assessments, measurements
+from sij_node.doctor.study_round_trip import send_test_study
+from sij_node.domain.health import Component, Condition, failed
 from sij_node.domain.peer_activity import PeerActivity
 from sij_node.errors import (
     AlertNotSent,
@@ -26,134 +25,136 @@ from sij_node.store.database import as_it_is, schema_of
 from sij_node.store.peer_activity_table import PeerActivityTable
 
 LoadNetworks = Callable[[Config, str], str]
-"""Loads the networks of a set of weights, asks them their known case, and names them."""
+"""Loads the networks of a set of weights, runs a reference case, and returns their names."""
 
 
-def examine(config_file: Path, load_networks: LoadNetworks | None = None) -> Iterator[CheckResult]:
-    """Look at everything that a configuration needs; each line comes as soon as it is known.
+def run_checks(config_file: Path, load_networks: LoadNetworks | None = None) -> Iterator[Condition]:
+    """Check everything the node depends on.
 
     Parameters
     ----------
     load_networks
-        Without it the look is a quick one: networks are not loaded and no study is sent.
+        If None, only quick checks are run: networks are not loaded and no test study is sent.
     """
     try:
         config = load_config(config_file)
     except ConfigurationInvalid as error:
-        yield judging.failed(CheckTopic.CONFIGURATION, str(error), "Change it and ask again.")
+        yield failed(Component.CONFIGURATION, str(error), "Correct it and check again.")
         return
-    looks: list[Callable[[], Iterable[CheckResult]]] = [
-        partial(judging.configuration_lines, config),
+    checks: list[Callable[[], Iterable[Condition]]] = [
+        partial(assessments.assess_configuration, config),
         partial(_disk, config),
         partial(_database, config),
         partial(_certificates, config),
-        partial(_door, config),
-        partial(_page, config),
+        partial(_listener, config),
+        partial(_web_server, config),
         partial(_peers, config),
-        partial(_alarms, config),
-        lambda: [judging.clock_line(probing.clock())],
-        partial(_networks, config, load_networks),
+        partial(_alert_channels, config),
+        lambda: [assessments.assess_clock(measurements.clock())],
+        partial(_neural_networks, config, load_networks),
     ]
-    for look in looks:
-        yield from look()
+    for check in checks:
+        yield from check()
     if load_networks is not None:
-        yield from _study(config)
+        trip = send_test_study(config, config.worker.analysis_timeout_s)
+        yield assessments.assess_round_trip(trip)
 
 
-def _disk(config: Config) -> Iterator[CheckResult]:
+def _disk(config: Config) -> Iterator[Condition]:
     folder = config.node.data_folder
     try:
-        yield judging.disk_line(probing.free_mb(config), probing.sync_s(folder), config)
+        free_mb, sync_s = measurements.free_mb(config), measurements.sync_s(folder)
+        yield assessments.assess_disk(free_mb, sync_s, config)
     except (NodeError, OSError) as error:
-        advice = f"Let {folder} exist and belong to the user who runs the node."
-        yield judging.failed(CheckTopic.DISK, f"{folder} cannot be written: {error}", advice)
+        action = f"Create {folder} and make it writable for the user who runs the node."
+        yield failed(Component.DISK, f"{folder} is not writable: {error}", action)
 
 
-def _database(config: Config) -> Iterator[CheckResult]:
+def _database(config: Config) -> Iterator[Condition]:
     try:
         found = schema_of(config.database_url)
-        yield judging.schema_line(found.place, found.current, found.newest, found.known)
+        yield assessments.assess_schema(found.place, found.current, found.newest, found.known)
     except (ConfigurationInvalid, DatabaseUnavailable) as error:
-        advice = "Nothing is received while it does not answer; senders keep and repeat."
-        yield judging.failed(CheckTopic.DATABASE, str(error), advice)
+        action = "Nothing is received until it responds; senders keep their studies and retry."
+        yield failed(Component.DATABASE, str(error), action)
 
 
-def _certificates(config: Config) -> Iterator[CheckResult]:
+def _certificates(config: Config) -> Iterator[Condition]:
     now = datetime.now(UTC)
-    for one in probing.certificate_files(config):
+    for one in measurements.certificate_files(config):
         try:
-            for certificate in probing.certificates_in(one.file, one.is_chain):
-                yield judging.certificate_line(one.where, certificate, now)
+            for certificate in measurements.certificates_in(one.file, one.is_chain):
+                yield assessments.assess_certificate(one.where, certificate, now)
         except ConfigurationInvalid as error:
-            yield judging.failed(CheckTopic.TLS, f"{one.where}: {error}", "Name a PEM file.")
-    for section, tls in probing.own_certificates(config):
+            yield failed(Component.TLS, f"{one.where}: {error}", "Configure a PEM file.")
+    for section, tls in measurements.own_certificates(config):
         try:
             server_context(tls, section)
         except ConfigurationInvalid as error:
-            yield judging.failed(CheckTopic.TLS, str(error), "Key and certificate belong together.")
+            yield failed(Component.TLS, str(error), "Use the private key of this certificate.")
 
 
-def _door(config: Config) -> Iterator[CheckResult]:
+def _listener(config: Config) -> Iterator[Condition]:
     listener = config.listener
     place = f"{listener.host}:{listener.port}"
     is_free = _is_free("[listener]", listener.host, listener.port)
-    if isinstance(is_free, CheckResult):
+    if isinstance(is_free, Condition):
         yield is_free
         return
     if is_free:
-        yield judging.port_line("The listener", place, is_free=True, is_ours=False)
+        yield assessments.assess_port("Listener", place, is_free=True, is_ours=False)
         return
-    local = _who_may_call_from_here(config)
+    local = _peer_on_this_machine(config)
     calling = local.ae_title if local else config.peer[0].ae_title
-    yield judging.door_line(
+    yield assessments.assess_listener(
         place,
-        probing.call_own_door(config, config.node.ae_title, calling),
-        probing.call_own_door(config, probing.NOBODY, calling),
+        measurements.echo_own_listener(config, config.node.ae_title, calling),
+        measurements.echo_own_listener(config, measurements.UNKNOWN_TITLE, calling),
         local is not None,
     )
 
 
-def _page(config: Config) -> Iterator[CheckResult]:
+def _web_server(config: Config) -> Iterator[Condition]:
     web = config.web
     if not web.enabled:
         return
     is_free = _is_free("[web]", web.host, web.port)
-    if isinstance(is_free, CheckResult):
+    if isinstance(is_free, Condition):
         yield is_free
         return
-    is_ours = not is_free and probing.is_our_page(config)
-    yield judging.port_line("The page", f"{web.host}:{web.port}", is_free, is_ours)
+    is_ours = not is_free and measurements.is_our_web_server(config)
+    yield assessments.assess_port("Web server", f"{web.host}:{web.port}", is_free, is_ours)
 
 
-def _is_free(section: str, host: str, port: int) -> bool | CheckResult:
-    """Whether nobody listens there; or why the node cannot."""
+def _is_free(section: str, host: str, port: int) -> bool | Condition:
+    """Whether a port is free; a failure if the node cannot listen there at all."""
     try:
-        return probing.is_free(host, port)
+        return measurements.is_free(host, port)
     except OSError as error:
-        advice = f"Set {section} host and port to ones that this machine and user have."
-        words = f"Nobody can listen at {host}:{port}: {error.strerror}."
-        return judging.failed(CheckTopic.NETWORK, words, advice)
+        action = f"Set {section} host and port to ones that this machine and user may use."
+        message = f"Cannot listen at {host}:{port}: {error.strerror}."
+        return failed(Component.NETWORK, message, action)
 
 
-def _alarms(config: Config) -> Iterator[CheckResult]:
+def _alert_channels(config: Config) -> Iterator[Condition]:
     try:
         channels = channels_of(config)
     except ConfigurationInvalid as error:
-        yield judging.failed(
-            CheckTopic.CONFIGURATION, str(error), "The node does not start like this."
-        )
+        action = "The node does not start until this is corrected."
+        yield failed(Component.CONFIGURATION, str(error), action)
         return
     for channel in channels:
         try:
-            yield judging.alarm_line(channel.name, channel.reach(), "")
+            yield assessments.assess_alert_channel(channel.name, channel.reach(), "")
         except AlertNotSent as error:
-            yield judging.alarm_line(channel.name, "", str(error))
+            yield assessments.assess_alert_channel(channel.name, "", str(error))
 
 
-def _who_may_call_from_here(config: Config) -> PeerConfig | None:
+def _peer_on_this_machine(config: Config) -> PeerConfig | None:
+    """A peer that may connect from this machine's own address."""
     try:
-        here = ip_address(probing.reachable(config.listener.host))
-    except ValueError:  # a host's name
+        here = ip_address(measurements.reachable(config.listener.host))
+    except ValueError:  # a host name
         return None
     return next(
         (
@@ -165,15 +166,15 @@ def _who_may_call_from_here(config: Config) -> PeerConfig | None:
     )
 
 
-def _peers(config: Config) -> Iterator[CheckResult]:
-    now, known = datetime.now(UTC), _contacts(config)
+def _peers(config: Config) -> Iterator[Condition]:
+    now, activity = datetime.now(UTC), _peer_activity(config)
     for peer in config.peer:
-        yield judging.outgoing_line(peer, probing.echo_error(config, peer))
-        yield judging.incoming_line(peer, known.get(peer.ae_title), now)
+        yield assessments.assess_outgoing(peer, measurements.echo_error(config, peer))
+        yield assessments.assess_incoming(peer, activity.get(peer.ae_title), now)
 
 
-def _contacts(config: Config) -> dict[str, PeerActivity]:
-    """Who was heard of; nobody where there are no tables yet, which another line tells."""
+def _peer_activity(config: Config) -> dict[str, PeerActivity]:
+    """Recorded activity of each peer; empty while the database needs a migration or is down."""
     try:
         found = schema_of(config.database_url)
         if found.current != found.newest:
@@ -184,18 +185,14 @@ def _contacts(config: Config) -> dict[str, PeerActivity]:
         return {}
 
 
-def _networks(config: Config, load: LoadNetworks | None) -> Iterator[CheckResult]:
+def _neural_networks(config: Config, load: LoadNetworks | None) -> Iterator[Condition]:
     if load is not None:
         cores = config.worker.threads or os.cpu_count() or 1
-        yield judging.device_line(config.worker.device, probing.gpus(), cores)
+        yield assessments.assess_device(config.worker.device, measurements.gpus(), cores)
     for name in ("", *(one.name for one in config.weights)):
         try:
             folder = config.networks_folder(name)
-            found = load(config, name) if load else probing.weights_on_disk(folder)
-            yield judging.weights_line(name, found, "")
+            networks = load(config, name) if load else measurements.weights_on_disk(folder)
+            yield assessments.assess_weights(name, networks, "")
         except WeightsRefused as error:
-            yield judging.weights_line(name, "", str(error))
-
-
-def _study(config: Config) -> Iterator[CheckResult]:
-    yield judging.study_line(try_study(config, config.worker.analysis_timeout_s))
+            yield assessments.assess_weights(name, "", str(error))

@@ -1,7 +1,7 @@
-"""A phantom study, all the way: sent to a node of its own, analysed, and received back.
+"""A phantom study from end to end: sent to a temporary node, analysed, and received back.
 
-The node runs as an administrator would start it, with this configuration's networks and device,
-but in a folder and on ports of its own: the real queue and the real archive see nothing of it.
+The temporary node runs as an administrator would start it, with the configured networks and
+device, but with its own folder and ports: the real queue and archive are not involved.
 """
 
 import json
@@ -20,42 +20,44 @@ from pynetdicom import AE, evt
 from pynetdicom.presentation import StoragePresentationContexts
 
 from sij_node.config.settings import Config, DeliveryConfig, PeerConfig
-from sij_node.doctor.check_results import RoundTrip
+from sij_node.doctor.assessments import RoundTrip
 from sij_node.errors import DestinationUnavailable
 from sij_node.network.dicom_folder import contents_of
 from sij_node.network.store_scu import StoreScu
 
 STUDY = Path(__file__).parent / "study.zip"
 NODE, DESTINATION, HERE = "DOCTOR_NODE", "DOCTOR_PACS", "127.0.0.1"
-START_LIMIT_S = 300.0
-STOP_LIMIT_S = 45.0
-LOOK_S = 0.2
-EXPECTED = 3
-"""A segmentation of each series, and the report: what the profile `minimal` sends."""
+START_TIMEOUT_S = 300.0
+STOP_TIMEOUT_S = 45.0
+POLL_S = 0.2
+EXPECTED_RESULTS = 3
+"""The profile `minimal` sends a segmentation of each series and the report of all scores."""
 
 
-def try_study(config: Config, limit_s: float) -> RoundTrip:
-    """Send the phantom study through a node of its own and wait for its results.
+def send_test_study(config: Config, timeout_s: float) -> RoundTrip:
+    """Send the phantom study through a temporary node and wait for its results.
 
     Parameters
     ----------
-    limit_s
-        How long the study may take once the node answers.
+    timeout_s
+        How long the study may take once the node responds.
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sij-doctor-") as name, _destination() as received:
         folder, peer = Path(name), _node_at(_free_port())
         settings = _write_settings(folder, config, peer.port, received.port)
         with _running(settings, folder / "log") as node:
-            problem = node.wait_until(lambda: _answers(peer), START_LIMIT_S)
+            problem = node.wait_until(lambda: _responds(peer), START_TIMEOUT_S)
             problem = problem or _send(folder, peer)
-            problem = problem or node.wait_until(lambda: len(received.objects) >= EXPECTED, limit_s)
-    problem = problem or _told(received.objects)
+            problem = problem or node.wait_until(
+                lambda: len(received.objects) >= EXPECTED_RESULTS, timeout_s
+            )
+    problem = problem or _missing_results(received.objects)
     return RoundTrip(problem, len(received.objects), time.monotonic() - began)
 
 
 class _Received:
-    """What the test destination was given."""
+    """What the test destination has received."""
 
     def __init__(self) -> None:
         self.objects: list[Dataset] = []
@@ -68,7 +70,7 @@ class _Received:
 
 @contextmanager
 def _destination() -> Iterator[_Received]:
-    """A storage SCP on a port of its own, that keeps what it gets in memory."""
+    """A Storage SCP on a free port that keeps what it receives in memory."""
     received = _Received()
     entity = AE(ae_title=DESTINATION)
     entity.supported_contexts = StoragePresentationContexts
@@ -76,7 +78,7 @@ def _destination() -> Iterator[_Received]:
         (HERE, 0), block=False, evt_handlers=[(evt.EVT_C_STORE, received.keep)]
     )
     if server is None:
-        raise OSError("the destination of the trial could not be started")
+        raise OSError("the test destination could not be started")
     received.port = int(server.server_address[1])
     try:
         yield received
@@ -85,32 +87,36 @@ def _destination() -> Iterator[_Received]:
 
 
 class _Node:
-    """The node on trial, as a process."""
+    """The process of the temporary node."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self._process = process
         self._log = log
 
-    def wait_until(self, happened: Callable[[], bool], limit_s: float) -> str:
-        """Wait; what went wrong, or nothing."""
-        deadline = time.monotonic() + limit_s
-        while not happened():
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> str:
+        """Wait for a condition; returns the problem, or an empty text."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
             if self._process.poll() is not None:
-                return f"The node ended with status {self._process.returncode}: {self._last()}"
+                return (
+                    f"The node exited with status {self._process.returncode}: {self._last_line()}"
+                )
             if time.monotonic() > deadline:
-                return f"Nothing came within {limit_s:.0f} s. The node last said: {self._last()}"
-            time.sleep(LOOK_S)
+                return (
+                    f"No response within {timeout_s:.0f} s; its last log line: {self._last_line()}"
+                )
+            time.sleep(POLL_S)
         return ""
 
-    def _last(self) -> str:
+    def _last_line(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        told = [line for line in lines if line.startswith("sij-node:")]  # meant for people
-        return (told or lines or ["nothing."])[-1]
+        messages = [line for line in lines if line.startswith("sij-node:")]
+        return (messages or lines or ["none."])[-1]
 
 
 @contextmanager
 def _running(settings: Path, log: Path) -> Iterator[_Node]:
-    """Run `sij-node run` while the block does."""
+    """Run `sij-node run` until the block ends."""
     command = [sys.executable, "-m", "sij_node", "run", "--config", str(settings)]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603
@@ -119,14 +125,14 @@ def _running(settings: Path, log: Path) -> Iterator[_Node]:
     finally:
         process.terminate()
         try:
-            process.wait(STOP_LIMIT_S)
+            process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 def _write_settings(folder: Path, config: Config, port: int, destination_port: int) -> Path:
-    """The configuration of the node on trial: the real one's networks, nothing else of it."""
+    """The configuration of the temporary node: of the real one, only [worker] is used."""
     worker = config.worker.model_dump(mode="json", exclude_none=True) | {"processes": 1}
     sections: Mapping[str, Mapping[str, object]] = {
         "[node]": {"ae_title": NODE, "data_folder": str(folder / "data")},
@@ -164,7 +170,7 @@ def _node_at(port: int) -> PeerConfig:
     return PeerConfig(ae_title=NODE, networks=(HERE,), host=HERE, port=port)
 
 
-def _answers(peer: PeerConfig) -> bool:
+def _responds(peer: PeerConfig) -> bool:
     try:
         StoreScu(DESTINATION, DeliveryConfig(connect_timeout_s=2)).echo(peer)
     except DestinationUnavailable:
@@ -173,20 +179,20 @@ def _answers(peer: PeerConfig) -> bool:
 
 
 def _send(folder: Path, peer: PeerConfig) -> str:
-    """Send the phantom; what went wrong, or nothing."""
+    """Send the phantom; returns the problem, or an empty text."""
     images = folder / "images"
     with zipfile.ZipFile(STUDY) as bundle:
         bundle.extractall(images)
     try:
         for sent in StoreScu(DESTINATION, DeliveryConfig()).send(peer, contents_of(images).objects):
             if not sent.acknowledged:
-                return f"The node did not take an image of the phantom: {sent.note}"
+                return f"The node did not accept an image of the phantom: {sent.note}"
     except DestinationUnavailable as error:
         return str(error)
     return ""
 
 
-def _told(objects: list[Dataset]) -> str:
-    """Whether a report is among the results; what is missing, or nothing."""
+def _missing_results(objects: list[Dataset]) -> str:
+    """Check for a segmentation and a report; returns the problem, or an empty text."""
     kinds = sorted(str(one.get("Modality")) for one in objects)
-    return "" if {"SEG", "SR"} <= set(kinds) else f"What came back was only {', '.join(kinds)}."
+    return "" if {"SEG", "SR"} <= set(kinds) else f"Only {', '.join(kinds)} came back."

@@ -1,4 +1,4 @@
-"""Which alerts are sent, when, and in which words.
+"""Which alerts are sent, when, and how they are worded.
 
 An alert is sent once, repeated after some hours while it is unresolved, and reported once more as
 resolved. Failed jobs are collected, so that a bad night is a few messages and not a hundred.
@@ -9,19 +9,20 @@ message.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from sij_node.domain.drift import Shift
-from sij_node.domain.health import Component, Condition, HealthStatus, in_words
+from sij_node.domain.health import Component, Condition, HealthStatus
+from sij_node.domain.time_spans import in_words
 
-COLLECTED = timedelta(hours=1)
+FAILED_JOBS_EVERY = timedelta(hours=1)
 """Failed jobs are reported at most this often."""
 FAILED_JOBS = "failed jobs"
-NAMED_AT_MOST = 20
-SUBJECT_WORDS = 60
+MAX_NAMED_JOBS = 20
+SUBJECT_LENGTH = 60
 """Characters of the problem in a subject line; mailboxes show no more."""
 _REPORTED = {
     Component.DATABASE: (HealthStatus.FAILED,),
@@ -41,13 +42,13 @@ class ActiveAlert:
     Parameters
     ----------
     key
-        Identifies the problem, however its words change.
+        Identifies the problem, however its message changes.
     """
 
     key: str
-    verdict: HealthStatus
-    words: str
-    advice: str
+    status: HealthStatus
+    message: str
+    action: str
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,18 @@ class ReportedAlert:
 
     Parameters
     ----------
-    told_at
+    sent_at
         When it was last sent.
-    mark
+    last_step_id
         Of failed jobs: the last step that was reported.
     """
 
     key: str
-    verdict: HealthStatus
-    words: str
+    status: HealthStatus
+    message: str
     since: datetime
-    told_at: datetime
-    mark: int = 0
+    sent_at: datetime
+    last_step_id: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,8 @@ class AlertKind(StrEnum):
     """Kind of a line of an alert message."""
 
     NEW = "New"
-    STILL = "Still"
-    OVER = "Over"
-
-    @property
-    def heading(self) -> str:
-        """As people read it."""
-        return {AlertKind.STILL: "Unresolved", AlertKind.OVER: "Resolved"}.get(self, self.value)
+    UNRESOLVED = "Unresolved"
+    RESOLVED = "Resolved"
 
 
 @dataclass(frozen=True)
@@ -108,9 +104,9 @@ class AlertLine:
     """One line of an alert message."""
 
     kind: AlertKind
-    verdict: HealthStatus
-    words: str
-    advice: str = ""
+    status: HealthStatus
+    message: str
+    action: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,9 +139,9 @@ class WorkingHours:
 def alerts_of(conditions: Iterable[Condition]) -> tuple[ActiveAlert, ...]:
     """The conditions of the node that are worth an alert."""
     return tuple(
-        ActiveAlert(f"{one.part} {one.which}".strip(), one.verdict, one.words, one.advice)
+        ActiveAlert(f"{one.component} {one.name}".strip(), one.status, one.message, one.action)
         for one in conditions
-        if one.verdict in _REPORTED.get(one.part, ())
+        if one.status in _REPORTED.get(one.component, ())
     )
 
 
@@ -169,11 +165,11 @@ def changed_sender(sender: str, shifts: Iterable[Shift]) -> ActiveAlert | None:
     beyond = [shift for shift in shifts if shift.is_beyond]
     if not beyond:
         return None
-    told = ", ".join(f"{one.figure} {one.reference:.3g}, now {one.recent:.3g}" for one in beyond)
+    changes = ", ".join(f"{one.figure} {one.reference:.3g}, now {one.recent:.3g}" for one in beyond)
     return ActiveAlert(
         f"drift {sender}",
         HealthStatus.WARNING,
-        f"Studies from {sender} have changed: {told}.",
+        f"Studies from {sender} have changed: {changes}.",
         "Check for a change of scanner, protocol or weights. Compare some results with a reader.",
     )
 
@@ -205,59 +201,58 @@ def message_of(
     found: Iterable[ActiveAlert],
     known: Mapping[str, ReportedAlert],
     now: datetime,
-    remind: timedelta,
+    repeat: timedelta,
 ) -> AlertMessage:
     """The message that one channel has to send about the current problems.
 
     If the clock was set back, repetitions come later and nothing else changes.
     """
-    standing = {problem.key: problem for problem in found}
+    current = {problem.key: problem for problem in found}
     lines, after = [], dict(known)
-    for problem in standing.values():
-        kind = _kind(problem, known.get(problem.key), now, remind)
+    for problem in current.values():
+        kind = _kind(problem, known.get(problem.key), now, repeat)
         if kind is not None:
-            lines.append(AlertLine(kind, problem.verdict, problem.words, problem.advice))
+            lines.append(AlertLine(kind, problem.status, problem.message, problem.action))
             since = known[problem.key].since if problem.key in known else now
             after[problem.key] = ReportedAlert(
-                problem.key, problem.verdict, problem.words, since, now
+                problem.key, problem.status, problem.message, since, now
             )
-    for key, episode in known.items():
-        if key not in standing and key != FAILED_JOBS:
-            lasted = in_words(max(0.0, (now - episode.since).total_seconds()))
-            lines.append(
-                AlertLine(AlertKind.OVER, HealthStatus.OK, f"{episode.words} This lasted {lasted}.")
-            )
+    for key, reported in known.items():
+        if key not in current and key != FAILED_JOBS:
+            lasted = in_words(max(0.0, (now - reported.since).total_seconds()))
+            message = f"{reported.message} This lasted {lasted}."
+            lines.append(AlertLine(AlertKind.RESOLVED, HealthStatus.OK, message))
             del after[key]
     return AlertMessage(tuple(lines), after)
 
 
 def _kind(
-    problem: ActiveAlert, episode: ReportedAlert | None, now: datetime, remind: timedelta
+    problem: ActiveAlert, reported: ReportedAlert | None, now: datetime, repeat: timedelta
 ) -> AlertKind | None:
     order = list(HealthStatus)
-    if episode is None or order.index(problem.verdict) > order.index(episode.verdict):
+    if reported is None or order.index(problem.status) > order.index(reported.status):
         return AlertKind.NEW
-    return AlertKind.STILL if now - episode.told_at >= remind else None
+    return AlertKind.UNRESOLVED if now - reported.sent_at >= repeat else None
 
 
 def with_failed_jobs(
-    notice: AlertMessage, failed: Sequence[FailedJob], now: datetime, with_patients: bool
+    message: AlertMessage, failed: Sequence[FailedJob], now: datetime, with_patients: bool
 ) -> AlertMessage:
     """The message with the jobs that failed since the last report, if a report is due."""
-    known = notice.known.get(FAILED_JOBS)
-    new = [job for job in failed if known is None or job.step_id > known.mark]
-    if not new or (known is not None and timedelta() <= now - known.told_at < COLLECTED):
-        return notice
-    told = ReportedAlert(
+    known = message.known.get(FAILED_JOBS)
+    new = [job for job in failed if known is None or job.step_id > known.last_step_id]
+    if not new or (known is not None and timedelta() <= now - known.sent_at < FAILED_JOBS_EVERY):
+        return message
+    reported = ReportedAlert(
         FAILED_JOBS, HealthStatus.WARNING, "", now, now, max(job.step_id for job in new)
     )
-    lines = tuple(_failed_line(job, with_patients) for job in new[:NAMED_AT_MOST])
-    if len(new) > NAMED_AT_MOST:
-        words = f"{len(new) - NAMED_AT_MOST} more jobs failed."
+    lines = tuple(_failed_line(job, with_patients) for job in new[:MAX_NAMED_JOBS])
+    if len(new) > MAX_NAMED_JOBS:
+        more = f"{len(new) - MAX_NAMED_JOBS} more jobs failed."
         lines += (
-            AlertLine(AlertKind.NEW, HealthStatus.WARNING, words, "See `sij-node jobs list`."),
+            AlertLine(AlertKind.NEW, HealthStatus.WARNING, more, "See `sij-node jobs list`."),
         )
-    return replace(notice, lines=(*notice.lines, *lines), known={**notice.known, FAILED_JOBS: told})
+    return AlertMessage((*message.lines, *lines), {**message.known, FAILED_JOBS: reported})
 
 
 def _failed_line(job: FailedJob, with_patients: bool) -> AlertLine:
@@ -272,12 +267,12 @@ def _failed_line(job: FailedJob, with_patients: bool) -> AlertLine:
 
 def subject_of(node: str, lines: Sequence[AlertLine]) -> str:
     """Subject line: the worst new problem, and the number of others."""
-    order = (AlertKind.NEW, AlertKind.STILL, AlertKind.OVER)
+    order = (AlertKind.NEW, AlertKind.UNRESOLVED, AlertKind.RESOLVED)
     first = min(
-        lines, key=lambda one: (order.index(one.kind), -list(HealthStatus).index(one.verdict))
+        lines, key=lambda one: (order.index(one.kind), -list(HealthStatus).index(one.status))
     )
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-    return f"[{node}] {first.kind.heading}: {_one_line(first.words)[:SUBJECT_WORDS]}{more}"
+    return f"[{node}] {first.kind}: {_one_line(first.message)[:SUBJECT_LENGTH]}{more}"
 
 
 def text_of(node: str, lines: Sequence[AlertLine], page: str) -> str:
@@ -288,13 +283,13 @@ def text_of(node: str, lines: Sequence[AlertLine], page: str) -> str:
     page
         URL of the node's pages.
     """
-    told = [
-        f"{line.kind.heading}: {_one_line(line.words)}"
-        + (f"\n    {_one_line(line.advice)}" if line.advice else "")
+    paragraphs = [
+        f"{line.kind}: {_one_line(line.message)}"
+        + (f"\n    {_one_line(line.action)}" if line.action else "")
         for line in lines
     ]
     end = f"--\n{node}, {page}\nPhantom-trained weights, not for clinical use."
-    return "\n\n".join([*told, end]) + "\n"
+    return "\n\n".join([*paragraphs, end]) + "\n"
 
 
 def _one_line(text: str) -> str:

@@ -1,7 +1,7 @@
 """The status of every component of the node, with recommended actions.
 
 Pure decisions on facts that `sij_node.operate.health_check` gathers. Page, command line, metrics
-and alerts all show these conditions, so they always agree.
+and alerts all show these conditions, so they always agree. The doctor reports conditions as well.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from sij_node.config.settings import HealthConfig
+from sij_node.domain.time_spans import in_words
 
 
 class ProcessRole(StrEnum):
@@ -123,7 +124,7 @@ class HealthFacts:
 
 
 class Component(StrEnum):
-    """What a condition is about."""
+    """What a condition is about; up to the destinations, the health check reports on it."""
 
     DATABASE = "database"
     SPOOL = "spool"
@@ -132,6 +133,12 @@ class Component(StrEnum):
     WORKERS = "workers"
     QUEUE = "queue"
     DESTINATION = "destination"
+    CONFIGURATION = "configuration"
+    TLS = "tls"
+    NETWORK = "network"
+    NEURAL_NETWORKS = "neural networks"
+    CLOCK = "clock"
+    STUDY = "study"
 
 
 class HealthStatus(StrEnum):
@@ -148,29 +155,44 @@ class Condition:
 
     Parameters
     ----------
-    which
-        The destination or the process, where there are several.
-    words
+    message
         The status in a sentence.
-    advice
+    action
         The recommended action; empty if none is needed.
+    name
+        The destination or the process, where there are several.
     """
 
-    part: Component
-    verdict: HealthStatus
-    words: str
-    advice: str = ""
-    which: str = ""
+    component: Component
+    status: HealthStatus
+    message: str
+    action: str = ""
+    name: str = ""
+
+
+def ok(component: Component, message: str, name: str = "") -> Condition:
+    """A component without problems."""
+    return Condition(component, HealthStatus.OK, message, name=name)
+
+
+def warning(component: Component, message: str, action: str, name: str = "") -> Condition:
+    """A component that works but needs attention."""
+    return Condition(component, HealthStatus.WARNING, message, action, name)
+
+
+def failed(component: Component, message: str, action: str, name: str = "") -> Condition:
+    """A component that does not work."""
+    return Condition(component, HealthStatus.FAILED, message, action, name)
 
 
 def health(facts: HealthFacts, limits: HealthConfig) -> tuple[Condition, ...]:
     """The status of every component, also of those that are OK."""
     if facts.database_error:
-        advice = "Nothing is accepted until it responds again; senders keep their studies."
-        broken = Condition(Component.DATABASE, HealthStatus.FAILED, facts.database_error, advice)
+        action = "Nothing is accepted until it responds again; senders keep their studies."
+        broken = failed(Component.DATABASE, facts.database_error, action)
         return broken, *_storage(facts, limits)
     return (
-        Condition(Component.DATABASE, HealthStatus.OK, "The database responds."),
+        ok(Component.DATABASE, "The database responds."),
         *_storage(facts, limits),
         _listener(_of(ProcessRole.LISTENER, facts), limits),
         *_workers(_of(ProcessRole.WORKER, facts), limits),
@@ -183,151 +205,120 @@ def troubles(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
     """Conditions that are not OK, most severe first."""
     return tuple(
         condition
-        for verdict in (HealthStatus.FAILED, HealthStatus.WARNING)
+        for status in (HealthStatus.FAILED, HealthStatus.WARNING)
         for condition in conditions
-        if condition.verdict is verdict
+        if condition.status is status
     )
 
 
 def worst(conditions: Iterable[Condition]) -> HealthStatus:
     """The most severe status; OK if there is none."""
     return max(
-        (one.verdict for one in conditions), key=list(HealthStatus).index, default=HealthStatus.OK
+        (one.status for one in conditions), key=list(HealthStatus).index, default=HealthStatus.OK
     )
-
-
-def in_words(seconds: float) -> str:
-    """A time span in one unit: ``45 s``, ``12 min``, ``3 h``, ``2 days``.
-
-    Examples
-    --------
-    >>> in_words(7500)
-    '2 h'
-    """
-    for size_s, unit in ((172_800, "days"), (7200, "h"), (120, "min")):
-        if seconds >= size_s:
-            return f"{seconds // _UNIT_S[unit]:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-_UNIT_S = {"days": 86_400, "h": 3600, "min": 60}
 
 
 def _storage(facts: HealthFacts, limits: HealthConfig) -> Iterable[Condition]:
     if facts.spool_error or facts.free_mb is None:
-        advice = "Check that the data folder is mounted, writable and not full."
-        yield Condition(Component.SPOOL, HealthStatus.FAILED, facts.spool_error, advice)
+        action = "Check that the data folder is mounted, writable and not full."
+        yield failed(Component.SPOOL, facts.spool_error, action)
         return
-    yield Condition(Component.SPOOL, HealthStatus.OK, "The spool is writable.")
+    yield ok(Component.SPOOL, "The spool is writable.")
     yield _disk(facts.free_mb, facts.min_free_mb, limits)
 
 
 def _disk(free_mb: float, min_free_mb: float, limits: HealthConfig) -> Condition:
-    words = f"{free_mb / 1000:.1f} GB free on the spool's disk."
-    advice = "Free disk space, move the spool to a larger disk, or shorten [spool] retention_days."
+    message = f"{free_mb / 1000:.1f} GB free on the spool's disk."
+    action = "Free disk space, move the spool to a larger disk, or shorten [spool] retention_days."
     if free_mb < min_free_mb:
-        words += " Associations are rejected."
-        return Condition(Component.DISK, HealthStatus.FAILED, words, advice)
+        return failed(Component.DISK, f"{message} Associations are rejected.", action)
     if free_mb < limits.low_disk_mb:
-        words += f" Below {min_free_mb / 1000:g} GB, associations will be rejected."
-        return Condition(Component.DISK, HealthStatus.WARNING, words, advice)
-    return Condition(Component.DISK, HealthStatus.OK, words)
+        message += f" Below {min_free_mb / 1000:g} GB, associations will be rejected."
+        return warning(Component.DISK, message, action)
+    return ok(Component.DISK, message)
 
 
 def _of(role: ProcessRole, facts: HealthFacts) -> list[ProcessHeartbeat]:
-    return [sighting for sighting in facts.processes if sighting.process.role is role]
+    return [one for one in facts.processes if one.process.role is role]
 
 
 def _listener(seen: Sequence[ProcessHeartbeat], limits: HealthConfig) -> Condition:
-    lively = [one for one in seen if one.silent_s < limits.heartbeat_timeout_s]
-    if lively:
-        return Condition(
-            Component.LISTENER,
-            HealthStatus.OK,
-            f"The listener is running on {lively[0].process.host}.",
-        )
-    if not seen:
-        words = "No listener is running."
-        advice = "Start it: `systemctl start sij-node-listener`, or `sij-node run` without systemd."
-    else:
-        words, advice = _silence(seen[0])
-    return Condition(Component.LISTENER, HealthStatus.FAILED, words, advice)
+    alive = [one for one in seen if one.silent_s < limits.heartbeat_timeout_s]
+    if alive:
+        return ok(Component.LISTENER, f"The listener is running on {alive[0].process.host}.")
+    if seen:
+        return failed(Component.LISTENER, *_silence(seen[0]))
+    action = "Start it: `systemctl start sij-node-listener`, or `sij-node run` without systemd."
+    return failed(Component.LISTENER, "No listener is running.", action)
 
 
 def _workers(seen: Sequence[ProcessHeartbeat], limits: HealthConfig) -> Iterable[Condition]:
-    lively = [one.process for one in seen if one.silent_s < limits.heartbeat_timeout_s]
-    yield _lively_workers(lively)
+    yield _running_workers(
+        [one.process for one in seen if one.silent_s < limits.heartbeat_timeout_s]
+    )
     for one in seen:
         if one.silent_s >= limits.heartbeat_timeout_s:
-            words, advice = _silence(one)
-            name = one.process.name
-            yield Condition(Component.WORKERS, HealthStatus.WARNING, words, advice, which=name)
+            yield warning(Component.WORKERS, *_silence(one), name=one.process.name)
 
 
-def _lively_workers(lively: Sequence[Process]) -> Condition:
-    if not lively:
-        return Condition(
+def _running_workers(workers: Sequence[Process]) -> Condition:
+    if not workers:
+        return failed(
             Component.WORKERS,
-            HealthStatus.FAILED,
             "No worker is running. Studies are received but not analysed.",
             "Start one: `systemctl start sij-node-worker@1`, or `sij-node work` without systemd. "
             "If it exits at once, see the end of its log.",
         )
-    if len({one.weights_sha256 for one in lively} - {""}) > 1:
-        return Condition(
+    if len({one.weights_sha256 for one in workers} - {""}) > 1:
+        return warning(
             Component.WORKERS,
-            HealthStatus.WARNING,
             "Workers use different weights.",
             "Configure the same weights folder for all, and restart those with the old weights.",
         )
-    devices = ", ".join(f"{one.name} ({one.device or 'loading networks'})" for one in lively)
-    count = "1 worker running" if len(lively) == 1 else f"{len(lively)} workers running"
-    return Condition(Component.WORKERS, HealthStatus.OK, f"{count}: {devices}.")
+    devices = ", ".join(f"{one.name} ({one.device or 'loading networks'})" for one in workers)
+    count = "1 worker running" if len(workers) == 1 else f"{len(workers)} workers running"
+    return ok(Component.WORKERS, f"{count}: {devices}.")
 
 
 def _silence(one: ProcessHeartbeat) -> tuple[str, str]:
-    """Text and action for a process without a heartbeat."""
+    """Message and action for a process without a heartbeat."""
     process = one.process
-    words = f"No heartbeat from {process.role} {process.name} for {in_words(one.silent_s)}."
-    return words, "Check that it is running; see the end of its log, and restart it."
+    message = f"No heartbeat from {process.role} {process.name} for {in_words(one.silent_s)}."
+    return message, "Check that it is running; see the end of its log, and restart it."
 
 
 def _queue(queue: QueueStatus, limits: HealthConfig) -> Condition:
     if queue.oldest_job_id is None:
-        return Condition(Component.QUEUE, HealthStatus.OK, "The queue is empty.")
-    words = (
+        return ok(Component.QUEUE, "The queue is empty.")
+    message = (
         f"{queue.waiting} queued; job {queue.oldest_job_id} has waited longest "
         f"({in_words(queue.oldest_s)})."
     )
     if queue.oldest_s < limits.max_queue_minutes * 60:
-        return Condition(Component.QUEUE, HealthStatus.OK, words)
-    advice = "Check the workers, or start more of them: `sij-node work`."
-    return Condition(Component.QUEUE, HealthStatus.WARNING, words, advice)
+        return ok(Component.QUEUE, message)
+    action = "Check the workers, or start more of them: `sij-node work`."
+    return warning(Component.QUEUE, message, action)
 
 
 def _titles(facts: HealthFacts) -> list[str]:
-    others = sorted(set(facts.stuck) - set(facts.destinations))
-    return [*facts.destinations, *others]
+    return [*facts.destinations, *sorted(set(facts.stuck) - set(facts.destinations))]
 
 
 def _destination(title: str, facts: HealthFacts, limits: HealthConfig) -> Condition:
     stuck = facts.stuck.get(title)
     if stuck is None:
-        return Condition(
-            Component.DESTINATION, HealthStatus.OK, f"No failed deliveries to {title}.", which=title
-        )
-    several = "job" if stuck.jobs == 1 else "jobs"
+        return ok(Component.DESTINATION, f"No failed deliveries to {title}.", title)
+    jobs = f"{stuck.jobs} {'job' if stuck.jobs == 1 else 'jobs'}"
     if stuck.acknowledged_since:
-        words = f"{title} accepts results, but not those of {stuck.jobs} {several}: {stuck.reason}"
-        advice = "See the response to each object on the job's page or with `sij-node jobs show`."
-        return Condition(Component.DESTINATION, HealthStatus.WARNING, words, advice, title)
-    words = (
+        message = f"{title} accepts results, but not those of {jobs}: {stuck.reason}"
+        action = "See the response to each object on the job's page or with `sij-node jobs show`."
+        return warning(Component.DESTINATION, message, action, title)
+    message = (
         f"No successful delivery to {title} for {in_words(stuck.failing_s)}; "
-        f"{stuck.jobs} {several} pending. {stuck.reason}"
+        f"{jobs} pending. {stuck.reason}"
     )
-    is_down = stuck.failing_s >= limits.destination_down_minutes * 60
-    verdict = HealthStatus.FAILED if is_down else HealthStatus.WARNING
-    advice = (
+    action = (
         "Results are sent when it responds again. Check that it is running and knows this node."
     )
-    return Condition(Component.DESTINATION, verdict, words, advice, title)
+    is_down = stuck.failing_s >= limits.destination_down_minutes * 60
+    return (failed if is_down else warning)(Component.DESTINATION, message, action, title)

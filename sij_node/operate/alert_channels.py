@@ -72,7 +72,7 @@ def send_test(config: Config) -> tuple[str, ...]:
     ------
     ConfigurationInvalid
         If a password, a secret or a certificate cannot be read.
-    NoticeNotSent
+    AlertNotSent
     """
     line = AlertLine(
         AlertKind.NEW, HealthStatus.OK, "Test notification: all systems OK.", "No action required."
@@ -99,7 +99,7 @@ class Email:
 
         Raises
         ------
-        NoticeNotSent
+        AlertNotSent
         """
         with self._signed_in() as server:
             server.send_message(self.message(lines))
@@ -109,7 +109,7 @@ class Email:
 
         Raises
         ------
-        NoticeNotSent
+        AlertNotSent
         """
         with self._signed_in() as server:
             server.ehlo_or_helo_if_needed()
@@ -170,7 +170,7 @@ class Webhook:
 
         Raises
         ------
-        NoticeNotSent
+        AlertNotSent
         """
         body = self.body(lines)
         timestamp = str(int(datetime.now(UTC).timestamp()))
@@ -193,7 +193,7 @@ class Webhook:
 
         Raises
         ------
-        NoticeNotSent
+        AlertNotSent
         """
         address = urlsplit(self.config.url)
         is_secure, host = address.scheme == "https", address.hostname or ""

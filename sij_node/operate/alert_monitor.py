@@ -150,8 +150,8 @@ class AlertMonitor:
     def _send(self, state: _ChannelState, checked: _CheckedNode) -> None:
         known = self._known(state)
         now = self._wall()
-        remind = timedelta(hours=self._alerts.repeat_hours)
-        message = message_of(self._debounced(state, checked, known), known, now, remind)
+        repeat = timedelta(hours=self._alerts.repeat_hours)
+        message = message_of(self._debounced(state, checked, known), known, now, repeat)
         failed = self._failed_since(known)
         message = with_failed_jobs(message, failed, now, self._alerts.patient_data)
         if not message.lines:
@@ -179,7 +179,7 @@ class AlertMonitor:
             gone_s = state.gone.still_for_s(key, "", self._clock())
             is_not_checked = not checked.is_whole and not key.startswith(_SEEN_WITHOUT_DATABASE)
             if is_not_checked or gone_s < debounce_s:
-                yield ActiveAlert(key, known[key].verdict, known[key].words, "")
+                yield ActiveAlert(key, known[key].status, known[key].message, "")
 
     def _known(self, state: _ChannelState) -> Mapping[str, ReportedAlert]:
         """What a channel has reported; at first, jobs that failed before count as reported."""
@@ -195,14 +195,14 @@ class AlertMonitor:
 
     def _nothing_failed_yet(self) -> ReportedAlert:
         long_ago = self._wall() - timedelta(days=1)
-        mark = self._table.last_step()
-        return ReportedAlert(FAILED_JOBS, HealthStatus.OK, "", long_ago, long_ago, mark)
+        last = self._table.last_step()
+        return ReportedAlert(FAILED_JOBS, HealthStatus.OK, "", long_ago, long_ago, last)
 
     def _failed_since(self, known: Mapping[str, ReportedAlert]) -> Sequence[FailedJob]:
         if FAILED_JOBS not in known:
             return ()
         try:
-            return self._table.failed_since(known[FAILED_JOBS].mark)
+            return self._table.failed_since(known[FAILED_JOBS].last_step_id)
         except DatabaseUnavailable:
             return ()
 

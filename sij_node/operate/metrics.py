@@ -148,16 +148,16 @@ def _about_the_node(report: HealthReport) -> Iterator[Metric]:
         "Associations are rejected below this free disk space.",
         facts.min_free_mb * 1e6,
     )
-    verdicts = list(HealthStatus)
+    statuses = list(HealthStatus)
     by_place: dict[tuple[str, ...], float] = {}
     for one in report.conditions:
         # Processes come and go, so only destinations have their own series.
-        place = (one.part, one.which if one.part is Component.DESTINATION else "")
-        by_place[place] = max(by_place.get(place, 0.0), float(verdicts.index(one.verdict)))
+        place = (one.component, one.name if one.component is Component.DESTINATION else "")
+        by_place[place] = max(by_place.get(place, 0.0), float(statuses.index(one.status)))
     yield _gauge(
         "sij_condition",
         "Status of each component: 0 OK, 1 warning, 2 failed.",
-        ("part", "which"),
+        ("component", "destination"),
         by_place,
     )
 
@@ -235,7 +235,7 @@ def _about_destinations(seen: Observed) -> Iterator[Metric]:
         {(title,): one.failing_s if one else 0.0 for title, one in stuck.items()},
     )
     yield _gauge(
-        "sij_destination_held_up_jobs",
+        "sij_destination_pending_jobs",
         "Jobs with failed deliveries to a destination.",
         ("destination",),
         {(title,): float(one.jobs) if one else 0.0 for title, one in stuck.items()},

@@ -1,4 +1,4 @@
-"""What has been told to people, so that a restart tells nothing twice."""
+"""The alerts that each channel has reported, so that a restart sends nothing twice."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,7 +13,7 @@ from sij_node.store.tables import Utc, alarms, instances, job_steps, jobs
 
 
 class AlertTable:
-    """The memory of each way of telling.
+    """The alerts that each channel has reported.
 
     Every method raises `DatabaseUnavailable` if the database does not answer.
     """
@@ -22,7 +22,7 @@ class AlertTable:
         self._database = database
 
     def known(self, channel: str) -> Mapping[str, ReportedAlert]:
-        """What one way of telling has told, by its key."""
+        """What a channel has reported, by key."""
         with self._database.reading() as connection:
             rows = connection.execute(select(alarms).where(alarms.c.channel == channel))
             return {
@@ -33,23 +33,31 @@ class AlertTable:
             }
 
     def remember(self, channel: str, known: Mapping[str, ReportedAlert]) -> None:
-        """Put what it knows now in place of what it knew."""
+        """Replace what a channel has reported."""
         with self._database.writing() as connection:
             connection.execute(delete(alarms).where(alarms.c.channel == channel))
             rows = [
-                {"channel": channel, **vars(one), "verdict": one.verdict.value}
+                {
+                    "channel": channel,
+                    "key": one.key,
+                    "verdict": one.status.value,
+                    "words": one.message,
+                    "since": one.since,
+                    "told_at": one.sent_at,
+                    "mark": one.last_step_id,
+                }
                 for one in known.values()
             ]
             if rows:
                 connection.execute(insert(alarms), rows)
 
     def last_step(self) -> int:
-        """The newest step of all jobs; 0 where there is none."""
+        """The newest step of all jobs; 0 if there is none."""
         with self._database.reading() as connection:
             return connection.execute(select(func.max(job_steps.c.step_id))).scalar() or 0
 
     def failed_since(self, step_id: int) -> tuple[FailedJob, ...]:
-        """Jobs that were given up after a step, the oldest first."""
+        """Jobs that failed after a step, oldest first."""
         patient = (
             select(func.max(instances.c.patient_id))
             .where(instances.c.study_uid == jobs.c.study_uid)
@@ -82,7 +90,7 @@ class AlertTable:
             )
 
     def last_studies(self) -> Mapping[str, datetime]:
-        """When the newest study of each sender began to come."""
+        """When each sender began to send its newest study."""
         newest = func.max(jobs.c.created_at, type_=Utc)
         with self._database.reading() as connection:
             rows = connection.execute(select(jobs.c.source_ae, newest).group_by(jobs.c.source_ae))

@@ -51,7 +51,9 @@ def test_prometheus_reads_the_node_and_sees_what_is_wrong(tmp_path: Path):
             assert jobs[(("state", "analysing"),)] == 1
             received = prometheus.values("sij_cstore_received_total")
             assert received == {(("peer", "PACS"), ("status", "0x0000")): 1}
-            assert prometheus.values('sij_condition{part="workers"}') == {(("part", "workers"),): 0}
+            assert prometheus.values('sij_condition{component="workers"}') == {
+                (("component", "workers"),): 0
+            }
 
             def pending() -> list[str]:
                 alerts = prometheus.ask("alerts")["alerts"]

@@ -88,7 +88,7 @@ def installed_node(
         found = machine.do("sij-node", "doctor", "--quick", "--json")
         doctor: dict[str, list[str]] = {"exit": [str(found.returncode)]}
         for line in json.loads(found.stdout):
-            doctor.setdefault(line["verdict"], []).append(line["words"])
+            doctor.setdefault(line["status"], []).append(line["message"])
         machine.done("systemctl", "enable", "--now", "sij-node.target", *UNITS)
         installed_node = InstalledNode(machine, archive, port, doctor)
         installed_node.wait_until_ready()

@@ -18,7 +18,7 @@ router = APIRouter(tags=["node"])
 def health(person: Viewer, admin: TheAdmin) -> HealthAnswer:
     """Every component with its status and the recommended action."""
     conditions = admin.health().conditions
-    return HealthAnswer(verdict=worst(conditions), conditions=list(conditions))
+    return HealthAnswer(status=worst(conditions), conditions=list(conditions))
 
 
 @router.get("/refusals")

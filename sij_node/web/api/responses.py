@@ -227,7 +227,7 @@ class DestinationAnswer(Answer):
 class HealthAnswer(Answer):
     """The node's health now."""
 
-    verdict: HealthStatus
+    status: HealthStatus
     conditions: list[Condition]
 
 

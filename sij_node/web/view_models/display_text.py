@@ -5,8 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
-from sij_node.domain.health import in_words
 from sij_node.domain.job import DeliveryState, State, Step
+from sij_node.domain.time_spans import in_words
 
 
 class Tone(StrEnum):

@@ -80,7 +80,7 @@ def health_page(
         SQLite or PostgreSQL.
     """
     verdict = worst(checkup.conditions)
-    lines = sorted(checkup.conditions, key=lambda one: -list(HealthStatus).index(one.verdict))
+    lines = sorted(checkup.conditions, key=lambda one: -list(HealthStatus).index(one.status))
     free = checkup.facts.free_mb
     return HealthPage(
         tone=tone_of(verdict),
@@ -100,11 +100,11 @@ def _oldest(job: Job, now: datetime) -> OldestJob:
 
 def _part_line(one: Condition) -> PartLine:
     return PartLine(
-        name=f"{one.part.value.capitalize()} {one.which}".rstrip(),
-        tone=tone_of(one.verdict),
-        verdict=one.verdict.value,
-        words=one.words,
-        advice=one.advice,
+        name=f"{one.component.value.capitalize()} {one.name}".rstrip(),
+        tone=tone_of(one.status),
+        verdict=one.status.value,
+        words=one.message,
+        advice=one.action,
     )
 
 

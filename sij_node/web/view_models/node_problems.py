@@ -42,7 +42,9 @@ def node_problems(
 ) -> tuple[NodeProblem, ...]:
     """Conditions that are not OK, and failed jobs."""
     found = [
-        NodeProblem(tone_of(one.verdict), one.words, one.advice, *_PAGES.get(one.part, _HEALTH))
+        NodeProblem(
+            tone_of(one.status), one.message, one.action, *_PAGES.get(one.component, _HEALTH)
+        )
         for one in troubles(conditions)
     ]
     if counts[State.FAILED]:

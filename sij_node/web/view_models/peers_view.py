@@ -54,9 +54,9 @@ def peer_cards(
         The node's health.
     """
     wrong = {
-        one.which: one
+        one.name: one
         for one in conditions
-        if one.part is Component.DESTINATION and one.verdict is not HealthStatus.OK
+        if one.component is Component.DESTINATION and one.status is not HealthStatus.OK
     }
     cards = [_card(one, wrong.get(one.destination.ae_title), now) for one in peers]
     return tuple(sorted(cards, key=lambda card: list(_RANKS).index(card.tone)))
@@ -73,8 +73,8 @@ def _card(peer: PeerStatus, wrong: Condition | None, now: datetime) -> PeerCard:
         config=peer.config,
         tone=tone,
         state=state,
-        trouble=wrong.words if wrong else "",
-        advice=wrong.advice if wrong else "",
+        trouble=wrong.message if wrong else "",
+        advice=wrong.action if wrong else "",
         seen=_ago(contact.accepted_at, now, f" from {contact.address}"),
         refused=_ago(contact.refused_at, now, f": {contact.refused_because}"),
         echo_in=_ago(contact.echo_in_at, now),
@@ -92,7 +92,7 @@ def _state(
     destination: DestinationStatus, contact: PeerActivity, wrong: Condition | None
 ) -> tuple[Tone, str]:
     """The first that applies."""
-    is_down = wrong is not None and wrong.verdict is HealthStatus.FAILED
+    is_down = wrong is not None and wrong.status is HealthStatus.FAILED
     is_unknown = contact.accepted_at is None and contact.echo_out_at is None
     judged = (
         (not destination.is_peer, Tone.WARN, "no longer configured"),

@@ -11,12 +11,11 @@ from alembic import command
 import models
 from deploy.trial import free_port, set_up
 from sij_node.config.settings import load_config
-from sij_node.doctor import check_results as judging
-from sij_node.doctor import probes as probing
-from sij_node.doctor.check_results import CheckResult, CheckTopic, EchoOutcome
-from sij_node.doctor.run_checks import examine
-from sij_node.doctor.study_round_trip import try_study
-from sij_node.domain.health import HealthStatus
+from sij_node.doctor import assessments, measurements
+from sij_node.doctor.assessments import EchoOutcome
+from sij_node.doctor.run_checks import run_checks
+from sij_node.doctor.study_round_trip import send_test_study
+from sij_node.domain.health import Component, Condition, HealthStatus
 from sij_node.processes.assembly import migrate
 from sij_node.store.database import alembic_settings, as_it_is, schema_of
 from tests.integration.cli.test_commands import sij_node
@@ -33,35 +32,35 @@ def config(tmp_path: Path) -> Path:
     return set_up(tmp_path / "node", "PACS", free_port()).config
 
 
-def told(config: Path, part: CheckTopic) -> list[CheckResult]:
+def told(config: Path, component: Component) -> list[Condition]:
     """What a quick look says about one part."""
-    return [line for line in examine(config) if line.part is part]
+    return [line for line in run_checks(config) if line.component is component]
 
 
-def the_one(config: Path, part: CheckTopic, verdict: HealthStatus) -> str:
+def the_one(config: Path, component: Component, status: HealthStatus) -> str:
     """The words of the one line with this verdict."""
-    (line,) = [line for line in told(config, part) if line.verdict is verdict]
-    assert line.advice or verdict is HealthStatus.OK
-    return line.words
+    (line,) = [line for line in told(config, component) if line.status is status]
+    assert line.action or status is HealthStatus.OK
+    return line.message
 
 
 def test_a_configuration_that_cannot_be_read_is_the_only_line(tmp_path: Path):
     broken = tmp_path / "config.toml"
     broken.write_text("[node]\nae_titel = 'X'\n")
 
-    (line,) = examine(broken)
+    (line,) = run_checks(broken)
 
-    assert (line.part, line.verdict) == (CheckTopic.CONFIGURATION, HealthStatus.FAILED)
-    assert "ae_titel" in line.words
+    assert (line.component, line.status) == (Component.CONFIGURATION, HealthStatus.FAILED)
+    assert "ae_titel" in line.message
 
 
 # ---- disk and database -------------------------------------------------------------------
 
 
 def test_a_folder_that_can_be_written_is_measured(config: Path, monkeypatch):
-    monkeypatch.setattr(judging, "SLOW_SYNC_S", 60)  # others may keep the disk busy
+    monkeypatch.setattr(assessments, "SLOW_SYNC_S", 60)  # others may keep the disk busy
 
-    assert "GB free; a sync takes" in the_one(config, CheckTopic.DISK, HealthStatus.OK)
+    assert "GB free; fsync takes" in the_one(config, Component.DISK, HealthStatus.OK)
     assert list(load_config(config).node.data_folder.glob(".doctor-*")) == []
 
 
@@ -69,7 +68,7 @@ def test_a_folder_that_cannot_be_made_is_told(config: Path):
     folder = load_config(config).node.data_folder
     folder.write_text("a file in its place")
 
-    assert "cannot be written" in the_one(config, CheckTopic.DISK, HealthStatus.FAILED)
+    assert "is not writable" in the_one(config, Component.DISK, HealthStatus.FAILED)
 
 
 def upgrade_to(url: str, version: str) -> None:
@@ -92,9 +91,9 @@ def test_an_unmigrated_database_is_reported_until_migrated(tmp_path: Path, empty
     config = set_up(tmp_path / "node", "PACS", free_port(), database=url).config
     upgrade_to(empty_database, "v0001")
 
-    assert "has schema v0001" in the_one(config, CheckTopic.DATABASE, HealthStatus.WARNING)
+    assert "has schema v0001" in the_one(config, Component.DATABASE, HealthStatus.WARNING)
     newest = migrate(load_config(config)).newest
-    assert f"schema {newest}" in the_one(config, CheckTopic.DATABASE, HealthStatus.OK)
+    assert f"schema {newest}" in the_one(config, Component.DATABASE, HealthStatus.OK)
 
 
 def test_an_empty_database_is_made_by_migrating(empty_database: str, tmp_path: Path):
@@ -111,7 +110,7 @@ def test_a_database_that_does_not_answer_is_told_without_its_password(tmp_path: 
     url = {"url": f"postgresql+psycopg://sij:secret@127.0.0.1:{free_port()}/sij"}
     config = set_up(tmp_path / "node", "PACS", free_port(), database=url).config
 
-    words = the_one(config, CheckTopic.DATABASE, HealthStatus.FAILED)
+    words = the_one(config, Component.DATABASE, HealthStatus.FAILED)
 
     assert "does not answer" in words
     assert "secret" not in words
@@ -127,11 +126,11 @@ def with_certificate(tmp_path: Path, days: int) -> Path:
 
 
 def test_an_expired_certificate_is_told(tmp_path: Path):
-    assert "expired" in the_one(with_certificate(tmp_path, -1), CheckTopic.TLS, HealthStatus.FAILED)
+    assert "expired" in the_one(with_certificate(tmp_path, -1), Component.TLS, HealthStatus.FAILED)
 
 
 def test_a_certificate_that_ends_soon_is_told(tmp_path: Path):
-    words = the_one(with_certificate(tmp_path, 3), CheckTopic.TLS, HealthStatus.WARNING)
+    words = the_one(with_certificate(tmp_path, 3), Component.TLS, HealthStatus.WARNING)
 
     assert "CN=node" in words
 
@@ -141,7 +140,7 @@ def test_a_key_of_another_certificate_is_told(tmp_path: Path):
     other = authority(tmp_path, "other")
     shutil.copy(other.private_key, tmp_path / "node.key")
 
-    assert "[listener.tls] cannot be used" in the_one(config, CheckTopic.TLS, HealthStatus.FAILED)
+    assert "[listener.tls] cannot be used" in the_one(config, Component.TLS, HealthStatus.FAILED)
 
 
 def test_the_certificates_of_a_chain_are_held_against_each_other(tmp_path: Path):
@@ -152,7 +151,7 @@ def test_the_certificates_of_a_chain_are_held_against_each_other(tmp_path: Path)
     mixed.write_bytes(own.certificate.read_bytes() + stranger.certificate.read_bytes())
 
     signed = [
-        [one.issued_by_next for one in probing.certificates_in(file, is_chain=True)]
+        [one.issued_by_next for one in measurements.certificates_in(file, is_chain=True)]
         for file in (chain, mixed)
     ]
 
@@ -169,7 +168,7 @@ def test_trusted_cas_may_come_in_any_order_and_each_is_checked(tmp_path: Path):
     sections = {"listener.tls": tls, "audit": audit}
     config = set_up(tmp_path / "node", "PACS", free_port(), **sections).config
 
-    words = [(line.verdict, line.words) for line in told(config, CheckTopic.TLS)]
+    words = [(line.status, line.message) for line in told(config, Component.TLS)]
 
     assert HealthStatus.FAILED not in [verdict for verdict, _ in words]
     for where in ("[listener.tls] client_ca", "[audit] syslog_ca"):
@@ -184,14 +183,14 @@ def test_a_key_that_does_not_fit_the_pages_certificate_is_told(tmp_path: Path):
     tls = {"certificate": str(own.certificate), "private_key": str(other.private_key)}
     config = set_up(tmp_path / "node", "PACS", free_port(), **{"web.tls": tls}).config
 
-    assert "[web.tls] cannot be used" in the_one(config, CheckTopic.TLS, HealthStatus.FAILED)
+    assert "[web.tls] cannot be used" in the_one(config, Component.TLS, HealthStatus.FAILED)
 
 
 # ---- network -----------------------------------------------------------------------------
 
 
 def test_a_peer_behind_a_closed_port_is_told(config: Path):
-    assert "cannot be reached" in the_one(config, CheckTopic.NETWORK, HealthStatus.FAILED)
+    assert "cannot be reached" in the_one(config, Component.NETWORK, HealthStatus.FAILED)
 
 
 def with_listener(folder: Path, port: int, ae_title: str = "SIJ") -> Path:
@@ -205,9 +204,9 @@ def test_the_nodes_own_door_is_tried_with_the_right_and_a_wrong_title(tmp_path: 
     with listening(tmp_path / "spool") as node:
         config = load_config(with_listener(tmp_path / "node", node.listener.port))
 
-        right = probing.call_own_door(config, "SIJ", "MODALITY")
-        wrong = probing.call_own_door(config, probing.NOBODY, "MODALITY")
-        stranger = probing.call_own_door(config, "SIJ", "STRANGER")
+        right = measurements.echo_own_listener(config, "SIJ", "MODALITY")
+        wrong = measurements.echo_own_listener(config, measurements.UNKNOWN_TITLE, "MODALITY")
+        stranger = measurements.echo_own_listener(config, "SIJ", "STRANGER")
 
     assert (right, wrong, stranger) == (
         EchoOutcome.ACCEPTED,
@@ -223,7 +222,9 @@ def test_a_listener_that_is_named_and_not_numbered_is_looked_at_too(tmp_path: Pa
         config.write_text(text.replace("[listener]\n", '[listener]\nhost = "localhost"\n'))
 
         assert load_config(config).listener.host == "localhost"
-        words = [one.words for one in told(config, CheckTopic.NETWORK) if "localhost" in one.words]
+        words = [
+            one.message for one in told(config, Component.NETWORK) if "localhost" in one.message
+        ]
 
     assert words
 
@@ -233,18 +234,18 @@ def test_a_port_is_free_until_somebody_listens_there(host):
     port = free_port()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
-    assert probing.is_free(host, port)
+    assert measurements.is_free(host, port)
     with socket.socket(family) as taken:
         taken.bind((host, port))
         taken.listen()
-        assert not probing.is_free(host, port)
+        assert not measurements.is_free(host, port)
 
 
 def test_a_listener_that_runs_under_another_title_is_told(tmp_path: Path):
     with listening(tmp_path / "spool") as node:
         config = with_listener(tmp_path / "node", node.listener.port, "RENAMED")
         words = [
-            one.words for one in told(config, CheckTopic.NETWORK) if "own AE title" in one.words
+            one.message for one in told(config, Component.NETWORK) if "own AE title" in one.message
         ]
 
     assert len(words) == 1
@@ -252,50 +253,50 @@ def test_a_listener_that_runs_under_another_title_is_told(tmp_path: Path):
 
 
 def test_a_program_that_speaks_no_dicom_on_our_port_is_told(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(probing, "ECHO_LIMIT_S", 1)
+    monkeypatch.setattr(measurements, "ECHO_TIMEOUT_S", 1)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         config = with_listener(tmp_path / "node", taken.getsockname()[1])
 
         failed = [
-            one for one in told(config, CheckTopic.NETWORK) if one.verdict is HealthStatus.FAILED
+            one for one in told(config, Component.NETWORK) if one.status is HealthStatus.FAILED
         ]
 
-    assert any("does not accept an association" in one.words for one in failed)
+    assert any("does not accept an association" in one.message for one in failed)
 
 
 def test_the_page_is_told_apart_from_another_program_on_its_port(tmp_path: Path, monkeypatch):
-    def found_at(port: int) -> CheckResult:
-        return about(with_page(tmp_path / str(port), port), "page")
+    def found_at(port: int) -> Condition:
+        return about(with_page(tmp_path / str(port), port), "Web server")
 
     with running_web(tmp_path / "web") as web, socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         found = [found_at(int(web.url.rpartition(":")[2]))]
-        monkeypatch.setattr(probing, "ECHO_LIMIT_S", 1)
+        monkeypatch.setattr(measurements, "ECHO_TIMEOUT_S", 1)
         found += [found_at(taken.getsockname()[1]), found_at(free_port())]
 
-    assert [one.verdict for one in found] == [HealthStatus.OK, HealthStatus.FAILED, HealthStatus.OK]
-    assert "answers at 127.0.0.1" in found[0].words
-    assert "Another program than the page" in found[1].words
-    assert "is free for it" in found[2].words
+    assert [one.status for one in found] == [HealthStatus.OK, HealthStatus.FAILED, HealthStatus.OK]
+    assert "responds at 127.0.0.1" in found[0].message
+    assert "in use by another program" in found[1].message
+    assert "is available" in found[2].message
 
 
 def with_page(folder: Path, port: int) -> Path:
     return set_up(folder, "PACS", free_port(), web={"port": port}).config
 
 
-def about(config: Path, word: str) -> CheckResult:
+def about(config: Path, word: str) -> Condition:
     """The one line about the network with a word in it."""
-    (line,) = [one for one in told(config, CheckTopic.NETWORK) if word in one.words]
+    (line,) = [one for one in told(config, Component.NETWORK) if word in one.message]
     return line
 
 
 def test_a_page_that_is_not_wanted_is_not_looked_for(tmp_path: Path):
     config = set_up(tmp_path, "PACS", free_port(), web={"enabled": False}).config
 
-    assert [one for one in told(config, CheckTopic.NETWORK) if "page" in one.words] == []
+    assert [one for one in told(config, Component.NETWORK) if "Web server" in one.message] == []
 
 
 def test_ways_of_telling_people_are_tried_and_nobody_is_told(tmp_path: Path):
@@ -305,10 +306,10 @@ def test_ways_of_telling_people_are_tried_and_nobody_is_told(tmp_path: Path):
         reached = [about(with_alarms(tmp_path, **at), way) for way in at]
     away = [about(with_alarms(tmp_path, email=free_port(), webhook=free_port()), w) for w in at]
 
-    assert [one.verdict for one in reached] == [HealthStatus.OK, HealthStatus.OK]
-    assert [one.verdict for one in away] == [HealthStatus.WARNING, HealthStatus.WARNING]
-    assert all("test-alerts" in one.advice for one in away)
-    assert "t0ken" not in "".join(one.words for one in reached + away)
+    assert [one.status for one in reached] == [HealthStatus.OK, HealthStatus.OK]
+    assert [one.status for one in away] == [HealthStatus.WARNING, HealthStatus.WARNING]
+    assert all("test-alerts" in one.action for one in away)
+    assert "t0ken" not in "".join(one.message for one in reached + away)
     assert server.mails == receiver.posts == []
 
 
@@ -323,7 +324,7 @@ def with_alarms(folder: Path, email: int, webhook: int) -> Path:
 def test_a_secret_that_the_alarms_lack_is_told(tmp_path: Path):
     config = with_alarms(tmp_path, free_port(), free_port())
 
-    assert "secret cannot be read" in the_one(config, CheckTopic.CONFIGURATION, HealthStatus.FAILED)
+    assert "secret cannot be read" in the_one(config, Component.CONFIGURATION, HealthStatus.FAILED)
 
 
 # ---- weights -----------------------------------------------------------------------------
@@ -339,9 +340,9 @@ def test_damaged_weights_are_told(tmp_path: Path):
     worker = {"weights_folder": str(weights)}
     config = set_up(tmp_path / "node", "PACS", free_port(), worker=worker).config
 
-    words = the_one(config, CheckTopic.NETWORKS, HealthStatus.FAILED)
+    words = the_one(config, Component.NEURAL_NETWORKS, HealthStatus.FAILED)
 
-    assert "other weights than its card says" in words
+    assert "do not match their card" in words
     assert str(weights / "lesion") in words
 
 
@@ -352,20 +353,20 @@ def test_a_script_gets_lines_as_json_and_an_exit_status(config: Path):
     done = sij_node("doctor", "--quick", "--json", "--config", config)
 
     lines = json.loads(done.stdout)
-    assert {line["verdict"] for line in lines} >= {"ok", "failed"}
+    assert {line["status"] for line in lines} >= {"ok", "failed"}
     assert done.returncode == 14  # the archive does not answer
 
 
 def test_people_get_a_line_each_with_what_to_do(config: Path):
     done = sij_node("doctor", "--quick", "--config", config)
 
-    assert "→ Results are kept until it answers." in done.stdout
+    assert "→ Results are kept until it responds." in done.stdout
     assert "neural networks" in done.stdout
     assert done.stderr == ""
 
 
 def test_a_phantom_study_passes_through_a_node_of_its_own(config: Path):
-    trial = try_study(load_config(config), limit_s=500)
+    trial = send_test_study(load_config(config), timeout_s=500)
 
     assert trial.problem == ""
     assert trial.results == 3
@@ -376,6 +377,6 @@ def test_a_node_that_cannot_start_says_why(tmp_path: Path):
     worker = {"weights_folder": str(tmp_path / "nowhere")}
     config = set_up(tmp_path / "node", "PACS", free_port(), worker=worker).config
 
-    trial = try_study(load_config(config), limit_s=500)
+    trial = send_test_study(load_config(config), timeout_s=500)
 
     assert "networks cannot be used" in trial.problem

@@ -145,9 +145,9 @@ def test_a_webhook_gets_a_signed_post(tmp_path):
     assert told["node"] == "SIJNODE"
     assert told["lines"][1] == {
         "kind": "Over",
-        "verdict": "ok",
-        "words": "Größe: 4 GB are free.",
-        "advice": "",
+        "status": "ok",
+        "message": "Größe: 4 GB are free.",
+        "action": "",
     }
 
 

@@ -47,7 +47,7 @@ class Paper:
     def send(self, lines: Sequence[AlertLine]) -> None:
         if self.fails:
             raise AlertNotSent("No paper.")
-        self.told += [(line.kind, line.words) for line in lines]
+        self.told += [(line.kind, line.message) for line in lines]
 
     def take(self) -> list[tuple[AlertKind, str]]:
         told, self.told = self.told, []
@@ -119,7 +119,7 @@ def test_a_missing_worker_is_alerted_after_debounce_and_on_recovery(monitored):
 
     assert monitored.pass_time(1) == []
     ((kind, words),) = monitored.pass_time(4)
-    assert kind is AlertKind.OVER
+    assert kind is AlertKind.RESOLVED
     assert words.startswith("No worker is running.")
 
 
@@ -138,14 +138,14 @@ def test_a_restart_repeats_no_alert(monitored):
 
     assert monitored.pass_time(5, is_working=False) == []
     monitored.start()
-    assert [kind for kind, _ in monitored.pass_time(5)] == [AlertKind.OVER]
+    assert [kind for kind, _ in monitored.pass_time(5)] == [AlertKind.RESOLVED]
 
 
 def test_an_unresolved_alert_is_repeated_the_next_day(monitored):
     monitored.pass_time(5, is_working=False)
     monitored.elapsed_s += 24 * 3600
 
-    assert [kind for kind, _ in monitored.pass_time(5, is_working=False)] == [AlertKind.STILL]
+    assert [kind for kind, _ in monitored.pass_time(5, is_working=False)] == [AlertKind.UNRESOLVED]
 
 
 def test_a_failed_job_is_told_once_and_old_ones_never(tmp_path, table):
@@ -254,7 +254,7 @@ def test_an_outage_of_the_database_is_told_and_ends_no_other_trouble(tmp_path):
     engine.dispose()
 
     assert told == [(AlertKind.NEW, "The job table does not answer.")]
-    assert [kind for kind, _ in after] == [AlertKind.OVER]
+    assert [kind for kind, _ in after] == [AlertKind.RESOLVED]
     assert "does not answer" in after[0][1]
 
 

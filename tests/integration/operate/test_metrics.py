@@ -59,9 +59,9 @@ def test_one_scrape_shows_the_whole_node(web):
     assert value("sij_cstore_received_total", peer="PACS", status="0x0000") == 1
     assert value("sij_cstore_sent_total", peer="PACS", status="0xA700") == 1
     assert value("sij_delivery_failures_total", destination="PACS") == 1
-    assert value("sij_destination_held_up_jobs", destination="PACS") == 1
+    assert value("sij_destination_pending_jobs", destination="PACS") == 1
     assert value("sij_state_seconds_count", state="analysing") == 1
-    assert value("sij_condition", part="listener", which="") == 2
+    assert value("sij_condition", component="listener", destination="") == 2
     assert value("sij_positive_share_recent", sender="PACS", lesion="oedema") == 0.9
     assert value("sij_positive_share_reference", sender="PACS", lesion="oedema") == 0.2
     changed = value("sij_drift_distance", sender="PACS", figure="T1 pixel mm")
@@ -136,7 +136,7 @@ def test_nothing_of_a_patient_or_a_study_is_shown(web):
     assert "P1" not in text
     labels = {name for _, pairs in samples_in(text) for name, _ in pairs}
     assert labels <= {
-        *("state", "step", "le", "part", "which", "peer", "status", "outcome", "reason"),
+        *("state", "step", "le", "component", "destination", "peer", "status", "outcome", "reason"),
         *("destination", "process", "role", "device", "kind", "sender", "lesion", "figure"),
         "version",
     }
@@ -197,7 +197,7 @@ def test_a_database_that_is_away_is_shown_and_not_an_error(web):
     seen = scraped(web)
 
     assert seen["sij_database_up", ()] == 0
-    assert seen["sij_condition", (("part", "database"), ("which", ""))] == 2
+    assert seen["sij_condition", (("component", "database"), ("destination", ""))] == 2
     assert ("sij_disk_free_bytes", ()) in seen
 
 

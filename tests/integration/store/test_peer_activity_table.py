@@ -250,10 +250,10 @@ def test_a_checkup_says_what_is_wrong_here_and_now(table, known, tmp_path):
 
     found = check_health(config, table.database, spool)
 
-    verdicts = {one.part: one.verdict for one in found.conditions}
-    assert verdicts[Component.WORKERS] is HealthStatus.OK
-    assert verdicts[Component.LISTENER] is HealthStatus.FAILED
-    assert verdicts[Component.DATABASE] is HealthStatus.OK
+    statuses = {one.component: one.status for one in found.conditions}
+    assert statuses[Component.WORKERS] is HealthStatus.OK
+    assert statuses[Component.LISTENER] is HealthStatus.FAILED
+    assert statuses[Component.DATABASE] is HealthStatus.OK
     assert found.facts.destinations == ("PACS",)
 
 
@@ -267,6 +267,6 @@ def test_a_checkup_without_a_spool_says_so(table, tmp_path):
 
     conditions = check_health(config, table.database, spool).conditions
 
-    assert [one.verdict for one in conditions if one.part is Component.SPOOL] == [
+    assert [one.status for one in conditions if one.component is Component.SPOOL] == [
         HealthStatus.FAILED
     ]

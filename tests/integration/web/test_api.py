@@ -262,9 +262,9 @@ def test_a_peer_that_does_not_answer_a_c_echo_is_told_and_noted(
 def test_health_says_what_is_wrong_and_what_to_do(viewer: httpx.Client):
     health = viewer.get("/api/v1/health").json()
 
-    assert health["verdict"] == "failed"
-    (listener,) = [one for one in health["conditions"] if one["part"] == "listener"]
-    assert "Start it" in listener["advice"]
+    assert health["status"] == "failed"
+    (listener,) = [one for one in health["conditions"] if one["component"] == "listener"]
+    assert "Start it" in listener["action"]
 
 
 # ---- who may -----------------------------------------------------------------------------------

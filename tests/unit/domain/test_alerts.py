@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sij_node.domain.alerts import (
-    COLLECTED,
     FAILED_JOBS,
-    NAMED_AT_MOST,
+    FAILED_JOBS_EVERY,
+    MAX_NAMED_JOBS,
     ActiveAlert,
     AlertKind,
     AlertLine,
@@ -30,7 +30,7 @@ from sij_node.domain.drift import Shift
 from sij_node.domain.health import Component, Condition, HealthStatus
 
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)  # a Monday
-REMIND = timedelta(hours=24)
+REPEAT = timedelta(hours=24)
 DOWN = ActiveAlert(
     "destination PACS", HealthStatus.FAILED, "PACS has taken nothing.", "Look at it."
 )
@@ -45,7 +45,7 @@ moments = st.datetimes(
 
 
 def told(notice: AlertMessage) -> list[tuple[AlertKind, str]]:
-    return [(line.kind, line.words) for line in notice.lines]
+    return [(line.kind, line.message) for line in notice.lines]
 
 
 def job(step_id: int) -> FailedJob:
@@ -56,44 +56,44 @@ def job(step_id: int) -> FailedJob:
 
 
 def test_a_trouble_is_told_once():
-    first = message_of([DOWN], {}, NOON, REMIND)
-    again = message_of([DOWN], first.known, NOON + timedelta(hours=1), REMIND)
+    first = message_of([DOWN], {}, NOON, REPEAT)
+    again = message_of([DOWN], first.known, NOON + timedelta(hours=1), REPEAT)
 
-    assert told(first) == [(AlertKind.NEW, DOWN.words)]
-    assert first.lines[0].advice == "Look at it."
+    assert told(first) == [(AlertKind.NEW, DOWN.message)]
+    assert first.lines[0].action == "Look at it."
     assert again.lines == ()
 
 
 def test_what_still_stands_is_told_again_after_the_time_that_was_set():
-    first = message_of([DOWN], {}, NOON, REMIND)
-    day = message_of([DOWN], first.known, NOON + REMIND, REMIND)
-    next_hour = message_of([DOWN], day.known, NOON + REMIND + timedelta(hours=1), REMIND)
+    first = message_of([DOWN], {}, NOON, REPEAT)
+    day = message_of([DOWN], first.known, NOON + REPEAT, REPEAT)
+    next_hour = message_of([DOWN], day.known, NOON + REPEAT + timedelta(hours=1), REPEAT)
 
-    assert told(day) == [(AlertKind.STILL, DOWN.words)]
+    assert told(day) == [(AlertKind.UNRESOLVED, DOWN.message)]
     assert next_hour.lines == ()
 
 
 def test_the_end_is_told_with_how_long_it_lasted():
-    first = message_of([DOWN], {}, NOON, REMIND)
-    over = message_of([], first.known, NOON + timedelta(hours=3), REMIND)
+    first = message_of([DOWN], {}, NOON, REPEAT)
+    over = message_of([], first.known, NOON + timedelta(hours=3), REPEAT)
 
-    assert told(over) == [(AlertKind.OVER, "PACS has taken nothing. This lasted 3 h.")]
+    assert told(over) == [(AlertKind.RESOLVED, "PACS has taken nothing. This lasted 3 h.")]
     assert over.known == {}
 
 
-def test_what_grows_worse_is_told_at_once():
-    first = message_of([DISK], {}, NOON, REMIND)
+def test_what_grows_worse_is_sent_at_once():
+    first = message_of([DISK], {}, NOON, REPEAT)
     full = ActiveAlert("disk", HealthStatus.FAILED, "0.2 GB are free.", "Make room.")
-    worse = message_of([full], first.known, NOON + timedelta(minutes=5), REMIND)
+    worse = message_of([full], first.known, NOON + timedelta(minutes=5), REPEAT)
 
-    assert told(worse) == [(AlertKind.NEW, full.words)]
+    assert told(worse) == [(AlertKind.NEW, full.message)]
     assert worse.known["disk"].since == NOON
 
 
 def test_a_clock_that_was_set_back_tells_nothing_anew():
-    first = message_of([DOWN], {}, NOON, REMIND)
+    first = message_of([DOWN], {}, NOON, REPEAT)
 
-    assert message_of([DOWN], first.known, NOON - timedelta(days=400), REMIND).lines == ()
+    assert message_of([DOWN], first.known, NOON - timedelta(days=400), REPEAT).lines == ()
 
 
 @given(st.lists(st.sets(st.sampled_from("abcd")), max_size=30))
@@ -101,9 +101,9 @@ def test_every_alert_resolves_once_and_is_never_repeated_in_a_row(looks):
     known, open_keys = {}, set()
     for minute, keys in enumerate([*looks, set()]):
         found = [ActiveAlert(key, HealthStatus.FAILED, key, "") for key in keys]
-        notice = message_of(found, known, NOON + timedelta(minutes=minute), REMIND)
+        notice = message_of(found, known, NOON + timedelta(minutes=minute), REPEAT)
         for line in notice.lines:
-            key = line.words[0]
+            key = line.message[0]
             assert (line.kind is AlertKind.NEW) is (key not in open_keys)
             (open_keys.add if line.kind is AlertKind.NEW else open_keys.remove)(key)
         known = notice.known
@@ -112,38 +112,41 @@ def test_every_alert_resolves_once_and_is_never_repeated_in_a_row(looks):
 
 def test_only_what_is_worth_it_wakes_somebody():
     conditions = [
-        Condition(part, verdict, "words", "advice", "X")
-        for part in Component
-        for verdict in HealthStatus
+        Condition(component, status, "A message.", "An action.", "X")
+        for component in Component
+        for status in HealthStatus
     ]
 
-    woken = {(one.key, one.verdict) for one in alerts_of(conditions)}
+    woken = {(one.key, one.status) for one in alerts_of(conditions)}
 
     assert ("destination X", HealthStatus.FAILED) in woken
     assert ("destination X", HealthStatus.WARNING) not in woken
     assert ("disk X", HealthStatus.WARNING) in woken
-    assert not any(verdict is HealthStatus.OK for _, verdict in woken)
+    assert not any(status is HealthStatus.OK for _, status in woken)
 
 
 # ---- failed jobs -------------------------------------------------------------------------
 
 
-def test_failed_jobs_are_told_at_once_and_then_at_most_every_hour():
+def test_failed_jobs_are_sent_at_once_and_then_at_most_every_hour():
     first = with_failed_jobs(NOTHING, [job(1)], NOON, with_patients=False)
     soon = with_failed_jobs(
-        AlertMessage((), first.known), [job(1), job(2)], NOON + COLLECTED / 2, with_patients=False
+        AlertMessage((), first.known),
+        [job(1), job(2)],
+        NOON + FAILED_JOBS_EVERY / 2,
+        with_patients=False,
     )
     later = with_failed_jobs(
         AlertMessage((), first.known),
         [job(1), job(2), job(3)],
-        NOON + COLLECTED,
+        NOON + FAILED_JOBS_EVERY,
         with_patients=False,
     )
 
     assert len(first.lines) == 1
     assert soon.lines == ()
-    assert ["Job 20 " in line.words for line in later.lines] == [True, False]
-    assert later.known[FAILED_JOBS].mark == 3
+    assert ["Job 20 " in line.message for line in later.lines] == [True, False]
+    assert later.known[FAILED_JOBS].last_step_id == 3
 
 
 def test_a_bad_night_is_one_notice_with_a_limit():
@@ -151,9 +154,9 @@ def test_a_bad_night_is_one_notice_with_a_limit():
 
     notice = with_failed_jobs(NOTHING, jobs, NOON, with_patients=False)
 
-    assert len(notice.lines) == NAMED_AT_MOST + 1
-    assert notice.lines[-1].words == f"{500 - NAMED_AT_MOST} more jobs failed."
-    assert notice.known[FAILED_JOBS].mark == 500
+    assert len(notice.lines) == MAX_NAMED_JOBS + 1
+    assert notice.lines[-1].message == f"{500 - MAX_NAMED_JOBS} more jobs failed."
+    assert notice.known[FAILED_JOBS].last_step_id == 500
 
 
 def test_patients_are_named_only_where_a_site_has_switched_that_on():
@@ -161,20 +164,20 @@ def test_patients_are_named_only_where_a_site_has_switched_that_on():
         with_failed_jobs(NOTHING, [job(1)], NOON, with_patients=choice) for choice in (False, True)
     )
 
-    assert not {"P-17", "1.2.3"} & set(silent.lines[0].words.replace(",", " ").split())
-    assert "patient P-17, study 1.2.3" in telling.lines[0].words
+    assert not {"P-17", "1.2.3"} & set(silent.lines[0].message.replace(",", " ").split())
+    assert "patient P-17, study 1.2.3" in telling.lines[0].message
 
 
 def test_what_is_remembered_of_failed_jobs_is_no_trouble_that_ends():
     first = with_failed_jobs(NOTHING, [job(1)], NOON, with_patients=False)
 
-    assert message_of([], first.known, NOON + REMIND, REMIND).lines == ()
+    assert message_of([], first.known, NOON + REPEAT, REPEAT).lines == ()
 
 
 # ---- working hours -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.last_step_id.parametrize(
     ("start", "end", "hours"),
     [
         ("2024-05-06T10:00", "2024-05-06T12:00", 2),
@@ -207,7 +210,7 @@ def test_a_sender_is_silent_after_working_hours_and_not_after_a_night():
 
     assert silent_sender("PACS", friday_evening, monday, 4, BERLIN) is None
     found = silent_sender("PACS", friday_evening, monday + timedelta(hours=4), 4, BERLIN)
-    assert found.words == "No study from PACS for 5 h of working time."
+    assert found.message == "No study from PACS for 5 h of working time."
 
 
 # ---- drift and words ---------------------------------------------------------------------
@@ -217,12 +220,12 @@ def test_drift_names_what_has_changed_and_how():
     shifts = [Shift("T1 pixel mm", 0.5, 0.7, 0.9, 0.4), Shift("T1 slices", 20, 21, 0.1, 0.4)]
 
     assert changed_sender("PACS", shifts[1:]) is None
-    assert "T1 pixel mm 0.5, now 0.7." in changed_sender("PACS", shifts).words
+    assert "T1 pixel mm 0.5, now 0.7." in changed_sender("PACS", shifts).message
 
 
 def test_the_subject_names_the_worst_of_what_is_new():
     lines = [
-        AlertLine(AlertKind.OVER, HealthStatus.OK, "Over it is."),
+        AlertLine(AlertKind.RESOLVED, HealthStatus.OK, "Over it is."),
         AlertLine(AlertKind.NEW, HealthStatus.WARNING, "Less bad."),
         AlertLine(AlertKind.NEW, HealthStatus.FAILED, "PACS\nis down."),
     ]

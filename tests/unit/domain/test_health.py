@@ -17,10 +17,10 @@ from sij_node.domain.health import (
     ProcessRole,
     QueueStatus,
     health,
-    in_words,
     troubles,
     worst,
 )
+from sij_node.domain.time_spans import in_words
 
 LIMITS = HealthConfig(
     heartbeat_timeout_s=30, max_queue_minutes=30, destination_down_minutes=10, low_disk_mb=5000
@@ -42,17 +42,27 @@ WELL = HealthFacts(
     processes=(process(ProcessRole.LISTENER), process(ProcessRole.WORKER, 2)),
 )
 
+CHECKED = {
+    Component.DATABASE,
+    Component.SPOOL,
+    Component.DISK,
+    Component.LISTENER,
+    Component.WORKERS,
+    Component.QUEUE,
+    Component.DESTINATION,
+}
 
-def condition(facts: HealthFacts, part: Component) -> Condition:
+
+def condition(facts: HealthFacts, component: Component) -> Condition:
     """The worst condition of a part."""
-    found = [one for one in health(facts, LIMITS) if one.part is part]
+    found = [one for one in health(facts, LIMITS) if one.component is component]
     return next(iter(troubles(found)), found[0])
 
 
 def test_a_node_that_is_well_says_so_of_every_part():
     conditions = health(WELL, LIMITS)
 
-    assert {one.part for one in conditions} == set(Component)
+    assert {one.component for one in conditions} == CHECKED
     assert worst(conditions) is HealthStatus.OK
     assert troubles(conditions) == ()
 
@@ -69,19 +79,19 @@ def test_every_trouble_says_what_to_do():
 
     found = troubles(health(ill, LIMITS))
 
-    assert {one.part for one in found} == {
+    assert {one.component for one in found} == {
         Component.DISK,
         Component.LISTENER,
         Component.WORKERS,
         Component.QUEUE,
         Component.DESTINATION,
     }
-    assert all(one.advice and one.words.endswith(".") for one in found)
-    assert [one.verdict for one in found] == sorted(one.verdict for one in found)
+    assert all(one.action and one.message.endswith(".") for one in found)
+    assert [one.status for one in found] == sorted(one.status for one in found)
 
 
 @pytest.mark.parametrize(
-    ("free_mb", "verdict"),
+    ("free_mb", "status"),
     [
         (20_000, HealthStatus.OK),
         (4999, HealthStatus.WARNING),
@@ -89,16 +99,16 @@ def test_every_trouble_says_what_to_do():
         (999, HealthStatus.FAILED),
     ],
 )
-def test_the_disk_is_told_before_the_door_closes(free_mb, verdict):
+def test_the_disk_is_told_before_the_door_closes(free_mb, status):
     facts = replace(WELL, free_mb=free_mb)
 
-    assert condition(facts, Component.DISK).verdict is verdict
+    assert condition(facts, Component.DISK).status is status
 
 
 def test_a_node_without_a_worker_is_not_well():
     facts = replace(WELL, processes=(process(ProcessRole.LISTENER),))
 
-    assert condition(facts, Component.WORKERS).verdict is HealthStatus.FAILED
+    assert condition(facts, Component.WORKERS).status is HealthStatus.FAILED
 
 
 def test_a_silent_worker_is_named_while_others_work():
@@ -106,31 +116,31 @@ def test_a_silent_worker_is_named_while_others_work():
 
     found = condition(facts, Component.WORKERS)
 
-    assert (found.verdict, found.which) == (HealthStatus.WARNING, "box:9")
-    assert "No heartbeat from worker box:9 for 40 s" in found.words
+    assert (found.status, found.name) == (HealthStatus.WARNING, "box:9")
+    assert "No heartbeat from worker box:9 for 40 s" in found.message
 
 
 def test_workers_with_different_weights_are_told():
     facts = replace(WELL, processes=(*WELL.processes, process(ProcessRole.WORKER, 9, 1, "bb")))
 
-    assert "different weights" in condition(facts, Component.WORKERS).words
+    assert "different weights" in condition(facts, Component.WORKERS).message
 
 
 def test_a_worker_that_still_loads_its_networks_differs_from_nobody():
     facts = replace(WELL, processes=(*WELL.processes, process(ProcessRole.WORKER, 9, 1, "")))
 
-    assert condition(facts, Component.WORKERS).verdict is HealthStatus.OK
+    assert condition(facts, Component.WORKERS).status is HealthStatus.OK
 
 
 @pytest.mark.parametrize("seen", [(), (process(ProcessRole.LISTENER, 1, 31),)])
 def test_a_node_whose_listener_is_silent_is_not_well(seen):
     facts = replace(WELL, processes=(*seen, process(ProcessRole.WORKER, 2)))
 
-    assert condition(facts, Component.LISTENER).verdict is HealthStatus.FAILED
+    assert condition(facts, Component.LISTENER).status is HealthStatus.FAILED
 
 
 @pytest.mark.parametrize(
-    ("failing_s", "acknowledged_since", "verdict"),
+    ("failing_s", "acknowledged_since", "status"),
     [
         (599, False, HealthStatus.WARNING),
         (600, False, HealthStatus.FAILED),
@@ -138,19 +148,19 @@ def test_a_node_whose_listener_is_silent_is_not_well(seen):
     ],
 )
 def test_a_destination_is_down_when_it_has_taken_nothing_for_long(
-    failing_s, acknowledged_since, verdict
+    failing_s, acknowledged_since, status
 ):
     stuck = FailingDestination("PACS", 1, failing_s, acknowledged_since, "PACS cannot be reached.")
 
-    assert condition(replace(WELL, stuck={"PACS": stuck}), Component.DESTINATION).verdict is verdict
+    assert condition(replace(WELL, stuck={"PACS": stuck}), Component.DESTINATION).status is status
 
 
 def test_a_destination_that_is_no_peer_any_more_is_told_too():
     stuck = {"GONE": FailingDestination("GONE", 1, 900, False, "GONE is not a [[peer]] any more.")}
 
-    found = [one for one in health(replace(WELL, stuck=stuck), LIMITS) if one.which]
+    found = [one for one in health(replace(WELL, stuck=stuck), LIMITS) if one.name]
 
-    assert [(one.which, one.verdict) for one in found] == [
+    assert [(one.name, one.status) for one in found] == [
         ("PACS", HealthStatus.OK),
         ("GONE", HealthStatus.FAILED),
     ]
@@ -161,13 +171,17 @@ def test_a_database_that_does_not_answer_leaves_the_rest_unsaid():
 
     conditions = health(facts, LIMITS)
 
-    assert [one.part for one in conditions] == [Component.DATABASE, Component.SPOOL, Component.DISK]
+    assert [one.component for one in conditions] == [
+        Component.DATABASE,
+        Component.SPOOL,
+        Component.DISK,
+    ]
 
 
 def test_a_spool_that_does_not_answer_is_told():
     facts = replace(WELL, free_mb=None, spool_error="The spool cannot be used: read-only.")
 
-    assert condition(facts, Component.SPOOL).verdict is HealthStatus.FAILED
+    assert condition(facts, Component.SPOOL).status is HealthStatus.FAILED
 
 
 @pytest.mark.parametrize(

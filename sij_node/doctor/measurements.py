@@ -1,6 +1,6 @@
-"""How the doctor finds out: one look at one thing each, and nothing that stays changed.
+"""What the doctor measures: disk, certificates, ports, peers, weights and clock.
 
-What a finding means is decided in `sij_node.doctor.check_results`.
+Nothing is changed permanently. `sij_node.doctor.assessments` decides what a measurement means.
 """
 
 import ctypes
@@ -24,14 +24,14 @@ from cryptography.exceptions import InvalidSignature
 from pynetdicom import AE
 
 from sij_node.config.settings import Config, PeerConfig, TlsConfig
-from sij_node.doctor.check_results import Certificate, ClockState, EchoOutcome
+from sij_node.doctor.assessments import Certificate, ClockState, EchoOutcome
 from sij_node.errors import ConfigurationInvalid, DestinationUnavailable, WeightsRefused
 from sij_node.network.store_scu import StoreScu
 from sij_node.store.spool import Spool
 
 SYNCS = 5
-ECHO_LIMIT_S = 10
-NOBODY = "NOT_THIS_NODE"
+ECHO_TIMEOUT_S = 10
+UNKNOWN_TITLE = "NOT_THIS_NODE"
 VERIFICATION = "1.2.840.10008.1.1"
 _STA_UNSYNC = 0x0040
 
@@ -40,7 +40,7 @@ _STA_UNSYNC = 0x0040
 
 
 def free_mb(config: Config) -> float:
-    """Room on the disk of the spool, after a look whether it can be written.
+    """Free space on the spool's disk; checks first that the spool is writable.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def free_mb(config: Config) -> float:
 
 
 def sync_s(folder: Path) -> float:
-    """How long it takes, usually, until something is on the disk; raises `OSError`."""
+    """Median duration of an fsync in a folder; raises `OSError`."""
     path = folder / f".doctor-{os.getpid()}"
     try:
         return statistics.median(_one_sync_s(path) for _ in range(SYNCS))
@@ -79,7 +79,7 @@ class PemFile:
     Parameters
     ----------
     is_chain
-        Whether each has to be signed by the next; authorities to trust stand in any order.
+        Whether each certificate must be signed by the next; trusted CAs come in any order.
     """
 
     where: str
@@ -88,8 +88,8 @@ class PemFile:
 
 
 def certificate_files(config: Config) -> Iterator[PemFile]:
-    """Every file with certificates that the configuration names."""
-    tls, web, audit, alarms = config.listener.tls, config.web.tls, config.audit, config.alerts
+    """The certificate files that the configuration names."""
+    tls, web, audit, alerts = config.listener.tls, config.web.tls, config.audit, config.alerts
     own = {
         "[listener.tls] certificate": tls and tls.certificate,
         "[web.tls] certificate": web and web.certificate,
@@ -98,15 +98,15 @@ def certificate_files(config: Config) -> Iterator[PemFile]:
     trusted = {
         "[listener.tls] client_ca": tls and tls.client_ca,
         "[audit] syslog_ca": audit.syslog_ca,
-        "[alerts.email] ca": alarms.email and alarms.email.ca,
-        "[alerts.webhook] ca": alarms.webhook and alarms.webhook.ca,
+        "[alerts.email] ca": alerts.email and alerts.email.ca,
+        "[alerts.webhook] ca": alerts.webhook and alerts.webhook.ca,
     }
     for files, is_chain in ((own, True), (trusted, False)):
         yield from (PemFile(where, file, is_chain) for where, file in files.items() if file)
 
 
 def own_certificates(config: Config) -> Iterator[tuple[str, TlsConfig]]:
-    """What the node's own doors show, and the section that names it."""
+    """Certificate and key of the node's own servers, with their section."""
     if config.listener.tls is not None:
         yield "[listener.tls]", config.listener.tls
     if config.web.tls is not None:
@@ -115,17 +115,17 @@ def own_certificates(config: Config) -> Iterator[tuple[str, TlsConfig]]:
 
 
 def certificates_in(file: Path, is_chain: bool) -> tuple[Certificate, ...]:
-    """The certificates of a PEM file, in its order; a chain is checked link by link.
+    """The certificates of a PEM file, in order; of a chain, each signature is checked.
 
     Raises
     ------
     ConfigurationInvalid
-        If it cannot be read or holds none.
+        If it cannot be read or contains no certificate.
     """
     try:
         chain = x509.load_pem_x509_certificates(file.read_bytes())
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is no PEM file with a certificate"
+        why = getattr(error, "strerror", None) or "it is not a PEM file with a certificate"
         raise ConfigurationInvalid(f"{file} cannot be used: {why}.") from error
     signed = [_is_signed_by(one, issuer) if is_chain else None for one, issuer in pairwise(chain)]
     return tuple(
@@ -151,12 +151,12 @@ def _is_signed_by(one: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether nobody listens at an address of this machine.
+    """Whether a port of this machine is free.
 
     Raises
     ------
     OSError
-        If it is no address of this machine, or this user may not listen there.
+        If the address is not one of this machine, or this user may not listen there.
     """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -170,43 +170,43 @@ def is_free(host: str, port: int) -> bool:
 
 
 def reachable(host: str) -> str:
-    """The address by which this machine reaches a server of its own."""
+    """The address at which this machine reaches its own server."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
 
 
-def is_our_page(config: Config) -> bool:
-    """Whether what answers at the page's address is a page of this software."""
+def is_our_web_server(config: Config) -> bool:
+    """Whether the web server at the configured address is that of a node."""
     web = config.web
     host = reachable(web.host)
     place = f"[{host}]" if ":" in host else host
     url = f"{'https' if web.tls else 'http'}://{place}:{web.port}/live"
     try:
-        # Our own address: a certificate for the name that browsers use does not fit it.
-        answer = httpx.get(url, timeout=ECHO_LIMIT_S, verify=False, trust_env=False)  # noqa: S501
-        return bool(answer.json() == {"status": "ok"})
+        # The certificate is for the public host name, not for this address.
+        response = httpx.get(url, timeout=ECHO_TIMEOUT_S, verify=False, trust_env=False)  # noqa: S501
+        return bool(response.json() == {"status": "ok"})
     except (httpx.HTTPError, ValueError):
         return False
 
 
-def call_own_door(config: Config, called: str, calling: str) -> EchoOutcome:
-    """C-ECHO to the node's own listener, through the network."""
+def echo_own_listener(config: Config, called: str, calling: str) -> EchoOutcome:
+    """Request an association with the node's own listener, over the network."""
     entity = AE(ae_title=calling)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = ECHO_LIMIT_S
-    entity.connection_timeout = ECHO_LIMIT_S
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = ECHO_TIMEOUT_S
+    entity.connection_timeout = ECHO_TIMEOUT_S
     entity.add_requested_context(VERIFICATION)
     host, port = reachable(config.listener.host), config.listener.port
-    tls = _own_door_context(config)
+    tls = _own_client_context(config)
     association = entity.associate(
         host, port, ae_title=called, tls_args=(tls, host) if tls else None
     )
     if association.is_established:
         association.release()
         return EchoOutcome.ACCEPTED
-    return EchoOutcome.REJECTED if association.is_rejected else EchoOutcome.NONE
+    return EchoOutcome.REJECTED if association.is_rejected else EchoOutcome.NO_RESPONSE
 
 
-def _own_door_context(config: Config) -> ssl.SSLContext | None:
-    """To call ourselves: we show our own certificate, and need no proof of who we are."""
+def _own_client_context(config: Config) -> ssl.SSLContext | None:
+    """TLS to the own listener: with the own certificate, without verifying the server."""
     tls = config.listener.tls
     if tls is None:
         return None
@@ -218,7 +218,7 @@ def _own_door_context(config: Config) -> ssl.SSLContext | None:
 
 
 def echo_error(config: Config, peer: PeerConfig) -> str:
-    """Why a peer does not answer our C-ECHO; empty when it does."""
+    """Why a peer does not respond to our C-ECHO; empty if it does."""
     try:
         StoreScu(config.node.ae_title, config.delivery, config.listener.tls).echo(peer)
     except DestinationUnavailable as error:
@@ -231,19 +231,19 @@ def echo_error(config: Config, peer: PeerConfig) -> str:
 
 def gpus() -> tuple[str, ...]:
     """The GPUs that CUDA finds, with their memory."""
-    import torch  # noqa: PLC0415 - takes seconds, and only some looks need it
+    import torch  # noqa: PLC0415 - takes seconds, and only some checks need it
 
     found = [torch.cuda.get_device_properties(n) for n in range(torch.cuda.device_count())]
     return tuple(f"{one.name}, {one.total_memory / 1e9:.0f} GB" for one in found)
 
 
 def weights_on_disk(folder: Path) -> str:
-    """Names and versions of the networks in a folder, after a look at their hashes.
+    """Names and versions of the networks in a folder; checks the digests of their files.
 
     Raises
     ------
     WeightsRefused
-        If a file is missing or is not what its card says.
+        If a file is missing or does not match its card.
     """
     return ", ".join(_card_of(folder / network) for network in ("contour", "lesion"))
 
@@ -253,17 +253,17 @@ def _card_of(folder: Path) -> str:
         card = json.loads((folder / "card.json").read_bytes())
         found = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
         if found != card["sha256"]:
-            raise WeightsRefused(f"{folder} has other weights than its card says.")
+            raise WeightsRefused(f"{folder}: the weights do not match their card.")
         return f"{card['name']} {card['version']}"
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsRefused(f"{folder} holds no usable network: {error}.") from error
+        raise WeightsRefused(f"{folder} does not contain a valid network: {error}.") from error
 
 
 # ---- clock -------------------------------------------------------------------------------------
 
 
 def clock(pause_s: float = 0.3) -> ClockState:
-    """The state of the system clock, observed for a moment."""
+    """The state of the system clock, observed for `pause_s` seconds."""
     before = time.time() - time.monotonic()
     time.sleep(pause_s)
     is_synchronised, error_s = _kernel_clock()
@@ -272,12 +272,12 @@ def clock(pause_s: float = 0.3) -> ClockState:
 
 
 def _kernel_clock() -> tuple[bool | None, float]:
-    """Whether the kernel takes its clock for right, and its largest error (adjtimex(2)).
+    """Whether the kernel considers its clock synchronised, and its maximum error (adjtimex(2)).
 
     Returns
     -------
     bool or None
-        None where the kernel does not tell.
+        None if the kernel does not report it.
     float
         Seconds.
     """
@@ -285,5 +285,5 @@ def _kernel_clock() -> tuple[bool | None, float]:
     state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
     if state < 0:
         return None, 0.0
-    largest_error_us, status = timex[3], timex[5] & 0xFFFFFFFF
-    return not status & _STA_UNSYNC, largest_error_us / 1e6
+    max_error_us, status = timex[3], timex[5] & 0xFFFFFFFF
+    return not status & _STA_UNSYNC, max_error_us / 1e6
