@@ -32,7 +32,7 @@ LINES = (
         "PACS\r\nBcc: all@example.org has taken nothing.",
         "Look.",
     ),
-    AlertLine(AlertKind.OVER, HealthStatus.OK, "Größe: 4 GB are free."),
+    AlertLine(AlertKind.RESOLVED, HealthStatus.OK, "Größe: 4 GB are free."),
 )
 
 
@@ -144,7 +144,7 @@ def test_a_webhook_gets_a_signed_post(tmp_path):
     told = json.loads(body)
     assert told["node"] == "SIJNODE"
     assert told["lines"][1] == {
-        "kind": "Over",
+        "kind": "Resolved",
         "status": "ok",
         "message": "Größe: 4 GB are free.",
         "action": "",

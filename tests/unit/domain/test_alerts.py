@@ -177,7 +177,7 @@ def test_what_is_remembered_of_failed_jobs_is_no_trouble_that_ends():
 # ---- working hours -----------------------------------------------------------------------
 
 
-@pytest.last_step_id.parametrize(
+@pytest.mark.parametrize(
     ("start", "end", "hours"),
     [
         ("2024-05-06T10:00", "2024-05-06T12:00", 2),
