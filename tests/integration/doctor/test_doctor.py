@@ -263,7 +263,7 @@ def test_a_program_that_speaks_no_dicom_on_our_port_is_told(tmp_path: Path, monk
             one for one in told(config, Component.NETWORK) if one.status is HealthStatus.FAILED
         ]
 
-    assert any("does not accept an association" in one.message for one in failed)
+    assert any("does not accept associations" in one.message for one in failed)
 
 
 def test_the_page_is_told_apart_from_another_program_on_its_port(tmp_path: Path, monkeypatch):
