@@ -1,1 +1,1 @@
-"""From a stored study to its results: the worker, its analysis process and the pipeline."""
+"""Analysis of stored studies: the worker, its analysis process and the pipeline."""

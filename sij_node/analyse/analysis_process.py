@@ -1,7 +1,8 @@
-"""The analysis process: the worker's end of the pipe, and the loop of the child process.
+"""The analysis process: a child process of the worker that holds the networks.
 
-The networks stay loaded in a child process. A study that crashes, hangs or exhausts memory ends
-the child and counts as one failed attempt; the worker continues with the next study.
+The networks stay loaded between studies. A study that crashes, hangs or exhausts memory ends the
+child and counts as one failed attempt; the worker continues with the next study. The worker
+talks to the child through `AnalysisProcess`; the child runs `serve_requests`.
 """
 
 import multiprocessing
@@ -106,9 +107,9 @@ class AnalysisProcess:
     Parameters
     ----------
     target
-        Runs in the child: called with its end of the pipe and `arguments`. Once ready it sends its
-        `LoadedNetworks`, or a `NodeError` if it never will be; then for each `AnalysisRequest` its
-        `LoadedNetworks` and an `Answer`, as a pair.
+        Runs in the child, with its end of the pipe and `arguments`. It first sends its
+        `LoadedNetworks`, or a `NodeError` if it cannot start; then, for each `AnalysisRequest`, a
+        pair of `LoadedNetworks` and `Answer`.
     study_limit_s
         Time limit for one study; the child is killed when it is exceeded.
     """
@@ -122,7 +123,7 @@ class AnalysisProcess:
         self._target = target
         self._arguments = arguments
         self._study_limit_s = study_limit_s
-        self.equipment = LoadedNetworks()
+        self.networks = LoadedNetworks()
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
 
@@ -140,20 +141,20 @@ class AnalysisProcess:
             return self._pipe
         self.stop()
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
+        self._pipe, child_pipe = context.Pipe()
         self._process = context.Process(
-            target=self._target, args=(theirs, *self._arguments), name="analysis"
+            target=self._target, args=(child_pipe, *self._arguments), name="analysis"
         )
         self._process.start()
-        theirs.close()
+        child_pipe.close()
         ready = self._receive(START_LIMIT_S, lambda: None)
         if isinstance(ready, NodeError):
             self.stop()
             raise ready
-        self.equipment = ready
+        self.networks = ready
         return self._pipe
 
-    def analyse(self, order: AnalysisRequest, check: Callable[[], None]) -> Answer:
+    def analyse(self, request: AnalysisRequest, check: Callable[[], None]) -> Answer:
         """Analyse a study in the child.
 
         Parameters
@@ -168,12 +169,12 @@ class AnalysisProcess:
         """
         pipe = self.start()
         try:
-            pipe.send(order)
+            pipe.send(request)
         except (BrokenPipeError, ConnectionResetError) as error:
             self.stop()
             raise WorkerLost("The analysis process died before it received the study.") from error
         answer: Answer
-        self.equipment, answer = self._receive(self._study_limit_s, check)
+        self.networks, answer = self._receive(self._study_limit_s, check)
         return answer
 
     def stop(self) -> None:
@@ -199,7 +200,7 @@ class AnalysisProcess:
                         f"The analysis exceeded its limit of {limit_s:g} s and was stopped."
                     )
             return self._pipe.recv()
-        except (EOFError, ConnectionResetError) as error:  # reset: it left a request unread
+        except (EOFError, ConnectionResetError) as error:  # reset: it died with a request unread
             self._process.join()
             raise WorkerLost(
                 f"The analysis process died (exit status {self._process.exitcode})."
@@ -212,30 +213,30 @@ class AnalysisProcess:
                 self.stop()
 
 
-def answer_orders(
+def serve_requests(
     pipe: Connection,
     analyse: Callable[[AnalysisRequest], AnalysisOutcome],
     finish: Callable[[], None] = lambda: None,
-    equipment: Callable[[], LoadedNetworks] = LoadedNetworks,
+    networks: Callable[[], LoadedNetworks] = LoadedNetworks,
 ) -> None:
-    """Loop of the child: analyse each request until the parent exits.
+    """The loop of the child: analyse one request after the other until the parent exits.
 
     Parameters
     ----------
     finish
-        Called after each answer, for work that need not be waited for.
-    equipment
+        Called after each answer, for work that the results need not wait for.
+    networks
         Describes the loaded networks.
     """
-    threading.Thread(target=_end_with_the_parent, name="orphan guard", daemon=True).start()
-    pipe.send(equipment())
+    threading.Thread(target=_exit_with_parent, name="orphan guard", daemon=True).start()
+    pipe.send(networks())
     while True:
         try:
-            order = pipe.recv()
+            request = pipe.recv()
         except EOFError:
             return
-        answer = _answered(order, analyse)
-        pipe.send((equipment(), answer))
+        answer = _answer(request, analyse)
+        pipe.send((networks(), answer))
         _finish(finish)
 
 
@@ -246,19 +247,19 @@ def _finish(finish: Callable[[], None]) -> None:
         log.warning("key images not stored", reason=str(error))
 
 
-def _end_with_the_parent() -> None:
-    """Exit with the parent; an orphan would compete with its successor."""
+def _exit_with_parent() -> None:
+    """Exit with the parent: an orphan would compete with its successor for memory."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(os.EX_TEMPFAIL)
 
 
-def _answered(
-    order: AnalysisRequest, analyse: Callable[[AnalysisRequest], AnalysisOutcome]
+def _answer(
+    request: AnalysisRequest, analyse: Callable[[AnalysisRequest], AnalysisOutcome]
 ) -> Answer:
     try:
-        return analyse(order)
+        return analyse(request)
     except NodeError as error:
         return error
     except Exception as error:  # the only broad except: any error fails this study alone

@@ -1,4 +1,4 @@
-"""The worker: takes a study from the queue, has it analysed, stores what came out."""
+"""The analysis worker: claims queued jobs, has their studies analysed and stores the results."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from sij_node.domain.job import Job, RetryPolicy
 from sij_node.domain.prior_comparison import NO_PRIORS, Priors
 from sij_node.domain.study import ReceivedInstance
 from sij_node.errors import LeaseLost, NodeError, WorkerLost
-from sij_node.queue.lease import Lease, held, one_after_the_other
+from sij_node.queue.lease import Lease, renewed_lease, run_jobs
 from sij_node.store.deliveries import results_sent_before
 from sij_node.store.job_table import JobTable
 from sij_node.store.refusals import conflicts_of
@@ -30,12 +30,12 @@ def _no_priors(job: Job, received: Sequence[ReceivedInstance]) -> Priors:
 
 
 class AnalysisWorker:
-    """Claims queued jobs, one at a time, until it is told to stop.
+    """Analyses queued jobs, one at a time, until it is stopped.
 
     Parameters
     ----------
     priors_for
-        Collects earlier results of a study's patient; must not take long.
+        Collects prior results of the patient; limits its own time.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class AnalysisWorker:
         self._shadow = shadow
         self._priors_for = priors_for
         self._drain_until = float("inf")
-        self._in_hand: int | None = None
+        self._current_job_id: int | None = None
 
-    def described(self, process: Process) -> Process:
-        """What this process can say of itself now."""
-        return replace(process, job_id=self._in_hand, **vars(self._analysis.equipment))
+    def status_of(self, process: Process) -> Process:
+        """The process with its current job and loaded networks, for the heartbeat."""
+        return replace(process, job_id=self._current_job_id, **vars(self._analysis.networks))
 
     def run(self, idle_s: float = 1.0) -> None:
         """Work until `stop` is set; the current study is finished first, within `DRAIN_S`.
@@ -70,12 +70,12 @@ class AnalysisWorker:
         Raises
         ------
         WeightsRefused
-            If the networks cannot be loaded: this worker can never work.
+            If the networks cannot be loaded.
         """
         try:
             self._analysis.start()
             log.info("worker ready", worker=self._name)
-            one_after_the_other(self.analyse_next, self._name, self._stop, idle_s)
+            run_jobs(self.analyse_next, self._name, self._stop, idle_s)
         finally:
             self._analysis.stop()
 
@@ -84,19 +84,19 @@ class AnalysisWorker:
         job = self._table.claim(self._name)
         if job is None:
             return False
-        self._in_hand = job.job_id
+        self._current_job_id = job.job_id
         try:
             self._analyse(job)
         finally:
-            self._in_hand = None
+            self._current_job_id = None
         return True
 
     def _analyse(self, job: Job) -> None:
         began = time.monotonic()
         try:
-            with held(self._table, job, self._lease_s) as lease:
-                order = self._order_for(job)
-                answer = self._analysis.analyse(order, lambda: self._may_go_on(lease))
+            with renewed_lease(self._table, job, self._lease_s) as lease:
+                request = self._request_for(job)
+                answer = self._analysis.analyse(request, lambda: self._check(lease))
             after = self._settle(job, answer)
         except Stopping:
             after = self._table.hand_back(job, self._name)
@@ -111,7 +111,7 @@ class AnalysisWorker:
             seconds=round(time.monotonic() - began, 2),
         )
 
-    def _order_for(self, job: Job) -> AnalysisRequest:
+    def _request_for(self, job: Job) -> AnalysisRequest:
         instances = received_instances(self._table.database, job.study_uid)
         return AnalysisRequest(
             instances,
@@ -125,16 +125,22 @@ class AnalysisWorker:
     def _settle(self, job: Job, answer: Answer) -> Job:
         if isinstance(answer, NodeError):
             return self._table.fail(job, answer, self._policy, self._name)
-        made, to = answer.results, job.source_ae
-        withhold = to in self._shadow
+        results, destination = answer.results, job.source_ae
+        withhold = destination in self._shadow
         if answer.rejected is not None:
             return self._table.reject(
-                job, answer.rejected, made, to, self._name, answer.record, withhold=withhold
+                job,
+                answer.rejected,
+                results,
+                destination,
+                self._name,
+                answer.record,
+                withhold=withhold,
             )
         return self._table.store_results(
             job,
-            made,
-            to,
+            results,
+            destination,
             self._name,
             answer.weights,
             answer.note,
@@ -142,9 +148,10 @@ class AnalysisWorker:
             withhold=withhold,
         )
 
-    def _may_go_on(self, lease: Lease) -> None:
+    def _check(self, lease: Lease) -> None:
+        """Raise if the analysis must not continue: lease lost, or no time left to finish."""
         if lease.lost:
-            raise LeaseLost("Another process took the job over while it was being analysed.")
+            raise LeaseLost("Another worker took over the job during the analysis.")
         if self._stop.is_set():
             self._drain_until = min(self._drain_until, time.monotonic() + DRAIN_S)
             if time.monotonic() > self._drain_until:

@@ -1,4 +1,4 @@
-"""Runs two sets of weights on stored studies; nothing is sent and no job changes."""
+"""Compares two sets of weights on stored studies; sends nothing and changes no job."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from pathlib import Path
 from models.analyser import Analyser, Analysis
 from models.volume import Volume
 from models.weights import WeightsInvalid
-from sij_node.analyse.inference import load_networks, named
+from sij_node.analyse.inference import load_networks, names_and_versions
 from sij_node.analyse.pipeline import Ports, analyse_study
 from sij_node.config.settings import Config, WorkerConfig
 from sij_node.domain.job import Job
@@ -30,9 +30,9 @@ from sij_node.store.stored_instances import read_checked, read_header
 def compare_weights(
     config: Config, table: JobTable, spool: Spool, folder: Path, jobs: Iterable[Job]
 ) -> WeightsComparison:
-    """Compare the weights of [worker] with those of a folder, and keep the comparison.
+    """Compare the weights of [worker] with those of a folder, and save the comparison.
 
-    It is written into the folder ``comparisons`` of the data folder, too.
+    It is saved as JSON in the folder ``comparisons`` of the data folder.
 
     Raises
     ------
@@ -40,12 +40,12 @@ def compare_weights(
     """
     before, after = load_networks(config, ""), _networks_in(folder, config.worker)
     studies = tuple(compare_studies(table, spool, jobs, before, after))
-    found = WeightsComparison(named(before), named(after), studies)
-    kept = config.node.data_folder / "comparisons"
-    kept.mkdir(mode=0o700, exist_ok=True)
-    file = kept / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    file.write_text(json.dumps(found.as_json(), indent=2))
-    return found
+    comparison = WeightsComparison(names_and_versions(before), names_and_versions(after), studies)
+    saved = config.node.data_folder / "comparisons"
+    saved.mkdir(mode=0o700, exist_ok=True)
+    file = saved / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    file.write_text(json.dumps(comparison.as_json(), indent=2))
+    return comparison
 
 
 def _networks_in(folder: Path, worker: WorkerConfig) -> Analyser:
@@ -58,7 +58,7 @@ def _networks_in(folder: Path, worker: WorkerConfig) -> Analyser:
 def compare_studies(
     table: JobTable, spool: Spool, jobs: Iterable[Job], before: Analyser, after: Analyser
 ) -> Iterator[StudyComparison]:
-    """Analyse the studies of some jobs twice, one after the other."""
+    """Analyse the study of each job with both sets of weights."""
     for job in jobs:
         try:
             yield _compare(table, spool, job, before, after)
@@ -69,21 +69,19 @@ def compare_studies(
 def _compare(
     table: JobTable, spool: Spool, job: Job, before: Analyser, after: Analyser
 ) -> StudyComparison:
-    """The volumes are read once; the pipeline that reads them is that of every study."""
-    seen: list[WeightsOutput] = []
+    """Run the usual pipeline once, with both sets of weights on the same volumes."""
+    outputs: list[WeightsOutput] = []
 
     def analyse(t1: Volume, stir: Volume) -> Analysis:
-        seen.extend(WeightsOutput(t1, stir, one.analyse(t1, stir)) for one in (before, after))
-        return seen[0].analysis
+        outputs.extend(WeightsOutput(t1, stir, one.analyse(t1, stir)) for one in (before, after))
+        return outputs[0].analysis
 
     ports = Ports(
         header=partial(read_header, spool), dataset=partial(read_checked, spool), analyse=analyse
     )
-    images, conflicts = (
-        received_instances(table.database, job.study_uid),
-        conflicts_of(table.database, job.study_uid),
-    )
+    images = received_instances(table.database, job.study_uid)
+    conflicts = conflicts_of(table.database, job.study_uid)
     study = analyse_study(images, conflicts, ports)
     if study.rejected is not None:
         return StudyComparison(job.job_id, job.study_uid, remark=str(study.rejected))
-    return compared(job.job_id, job.study_uid, *seen)
+    return compared(job.job_id, job.study_uid, *outputs)

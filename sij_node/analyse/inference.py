@@ -1,6 +1,6 @@
-"""What the analysis process does with an order: read the files, run the pipeline, keep the results.
+"""Inference in the analysis process: read the files, run the pipeline, store the results.
 
-This is the only module of the hospital side that loads the networks.
+The only module of the node that loads the networks.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from sij_node.analyse.analysis_process import (
     AnalysisOutcome,
     AnalysisRequest,
     LoadedNetworks,
-    answer_orders,
+    serve_requests,
 )
 from sij_node.analyse.pipeline import (
     Ports,
@@ -47,11 +47,11 @@ from sij_node.store.stored_instances import read_checked, read_header
 log = structlog.get_logger()
 
 LOWEST_PRIORITY = 19
-"""The listener's syncs come before the networks' arithmetic."""
+"""nice(2) value: receiving images takes precedence over analysing them."""
 
 
 def serve(pipe: Connection, config: Config) -> None:
-    """Load the networks, say so, and answer orders until the worker goes away."""
+    """Load the networks, then analyse one request after the other until the worker exits."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(LOWEST_PRIORITY)
@@ -62,10 +62,10 @@ def serve(pipe: Connection, config: Config) -> None:
         pipe.send(error)
         return
     _limit_memory(config.worker, analyser)
-    log.info("networks ready", model=named(analyser), device=str(analyser.device))
+    log.info("networks ready", model=names_and_versions(analyser), device=str(analyser.device))
     spool = Spool(config.node.data_folder / "spool")
-    desk = InferenceServer({"": analyser}, spool, config)
-    answer_orders(pipe, desk.fulfil, desk.draw, partial(_equipment, analyser))
+    server = InferenceServer({"": analyser}, spool, config)
+    serve_requests(pipe, server.analyse, server.draw_key_images, partial(_loaded, analyser))
 
 
 def load_networks(config: Config, name: str) -> Analyser:
@@ -74,7 +74,7 @@ def load_networks(config: Config, name: str) -> Analyser:
     Raises
     ------
     WeightsRefused
-        If they cannot be used, or there are none of that name.
+        If they cannot be used, or no [[weights]] has that name.
     """
     worker = config.worker
     try:
@@ -87,43 +87,43 @@ def load_networks(config: Config, name: str) -> Analyser:
 
 @dataclass
 class InferenceServer:
-    """Where one order after the other is done.
+    """Analyses one request after the other.
 
     Parameters
     ----------
     analysers
-        By the names of their [[weights]]; those of [worker], which have none, are always there,
-        and beside them the last others that a person has asked for.
-    undrawn
-        The study that was answered last and its pictures, until they are drawn.
+        Loaded networks by the name of their [[weights]]: always those of [worker], under the
+        empty name, and the last others that a user requested.
+    pending
+        The last study and its key images, until they are drawn.
     """
 
     analysers: dict[str, Analyser]
     spool: Spool
     config: Config
-    undrawn: tuple[AnalysedStudy, tuple[KeyPicture, ...]] | None = None
+    pending: tuple[AnalysedStudy, tuple[KeyPicture, ...]] | None = None
 
-    def fulfil(self, order: AnalysisRequest) -> AnalysisOutcome:
-        """Analyse a study and keep its results."""
-        study = self.results_of(order, self.config.profile_for(order.destination))
-        kept = tuple(_kept(self.spool, made) for made in study.objects)
-        record = self._with_pictures(study, kept)
-        return AnalysisOutcome(kept, study.weights, _in_short(record), study.rejected, record)
+    def analyse(self, request: AnalysisRequest) -> AnalysisOutcome:
+        """Analyse a study and store its results."""
+        study = self.results_of(request, self.config.profile_for(request.destination))
+        stored = tuple(_stored(self.spool, result) for result in study.objects)
+        record = self._with_key_images(study, stored)
+        return AnalysisOutcome(stored, study.weights, _series_used(record), study.rejected, record)
 
-    def results_of(self, order: AnalysisRequest, profile: Profile) -> StudyResults:
-        """Analyse a study; nothing is kept."""
+    def results_of(self, request: AnalysisRequest, profile: Profile) -> StudyResults:
+        """Analyse a study without storing anything."""
         ports = Ports(
             header=partial(read_header, self.spool),
             dataset=partial(read_checked, self.spool),
-            analyse=self._analyser_of(order.weights).analyse,
+            analyse=self._analyser_of(request.weights).analyse,
             ae_title=self.config.node.ae_title,
             pseudonym=self.pseudonym,
         )
-        destination = ResultRecipient(profile, order.history, order.priors)
-        return analyse_study(order.instances, order.conflicts, ports, destination)
+        recipient = ResultRecipient(profile, request.history, request.priors)
+        return analyse_study(request.instances, request.conflicts, ports, recipient)
 
     def pseudonym(self, patient: PatientIdentity) -> str:
-        """The same for a patient in every study."""
+        """A pseudonym that is the same for a patient in every study."""
         key = secret_key(self.config.node.data_folder)
         return keyed_hash(key, "tracking", patient.identifier, patient.issuer)
 
@@ -132,39 +132,39 @@ class InferenceServer:
             self.analysers = {"": self.analysers[""], weights: load_networks(self.config, weights)}
         return self.analysers[weights]
 
-    def _with_pictures(self, study: StudyResults, kept: tuple[Result, ...]) -> AnalysisRecord:
-        if study.study is None or not kept:
+    def _with_key_images(self, study: StudyResults, stored: tuple[Result, ...]) -> AnalysisRecord:
+        if study.study is None or not stored:
             return study.record
-        pictures = key_pictures(study.study, kept[0].sha256)
-        self.undrawn = study.study, pictures
+        pictures = key_pictures(study.study, stored[0].sha256)
+        self.pending = study.study, pictures
         return replace(study.record, pictures=pictures)
 
-    def draw(self) -> None:
-        """Draw the pictures of the study that was answered last; its results do not wait."""
-        if self.undrawn is not None:
-            (study, pictures), self.undrawn = self.undrawn, None
+    def draw_key_images(self) -> None:
+        """Draw the key images of the last study, after its results were returned."""
+        if self.pending is not None:
+            (study, pictures), self.pending = self.pending, None
             for picture, content in zip(pictures, drawn(study), strict=True):
                 self.spool.keep_result(content, picture.file_name)
 
 
-def _in_short(record: AnalysisRecord) -> str:
-    """Which series were used, for the job's history."""
+def _series_used(record: AnalysisRecord) -> str:
+    """The series used, for the job's history."""
     used = [f"{one.role} from series {one.number or '?'}" for one in record.series if one.used]
-    return f"{', '.join(used)}; {len(record.series)} series in all" if used else ""
+    return f"{', '.join(used)}; {len(record.series)} series in total" if used else ""
 
 
-def _kept(spool: Spool, made: VerifiedResult) -> Result:
-    """Put a result on the disk, under a name that says nothing but its content."""
-    sha256 = hashlib.sha256(made.content).hexdigest()
+def _stored(spool: Spool, result: VerifiedResult) -> Result:
+    """Store a result in the spool under the SHA-256 of its content."""
+    sha256 = hashlib.sha256(result.content).hexdigest()
     return Result(
-        sop_instance_uid=str(made.dataset.SOPInstanceUID),
-        sop_class_uid=str(made.dataset.SOPClassUID),
-        kind=made.kind,
-        series_uid=str(made.dataset.SeriesInstanceUID),
-        file_name=spool.keep_result(made.content, f"{sha256}.dcm"),
+        sop_instance_uid=str(result.dataset.SOPInstanceUID),
+        sop_class_uid=str(result.dataset.SOPClassUID),
+        kind=result.kind,
+        series_uid=str(result.dataset.SeriesInstanceUID),
+        file_name=spool.keep_result(result.content, f"{sha256}.dcm"),
         sha256=sha256,
-        size_bytes=len(made.content),
-        transfer_syntax_uid=transfer_syntax_of(made.content[:1024]),
+        size_bytes=len(result.content),
+        transfer_syntax_uid=transfer_syntax_of(result.content[:1024]),
     )
 
 
@@ -174,16 +174,16 @@ def _limit_memory(worker: WorkerConfig, analyser: Analyser) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def _equipment(analyser: Analyser) -> LoadedNetworks:
-    device = analyser.device
+def _loaded(analyser: Analyser) -> LoadedNetworks:
+    device, weights = analyser.device, names_and_versions(analyser)
     digests = ", ".join(one.sha256 for one in analyser.identities)
     if device.type != "cuda":
-        return LoadedNetworks(str(device), weights=named(analyser), weights_sha256=digests)
+        return LoadedNetworks(str(device), weights=weights, weights_sha256=digests)
     free, total = torch.cuda.mem_get_info(device)
     name = f"{device} {torch.cuda.get_device_name(device)}"
-    return LoadedNetworks(name, (total - free) / 1e6, total / 1e6, named(analyser), digests)
+    return LoadedNetworks(name, (total - free) / 1e6, total / 1e6, weights, digests)
 
 
-def named(analyser: Analyser) -> str:
+def names_and_versions(analyser: Analyser) -> str:
     """Names and versions of the networks."""
     return ", ".join(f"{one.name} {one.version}" for one in analyser.identities)

@@ -1,7 +1,7 @@
-"""One study from images to results, on one page.
+"""The analysis of one study, from its images to its verified results.
 
-Nothing here touches a socket, a file or a database: how instances are read and what the networks
-are comes in as plain callables.
+Nothing here touches a socket, a file or a database: instances and networks are reached through the
+callables in `Ports`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -44,23 +44,23 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Ports:
-    """How a study's instances are read, and what looks at them.
+    """How the pipeline reads instances and runs the networks.
 
     Parameters
     ----------
     header
-        Reads an instance without its pixel data.
+        Reads an instance without its pixel data; raises `InputRejected` if it is unreadable.
     dataset
-        Reads an instance; both raise `InputRejected` for one that cannot be understood.
+        Reads a complete instance; raises `InputRejected` if it is unreadable.
     analyse
         The networks.
     progress
-        Told the name of each stage as it begins.
+        Called with the name of each stage as it begins.
     ae_title
-        The node's own; every result names it.
+        AE title of the node, for the file meta information of results.
     pseudonym
-        What stands for a patient wherever a lesion is tracked from study to study, so that
-        nobody without the node's secret can find out who it is.
+        Pseudonym of a patient in tracking identifiers, which follow a lesion from study to study.
+        Without the node's secret key nobody can trace it to the patient.
     """
 
     header: Read
@@ -73,16 +73,16 @@ class Ports:
 
 @dataclass(frozen=True)
 class ResultRecipient:
-    """Who the results are for.
+    """The destination of the results.
 
     Parameters
     ----------
     profile
-        What it gets.
+        Its output profile.
     history
-        What it was given for this study before, the oldest first.
+        Results sent to it for this study before, oldest first.
     priors
-        Earlier results of the patient that it, or the node, has.
+        Prior results of the patient, from the node or from the destination's archive.
     """
 
     profile: Profile = MINIMAL
@@ -92,14 +92,14 @@ class ResultRecipient:
 
 @dataclass(frozen=True, eq=False)
 class VerifiedResult:
-    """A result whose file was read back and agrees with what was found.
+    """A result whose file was read back and agrees with the findings.
 
     Parameters
     ----------
     kind
         As in `sij_node.domain.job.Result`.
     content
-        The DICOM file to be sent, byte for byte.
+        The DICOM file to send, byte for byte.
     """
 
     kind: str
@@ -109,18 +109,18 @@ class VerifiedResult:
 
 @dataclass(frozen=True, eq=False)
 class StudyResults:
-    """What goes back to the archive.
+    """The results of one study.
 
     Parameters
     ----------
     weights
-        The networks that took part, as one line for people.
+        Names and versions of the networks, on one line.
     record
-        What people can look at besides; still without pictures.
+        Findings and series for the study page, without key images.
     study
-        What pictures can be drawn from.
+        Volumes, delineations and findings from which key images are drawn.
     rejected
-        Why the study was not analysed, if it was not; then the only object says so.
+        The reason if the study was not analysed; the only object is then the notice of it.
     """
 
     objects: tuple[VerifiedResult, ...]
@@ -134,37 +134,37 @@ def analyse_study(
     received: Sequence[ReceivedInstance],
     conflicts: Sequence[Refusal],
     ports: Ports,
-    destination: ResultRecipient = ResultRecipient(),
+    recipient: ResultRecipient = ResultRecipient(),
 ) -> StudyResults:
-    """Images to results; a study that cannot be analysed is answered with the reason.
+    """Analyse a study; one that cannot be analysed yields a notice with the reason.
 
     Parameters
     ----------
     received
-        Every instance of the study that was stored.
+        All stored instances of the study.
     conflicts
-        Copies that were quarantined because the same instance had come with other content.
+        Quarantined copies: instances that arrived again with different content.
 
     Raises
     ------
     ResultsInconsistent
-        If a result, read back, says something else than was found.
+        If a result, read back, disagrees with the findings.
     """
     images = image_series(received)
     try:
         if images:
             only_patient(one.patient for series in images.values() for one in series)
         _check_no_conflict(conflicts)
-        return _results_of(images, ports, destination)
+        return _results_of(images, ports, recipient)
     except InputRejected as error:
-        notice = _not_analysed(images, error, ports, destination)
+        notice = _not_analysed(images, error, ports, recipient)
         record = AnalysisRecord(series_uses(images, ports.header))
         return StudyResults(notice, record=record, rejected=error)
 
 
-def _results_of(images: SeriesMap, ports: Ports, destination: ResultRecipient) -> StudyResults:
+def _results_of(images: SeriesMap, ports: Ports, recipient: ResultRecipient) -> StudyResults:
     ports.progress("reading")
-    choice = _chosen(images, ports.header)
+    choice = _choice(images, ports.header)
     used = [*images[choice.t1_series_uid], *images[choice.stir_series_uid]]
     datasets = {one.sop_instance_uid: ports.dataset(one) for one in used}
     t1, stir = (
@@ -179,15 +179,15 @@ def _results_of(images: SeriesMap, ports: Ports, destination: ResultRecipient) -
             "The sacroiliac joints are not seen in the T1 and STIR series. Was another region sent?"
         ) from error
     ports.progress("writing")
-    context = _context(used, analysis.networks, ports, destination)
-    context = replace(context, since=_since(datasets.values(), context, destination.priors))
-    context = in_history(context, t1.study_uid, destination.history)
+    context = _context(used, analysis.networks, ports, recipient)
+    context = replace(context, since=_since(datasets.values(), context, recipient.priors))
+    context = in_history(context, t1.study_uid, recipient.history)
     study = _analysed(t1, stir, analysis, list(datasets.values()), choice, context)
     weights = ", ".join(f"{one.name} {one.version}" for one in analysis.networks)
     evidence = ExpectedResults(
         tuple(study.headers), study.series, tuple(study.findings), context.since
     )
-    objects = _checked(result_objects(study, context), evidence, ports)
+    objects = _verified(result_objects(study, context), evidence, ports)
     return StudyResults(objects, weights, _record(images, study, context, ports), study)
 
 
@@ -208,10 +208,10 @@ def _record(
     )
 
 
-def _checked(
+def _verified(
     objects: Iterable[ResultObject], evidence: ExpectedResults, ports: Ports
 ) -> tuple[VerifiedResult, ...]:
-    """Write every result and read it back; nothing leaves this page unchecked."""
+    """Encode every result and check the encoded file; unchecked results are never returned."""
     written = tuple(
         VerifiedResult(one.kind, one.dataset, to_part10(one.dataset, ports.ae_title))
         for one in objects
@@ -221,9 +221,9 @@ def _checked(
     return written
 
 
-def _chosen(images: SeriesMap, read_header: Read) -> SequenceChoice:
+def _choice(images: SeriesMap, read_header: Read) -> SequenceChoice:
     if not images:
-        raise PairMissing("The study holds no images; a T1 and a STIR series are needed.")
+        raise PairMissing("The study has no images; a T1 and a STIR series are required.")
     return choose_pair(
         {
             uid: acquisition_facts(read_header(series[0]), slices=len(series))
@@ -275,7 +275,7 @@ def _context(
     used: Sequence[ReceivedInstance],
     networks: Sequence[NetworkIdentity],
     ports: Ports,
-    destination: ResultRecipient,
+    recipient: ResultRecipient,
 ) -> ResultContext:
     patient = used[0].patient
     return ResultContext(
@@ -286,15 +286,15 @@ def _context(
         ),
         software_version=__version__,
         moment=max(one.received_at for one in used),
-        profile=destination.profile,
+        profile=recipient.profile,
         tracked=ports.pseudonym(patient) if patient.is_named else "",
     )
 
 
 def _not_analysed(
-    images: SeriesMap, error: InputRejected, ports: Ports, destination: ResultRecipient
+    images: SeriesMap, error: InputRejected, ports: Ports, recipient: ResultRecipient
 ) -> tuple[VerifiedResult, ...]:
-    """The notice; none where no image can be read, for then there is no study to file it in."""
+    """The notice; none if no image is readable, since the notice needs a study to belong to."""
     received = [one for series in images.values() for one in series]
     headers = []
     for one in received:
@@ -305,20 +305,20 @@ def _not_analysed(
     if not headers:
         return ()
     context = in_history(
-        _context(received, (), ports, destination),
+        _context(received, (), ports, recipient),
         text(headers[0], "StudyInstanceUID"),
-        destination.history,
+        recipient.history,
         error.reason_code,
     )
     report = not_analysed_report(error.reason_code, str(error), headers, context)
     notice = ResultObject("not analysed", report)
-    return _checked([notice], ExpectedResults(tuple(headers)), ports)
+    return _verified([notice], ExpectedResults(tuple(headers)), ports)
 
 
 def _check_no_conflict(conflicts: Sequence[Refusal]) -> None:
     if conflicts:
         raise ConflictingCopies(
-            f"{len(conflicts)} instance(s) came twice with different content, first "
-            f"{conflicts[0].sop_instance_uid}; which copy is right is not for the node to guess. "
+            f"{len(conflicts)} instance(s) arrived again with different content, the first is "
+            f"{conflicts[0].sop_instance_uid}; the node cannot tell which copy is right. "
             "See `sij-node rejected`."
         )

@@ -1,7 +1,8 @@
-"""Makes the results of a stored study again, and pictures of them; nothing is sent.
+"""Regenerates the results of a stored study, as DICOM files or as PNG images; sends nothing.
 
-The destination's own profile gives what the study's last job gave it, byte for byte, as long as
-neither networks nor priors have changed. Any other profile gives what it would get as a first.
+With the destination's own profile the results are those of the study's last job, byte for byte,
+as long as neither networks nor priors have changed. With any other profile they are what a
+destination of that profile would receive first.
 """
 
 import subprocess
@@ -33,10 +34,10 @@ from sij_node.store.spool import Spool
 PAGE_DPI = 150
 PriorsFor = Callable[[Job, Sequence[ReceivedInstance]], Priors]
 File = tuple[str, bytes]
-"""A name, which says nothing of the patient, and what is in it."""
+"""Name and content of a file; the name says nothing about the patient."""
 
 
-def recreated(
+def regenerate(
     config: Config,
     table: JobTable,
     spool: Spool,
@@ -51,100 +52,99 @@ def recreated(
     Parameters
     ----------
     profile
-        What is made; without one, what the study's sender gets.
+        Output profile; by default that of the study's sender.
     as_pictures
-        Of the same, only what `pictures_of` draws from.
+        Make only what `png_files_of` needs.
 
     Raises
     ------
     UnknownJob
-        If the node knows no such study.
+        If there is no such study.
     ImagesCleared
-        If its images are not stored any more.
+        If its images have been cleared from the spool.
     WeightsRefused, DatabaseUnavailable, ResultsInconsistent
     """
     job = _last_job(table, study_uid)
     images = received_instances(table.database, study_uid)
     if not images:
         raise ImagesCleared(
-            f"The images of study {study_uid} were cleared from the spool; send them again."
+            f"The images of study {study_uid} have been cleared from the spool; send them again."
         )
-    usual = config.profile_for(job.source_ae)
-    asked = profile or usual
+    own_profile = config.profile_for(job.source_ae)
+    wanted = profile or own_profile
     if as_pictures:
-        asked = _pictured(asked)
-    order = AnalysisRequest(
+        wanted = _only_images(wanted)
+    request = AnalysisRequest(
         images,
         conflicts_of(table.database, study_uid),
         job.source_ae,
         weights=job.weights_wanted,
         priors=priors_for(job, images),
     )
-    if asked == usual:
-        order = replace(order, history=results_sent_before(table.database, job))
-    desk = InferenceServer({order.weights: load_networks(config, order.weights)}, spool, config)
-    return desk.results_of(order, asked)
+    if wanted == own_profile:
+        request = replace(request, history=results_sent_before(table.database, job))
+    networks = {request.weights: load_networks(config, request.weights)}
+    return InferenceServer(networks, spool, config).results_of(request, wanted)
 
 
 def _last_job(table: JobTable, study_uid: str) -> Job:
     jobs = jobs_of_study(table.database, study_uid)
     if not jobs:
         raise UnknownJob(
-            f"The node knows no study {study_uid}. `sij-node jobs list --limit 1000` names those "
-            "it knows."
+            f"There is no study {study_uid}. `sij-node jobs list --limit 1000` lists existing jobs."
         )
     return jobs[-1]
 
 
-def _pictured(profile: Profile) -> Profile:
-    """The same in words, with all that can be drawn and nothing else."""
+def _only_images(profile: Profile) -> Profile:
+    """The profile with only the objects that can be drawn, in the same language."""
     plain = {"summary_class": "multi-frame", "summary_compression": "none"}
     return profile.model_copy(update={"objects": ("summary", "pdf"), **plain})
 
 
-def files_of(made: StudyResults) -> Iterator[File]:
-    """Every result as a DICOM file, in the order of sending."""
-    for number, one in enumerate(made.objects, 1):
-        yield f"{number:02d}-{_as_name(one.kind)}.dcm", one.content
+def dicom_files_of(results: StudyResults) -> Iterator[File]:
+    """Every result as a DICOM file, in the order of delivery."""
+    for number, result in enumerate(results.objects, 1):
+        yield f"{number:02d}-{_file_stem(result.kind)}.dcm", result.content
 
 
-def pictures_of(made: StudyResults) -> Iterator[File]:
-    """Every picture as PNG: the slices that are shown, the summary's frames and the page.
+def png_files_of(results: StudyResults) -> Iterator[File]:
+    """Key images, the frames of the summary and the page of the PDF, as PNG.
 
     Raises
     ------
     ConfigurationInvalid
-        If poppler's pdftoppm, which draws the page, is not there.
+        If poppler's pdftoppm, which renders the page, is not installed.
     """
-    if made.study is not None:
-        shown = key_pictures(made.study, "")
-        for picture, content in zip(shown, drawn(made.study), strict=True):
+    if results.study is not None:
+        pictures = key_pictures(results.study, "")
+        for picture, content in zip(pictures, drawn(results.study), strict=True):
             yield f"place-{picture.place}-{picture.sequence.lower()}.png", content
-    for one in made.objects:
-        yield from _pictures_in(one)
+    for result in results.objects:
+        yield from _images_in(result)
 
 
-def _pictures_in(one: VerifiedResult) -> Iterator[File]:
-    if one.dataset.SOPClassUID == EncapsulatedPDFStorage:
-        yield f"{_as_name(one.kind)}.png", _page_drawn(one.dataset.EncapsulatedDocument)
-    elif "PixelData" in one.dataset and one.kind.startswith("summary"):
-        values = dcmread(BytesIO(one.content)).pixel_array
+def _images_in(result: VerifiedResult) -> Iterator[File]:
+    if result.dataset.SOPClassUID == EncapsulatedPDFStorage:
+        yield f"{_file_stem(result.kind)}.png", _page_png(result.dataset.EncapsulatedDocument)
+    elif "PixelData" in result.dataset and result.kind.startswith("summary"):
+        values = dcmread(BytesIO(result.content)).pixel_array
         for number, frame in enumerate(values.reshape(-1, *values.shape[-3:]), 1):
             file = BytesIO()
             Image.fromarray(frame).save(file, "PNG")
-            yield f"{_as_name(one.kind)}-{number}.png", file.getvalue()
+            yield f"{_file_stem(result.kind)}-{number}.png", file.getvalue()
 
 
-def _page_drawn(pdf: bytes) -> bytes:
+def _page_png(pdf: bytes) -> bytes:
     command = ["pdftoppm", "-png", "-singlefile", "-r", str(PAGE_DPI), "-"]
     try:
-        drawn_page = subprocess.run(command, input=pdf, capture_output=True, check=True)  # noqa: S603
-        return drawn_page.stdout
+        rendered = subprocess.run(command, input=pdf, capture_output=True, check=True)  # noqa: S603
+        return rendered.stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise ConfigurationInvalid(
-            "The page cannot be drawn: poppler's pdftoppm is needed (Debian: poppler-utils)."
+            "The page cannot be rendered: poppler's pdftoppm is required (Debian: poppler-utils)."
         ) from error
 
 
-def _as_name(kind: str) -> str:
+def _file_stem(kind: str) -> str:
     return kind.replace(" ", "-")

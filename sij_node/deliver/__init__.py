@@ -1,1 +1,1 @@
-"""How results are sent to their destinations."""
+"""Delivery of results to their destinations."""

@@ -13,7 +13,7 @@ from sij_node.config.settings import PeerConfig
 from sij_node.domain.job import Delivery, DeliveryState, Job, RetryPolicy
 from sij_node.errors import DestinationUnavailable, SpoolUnavailable
 from sij_node.network.store_scu import OutgoingObject, SendResult
-from sij_node.queue.lease import held, one_after_the_other
+from sij_node.queue.lease import renewed_lease, run_jobs
 from sij_node.store.deliveries import deliveries_of
 from sij_node.store.destination_holds import current_holds
 from sij_node.store.job_table import JobTable
@@ -25,12 +25,12 @@ Send = Callable[[PeerConfig, Sequence[OutgoingObject]], Iterator[SendResult]]
 
 
 class DeliveryWorker:
-    """Claims jobs with results to deliver, one at a time, until it is told to stop.
+    """Delivers results, one job at a time, until it is stopped.
 
     Parameters
     ----------
     events
-        Records every delivery and every answer.
+        Counts and audits deliveries and their C-STORE responses.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class DeliveryWorker:
 
     def run(self, idle_s: float = 1.0) -> None:
         """Deliver until `stop` is set."""
-        one_after_the_other(self.deliver_next, self._name, self._stop, idle_s)
+        run_jobs(self.deliver_next, self._name, self._stop, idle_s)
 
     def deliver_next(self) -> bool:
-        """Deliver what one job has pending; False when there is none."""
+        """Deliver the pending results of one job; False when there is none."""
         job = self._table.claim_delivery(self._name, self._shadow)
         if job is not None:
             self._deliver(job)
@@ -72,11 +72,11 @@ class DeliveryWorker:
 
     def _deliver(self, job: Job) -> None:
         began = time.monotonic()
-        pending, waiting = self._to_send(job)
+        sendable, paused = self._pending(job)
         try:
-            with held(self._table, job, self._lease_s):
-                self._send_all(job, pending)
-            close = self._table.hand_back if waiting else self._table.delivered
+            with renewed_lease(self._table, job, self._lease_s):
+                self._send_all(job, sendable)
+            close = self._table.hand_back if paused else self._table.delivered
             after, event, reason = close(job, self._name), "results delivered", ""
         except (DestinationUnavailable, SpoolUnavailable) as error:
             after = self._table.fail(job, error, self._policy, self._name)
@@ -86,49 +86,47 @@ class DeliveryWorker:
             job_id=after.job_id,
             state=after.state,
             destination=job.source_ae,
-            objects=len(pending),
+            objects=len(sendable),
             attempt=after.delivery_attempts,
             reason=reason,
             seconds=round(time.monotonic() - began, 2),
         )
 
-    def _to_send(self, job: Job) -> tuple[list[Delivery], list[Delivery]]:
-        """What can be sent now, and what waits because its destination is held or in shadow."""
-        closed = {
-            *self._shadow,
-            *(hold.destination for hold in current_holds(self._table.database)),
-        }
-        left = [
-            d
-            for d in deliveries_of(self._table.database, job.job_id)
-            if d.state is DeliveryState.PENDING
+    def _pending(self, job: Job) -> tuple[list[Delivery], list[Delivery]]:
+        """Pending deliveries to send now, and those whose destination is on hold or in shadow."""
+        holds = current_holds(self._table.database)
+        paused = {*self._shadow, *(hold.destination for hold in holds)}
+        pending = [
+            delivery
+            for delivery in deliveries_of(self._table.database, job.job_id)
+            if delivery.state is DeliveryState.PENDING
         ]
         return (
-            [delivery for delivery in left if delivery.destination not in closed],
-            [delivery for delivery in left if delivery.destination in closed],
+            [delivery for delivery in pending if delivery.destination not in paused],
+            [delivery for delivery in pending if delivery.destination in paused],
         )
 
     def _send_all(self, job: Job, pending: Sequence[Delivery]) -> None:
-        """Send what is pending; raises `DestinationUnavailable` unless all was acknowledged."""
-        refused = [sent for sent in self._answers(job, pending) if not sent.acknowledged]
+        """Send results; raises `DestinationUnavailable` unless all were acknowledged."""
+        refused = [sent for sent in self._responses(job, pending) if not sent.acknowledged]
         if refused:
-            said = "; ".join(sorted({_why(sent) for sent in refused}))
+            reasons = "; ".join(sorted({_reason(sent) for sent in refused}))
             raise DestinationUnavailable(
-                f"{len(refused)} of {len(pending)} objects were refused: {said}"
+                f"{len(refused)} of {len(pending)} objects were refused: {reasons}"
             )
 
-    def _answers(self, job: Job, pending: Sequence[Delivery]) -> Iterator[SendResult]:
+    def _responses(self, job: Job, pending: Sequence[Delivery]) -> Iterator[SendResult]:
         for destination in sorted({delivery.destination for delivery in pending}):
             peer = self._peer_titled(destination)
             if peer is None:
                 raise DestinationUnavailable(
-                    f"{destination} is not a [[peer]] of config.toml any more; add it again."
+                    f"{destination} is no longer a [[peer]] in config.toml; add it again."
                 )
             profile = self._profile_for(destination)
-            its_own = [each for each in pending if each.destination == destination]
-            its_own.sort(key=lambda each: (profile.place_of(each.result.kind), each.result.kind))
-            objects = [self._outgoing(each) for each in its_own]
-            for sent in self._sent_and_recorded(job, peer, objects):
+            own = [each for each in pending if each.destination == destination]
+            own.sort(key=lambda each: (profile.place_of(each.result.kind), each.result.kind))
+            objects = [self._outgoing(each) for each in own]
+            for sent in self._send_audited(job, peer, objects):
                 self._table.record_delivery(
                     job,
                     sent.sop_instance_uid,
@@ -139,20 +137,21 @@ class DeliveryWorker:
                 )
                 yield sent
 
-    def _sent_and_recorded(
+    def _send_audited(
         self, job: Job, peer: PeerConfig, objects: Sequence[OutgoingObject]
     ) -> Iterator[SendResult]:
         classes = {one.sop_instance_uid: one.sop_class_uid for one in objects}
-        taken, refused = Counter[str](), Counter[str]()
+        acknowledged, refused = Counter[str](), Counter[str]()
         if job.delivery_attempts <= 1:
             self._events.delivery_started(job.study_uid, peer)
         try:
             for sent in self._send(peer, objects):
                 self._events.result_sent(peer, sent.status)
-                (taken if sent.acknowledged else refused)[classes[sent.sop_instance_uid]] += 1
+                counts = acknowledged if sent.acknowledged else refused
+                counts[classes[sent.sop_instance_uid]] += 1
                 yield sent
         finally:
-            self._events.delivery_ended(job.study_uid, peer, taken, refused)
+            self._events.delivery_ended(job.study_uid, peer, acknowledged, refused)
 
     def _outgoing(self, delivery: Delivery) -> OutgoingObject:
         result = delivery.result
@@ -160,13 +159,13 @@ class DeliveryWorker:
         if not file.exists():
             raise SpoolUnavailable(
                 f"The stored result {result.sop_instance_uid} is not in the spool. "
-                "Is the data folder mounted here?"
+                "Check that the data folder is mounted on this host."
             )
         return OutgoingObject(
             result.sop_class_uid, result.sop_instance_uid, result.transfer_syntax_uid, file
         )
 
 
-def _why(refused: SendResult) -> str:
-    """An archive's own comment stays with the delivery: it may name the patient."""
+def _reason(refused: SendResult) -> str:
+    """The status, without the archive's error comment, which may name the patient."""
     return refused.note if refused.status is None else f"status 0x{refused.status:04X}"

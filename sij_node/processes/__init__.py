@@ -1,1 +1,1 @@
-"""The processes of the node; the only place where its parts are put together."""
+"""The processes of the node; the only place where its parts are wired together."""

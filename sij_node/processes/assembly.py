@@ -1,4 +1,4 @@
-"""What several processes and commands are put together from: store, audit trail, `Admin`."""
+"""Parts shared by several processes and commands: store, audit trail, `Admin`."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -69,7 +69,7 @@ def open_store(config: Config) -> Iterator[Store]:
 
 
 def migrate(config: Config) -> Schema:
-    """Create the database or migrate it to the current schema; no process needs to run.
+    """Create the database or migrate it to the current schema.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def audited(config: Config, role: ProcessRole) -> Iterator[AuditTrail]:
 
 @contextmanager
 def open_admin(config: Config, who: str) -> Iterator[Admin]:
-    """Questions and actions in the name of a user, for the command line.
+    """Open an `Admin` that acts for a user, for the command line.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def open_admin(config: Config, who: str) -> Iterator[Admin]:
 
 
 def admin_for(config: Config, store: Store, trail: AuditTrail) -> Callable[[HumanUser], Admin]:
-    """Questions and actions in the name of any user."""
+    """Make an `Admin` for any user."""
     echo = StoreScu(config.node.ae_title, config.delivery, config.listener.tls).echo
     key = secret_key(config.node.data_folder)
     return partial(Admin, config, store.table, store.spool, trail.record, echo, key)
@@ -153,7 +153,7 @@ def authentication_for(config: Config, store: Store, trail: AuditTrail) -> Authe
 
 
 def prior_search(config: Config, store: Store, events: PeerEvents) -> PriorSearch:
-    """The search for prior studies in the store and in archives."""
+    """The search for prior results in the store and in archives."""
     caller = AssociationRequestor(config.node.ae_title, config.delivery, config.listener.tls)
     return PriorSearch(store.table, store.spool, caller, config.peer_titled, config.priors, events)
 

@@ -20,7 +20,7 @@ from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
 from sij_node.store.clear_spool import clear_spool
 from sij_node.store.peer_activity_table import PeerActivityLog
-from sij_node.store.process_table import BEAT_S, lives_here, take_leave, this_process
+from sij_node.store.process_table import BEAT_S, deregister, is_running, this_process
 from sij_node.store.refusals import add_refusal
 from sij_node.store.spool import instance_file_name
 from sij_node.store.stored_instances import read_header
@@ -28,7 +28,7 @@ from sij_node.store.stored_instances import read_header
 log = structlog.get_logger()
 
 DRAIN_S = 20.0
-FORGET_S = 60.0
+CLEANUP_S = 60.0
 
 
 def run(config: Config, stop: threading.Event) -> None:
@@ -63,16 +63,18 @@ def run(config: Config, stop: threading.Event) -> None:
         finally:
             listener.stop(DRAIN_S)
             scheduler.stop()
-            take_leave(store.processes, me, activity.write)
+            deregister(store.processes, me, activity.write)
     log.info("listener stopped")
 
 
 def _heartbeats(store: Store, me: Process, activity: PeerActivityLog) -> tuple[ScheduledTask, ...]:
-    """Sent by the scheduler itself, so that a hanging scheduler shows as a missing heartbeat."""
+    """Sent by the scheduler, so that a hanging scheduler shows as a missing heartbeat."""
     processes = store.processes
     return (
         ScheduledTask("send heartbeat", BEAT_S, lambda: processes.beat(me)),
-        ScheduledTask("forget processes", FORGET_S, lambda: processes.succeed(me, lives_here)),
+        ScheduledTask(
+            "remove dead processes", CLEANUP_S, lambda: processes.remove_dead(me, is_running)
+        ),
         ScheduledTask("write peer activity", BEAT_S, activity.write),
     )
 
@@ -96,7 +98,7 @@ def _storage_service(config: Config, store: Store, events: PeerEvents) -> Storag
 
 
 def _scheduler(config: Config, store: Store, tasks: Sequence[ScheduledTask]) -> Scheduler:
-    def look_at(received: Sequence[ReceivedInstance]) -> Readiness:
+    def assess(received: Sequence[ReceivedInstance]) -> Readiness:
         return readiness_of(received, partial(read_header, store.spool), config.priority_rule)
 
     return Scheduler(
@@ -105,7 +107,7 @@ def _scheduler(config: Config, store: Store, tasks: Sequence[ScheduledTask]) -> 
         analysis_policy=retry_policy(config.retry, config.retry.analysis_attempts),
         delivery_policy=retry_policy(config.retry, config.retry.delivery_attempts),
         lease_s=config.worker.lease_s,
-        look_at=look_at,
+        assess=assess,
         clear_spool=lambda: clear_spool(
             store.table.database, store.spool, config.spool.retention_days, now()
         ),

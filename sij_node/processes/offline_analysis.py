@@ -1,11 +1,11 @@
-"""Analyses on request of the command line: compare weights, write results. Loads the networks."""
+"""Analyses for the command line: compare weights, write results. Loads the networks."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sij_node.analyse.compare_weights import compare_weights
-from sij_node.analyse.inference import load_networks, named
-from sij_node.analyse.regenerate import files_of, pictures_of, recreated
+from sij_node.analyse.inference import load_networks, names_and_versions
+from sij_node.analyse.regenerate import dicom_files_of, png_files_of, regenerate
 from sij_node.audit.messages import HumanUser
 from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.settings import Config
@@ -19,8 +19,8 @@ WITH_RESULTS = (State.DELIVERED, State.CONFIRMED, State.NOT_SENT)
 
 
 def check_networks(config: Config, name: str) -> str:
-    """Load networks, which runs their known case; their names and versions."""
-    return named(load_networks(config, name))
+    """Load networks, which runs their acceptance case; returns their names and versions."""
+    return names_and_versions(load_networks(config, name))
 
 
 def compare(config: Config, folder: Path, job_ids: Sequence[int], last: int) -> WeightsComparison:
@@ -47,9 +47,9 @@ def compare(config: Config, folder: Path, job_ids: Sequence[int], last: int) -> 
 def write_results(
     config: Config, study_uid: str, folder: Path, profile: str, who: str, *, as_pictures: bool
 ) -> Iterator[Path]:
-    """Regenerate a stored study's results, or images of them, in a folder; nothing is sent.
+    """Regenerate a stored study's results, or images of them, in a folder; sends nothing.
 
-    Recorded like a download, before the first file is written.
+    Audited like a download, before the first file is written.
 
     Parameters
     ----------
@@ -65,9 +65,9 @@ def write_results(
         events = PeerEvents(PeerActivityLog(store.contacts), trail, store.patient_of)
         priors_for = prior_search(config, store, events).priors_for
         stored = (config, store.table, store.spool, priors_for, study_uid)
-        made = recreated(*stored, wanted, as_pictures=as_pictures)
+        results = regenerate(*stored, wanted, as_pictures=as_pictures)
         folder.mkdir(parents=True, exist_ok=True)
         admin_for(config, store, trail)(HumanUser(who)).note_results_written(study_uid, profile)
-        for name, content in (pictures_of if as_pictures else files_of)(made):
+        for name, content in (png_files_of if as_pictures else dicom_files_of)(results):
             (folder / name).write_bytes(content)
             yield folder / name

@@ -23,15 +23,15 @@ STOP_LIMIT_S = 40.0
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 STEADY_S = 60.0
-"""A process that ran this long is restarted with the shortest delay again."""
-GIVES_UP = range(64, 80)
-"""Exit statuses (BSD sysexits) after which a restart does not help, except 75, temporary."""
+"""After a run of this length the restart delay is reset to the shortest."""
+PERMANENT = range(64, 80)
+"""Exit statuses (BSD sysexits) after which a restart does not help, except `TEMPORARY`."""
 TEMPORARY = 75
 PR_SET_PDEATHSIG = 1
 
 
 @dataclass
-class _Kept:
+class _Supervised:
     command: Sequence[str]
     process: subprocess.Popen[bytes]
     started: float = field(default_factory=time.monotonic)
@@ -40,39 +40,39 @@ class _Kept:
 
 
 def keep_running(commands: Sequence[Sequence[str]], stop: threading.Event) -> int:
-    """Start commands, restart them when they die, and end them when `stop` is set.
+    """Start commands, restart them when they exit, and end them when `stop` is set.
 
     Returns
     -------
     int
         0 after a stop; otherwise the exit status of a process that cannot run, for instance
-        because of its configuration. The others are ended as well.
+        because of its configuration. All other processes are ended as well.
     """
-    kept = [_Kept(command, _started(command)) for command in commands]
+    supervised = [_Supervised(command, _started(command)) for command in commands]
     try:
         while not stop.wait(0.2):
-            for one in kept:
+            for one in supervised:
                 status = one.process.poll()
                 if status is None:
                     continue
-                if status in GIVES_UP and status != TEMPORARY:
+                if status in PERMANENT and status != TEMPORARY:
                     return status
-                _start_again(one, status)
+                _restart_when_due(one, status)
         return 0
     finally:
-        _end([one.process for one in kept])
+        _end([one.process for one in supervised])
 
 
 def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, preexec_fn=_end_with_parent)  # noqa: PLW1509, S603
+    return subprocess.Popen(command, preexec_fn=_terminate_with_parent)  # noqa: PLW1509, S603
 
 
-def _end_with_parent() -> None:
+def _terminate_with_parent() -> None:
     """Have the kernel send SIGTERM when the supervisor dies (prctl(2))."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _start_again(one: _Kept, status: int) -> None:
+def _restart_when_due(one: _Supervised, status: int) -> None:
     now = time.monotonic()
     if one.due is None:
         if now - one.started > STEADY_S:

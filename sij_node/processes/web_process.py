@@ -14,7 +14,7 @@ from sij_node.processes.assembly import (
     now,
     open_store,
 )
-from sij_node.store.process_table import beating, this_process
+from sij_node.store.process_table import heartbeats, this_process
 from sij_node.store.secret_key import secret_key
 from sij_node.web.app import create_app, serve
 from sij_node.web.dependencies import Parts
@@ -24,7 +24,7 @@ from sij_node.web.metrics_routes import metrics_router
 def run(config: Config, stop: threading.Event) -> None:
     """Serve pages and API until `stop` is set.
 
-    While nobody can sign in, the link for the administrator's password is printed.
+    Print the invitation link of the administrator as long as no administrator can sign in.
 
     Raises
     ------
@@ -39,12 +39,12 @@ def run(config: Config, stop: threading.Event) -> None:
             link = config.web.invitation_url(secret)
             print(f"Set the administrator's password within 24 hours: {link}", flush=True)  # noqa: T201
         me = this_process(ProcessRole.WEB)
-        with beating(store.processes, lambda: me):
+        with heartbeats(store.processes, lambda: me):
             serve(create_app(parts), config.web, stop)
 
 
 def web_parts(config: Config, store: Store, trail: AuditTrail) -> Parts:
-    """What the web application is put together from."""
+    """The parts of the web application."""
     metrics = Metrics(config, store.table, store.contacts, store.spool)
     return Parts(
         config=config,

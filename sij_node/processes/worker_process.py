@@ -1,7 +1,7 @@
 """The worker process: analyses queued studies and delivers their results.
 
-The networks are loaded in a child process of its own, so that a crash of CUDA or of an analysis
-ends neither the worker nor a delivery.
+The networks run in a child process, so that a crash of CUDA or of an analysis ends neither the
+worker nor a delivery.
 """
 
 import os
@@ -21,7 +21,7 @@ from sij_node.domain.health import ProcessRole
 from sij_node.network.store_scu import StoreScu
 from sij_node.processes.assembly import Store, audited, open_store, prior_search, retry_policy
 from sij_node.store.peer_activity_table import PeerActivityLog
-from sij_node.store.process_table import beating, this_process
+from sij_node.store.process_table import heartbeats, this_process
 
 log = structlog.get_logger()
 
@@ -37,7 +37,7 @@ def run(config: Config, stop: threading.Event) -> None:
     """
     # Idle threads of the networks must not spin while the listener needs the processor.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # numpy's products are small: distributing them takes longer than computing them.
+    # numpy's matrix products are too small to gain from several threads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     me = this_process(ProcessRole.WORKER)
     with (
@@ -50,7 +50,7 @@ def run(config: Config, stop: threading.Event) -> None:
         worker = _analysis_worker(config, store, me.name, stop, events)
         delivering = threads.submit(_delivery_worker(config, store, me.name, stop, events).run)
         delivering.add_done_callback(lambda _: stop.set())
-        with beating(store.processes, lambda: worker.described(me), activity.write):
+        with heartbeats(store.processes, lambda: worker.status_of(me), activity.write):
             try:
                 worker.run()
             finally:
@@ -60,7 +60,7 @@ def run(config: Config, stop: threading.Event) -> None:
 
 
 def analyse_in_child(pipe: Connection, config: Config) -> None:
-    """Analyse in the child process, the only one that loads torch."""
+    """Run the analysis process, the only process that loads torch."""
     import_module("sij_node.analyse.inference").serve(pipe, config)
 
 

@@ -1,7 +1,4 @@
-"""Whether a study that is still arriving is ready to be analysed, and how urgent it is.
-
-And what each of its series is to the node, for those who want to know why.
-"""
+"""Completeness of a study that is still arriving, its priority, and the use of each series."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,14 +26,14 @@ SeriesMap = Mapping[str, Sequence[ReceivedInstance]]
 
 @dataclass(frozen=True)
 class Readiness:
-    """What a look at a study that is still arriving tells.
+    """Whether a study that is still arriving can be analysed, and its priority.
 
     Parameters
     ----------
     has_pair
         Whether a T1 and a STIR series have begun to arrive.
     priority
-        The highest of the priority rules that apply; None when none does.
+        The highest of the priority rules that apply; None if none does.
     """
 
     has_pair: bool
@@ -46,7 +43,7 @@ class Readiness:
 def readiness_of(
     received: Sequence[ReceivedInstance], read_header: Read, rules: Sequence[PriorityRule]
 ) -> Readiness:
-    """Look at one image of each series of a study that is arriving."""
+    """Judge a study that is arriving by one image of each series."""
     headers = [read_header(images[0]) for images in image_series(received).values()]
     return Readiness(
         has_pair=is_pair_complete(acquisition_facts(header) for header in headers),
@@ -69,7 +66,7 @@ def _priority(headers: Iterable[Dataset], rules: Sequence[PriorityRule]) -> int 
 
 
 def rule_applies(rule: PriorityRule, header: Dataset) -> bool:
-    """Whether an image holds what a rule looks for; case does not matter."""
+    """Whether a priority rule matches an image, regardless of case."""
     return any(rule.contains.lower() in value.lower() for value in texts(header, rule.keyword))
 
 
@@ -105,7 +102,7 @@ def _header(instance: ReceivedInstance, read_header: Read) -> Dataset | None:
 
 
 def _choice(facts: Mapping[str, AcquisitionFacts]) -> tuple[tuple[str, ...], Mapping[str, str]]:
-    """The series that make the pair, and the reason for and against each."""
+    """The series of the chosen pair, and the reason for each series."""
     try:
         choice = choose_pair(facts)
     except PairMissing:

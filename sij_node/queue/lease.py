@@ -1,4 +1,4 @@
-"""Working on jobs: one after the other, each kept by a heartbeat while it is worked on."""
+"""The loop of a worker, and the lease that protects its current job by a heartbeat."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -16,26 +16,26 @@ BEATS_PER_LEASE = 4
 
 
 class Lease:
-    """Whether a claimed job is still ours."""
+    """The lease of a claimed job."""
 
     def __init__(self) -> None:
         self._lost = threading.Event()
 
     @property
     def lost(self) -> bool:
-        """True once another process has taken the job over."""
+        """True once another process has taken over the job."""
         return self._lost.is_set()
 
     def lose(self) -> None:
-        """Note that the job is no longer ours."""
+        """Mark the lease as lost."""
         self._lost.set()
 
 
 @contextmanager
-def held(table: JobTable, job: Job, lease_s: float) -> Iterator[Lease]:
-    """Send heartbeats for a claimed job until the block ends.
+def renewed_lease(table: JobTable, job: Job, lease_s: float) -> Iterator[Lease]:
+    """Context manager: renew the lease of a claimed job by heartbeats.
 
-    A database that does not answer is not a lost lease: the next beat may reach it.
+    A database outage does not lose the lease: a later heartbeat may succeed.
     """
     lease, done = Lease(), threading.Event()
 
@@ -56,30 +56,30 @@ def held(table: JobTable, job: Job, lease_s: float) -> Iterator[Lease]:
         thread.join()
 
 
-def one_after_the_other(
-    do_next: Callable[[], bool], who: str, stop: threading.Event, idle_s: float
+def run_jobs(
+    do_next: Callable[[], bool], worker: str, stop: threading.Event, idle_s: float
 ) -> None:
-    """Claim and do jobs until `stop` is set, through lost leases and outages of the database.
+    """Claim and run jobs until `stop` is set; lost leases and database outages do not end this.
 
     Parameters
     ----------
     do_next
-        Claims a job and does it; False when there is none.
-    who
-        The worker, for the log.
+        Claims a job and runs it; False when there is none.
+    worker
+        Name of the worker, for the log.
     idle_s
-        How long to wait when there is nothing to do.
+        Wait before looking again when there is no job.
     """
     outage = ""
     while not stop.is_set():
         try:
-            did_something, outage = do_next(), ""
+            found_job, outage = do_next(), ""
         except LeaseLost as error:
-            log.warning("lease lost", worker=who, reason=str(error))
-            did_something = True
+            log.warning("lease lost", worker=worker, reason=str(error))
+            found_job = True
         except DatabaseUnavailable as error:
             if str(error) != outage:
-                log.warning("database unavailable", worker=who, reason=str(error))
-            did_something, outage = False, str(error)
-        if not did_something:
+                log.warning("database unavailable", worker=worker, reason=str(error))
+            found_job, outage = False, str(error)
+        if not found_job:
             stop.wait(idle_s)

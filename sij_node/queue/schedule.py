@@ -1,7 +1,7 @@
 """The scheduler: queues complete studies, expires leases, ends retry delays, clears the spool.
 
-Everything is timed by the monotonic clock of this process, so that a jump of the wall clock makes
-nothing early or late.
+All delays are measured on the monotonic clock of this process, so that a jump of the wall clock
+neither shortens nor prolongs them.
 """
 
 import threading
@@ -30,20 +30,20 @@ log = structlog.get_logger()
 
 TICK_S = 1.0
 CLEARING_S = 3600.0
-SHIFT_S = 2.0
-"""A wall clock that moves this much against the monotonic one has jumped."""
+JUMP_S = 2.0
+"""Shift of the wall clock against the monotonic clock that counts as a jump."""
 
 
 @dataclass(frozen=True)
 class ScheduledTask:
-    """A task that is repeated.
+    """A periodic task.
 
     Parameters
     ----------
     name
-        What the log calls it.
+        Name in the log.
     every_s
-        From one time to the next.
+        Interval between two runs.
     """
 
     name: str
@@ -51,18 +51,18 @@ class ScheduledTask:
     do: Callable[[], object]
 
 
-_NOTHING_SEEN = Readiness(has_pair=False, priority=None)
+_NOT_READY = Readiness(has_pair=False, priority=None)
 
 
 class Scheduler:
-    """Looks at the job table about every second and does what has become due.
+    """Checks the job table about every second and takes the steps that are due.
 
     Parameters
     ----------
-    look_at
-        What the instances of a study that is arriving tell: are T1 and STIR there, is it urgent?
+    assess
+        Whether the instances of a study include T1 and STIR, and their priority.
     clear_spool
-        Removes what has been kept long enough; called once an hour.
+        Removes files past the retention time; called once an hour.
     tasks
         Further tasks.
     clock
@@ -77,7 +77,7 @@ class Scheduler:
         analysis_policy: RetryPolicy,
         delivery_policy: RetryPolicy,
         lease_s: float,
-        look_at: Callable[[Sequence[ReceivedInstance]], Readiness],
+        assess: Callable[[Sequence[ReceivedInstance]], Readiness],
         clear_spool: Callable[[], object],
         tasks: Sequence[ScheduledTask] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -87,35 +87,35 @@ class Scheduler:
         self._analysis_policy = analysis_policy
         self._delivery_policy = delivery_policy
         self._lease_s = lease_s
-        self._look_at = look_at
+        self._assess = assess
         self._tasks = (ScheduledTask("clear the spool", CLEARING_S, clear_spool), *tasks)
         self._clock = clock
         self._arrivals, self._leases, self._waits = (StallDetector() for _ in range(3))
-        self._seen: dict[int, tuple[int, Readiness]] = {}
-        self._complaints: dict[str, str] = {}
+        self._assessed: dict[int, tuple[int, Readiness]] = {}
+        self._failures: dict[str, str] = {}
         self._running: tuple[BackgroundScheduler, ClockGuard] | None = None
 
     def start(self) -> None:
-        """Begin; everything due is done in threads of its own."""
+        """Start; tasks run in threads of their own."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         for task in (*self._ticks(), *self._tasks):
             scheduler.add_job(
-                self._complaining,
+                self._run_logged,
                 _Every(task.every_s),
                 args=(task.name, task.do),
                 next_run_time=_now(),
             )
-        scheduler.add_listener(_log_fault, EVENT_JOB_ERROR)
+        scheduler.add_listener(_log_crash, EVENT_JOB_ERROR)
         scheduler.start()
         guard = ClockGuard(lambda: _run_all_now(scheduler))
         guard.start()
         self._running = scheduler, guard
 
     def stop(self) -> None:
-        """End; what is being done is finished first."""
+        """Stop after the tasks that are running have ended."""
         if self._running is not None:
             scheduler, guard = self._running
             guard.stop()
@@ -123,59 +123,61 @@ class Scheduler:
             self._running = None
 
     def _ticks(self) -> tuple[ScheduledTask, ...]:
-        def each_tick(name: str, look: Callable[[float], None]) -> ScheduledTask:
-            return ScheduledTask(name, TICK_S, lambda: look(self._clock()))
+        def every_tick(name: str, step: Callable[[float], None]) -> ScheduledTask:
+            return ScheduledTask(name, TICK_S, lambda: step(self._clock()))
 
         return (
-            each_tick("settle quiet studies", self.settle_quiet_studies),
-            each_tick("expire leases", self.expire_leases),
-            each_tick("release waiting jobs", self.release_waiting),
+            every_tick("settle quiet studies", self.settle_quiet_studies),
+            every_tick("expire leases", self.expire_leases),
+            every_tick("release waiting jobs", self.release_waiting),
         )
 
     def settle_quiet_studies(self, now: float) -> None:
-        """Queue each study that is complete or has received nothing for long enough."""
+        """Queue each study that has T1 and STIR and is stable, or is stable without them."""
         jobs = receiving_jobs(self._table.database)
         self._arrivals.keep_only(job.job_id for job in jobs)
-        self._seen = {j.job_id: self._seen[j.job_id] for j in jobs if j.job_id in self._seen}
+        self._assessed = {
+            j.job_id: self._assessed[j.job_id] for j in jobs if j.job_id in self._assessed
+        }
         for job in jobs:
             quiet_s = self._arrivals.still_for_s(job.job_id, (job.revision, job.instances), now)
             if quiet_s >= min(self._study.stable_age_s, self._study.stable_age_without_pair_s):
                 self._settle_if_ready(job, quiet_s)
 
     def _settle_if_ready(self, job: Job, quiet_s: float) -> None:
-        seen = self._look(job)
+        seen = self._readiness(job)
         if seen.has_pair and quiet_s >= self._study.stable_age_s:
             note = f"T1 and STIR received, no new images for {quiet_s:.0f} s"
         elif quiet_s >= self._study.stable_age_without_pair_s:
             note = f"no new images for {quiet_s:.0f} s; T1 and STIR are not complete"
         else:
             return
-        _unless_it_moved_on(partial(self._table.settle, job, note, seen.priority))
+        _unless_changed(partial(self._table.settle, job, note, seen.priority))
 
-    def _look(self, job: Job) -> Readiness:
-        """Look once for each revision: reading a study's headers is not free."""
-        revision, seen = self._seen.get(job.job_id, (0, _NOTHING_SEEN))
+    def _readiness(self, job: Job) -> Readiness:
+        """Assess a study once per revision: reading its headers takes time."""
+        revision, seen = self._assessed.get(job.job_id, (0, _NOT_READY))
         if revision != job.revision:
-            seen = self._look_anew(job)
-            self._seen[job.job_id] = (job.revision, seen)
+            seen = self._read_readiness(job)
+            self._assessed[job.job_id] = (job.revision, seen)
         return seen
 
-    def _look_anew(self, job: Job) -> Readiness:
+    def _read_readiness(self, job: Job) -> Readiness:
         instances = received_instances(self._table.database, job.study_uid)
         try:
-            return self._look_at(instances)
-        except NodeError as error:  # what is wrong with one study must not hinder the others
+            return self._assess(instances)
+        except NodeError as error:  # one faulty study must not block the others
             log.warning("study not assessed", job_id=job.job_id, reason=str(error))
-            return _NOTHING_SEEN
+            return _NOT_READY
 
     def expire_leases(self, now: float) -> None:
-        """Take jobs back from workers whose lease has expired."""
+        """Return jobs whose lease has expired to the queue."""
         jobs = leased_jobs(self._table.database)
         self._leases.keep_only(job.job_id for job in jobs)
         for job in jobs:
             silent_s = self._leases.still_for_s(job.job_id, (job.revision, job.heartbeat), now)
             if silent_s >= self._lease_s:
-                _unless_it_moved_on(partial(self._expire, job, silent_s))
+                _unless_changed(partial(self._expire, job, silent_s))
 
     def _expire(self, job: Job, silent_s: float) -> None:
         analysing = job.state is State.ANALYSING
@@ -192,42 +194,42 @@ class Scheduler:
         )
 
     def release_waiting(self, now: float) -> None:
-        """Let jobs be tried again whose wait is over."""
+        """End the retry delays that are over."""
         jobs = waiting_jobs(self._table.database)
         self._waits.keep_only(job.job_id for job in jobs)
         for job in jobs:
             waited_s = self._waits.still_for_s(job.job_id, job.revision, now)
             if waited_s >= job.wait_s:
-                _unless_it_moved_on(partial(self._table.release, job))
+                _unless_changed(partial(self._table.release, job))
 
-    def _complaining(self, name: str, tick: Callable[[], object]) -> None:
-        """Do one thing; an error is logged when it first appears, and again when it has gone."""
+    def _run_logged(self, name: str, task: Callable[[], object]) -> None:
+        """Run a task; log an error when it first occurs and when the task recovers."""
         try:
-            tick()
+            task()
         except NodeError as error:
-            if self._complaints.get(name) != str(error):
+            if self._failures.get(name) != str(error):
                 log.warning("scheduled task failed", step=name, reason=str(error))
-            self._complaints[name] = str(error)
+            self._failures[name] = str(error)
         else:
-            if self._complaints.pop(name, None) is not None:
+            if self._failures.pop(name, None) is not None:
                 log.info("scheduled task recovered", step=name)
 
 
-def _unless_it_moved_on(step: Callable[[], object]) -> None:
-    """Take a step that is no longer needed when the job has changed since it was looked at."""
+def _unless_changed(step: Callable[[], object]) -> None:
+    """Take a step unless the job has changed since it was read; the step is obsolete then."""
     with suppress(LeaseLost):
         step()
 
 
 class ClockGuard:
-    """Notices when the wall clock jumps, and says so.
+    """Detects jumps of the wall clock.
 
     APScheduler plans by the wall clock: set back by a day, it would sleep for a day.
 
     Parameters
     ----------
     on_jump
-        Called in the guard's own thread.
+        Called after a jump, in the thread of the guard.
     wall, monotonic
         The two clocks, in seconds.
     """
@@ -246,39 +248,39 @@ class ClockGuard:
         self._thread = threading.Thread(target=self._watch, name="clock guard", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End watching."""
+        """Stop watching."""
         self._stopped.set()
         self._thread.join()
 
-    def look(self) -> None:
-        """Compare the clocks once."""
+    def check(self) -> None:
+        """Compare the two clocks once."""
         offset_s = self._wall() - self._monotonic()
         shift_s, self._offset_s = offset_s - self._offset_s, offset_s
-        if abs(shift_s) > SHIFT_S:
+        if abs(shift_s) > JUMP_S:
             log.warning("clock jumped", seconds=round(shift_s, 1))
             self._on_jump()
 
     def _watch(self) -> None:
         while not self._stopped.wait(TICK_S):
-            self.look()
+            self.check()
 
 
 class _Every(BaseTrigger):  # type: ignore[misc]
-    """Fires so many seconds after it last could.
+    """An interval trigger that ignores missed runs.
 
-    APScheduler's own interval counts every firing that a clock set forward has skipped: from
-    1970 to today, at a second each, it would never end.
+    APScheduler's own interval trigger steps through every run missed when the clock is set forward;
+    at one run per second from 1970 to today it would never return.
     """
 
     def __init__(self, seconds: float) -> None:
         self._interval = timedelta(seconds=seconds)
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        """One interval from now, however long ago the last firing was."""
+        """One interval from now, however long ago the last run was."""
         return now + self._interval
 
 
@@ -287,8 +289,8 @@ def _run_all_now(scheduler: BackgroundScheduler) -> None:
         planned.modify(next_run_time=_now())
 
 
-def _log_fault(event: JobExecutionEvent) -> None:
-    log.error("schedule failed", exc_info=event.exception)
+def _log_crash(event: JobExecutionEvent) -> None:
+    log.error("scheduled task crashed", exc_info=event.exception)
 
 
 def _now() -> datetime:

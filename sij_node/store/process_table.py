@@ -1,6 +1,7 @@
 """The processes of the node: each sends a heartbeat every few seconds.
 
-The database dates heartbeats and tells their age, so the clocks of several hosts need not agree.
+The database timestamps heartbeats and computes their age, so that the clocks of several hosts need
+not agree.
 """
 
 import os
@@ -20,17 +21,17 @@ from sij_node.store.tables import Utc, process_from, processes
 
 BEAT_S = 5.0
 GONE_S = 900.0
-"""A process that has been silent for this long is forgotten."""
+"""A process without heartbeat for this long is removed from the table."""
 
 
 def this_process(role: ProcessRole) -> Process:
-    """What can be said of the process that calls this, before it has begun to work."""
+    """The calling process, without job and networks."""
     host, pid = socket.gethostname(), os.getpid()
     return Process(f"{host}:{pid}", role, host, pid, __version__, datetime.now(UTC))
 
 
 class ProcessTable:
-    """The processes that report themselves.
+    """The running processes and their heartbeats.
 
     Every method raises `DatabaseUnavailable` if the database does not answer.
     """
@@ -39,21 +40,21 @@ class ProcessTable:
         self._database = database
 
     def beat(self, process: Process) -> None:
-        """Note what a process says of itself, and that it lives."""
-        said = {**vars(process), "role": process.role.value, "beaten_at": func.current_timestamp()}
+        """Store a heartbeat with the current state of its process."""
+        row = {**vars(process), "role": process.role.value, "beaten_at": func.current_timestamp()}
         mine = processes.c.name == process.name
         with self._database.writing() as connection:
-            known = connection.execute(update(processes).where(mine).values(said))
+            known = connection.execute(update(processes).where(mine).values(row))
             if not known.rowcount:
-                connection.execute(insert(processes).values(said))
+                connection.execute(insert(processes).values(row))
 
     def end(self, name: str) -> None:
-        """Forget a process that ends as it should."""
+        """Remove a process that has stopped."""
         with self._database.writing() as connection:
             connection.execute(delete(processes).where(processes.c.name == name))
 
     def seen(self) -> tuple[ProcessHeartbeat, ...]:
-        """Every process that is known, the one that started first first."""
+        """All processes, in the order in which they started."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 select(processes, _now().label("now")).order_by(
@@ -67,26 +68,26 @@ class ProcessTable:
                 for row in rows
             )
 
-    def succeed(self, process: Process, lives: Callable[[int], bool]) -> None:
-        """Forget those that a process takes the place of.
+    def remove_dead(self, process: Process, is_alive: Callable[[int], bool]) -> None:
+        """Remove processes that ended without deregistering.
 
-        These are the ones of its role and machine that ended without a word, and on whatever
-        machine those that have been silent for `GONE_S`.
+        On the host of `process` these are those of its role that no longer run; on any host those
+        without heartbeat for `GONE_S`.
 
         Parameters
         ----------
-        lives
-            Whether there is a process with this id on this machine.
+        is_alive
+            Whether a process with this ID runs on this host.
         """
         for one in self.seen():
             other = one.process
             is_alike = (other.role, other.host) == (process.role, process.host)
-            if one.silent_s >= GONE_S or (is_alike and not lives(other.pid)):
+            if one.silent_s >= GONE_S or (is_alike and not is_alive(other.pid)):
                 self.end(other.name)
 
 
-def lives_here(pid: int) -> bool:
-    """Whether there is a process with this id on this machine."""
+def is_running(pid: int) -> bool:
+    """Whether a process with this ID runs on this host."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -97,25 +98,25 @@ def lives_here(pid: int) -> bool:
 
 
 @contextmanager
-def beating(
+def heartbeats(
     table: ProcessTable, describe: Callable[[], Process], *also: Callable[[], object]
 ) -> Iterator[None]:
-    """Report a process until the block ends.
+    """Context manager: send heartbeats of a process, then deregister it.
 
-    A database that does not answer stops nothing: the next beat may reach it.
+    A database outage does not end this: the next heartbeat may succeed.
 
     Parameters
     ----------
     describe
-        What the process says of itself now.
+        The process with its current job and networks.
     also
-        What else is written at each beat and at the end.
+        Called after each heartbeat and at the end, to write more to the database.
     """
     done = threading.Event()
 
     def beat() -> None:
         with suppress(DatabaseUnavailable):
-            table.succeed(describe(), lives_here)
+            table.remove_dead(describe(), is_running)
         while not done.is_set():
             with suppress(DatabaseUnavailable):
                 table.beat(describe())
@@ -130,11 +131,11 @@ def beating(
     finally:
         done.set()
         thread.join()
-        take_leave(table, describe(), *also)
+        deregister(table, describe(), *also)
 
 
-def take_leave(table: ProcessTable, process: Process, *also: Callable[[], object]) -> None:
-    """Write what is left to write and forget the process, if the database answers."""
+def deregister(table: ProcessTable, process: Process, *also: Callable[[], object]) -> None:
+    """Call `also` and remove the process, unless the database is unavailable."""
     with suppress(DatabaseUnavailable):
         for write in also:
             write()

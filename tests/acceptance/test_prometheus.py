@@ -7,7 +7,7 @@ import pytest
 
 from sij_node.domain.health import ProcessRole
 from sij_node.store.peer_activity_table import PeerActivityLog, PeerCounter
-from sij_node.store.process_table import beating, this_process
+from sij_node.store.process_table import heartbeats, this_process
 from tests.support.happenings import everything_happens
 from tests.support.job_tables import analysing
 from tests.support.patience import wait_for
@@ -36,7 +36,7 @@ def test_prometheus_reads_the_node_and_sees_what_is_wrong(tmp_path: Path):
     worker = this_process(ProcessRole.WORKER)
     with (
         running_web(tmp_path / "node", metrics={"cache_s": 0.1}) as web,
-        beating(web.store.processes, lambda: worker),
+        heartbeats(web.store.processes, lambda: worker),
     ):
         wait_for(web.store.processes.seen, "worker")
         analysing(web.table)

@@ -9,7 +9,7 @@ from sij_node.analyse.analysis_process import (
     AnalysisOutcome,
     AnalysisRequest,
     LoadedNetworks,
-    answer_orders,
+    serve_requests,
 )
 from sij_node.domain.job import Result
 from sij_node.errors import PairMissing, WeightsRefused
@@ -19,7 +19,7 @@ SLEEPY, DEADLY, BROKEN, HOPELESS = "sleepy", "deadly", "broken", "hopeless"
 
 def child(pipe: Connection, results: tuple[Result, ...]) -> None:
     """Answer by the AE title of the study's first instance; otherwise with `results`."""
-    answer_orders(pipe, lambda order: _outcome(order, results))
+    serve_requests(pipe, lambda order: _outcome(order, results))
 
 
 def child_without_weights(pipe: Connection) -> None:

@@ -44,7 +44,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Job]:
         )
         made = (
             InferenceServer({"": load_networks(config, "")}, store.spool, config)
-            .fulfil(order)
+            .analyse(order)
             .results
         )
         store.table.store_results(claimed, made, job.source_ae, "worker 1")
@@ -130,7 +130,7 @@ def test_pictures_are_in_the_words_of_the_profile(node, tmp_path):
 def test_what_is_not_there_is_said(node, tmp_path):
     config, _ = node
 
-    with pytest.raises(UnknownJob, match=r"knows no study 1\.2\.3\.4"):
+    with pytest.raises(UnknownJob, match=r"There is no study 1\.2\.3\.4"):
         list(write_results(config, "1.2.3.4", tmp_path, "", "anna", as_pictures=False))
     with pytest.raises(UnknownName, match="everything"):
         written(node, tmp_path, "nothing")

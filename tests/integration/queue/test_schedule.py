@@ -29,7 +29,7 @@ DELIVERY = RetryPolicy(max_attempts=50, first_wait_s=30, max_wait_s=300)
 
 def schedule_of(
     table: JobTable,
-    look_at: Callable[[Sequence[ReceivedInstance]], Readiness] = lambda _: PAIR,
+    assess: Callable[[Sequence[ReceivedInstance]], Readiness] = lambda _: PAIR,
     clear_spool: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Scheduler:
@@ -39,7 +39,7 @@ def schedule_of(
         analysis_policy=ANALYSIS,
         delivery_policy=DELIVERY,
         lease_s=LEASE_S,
-        look_at=look_at,
+        assess=assess,
         clear_spool=clear_spool,
         clock=clock,
     )
@@ -67,7 +67,7 @@ def test_a_study_with_its_pair_is_queued_after_the_short_quiet(table):
 
 
 def test_a_study_without_a_pair_is_queued_after_the_long_quiet(table):
-    schedule = schedule_of(table, look_at=lambda _: NO_PAIR)
+    schedule = schedule_of(table, assess=lambda _: NO_PAIR)
     table.register(received(1), 5, opens_job=True)
 
     for now in seconds(0, QUIET_S - 1):
@@ -83,7 +83,7 @@ def test_a_study_without_a_pair_is_queued_after_the_long_quiet(table):
 
 @pytest.mark.parametrize(("rule", "priority"), [(9, 9), (1, 1), (None, 5)])
 def test_a_priority_rule_that_applies_decides_over_the_peer(table, rule, priority):
-    schedule = schedule_of(table, look_at=lambda _: Readiness(has_pair=True, priority=rule))
+    schedule = schedule_of(table, assess=lambda _: Readiness(has_pair=True, priority=rule))
     table.register(received(1), 5, opens_job=True)
 
     for now in seconds(0, PAIR_QUIET_S):
@@ -109,7 +109,7 @@ def test_the_pair_is_looked_for_once_while_nothing_changes(table):
         asked.append(len(found))
         return NO_PAIR
 
-    schedule = schedule_of(table, look_at=ask)
+    schedule = schedule_of(table, assess=ask)
     table.register(received(1), 5, opens_job=True)
 
     for now in seconds(0, 60):
@@ -124,7 +124,7 @@ def test_a_study_whose_pair_cannot_be_recognised_hinders_no_other(table):
             raise PixelsUnusable("damaged")
         return PAIR
 
-    schedule = schedule_of(table, look_at=refuse_the_first)
+    schedule = schedule_of(table, assess=refuse_the_first)
     table.register(received(1, "1.1"), 5, opens_job=True)
     table.register(received(1, "1.2"), 5, opens_job=True)
 
@@ -141,7 +141,7 @@ def test_an_image_arriving_while_a_study_is_queued_is_included(table):
         table.register(next(late), 5, opens_job=True)
         return PAIR
 
-    schedule = schedule_of(table, look_at=send_one_more)
+    schedule = schedule_of(table, assess=send_one_more)
     table.register(received(1), 5, opens_job=True)
 
     for now in seconds(0, PAIR_QUIET_S):
@@ -266,12 +266,12 @@ def test_a_jump_of_the_wall_clock_is_noticed_once(jump_s):
     guard = ClockGuard(lambda: jumps.append(1), lambda: clocks.wall_s, lambda: clocks.monotonic_s)
 
     clocks.pass_by(1)
-    guard.look()
+    guard.check()
     assert jumps == []
     clocks.wall_s += jump_s
     for _ in range(3):
         clocks.pass_by(1)
-        guard.look()
+        guard.check()
 
     assert jumps == [1]
 
@@ -283,7 +283,7 @@ def test_a_clock_that_is_slowly_corrected_has_not_jumped():
     for _ in range(100):
         clocks.pass_by(1)
         clocks.wall_s += 0.5
-        guard.look()
+        guard.check()
 
     assert jumps == []
 
@@ -388,7 +388,7 @@ def test_a_fault_in_the_schedule_is_logged_and_the_rest_goes_on(table):
     ):
         assert wait_until(lambda: job_counts(table.database)[State.QUEUED] == 1)
 
-    assert "schedule failed" in [line["event"] for line in lines]
+    assert "scheduled task crashed" in [line["event"] for line in lines]
 
 
 def test_a_stopped_schedule_does_nothing_more(table):

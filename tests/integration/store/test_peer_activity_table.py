@@ -20,9 +20,9 @@ from sij_node.store.job_table import JobTable
 from sij_node.store.peer_activity_table import PeerActivityLog, PeerActivityTable, PeerCounter
 from sij_node.store.process_table import (
     ProcessTable,
-    beating,
-    lives_here,
-    take_leave,
+    deregister,
+    heartbeats,
+    is_running,
     this_process,
 )
 from sij_node.store.spool import Spool
@@ -69,7 +69,7 @@ def test_a_process_that_beats_no_more_grows_silent_and_is_forgotten(table, known
     grow_old(table, "elsewhere:1")
     assert known.seen()[0].silent_s > 1e6
 
-    known.succeed(ME, lambda pid: True)
+    known.remove_dead(ME, lambda pid: True)
 
     assert [one.process for one in known.seen()] == [ME]
 
@@ -81,14 +81,14 @@ def test_a_process_replaces_dead_ones_of_its_machine_and_role(known):
     known.beat(replace(ME, name="here:listener", pid=ended.pid, role=ProcessRole.LISTENER))
     known.beat(replace(ME, name="there:1", pid=ended.pid, host="there"))
 
-    known.succeed(ME, lives_here)
+    known.remove_dead(ME, is_running)
 
     assert {one.process.name for one in known.seen()} == {"here:listener", "there:1"}
 
 
 def test_a_process_is_there_while_it_beats_and_gone_when_it_ends(known):
     written = []
-    with beating(known, lambda: ME, lambda: written.append(1)):
+    with heartbeats(known, lambda: ME, lambda: written.append(1)):
         wait_for(known.seen, "process")
         assert len(written) <= 1
 
@@ -106,9 +106,9 @@ def test_a_database_that_does_not_answer_stops_no_beating():
         reading = writing
 
     table = ProcessTable(Dead())
-    with beating(table, lambda: ME):
+    with heartbeats(table, lambda: ME):
         pass
-    take_leave(table, ME)
+    deregister(table, ME)
 
 
 # ---- contacts and counts -----------------------------------------------------------------

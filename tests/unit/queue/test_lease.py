@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 from sij_node.errors import DatabaseUnavailable, LeaseLost
-from sij_node.queue.lease import one_after_the_other
+from sij_node.queue.lease import run_jobs
 
 
 def working_through(*happenings: Callable[[], bool]) -> list[int]:
@@ -18,7 +18,7 @@ def working_through(*happenings: Callable[[], bool]) -> list[int]:
             stop.set()
         return happen()
 
-    one_after_the_other(do_next, "worker 1", stop, idle_s=0)
+    run_jobs(do_next, "worker 1", stop, idle_s=0)
     return reached
 
 
