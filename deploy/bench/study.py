@@ -25,7 +25,7 @@ from models.contour_pair import ContourPair
 from models.lesion_resnet34 import LesionResNet34
 from models.volume import Volume
 from sij_node.analyse.pipeline import Ports, analyse_study
-from sij_node.dicom.part10 import dataset_offset
+from sij_node.dicom.part10 import read_file_meta
 from sij_node.domain.study import ReceivedInstance
 from sij_node.store.spool import Spool, instance_file_name
 from sij_node.store.stored_instances import read_checked, read_header
@@ -118,7 +118,7 @@ def receive(spool: Spool, file: Path) -> ReceivedInstance:
     with spool.stage() as staged:
         staged.write(content)
         staged.keep(name)
-    dataset = content[dataset_offset(content[:256]) :]
+    dataset = content[read_file_meta(content).dataset_offset :]
     return ReceivedInstance(
         sop_instance_uid=str(header.SOPInstanceUID),
         sop_class_uid=str(header.SOPClassUID),

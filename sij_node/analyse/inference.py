@@ -31,7 +31,7 @@ from sij_node.analyse.pipeline import (
 )
 from sij_node.config.profiles import Profile
 from sij_node.config.settings import Config, WorkerConfig
-from sij_node.dicom.part10 import transfer_syntax_of
+from sij_node.dicom.part10 import FILE_META_BYTES, read_file_meta
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture
 from sij_node.domain.job import Result
 from sij_node.domain.keyed_hash import keyed_hash
@@ -164,7 +164,7 @@ def _stored(spool: Spool, result: VerifiedResult) -> Result:
         file_name=spool.keep_result(result.content, f"{sha256}.dcm"),
         sha256=sha256,
         size_bytes=len(result.content),
-        transfer_syntax_uid=transfer_syntax_of(result.content[:1024]),
+        transfer_syntax_uid=read_file_meta(result.content[:FILE_META_BYTES]).transfer_syntax_uid,
     )
 
 

@@ -1,1 +1,1 @@
-"""Pure translation between DICOM datasets and our own types: no files, no sockets."""
+"""Pure translation between DICOM datasets and the types of the node: no files, no sockets."""

@@ -1,7 +1,7 @@
 """Every coded concept the node writes, with its source.
 
-Codes of DCM, SCT, LN and UCUM stand as in DICOM PS3.16. Where no public code could be verified,
-the private scheme 99SIJNODE is used, and every object that uses it says so.
+Codes of DCM, SCT, LN and UCUM are as in DICOM PS3.16. Where no public code could be verified, the
+private scheme 99SIJNODE is used, and every object that uses it declares it.
 """
 
 from collections.abc import Mapping
@@ -116,9 +116,9 @@ SITES: Mapping[Region, tuple[Code, Code | None]] = {
     Region.LOWER_SACRUM: (SACRUM, LOWER),
     Region.JOINT: (SACROILIAC_JOINT, None),
 }
-"""Bone or joint, and which part of it."""
+"""Bone or joint, and the part of it."""
 SIDED_JOINTS: Mapping[Side, str] = {side: f"{side}-sij" for side in Side}
-"""Private code values of a joint with its side: viewers show a site, and not its laterality."""
+"""Private code values of a joint with its side, since viewers show the site without laterality."""
 SIDES: Mapping[Side, Code] = {
     Side.LEFT: Code("7771000", "SCT", "Left"),
     Side.RIGHT: Code("24028007", "SCT", "Right"),
@@ -142,7 +142,7 @@ REASONS: Mapping[str, str] = {
 
 
 def sided_joint(side: Side, meaning: str) -> Code:
-    """A joint and its side in one code, with words that a viewer shows."""
+    """A joint including its side as one code, with the meaning that viewers show."""
     return _own(SIDED_JOINTS[side], meaning)
 
 

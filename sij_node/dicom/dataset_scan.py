@@ -1,12 +1,11 @@
-"""A first look at an object while it comes in: whose it is, and whether it is all there.
+"""A scan of a received dataset: checks its structure and reads its UIDs and patient ID.
 
-The raw little endian bytes are walked from element to element without building anything, so
-the work and the memory are bounded by what was received, and nesting by a limit. Nothing is
-decoded but a handful of elements that say what the object is.
+The raw little endian bytes are scanned element by element without building a dataset, so time and
+memory are bounded by the size of what was received, and nesting by a limit. Only the few elements
+that identify the object are decoded.
 
-What a sequence of defined length holds is followed as far as it can be read, to bound its depth;
-an element in there that cannot be read does not make the object unreadable, since the length of
-the sequence says where to go on.
+Sequences of defined length are scanned as well, to limit their depth. An invalid element inside one
+does not make the object invalid, because the length of the sequence tells where to continue.
 
 Source: DICOM PS3.5 sections 6.2, 7.1, 7.5 and A.4.
 """
@@ -23,9 +22,9 @@ from pydicom._uid_dict import UID_dictionary
 from sij_node.errors import DatasetUnreadable
 
 MAX_ELEMENTS = 2_000_000
-"""In one instance, nested ones and fragments of pixel data included: about a second of work."""
+"""Maximum per instance, including nested elements and pixel data fragments: about a second."""
 MAX_TEXT_BYTES = 1024
-"""Of an element that is read. The longest by standard is 64 characters of up to 4 bytes."""
+"""Maximum length of a decoded element; the standard allows 64 characters of up to 4 bytes."""
 
 UID = re.compile(r"[0-9.]{1,64}")
 IMAGE_CLASSES = frozenset(
@@ -33,16 +32,16 @@ IMAGE_CLASSES = frozenset(
     for uid, (name, kind, *_) in UID_dictionary.items()
     if kind == "SOP Class" and "Image Storage" in name
 )
-"""SOP classes without pixel data in which something is missing."""
+"""SOP classes that require pixel data."""
 
 
 def _swapped(tag: int) -> int:
-    """A tag as it looks when its four bytes are read as one little endian number."""
+    """A tag as its four little endian bytes read as one number."""
     return (tag & 0xFFFF) << 16 | tag >> 16
 
 
 class _Tag(IntEnum):
-    """The elements that are read, by the number their four bytes make."""
+    """The decoded elements, by their swapped tag."""
 
     SPECIFIC_CHARACTER_SET = _swapped(0x0008_0005)
     SOP_CLASS_UID = _swapped(0x0008_0016)
@@ -72,15 +71,15 @@ _LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True)
 class Scan:
-    """What an object says about itself at its top level.
+    """Identifying attributes of a dataset, from its top level.
 
     Parameters
     ----------
     patient_id, issuer_of_patient_id
-        Without padding; read as UTF-8, or as Latin-1 where that fails, to tell patients apart
-        and not to be shown. Empty where absent.
+        Without padding; decoded as UTF-8, or as Latin-1 if that fails: good enough to tell
+        patients apart, not for display. Empty if absent.
     rows, columns, number_of_frames, bits_allocated
-        None where absent or not a number.
+        None if absent or not a number.
     """
 
     sop_class_uid: str
@@ -97,29 +96,29 @@ class Scan:
 
 
 def is_uid(text: str) -> bool:
-    """Whether a text has the characters and the length of a UID, PS3.5 9.1."""
+    """Whether a text has the characters and length of a UID, PS3.5 9.1."""
     return UID.fullmatch(text) is not None
 
 
 def scan(dataset: bytes | bytearray | memoryview, explicit_vr: bool, max_nesting: int = 16) -> Scan:
-    """Walk over a whole dataset and read what it is.
+    """Scan a whole dataset and read its identifying attributes.
 
     Parameters
     ----------
     dataset
         Little endian, as received, without file meta information.
     explicit_vr
-        Whether value representations are written, as in every syntax but implicit VR.
+        Whether the transfer syntax has explicit value representations.
     max_nesting
-        How many sequences may lie in one another.
+        Maximum nesting depth of sequences.
 
     Raises
     ------
     DatasetUnreadable
-        When an element does not fit, the end falls inside an element, sequences are nested too
-        deeply, a UID is missing or none, or an image has no pixel data.
+        If an element exceeds the dataset or its sequence, sequences are nested too deeply, a UID
+        is missing or invalid, or an image has no pixel data.
     """
-    found, has_pixels = _Walk(memoryview(dataset), explicit_vr, max_nesting).top_level()
+    found, has_pixels = _Scanner(memoryview(dataset), explicit_vr, max_nesting).top_level()
     described = Scan(
         sop_class_uid=_uid(found, _Tag.SOP_CLASS_UID),
         sop_instance_uid=_uid(found, _Tag.SOP_INSTANCE_UID),
@@ -134,15 +133,17 @@ def scan(dataset: bytes | bytearray | memoryview, explicit_vr: bool, max_nesting
         bits_allocated=_unsigned_short(found, _Tag.BITS_ALLOCATED),
     )
     if described.sop_class_uid in IMAGE_CLASSES and not has_pixels:
-        raise DatasetUnreadable("An image has no pixel data. It was probably cut off: send again.")
+        raise DatasetUnreadable(
+            "The image has no pixel data. It was probably truncated: send it again."
+        )
     return described
 
 
 @dataclass(frozen=True, slots=True)
 class _Container:
-    """A sequence or an item that has been entered.
+    """A sequence or item being scanned.
 
-    `end` is -1 where a delimiter ends it. `depth` counts the sequences.
+    `end` is -1 if a delimiter ends it. `depth` counts the enclosing sequences.
     """
 
     is_item: bool
@@ -151,8 +152,8 @@ class _Container:
     explicit_vr: bool
 
 
-class _Walk:
-    """One pass over the bytes. `position` never goes back, so the work is bounded."""
+class _Scanner:
+    """One pass over the bytes. `position` never moves back, so the work is bounded."""
 
     def __init__(self, dataset: memoryview, explicit_vr: bool, max_nesting: int) -> None:
         self._dataset = dataset
@@ -162,7 +163,7 @@ class _Walk:
         self._elements_left = MAX_ELEMENTS
 
     def top_level(self) -> tuple[dict[int, memoryview], bool]:
-        """Values of the wanted elements, and whether there is pixel data."""
+        """Values of the decoded elements, and whether there is pixel data."""
         dataset, size, explicit_vr = self._dataset, self._size, self._explicit_vr
         found: dict[int, memoryview] = {}
         has_pixels = False
@@ -171,17 +172,17 @@ class _Walk:
             self._count()
             tag, vr, length, start = self._header(position, size, explicit_vr)
             if tag & 0xFFFF < 8 or tag & 0xFFFF == 0xFFFE:
-                _refuse("An element that does not belong into a dataset was found")
+                _refuse("An element is not allowed in a dataset")
             if length == _UNDEFINED:
                 has_pixels |= tag in _PIXELS
                 position = self._past_undefined_length(tag, vr, start, explicit_vr)
                 continue
             position = start + length
             if position > size:
-                _refuse("An element is longer than what was received")
+                _refuse("An element extends beyond the end of the dataset")
             if tag in _WANTED:
                 if tag in found:
-                    _refuse(f"{_Tag(tag).name} is there twice")
+                    _refuse(f"{_Tag(tag).name} is duplicated")
                 found[tag] = dataset[start:position]
             elif tag in _PIXELS:
                 has_pixels = True
@@ -192,9 +193,9 @@ class _Walk:
     def _header(
         self, position: int, end: int, explicit_vr: bool
     ) -> tuple[int, bytes | None, int, int]:
-        """Tag, VR, length and first byte of the value of the element at `position`."""
+        """Tag, VR, value length and value offset of the element at `position`."""
         if end - position < 8:
-            _refuse("The end falls inside an element")
+            _refuse("The dataset ends inside an element")
         if not explicit_vr:
             tag, length = _TAG_AND_LENGTH.unpack_from(self._dataset, position)
             return tag, None, length, position + 8
@@ -204,9 +205,9 @@ class _Walk:
         if tag & 0xFFFF == 0xFFFE:
             return tag, None, _LENGTH.unpack_from(self._dataset, position + 4)[0], position + 8
         if not (vr.isalpha() and vr.isupper()):
-            _refuse("A value representation is not one; the transfer syntax may be wrong")
+            _refuse("A value representation is invalid; the transfer syntax may be wrong")
         if end - position < 12:
-            _refuse("The end falls inside an element")
+            _refuse("The dataset ends inside an element")
         return tag, vr, _LENGTH.unpack_from(self._dataset, position + 8)[0], position + 12
 
     def _past_undefined_length(
@@ -221,87 +222,87 @@ class _Walk:
         while True:
             self._count()
             if end - position < 8:
-                _refuse("Pixel data ends without a delimiter")
+                _refuse("Pixel data end without a delimiter")
             tag, length = _TAG_AND_LENGTH.unpack_from(self._dataset, position)
             position += 8
             if tag == _SEQUENCE_END:
                 return position
             if tag != _ITEM or length > end - position:
-                _refuse("A fragment of pixel data does not fit")
+                _refuse("A fragment extends beyond the pixel data")
             position += length
 
     def _past_sequence(self, start: int, end: int, explicit_vr: bool) -> int:
-        """Where to go on after a sequence; `end` is -1 where a delimiter ends it."""
-        open_ones = [_Container(is_item=False, end=end, depth=1, explicit_vr=explicit_vr)]
+        """Position after a sequence; `end` is -1 if a delimiter ends it."""
+        containers = [_Container(is_item=False, end=end, depth=1, explicit_vr=explicit_vr)]
         position = start
-        while open_ones:
-            inside = open_ones[-1]
+        while containers:
+            inside = containers[-1]
             if position == inside.end:
-                open_ones.pop()
+                containers.pop()
                 continue
             self._count()
             try:
-                position = self._step(open_ones, position)
-            except _NotReadable as error:
-                position = _skip_to_known_end(open_ones, error)
+                position = self._step(containers, position)
+            except _Skippable as error:
+                position = _skip_to_known_end(containers, error)
         return position
 
-    def _step(self, open_ones: list[_Container], position: int) -> int:
-        """Read one header, enter or leave what it begins or ends; returns where to go on."""
-        inside = open_ones[-1]
-        limit = inside.end if inside.end >= 0 else self._limit(open_ones)
+    def _step(self, containers: list[_Container], position: int) -> int:
+        """Read one element header, enter or leave its container; returns the next position."""
+        inside = containers[-1]
+        limit = inside.end if inside.end >= 0 else self._limit(containers)
         tag, vr, length, start = self._header(position, limit, inside.explicit_vr)
         if tag == (_ITEM_END if inside.is_item else _SEQUENCE_END) and inside.end < 0:
-            open_ones.pop()
+            containers.pop()
             return start
         end = -1 if length == _UNDEFINED else start + length
         if end > limit:
-            _refuse("A nested element does not fit")
+            _refuse("A nested element extends beyond its sequence")
         if not inside.is_item:
             if tag != _ITEM:
-                _refuse("A sequence holds something that is no item")
-            open_ones.append(_Container(True, end, inside.depth, inside.explicit_vr))
+                _refuse("A sequence contains an element that is not an item")
+            containers.append(_Container(True, end, inside.depth, inside.explicit_vr))
             return start
         if end < 0 and tag in _PIXELS:
             return self._past_fragments(start, limit)
         if end < 0 or vr == b"SQ" or (tag in _SEQUENCES and vr in (None, b"UN")):
-            self._enter(open_ones, end, explicit_vr=inside.explicit_vr and vr != b"UN")
+            self._enter(containers, end, explicit_vr=inside.explicit_vr and vr != b"UN")
             return start
         return end
 
-    def _enter(self, open_ones: list[_Container], end: int, explicit_vr: bool) -> None:
-        depth = open_ones[-1].depth + 1
+    def _enter(self, containers: list[_Container], end: int, explicit_vr: bool) -> None:
+        depth = containers[-1].depth + 1
         if depth > self._max_nesting:
             raise DatasetUnreadable(
                 f"Sequences are nested more than {self._max_nesting} deep. "
-                "[listener] max_nesting is the limit."
+                "The limit is [listener] max_nesting."
             )
-        open_ones.append(_Container(False, end, depth, explicit_vr))
+        containers.append(_Container(False, end, depth, explicit_vr))
 
-    def _limit(self, open_ones: list[_Container]) -> int:
-        return next((one.end for one in reversed(open_ones) if one.end >= 0), self._size)
+    def _limit(self, containers: list[_Container]) -> int:
+        return next((one.end for one in reversed(containers) if one.end >= 0), self._size)
 
     def _count(self) -> None:
         self._elements_left -= 1
         if self._elements_left < 0:
-            raise DatasetUnreadable(f"There are more than {MAX_ELEMENTS} elements.")
+            raise DatasetUnreadable(f"The dataset has more than {MAX_ELEMENTS} elements.")
 
 
-class _NotReadable(DatasetUnreadable):
-    """What can be passed over inside a container whose length is known."""
+class _Skippable(DatasetUnreadable):
+    """An error that can be skipped inside a container of known length."""
 
 
-def _skip_to_known_end(open_ones: list[_Container], error: _NotReadable) -> int:
-    """Leave everything up to the nearest container whose length says where to go on."""
-    while open_ones:
-        left = open_ones.pop()
+def _skip_to_known_end(containers: list[_Container], error: _Skippable) -> int:
+    """Leave containers up to the nearest of known length; returns its end."""
+    while containers:
+        left = containers.pop()
         if left.end >= 0:
             return left.end
     raise error
 
 
 def _refuse(what: str) -> NoReturn:
-    raise _NotReadable(f"{what}. Send the instance again.")
+    raise _Skippable(f"{what}. Send the instance again.")
 
 
 def _raw_text(found: dict[int, memoryview], tag: _Tag) -> bytes:
@@ -322,7 +323,7 @@ def _text(found: dict[int, memoryview], tag: _Tag) -> str:
 def _uid(found: dict[int, memoryview], tag: _Tag) -> str:
     uid = _raw_text(found, tag).decode("latin-1").removesuffix("\0").rstrip(" ")
     if not is_uid(uid):
-        raise DatasetUnreadable(f"{tag.name} is missing or is no UID.")
+        raise DatasetUnreadable(f"{tag.name} is missing or not a valid UID.")
     return uid
 
 

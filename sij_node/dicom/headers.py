@@ -1,7 +1,7 @@
-"""What an image's header says, wherever the standard puts it: classic or Enhanced MR.
+"""Attributes of an image header, for classic and Enhanced MR alike.
 
-A classic image keeps its facts at the top of the header. An Enhanced image keeps most of them in
-functional groups, some shared by all frames, some per frame.
+A classic image has its attributes at the top level. An Enhanced image has most of them in
+functional groups, either shared by all frames or per frame.
 
 Source: DICOM PS3.3 C.7.6.16, Multi-frame Functional Groups; C.8.13, Enhanced MR Image.
 """
@@ -26,7 +26,7 @@ READING_ERRORS = (
     OSError,
     RecursionError,
 )
-"""What pydicom raises for broken datasets; hardly ever InvalidDicomError."""
+"""What pydicom raises for malformed datasets; rarely InvalidDicomError."""
 
 MACRO_OF = {
     "ImagePositionPatient": "PlanePositionSequence",
@@ -47,16 +47,16 @@ MACRO_OF = {
     "ContrastBolusAgentNumber": "ContrastBolusUsageSequence",
     "AnatomicRegionSequence": "FrameAnatomySequence",
 }
-"""The functional group macro that holds an attribute in an Enhanced image."""
+"""The functional group macro of an attribute in an Enhanced image."""
 
 
 def attribute(dataset: Dataset, keyword: str, frame: int = 0) -> Any:
-    """Value of an attribute for one frame, or None where the header does not give it.
+    """Value of an attribute for one frame; None if absent.
 
     Parameters
     ----------
     frame
-        Index of the frame, from 0. Without meaning in a classic image.
+        Index of the frame, from 0. Ignored in a classic image.
     """
     macro = MACRO_OF.get(keyword)
     if macro is not None:
@@ -74,7 +74,7 @@ def _groups_of(dataset: Dataset, frame: int) -> list[Dataset]:
 
 
 def texts(dataset: Dataset, keyword: str, frame: int = 0) -> tuple[str, ...]:
-    """Values of a text attribute, upper case; empty where it is absent or empty."""
+    """Values of a text attribute in upper case; empty if absent."""
     value = attribute(dataset, keyword, frame)
     if value is None or value == "":
         return ()
@@ -83,18 +83,18 @@ def texts(dataset: Dataset, keyword: str, frame: int = 0) -> tuple[str, ...]:
 
 
 def text(dataset: Dataset, keyword: str, frame: int = 0) -> str:
-    """A text attribute as one string without outer blanks; empty where it is absent."""
+    """A text attribute without surrounding whitespace; empty if absent."""
     value = attribute(dataset, keyword, frame)
     return "" if value is None else str(value).strip()
 
 
 def patient_of(dataset: Dataset) -> PatientIdentity:
-    """Whose image or report it is."""
+    """Patient ID and issuer of an image or report."""
     return PatientIdentity(text(dataset, "PatientID"), text(dataset, "IssuerOfPatientID"))
 
 
 def numbers(dataset: Dataset, keyword: str, count: int, frame: int = 0) -> tuple[float, ...] | None:
-    """Exactly `count` finite numbers, or None where the header does not hold them."""
+    """Exactly `count` finite numbers; None if absent or invalid."""
     value = attribute(dataset, keyword, frame)
     values = [value] if isinstance(value, (str, int, float)) else value
     try:
@@ -105,7 +105,7 @@ def numbers(dataset: Dataset, keyword: str, count: int, frame: int = 0) -> tuple
 
 
 def number(dataset: Dataset, keyword: str, frame: int = 0) -> float | None:
-    """The first of an attribute's values as a finite number, or None."""
+    """The first value of an attribute as a finite number; None if absent or invalid."""
     value = attribute(dataset, keyword, frame)
     try:
         found = float(value if isinstance(value, (str, int, float)) else value[0])
@@ -115,5 +115,5 @@ def number(dataset: Dataset, keyword: str, frame: int = 0) -> float | None:
 
 
 def frame_count(dataset: Dataset) -> int:
-    """Number of frames; 1 in a classic image."""
+    """Number of frames; 1 for a single-frame image."""
     return max(1, int(number(dataset, "NumberOfFrames") or 1))

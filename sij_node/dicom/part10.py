@@ -1,14 +1,18 @@
-"""The first bytes of a stored DICOM file, which say how the rest is encoded and who sent it.
+"""File meta information of DICOM files: written for received instances, and read.
 
 Source: DICOM PS3.10 section 7.1.
 """
 
 import struct
+from dataclasses import dataclass
 
 from sij_node.errors import DatasetUnreadable
 
 IMPLEMENTATION_CLASS_UID = "2.25.85760755561676773237149891031255170338"
 IMPLEMENTATION_VERSION_NAME = "SIJ_NODE_0_1"
+
+FILE_META_BYTES = 1024
+"""Upper limit of preamble and file meta information of files that the node writes."""
 
 _PREAMBLE = bytes(128) + b"DICM"
 _GROUP_LENGTH = struct.Struct("<HH2sHI")
@@ -20,7 +24,7 @@ _VERSION_1 = struct.pack("<HH2sHI2s", 0x0002, 0x0001, b"OB", 0, 2, b"\x00\x01")
 def part10_header(
     sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae: str
 ) -> bytes:
-    """Zero preamble, ``DICM`` and file meta information, to be followed by the dataset.
+    """Preamble, ``DICM`` prefix and file meta information, to be followed by the dataset.
 
     Parameters
     ----------
@@ -40,86 +44,64 @@ def part10_header(
     return _PREAMBLE + _GROUP_LENGTH.pack(0x0002, 0x0000, b"UL", 4, len(meta)) + meta
 
 
-def dataset_offset(beginning: bytes) -> int:
-    """Where the dataset begins in a file that starts with a `part10_header`.
+@dataclass(frozen=True)
+class FileMeta:
+    """File meta information of a Part 10 file.
+
+    Parameters
+    ----------
+    sop_class_uid, sop_instance_uid
+        Empty if absent.
+    dataset_offset
+        Position of the first byte of the dataset.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    dataset_offset: int
+
+
+def read_file_meta(beginning: bytes) -> FileMeta:
+    """Read the file meta information of a Part 10 file.
 
     Parameters
     ----------
     beginning
-        The first 144 bytes of the file, or more.
+        The file up to its dataset, or more; `FILE_META_BYTES` suffice for files of the node.
 
     Raises
     ------
     DatasetUnreadable
-        When this is not the beginning of such a file.
+        If it is not a Part 10 file, is truncated, or states no transfer syntax.
     """
-    first = len(_PREAMBLE)
-    end_of_length = first + _GROUP_LENGTH.size
-    if len(beginning) < end_of_length or beginning[128:first] != b"DICM":
-        raise DatasetUnreadable("A stored file does not begin as a DICOM file.")
-    group, element, vr, _, length = _GROUP_LENGTH.unpack_from(beginning, first)
-    if (group, element, vr) != (0x0002, 0x0000, b"UL"):
-        raise DatasetUnreadable("A stored file has no group length in its file meta information.")
-    return end_of_length + int(length)
-
-
-def transfer_syntax_of(beginning: bytes) -> str:
-    """Transfer Syntax UID of a file that starts with a `part10_header`.
-
-    Parameters
-    ----------
-    beginning
-        The file's bytes up to its dataset, or more.
-
-    Raises
-    ------
-    DatasetUnreadable
-        When it is not there.
-    """
-    meta = memoryview(beginning)[len(_PREAMBLE) : dataset_offset(beginning)]
-    position = _GROUP_LENGTH.size
-    while len(meta) - position >= _SHORT_ELEMENT.size:
-        _, element, vr, length = _SHORT_ELEMENT.unpack_from(meta, position)
-        if vr == b"OB":
-            position += len(_VERSION_1)
-            continue
-        start, position = position + 8, position + 8 + length
-        if element == 0x0010:
-            return bytes(meta[start:position]).decode("latin-1").rstrip("\0 ")
-    raise DatasetUnreadable("A stored file does not name its transfer syntax.")
-
-
-def beginning_of(content: bytes) -> tuple[str, int]:
-    """Transfer Syntax UID of anybody's Part 10 file, and where its dataset begins.
-
-    Raises
-    ------
-    DatasetUnreadable
-        When this is not the beginning of such a file.
-    """
-    position, syntax = len(_PREAMBLE), ""
-    if content[128:position] != b"DICM":
-        raise DatasetUnreadable("This is not a DICOM file: it does not begin as one (PS3.10 7.1).")
-    while content[position : position + 2] == b"\x02\x00":
-        number, start, end = _meta_element(content, position)
-        if number == 0x0010:
-            syntax = content[start:end].decode("latin-1").rstrip("\0 ")
-        position = end
-    if not syntax:
-        raise DatasetUnreadable("The file does not name its transfer syntax.")
-    return syntax, position
+    position, values = len(_PREAMBLE), dict[int, str]()
+    if beginning[128:position] != b"DICM":
+        raise DatasetUnreadable("This is not a DICOM file: it has no DICM prefix (PS3.10 7.1).")
+    while beginning[position : position + 2] == b"\x02\x00":
+        element, start, position = _meta_element(beginning, position)
+        values[element] = beginning[start:position].decode("latin-1").rstrip("\0 ")
+    if position > len(beginning):
+        raise _truncated()
+    if not values.get(0x0010):
+        raise DatasetUnreadable("The file meta information states no transfer syntax.")
+    return FileMeta(values.get(0x0002, ""), values.get(0x0003, ""), values[0x0010], position)
 
 
 def _meta_element(content: bytes, at: int) -> tuple[int, int, int]:
-    """Number of an element of the file meta, and where its value begins and ends."""
+    """Element number of a file meta element, and start and end of its value."""
     try:
         _, number, vr, short = _SHORT_ELEMENT.unpack_from(content, at)
         if vr not in _LONG_VRS:
             return number, at + 8, at + 8 + short
         (length,) = struct.unpack_from("<I", content, at + 8)
     except struct.error as error:
-        raise DatasetUnreadable("The file ends within its file meta information.") from error
+        raise _truncated() from error
     return number, at + 12, at + 12 + length
+
+
+def _truncated() -> DatasetUnreadable:
+    return DatasetUnreadable("The file ends inside its file meta information.")
 
 
 def _element(element: int, vr: bytes, text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The header of a DICOM file that a person uploads, checked as strictly as one from a sender."""
+"""The header of an uploaded DICOM file, checked as strictly as a received instance."""
 
 from collections.abc import Container
 from io import BytesIO
@@ -8,36 +8,37 @@ from pydicom.uid import UID, ImplicitVRLittleEndian
 
 from sij_node.dicom.dataset_scan import scan
 from sij_node.dicom.headers import READING_ERRORS
-from sij_node.dicom.part10 import beginning_of
+from sij_node.dicom.part10 import read_file_meta
 from sij_node.errors import DatasetUnreadable
 
 
 def uploaded_header(content: bytes, accepted: Container[str], max_nesting: int) -> Dataset:
-    """The header of a file that a person uploads; nothing of it is stored.
+    """The header of an uploaded file, which is not stored.
 
-    It is walked over first, as by the listener, so that what is hostile about it is found
-    before anything is built from it.
+    Like a received instance it is scanned first, so that a malicious file is rejected before a
+    dataset is built from it.
 
     Parameters
     ----------
     accepted
-        Transfer syntaxes that are taken.
+        Accepted transfer syntaxes.
 
     Raises
     ------
     DatasetUnreadable
-        If it is no DICOM file, or would not be taken from a sender either.
+        If it is not a DICOM file, or the listener would reject it.
     """
-    syntax, offset = beginning_of(content)
+    meta = read_file_meta(content)
+    syntax = meta.transfer_syntax_uid
     if syntax not in accepted:
         raise DatasetUnreadable(
-            f"The file is encoded as {UID(syntax).name}, which the node does not take. "
-            "Save it uncompressed, in little endian."
+            f"The transfer syntax {UID(syntax).name} is not accepted. "
+            "Save the file uncompressed, in little endian."
         )
-    scan(memoryview(content)[offset:], syntax != ImplicitVRLittleEndian, max_nesting)
+    scan(memoryview(content)[meta.dataset_offset :], syntax != ImplicitVRLittleEndian, max_nesting)
     try:
         return dcmread(BytesIO(content), stop_before_pixels=True)
     except READING_ERRORS as error:
         raise DatasetUnreadable(
-            f"The file cannot be read ({type(error).__name__}). Check it where it comes from."
+            f"The file cannot be read ({type(error).__name__}). Check it at its source."
         ) from error

@@ -21,7 +21,7 @@ from sij_node.errors import (
 )
 from sij_node.network.tls import server_context
 from sij_node.operate.alert_channels import channels_of
-from sij_node.store.database import as_it_is, schema_of
+from sij_node.store.database import open_unmigrated, schema_of
 from sij_node.store.peer_activity_table import PeerActivityTable
 
 LoadNetworks = Callable[[Config, str], str]
@@ -179,7 +179,7 @@ def _peer_activity(config: Config) -> dict[str, PeerActivity]:
         found = schema_of(config.database_url)
         if found.current != found.newest:
             return {}
-        with as_it_is(config.database_url) as database:
+        with open_unmigrated(config.database_url) as database:
             return {one.peer: one for one in PeerActivityTable(database).contacts()}
     except (ConfigurationInvalid, DatabaseUnavailable):
         return {}

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.filereader import read_partial
-
 from sij_node.config.settings import DeliveryConfig, PeerConfig
-from sij_node.errors import ConfigurationInvalid
+from sij_node.dicom.part10 import read_file_meta
+from sij_node.errors import ConfigurationInvalid, DatasetUnreadable
 from sij_node.network.store_scu import OutgoingObject, SendResult, StoreScu
 
-_SOP_INSTANCE_UID = 0x00080018
+_BEGINNING_BYTES = 1 << 16
+"""Read of each file; ample for any file meta information."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,9 @@ def _outgoing(file: Path) -> OutgoingObject | None:
     """The file as an object to send; None if it is not a DICOM Part 10 instance."""
     try:
         with file.open("rb") as opened:
-            dataset = read_partial(opened, stop_when=lambda tag, vr, size: tag > _SOP_INSTANCE_UID)
-    except (InvalidDicomError, BytesLengthException, NotImplementedError, OSError, ValueError):
+            meta = read_file_meta(opened.read(_BEGINNING_BYTES))
+    except (DatasetUnreadable, OSError):
         return None
-    uid, sop_class = dataset.get("SOPInstanceUID"), dataset.get("SOPClassUID")
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if not (uid and sop_class and syntax):
+    if not (meta.sop_class_uid and meta.sop_instance_uid):
         return None
-    return OutgoingObject(str(sop_class), str(uid), str(syntax), file)
+    return OutgoingObject(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid, file)

@@ -322,7 +322,7 @@ class InstanceReceiver:
             if is_new and registration not in (Registration.NEW, Registration.DUPLICATE):
                 self._service.spool.remove(instance.file_name)
         if has_other_bytes and self._was_never_acknowledged(instance, registration):
-            staged.put_in_place_of(instance.file_name)
+            staged.replace_instance(instance.file_name)
         return registration
 
     def _was_never_acknowledged(

@@ -1,1 +1,1 @@
-"""What must survive a power cut: the spool of received objects and the job table."""
+"""Durable storage: the spool of files and the database of jobs."""

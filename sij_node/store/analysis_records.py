@@ -1,4 +1,4 @@
-"""What analyses leave for people to look at: written with the step that ends them."""
+"""Records of analyses for the study page, written with the step that ends the analysis."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ _PARTS = (analysis_series, analysis_findings, analysis_pictures, analyses)
 
 
 def put_record(connection: Connection, job_id: int, record: AnalysisRecord) -> None:
-    """Keep the record of a job's analysis in place of an earlier one."""
+    """Store the record of a job's analysis; it replaces an earlier one."""
     for table in _PARTS:
         connection.execute(delete(table).where(table.c.job_id == job_id))
     connection.execute(
@@ -57,9 +57,9 @@ def _finding_row(finding: Finding) -> dict[str, Any]:
 
 
 def record_of(database: Database, job_id: int) -> AnalysisRecord | None:
-    """The record of a job's last analysis; None where it has none.
+    """The record of a job's last analysis; None if there is none.
 
-    Finding locations are not stored with it; the key images show them.
+    It does not contain finding locations; the key images show them.
     """
     with database.reading() as connection:
         return _record(connection, job_id)
@@ -98,11 +98,11 @@ def _picture_from(row: Row[Any]) -> KeyPicture:
 
 
 def picture_files(connection: Connection, jobs: Select[int]) -> Sequence[str]:
-    """Names of the pictures of some jobs."""
+    """File names of the key images of jobs."""
     names = select(analysis_pictures.c.file_name).where(analysis_pictures.c.job_id.in_(jobs))
     return connection.execute(names).scalars().all()
 
 
 def forget_pictures(connection: Connection, jobs: Select[int]) -> None:
-    """Note that the pictures of some jobs are no longer kept."""
+    """Remove the rows of the key images of jobs, once their files were removed."""
     connection.execute(delete(analysis_pictures).where(analysis_pictures.c.job_id.in_(jobs)))

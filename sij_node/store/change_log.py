@@ -13,13 +13,13 @@ def add_change(connection: Connection, change: AdminChange) -> None:
 
 
 def note_change(database: Database, change: AdminChange) -> None:
-    """Log a change that is no step of a job."""
+    """Log a change that is not a step of a job, in a transaction of its own."""
     with database.writing() as connection:
         add_change(connection, change)
 
 
 def newest_changes(database: Database, limit: int = 50, who: str = "") -> tuple[AdminChange, ...]:
-    """The newest changes, of all users or of one."""
+    """The newest changes, by all users or by one."""
     wanted = select(changes).order_by(changes.c.change_id.desc()).limit(limit)
     if who:
         wanted = wanted.where(changes.c.who == who)
@@ -27,7 +27,7 @@ def newest_changes(database: Database, limit: int = 50, who: str = "") -> tuple[
 
 
 def last_change(database: Database, who: str, action: str, subject: str) -> AdminChange | None:
-    """When a user last did one thing to one subject."""
+    """The last time a user performed an action on a subject."""
     same = (changes.c.who == who, changes.c.action == action, changes.c.subject == subject)
     row = database.row(select(changes).where(*same).order_by(changes.c.change_id.desc()).limit(1))
     return None if row is None else change_from(row)

@@ -1,6 +1,6 @@
-"""Clearing the spool: files of studies that were finished long ago.
+"""Clearing the spool: removes files of studies past the retention time.
 
-The history of their jobs stays.
+The history of their jobs is kept.
 """
 
 from collections.abc import Sequence
@@ -31,16 +31,16 @@ log = structlog.get_logger()
 
 
 def clear_spool(database: Database, spool: Spool, retention_days: float, now: datetime) -> None:
-    """Remove the files of all studies that were finished more than `retention_days` ago."""
-    moment = now - timedelta(days=retention_days)
-    studies = finished_before(database, moment)
-    cleared = sum(clear_study(database, study_uid, moment, spool) for study_uid in studies)
+    """Remove the files of all studies finished more than `retention_days` ago."""
+    limit = now - timedelta(days=retention_days)
+    studies = finished_before(database, limit)
+    cleared = sum(clear_study(database, study_uid, limit, spool) for study_uid in studies)
     if cleared:
         log.info("spool cleared", removed=cleared)
 
 
 def finished_before(database: Database, moment: datetime) -> tuple[str, ...]:
-    """Studies whose jobs all ended before a moment and that received nothing since."""
+    """Studies whose jobs all ended before a moment and that have received no images since."""
     received = (
         select(instances.c.study_uid)
         .where(~_busy_since(moment))
@@ -53,9 +53,9 @@ def finished_before(database: Database, moment: datetime) -> tuple[str, ...]:
 
 
 def clear_study(database: Database, study_uid: str, moment: datetime, spool: Spool) -> bool:
-    """Remove a finished study's files and the rows that name them.
+    """Remove the files of a finished study and the rows that reference them.
 
-    No instance can be registered meanwhile.
+    No instance can be registered in the meantime.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def clear_study(database: Database, study_uid: str, moment: datetime, spool: Spo
     Returns
     -------
     bool
-        False if the study is in use again and was kept.
+        False if the study is in use again and was left as it is.
     """
     with database.writing() as connection:
         lock_openings(connection)

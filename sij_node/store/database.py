@@ -1,8 +1,8 @@
-"""The database under the job table: opening it, migrating it, and writing to it safely.
+"""The database: connection, migration and transactions.
 
-SQLite for one machine, PostgreSQL where workers run on several. Both are told to acknowledge
-nothing before it is on the disk: SQLite by WAL with synchronous=FULL (with NORMAL a failing
-fsync goes unnoticed), PostgreSQL by synchronous_commit=on.
+SQLite for one host, PostgreSQL for workers on several hosts. Both acknowledge a commit only when it
+is on disk: SQLite in WAL mode with synchronous=FULL (with NORMAL a failing fsync goes unnoticed),
+PostgreSQL with synchronous_commit=on.
 """
 
 import os
@@ -33,20 +33,20 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable, InternalFault
 
 BUSY_TIMEOUT_S = 10
-"""How long to wait for a lock or a connection; a sender waits about a minute for its answer."""
-_ASIDE_S = 0.02
-"""Between two tries of what SQLite does not wait for by itself."""
+"""Wait for a lock or a connection; senders wait about a minute for a C-STORE response."""
+_JOURNAL_RETRY_S = 0.02
+"""Delay between attempts to switch the journal mode, for which SQLite does not wait itself."""
 MIGRATION_TIMEOUT_S = 600
-"""How long to wait at the start for a process that brings the tables up to date."""
+"""Wait at start for another process that is migrating the database."""
 _MIGRATING = 5170001
 _OPENING = 5170002
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def open_database(url: str) -> Engine:
-    """Connect to the database, make it where it is new, and bring its tables up to date.
+    """Connect to the database; create or migrate it if necessary.
 
-    Several processes may call this at once: one migrates, the others wait for it.
+    Several processes may call this at once: one migrates, the others wait.
 
     Parameters
     ----------
@@ -56,32 +56,34 @@ def open_database(url: str) -> Engine:
     Raises
     ------
     ConfigurationInvalid
-        If the URL cannot be used, or a newer version of the node has written the database.
+        If the URL is invalid, or the database has the schema of a newer version.
     DatabaseUnavailable
-        If it does not answer, or the folder cannot be written to.
+        If it is unreachable, or its folder is not writable.
     """
-    patient = _engine(url, MIGRATION_TIMEOUT_S)
+    engine = _engine(url, MIGRATION_TIMEOUT_S)
     try:
-        with Database(patient).writing() as connection:
+        with Database(engine).writing() as connection:
             _lock(connection, _MIGRATING)
             _migrate(connection)
     finally:
-        patient.dispose()
+        engine.dispose()
     return _engine(url)
 
 
 @dataclass(frozen=True)
 class Schema:
-    """Which tables a database has, and which this version of the node needs.
+    """The schema revision of a database, and the revisions that this version knows.
 
     Parameters
     ----------
     place
         The database, without user and password.
     current
-        Its schema; None where it has no tables yet.
+        Its revision; None if it has no tables yet.
+    newest
+        The revision of this version.
     known
-        Every schema that this version can bring up to date.
+        Every revision that this version can migrate.
     """
 
     place: str
@@ -91,7 +93,7 @@ class Schema:
 
 
 def schema_of(url: str) -> Schema:
-    """Look at the tables of a database; nothing is made or changed.
+    """Read the schema revision of a database without creating or changing anything.
 
     Raises
     ------
@@ -106,14 +108,14 @@ def schema_of(url: str) -> Schema:
     file = make_url(url).database if url.startswith("sqlite") else None
     if file and not Path(file).exists():
         return Schema(file, None, known[0], known)
-    with as_it_is(url) as database, database.reading() as connection:
+    with open_unmigrated(url) as database, database.reading() as connection:
         current = MigrationContext.configure(connection).get_current_revision()
         return Schema(_place(connection.engine), current, known[0], known)
 
 
 @contextmanager
-def as_it_is(url: str) -> Iterator["Database"]:
-    """A database to look at, whatever tables it has."""
+def open_unmigrated(url: str) -> Iterator["Database"]:
+    """Context manager: a database as it is, without migration."""
     engine = _engine(url)
     try:
         yield Database(engine)
@@ -122,53 +124,53 @@ def as_it_is(url: str) -> Iterator["Database"]:
 
 
 class Database:
-    """Transactions on an engine, with the database's own errors told in the node's words.
+    """Transactions, with database errors translated to those of the node.
 
-    SQLite has one writer at a time. Threads of this process queue up for that, which is fairer
-    and quicker than each asking the file again and again; other processes wait at the file.
+    SQLite allows one writer at a time. Threads of this process queue for a lock, which is fairer
+    and faster than polling the file as other processes must.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writing = engine.execution_options(writes=True)
-        self._turn = threading.Lock() if engine.dialect.name == "sqlite" else None
+        self._write_lock = threading.Lock() if engine.dialect.name == "sqlite" else None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One transaction that only reads."""
-        with _in_our_words(self._engine), self._engine.connect() as connection:
+        """A read-only transaction."""
+        with _translated_errors(self._engine), self._engine.connect() as connection:
             yield connection
 
     def rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
-        """All rows that one statement selects."""
+        """All rows of a statement."""
         with self.reading() as connection:
             return connection.execute(statement).all()
 
     def row(self, statement: Select[Any]) -> Row[Any] | None:
-        """The row of a statement that selects one at most."""
+        """The row of a statement that selects at most one; None if it selects none."""
         with self.reading() as connection:
             return connection.execute(statement).one_or_none()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction that is durable when the block ends, or undone if it raises."""
-        if self._turn is None:
-            with _in_our_words(self._engine), self._writing.begin() as connection:
+        """A transaction, committed durably at the end of the block or rolled back on error."""
+        if self._write_lock is None:
+            with _translated_errors(self._engine), self._writing.begin() as connection:
                 yield connection
-        elif not self._turn.acquire(timeout=BUSY_TIMEOUT_S):
-            raise _unavailable(self._engine, "other threads are writing")
+        elif not self._write_lock.acquire(timeout=BUSY_TIMEOUT_S):
+            raise _unavailable(self._engine, "waited too long for other writers")
         else:
             try:
-                with _in_our_words(self._engine), self._writing.begin() as connection:
+                with _translated_errors(self._engine), self._writing.begin() as connection:
                     yield connection
             finally:
-                self._turn.release()
+                self._write_lock.release()
 
 
 def lock_openings(connection: Connection) -> None:
     """Let no other process open or queue a job until this transaction ends.
 
-    On SQLite every writing transaction has this to itself anyway.
+    On SQLite every writing transaction is exclusive anyway.
     """
     _lock(connection, _OPENING)
 
@@ -195,11 +197,11 @@ def _engine(url: str, busy_timeout_s: int = BUSY_TIMEOUT_S) -> Engine:
             )
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigurationInvalid(
-            "[database] url cannot be read. "
+            "[database] url is invalid. "
             "Write it as postgresql+psycopg://user@host/name, or leave it empty for SQLite."
         ) from error
     raise ConfigurationInvalid(
-        f"[database] url names {dialect}; PostgreSQL and SQLite are possible. "
+        f"[database] url names {dialect}; only PostgreSQL and SQLite are supported. "
         "Write postgresql+psycopg://user@host/name, or leave it empty for SQLite."
     )
 
@@ -219,7 +221,7 @@ def _postgres_settings(busy_timeout_s: int) -> dict[str, Any]:
 def _make_private_file(database: str | None) -> None:
     if not database or database == ":memory:":
         raise ConfigurationInvalid(
-            "[database] url names no file; jobs have to survive a power cut. "
+            "[database] url names no file; jobs must survive a power cut. "
             "Write sqlite:///absolute/path/jobs.sqlite, or leave it empty."
         )
     path = Path(database)
@@ -228,8 +230,8 @@ def _make_private_file(database: str | None) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise DatabaseUnavailable(
-            f"The job table at {path} cannot be written: {error.strerror}. "
-            "Check that the folder exists, has room and belongs to the user who runs the node."
+            f"The database at {path} cannot be written: {error.strerror}. "
+            "Check that the folder exists, has free space and belongs to the user running the node."
         ) from error
 
 
@@ -246,17 +248,17 @@ def _sqlite_engine(url: str, busy_timeout_s: int) -> Engine:
 
 
 def _prepare_sqlite(busy_timeout_s: int, connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions by itself
+    connection.isolation_level = None  # the driver must not begin transactions itself
     _write_ahead(connection, busy_timeout_s)
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _write_ahead(connection: sqlite3.Connection, busy_timeout_s: int) -> None:
-    """Keep a journal that is written ahead.
+    """Switch to write-ahead logging.
 
-    SQLite does not wait for its turn to change the journal, as it does for everything else, and
-    processes that open a new file together would fail.
+    SQLite does not apply its busy timeout to this, so processes that open a new file at the same
+    time would fail.
     """
     deadline = monotonic() + busy_timeout_s
     while True:
@@ -266,7 +268,7 @@ def _write_ahead(connection: sqlite3.Connection, busy_timeout_s: int) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline:
                 raise
-        sleep(_ASIDE_S)
+        sleep(_JOURNAL_RETRY_S)
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -282,8 +284,8 @@ def _migrate(connection: Connection) -> None:
     current = MigrationContext.configure(connection).get_current_revision()
     if current is not None and current not in known:
         raise ConfigurationInvalid(
-            f"The database at {_place(connection.engine)} has schema {current}; this version of "
-            f"the node knows {scripts.get_current_head()} at most. Install the newer version "
+            f"The database at {_place(connection.engine)} has schema {current}; the newest that "
+            f"this version knows is {scripts.get_current_head()}. Install the newer version "
             "again, or restore the backup from before the upgrade."
         )
     if current != scripts.get_current_head():
@@ -291,14 +293,14 @@ def _migrate(connection: Connection) -> None:
 
 
 def alembic_settings() -> AlembicConfig:
-    """Where Alembic finds the migrations."""
+    """Alembic settings with the location of the migrations."""
     settings = AlembicConfig()
     settings.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     return settings
 
 
 @contextmanager
-def _in_our_words(engine: Engine) -> Iterator[None]:
+def _translated_errors(engine: Engine) -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
@@ -312,7 +314,7 @@ def _in_our_words(engine: Engine) -> Iterator[None]:
 
 
 def _is_outage(error: DBAPIError) -> bool:
-    """Connection, lock, disk and permission problems; not a statement wrong in itself."""
+    """Connection, lock, disk and permission problems, but not invalid statements."""
     names = {kind.__name__ for kind in type(error.orig).__mro__}
     if error.connection_invalidated or "InsufficientPrivilege" in names:
         return True
@@ -321,27 +323,27 @@ def _is_outage(error: DBAPIError) -> bool:
 
 def _unavailable(engine: Engine, why: str) -> DatabaseUnavailable:
     advice = (
-        "Check that the disk has room and the file can be written"
+        "Check that the disk has free space and the file is writable"
         if engine.dialect.name == "sqlite"
-        else "Check that PostgreSQL runs there and lets the node's user make and change tables"
+        else "Check that PostgreSQL is running and that the node's user may create and alter tables"
     )
     return DatabaseUnavailable(
-        f"The job table at {_place(engine)} does not answer: {why}. {advice}; "
-        "the node tries again by itself."
+        f"The database at {_place(engine)} does not answer: {why}. {advice}; "
+        "the node retries automatically."
     )
 
 
 def _fault(engine: Engine, error: Exception) -> InternalFault:
     kind = type(getattr(error, "orig", None) or error).__name__
-    detail = " (a promise of the tables would break)" if isinstance(error, IntegrityError) else ""
+    detail = " (constraint violated)" if isinstance(error, IntegrityError) else ""
     return InternalFault(
-        f"The job table at {_place(engine)} refused a statement: {kind}{detail}. "
-        "This is a fault of the node; report it with the log around this line."
+        f"The database at {_place(engine)} refused a statement: {kind}{detail}. "
+        "This is an internal error; report it with the surrounding log."
     )
 
 
 def _first_line(error: DBAPIError) -> str:
-    """What the driver says; it names hosts and files, never a row's content or a password."""
+    """The driver's message, which names hosts and files, but no row content and no password."""
     lines = str(error.orig).strip().splitlines()
     return lines[0] if lines else type(error.orig).__name__
 

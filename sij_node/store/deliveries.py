@@ -1,4 +1,4 @@
-"""What the node has made of a study, and whether the archive has it."""
+"""Results of studies and their deliveries to destinations."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -43,11 +43,11 @@ _INSERT: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
 
 
 def add_results(connection: Connection, job_id: int, made: Sequence[Result]) -> None:
-    """Note results by their SOP Instance UID.
+    """Store results by their SOP Instance UID.
 
-    One that was made before is the same again, though its file may have been cleared away or
-    written anew. Two workers that analyse the same images may do this at the same time; they
-    take the rows in the same order, so that neither waits for the other in a circle.
+    A UID that is already stored is the same result, whose file may have been cleared or rewritten.
+    Rows are written in order of UID, so that two workers with results of the same images do not
+    deadlock.
     """
     insert_or_update = _INSERT[connection.dialect.name]
     for result in sorted(made, key=lambda result: result.sop_instance_uid):
@@ -67,7 +67,7 @@ def add_deliveries(
     *,
     withhold: bool = False,
 ) -> None:
-    """Have results delivered or withheld, except those acknowledged by the destination before."""
+    """Add deliveries, pending or withheld; results acknowledged before stay acknowledged."""
     for result in made:
         _add_delivery(
             connection,
@@ -111,7 +111,7 @@ def record(
     acknowledged: bool,
     note: str,
 ) -> None:
-    """Note what a destination answered; once it has acknowledged a result, that stays so."""
+    """Record the response of a destination; an acknowledged delivery stays acknowledged."""
     answer: dict[str, Any] = {"status": status, "note": note}
     if acknowledged:
         answer |= {"state": ACKNOWLEDGED, "acknowledged_at": datetime.now(UTC)}
@@ -128,7 +128,7 @@ def record(
 
 
 def give_up(connection: Connection, job_id: int) -> None:
-    """Note that what is still pending will not be sent; what was acknowledged before stays so."""
+    """Abandon the pending deliveries of a job; those acknowledged before are acknowledged again."""
     before = deliveries.c.acknowledged_at.is_not(None)
     connection.execute(
         update(deliveries)
@@ -138,12 +138,12 @@ def give_up(connection: Connection, job_id: int) -> None:
 
 
 def any_pending(connection: Connection, job_id: int) -> bool:
-    """Whether something of this job has still to be sent."""
+    """Whether a job has pending deliveries."""
     return _any_in(connection, job_id, PENDING)
 
 
 def any_left(connection: Connection, job_id: int) -> bool:
-    """Whether something of this job has still to be sent, or is withheld."""
+    """Whether a job has pending or withheld deliveries."""
     return _any_in(connection, job_id, PENDING, WITHHELD)
 
 
@@ -152,35 +152,35 @@ def _any_in(connection: Connection, job_id: int, *states: str) -> bool:
     return bool(connection.execute(select(found)).scalar())
 
 
-def has_pending(*destinations: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether the job of the outer row has a pending delivery, to destinations that fit."""
+def has_pending(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """SQL condition: the job of the outer row has a pending delivery that meets the conditions."""
     mine = deliveries.c.job_id == jobs.c.job_id
-    return exists().where(mine, deliveries.c.state == PENDING, *destinations).correlate(jobs)
+    return exists().where(mine, deliveries.c.state == PENDING, *conditions).correlate(jobs)
 
 
-def ask_again(connection: Connection, job_id: int, destination: str | None, note: str) -> int:
-    """Have everything that a job has for one destination, or for all, sent again.
+def redeliver(connection: Connection, job_id: int, destination: str | None, note: str) -> int:
+    """Make the deliveries of a job to one destination, or to all, pending again.
 
-    When a destination has acknowledged something before, that is not forgotten.
+    Earlier acknowledgements stay on record.
 
     Returns
     -------
     int
-        How many objects that are; those whose files were cleared away do not count.
+        Number of deliveries; results whose files were cleared do not count.
     """
-    there = exists().where(
+    is_stored = exists().where(
         results.c.sop_instance_uid == deliveries.c.result_uid, results.c.file_name != ""
     )
     wanted = deliveries.c.destination == destination if destination else true()
     return connection.execute(
         update(deliveries)
-        .where(_of(job_id), wanted, there)
+        .where(_of(job_id), wanted, is_stored)
         .values(state=PENDING, status=None, note=note)
     ).rowcount
 
 
 def jobs_by_destination(database: Database, state: DeliveryState) -> dict[str, int]:
-    """How many jobs have deliveries in a state, for each destination that has any."""
+    """Number of jobs with deliveries in a state, by destination."""
     counts = (
         select(deliveries.c.destination, func.count(deliveries.c.job_id.distinct()).label("jobs"))
         .where(deliveries.c.state == state.value)
@@ -222,9 +222,9 @@ def stored_result(database: Database, sop_instance_uid: str) -> Result | None:
 
 
 def results_sent_before(database: Database, job: Job) -> tuple[tuple[Result, ...], ...]:
-    """What the job's source has been sent for this study so far, the oldest first.
+    """Results sent to the source of a job for its study so far, oldest first.
 
-    Results of one job are one group; a rejection notice is a group of its own.
+    The results of one job form a group; a rejection notice is a group of its own.
     """
     is_result = results.c.kind != "not analysed"
     wanted = (
@@ -246,16 +246,16 @@ def results_sent_before(database: Database, job: Job) -> tuple[tuple[Result, ...
 
 
 MAX_PRIOR_SCORES = 50
-"""Score reports of one patient, revisions included."""
+"""Maximum number of score reports of one patient, revisions included."""
 
 
 def prior_scores(database: Database, job: Job, patient: PatientIdentity) -> tuple[Result, ...]:
-    """Score reports of the patient's other studies that are still on disk, the newest first.
+    """Score reports of the patient's other studies that are still on disk, newest first.
 
-    Without an issuer a patient ID is unique only within its source, so then only studies from
-    the job's own source count. Results that were never sent are no prior: nobody could open them.
+    A patient ID without issuer is unique only within its source, so only studies from the source
+    of the job are used then. Results that were never sent are not priors: nobody could open them.
     """
-    theirs = select(instances.c.study_uid).where(
+    other_studies = select(instances.c.study_uid).where(
         instances.c.patient_id == patient.identifier,
         instances.c.issuer_of_patient_id == patient.issuer,
         instances.c.study_uid != job.study_uid,
@@ -264,7 +264,7 @@ def prior_scores(database: Database, job: Job, patient: PatientIdentity) -> tupl
         select(results)
         .join(jobs, jobs.c.job_id == results.c.job_id)
         .where(
-            jobs.c.study_uid.in_(theirs),
+            jobs.c.study_uid.in_(other_studies),
             results.c.kind == "scores",
             results.c.file_name != "",
             exists().where(

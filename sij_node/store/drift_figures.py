@@ -1,4 +1,4 @@
-"""The figures of a sender's first and newest studies, for drift."""
+"""Figures of the first and the latest studies of each sender, for drift detection."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,10 +12,10 @@ from sij_node.store.tables import analyses, analysis_findings, jobs
 
 
 def histories(database: Database, senders: Sequence[str]) -> Mapping[str, Histories]:
-    """For each sender its first and its newest analysed studies.
+    """The first and the latest analysed studies of each sender.
 
-    Answers are compared with answers of the same weights only: `Histories.reference` holds what
-    was found in the first studies that had the weights of the newest one.
+    Findings are compared only between the same weights: `Histories.reference` contains findings of
+    the first studies analysed with the weights of the latest one.
     """
     with database.reading() as connection:
         return {sender: _history(connection, sender) for sender in senders}
@@ -44,7 +44,7 @@ def _analysed(sender: str, *, newest_first: bool = False) -> Select[Any]:
 
 
 def _findings(connection: Connection, job_ids: Sequence[int]) -> Mapping[int, dict[str, float]]:
-    """Of each job, for each lesion, whether it is present and how probable it is."""
+    """For each job and lesion: whether it is present, and its mean probability."""
     finding = analysis_findings.c
     is_present = case((finding.probability >= finding.threshold, 1), else_=0)
     rows = connection.execute(

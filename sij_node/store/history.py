@@ -1,4 +1,4 @@
-"""Job history: each step is written with its line of history, fenced by the job's revision."""
+"""Job history: each step is written with its history entry, if the job's revision is unchanged."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -41,7 +41,7 @@ def take_step(
     note: str = "",
     **changes: Unpack[JobChanges],
 ) -> Job:
-    """Take a step and store it with its line of history.
+    """Take a step and store it with its history entry.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def take_step(
 def write_step(
     connection: Connection, before: Job, after: Job, step: Step, who: str, *, note: str = ""
 ) -> Job:
-    """Store the job after a step with its line of history.
+    """Store the job after a step with its history entry.
 
     Raises
     ------
@@ -64,12 +64,12 @@ def write_step(
         If the job has changed since `before` was read.
     """
     written = write_job(connection, before, after)
-    _add_line(connection, written, step, before.state, who=who, note=note)
+    _add_entry(connection, written, step, before.state, who=who, note=note)
     return written
 
 
 def write_job(connection: Connection, before: Job, after: Job) -> Job:
-    """Store a changed job without a line of history; raises `LeaseLost` as `write_step` does."""
+    """Store a changed job without history entry; raises `LeaseLost` as `write_step` does."""
     changed = {**job_row(after), "changed_at": datetime.now(UTC)}
     which = {"of_job": before.job_id, "since_revision": before.revision}
     stored = connection.execute(_CHANGE, {**changed, **which}).one_or_none()
@@ -79,15 +79,15 @@ def write_job(connection: Connection, before: Job, after: Job) -> Job:
 
 
 def lease_lost(job: Job) -> LeaseLost:
-    """The error of a writer whose job has been changed by another."""
+    """The error for a job that another process has changed."""
     return LeaseLost(
-        f"Job {job.job_id} has changed since revision {job.revision} was read; "
+        f"Job {job.job_id} has changed since revision {job.revision}; "
         "nothing was written. Read the job again."
     )
 
 
 def note_step(connection: Connection, job: Job, step: Step, who: str, note: str) -> None:
-    """Add a line of history without changing the job, not even its revision.
+    """Add a history entry without changing the job or its revision.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def note_step(connection: Connection, job: Job, step: Step, who: str, note: str)
     """
     next_state(job.state, step)
     now = replace(job, changed_at=datetime.now(UTC))
-    _add_line(connection, now, step, job.state, who=who, note=note)
+    _add_entry(connection, now, step, job.state, who=who, note=note)
 
 
 def open_job(
@@ -107,7 +107,7 @@ def open_job(
     count: int,
     who: str = "",
 ) -> Job:
-    """Open a job for a study and source that have none open; `who` is the source by default."""
+    """Open a job for a study and source without an open one; `who` defaults to the source."""
     last = last_job(connection, study_uid, source_ae)
     now = datetime.now(UTC)
     row = connection.execute(
@@ -135,7 +135,7 @@ def open_job(
     ).one()
     job = job_from(row)
     note = f"follows job {last.job_id}" if last else ""
-    _add_line(connection, job, Step.OPENED, None, who=who or source_ae, note=note)
+    _add_entry(connection, job, Step.OPENED, None, who=who or source_ae, note=note)
     return job
 
 
@@ -163,7 +163,7 @@ def waiting_job(
     return None if row is None else job_from(row)
 
 
-def _add_line(
+def _add_entry(
     connection: Connection, job: Job, step: Step, origin: State | None, *, who: str, note: str
 ) -> None:
     connection.execute(

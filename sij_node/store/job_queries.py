@@ -1,6 +1,6 @@
 """Queries for jobs: lists with filters, the jobs of a patient or study, and their history.
 
-Each is one short read transaction, so that a page never blocks the listener.
+Each is a short read transaction of its own, so that a page never blocks the listener.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ def find_jobs(
     offset: int = 0,
     before: int | None = None,
 ) -> JobPage:
-    """Jobs that match a filter, the newest first.
+    """Jobs that match a filter, newest first.
 
     Parameters
     ----------
@@ -40,34 +40,34 @@ def find_jobs(
 def newest_jobs(
     database: Database, states: Iterable[State] = (), limit: int = 50, offset: int = 0
 ) -> list[Job]:
-    """Jobs in some states, or in any, the newest first."""
+    """Jobs in some states, or in any, newest first."""
     return _jobs(database, _newest(_fits(JobFilter(tuple(states))), limit, offset))
 
 
 def jobs_of_patient(database: Database, patient_id: str, limit: int) -> JobPage:
-    """Jobs of a patient whose images are still stored, the newest first."""
+    """Jobs of a patient whose images are still stored, newest first."""
     studies = select(instances.c.study_uid).where(instances.c.patient_id == patient_id)
     found = _jobs(database, _newest(jobs.c.study_uid.in_(studies), limit))
     return JobPage(tuple(found), len(found))
 
 
 def jobs_of_study(database: Database, study_uid: str) -> list[Job]:
-    """All jobs of a study, from all sources, the oldest first."""
+    """All jobs of a study, from all sources, oldest first."""
     return _oldest_first(database, jobs.c.study_uid == study_uid)
 
 
 def receiving_jobs(database: Database) -> list[Job]:
-    """Jobs whose study is still arriving, the oldest first."""
+    """Jobs whose study is still arriving, oldest first."""
     return _oldest_first(database, jobs.c.state == State.RECEIVING.value)
 
 
 def leased_jobs(database: Database) -> list[Job]:
-    """Jobs leased by a worker, the oldest first."""
+    """Jobs leased by a worker, oldest first."""
     return _oldest_first(database, jobs.c.leased_by != "")
 
 
 def waiting_jobs(database: Database) -> list[Job]:
-    """Jobs that wait before their next attempt, the oldest first."""
+    """Jobs that wait before their next attempt, oldest first."""
     return _oldest_first(database, jobs.c.wait_s > 0)
 
 

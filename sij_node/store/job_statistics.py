@@ -28,12 +28,12 @@ _CHARTED = (
 )
 _STEPS = {step.value: step for step in Step}
 _STATES = {state.value: state for state in State}
-"""Looked up here, for a month has tens of thousands of steps."""
+"""By value: faster than the enums' own lookup for the tens of thousands of steps of a month."""
 
 
 @dataclass(frozen=True)
 class StepTaken:
-    """A line of history, with the source of the study."""
+    """A history entry with the source of the study."""
 
     step_id: int
     job_id: int
@@ -52,7 +52,7 @@ def job_counts(database: Database) -> dict[State, int]:
 
 
 def queue_status(database: Database) -> QueueStatus:
-    """The jobs that wait for a worker, without those that wait before another attempt."""
+    """The jobs that wait for a worker, without those in a retry delay."""
     due = (jobs.c.state == State.QUEUED.value) & (jobs.c.wait_s == 0)
     oldest = database.row(
         select(
@@ -118,7 +118,7 @@ def last_deliveries(database: Database) -> Mapping[str, datetime]:
 
 
 def analysis_seconds(database: Database) -> tuple[float, ...]:
-    """Durations of the latest analyses, from claim to result."""
+    """Durations of the latest analyses, from claim to results."""
     with database.reading() as connection:
         ended = connection.execute(
             select(job_steps.c.job_id, job_steps.c.step_id, job_steps.c.at)
@@ -171,7 +171,7 @@ def chart_events(database: Database, since: datetime) -> tuple[ChartEvent, ...]:
 
 
 def steps_after(database: Database, step_id: int) -> Sequence[StepTaken]:
-    """The next `STEPS_AT_ONCE` steps of all jobs after one, in the order they were written."""
+    """The next `STEPS_AT_ONCE` steps of all jobs after a given step, in order."""
     chosen = (
         select(
             job_steps.c.step_id,
@@ -202,7 +202,7 @@ def steps_after(database: Database, step_id: int) -> Sequence[StepTaken]:
 
 
 def _seconds(since: datetime, now: datetime) -> float:
-    """Never negative, though the two moments may come from different clocks."""
+    """Seconds between two times, which may come from different clocks; never negative."""
     return max(0.0, (now - since).total_seconds())
 
 

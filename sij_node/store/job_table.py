@@ -1,7 +1,7 @@
 """The job table: every step of a job, each in one transaction.
 
 What a step changes is decided in `sij_node.domain.job`. Here it is written together with its
-line of history, and only if the job has not changed since it was read.
+history entry, and only if the job has not changed since it was read.
 """
 
 from collections.abc import Collection, Sequence
@@ -318,7 +318,7 @@ class JobTable:
             after = take_step(connection, job, Step.DELIVERY_ASKED, who, note)
             if job.leased_by:
                 raise IllegalStep(f"Job {job.job_id} is being delivered; try again afterwards.")
-            if not deliveries.ask_again(connection, job.job_id, destination, f"requested by {who}"):
+            if not deliveries.redeliver(connection, job.job_id, destination, f"requested by {who}"):
                 for_it = f" for {destination}" if destination else ""
                 raise IllegalStep(
                     f"Job {job.job_id} has no stored results{for_it}: none were made, or they have "

@@ -1,7 +1,7 @@
-"""When a peer was last heard of, and how many of what it sent was taken.
+"""Last contact with each peer, and counts of C-STOREs and associations.
 
-Listener and delivery workers keep both in memory and write what is new every few seconds, so that
-an image costs no extra write. A crash forgets the last of these seconds.
+Listener and workers collect both in memory and write them every few seconds, so that an image costs
+no extra write. A crash loses the last few seconds.
 """
 
 import threading
@@ -19,24 +19,24 @@ from sij_node.store.tables import contacts, tallies
 
 
 class PeerCounter(StrEnum):
-    """What is counted."""
+    """Kinds of counts."""
 
     RECEIVED = "c-store received"
-    """By the status that was answered."""
+    """By the status returned."""
     SENT = "c-store sent"
-    """By the status that came back."""
+    """By the status received."""
     ASSOCIATIONS = "associations"
-    """By how they ended: released, rejected, aborted, lost."""
+    """By outcome: released, rejected, aborted, lost."""
     REFUSALS = "associations refused"
-    """By the reason."""
+    """By reason."""
 
 
 Tally = tuple[PeerCounter, str, str]
-"""What was counted, the peer, and the outcome."""
+"""Kind of count, peer and outcome."""
 
 
 class PeerActivityTable:
-    """Contacts and counts of all processes.
+    """Peer activity and counts of all processes.
 
     Every method raises `DatabaseUnavailable` if the database does not answer.
     """
@@ -45,13 +45,13 @@ class PeerActivityTable:
         self._database = database
 
     def contacts(self) -> tuple[PeerActivity, ...]:
-        """Every peer that was ever heard of, by its title."""
+        """Every peer that ever had contact with the node, by AE title."""
         with self._database.reading() as connection:
             rows = connection.execute(select(contacts).order_by(contacts.c.peer))
             return tuple(_contact_from(row) for row in rows)
 
     def tallies(self) -> Mapping[Tally, int]:
-        """What was counted since the node was set up."""
+        """Counts since the node was installed."""
         with self._database.reading() as connection:
             return {
                 (PeerCounter(row.counted), row.peer, row.outcome): row.total
@@ -59,7 +59,7 @@ class PeerActivityTable:
             }
 
     def write(self, news: Mapping[str, Mapping[str, Any]], counts: Mapping[Tally, int]) -> None:
-        """Note what is new of some peers, and add to the counts."""
+        """Update the activity of peers, and add to the counts."""
         with self._database.writing() as connection:
             for peer, said in sorted(news.items()):
                 _note(connection, contacts, {"peer": peer}, said)
@@ -69,7 +69,7 @@ class PeerActivityTable:
 
 
 class PeerActivityLog:
-    """What one process has seen of the peers since it last wrote it down. Thread-safe."""
+    """Collects peer activity of one process until it is written. Thread-safe."""
 
     def __init__(self, table: PeerActivityTable) -> None:
         self._table = table
@@ -78,28 +78,28 @@ class PeerActivityLog:
         self._counts: Counter[Tally] = Counter()
 
     def count(self, counted: PeerCounter, peer: str, outcome: str) -> None:
-        """Count one more."""
+        """Add one to a count."""
         with self._lock:
             self._counts[counted, peer, outcome] += 1
 
     def accepted(self, peer: str, address: str) -> None:
-        """Note an association that was accepted."""
+        """Record an accepted association."""
         self._note(peer, address=address, accepted_at=datetime.now(UTC))
 
     def refused(self, peer: str, address: str, reason: str) -> None:
-        """Note an association that was refused."""
+        """Record a rejected association."""
         self._note(peer, address=address, refused_at=datetime.now(UTC), refused_because=reason)
 
     def echo_received(self, peer: str) -> None:
-        """Note a C-ECHO of a peer."""
+        """Record a C-ECHO from a peer."""
         self._note(peer, echo_in_at=datetime.now(UTC))
 
     def echo_sent(self, peer: str, error: str = "") -> None:
-        """Note our own C-ECHO to a peer; `error` is empty when it was answered."""
+        """Record a C-ECHO to a peer; `error` is empty if it succeeded."""
         self._note(peer, echo_out_at=datetime.now(UTC), echo_out_error=error)
 
     def write(self) -> None:
-        """Write what is new; if the database does not answer, it is kept for the next time."""
+        """Write what was collected; if that fails, it is kept for the next call."""
         with self._lock:
             news, self._news = self._news, {}
             counts, self._counts = self._counts, Counter()
@@ -108,14 +108,14 @@ class PeerActivityLog:
         try:
             self._table.write(news, counts)
         except BaseException:
-            self._take_back(news, counts)
+            self._restore(news, counts)
             raise
 
     def _note(self, peer: str, **said: object) -> None:
         with self._lock:
             self._news.setdefault(peer, {}).update(said)
 
-    def _take_back(self, news: Mapping[str, dict[str, Any]], counts: Counter[Tally]) -> None:
+    def _restore(self, news: Mapping[str, dict[str, Any]], counts: Counter[Tally]) -> None:
         with self._lock:
             self._counts.update(counts)
             for peer, said in news.items():

@@ -1,4 +1,4 @@
-"""Objects and associations that were refused, and studies with conflicting copies."""
+"""Rejected instances and associations, and conflicting copies."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ from sij_node.store.database import Database
 from sij_node.store.tables import instances, refusal_from, refusals
 
 KEPT = 10_000
-"""Refusals kept, the newest; conflicts and copies in quarantine stay as long as their study."""
+"""Number of refusals kept; conflicts and quarantined copies are kept as long as their study."""
 
 _IN_QUARANTINE = refusals.c.quarantined_as != ""
 
@@ -18,8 +18,8 @@ _IN_QUARANTINE = refusals.c.quarantined_as != ""
 def add_refusal(database: Database, refusal: Refusal) -> None:
     """Store a refusal.
 
-    If the same conflict was noted when the instance was registered, that row is completed, for
-    example with the name of the copy in quarantine.
+    A conflict already noted when the instance was registered is completed, for instance with the
+    name of the quarantined copy.
     """
     with database.writing() as connection:
         _add(connection, refusal)
@@ -53,7 +53,7 @@ def _add(connection: Connection, refusal: Refusal) -> None:
 def note_conflict(
     connection: Connection, offered: ReceivedInstance, stored: ReceivedInstance
 ) -> None:
-    """Note that an SOP Instance UID came with other content; both studies are doubtful."""
+    """Note that an SOP Instance UID arrived with different content; this concerns both studies."""
     for study_uid in {offered.study_uid, stored.study_uid}:
         noted = exists().where(
             refusals.c.conflict,
@@ -70,8 +70,8 @@ def note_conflict(
                     sop_instance_uid=offered.sop_instance_uid,
                     study_uid=study_uid,
                     status=0,
-                    reason=f"this SOP Instance UID came before from {stored.source_ae} "
-                    "with other content; the first copy is kept",
+                    reason=f"SOP Instance UID already received from {stored.source_ae} "
+                    "with different content; the first copy is kept",
                     quarantined_as="",
                     conflict=True,
                 )
@@ -79,7 +79,7 @@ def note_conflict(
 
 
 def conflicts_of(database: Database, study_uid: str) -> tuple[Refusal, ...]:
-    """Instances of a study that arrived again with different content, the oldest first."""
+    """Instances of a study that arrived again with different content, oldest first."""
     wanted = (
         select(refusals)
         .where(refusals.c.conflict, refusals.c.study_uid == study_uid)
@@ -89,7 +89,7 @@ def conflicts_of(database: Database, study_uid: str) -> tuple[Refusal, ...]:
 
 
 def files_of(connection: Connection, study_uid: str) -> Sequence[str]:
-    """Names of a study's copies in quarantine."""
+    """File names of a study's quarantined copies."""
     names = select(refusals.c.quarantined_as).where(
         _IN_QUARANTINE, refusals.c.study_uid == study_uid
     )
@@ -97,7 +97,7 @@ def files_of(connection: Connection, study_uid: str) -> Sequence[str]:
 
 
 def quarantined_alone(connection: Connection, moment: datetime) -> Sequence[str]:
-    """Studies of which nothing is here but copies in quarantine, and that came before a moment."""
+    """Studies with nothing but quarantined copies, all of them received before a moment."""
     nothing_else = ~exists().where(instances.c.study_uid == refusals.c.study_uid)
     studies = (
         select(refusals.c.study_uid)
@@ -109,7 +109,7 @@ def quarantined_alone(connection: Connection, moment: datetime) -> Sequence[str]
 
 
 def forget(connection: Connection, study_uid: str) -> None:
-    """Remove a study's conflicts, and all that names its copies in quarantine."""
+    """Remove a study's conflicts and the rows of its quarantined copies."""
     connection.execute(
         delete(refusals).where(
             or_(refusals.c.conflict, _IN_QUARANTINE), refusals.c.study_uid == study_uid

@@ -1,8 +1,8 @@
-"""Registering instances: many associations at once share one write to the disk.
+"""Registration of received instances, with group commit across associations.
 
-Every instance must be durable before it is acknowledged, and waiting for the disk is what that
-costs. Whoever comes first writes all instances that wait at that moment in one transaction;
-the others find theirs done. No thread of its own is needed.
+Every instance must be durable before it is acknowledged, and each commit waits for the disk. One
+thread commits all instances that are waiting at that moment in one transaction; the other threads
+find theirs done. No dedicated thread is needed.
 """
 
 import threading
@@ -27,14 +27,14 @@ _OWN = select(results.c.sop_instance_uid).where(
     results.c.sop_instance_uid.in_(bindparam("uids", expanding=True)),
     or_(results.c.file_name != "", results.c.kind != "scores"),
 )
-"""Scores whose file was cleared away are taken back as a prior; like every report, they open no
-job."""
+"""Own results, which are not stored again. A score report whose file was cleared is accepted, since
+it may return as a prior; like every report it opens no job."""
 _NEW = insert(instances)
 
 
 @dataclass(frozen=True)
 class Offer:
-    """One instance that waits to be registered."""
+    """An instance to register."""
 
     instance: ReceivedInstance
     priority: int
@@ -65,7 +65,7 @@ def received_instance(database: Database, sop_instance_uid: str) -> ReceivedInst
 
 
 class GroupCommit:
-    """Registers the offers of many threads in shared transactions."""
+    """Registers instances of many threads in shared transactions."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -74,14 +74,14 @@ class GroupCommit:
         self._changed = threading.Condition()
 
     def register(self, offer: Offer) -> Registration:
-        """Register an offer; when this returns, it is on the disk.
+        """Register an instance; it is durable when this returns.
 
         Raises
         ------
         DatabaseUnavailable
-            If the database did not take it, or did not say whether it did.
+            If the commit failed or its outcome is unknown.
         InternalFault
-            If the database refuses this very instance.
+            If the database rejects this instance.
         """
         mine = _Waiting(offer)
         batch = self._batch_to_write(mine)
@@ -89,15 +89,15 @@ class GroupCommit:
             try:
                 self._answer_all(batch)
             finally:
-                self._let_the_next_write(batch)
-        if isinstance(mine.answer, NodeError):  # many threads may share it: each raises its own
+                self._finish_batch(batch)
+        if isinstance(mine.answer, NodeError):  # shared by many threads: each raises its own
             raise type(mine.answer)(str(mine.answer)) from mine.answer
         if mine.answer is None:
             raise DatabaseUnavailable("The registration was interrupted; send the instance again.")
         return mine.answer
 
     def _batch_to_write(self, mine: _Waiting) -> list[_Waiting]:
-        """All that wait, if it is this thread's turn to write; nothing if `mine` was answered."""
+        """All waiting instances if this thread is to commit; none if `mine` is committed."""
         with self._changed:
             self._queue.append(mine)
             self._changed.wait_for(lambda: not self._is_writing or mine.is_over)
@@ -107,7 +107,7 @@ class GroupCommit:
             self._is_writing = True
             return batch
 
-    def _let_the_next_write(self, batch: Sequence[_Waiting]) -> None:
+    def _finish_batch(self, batch: Sequence[_Waiting]) -> None:
         with self._changed:
             for waiting in batch:
                 waiting.is_over = True
@@ -127,7 +127,7 @@ class GroupCommit:
                 waiting.answer = answer
 
     def _answer_each(self, batch: Sequence[_Waiting], error: NodeError) -> None:
-        """After a refusal, find the offer it is for: the others must not suffer."""
+        """After an error, register one by one, so that only the faulty instance fails."""
         if len(batch) == 1:
             batch[0].answer = error
         else:
@@ -143,10 +143,10 @@ class GroupCommit:
 def registration_of(
     offered: ReceivedInstance, stored: ReceivedInstance | None, is_own_result: bool
 ) -> Registration:
-    """What an offered instance is, given what is stored under its SOP Instance UID.
+    """Compare an offered instance with the stored one of the same SOP Instance UID.
 
-    The same image in another transfer syntax has other bytes but the same place in the
-    hierarchy of patient, study and series, and counts as the same.
+    The same image in another transfer syntax has different bytes, but the same patient, study,
+    series and SOP class; it is a duplicate.
     """
     if is_own_result:
         return Registration.OWN_RESULT
@@ -243,7 +243,7 @@ def _join_or_open(
         open_job(connection, study_uid, source_ae, _priority(new), len(new))
         return
     after = _joined(job, new)
-    if job.state is State.RECEIVING:  # one line of history for the first instance is enough
+    if job.state is State.RECEIVING:  # the first instance alone has a history entry
         write_job(connection, job, after)
     else:
         write_step(connection, job, after, Step.INSTANCE_ARRIVED, source_ae)

@@ -1,6 +1,6 @@
-"""The node's own secret key: random, made once, kept in the data folder for its user alone.
+"""The secret key of the node: random, generated once, readable by the node's user only.
 
-From it come the pseudonyms of patients on lists and the marks that a form is the node's own.
+It is used for the pseudonyms of patients and for the CSRF tokens of forms.
 """
 
 import os
@@ -13,7 +13,7 @@ _KEY_BYTES = 32
 
 
 def secret_key(folder: Path) -> bytes:
-    """The key in a data folder, made where it is missing.
+    """The key in a data folder; generated if missing.
 
     Raises
     ------
@@ -24,23 +24,23 @@ def secret_key(folder: Path) -> bytes:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
-            _make(path)
+            _generate(path)
         key = path.read_bytes()
     except OSError as error:
         raise SpoolUnavailable(
             f"{path} cannot be used: {error.strerror}. "
-            "See that the data folder is there and belongs to the user who runs the node."
+            "Check that the data folder exists and belongs to the user who runs the node."
         ) from error
     if len(key) != _KEY_BYTES:
         raise SpoolUnavailable(
-            f"{path} does not hold {_KEY_BYTES} bytes. Restore it from a backup; if you remove "
-            "it, a new one is made and patients get other pseudonyms."
+            f"{path} does not have {_KEY_BYTES} bytes. Restore it from a backup; if you remove it, "
+            "a new key is generated and the pseudonyms of all patients change."
         )
     return key
 
 
-def _make(path: Path) -> None:
-    """Written under another name first, so that two who begin at once end with one key."""
+def _generate(path: Path) -> None:
+    """Write a temporary file first, so that two processes starting at once end up with one key."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -51,6 +51,6 @@ def _make(path: Path) -> None:
     try:
         os.link(draft, path)
     except FileExistsError:
-        pass  # the other one was first, and both use its key
+        pass  # another process was first; both use its key
     finally:
         draft.unlink()

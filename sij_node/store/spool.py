@@ -1,14 +1,14 @@
-"""The shelf on which received images and finished results lie until they are no longer needed.
+"""The spool: files of received instances and of results, until they are cleared.
 
 ::
 
-    incoming/            being received; emptied when the listener starts
-    instances/ab/ab….dcm  acknowledged: complete, on the disk, never changed
-    quarantine/          other content under a UID that was already taken
-    results/             what is delivered, kept until it has been
+    incoming/             being received; emptied when the listener starts
+    instances/ab/ab….dcm  acknowledged: complete, on disk, never changed
+    quarantine/           different content under a SOP Instance UID that is already stored
+    results/              results and key images
 
-An instance gets its name in one step, after its bytes are on the disk, and only when the name is
-free. Every name is a hash, so no text from an object becomes part of a path.
+An instance is linked to its final name atomically, after its bytes are on disk and only if the name
+is free. Every name is a hash, so no text from an object becomes part of a path.
 """
 
 import errno
@@ -23,7 +23,7 @@ from pathlib import Path
 from time import time
 from typing import BinaryIO
 
-from sij_node.dicom.part10 import dataset_offset, transfer_syntax_of
+from sij_node.dicom.part10 import FILE_META_BYTES, read_file_meta
 from sij_node.errors import InternalFault, SpoolUnavailable
 
 _INSTANCE_NAME = re.compile(r"[0-9a-f]{64}\.dcm")
@@ -35,22 +35,22 @@ _DAY_S = 86400
 
 
 def instance_file_name(sop_instance_uid: str) -> str:
-    """Name within the spool under which an instance is kept."""
+    """File name of an instance in the spool."""
     return hashlib.sha256(sop_instance_uid.encode("utf-8", "surrogateescape")).hexdigest() + ".dcm"
 
 
 class Spool:
-    """The folders of the spool, created where they are missing.
+    """The folders of the spool; created if missing.
 
     Parameters
     ----------
     folder
-        On one file system that has hard links, as every local one of Linux does.
+        On a single file system with hard links, such as any local Linux file system.
 
     Raises
     ------
     SpoolUnavailable
-        From the constructor and every method, when the disk is full, read-only or gone.
+        From the constructor and every method, if the disk is full, read-only or missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,43 +61,43 @@ class Spool:
         self._results = folder / "results"
         with _spool_errors():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            rooms = (self._incoming, self._instances, self._quarantine, self._results)
-            for made in (folder, *rooms):
-                made.mkdir(mode=0o700, exist_ok=True)
+            folders = (self._incoming, self._instances, self._quarantine, self._results)
+            for each in (folder, *folders):
+                each.mkdir(mode=0o700, exist_ok=True)
             _sync_folder(folder)
 
     def stage(self) -> "StagedFile":
-        """An empty file in incoming, to be written and then kept, quarantined or discarded."""
+        """An empty file in incoming/, to be written and then kept, quarantined or discarded."""
         return self._staged(_RECEIVED)
 
     def path_of(self, file_name: str) -> Path:
-        """Where an instance lies, or would lie."""
+        """Path of an instance, whether it exists or not."""
         return self._instances / _checked(file_name, _INSTANCE_NAME)[:2] / file_name
 
     def path_of_result(self, name: str) -> Path:
-        """Where a result lies, or would lie."""
+        """Path of a result, whether it exists or not."""
         return self._results / _checked(name, _SAFE_NAME)
 
     def path_in_quarantine(self, name: str) -> Path:
-        """Where a quarantined copy lies, or would lie."""
+        """Path of a quarantined copy, whether it exists or not."""
         return self._quarantine / _checked(name, _SAFE_NAME)
 
     def open(self, file_name: str) -> BinaryIO:
-        """An instance, for reading, as a Part 10 file."""
+        """Open an instance for reading, as a Part 10 file."""
         with _spool_errors():
             return self.path_of(file_name).open("rb")
 
     def digest_of(self, file_name: str) -> str:
-        """SHA-256 of an instance's dataset as it is on the disk now, without its file meta.
+        """SHA-256 of an instance's dataset as it is on disk, without file meta information.
 
         Raises
         ------
         DatasetUnreadable
-            When the file is damaged at its beginning.
+            If the beginning of the file is damaged.
         """
         digest = hashlib.sha256()
         with _spool_errors(), self.path_of(file_name).open("rb", buffering=0) as file:
-            file.seek(dataset_offset(file.read(256)))
+            file.seek(read_file_meta(file.read(FILE_META_BYTES)).dataset_offset)
             while piece := file.read(_READ_AT_ONCE):
                 digest.update(piece)
         return digest.hexdigest()
@@ -108,23 +108,23 @@ class Spool:
         Raises
         ------
         DatasetUnreadable
-            When the file is damaged at its beginning.
+            If the beginning of the file is damaged.
         """
         with _spool_errors(), self.path_of(file_name).open("rb", buffering=0) as file:
-            return transfer_syntax_of(file.read(1024))
+            return read_file_meta(file.read(FILE_META_BYTES)).transfer_syntax_uid
 
     def remove(self, file_name: str) -> None:
-        """Forget an instance; one that is not there is forgotten already."""
+        """Remove an instance, if it exists."""
         with _spool_errors():
             self.path_of(file_name).unlink(missing_ok=True)
 
     def remove_from_quarantine(self, name: str) -> None:
-        """Forget a quarantined copy; one that is not there is forgotten already."""
+        """Remove a quarantined copy, if it exists."""
         with _spool_errors():
             self.path_in_quarantine(name).unlink(missing_ok=True)
 
     def keep_result(self, content: bytes, name: str) -> str:
-        """Put a result on the disk; a former one of that name is replaced as a whole.
+        """Store a result; an existing file of that name is replaced atomically.
 
         Returns
         -------
@@ -139,20 +139,20 @@ class Spool:
         return name
 
     def read_result(self, name: str) -> bytes:
-        """The bytes of a result."""
+        """Content of a result."""
         with _spool_errors():
             return self.path_of_result(name).read_bytes()
 
     def remove_result(self, name: str) -> None:
-        """Forget a result; one that is not there is forgotten already."""
+        """Remove a result, if it exists."""
         with _spool_errors():
             self.path_of_result(name).unlink(missing_ok=True)
 
     def clear_incoming(self) -> int:
-        """Remove what a crash left half received; returns how many files that were.
+        """Remove incomplete files after a crash; returns their number.
 
-        For the one process that receives, before it does. Results that are being written by
-        workers stay, unless they were begun a day ago.
+        Called by the listener before it receives. Results that workers are writing stay, unless
+        they are more than a day old.
         """
         with _spool_errors():
             leftovers = [
@@ -167,12 +167,12 @@ class Spool:
     def check_writable(self) -> None:
         """Raise `SpoolUnavailable` if a folder is missing, read-only or owned by another user."""
         with _spool_errors():
-            for room in (self._incoming, self._instances, self._results):
-                if not os.access(room, os.W_OK | os.X_OK):
-                    raise PermissionError(errno.EACCES, f"{room.name}/ cannot be written")
+            for folder in (self._incoming, self._instances, self._results):
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, f"{folder.name}/ cannot be written")
 
     def free_mb(self) -> float:
-        """Room that is left for this user on the disk of the spool, in MB (10^6 bytes)."""
+        """Free disk space of the spool for this user, in MB (10^6 bytes)."""
         with _spool_errors():
             disk = os.statvfs(self._instances)
         return disk.f_bavail * disk.f_frsize / 1e6
@@ -183,7 +183,7 @@ class Spool:
 
 
 class StagedFile:
-    """A file in incoming. Leaving its ``with`` block removes it, unless it was moved away."""
+    """A file in incoming/. Leaving its ``with`` block removes it, unless it was moved."""
 
     def __init__(self, spool: Spool, path: Path) -> None:
         self._spool = spool
@@ -197,7 +197,7 @@ class StagedFile:
         self.discard()
 
     def write(self, *pieces: bytes | bytearray | memoryview) -> None:
-        """Append, whole or not at all to be acknowledged."""
+        """Append bytes; after an error the file must be discarded."""
         left = [memoryview(piece) for piece in pieces]
         with _spool_errors():
             while left:
@@ -205,30 +205,30 @@ class StagedFile:
                 left = _not_yet_written(left, written)
 
     def sync(self) -> None:
-        """Return when the bytes are on the disk."""
+        """Return when the bytes are on disk."""
         with _spool_errors():
             os.fdatasync(self._descriptor)
 
     def mapped(self, offset: int) -> memoryview:
-        """What was written from `offset` on, without reading it into memory.
+        """The content from `offset` on, mapped and not read into memory.
 
-        The file stays mapped for as long as the view or a part of it is referred to.
+        The file stays mapped as long as the view or a slice of it exists.
         """
         with _spool_errors():
             mapping = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
         return memoryview(mapping)[offset:]
 
     def keep(self, file_name: str) -> bool:
-        """Give the instance its name, if the name is free, and write that down on the disk.
+        """Link the instance to its final name, if that is free; durable when this returns.
 
         Returns
         -------
         bool
-            False when there is a file of that name already; it is left as it is.
+            False if a file of that name exists; it is left unchanged.
         """
         path = self._spool.path_of(file_name)
         with _spool_errors():
-            _make_shelf(path.parent)
+            _make_subfolder(path.parent)
             try:
                 os.link(self._path, path)
             except FileExistsError:
@@ -240,8 +240,8 @@ class StagedFile:
                 raise
         return True
 
-    def put_in_place_of(self, file_name: str) -> None:
-        """Take the name from a file that was never acknowledged."""
+    def replace_instance(self, file_name: str) -> None:
+        """Replace an instance that was never acknowledged."""
         self.move_to(self._spool.path_of(file_name))
 
     def quarantine(self, name: str) -> None:
@@ -249,14 +249,14 @@ class StagedFile:
         self.move_to(self._spool.path_in_quarantine(name))
 
     def move_to(self, path: Path) -> None:
-        """Move the file, in place of a former one of that name."""
+        """Move the file to a path, replacing an existing file."""
         with _spool_errors():
             os.replace(self._path, path)
             _sync_folder(path.parent)
         self._close()
 
     def discard(self) -> None:
-        """Remove the file from incoming, if it is still there."""
+        """Remove the file from incoming/, unless it was moved."""
         if self._descriptor >= 0:
             self._close()
             with suppress(OSError):
@@ -279,15 +279,15 @@ def _not_yet_written(pieces: list[memoryview], written: int) -> list[memoryview]
 
 def _checked(name: str, pattern: re.Pattern[str]) -> str:
     if not pattern.fullmatch(name):
-        raise InternalFault("A file name of the spool must be a hash; another name was asked for.")
+        raise InternalFault("A file name in the spool must be a hash; another name was requested.")
     return name
 
 
-def _make_shelf(shelf: Path) -> None:
-    """One of 256 folders, made when it is first needed."""
-    if not shelf.is_dir():
-        shelf.mkdir(mode=0o700, exist_ok=True)
-        _sync_folder(shelf.parent)
+def _make_subfolder(folder: Path) -> None:
+    """Create one of the 256 subfolders when it is first needed."""
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -305,5 +305,5 @@ def _spool_errors() -> Iterator[None]:
     except OSError as error:
         raise SpoolUnavailable(
             f"The spool cannot be used: {error.strerror}. "
-            "See that its disk is there, writable and not full."
+            "Check that its disk is mounted, writable and not full."
         ) from error

@@ -1,4 +1,4 @@
-"""Reading stored instances again, and noticing when the disk has changed them."""
+"""Reads stored instances and results, with detection of files changed on disk."""
 
 import hashlib
 from io import BytesIO
@@ -6,7 +6,7 @@ from io import BytesIO
 from pydicom import Dataset, dcmread
 
 from sij_node.dicom.headers import READING_ERRORS
-from sij_node.dicom.part10 import dataset_offset
+from sij_node.dicom.part10 import FILE_META_BYTES, read_file_meta
 from sij_node.domain.job import Result
 from sij_node.domain.study import ReceivedInstance
 from sij_node.errors import DatasetUnreadable, ImagesCleared, StoredCopyDamaged
@@ -19,9 +19,9 @@ def read_header(spool: Spool, instance: ReceivedInstance) -> Dataset:
     Raises
     ------
     DatasetUnreadable
-        If it cannot be understood.
+        If it is not valid DICOM.
     SpoolUnavailable
-        If it cannot be read from the disk.
+        If it cannot be read from disk.
     """
     with spool.open(instance.file_name) as file:
         try:
@@ -31,23 +31,23 @@ def read_header(spool: Spool, instance: ReceivedInstance) -> Dataset:
 
 
 def read_checked(spool: Spool, instance: ReceivedInstance) -> Dataset:
-    """A stored instance, after its bytes were compared with those that were received.
+    """A stored instance, after its digest was compared with that of the received bytes.
 
     Raises
     ------
     DatasetUnreadable
-        If it cannot be understood.
+        If it is not valid DICOM.
     StoredCopyDamaged
-        If the disk gives back other bytes than were stored.
+        If the file has changed on disk.
     SpoolUnavailable
-        If it cannot be read from the disk.
+        If it cannot be read from disk.
     """
     with spool.open(instance.file_name) as file:
         content = file.read()
-    offset = dataset_offset(content[:256])
+    offset = read_file_meta(content[:FILE_META_BYTES]).dataset_offset
     if hashlib.sha256(memoryview(content)[offset:]).hexdigest() != instance.sha256:
         raise StoredCopyDamaged(
-            f"The stored copy of {instance.sop_instance_uid} has changed on the disk. "
+            f"The stored copy of {instance.sop_instance_uid} has changed on disk. "
             "Check the disk, remove the file and send the instance again."
         )
     try:
@@ -57,26 +57,26 @@ def read_checked(spool: Spool, instance: ReceivedInstance) -> Dataset:
 
 
 def read_result(spool: Spool, result: Result) -> bytes:
-    """The file of a result, after its bytes were compared with those that were stored.
+    """The file of a result, after its digest was compared with that of the stored bytes.
 
     Raises
     ------
     ImagesCleared
-        If its file was cleared away.
+        If its file was cleared from the spool.
     StoredCopyDamaged
-        If the disk gives back other bytes than were stored.
+        If the file has changed on disk.
     SpoolUnavailable
-        If it cannot be read from the disk.
+        If it cannot be read from disk.
     """
     if not result.file_name:
         raise ImagesCleared(
-            f"The file of {result.sop_instance_uid} was cleared from the spool. The archive has "
-            "it, or the study can be sent and analysed again."
+            f"The file of {result.sop_instance_uid} was cleared from the spool. Retrieve it from "
+            "the archive, or send the study again."
         )
     content = spool.read_result(result.file_name)
     if hashlib.sha256(content).hexdigest() != result.sha256:
         raise StoredCopyDamaged(
-            f"The file of {result.sop_instance_uid} has changed on the disk. "
+            f"The file of {result.sop_instance_uid} has changed on disk. "
             "Check the disk and analyse the study again."
         )
     return content

@@ -1,7 +1,7 @@
-"""The tables of the database: what was received, what became of it, what was sent.
+"""The tables of the database, and the conversion of their rows to domain objects.
 
-The database keeps the promises that matter: one row for an SOP Instance UID, one waiting job
-for a study and source, and a history that is written together with what it tells.
+Constraints enforce what must never be violated: one row per SOP Instance UID, and one open job per
+study and source.
 """
 
 from datetime import UTC, datetime
@@ -36,30 +36,30 @@ from sij_node.domain.users import AdminChange, Session, Token, User
 
 
 class Utc(TypeDecorator[datetime]):
-    """A moment in UTC, with its time zone on both databases."""
+    """A date and time in UTC, with time zone on both databases."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """What is stored; SQLite keeps no time zone, so it is always UTC."""
+        """Convert to UTC, because SQLite stores no time zone."""
         return value and value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """What is read back, aware of its zone."""
+        """Add the time zone that SQLite does not store."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Foreign(TypeDecorator[str]):
-    """Text from elsewhere, which may hold characters that no database takes."""
+    """Text from outside, which may contain characters that databases reject."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """What is stored: NUL and lone surrogates become a replacement character."""
+        """Replace NUL and lone surrogates by the replacement character."""
         if value is None:
             return None
         whole = value.encode("utf-8", "replace").decode("utf-8")
@@ -387,24 +387,24 @@ alarms = Table(
 
 
 def instance_from(row: Row[Any]) -> ReceivedInstance:
-    """The received instance that a row of `instances` holds."""
+    """The received instance in a row of `instances`."""
     return ReceivedInstance(**row._mapping)
 
 
 def job_from(row: Row[Any]) -> Job:
-    """The job that a row of `jobs` holds."""
+    """The job in a row of `jobs`."""
     return Job(**{**row._mapping, "state": State(row.state)})
 
 
 def job_row(job: Job) -> dict[str, Any]:
-    """What a step writes: all but the identity and the heartbeat, which beats by itself."""
+    """The columns that a step writes: all but identity and heartbeat."""
     kept = ("job_id", "study_uid", "source_ae", "predecessor_id", "created_at", "heartbeat")
     row = {name: value for name, value in vars(job).items() if name not in kept}
     return {**row, "state": job.state.value}
 
 
 def step_from(row: Row[Any]) -> JobStep:
-    """The line of history that a row of `job_steps` holds."""
+    """The history entry in a row of `job_steps`."""
     origin = None if row.from_state is None else State(row.from_state)
     return JobStep(
         row.job_id, Step(row.step), origin, State(row.to_state), row.who, row.note, row.at
@@ -412,12 +412,12 @@ def step_from(row: Row[Any]) -> JobStep:
 
 
 def result_from(row: Row[Any]) -> Result:
-    """The result within a row that holds the columns of `results`."""
+    """The result in a row with the columns of `results`."""
     return Result(**{name: getattr(row, name) for name in Result.__dataclass_fields__})
 
 
 def delivery_from(row: Row[Any]) -> Delivery:
-    """The delivery that a row of `deliveries` joined with `results` holds."""
+    """The delivery in a row of `deliveries` joined with `results`."""
     return Delivery(
         result=result_from(row),
         destination=row.destination,
@@ -430,37 +430,37 @@ def delivery_from(row: Row[Any]) -> Delivery:
 
 
 def hold_from(row: Row[Any]) -> Hold:
-    """The hold that a row of `holds` holds."""
+    """The hold in a row of `holds`."""
     return Hold(**{name: getattr(row, name) for name in Hold.__dataclass_fields__})
 
 
 def refusal_from(row: Row[Any]) -> Refusal:
-    """The refusal that a row of `refusals` holds."""
+    """The refusal in a row of `refusals`."""
     return Refusal(**{name: getattr(row, name) for name in Refusal.__dataclass_fields__})
 
 
 def user_from(row: Row[Any]) -> User:
-    """The user that a row of `users` holds."""
+    """The user in a row of `users`."""
     return User(**{**row._mapping, "role": Role(row.role)})
 
 
 def session_from(row: Row[Any]) -> Session:
-    """The session that a row of `sessions` holds."""
+    """The session in a row of `sessions`."""
     return Session(**row._mapping)
 
 
 def token_from(row: Row[Any]) -> Token:
-    """The token that a row of `tokens` holds; its hash stays in the database."""
+    """The token in a row of `tokens`; its hash stays in the database."""
     kept = {name: getattr(row, name) for name in Token.__dataclass_fields__}
     return Token(**{**kept, "role": Role(row.role)})
 
 
 def change_from(row: Row[Any]) -> AdminChange:
-    """The change that a row of `changes` holds."""
+    """The change in a row of `changes`."""
     return AdminChange(**{name: getattr(row, name) for name in AdminChange.__dataclass_fields__})
 
 
 def process_from(row: Row[Any]) -> Process:
-    """The process that a row of `processes` holds."""
+    """The process in a row of `processes`."""
     fields = {name: getattr(row, name) for name in Process.__dataclass_fields__}
     return Process(**{**fields, "role": ProcessRole(row.role)})

@@ -1,6 +1,6 @@
-"""The people who may come in, and what opens the door to them.
+"""Users, their sessions, invitations and API tokens.
 
-Each method is one transaction. Secrets arrive here as hashes only.
+Each method is one transaction. Secrets are passed as hashes only.
 """
 
 from datetime import datetime
@@ -36,19 +36,19 @@ class UserTable:
     # ---- users ---------------------------------------------------------------------------
 
     def users(self) -> tuple[User, ...]:
-        """Everybody, by name."""
+        """All users, by name."""
         with self._database.reading() as connection:
             return tuple(
                 user_from(row) for row in connection.execute(select(users).order_by(users.c.name))
             )
 
     def user(self, name: str) -> User:
-        """One user; raises `UnknownUser` if there is none of that name."""
+        """A user; raises `UnknownUser` if there is none of that name."""
         with self._database.reading() as connection:
             return _user(connection, name)
 
     def user_of_subject(self, openid_subject: str) -> User | None:
-        """Who comes under this subject of an identity provider."""
+        """The user with a subject (``sub``) of the identity provider; None if there is none."""
         with self._database.reading() as connection:
             row = connection.execute(
                 select(users).where(users.c.openid_subject == openid_subject)
@@ -72,7 +72,7 @@ class UserTable:
         with self._database.writing() as connection:
             taken = connection.execute(select(users.c.name).where(users.c.name == user.name))
             if taken.one_or_none() is not None:
-                raise AccountUnusable(f"There is a user {user.name} already. Choose another name.")
+                raise AccountUnusable(f"User {user.name} already exists. Choose another name.")
             connection.execute(insert(users).values(**{**vars(user), "role": user.role.value}))
             add_change(connection, change)
 
@@ -84,12 +84,12 @@ class UserTable:
             add_change(connection, change)
 
     def set_disabled(self, name: str, disabled: bool, change: AdminChange) -> None:
-        """Disable a user, with immediate effect on all sessions and tokens, or enable one."""
+        """Disable or enable a user; disabling ends all sessions and tokens at once."""
         with self._database.writing() as connection:
             _user(connection, name)
             connection.execute(update(users).where(users.c.name == name).values(disabled=disabled))
             if disabled:
-                _shut(connection, name, change.at)
+                _end_access(connection, name, change.at)
             add_change(connection, change)
 
     # ---- passwords and invitations -------------------------------------------------------
@@ -97,7 +97,7 @@ class UserTable:
     def invite(
         self, name: str, secret_hash: str, expires_at: datetime, change: AdminChange | None
     ) -> None:
-        """Invite a user to set a password once; an earlier invitation becomes void."""
+        """Invite a user to set a password; an earlier invitation becomes void."""
         with self._database.writing() as connection:
             _user(connection, name)
             connection.execute(delete(invitations).where(invitations.c.user_name == name))
@@ -110,7 +110,7 @@ class UserTable:
                 add_change(connection, change)
 
     def invited(self, secret_hash: str, now: datetime) -> User | None:
-        """Who may set a password with this invitation."""
+        """The user of a valid invitation; None if it is not valid."""
         with self._database.reading() as connection:
             row = connection.execute(
                 select(users)
@@ -126,32 +126,32 @@ class UserTable:
     def accept_invitation(
         self, secret_hash: str, password_hash: str, name: str, change: AdminChange
     ) -> bool:
-        """Set a password; it spends the invitation and ends every session and token.
+        """Set the password of an invited user; ends the invitation and all sessions and tokens.
 
         Returns
         -------
         bool
-            False if the invitation was spent or too old at the moment of the change.
+            False if the invitation had been used or had expired.
         """
         with self._database.writing() as connection:
-            spent = connection.execute(
+            used = connection.execute(
                 delete(invitations).where(
                     invitations.c.user_name == name,
                     invitations.c.secret_hash == secret_hash,
                     invitations.c.expires_at > change.at,
                 )
             )
-            if spent.rowcount == 0:
+            if used.rowcount == 0:
                 return False
             connection.execute(
                 update(users).where(users.c.name == name).values(password_hash=password_hash)
             )
-            _shut(connection, name, change.at)
+            _end_access(connection, name, change.at)
             add_change(connection, change)
             return True
 
     def renew_hash(self, name: str, password_hash: str) -> None:
-        """Keep the same password under a stronger hash."""
+        """Replace the hash of an unchanged password by a stronger one."""
         with self._database.writing() as connection:
             connection.execute(
                 update(users).where(users.c.name == name).values(password_hash=password_hash)
@@ -160,13 +160,13 @@ class UserTable:
     # ---- sessions ------------------------------------------------------------------------
 
     def open_session(self, session: Session, oldest: datetime) -> None:
-        """Note that a user signed in; forget sessions that began before `oldest`."""
+        """Store a new session; remove all sessions created before `oldest`."""
         with self._database.writing() as connection:
             connection.execute(delete(sessions).where(sessions.c.created_at < oldest))
             connection.execute(insert(sessions).values(**vars(session)))
 
     def session(self, secret_hash: str) -> tuple[Session, User] | None:
-        """A session and whose it is, unless that person was shut out."""
+        """A session and its user; None if there is none or the user is disabled."""
         with self._database.reading() as connection:
             row = connection.execute(
                 select(sessions).where(sessions.c.secret_hash == secret_hash)
@@ -177,7 +177,7 @@ class UserTable:
             return None if user.disabled else (session_from(row), user)
 
     def note_use(self, session: Session, now: datetime) -> None:
-        """Note that a session is still used."""
+        """Record the last use of a session."""
         with self._database.writing() as connection:
             connection.execute(
                 update(sessions)
@@ -186,14 +186,14 @@ class UserTable:
             )
 
     def close_session(self, secret_hash: str) -> None:
-        """End a session; one that has ended already stays so."""
+        """End a session, if it exists."""
         with self._database.writing() as connection:
             connection.execute(delete(sessions).where(sessions.c.secret_hash == secret_hash))
 
     # ---- tokens --------------------------------------------------------------------------
 
     def add_token(self, token: Token, secret_hash: str, change: AdminChange) -> Token:
-        """Note a new token; returns it with its number."""
+        """Store a new token; returns it with its number."""
         row = {name: value for name, value in vars(token).items() if name != "token_id"}
         with self._database.writing() as connection:
             added = connection.execute(
@@ -205,7 +205,7 @@ class UserTable:
             return token_from(added)
 
     def tokens(self, user_name: str) -> tuple[Token, ...]:
-        """The tokens of a user, the newest first."""
+        """The tokens of a user, newest first."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 select(tokens)
@@ -215,7 +215,7 @@ class UserTable:
             return tuple(token_from(row) for row in rows)
 
     def token(self, secret_hash: str) -> tuple[Token, User] | None:
-        """A token and whose it is, unless that person was shut out."""
+        """A token and its user; None if there is none or the user is disabled."""
         with self._database.reading() as connection:
             row = connection.execute(
                 select(tokens).where(tokens.c.secret_hash == secret_hash)
@@ -226,7 +226,7 @@ class UserTable:
             return None if user.disabled else (token_from(row), user)
 
     def note_token_use(self, token_id: int, now: datetime) -> None:
-        """Note when a token was used last."""
+        """Record the last use of a token."""
         with self._database.writing() as connection:
             connection.execute(
                 update(tokens).where(tokens.c.token_id == token_id).values(used_at=now)
@@ -235,7 +235,7 @@ class UserTable:
     def revoke_token(
         self, user_name: str, token_id: int, now: datetime, change: AdminChange
     ) -> bool:
-        """Revoke a user's token; False if there is none of that number."""
+        """Revoke a user's token; False if there is no valid token of that number."""
         with self._database.writing() as connection:
             revoked = connection.execute(
                 update(tokens)
@@ -254,11 +254,11 @@ class UserTable:
 def _user(connection: Connection, name: str) -> User:
     row = connection.execute(select(users).where(users.c.name == name)).one_or_none()
     if row is None:
-        raise UnknownUser("There is no user of this name. `sij-node users list` shows all.")
+        raise UnknownUser("There is no user of this name. `sij-node users list` lists all users.")
     return user_from(row)
 
 
-def _shut(connection: Connection, name: str, now: datetime) -> None:
+def _end_access(connection: Connection, name: str, now: datetime) -> None:
     """End all sessions, invitations and tokens of a user."""
     connection.execute(delete(sessions).where(sessions.c.user_name == name))
     connection.execute(delete(invitations).where(invitations.c.user_name == name))

@@ -1,1 +1,1 @@
-"""A stored study, with what people drew and read on it, as a training case."""
+"""Export of a stored study with its contours and readings as a training case."""

@@ -1,10 +1,10 @@
-"""Contours that people, or this node, drew on DICOM images, as training needs them.
+"""Contours drawn on DICOM images, read from JSON, CSV or the polylines of a structured report.
 
-They come as JSON, as CSV, or as polylines of a structured report. A line names its image, or
-only its series when its points are x, y, z of the patient; on an image a point may also be
-(column, row), counted from the centre of the first pixel.
+A line references its image, with points as (column, row), where (0, 0) is the centre of the first
+pixel, or as (x, y, z) in the patient. A line with (x, y, z) points may reference its series only.
 
-Source: DICOM PS3.3 C.18.6.1.2 (a report's pixels are counted from the corner of the first one).
+Source: DICOM PS3.3 C.18.6.1.2 (pixel coordinates in a report start at the corner of the first
+pixel).
 """
 
 import csv
@@ -35,9 +35,9 @@ _SIDES = {
 _PIXEL_COLUMNS = ("sop_instance_uid", "side", "column", "row")
 _PATIENT_COLUMNS = ("sop_instance_uid", "side", "x_mm", "y_mm", "z_mm")
 BOTH_SIDES_MM = 40.0
-"""Lines further apart than this are of both joints."""
+"""Lines further apart than this belong to different joints."""
 OFF_PLANE_MM = 1.0
-"""A point in the patient may lie this far beside the plane of its image."""
+"""Largest accepted distance of a point from the plane of its image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,14 +47,14 @@ class DrawnLine:
     Parameters
     ----------
     sop_instance_uid, series_uid
-        The image, or the series in which the line's own place tells the image; the other one is
-        empty.
+        The image or, if the image follows from the points, only the series; the other is empty.
     frame
-        From 1 within a multi-frame object; None for a single image.
+        Frame number, from 1, in a multi-frame object; None for a single-frame image.
     side
-        The patient's; None where it was not said.
+        Side of the patient; None if not stated.
     points
-        ``(n, 2)`` as (column, row), index-centred, or ``(n, 3)`` as LPS millimetres.
+        ``(n, 2)`` as (column, row), where (0, 0) is the centre of the first pixel, or ``(n, 3)``
+        as LPS millimetres.
     """
 
     sop_instance_uid: str
@@ -70,9 +70,9 @@ class DrawnLine:
 
 
 def lines_from_json(text: str) -> tuple[DrawnLine, ...]:
-    """Lines of ``{"contours": [{"sop_instance_uid", "frame", "side", "points"}, …]}``.
+    """Read lines from ``{"contours": [{"sop_instance_uid", "frame", "side", "points"}, …]}``.
 
-    ``series_instance_uid`` may stand in the place of the image where points are ``[x, y, z]``.
+    With points ``[x, y, z]``, ``series_instance_uid`` may replace ``sop_instance_uid``.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def lines_from_json(text: str) -> tuple[DrawnLine, ...]:
         return tuple(_line_from(one) for one in drawn)
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingCaseUnusable(
-            f"the contours are no usable JSON ({type(error).__name__}: {error}); needed is "
+            f"the contours are not valid JSON ({type(error).__name__}: {error}); required is "
             '{"contours": [{"sop_instance_uid": …, "side": "left", "points": [[column, row], …]}]}'
         ) from error
 
@@ -95,16 +95,16 @@ def _line_from(one: dict[str, Any]) -> DrawnLine:
     line = replace(_line("", None, one.get("side"), one["points"]), series_uid=series_uid)
     if line.points.shape[1] != 3:
         raise TrainingCaseUnusable(
-            f"a line of series {series_uid} names no image; its points must be [x, y, z] then"
+            f"a line of series {series_uid} names no image; its points must be [x, y, z]"
         )
     return line
 
 
 def lines_from_csv(file: TextIO) -> tuple[DrawnLine, ...]:
-    """Lines of a table with one point a row; rows of one image and side make one line.
+    """Read lines from a table of points; consecutive rows of one image and side form a line.
 
-    Columns: ``sop_instance_uid, side, column, row`` or ``…, x_mm, y_mm, z_mm``; ``frame`` may be
-    added for multi-frame objects.
+    Columns: ``sop_instance_uid, side, column, row`` or ``…, x_mm, y_mm, z_mm``; optionally
+    ``frame`` for multi-frame objects.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def lines_from_csv(file: TextIO) -> tuple[DrawnLine, ...]:
     wanted = next((c for c in (_PATIENT_COLUMNS, _PIXEL_COLUMNS) if given.issuperset(c)), None)
     if wanted is None:
         raise TrainingCaseUnusable(
-            f"the table has the columns {', '.join(sorted(given))}; needed are "
+            f"the table has the columns {', '.join(sorted(given))}; required are "
             f"{', '.join(_PIXEL_COLUMNS)}, or {', '.join(_PATIENT_COLUMNS)}"
         )
 
@@ -132,36 +132,38 @@ def _numbers(row: dict[str, str], columns: Sequence[str]) -> list[float]:
     try:
         return [float(row[column]) for column in columns]
     except ValueError as error:
-        raise TrainingCaseUnusable(f"the table holds a point that is no number: {error}") from error
+        raise TrainingCaseUnusable(
+            f"the table contains a coordinate that is not a number: {error}"
+        ) from error
 
 
 def _line(uid: str, frame: int | None, side: str | None, points: Any) -> DrawnLine:
     placed = np.array(points, dtype=np.float64)
     if placed.ndim != 2 or placed.shape[1] not in (2, 3) or len(placed) < 2:
         raise TrainingCaseUnusable(
-            f"a line on image {uid} has points of shape {placed.shape}; needed are two or more "
-            "of (column, row), or of (x, y, z) in millimetres of the patient"
+            f"a line on image {uid} has points of shape {placed.shape}; two or more "
+            "(column, row), or (x, y, z) in patient millimetres, are required"
         )
     try:
         return DrawnLine(str(uid), frame, Side(side.lower()) if side else None, placed)
     except ValueError as error:
         raise TrainingCaseUnusable(
-            f"a line on image {uid} is of side {side!r}, not left or right"
+            f"a line on image {uid} has side {side!r}; it must be left or right"
         ) from error
 
 
 def lines_from_report(report: Dataset) -> tuple[DrawnLine, ...]:
-    """Every polyline of a structured report with its image, and its side where the report says it.
+    """Read every polyline of a structured report with its image, and its side if coded.
 
-    Reads this node's own reports as well as others': a line counts as of the side that the
-    nearest container around it names.
+    Reads reports of this node and of other systems. A line takes its side from the nearest
+    enclosing container that has one.
     """
     return tuple(_lines_in(report, None))
 
 
 def _lines_in(item: Dataset, side: Side | None) -> Iterator[DrawnLine]:
     children = item.get("ContentSequence") or ()
-    side = _side_said(children) or side
+    side = _coded_side(children) or side
     for child in children:
         if child.get("ValueType") == "SCOORD" and child.get("GraphicType") == "POLYLINE":
             yield from _lines_of(child, side)
@@ -178,8 +180,8 @@ def _lines_of(graphic: Dataset, side: Side | None) -> Iterator[DrawnLine]:
             yield DrawnLine(uid, None if frame is None else int(frame), side, points)
 
 
-def _side_said(items: Iterable[Dataset]) -> Side | None:
-    """The side that one of these items, or a modifier of it, names."""
+def _coded_side(items: Iterable[Dataset]) -> Side | None:
+    """The side coded in one of these items or in a modifier of it."""
     for item in items:
         if item.get("ValueType") != "CODE":
             continue
@@ -187,29 +189,29 @@ def _side_said(items: Iterable[Dataset]) -> Side | None:
             side = _SIDES.get((code.get("CodingSchemeDesignator"), code.get("CodeValue")))
             if side is not None:
                 return side
-        found = _side_said(item.get("ContentSequence") or ())
+        found = _coded_side(item.get("ContentSequence") or ())
         if found is not None:
             return found
     return None
 
 
 def delineation_of(lines: Iterable[DrawnLine], series: SeriesVolume) -> Delineation | None:
-    """The lines on the images of one series; None where there is none.
+    """The delineation of one series from its lines; None if there is none.
 
-    Lines run from superior to inferior afterwards. A line without a side is of the side that it
-    lies on, seen from the middle between all lines.
+    Its contours run from superior to inferior. A line without a side gets it from its position
+    relative to the middle between all lines.
 
     Raises
     ------
     TrainingCaseUnusable
-        If two lines lie on one side of one image, a line leaves its image, or the side that was
-        said is not the side where the line lies.
+        If one side of an image has two lines, a line leaves its image, or a stated side
+        contradicts the position of the line.
     """
     drawn = [(index, line) for line in lines if (index := _slice_of(line, series)) is not None]
     if not drawn:
         return None
     on_pixels = [(index, _on_pixels(line, index, series)) for index, line in drawn]
-    contours = _on_their_sides(on_pixels, series)
+    contours = _contours(on_pixels, series)
     try:
         return Delineation(tuple(contours))
     except ValueError as error:
@@ -217,7 +219,7 @@ def delineation_of(lines: Iterable[DrawnLine], series: SeriesVolume) -> Delineat
 
 
 def _slice_of(line: DrawnLine, series: SeriesVolume) -> int | None:
-    """The slice a line was drawn on; None if it is not of this series."""
+    """The slice that a line was drawn on; None if it belongs to another series."""
     if line.series_uid:
         if line.series_uid != series.series_uid:
             return None
@@ -229,44 +231,42 @@ def _slice_of(line: DrawnLine, series: SeriesVolume) -> int | None:
 
 
 def _on_pixels(line: DrawnLine, index: int, series: SeriesVolume) -> DrawnLine:
-    """With points as (row, column) of the volume's slice, superior end first."""
+    """The line with points as (row, column) of its slice, superior end first."""
     volume = series.volume
     if line.points.shape[1] == 3:
         at = volume.to_indices(line.points)
-        beside_mm = float(np.abs(at[:, 0] - index).max()) * volume.spacing_mm[0]
-        if beside_mm > OFF_PLANE_MM:
+        off_plane_mm = float(np.abs(at[:, 0] - index).max()) * volume.spacing_mm[0]
+        if off_plane_mm > OFF_PLANE_MM:
             raise TrainingCaseUnusable(
-                f"a line lies up to {beside_mm:.1f} mm beside its image {line.where}; "
-                "are its points LPS millimetres of the same frame of reference?"
+                f"a line lies up to {off_plane_mm:.1f} mm outside the plane of its image "
+                f"{line.where}; its points must be LPS millimetres in its frame of reference"
             )
         points = at[:, 1:]
     else:
         points = line.points[:, ::-1]
     if (points < -0.5).any() or (points > np.array(volume.voxels.shape[1:]) - 0.5).any():
-        raise TrainingCaseUnusable(f"a line leaves its image {line.where}")
+        raise TrainingCaseUnusable(f"a line extends beyond its image {line.where}")
     ends = volume.to_patient(np.insert(points[[0, -1]], 0, index, axis=1))
     return replace(line, points=points if ends[0, 2] >= ends[1, 2] else points[::-1].copy())
 
 
-def _on_their_sides(
-    lines: Sequence[tuple[int, DrawnLine]], series: SeriesVolume
-) -> Iterator[Contour]:
+def _contours(lines: Sequence[tuple[int, DrawnLine]], series: SeriesVolume) -> Iterator[Contour]:
     across = [
         float(series.volume.to_patient(np.insert(line.points, 0, index, axis=1))[:, 0].mean())
         for index, line in lines
     ]
-    tells_sides = max(across) - min(across) > BOTH_SIDES_MM
+    has_both_sides = max(across) - min(across) > BOTH_SIDES_MM
     middle = (min(across) + max(across)) / 2
     for (index, line), x in zip(lines, across, strict=True):
-        lies = (Side.LEFT if x > middle else Side.RIGHT) if tells_sides else line.side
+        lies = (Side.LEFT if x > middle else Side.RIGHT) if has_both_sides else line.side
         if lies is None:
             raise TrainingCaseUnusable(
-                f"the line on image {line.where} has no side, and no line of the other "
-                "joint tells on which it lies; say left or right, the patient's"
+                f"the line on image {line.where} has no side, and without a line on the other "
+                "joint its side is unknown; state left or right of the patient"
             )
         if line.side not in (None, lies):
             raise TrainingCaseUnusable(
-                f"the line on image {line.where} is said to be of the {line.side} "
-                f"joint, but lies on the patient's {lies}, seen from the others"
+                f"the line on image {line.where} is labelled {line.side}, "
+                f"but lies on the patient's {lies}, judged by the other lines"
             )
         yield Contour(index, lies, line.points, 1.0)

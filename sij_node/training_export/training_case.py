@@ -1,7 +1,7 @@
-"""A site's own study with what people drew and read on it, made ready for training.
+"""A training case: a study of the site with manually drawn contours and readings.
 
-What comes out is a case file: voxels, geometry, contours and readings, without identity. The
-training package imports it; see ``python -m trainer import-cases``.
+It contains voxels, geometry, contours and readings, and nothing that identifies the patient. The
+training package imports it with ``python -m trainer import-cases``.
 """
 
 import csv
@@ -37,33 +37,33 @@ def training_case(
     subject: str,
     visit: int = 1,
 ) -> Case:
-    """A case of one study.
+    """Build the training case of one study.
 
     Parameters
     ----------
     images
         Folder with the DICOM files of one study.
     contours
-        JSON, CSV, or structured reports, as `sij_node.training_export.drawn_lines` reads them.
+        JSON, CSV or DICOM SR files, in the formats of `sij_node.training_export.drawn_lines`.
     readings
-        A table of all that was read, with READING_COLUMNS; what it says of this subject's visit
-        is taken. None without readings.
+        CSV table of readings with `READING_COLUMNS`; rows of other subjects and visits are ignored.
+        None if there are no readings.
     subject
-        The site's own name for the person, the same for all visits; never a patient's identity.
+        The site's research ID of the patient, the same for all visits; never the patient ID.
     visit
-        Which of the subject's visits the study is.
+        Number of the visit.
 
     Returns
     -------
     Case
-        T1 and STIR, where the study has the pair, and every other series that was drawn on.
+        T1 and STIR, if the study has the pair, and every other series with contours.
 
     Raises
     ------
     TrainingCaseUnusable
-        If a file cannot be used, or nothing was drawn or read.
+        If a file is invalid, or the study has neither contours nor readings.
     InputRejected
-        If a series forms no volume.
+        If a series does not form a volume.
     """
     by_series = _series_in(images)
     lines = [line for path in contours for line in _lines_in(path)]
@@ -72,7 +72,7 @@ def training_case(
     series = []
     known: set[str] = set()
     for uid, datasets in by_series.items():
-        if uid in kinds or _is_drawn_on(datasets, lines):
+        if uid in kinds or _has_contours(datasets, lines):
             source = volume_from(datasets)
             known.update((uid, *source.sop_instance_uids))
             drawn = delineation_of(lines, source)
@@ -80,7 +80,7 @@ def training_case(
     _check_all_used(lines, known)
     if not read and all(one.delineation is None for one in series):
         raise TrainingCaseUnusable(
-            "nothing was drawn or read on this study; there is nothing to teach"
+            "the study has neither contours nor readings; there is nothing to export"
         )
     return Case(subject, tuple(series), read)
 
@@ -97,7 +97,8 @@ def _series_in(images: Path) -> Mapping[str, list[Dataset]]:
     studies = {str(one.StudyInstanceUID) for series in found.values() for one in series}
     if len(studies) != 1:
         raise TrainingCaseUnusable(
-            f"{images} holds MR images of {len(studies)} studies; a case is made of one"
+            f"{images} contains MR images of {len(studies)} studies; a training case "
+            "needs exactly one"
         )
     return found
 
@@ -114,7 +115,7 @@ def _other(series_uid: str) -> str:
     return f"other {series_uid[-12:]}"
 
 
-def _is_drawn_on(datasets: Sequence[Dataset], lines: Sequence[DrawnLine]) -> bool:
+def _has_contours(datasets: Sequence[Dataset], lines: Sequence[DrawnLine]) -> bool:
     uids = {str(one.SOPInstanceUID) for one in datasets} | {str(datasets[0].SeriesInstanceUID)}
     return any((line.sop_instance_uid or line.series_uid) in uids for line in lines)
 
@@ -123,9 +124,8 @@ def _check_all_used(lines: Sequence[DrawnLine], known: set[str]) -> None:
     lost = sorted({line.sop_instance_uid or line.series_uid for line in lines} - known)
     if lost:
         raise TrainingCaseUnusable(
-            f"{len(lost)} image(s) or series that were drawn on are not in the study, first "
-            f"{lost[0]}; "
-            "are the contours of another study?"
+            f"{len(lost)} image(s) or series with contours are not in the study, the first is "
+            f"{lost[0]}. Check that the contours belong to this study."
         )
 
 
@@ -139,32 +139,31 @@ def _lines_in(path: Path) -> tuple[DrawnLine, ...]:
         return lines_from_report(pydicom.dcmread(path))
     except (OSError, UnicodeDecodeError, InvalidDicomError) as error:
         raise TrainingCaseUnusable(
-            f"{path} cannot be read: {error}. Contours come as .json, .csv or DICOM SR."
+            f"{path} cannot be read: {error}. Contours must be .json, .csv or DICOM SR."
         ) from error
 
 
 def readings_of(path: Path, subject: str, visit: int) -> tuple[Reading, ...]:
-    """What a table of readings says of one visit, one for each reader and session.
+    """The readings of one visit from a table, one for each reader and session.
 
-    Any number of readers and sessions; a site that a reader did not score has no row, or an
-    empty score.
+    A site that a reader did not score has no row, or an empty score.
 
     Raises
     ------
     TrainingCaseUnusable
-        If the table cannot be read, a column is missing, or a row means nothing.
+        If the table cannot be read, a column is missing, or a row is invalid.
     """
-    said: dict[tuple[str, int], dict[Position, int]] = {}
+    found: dict[tuple[str, int], dict[Position, int]] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)
             _check_columns(table.fieldnames or (), path)
             for row in table:
-                _read_row(row, subject, visit, said, f"{path}, line {table.line_num}")
+                _read_row(row, subject, visit, found, f"{path}, line {table.line_num}")
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingCaseUnusable(f"{path} cannot be read: {error}") from error
     return tuple(
-        Reading(reader, session, scores) for (reader, session), scores in said.items() if scores
+        Reading(reader, session, scores) for (reader, session), scores in found.items() if scores
     )
 
 
@@ -173,7 +172,7 @@ def _check_columns(found: Iterable[str], path: Path) -> None:
     if missing:
         raise TrainingCaseUnusable(
             f"{path} lacks the column(s) {', '.join(missing)}; "
-            f"it needs {', '.join(READING_COLUMNS)}"
+            f"required are {', '.join(READING_COLUMNS)}"
         )
 
 
@@ -181,17 +180,17 @@ def _read_row(
     row: Mapping[str, str],
     subject: str,
     visit: int,
-    said: dict[tuple[str, int], dict[Position, int]],
+    found: dict[tuple[str, int], dict[Position, int]],
     where: str,
 ) -> None:
     try:
         if row["patient"].strip() != subject or int(row["visit"]) != visit:
             return
         place = f"{row['side']} {row['region'].strip() or Region.JOINT} {row['lesion']}"
-        scores = said.setdefault((row["reader"].strip(), int(row["session"])), {})
+        scores = found.setdefault((row["reader"].strip(), int(row["session"])), {})
         _note(scores, position_named(place), row["score"].strip())
     except (AttributeError, ValueError, CaseFileInvalid) as error:
-        raise TrainingCaseUnusable(f"{where}, cannot be used: {error}") from error
+        raise TrainingCaseUnusable(f"{where}, is invalid: {error}") from error
 
 
 def _note(scores: dict[Position, int], position: Position, text: str) -> None:
@@ -201,4 +200,4 @@ def _note(scores: dict[Position, int], position: Position, text: str) -> None:
     if not 0 <= score <= HIGHEST_SCORE:
         raise ValueError(f"score {score} is not within 0 to {HIGHEST_SCORE}")
     if scores.setdefault(position, score) != score:
-        raise ValueError(f"{position} has two scores of one reader in one session")
+        raise ValueError(f"{position} has two different scores by one reader in one session")

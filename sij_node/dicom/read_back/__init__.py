@@ -1,1 +1,1 @@
-"""The node's own results as whoever receives them reads them, by code of its own."""
+"""Readers for the node's own results, independent of the code that writes them."""

@@ -1,4 +1,4 @@
-"""The text of a PDF page, line by line with its position, as pypdf reads it.
+"""The text of a PDF page with the position of each line, read by pypdf.
 
 Source: ISO 32000-1 9.4 (text objects).
 """
@@ -20,7 +20,7 @@ class TextLine:
     Parameters
     ----------
     across_pt, up_pt
-        Where it begins, from the lower left corner of the page.
+        Start of the line, from the lower left corner of the page.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""What a measurement group is about, by its codes: lesion, region and side.
+"""Lesion, region and side of a measurement group, from its codes.
 
 Source: DICOM PS3.16 TID 1501 (Measurement and Qualitative Evaluation Group).
 """
@@ -26,14 +26,14 @@ V = TypeVar("V")
 
 
 def position_of(group: Item) -> Position:
-    """Lesion, region and side by the codes of a group."""
+    """Lesion, region and side of a group, from its codes."""
     region, side = site_of(group)
     lesion = known(LESIONS, group.only(FINDING).code, "lesion")
     return Position(side, Head(lesion, region))
 
 
 def site_of(group: Item) -> tuple[Region, Side]:
-    """Region and side by the codes of a group's finding site."""
+    """Region and side of a group, from the codes of its finding site."""
     sites = group.called(FINDING_SITE)
     (site,) = (one for one in sites if one.code not in SIDED_JOINTS)
     parts = site.called(TOPOGRAPHICAL_MODIFIER)
@@ -44,14 +44,14 @@ def site_of(group: Item) -> tuple[Region, Side]:
     )
     for sided in (one for one in sites if one is not site):
         if (SIDED_JOINTS[sided.code], Region.JOINT) != (side, region):
-            raise ResultsInconsistent("A group has two sites by its codes.")
+            raise ResultsInconsistent("A group has codes of two different sites.")
         if not names_only(sided.meaning, side):
             raise ResultsInconsistent(f"The site of the {side} joint names another side.")
     return region, side
 
 
 def known(meanings: Mapping[K, V], code: K, what: str) -> V:
-    """What a code means; raises `ResultsInconsistent` for one that the node does not write."""
+    """The meaning of a code; raises `ResultsInconsistent` for a code that the node does not use."""
     if code not in meanings:
-        raise ResultsInconsistent(f"A group has no {what} by its code: {code}.")
+        raise ResultsInconsistent(f"A group has an unknown code for its {what}: {code}.")
     return meanings[code]

@@ -1,7 +1,7 @@
-"""Results as a receiver reads them: a small reader for the one encoding in which they are written.
+"""A small reader of results in the one encoding in which the node writes them.
 
-It shares no code with the libraries that write, so an error of theirs is noticed; and it is fast
-enough that nothing need be left unread.
+It shares no code with the libraries that write results, so that their errors are detected, and
+is fast enough to read every result completely.
 
 Source: DICOM PS3.5 7.1.2 (Explicit VR), 7.5 (nested data sets), A.2, A.4 (encapsulated pixels).
 """
@@ -15,7 +15,7 @@ from pydicom.datadict import tag_for_keyword
 
 from sij_node.errors import ResultsInconsistent
 
-_OTHERWISE_ENCODED = ("", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
+_OTHER_ENCODINGS = ("", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
 """Implicit, deflated, big endian; all others are explicit and little endian."""
 _PREAMBLE = 132
 _ELEMENT = struct.Struct("<HH2sH")
@@ -31,7 +31,7 @@ _BINARY = {
 
 @dataclass(frozen=True, eq=False)
 class Attributes:
-    """The attributes of an object or of an item of a sequence, by tag."""
+    """The attributes of an object or of a sequence item, by tag."""
 
     by_tag: Mapping[int, "Element"]
 
@@ -42,7 +42,7 @@ class Attributes:
         return iter(self.by_tag.values())
 
     def items(self, keyword: str) -> "tuple[Attributes, ...]":
-        """The items of a sequence; none where it is absent."""
+        """The items of a sequence; none if absent."""
         element = self.by_tag.get(_tag(keyword))
         return element.items if element else ()
 
@@ -60,22 +60,22 @@ class Attributes:
         return found[0]
 
     def text(self, keyword: str) -> str:
-        """A text without outer blanks; empty where it is absent."""
+        """A text without padding; empty if absent."""
         element = self.by_tag.get(_tag(keyword))
         return element.text if element else ""
 
     def numbers(self, keyword: str) -> tuple[float, ...]:
-        """The numbers of an attribute, however they are encoded; none where it is absent."""
+        """The numbers of an attribute in any encoding; none if absent."""
         element = self.by_tag.get(_tag(keyword))
         return element.numbers if element else ()
 
     def integer(self, keyword: str) -> int:
-        """A whole number.
+        """A single integer.
 
         Raises
         ------
         ResultsInconsistent
-            If it is absent.
+            If there is none or several.
         """
         found = self.numbers(keyword)
         if len(found) != 1:
@@ -83,14 +83,14 @@ class Attributes:
         return int(found[0])
 
     def octets(self, keyword: str) -> bytes:
-        """A value as it is stored; empty where it is absent."""
+        """The encoded value; empty if absent."""
         element = self.by_tag.get(_tag(keyword))
         return element.octets if element else b""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Element:
-    """One attribute: its value representation, and its octets or its items."""
+    """One attribute: its VR, and its encoded value or its items."""
 
     vr: bytes
     octets: bytes
@@ -98,12 +98,12 @@ class Element:
 
     @property
     def text(self) -> str:
-        """As a text; results are written in Unicode."""
+        """The value as text; results are written in UTF-8."""
         return self.octets.decode("utf-8", "replace").strip(" \0")
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        """As numbers: binary, or decimal and integer strings."""
+        """The value as numbers: binary, or decimal and integer strings."""
         if self.vr in _BINARY:
             form = _BINARY[self.vr]
             return struct.unpack(f"<{len(self.octets) // struct.calcsize(form)}{form}", self.octets)
@@ -116,12 +116,12 @@ def read_result(file: bytes) -> Attributes:
     Raises
     ------
     ResultsInconsistent
-        If it is none. What is broken within raises `struct.error` or `LookupError`.
+        If it is not such a file. Malformed content raises `struct.error` or `LookupError`.
     """
     if file[_PREAMBLE - 4 : _PREAMBLE] != b"DICM":
-        raise ResultsInconsistent("It is no DICOM file.")
+        raise ResultsInconsistent("It is not a DICOM file.")
     found, _ = _elements(file, _PREAMBLE, len(file))
-    if found.text("TransferSyntaxUID") in _OTHERWISE_ENCODED:
+    if found.text("TransferSyntaxUID") in _OTHER_ENCODINGS:
         raise ResultsInconsistent("It is not written in Explicit VR Little Endian.")
     return found
 
@@ -135,8 +135,8 @@ def _tag(keyword: str) -> int:
 
 
 def _elements(octets: bytes, at: int, end: int) -> tuple[Attributes, int]:
-    """The elements up to `end`, or up to the delimiter of their item; and where they end."""
-    _check_there(len(octets), end)
+    """The elements up to `end` or to the item delimiter, and their end position."""
+    _check_within(len(octets), end)
     found: dict[int, Element] = {}
     while at < end:
         group, number, vr, length = _ELEMENT.unpack_from(octets, at)
@@ -151,16 +151,16 @@ def _elements(octets: bytes, at: int, end: int) -> tuple[Attributes, int]:
             found[group << 16 | number] = Element(vr, b"", items)
             continue
         beginning, at = at, _after_value(octets, at, length)
-        _check_there(end, at)
+        _check_within(end, at)
         found[group << 16 | number] = Element(vr, octets[beginning:at])
     return Attributes(found), at
 
 
 def _items(octets: bytes, at: int, length: int) -> tuple[tuple[Attributes, ...], int]:
-    """The items of a sequence of defined or undefined length; and where it ends."""
+    """The items of a sequence of defined or undefined length, and its end position."""
     items = []
     end = len(octets) if length == _UNDEFINED else at + length
-    _check_there(len(octets), end)
+    _check_within(len(octets), end)
     while at < end:
         group, number, size = _ITEM.unpack_from(octets, at)
         at += _ITEM.size
@@ -172,7 +172,7 @@ def _items(octets: bytes, at: int, length: int) -> tuple[tuple[Attributes, ...],
 
 
 def _after_value(octets: bytes, at: int, length: int) -> int:
-    """Where a value ends; encapsulated pixels end with a delimiter."""
+    """End position of a value; encapsulated pixel data end with a delimiter."""
     if length != _UNDEFINED:
         return at + length
     while True:
@@ -182,6 +182,6 @@ def _after_value(octets: bytes, at: int, length: int) -> int:
             return at
 
 
-def _check_there(length: int, end: int) -> None:
+def _check_within(length: int, end: int) -> None:
     if end > length:
-        raise ResultsInconsistent("It ends before its last attribute does.")
+        raise ResultsInconsistent("It ends inside an attribute.")

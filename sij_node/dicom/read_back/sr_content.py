@@ -1,4 +1,4 @@
-"""The content tree of a structured report, as whoever receives it would read it.
+"""The content tree of a structured report.
 
 Source: DICOM PS3.3 C.17.3 (SR Document Content), C.18.1 (numeric measurement).
 """
@@ -14,13 +14,13 @@ from sij_node.errors import ResultsInconsistent
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """A content item and what it contains."""
+    """A content item with its children."""
 
     attributes: Attributes
 
     @cached_property
     def name(self) -> Code | None:
-        """Its concept name; None where it has none."""
+        """Concept name; None if it has none."""
         names = self.attributes.items("ConceptNameCodeSequence")
         return code_of(names[0]) if names else None
 
@@ -31,15 +31,15 @@ class Item:
 
     @cached_property
     def children(self) -> tuple["Item", ...]:
-        """The items within."""
+        """The child items."""
         return tuple(Item(one) for one in self.attributes.items("ContentSequence"))
 
     def called(self, name: Code) -> tuple["Item", ...]:
-        """The children of a concept name."""
+        """The children with a concept name."""
         return tuple(child for child in self.children if child.name == name)
 
     def only(self, name: Code) -> "Item":
-        """The one child of a concept name.
+        """The only child with a concept name.
 
         Raises
         ------
@@ -48,11 +48,11 @@ class Item:
         """
         found = self.called(name)
         if len(found) != 1:
-            raise ResultsInconsistent(f"Content item {name[1]} is there {len(found)} times.")
+            raise ResultsInconsistent(f"There are {len(found)} content items {name[1]}, not one.")
         return found[0]
 
     def descendants(self) -> Iterator["Item"]:
-        """Every item below, parents before their children."""
+        """All items below, parents before their children."""
         for child in self.children:
             yield child
             yield from child.descendants()
@@ -64,7 +64,7 @@ class Item:
 
     @property
     def meaning(self) -> str:
-        """Value of a CODE item in words."""
+        """Code meaning of a CODE item."""
         return self.attributes.item("ConceptCodeSequence").text("CodeMeaning")
 
     @property
@@ -74,16 +74,16 @@ class Item:
 
     @property
     def percent(self) -> float | None:
-        """Value of a NUM item in per cent; None where a reason stands in its place."""
+        """Value of a NUM item in percent; None if it has a reason instead of a value."""
         measured = self.attributes.items("MeasuredValueSequence")
         if not measured:
             return None
         if code_of(measured[0].item("MeasurementUnitsCodeSequence")) != PERCENT:
-            raise ResultsInconsistent("A number is not in per cent.")
+            raise ResultsInconsistent("A value is not in percent.")
         (value,) = measured[0].numbers("NumericValue")
         return value
 
 
 def code_of(item: Attributes) -> Code:
-    """Scheme and value of a code sequence's item."""
+    """Coding scheme designator and code value of a code sequence item."""
     return item.text("CodingSchemeDesignator"), item.text("CodeValue")

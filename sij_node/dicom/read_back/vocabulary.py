@@ -1,6 +1,6 @@
-"""The codes and words of sides, places and lesions, as a reader knows them.
+"""The codes and terms for reading results: sides, regions, lesions and their changes.
 
-Written down a second time on purpose: a wrong code in `sij_node.dicom.codes` is noticed here.
+Deliberately a second list: it reveals a wrong code in `sij_node.dicom.codes`.
 
 Source: DICOM PS3.16, as in `sij_node.dicom.codes`.
 """
@@ -27,14 +27,14 @@ REGIONS: Mapping[tuple[Code, Code | None], Region] = MappingProxyType(
         (("SCT", "39723000"), None): Region.JOINT,
     }
 )
-"""Bone or joint, and which part of it."""
+"""Bone or joint, and the part of it."""
 SIDED_JOINTS: Mapping[Code, Side] = MappingProxyType(
     {
         ("99SIJNODE", "left-sij"): Side.LEFT,
         ("99SIJNODE", "right-sij"): Side.RIGHT,
     }
 )
-"""A joint and its side in one code."""
+"""Codes for a joint including its side."""
 LESIONS: Mapping[Code, Lesion] = MappingProxyType(
     {
         ("99SIJNODE", "oedema"): Lesion.OEDEMA,
@@ -53,7 +53,7 @@ PRESENCES: Mapping[Code, Presence] = MappingProxyType(
 )
 
 SCORES_TITLES: tuple[Code, ...] = (("99SIJNODE", "sij-scores"), ("DCM", "126000"))
-"""The node's own, and that of measurement reports in general."""
+"""Title of the node's report, and the generic title of measurement reports."""
 CHANGES: Mapping[Code, LesionChange] = MappingProxyType(
     {
         ("99SIJNODE", "new"): LesionChange.NEW,

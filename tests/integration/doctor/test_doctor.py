@@ -17,7 +17,7 @@ from sij_node.doctor.run_checks import run_checks
 from sij_node.doctor.study_round_trip import send_test_study
 from sij_node.domain.health import Component, Condition, HealthStatus
 from sij_node.processes.assembly import migrate
-from sij_node.store.database import alembic_settings, as_it_is, schema_of
+from sij_node.store.database import alembic_settings, open_unmigrated, schema_of
 from tests.integration.cli.test_commands import sij_node
 from tests.support.certificates import authority, signed_by
 from tests.support.hooks import hook_receiver
@@ -74,7 +74,7 @@ def test_a_folder_that_cannot_be_made_is_told(config: Path):
 def upgrade_to(url: str, version: str) -> None:
     """Make the tables of an earlier version."""
     settings = alembic_settings()
-    with as_it_is(url) as database, database.writing() as connection:
+    with open_unmigrated(url) as database, database.writing() as connection:
         settings.attributes["connection"] = connection
         command.upgrade(settings, version)
 

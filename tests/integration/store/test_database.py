@@ -126,8 +126,8 @@ def test_postgresql_waits_for_the_disk(postgres):
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("mysql://host/jobs", "names mysql; PostgreSQL and SQLite are possible"),
-        ("jobs.sqlite", "cannot be read"),
+        ("mysql://host/jobs", "names mysql; only PostgreSQL and SQLite are supported"),
+        ("jobs.sqlite", "is invalid"),
         ("sqlite://", "names no file"),
     ],
 )
@@ -266,7 +266,7 @@ def test_a_thread_that_writes_for_too_long_makes_the_others_say_so(impatient):
     thread = threading.Thread(target=write)
     thread.start()
     writing.wait()
-    with pytest.raises(DatabaseUnavailable, match="other threads are writing"):
+    with pytest.raises(DatabaseUnavailable, match="waited too long for other writers"):
         table.register(received(1), 5, opens_job=True)
     done.set()
     thread.join()

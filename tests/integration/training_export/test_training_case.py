@@ -133,7 +133,7 @@ def test_contours_of_another_study_are_refused(case, study, tmp_path):
 
 
 def test_a_study_on_which_nothing_was_drawn_teaches_nothing(study):
-    with pytest.raises(TrainingCaseUnusable, match="nothing to teach"):
+    with pytest.raises(TrainingCaseUnusable, match="nothing to export"):
         training_case(study.files[0].parent, [], None, "S001")
 
 
@@ -182,7 +182,7 @@ def test_readings_are_taken_of_the_subject_s_own_visit(tmp_path):
         ("S001,1,A,one,left,lower ilium,oedema,1", "line 3"),
         ("S001,1,A,1,left,lower ilium,oedema,7", "score 7"),
         ("S001,1,A,1,left,lower ilium", "line 3"),
-        ("S001,1,A,1,right,upper ilium,oedema,1", "two scores"),
+        ("S001,1,A,1,right,upper ilium,oedema,1", "two different scores"),
     ],
 )
 def test_a_reading_that_means_nothing_is_refused(tmp_path, row, said):
@@ -196,7 +196,7 @@ def test_a_column_that_is_missing_is_named(tmp_path):
     path = tmp_path / "readings.csv"
     path.write_text("patient,visit,reader,session,side,region,score\n")
 
-    with pytest.raises(TrainingCaseUnusable, match="lesion; it needs patient"):
+    with pytest.raises(TrainingCaseUnusable, match="lesion; required are patient"):
         readings_of(path, "S001", 1)
 
 

@@ -179,7 +179,7 @@ def test_a_result_that_has_changed_on_the_disk_is_not_given_out(
     answer = operator.get(f"/api/v1/jobs/{job_id}/results/{result.sop_instance_uid}")
 
     assert answer.status_code == 500
-    assert "has changed on the disk" in answer.json()["detail"]
+    assert "has changed on disk" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

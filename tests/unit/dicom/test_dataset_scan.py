@@ -1,7 +1,7 @@
 """The first look at an object finds who it is and notices what is missing, within bounds."""
 
 import struct
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -124,7 +124,7 @@ def test_a_uid_that_is_none_is_refused(keyword, value):
     assert raw.count(old) == 1
     raw = raw.replace(old, b"" if value is None else explicit_uid(keyword, value))
 
-    with pytest.raises(DatasetUnreadable, match=r"is missing or is no UID"):
+    with pytest.raises(DatasetUnreadable, match=r"is missing or not a valid UID"):
         scan(raw, explicit_vr=True)
 
 
@@ -141,12 +141,12 @@ def explicit_uid(keyword: str, value: str) -> bytes:
 def test_sequences_that_are_nested_too_deeply_are_refused(depth, undefined):
     if depth > 1000 and not undefined:
         depth = 2000
-    started = perf_counter()
+    started = process_time()
 
     with pytest.raises(DatasetUnreadable, match="nested more than 16 deep"):
         scan(nested(depth, undefined) + encoded(mr_image()), explicit_vr=True)
 
-    assert perf_counter() - started < 1
+    assert process_time() - started < 1
 
 
 @pytest.mark.parametrize("undefined", [True, False])
@@ -185,14 +185,14 @@ def test_fragments_cannot_run_out_of_the_sequence_they_are_in():
 def test_file_meta_within_a_dataset_is_refused():
     sneaked_in = struct.pack("<HH2sH", 0x0002, 0x0010, b"UI", 22) + b"1.2.840.10008.1.2.1.99"
 
-    with pytest.raises(DatasetUnreadable, match="does not belong"):
+    with pytest.raises(DatasetUnreadable, match="not allowed in a dataset"):
         scan(sneaked_in + encoded(mr_image()), explicit_vr=True)
 
 
 def test_an_object_with_two_patients_is_refused():
     twice = struct.pack("<HH2sH", 0x0010, 0x0020, b"LO", 4) + b"4712"
 
-    with pytest.raises(DatasetUnreadable, match="PATIENT_ID is there twice"):
+    with pytest.raises(DatasetUnreadable, match="PATIENT_ID is duplicated"):
         scan(encoded(mr_image()) + twice, explicit_vr=True)
 
 
@@ -224,12 +224,12 @@ def test_errors_never_tell_who_the_patient_is():
 
 def test_endless_empty_elements_are_bounded_work():
     raw = struct.pack("<HH2sH", 0x0009, 0x1001, b"LO", 0) * 2_100_000
-    started = perf_counter()
+    started = process_time()
 
     with pytest.raises(DatasetUnreadable, match="more than 2000000 elements"):
         scan(raw, explicit_vr=True)
 
-    assert perf_counter() - started < 10
+    assert process_time() - started < 10
 
 
 @given(st.binary(max_size=400), st.booleans())

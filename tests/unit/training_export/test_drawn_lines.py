@@ -150,7 +150,7 @@ def test_a_line_beside_its_image_is_refused():
         for place, points in drawn_in_patient(source).items()
     }
 
-    with pytest.raises(TrainingCaseUnusable, match="beside its image"):
+    with pytest.raises(TrainingCaseUnusable, match="outside the plane of its image"):
         delineation_of(lines_from_json(as_json(source, lines)), source)
 
 

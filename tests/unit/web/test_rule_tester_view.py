@@ -116,8 +116,8 @@ def test_a_dropped_file_is_read_without_its_pixels():
     [
         (b"", "not a DICOM file"),
         (b"%PDF-1.7" * 40, "not a DICOM file"),
-        (bytes(128) + b"DICM", "does not name its transfer syntax"),
-        (bytes(128) + b"DICM\x02\x00", "ends within its file meta"),
+        (bytes(128) + b"DICM", "states no transfer syntax"),
+        (bytes(128) + b"DICM\x02\x00", "ends inside its file meta"),
     ],
 )
 def test_what_is_no_dicom_file_is_told_so(content: bytes, said: str):
