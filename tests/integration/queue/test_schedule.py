@@ -346,7 +346,7 @@ def test_an_error_is_logged_once_and_again_when_it_has_gone(table):
     schedule = schedule_of(table)
     with capture_logs() as lines:
         for _ in range(3):
-            schedule._complaining("clear the spool", clear)
+            schedule._run_logged("clear the spool", clear)
 
     assert [(line["event"], line["step"]) for line in lines] == [
         ("scheduled task failed", "clear the spool"),
