@@ -195,7 +195,7 @@ def test_a_peer_that_was_taken_from_the_configuration_is_named(table: JobTable, 
     after = deliver(table, spool, FakePacs(), job, peer=None)
 
     assert after.state is State.DELIVERING
-    assert "PACS is not a [[peer]]" in after.reason
+    assert "PACS is no longer a [[peer]]" in after.reason
 
 
 def test_a_result_that_is_missing_from_the_disk_waits_and_says_so(table: JobTable, spool: Spool):
