@@ -15,8 +15,9 @@ from models.findings import Sequence as Kind
 from models.volume import Volume
 from sij_node import __version__
 from sij_node.config.profiles import MINIMAL, Profile
+from sij_node.dicom.acquisition_facts import acquisition_facts
 from sij_node.dicom.headers import patient_of, text
-from sij_node.dicom.series_roles import SequenceChoice, acquisition_facts, choose_pair
+from sij_node.dicom.series_roles import SequenceChoice, choose_pair
 from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
 from sij_node.domain.analysis_record import NOTHING_KEPT, AnalysisRecord, UsedNetwork
 from sij_node.domain.drift import input_figures

@@ -23,7 +23,8 @@ from models.findings import Sequence as Kind
 from models.regions import REGION_LABELS
 from sij_node import __version__, doctor
 from sij_node.config.profiles import Profile
-from sij_node.dicom.series_roles import choose_pair, series_facts
+from sij_node.dicom.acquisition_facts import series_facts
+from sij_node.dicom.series_roles import choose_pair
 from sij_node.dicom.volumes import volume_from
 from sij_node.domain.job import Result
 from sij_node.domain.prior_comparison import PriorScores, SincePrior

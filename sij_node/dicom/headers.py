@@ -44,7 +44,11 @@ MACRO_OF = {
     "EffectiveEchoTime": "MREchoSequence",
     "InversionRecovery": "MRModifierSequence",
     "InversionTimes": "MRModifierSequence",
+    "SpectrallySelectedExcitation": "MRModifierSequence",
     "ContrastBolusAgentNumber": "ContrastBolusUsageSequence",
+    "ContrastBolusAgentAdministered": "ContrastBolusUsageSequence",
+    "SpectrallySelectedSuppression": "MRModifierSequence",
+    "ComplexImageComponent": "MRImageFrameTypeSequence",
     "AnatomicRegionSequence": "FrameAnatomySequence",
 }
 """The functional group macro of an attribute in an Enhanced image."""
@@ -112,6 +116,14 @@ def number(dataset: Dataset, keyword: str, frame: int = 0) -> float | None:
     except (TypeError, ValueError, IndexError):
         return None
     return found if math.isfinite(found) else None
+
+
+def is_multi_frame(dataset: Dataset) -> bool:
+    """Whether the facts of an image lie in functional groups.
+
+    Number of Frames alone does not tell: some devices write a 1 into classic images.
+    """
+    return "PerFrameFunctionalGroupsSequence" in dataset or frame_count(dataset) > 1
 
 
 def frame_count(dataset: Dataset) -> int:

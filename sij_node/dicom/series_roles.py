@@ -1,23 +1,24 @@
 """Which series is the T1, which is the STIR, and why the other series are not used.
 
-Series descriptions come in every language and can mislead, so acquisition parameters decide and
-descriptions are only the fallback. A fat-saturated T2 may replace a missing STIR and is marked so.
+Acquisition parameters decide. The description of a series counts where they leave a question open,
+and where it calls a series contrast-enhanced, fat-suppressed, derived or a localiser. The protocol
+name counts last: some vendors write one for the whole exam. A fat-saturated T2 may replace a
+missing STIR; the report says so.
 
 Source: DICOM PS3.3 C.8.3.1 and C.8.13.4 (MR pulse sequences), C.7.6.1.1.2 (image types); vendor
-conventions are in `FAT_SUPPRESSION` and `WORDS`.
+conventions are in `FAT_SUPPRESSION` and `series_words`.
 """
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
 
-from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from sij_node.dicom.headers import frame_count, number, numbers, text, texts
+from sij_node.dicom.acquisition_facts import AcquisitionFacts
+from sij_node.dicom.series_words import DescribedContrast, DescriptionWords, words_of
 from sij_node.errors import PairMissing
 
 MR_IMAGES = {
@@ -29,31 +30,49 @@ MR_IMAGES = {
 
 T1_TR_MS, T1_TE_MS = 900, 30
 """A T1 has a shorter TR and a shorter TE."""
+T1_DESCRIBED_TR_MS = 1300
+"""Up to this TR a series is a T1 if its description says so."""
+SPIN_ECHO_TR_MS = 200
+"""With a shorter TR a series is a gradient echo, whatever its header calls it."""
 LONG_TR_MS, T2_TE_MS = 2000, 50
-"""A STIR or T2 has a longer TR; a T2 also has a longer TE."""
-STIR_TI_MS = (100, 260)
-"""Inversion times that null fat at 1 to 3 tesla."""
+"""A T2 has a longer TR and a longer TE."""
+INVERSION_TR_MS = 1500
+"""A STIR has a longer TR."""
+STIR_TI_MS = (80, 260)
+"""Inversion times that null fat at 0.2 to 3 tesla."""
 
-CORONAL_TILT_DEG = 50
+ALONG_SACRUM_DEG = 60
 """Largest tilt from true coronal along the sacrum (upper end of the plane tilted forward)."""
-OTHER_TILT_DEG = 44
-"""Largest tilt from true coronal in any other direction; excludes oblique axial planes."""
+ACROSS_SACRUM_DEG = 25
+"""Largest tilt the other way: planes across the sacrum (semi-axial) begin at about 30°."""
+TURN_DEG = 30
+"""Largest turn from true coronal towards sagittal."""
+UNUSUAL_TILT_DEG = 10
+"""A coronal plane tilted further across the sacrum is reported as a doubt."""
 
 FAT_SUPPRESSION = {
-    *("FS", "FATSAT", "SAT1", "FAT", "FAT_SATURATION"),  # several; SAT1 is Siemens
+    *("FS", "FATSAT", "FAT_SAT", "FAT", "FAT_SATURATION", "FAT AND WATER"),  # several; Enhanced
     *("SPIR", "SPAIR", "PROSET"),  # Philips
     *("ASPIR", "FLEX", "CHEMSAT", "FATSAT_GEMS"),  # GE
-    *("FATSAT", "WATEREX"),  # Canon
+    *("FATSAT", "WATEREX", "WE", "MSOFT"),  # Canon
 }
-"""Scan options that mean fat suppression."""
+"""Scan options that mean fat suppression; SAT1, SAT2, SAT_GEMS are spatial saturation bands."""
 WATER_IMAGES = {"W", "WATER"}
-DIXON_LEFTOVERS = {"F", "FAT", "OP", "OPP_PHASE", "OUT_PHASE", "FF", "FAT_FRACTION"}
+DIXON_LEFTOVERS = {
+    *("F", "FAT", "OP", "OUT", "OPP_PHASE", "OUT_PHASE", "OPPOSED_PHASE", "FF", "FAT_FRACTION"),
+}
 """Dixon images that are neither a T1 nor a water image."""
-DIXON_MARKS = {"DIXON", "IP", "IN_PHASE", *WATER_IMAGES, *DIXON_LEFTOVERS}
+DIXON_MARKS = {"DIXON", "IP", "IN", "IN_PHASE", *WATER_IMAGES, *DIXON_LEFTOVERS}
 LOCALISERS = {"LOCALIZER", "LOCALISER", "SCOUT", "SURVEY"}
+KEEPS_CONTRAST = {
+    *("NORM", "DIS2D", "DIS3D", "FM", "FIL", "MFSPLIT", "DRB", "DRS", "DRG"),  # Siemens
+    *("FILTERED", "SCIC", "PURE", "ARDL", "CLEAR", "FILTER"),  # GE, Philips, others
+}
+"""Image Type values of filters and corrections that leave the contrast as acquired."""
 NON_MAGNITUDE_IMAGES = {
     *("DIFFUSION", "ADC", "TRACEW", "PERFUSION", "T2 MAP", "T1 MAP", "T2_STAR MAP"),
-    *("MPR", "MIP", "PROJECTION IMAGE", "REFORMATTED", "SUBTRACTION", "CSAPARALLEL"),
+    *("MPR", "MIP", "MIN_IP", "MNIP", "PROJECTION IMAGE", "MAX_IP", "REFORMATTED", "CSAPARALLEL"),
+    *("SUBTRACTION", "SUBTRACT", "SUB", "ADDITION", "DIVISION", "MEAN", "STDDEV", "SCREENSAVE"),
     *("P", "R", "I", "PHASE", "PHASE MAP", "REAL", "IMAGINARY", "VELOCITY"),
 }
 """Image Type values of images that are not original magnitude images."""
@@ -62,17 +81,6 @@ OTHER_BODY_PARTS = {
     *("SHOULDER", "ARM", "ELBOW", "HAND", "WRIST", "KNEE", "LEG", "FOOT", "ANKLE"),
 }
 """Body parts without the joint. Lumbar spine is not among them: it is often stated instead."""
-NO_AGENT = {"", "NO", "NONE", "N", "OHNE", "SANS", "SIN", "NULL", "0", "N/A", "NA", "NOT GIVEN"}
-
-WORDS = (
-    ("STIR", re.compile(r"stir|tirm|(?<![a-z])(?:t2[ _-]?)?ir(?![a-z])|tir2d")),
-    ("T2_FAT_SAT", re.compile(r"(?:t2|(?<![a-z])pd).*(?:fs|fat|spir|spair|dixon|water)|spair")),
-    ("T1", re.compile(r"(?<![a-z])t1(?!\d)")),
-)
-"""Patterns for series descriptions, used only if the header has no TR and TE."""
-LOCALISER_WORDS = re.compile(
-    r"locali[sz]er|(?<![a-z])(?:loc|scout|survey|3[- ]?pl(?:ane)?)(?![a-z])"
-)
 
 
 class SequenceRole(StrEnum):
@@ -85,145 +93,48 @@ class SequenceRole(StrEnum):
     OTHER = "other"
 
 
+class SeriesDoubt(StrEnum):
+    """What is uncertain about a series that is used; every report says so."""
+
+    AFTER_CONTRAST = "acquired after a contrast-enhanced series"
+    DESCRIBED_OTHERWISE = "described as another kind of series"
+    UNUSUAL_TILT = "unusual orientation"
+    BY_DESCRIPTION = "recognised by its description only"
+
+
 @dataclass(frozen=True)
 class SeriesRole:
-    """A role and the reason for it, as text."""
+    """A role, the reason for it as text, and what speaks against it."""
 
     role: SequenceRole
     reason: str
-
-
-@dataclass(frozen=True)
-class AcquisitionFacts:
-    """Acquisition parameters of a series, from its headers.
-
-    Times in milliseconds, lengths in millimetres; None if not in the header. Text is upper
-    case, except the description.
-    """
-
-    sop_class_uid: str
-    modality: str
-    frame_of_reference_uid: str
-    image_type: tuple[str, ...]
-    scanning_sequence: tuple[str, ...]
-    scan_options: tuple[str, ...]
-    sequence_name: str
-    description: str
-    body_part: str
-    repetition_time_ms: float | None
-    echo_time_ms: float | None
-    inversion_time_ms: float | None
-    echo_train_length: float | None
-    contrast_agent: bool
-    normal: tuple[float, float, float] | None
-    pixel_spacing_mm: tuple[float, float] | None
-    acquired: str
-    slices: int = 1
-
-
-def acquisition_facts(dataset: Dataset, slices: int = 1) -> AcquisitionFacts:
-    """Acquisition parameters from one header of a series.
-
-    Parameters
-    ----------
-    dataset
-        Header of a classic or Enhanced image; pixel data are not read.
-    slices
-        Number of images in the series. For a multi-frame object its number of frames is used.
-    """
-    spacing = numbers(dataset, "PixelSpacing", 2)
-    return AcquisitionFacts(
-        sop_class_uid=text(dataset, "SOPClassUID"),
-        modality=text(dataset, "Modality").upper(),
-        frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
-        image_type=(*texts(dataset, "ImageType"), *texts(dataset, "FrameType")),
-        scanning_sequence=_scanning_sequence(dataset),
-        scan_options=_scan_options(dataset),
-        sequence_name=text(dataset, "SequenceName") or text(dataset, "PulseSequenceName"),
-        description=" ".join(
-            filter(None, (text(dataset, "SeriesDescription"), text(dataset, "ProtocolName")))
-        ),
-        body_part=text(dataset, "BodyPartExamined").upper(),
-        repetition_time_ms=number(dataset, "RepetitionTime"),
-        echo_time_ms=_first_of(dataset, "EchoTime", "EffectiveEchoTime"),
-        inversion_time_ms=_inversion_time_ms(dataset),
-        echo_train_length=_first_of(dataset, "EchoTrainLength", "RFEchoTrainLength"),
-        contrast_agent=_contrast_agent(dataset),
-        normal=_normal(dataset),
-        pixel_spacing_mm=(spacing[0], spacing[1]) if spacing else None,
-        acquired=_acquired(dataset),
-        slices=max(slices, frame_count(dataset)),
-    )
-
-
-def series_facts(headers: Sequence[Dataset]) -> AcquisitionFacts:
-    """Acquisition parameters from the headers of all images of one series (at least one).
-
-    The image with the lowest SOP Instance UID represents the series, so that the order of arrival
-    makes no difference.
-    """
-    first = min(headers, key=lambda header: text(header, "SOPInstanceUID"))
-    return acquisition_facts(first, sum(frame_count(header) for header in headers))
-
-
-def _first_of(dataset: Dataset, *keywords: str) -> float | None:
-    found = (number(dataset, keyword) for keyword in keywords)
-    return next((value for value in found if value is not None), None)
-
-
-def _scanning_sequence(dataset: Dataset) -> tuple[str, ...]:
-    """Classic codes (SE, IR, GR, EP, RM); terms of Enhanced images are translated."""
-    pulses = texts(dataset, "EchoPulseSequence")
-    enhanced = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}
-    codes = enhanced.get(pulses[0], ()) if pulses else ()
-    inversion = ("IR",) if texts(dataset, "InversionRecovery") == ("YES",) else ()
-    planar = ("EP",) if texts(dataset, "EchoPlanarPulseSequence") == ("YES",) else ()
-    return (*texts(dataset, "ScanningSequence"), *codes, *inversion, *planar)
-
-
-def _scan_options(dataset: Dataset) -> tuple[str, ...]:
-    suppressed = texts(dataset, "SpectrallySelectedSuppression")
-    return (*texts(dataset, "ScanOptions"), *(s for s in suppressed if s.startswith("FAT")))
-
-
-def _inversion_time_ms(dataset: Dataset) -> float | None:
-    """Zero means none: GE writes it for sequences without an inversion pulse."""
-    return _first_of(dataset, "InversionTime", "InversionTimes") or None
-
-
-def _contrast_agent(dataset: Dataset) -> bool:
-    if dataset.get("ContrastBolusAgentSequence"):
-        return True
-    return text(dataset, "ContrastBolusAgent").upper().strip(" .-") not in NO_AGENT
-
-
-def _normal(dataset: Dataset) -> tuple[float, float, float] | None:
-    cosines = numbers(dataset, "ImageOrientationPatient", 6)
-    if cosines is None:
-        return None
-    (ax, ay, az), (bx, by, bz) = cosines[:3], cosines[3:]
-    normal = (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)
-    length = math.hypot(*normal)
-    if length < 0.5:
-        return None
-    return normal[0] / length, normal[1] / length, normal[2] / length
-
-
-def _acquired(dataset: Dataset) -> str:
-    """Sortable date and time of the acquisition; empty where unknown."""
-    moment = text(dataset, "AcquisitionDateTime")
-    date = text(dataset, "AcquisitionDate") or text(dataset, "SeriesDate")
-    return moment or date + (text(dataset, "AcquisitionTime") or text(dataset, "SeriesTime"))
+    doubts: tuple[SeriesDoubt, ...] = ()
 
 
 def role_of(facts: AcquisitionFacts) -> SeriesRole:
     """Role of a series: exclusions first, then TR, TE and TI, then its description."""
-    excluded = _reason_to_exclude(facts)
+    words = words_of(facts.description or facts.protocol)
+    excluded = _reason_to_exclude(facts, words)
     if excluded:
         return SeriesRole(SequenceRole.OTHER, excluded)
     if facts.repetition_time_ms is None or facts.echo_time_ms is None:
-        return _role_by_description(facts)
-    return _role_by_times(facts, facts.repetition_time_ms, facts.echo_time_ms)
+        found = _role_by_description(facts, words)
+    else:
+        found = _role_by_times(facts, words, facts.repetition_time_ms, facts.echo_time_ms)
+    return replace(found, doubts=(*found.doubts, *_doubts(found, facts, words)))
+
+
+def roles_of(series: Mapping[str, AcquisitionFacts]) -> Mapping[str, SeriesRole]:
+    """Role of each series of a study; a protocol name of the whole exam says nothing of one."""
+    protocols = [facts.protocol for facts in series.values()]
+    return {
+        uid: role_of(replace(facts, protocol="") if _is_exam_wide(facts, protocols) else facts)
+        for uid, facts in series.items()
+    }
+
+
+def _is_exam_wide(facts: AcquisitionFacts, protocols: Sequence[str]) -> bool:
+    return protocols.count(facts.protocol) > 1
 
 
 def is_fat_suppressed(facts: AcquisitionFacts) -> bool:
@@ -231,11 +142,11 @@ def is_fat_suppressed(facts: AcquisitionFacts) -> bool:
     return bool(FAT_SUPPRESSION & set(facts.scan_options) or WATER_IMAGES & set(facts.image_type))
 
 
-def _reason_to_exclude(facts: AcquisitionFacts) -> str:
+def _reason_to_exclude(facts: AcquisitionFacts, words: DescriptionWords) -> str:
     """Why a series is excluded regardless of its times; empty if it is not."""
     return (
         _not_an_mr_image(facts)
-        or _not_as_acquired(facts)
+        or _not_as_acquired(facts, words)
         or _not_a_spin_echo(facts)
         or _not_coronal(facts.normal)
     )
@@ -251,67 +162,121 @@ def _not_an_mr_image(facts: AcquisitionFacts) -> str:
     return ""
 
 
-def _not_as_acquired(facts: AcquisitionFacts) -> str:
+def _not_as_acquired(facts: AcquisitionFacts, words: DescriptionWords) -> str:
     kinds = set(facts.image_type)
-    if kinds & LOCALISERS or LOCALISER_WORDS.search(facts.description.lower()):
+    if kinds & LOCALISERS or (words.localiser and (facts.description or not _has_times(facts))):
         return "localiser"
     if facts.contrast_agent:
         return "contrast-enhanced"
+    if words.contrast_enhanced:
+        return "contrast-enhanced by its description"
     if kinds & DIXON_LEFTOVERS:
         return "Dixon fat or opposed-phase image"
+    if words.dixon_leftover:
+        return "Dixon fat or opposed-phase image by its description"
+    return _not_an_original(kinds, words)
+
+
+def _not_an_original(kinds: set[str], words: DescriptionWords) -> str:
     if kinds & NON_MAGNITUDE_IMAGES:
         return f"derived or non-magnitude image ({', '.join(sorted(kinds & NON_MAGNITUDE_IMAGES))})"
-    if ("DERIVED" in kinds and not kinds & DIXON_MARKS) or "SECONDARY" in kinds:
+    if "DERIVED" in kinds and not kinds & (DIXON_MARKS | KEEPS_CONTRAST):
         return "derived image"
-    return ""
+    return "derived image by its description" if words.derived else ""
+
+
+def _has_times(facts: AcquisitionFacts) -> bool:
+    return facts.repetition_time_ms is not None and facts.echo_time_ms is not None
 
 
 def _not_a_spin_echo(facts: AcquisitionFacts) -> str:
     codes = set(facts.scanning_sequence)
+    tr_ms = facts.repetition_time_ms
     if "EP" in codes:
         return "echo-planar sequence"
     if "GR" in codes and "SE" not in codes:
         return "gradient-echo sequence"
+    if tr_ms is not None and tr_ms < SPIN_ECHO_TR_MS:
+        return f"gradient-echo sequence by its TR ({tr_ms:.0f} ms)"
     return ""
+
+
+def sacral_tilt_deg(normal: tuple[float, float, float]) -> tuple[float, float]:
+    """Tilt of a plane from true coronal, and its turn towards sagittal.
+
+    The tilt is positive where the upper end of the plane leans forward, as the sacrum does, and
+    negative across the sacrum.
+    """
+    across, back, up = normal
+    sign = 1 if back >= 0 else -1
+    tilt = math.degrees(math.atan2(sign * up, sign * back))
+    return tilt, math.degrees(math.asin(min(1.0, abs(across))))
 
 
 def _not_coronal(normal: tuple[float, float, float] | None) -> str:
     if normal is None:
         return "no image orientation in the header"
-    across, coronal, axial = normal
-    tilt_deg = math.degrees(math.acos(min(1.0, abs(coronal))))
-    along_the_sacrum = coronal * axial > 0 and abs(across) < abs(axial)
-    if tilt_deg <= (CORONAL_TILT_DEG if along_the_sacrum else OTHER_TILT_DEG):
+    tilt_deg, turn_deg = sacral_tilt_deg(normal)
+    if -ACROSS_SACRUM_DEG <= round(tilt_deg) <= ALONG_SACRUM_DEG and turn_deg <= TURN_DEG:
         return ""
-    plane = "sagittal" if abs(across) > abs(axial) else "axial"
-    return f"{plane} orientation ({tilt_deg:.0f}° from coronal)"
+    across, back, up = (abs(one) for one in normal)
+    from_coronal = f"{math.degrees(math.acos(min(1.0, back))):.0f}° from coronal"
+    if across > up:
+        return f"sagittal orientation ({from_coronal})"
+    side = ", across the sacrum" if tilt_deg < 0 and round(tilt_deg) > -70 else ""
+    return f"axial orientation ({from_coronal}{side})"
 
 
-def _role_by_times(facts: AcquisitionFacts, tr_ms: float, te_ms: float) -> SeriesRole:
+def _doubts(
+    found: SeriesRole, facts: AcquisitionFacts, words: DescriptionWords
+) -> Iterable[SeriesDoubt]:
+    if found.role is SequenceRole.OTHER or facts.normal is None:
+        return
+    if sacral_tilt_deg(facts.normal)[0] < -UNUSUAL_TILT_DEG:
+        yield SeriesDoubt.UNUSUAL_TILT
+    if facts.description and words.contrast not in _FITTING[found.role]:
+        yield SeriesDoubt.DESCRIBED_OTHERWISE
+
+
+_FITTING = {
+    SequenceRole.T1: {DescribedContrast.NONE, DescribedContrast.T1},
+    SequenceRole.STIR: {DescribedContrast.NONE, DescribedContrast.STIR, DescribedContrast.T2},
+    SequenceRole.T2_FAT_SAT: set(DescribedContrast) - {DescribedContrast.T1},
+}
+"""What a series with a role may be called."""
+
+
+def _role_by_times(
+    facts: AcquisitionFacts, words: DescriptionWords, tr_ms: float, te_ms: float
+) -> SeriesRole:
     times = f"TR {tr_ms:.0f}, TE {te_ms:.0f} ms"
     if facts.inversion_time_ms is not None or "IR" in facts.scanning_sequence:
-        return _role_of_inversion(facts, tr_ms, times)
-    if tr_ms < T1_TR_MS and te_ms < T1_TE_MS:
-        if is_fat_suppressed(facts):
+        return _role_of_inversion(facts, words, tr_ms, times)
+    suppressed = is_fat_suppressed(facts) or words.fat_suppressed
+    said_t1 = words.contrast is DescribedContrast.T1
+    if tr_ms < (T1_DESCRIBED_TR_MS if said_t1 else T1_TR_MS) and te_ms < T1_TE_MS:
+        if suppressed:
             return SeriesRole(SequenceRole.OTHER, f"fat-suppressed T1 ({times})")
         return SeriesRole(SequenceRole.T1, times)
-    if tr_ms > LONG_TR_MS and te_ms > T2_TE_MS and is_fat_suppressed(facts):
+    if tr_ms > LONG_TR_MS and words.contrast is DescribedContrast.STIR:
+        return _by_description(SequenceRole.STIR, f"no inversion time in the header, {times}")
+    if tr_ms > LONG_TR_MS and te_ms > T2_TE_MS and suppressed:
         return SeriesRole(SequenceRole.T2_FAT_SAT, f"{times}, fat-suppressed")
     return SeriesRole(SequenceRole.OTHER, f"not T1, STIR or fat-suppressed T2 ({times})")
 
 
-def _role_of_inversion(facts: AcquisitionFacts, tr_ms: float, times: str) -> SeriesRole:
+def _role_of_inversion(
+    facts: AcquisitionFacts, words: DescriptionWords, tr_ms: float, times: str
+) -> SeriesRole:
     """A STIR nulls fat, a FLAIR does not. Without TI only the description distinguishes them."""
     ti_ms = facts.inversion_time_ms
     if ti_ms is None:
-        if tr_ms > LONG_TR_MS and _described_as(facts) == "STIR":
-            return SeriesRole(
-                SequenceRole.STIR, f"inversion recovery, STIR by its description ({times})"
-            )
+        if tr_ms > INVERSION_TR_MS and words.contrast is DescribedContrast.STIR:
+            return _by_description(SequenceRole.STIR, f"inversion recovery, {times}")
         return SeriesRole(
             SequenceRole.OTHER, f"inversion recovery, inversion time not stated ({times})"
         )
-    if tr_ms > LONG_TR_MS and STIR_TI_MS[0] <= ti_ms <= STIR_TI_MS[1]:
+    if tr_ms > INVERSION_TR_MS and STIR_TI_MS[0] <= ti_ms <= STIR_TI_MS[1]:
         return SeriesRole(SequenceRole.STIR, f"{times}, TI {ti_ms:.0f} ms")
     return SeriesRole(
         SequenceRole.OTHER,
@@ -319,21 +284,26 @@ def _role_of_inversion(facts: AcquisitionFacts, tr_ms: float, times: str) -> Ser
     )
 
 
-def _described_as(facts: AcquisitionFacts) -> str:
-    words = f"{facts.sequence_name} {facts.description}".lower()
-    return next((role for role, pattern in WORDS if pattern.search(words)), "")
+def _role_by_description(facts: AcquisitionFacts, words: DescriptionWords) -> SeriesRole:
+    """Role of a series without TR or TE; the one time that is known must not contradict it."""
+    missing = "no TR and TE in the header"
+    suppressed = is_fat_suppressed(facts) or words.fat_suppressed
+    tr_ms, te_ms = facts.repetition_time_ms, facts.echo_time_ms
+    inverted = facts.inversion_time_ms is not None or "IR" in facts.scanning_sequence
+    if words.contrast is DescribedContrast.STIR and (tr_ms or math.inf) > INVERSION_TR_MS:
+        return _by_description(SequenceRole.STIR, missing)
+    if words.contrast is DescribedContrast.T1 and not inverted:
+        if suppressed:
+            return SeriesRole(SequenceRole.OTHER, "fat-suppressed T1 by its description")
+        if (tr_ms or 0) < T1_DESCRIBED_TR_MS and (te_ms or 0) < T1_TE_MS:
+            return _by_description(SequenceRole.T1, missing)
+    if words.contrast is DescribedContrast.T2 and suppressed and not inverted:
+        return _by_description(SequenceRole.T2_FAT_SAT, missing)
+    return SeriesRole(SequenceRole.OTHER, f"{missing}, description inconclusive")
 
 
-def _role_by_description(facts: AcquisitionFacts) -> SeriesRole:
-    said = _described_as(facts)
-    if said == "T1" and (is_fat_suppressed(facts) or re.search(r"fs|fat", facts.description, re.I)):
-        return SeriesRole(SequenceRole.OTHER, "fat-suppressed T1 by its description")
-    if said:
-        return SeriesRole(
-            SequenceRole[said],
-            f"{SequenceRole[said]} by its description; no TR and TE in the header",
-        )
-    return SeriesRole(SequenceRole.OTHER, "no TR and TE in the header, description inconclusive")
+def _by_description(role: SequenceRole, reason: str) -> SeriesRole:
+    return SeriesRole(role, f"{role} by its description ({reason})", (SeriesDoubt.BY_DESCRIPTION,))
 
 
 @dataclass(frozen=True)
@@ -348,27 +318,30 @@ class SequenceChoice:
         True if a fat-saturated T2 is used instead of the STIR.
     reasons
         For every series of the study, by UID, why it is used or not.
+    doubts
+        What is uncertain about the selected pair, each with T1 or STIR.
     """
 
     t1_series_uid: str
     stir_series_uid: str
     stand_in: bool
     reasons: Mapping[str, str]
+    doubts: tuple[tuple[SeriesDoubt, str], ...] = ()
 
 
 def choose_pair(series: Mapping[str, AcquisitionFacts]) -> SequenceChoice:
     """Choose the T1 and the STIR of a study.
 
-    Pairs are ranked by: same frame of reference; STIR before fat-saturated T2; more slices;
-    smaller pixels; later acquisition (a repeat replaces the original); series UIDs, so that the
-    choice is deterministic.
+    Pairs are ranked by: same frame of reference; acquired before any contrast-enhanced series;
+    STIR before fat-saturated T2; fewer doubts; more slices; smaller pixels; later acquisition (a
+    repeat replaces the original); series UIDs, so that the choice is deterministic.
 
     Raises
     ------
     PairMissing
         Naming what is missing, and why each series is not used.
     """
-    roles = {uid: role_of(facts) for uid, facts in series.items()}
+    roles = _with_doubt_after_contrast(series, roles_of(series))
     t1s = [uid for uid, found in roles.items() if found.role is SequenceRole.T1]
     stirs = [
         uid
@@ -381,13 +354,39 @@ def choose_pair(series: Mapping[str, AcquisitionFacts]) -> SequenceChoice:
         product(t1s, stirs),
         key=lambda pair: (
             _shares_frame(series[pair[0]], series[pair[1]]),
+            sum(SeriesDoubt.AFTER_CONTRAST not in roles[uid].doubts for uid in pair),
             roles[pair[1]].role is SequenceRole.STIR,
+            -sum(len(roles[uid].doubts) for uid in pair),
             *_preference(pair, series),
         ),
     )
     chosen = {t1, stir}
     reasons = {uid: _why(found, uid in chosen) for uid, found in roles.items()}
-    return SequenceChoice(t1, stir, roles[stir].role is SequenceRole.T2_FAT_SAT, reasons)
+    doubts = tuple(
+        (doubt, sequence)
+        for uid, sequence in ((t1, "T1"), (stir, "STIR"))
+        for doubt in roles[uid].doubts
+    )
+    return SequenceChoice(t1, stir, roles[stir].role is SequenceRole.T2_FAT_SAT, reasons, doubts)
+
+
+def _with_doubt_after_contrast(
+    series: Mapping[str, AcquisitionFacts], roles: Mapping[str, SeriesRole]
+) -> Mapping[str, SeriesRole]:
+    """Roles, with the doubt of series acquired after the first contrast-enhanced one."""
+    enhanced = [
+        series[uid].acquired
+        for uid, found in roles.items()
+        if found.reason.startswith("contrast-enhanced") and series[uid].acquired
+    ]
+    if not enhanced:
+        return roles
+    return {
+        uid: replace(found, doubts=(*found.doubts, SeriesDoubt.AFTER_CONTRAST))
+        if series[uid].acquired > min(enhanced)
+        else found
+        for uid, found in roles.items()
+    }
 
 
 def is_pair_complete(series: Iterable[AcquisitionFacts]) -> bool:
@@ -395,7 +394,8 @@ def is_pair_complete(series: Iterable[AcquisitionFacts]) -> bool:
 
     A fat-saturated T2 does not count: the STIR may still arrive.
     """
-    return {SequenceRole.T1, SequenceRole.STIR} <= {role_of(facts).role for facts in series}
+    roles = roles_of({str(number): facts for number, facts in enumerate(series)})
+    return {SequenceRole.T1, SequenceRole.STIR} <= {found.role for found in roles.values()}
 
 
 def _shares_frame(t1: AcquisitionFacts, stir: AcquisitionFacts) -> bool:
@@ -417,7 +417,8 @@ def _why(found: SeriesRole, chosen: bool) -> str:
     if found.role is SequenceRole.OTHER:
         return f"not used: {found.reason}"
     if chosen:
-        return f"used as {found.role}: {found.reason}"
+        against = f"; but {', '.join(found.doubts)}" if found.doubts else ""
+        return f"used as {found.role}: {found.reason}{against}"
     return f"not used: another {found.role} series was preferred ({found.reason})"
 
 

@@ -19,6 +19,7 @@ from models.volume import Volume
 from sij_node.dicom.headers import (
     attribute,
     frame_count,
+    is_multi_frame,
     number,
     numbers,
     patient_of,
@@ -215,7 +216,7 @@ def _planes(dataset: Dataset) -> list[_Plane]:
 
 def _plane(dataset: Dataset, index: int, stored: NDArray[np.integer]) -> _Plane:
     where = f"Image {text(dataset, 'SOPInstanceUID')}"
-    multi_frame = dataset.get("NumberOfFrames") is not None
+    multi_frame = is_multi_frame(dataset)
     position = numbers(dataset, "ImagePositionPatient", 3, index)
     cosines = numbers(dataset, "ImageOrientationPatient", 6, index)
     spacing = numbers(dataset, "PixelSpacing", 2, index)

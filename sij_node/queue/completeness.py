@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 from sij_node.config.settings import PriorityRule
+from sij_node.dicom.acquisition_facts import AcquisitionFacts, acquisition_facts
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.dicom.headers import text, texts
 from sij_node.dicom.series_roles import (
-    AcquisitionFacts,
     SequenceRole,
-    acquisition_facts,
+    SeriesRole,
     choose_pair,
     is_pair_complete,
-    role_of,
+    roles_of,
 )
 from sij_node.domain.analysis_record import SeriesUse
 from sij_node.domain.study import ReceivedInstance
@@ -78,6 +78,7 @@ def series_uses(images: SeriesMap, read_header: Read) -> tuple[SeriesUse, ...]:
         for uid, header in headers.items()
         if header is not None
     }
+    roles = roles_of(facts)
     chosen, reasons = _choice(facts)
     uses = [
         SeriesUse(
@@ -85,7 +86,7 @@ def series_uses(images: SeriesMap, read_header: Read) -> tuple[SeriesUse, ...]:
             number=text(header, "SeriesNumber") if header else "",
             description=text(header, "SeriesDescription") if header else "",
             images=facts[uid].slices if header else len(images[uid]),
-            role=str(role_of(facts[uid]).role) if header else str(SequenceRole.OTHER),
+            role=str(roles[uid].role) if header else str(SequenceRole.OTHER),
             used=uid in chosen,
             reason=reasons.get(uid, "not used: first image unreadable"),
         )
@@ -106,12 +107,11 @@ def _choice(facts: Mapping[str, AcquisitionFacts]) -> tuple[tuple[str, ...], Map
     try:
         choice = choose_pair(facts)
     except PairMissing:
-        return (), {uid: _why_no_pair(one) for uid, one in facts.items()}
+        return (), {uid: _why_no_pair(one) for uid, one in roles_of(facts).items()}
     return (choice.t1_series_uid, choice.stir_series_uid), choice.reasons
 
 
-def _why_no_pair(facts: AcquisitionFacts) -> str:
-    found = role_of(facts)
+def _why_no_pair(found: SeriesRole) -> str:
     if found.role is SequenceRole.OTHER:
         return f"not used: {found.reason}"
     return f"not used: {found.role}, but no series to pair it with ({found.reason})"

@@ -14,8 +14,9 @@ from pydicom.errors import InvalidDicomError
 
 from models.case_file import Case, CaseFileInvalid, CaseSeries, Reading, position_named
 from models.findings import Position, Region
+from sij_node.dicom.acquisition_facts import series_facts
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
-from sij_node.dicom.series_roles import choose_pair, series_facts
+from sij_node.dicom.series_roles import choose_pair
 from sij_node.dicom.volumes import volume_from
 from sij_node.errors import PairMissing, TrainingCaseUnusable
 from sij_node.training_export.drawn_lines import (

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 from sij_node.config.settings import Config, PeerConfig, PriorityRule
+from sij_node.dicom.acquisition_facts import AcquisitionFacts, acquisition_facts
 from sij_node.dicom.headers import text, texts
-from sij_node.dicom.series_roles import AcquisitionFacts, SequenceRole, acquisition_facts, role_of
+from sij_node.dicom.series_roles import SequenceRole, role_of
 from sij_node.queue.completeness import rule_applies
 from sij_node.web.view_models.display_text import Tone
 

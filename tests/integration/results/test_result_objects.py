@@ -25,7 +25,8 @@ from models.findings import Sequence as Kind
 from models.regions import REGION_LABELS, region_label_map
 from sij_node.config.profiles import Profile, preset
 from sij_node.dicom import codes
-from sij_node.dicom.series_roles import choose_pair, series_facts
+from sij_node.dicom.acquisition_facts import series_facts
+from sij_node.dicom.series_roles import choose_pair
 from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
 from sij_node.domain.job import Result
 from sij_node.domain.prior_comparison import SincePrior

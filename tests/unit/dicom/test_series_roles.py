@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sij_node.dicom.series_roles import (
-    SequenceRole,
-    acquisition_facts,
-    choose_pair,
-    is_pair_complete,
-    role_of,
-    series_facts,
-)
+from sij_node.dicom.acquisition_facts import acquisition_facts, series_facts
+from sij_node.dicom.series_roles import SequenceRole, choose_pair, is_pair_complete, role_of
 from sij_node.errors import PairMissing
 from tests.support.mr import STIR_TIMES, T1_TIMES, classic_series, enhanced, oblique
 
@@ -146,14 +140,14 @@ def test_an_enhanced_image_is_recognised_by_its_functional_groups():
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.floats(0, 45), st.floats(-15, 15))
+@given(st.floats(0, 60), st.floats(-15, 15))
 def test_a_coronal_plane_tilted_along_the_sacrum_is_taken(tilt_deg, turn_deg):
     assert role_of(facts(cosines=oblique(tilt_deg, turn_deg))).role is SequenceRole.T1
 
 
 @pytest.mark.parametrize(
     ("cosines", "word"),
-    [(AXIAL, "axial"), (SAGITTAL, "sagittal"), (oblique(-50), "axial"), (oblique(60), "axial")],
+    [(AXIAL, "axial"), (SAGITTAL, "sagittal"), (oblique(-50), "axial"), (oblique(63), "axial")],
     ids=["axial", "sagittal", "axial across the sacrum", "too far from coronal"],
 )
 def test_another_plane_is_refused_by_name(cosines, word):
