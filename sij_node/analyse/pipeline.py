@@ -4,7 +4,7 @@ Nothing here touches a socket, a file or a database: instances and networks are 
 callables in `Ports`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pydicom import Dataset
@@ -17,7 +17,7 @@ from sij_node import __version__
 from sij_node.config.profiles import MINIMAL, Profile
 from sij_node.dicom.acquisition_facts import acquisition_facts
 from sij_node.dicom.headers import patient_of, text
-from sij_node.dicom.series_roles import SequenceChoice, choose_pair
+from sij_node.dicom.series_roles import SequenceChoice, SeriesDoubt, choose_pair
 from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
 from sij_node.domain.analysis_record import NOTHING_KEPT, AnalysisRecord, UsedNetwork
 from sij_node.domain.drift import input_figures
@@ -29,7 +29,14 @@ from sij_node.errors import (
     JointNotFound,
     PairMissing,
 )
-from sij_node.queue.completeness import Read, SeriesMap, image_series, series_uses
+from sij_node.queue.completeness import (
+    Read,
+    SeriesMap,
+    acquisition_map,
+    image_series,
+    series_uid_of,
+    series_uses,
+)
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.build import AnalysedStudy, ResultObject, result_objects
 from sij_node.results.provenance import AlgorithmIdentity, ResultContext, inputs_digest, to_part10
@@ -151,10 +158,8 @@ def analyse_study(
     ResultsInconsistent
         If a result, read back, disagrees with the findings.
     """
-    images = image_series(received)
+    images = acquisition_map(image_series(received), ports.header)
     try:
-        if images:
-            only_patient(one.patient for series in images.values() for one in series)
         _check_no_conflict(conflicts)
         return _results_of(images, ports, recipient)
     except InputRejected as error:
@@ -173,6 +178,7 @@ def _results_of(images: SeriesMap, ports: Ports, recipient: ResultRecipient) -> 
         for uid in (choice.t1_series_uid, choice.stir_series_uid)
     )
     check_pair(t1, stir)
+    only_patient(one.patient for one in used)
     try:
         analysis = ports.analyse(t1.volume, stir.volume)
     except NoJointSeen as error:
@@ -225,12 +231,22 @@ def _verified(
 def _choice(images: SeriesMap, read_header: Read) -> SequenceChoice:
     if not images:
         raise PairMissing("The study has no images; a T1 and a STIR series are required.")
-    return choose_pair(
+    choice = choose_pair(
         {
             uid: acquisition_facts(read_header(series[0]), slices=len(series))
             for uid, series in images.items()
         }
     )
+    return replace(choice, doubts=(*choice.doubts, *_left_out(choice, images)))
+
+
+def _left_out(choice: SequenceChoice, images: SeriesMap) -> Iterator[tuple[SeriesDoubt, str]]:
+    """T1 or STIR whose series also holds images that are not used."""
+    used = (choice.t1_series_uid, choice.stir_series_uid)
+    others = {series_uid_of(key) for key in images if key not in used}
+    for key, sequence in zip(used, ("T1", "STIR"), strict=True):
+        if series_uid_of(key) in others:
+            yield SeriesDoubt.OTHER_IMAGES_LEFT_OUT, sequence
 
 
 def _analysed(
@@ -246,6 +262,7 @@ def _analysed(
         AnalysedSeries(Kind.STIR, stir, _of(stir, headers), analysis.stir, analysis.stir_regions),
     )
     remarks = [context.wording.stand_in] if choice.stand_in else []
+    remarks += context.wording.series_doubt(choice.doubts)
     remarks += [
         context.wording.no_joint_on.format(sequence=one.sequence)
         for one in series
@@ -258,7 +275,8 @@ def _analysed(
 
 
 def _of(series: SeriesVolume, headers: Sequence[Dataset]) -> list[Dataset]:
-    return [header for header in headers if header.SeriesInstanceUID == series.series_uid]
+    uids = set(series.sop_instance_uids)
+    return [header for header in headers if text(header, "SOPInstanceUID") in uids]
 
 
 def _since(headers: Iterable[Dataset], context: ResultContext, priors: Priors) -> SincePrior:
@@ -278,7 +296,7 @@ def _context(
     ports: Ports,
     recipient: ResultRecipient,
 ) -> ResultContext:
-    patient = used[0].patient
+    patient = max((one.patient for one in used), key=lambda patient: patient.issuer)
     return ResultContext(
         inputs_sha256=inputs_digest((one.sop_instance_uid, one.sha256) for one in used),
         networks=tuple(

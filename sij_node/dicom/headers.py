@@ -11,6 +11,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.multival import MultiValue
 
 from sij_node.domain.study import PatientIdentity
 
@@ -89,6 +90,8 @@ def texts(dataset: Dataset, keyword: str, frame: int = 0) -> tuple[str, ...]:
 def text(dataset: Dataset, keyword: str, frame: int = 0) -> str:
     """A text attribute without surrounding whitespace; empty if absent."""
     value = attribute(dataset, keyword, frame)
+    if isinstance(value, MultiValue):  # a backslash typed into an identifier
+        return "\\".join(map(str, value)).strip()
     return "" if value is None else str(value).strip()
 
 

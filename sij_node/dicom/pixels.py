@@ -25,6 +25,8 @@ from sij_node.errors import PixelsUnusable
 
 MAX_DECODED_BYTES = 1 << 30
 """Maximum decoded size of one object."""
+MAX_PADDING_BYTES = 4096
+"""Some devices fill pixel data up to a block of their disk."""
 MAX_TILES = 1024
 """Maximum number of tiles in a JPEG 2000 codestream."""
 
@@ -169,13 +171,24 @@ def _integer(
 def _native(dataset: Dataset, stated: PixelFormat, uid: str) -> NDArray[Any]:
     pixels = _pixel_data(dataset, uid)
     needed = stated.frames * stated.frame_bytes
-    if len(pixels) not in (needed, needed + needed % 2):
+    if len(pixels) < needed or not _is_padding(pixels[needed:], stated):
         raise PixelsUnusable(
             f"Image {uid} has {len(pixels)} bytes of pixel data; its header requires {needed}. "
             "Send it again."
         )
     values = np.frombuffer(pixels, f"<u{stated.bits_allocated // 8}", count=_count(stated))
     return values.reshape(stated.frames, stated.rows, stated.columns)
+
+
+def _is_padding(surplus: bytes, stated: PixelFormat) -> bool:
+    """Whether bytes after the pixels are padding (PS3.5 8.1.1), not pixels of a larger image.
+
+    Less than a row and a column cannot come from wrong dimensions; up to a block must be uniform.
+    """
+    line_bytes = min(stated.rows, stated.columns) * stated.bits_allocated // 8
+    return len(surplus) < line_bytes or (
+        len(surplus) <= MAX_PADDING_BYTES and len(set(surplus)) == 1
+    )
 
 
 def _count(stated: PixelFormat) -> int:

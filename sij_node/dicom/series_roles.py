@@ -99,6 +99,7 @@ class SeriesDoubt(StrEnum):
     AFTER_CONTRAST = "acquired after a contrast-enhanced series"
     DESCRIBED_OTHERWISE = "described as another kind of series"
     UNUSUAL_TILT = "unusual orientation"
+    OTHER_IMAGES_LEFT_OUT = "series also contains other images"
     BY_DESCRIPTION = "recognised by its description only"
 
 

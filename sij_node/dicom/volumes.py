@@ -28,7 +28,7 @@ from sij_node.dicom.headers import (
 )
 from sij_node.dicom.pixels import stored_values
 from sij_node.domain.study import PatientIdentity, only_patient
-from sij_node.errors import GeometryUnusable, MixedFramesOfReference, MixedPatients, PixelsUnusable
+from sij_node.errors import GeometryUnusable, MixedFramesOfReference, PixelsUnusable
 
 MIN_SLICES = 5
 """Fewer slices do not cover the joint."""
@@ -153,8 +153,7 @@ def check_pair(t1: SeriesVolume, stir: SeriesVolume) -> None:
         If the two are not parallel or do not overlap enough.
     """
     pair = f"T1 series {t1.series_uid} and STIR series {stir.series_uid}"
-    if t1.patient != stir.patient:
-        raise MixedPatients(f"{pair} belong to different patients. Correct the study in the PACS.")
+    only_patient((t1.patient, stir.patient))
     if t1.frame_of_reference_uid != stir.frame_of_reference_uid:
         raise MixedFramesOfReference(
             f"{pair} have different frames of reference; they must share one. The patient was "

@@ -18,8 +18,8 @@ InstanceReference = tuple[str, str, str, str]
 class PatientIdentity:
     """Whose images these are: an identifier, and who gave it out.
 
-    The one rule for "the same patient": identifier and issuer are both the same. A stated issuer
-    and a missing one are not the same, for nothing says who gave the other identifier out. An
+    Across studies, the same patient means that identifier and issuer are both the same: nothing
+    says who gave out an identifier without an issuer. Within a study, `only_patient` applies. An
     empty identifier holds one study together and connects it with no other.
 
     Parameters
@@ -38,20 +38,23 @@ class PatientIdentity:
 
 
 def only_patient(patients: Iterable[PatientIdentity]) -> PatientIdentity:
-    """The one patient that all images of a study are of.
+    """The one patient that the images of a study belong to.
+
+    An issuer that only some of the images state holds for all of them.
 
     Raises
     ------
     MixedPatients
-        If there are several; without naming them.
+        If identifiers or stated issuers differ; without naming them.
     """
     found = set(patients)
-    if len(found) != 1:
+    issuers = {one.issuer for one in found if one.issuer}
+    if len({one.identifier for one in found}) != 1 or len(issuers) > 1:
         raise MixedPatients(
-            f"The study holds images of {len(found)} patients; one is needed, with the same "
-            "identifier and issuer on every image. Correct the study at the PACS and send it again."
+            f"The study holds images of {len(found)} patients; one is required, with the same "
+            "identifier and issuer on every image. Correct the study in the PACS and resend it."
         )
-    return found.pop()
+    return PatientIdentity(found.pop().identifier, issuers.pop() if issuers else "")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pydicom import Dataset
 
 from sij_node.config.settings import PriorityRule
 from sij_node.dicom.acquisition_facts import AcquisitionFacts, acquisition_facts
+from sij_node.dicom.acquisitions import acquisitions_of
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.dicom.headers import text, texts
 from sij_node.dicom.series_roles import (
@@ -60,6 +61,29 @@ def image_series(received: Iterable[ReceivedInstance]) -> SeriesMap:
     return series
 
 
+def acquisition_map(images: SeriesMap, read_header: Read) -> SeriesMap:
+    """The images of a study by acquisition.
+
+    The largest acquisition of a series has the Series Instance UID as its key, further ones a
+    number behind it. An image that cannot be read stays with the largest.
+    """
+    split: dict[str, Sequence[ReceivedInstance]] = {}
+    for uid, series in images.items():
+        headers = [header for header in (_header(one, read_header) for one in series) if header]
+        groups = acquisitions_of(headers)
+        extra = [{text(header, "SOPInstanceUID") for header in group} for group in groups[1:]]
+        elsewhere = set().union(*extra)
+        split[uid] = [one for one in series if one.sop_instance_uid not in elsewhere]
+        for number, uids in enumerate(extra, 2):
+            split[f"{uid} ({number})"] = [one for one in series if one.sop_instance_uid in uids]
+    return split
+
+
+def series_uid_of(key: str) -> str:
+    """Series Instance UID of a key of `acquisition_map`."""
+    return key.partition(" ")[0]
+
+
 def _priority(headers: Iterable[Dataset], rules: Sequence[PriorityRule]) -> int | None:
     applying = [rule.priority for header in headers for rule in rules if rule_applies(rule, header)]
     return max(applying, default=None)
@@ -82,7 +106,7 @@ def series_uses(images: SeriesMap, read_header: Read) -> tuple[SeriesUse, ...]:
     chosen, reasons = _choice(facts)
     uses = [
         SeriesUse(
-            series_uid=uid,
+            series_uid=series_uid_of(uid),
             number=text(header, "SeriesNumber") if header else "",
             description=text(header, "SeriesDescription") if header else "",
             images=facts[uid].slices if header else len(images[uid]),

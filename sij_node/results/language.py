@@ -13,6 +13,7 @@ from models.lesion_counts import ACTIVE, STRUCTURAL, JointCounts
 from models.mri_criteria import Definition, SlicesSeen, any_met, definitions
 from models.quality_limits import ImageQuality, LowConfidence
 from sij_node.config.profiles import Language, SeriesKind
+from sij_node.dicom.series_roles import SeriesDoubt
 from sij_node.domain.prior_comparison import LesionChange, SincePrior
 
 
@@ -56,6 +57,8 @@ class Wording:
     no_joint_on: str
     doubtful: str
     doubts: Mapping[LowConfidence, str]
+    series_doubtful: str
+    series_doubts: Mapping[SeriesDoubt, str]
     joint_counts: str
     research_aid: str
     definitions: Mapping[Definition, str]
@@ -177,6 +180,11 @@ class Wording:
         each = (f"{self.doubts[doubt]} ({', '.join(kinds)})" for doubt, kinds in found.items())
         return [self.doubtful.format(doubts="; ".join(each))]
 
+    def series_doubt(self, doubts: Iterable[tuple[SeriesDoubt, str]]) -> list[str]:
+        """What is uncertain about the choice of series, in one sentence; empty if nothing is."""
+        each = [f"{self.series_doubts[doubt]} ({sequence})" for doubt, sequence in doubts]
+        return [self.series_doubtful.format(doubts="; ".join(each))] if each else []
+
     def since(self, since: SincePrior, findings: Iterable[Finding]) -> list[str]:
         """The comparison with the prior study, in full sentences."""
         said = [
@@ -231,6 +239,15 @@ ENGLISH = Wording(
         LowConfidence.NOISY: "image noise",
         LowConfidence.UNSURE_CONTOURS: "uncertain contours",
         LowConfidence.UNLIKE_TRAINING: "images differ from the training data",
+    },
+    series_doubtful="Check the choice of series: {doubts}.",
+    series_doubts={
+        SeriesDoubt.AFTER_CONTRAST: "acquired after a contrast-enhanced series; "
+        "contrast enhancement cannot be excluded",
+        SeriesDoubt.DESCRIBED_OTHERWISE: "the series description names another sequence",
+        SeriesDoubt.UNUSUAL_TILT: "plane not tilted along the sacrum",
+        SeriesDoubt.OTHER_IMAGES_LEFT_OUT: "other images in the same series were left out",
+        SeriesDoubt.BY_DESCRIPTION: "recognised by the series description only",
     },
     joint_counts="{side}: oedema {active}/{of_active} quadrants; "
     "structural lesions {structural}/{of_structural}.",
@@ -340,6 +357,15 @@ GERMAN = Wording(
         LowConfidence.NOISY: "Bildrauschen",
         LowConfidence.UNSURE_CONTOURS: "unsichere Konturen",
         LowConfidence.UNLIKE_TRAINING: "Bilder weichen von den Trainingsdaten ab",
+    },
+    series_doubtful="Serienauswahl prüfen: {doubts}.",
+    series_doubts={
+        SeriesDoubt.AFTER_CONTRAST: "nach einer kontrastmittelverstärkten Serie aufgenommen; "
+        "Kontrastmittel nicht auszuschließen",
+        SeriesDoubt.DESCRIBED_OTHERWISE: "die Serienbeschreibung nennt eine andere Sequenz",
+        SeriesDoubt.UNUSUAL_TILT: "Schichtebene nicht entlang des Sakrums gekippt",
+        SeriesDoubt.OTHER_IMAGES_LEFT_OUT: "weitere Bilder in derselben Serie nicht verwendet",
+        SeriesDoubt.BY_DESCRIPTION: "nur an der Serienbeschreibung erkannt",
     },
     joint_counts="{side}: Ödem {active}/{of_active} Quadranten; "
     "strukturelle Läsionen {structural}/{of_structural}.",

@@ -69,7 +69,10 @@ def document(
 
 def first_header(headers: Iterable[Dataset]) -> Dataset:
     """The header that speaks for the study, whatever the order of arrival."""
-    return min(headers, key=lambda header: text(header, "SOPInstanceUID"))
+    return min(
+        headers,
+        key=lambda header: (not text(header, "IssuerOfPatientID"), text(header, "SOPInstanceUID")),
+    )
 
 
 def _named_in(header: Dataset) -> InstanceReference:

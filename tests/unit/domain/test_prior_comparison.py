@@ -121,13 +121,19 @@ def test_without_issuer_on_both_the_identifier_decides():
     assert compared(one, patient=PatientIdentity("4711")).prior == one
 
 
-@pytest.mark.parametrize("issuers", [("A", "B"), ("A", ""), ("", "A", "A")])
+@pytest.mark.parametrize("issuers", [("A", "B"), ("A", "", "B")])
 def test_a_study_with_two_issuers_is_of_two_patients(issuers):
     with pytest.raises(MixedPatients) as refused:
         only_patient(PatientIdentity("4711", issuer) for issuer in issuers)
 
     assert "4711" not in str(refused.value)
     assert "4711" not in repr(PatientIdentity("4711", "A"))
+
+
+def test_an_issuer_that_only_some_images_state_holds_for_all():
+    found = only_patient(PatientIdentity("4711", issuer) for issuer in ("", "A", "A"))
+
+    assert found == PatientIdentity("4711", "A")
 
 
 def test_the_latest_revision_of_the_prior_is_compared():
