@@ -232,8 +232,8 @@ class Analyser:
             lesion.network,
             rules,
             _roi_rules(lesion.card.settings),
-            _calibration(lesion.card.settings),
-            _thresholds(lesion.card.settings),
+            calibration_of(lesion.card.settings),
+            thresholds_of(lesion.card.settings),
             (_identity(contour, place), _identity(lesion, place)),
             place,
             reference_from(lesion.card.settings),
@@ -484,8 +484,14 @@ def _roi_rules(settings: Mapping[str, Any]) -> RoiRules:
         raise WeightsInvalid(f"the lesion network's card has no usable roi: {error}") from error
 
 
-def _calibration(settings: Mapping[str, Any]) -> Calibration:
-    """The card's calibration; without one, logits are taken at their word."""
+def calibration_of(settings: Mapping[str, Any]) -> Calibration:
+    """The calibration on a lesion network's card; without one, logits are used unchanged.
+
+    Raises
+    ------
+    WeightsInvalid
+        If it is incomplete or not finite.
+    """
     try:
         kept: dict[str, Any] = dict(settings.get("calibration", {}))
         pairs: dict[str, Any] = {
@@ -498,7 +504,14 @@ def _calibration(settings: Mapping[str, Any]) -> Calibration:
         ) from error
 
 
-def _thresholds(settings: Mapping[str, Any]) -> tuple[float, ...]:
+def thresholds_of(settings: Mapping[str, Any]) -> tuple[float, ...]:
+    """The thresholds on a lesion network's card, one for each head, between 0 and 1.
+
+    Raises
+    ------
+    WeightsInvalid
+        If one is missing or out of range.
+    """
     thresholds = tuple(float(value) for value in settings.get("thresholds", ()))
     if len(thresholds) != len(HEADS) or not all(0 < value < 1 for value in thresholds):
         raise WeightsInvalid(

@@ -1,9 +1,18 @@
-"""Command line of the training package; each command is a function of the module behind it."""
+"""Command line of the training package; each command is a function of the module behind it.
+
+Exit status: 0 done, 2 wrong usage, 65 unusable input, 66 file not accessible, 69 optional
+dependency missing, 78 unusable weights.
+"""
+
+import sys
 
 import typer
 
+from models.case_file import CaseFileInvalid
+from models.weights import WeightsInvalid
 from trainer.contours.export_joint import export_joint
 from trainer.contours.train_joint import train_joint
+from trainer.errors import TrainingInputInvalid
 from trainer.evaluation.benchmark import benchmark
 from trainer.evaluation.evaluate_contour import evaluate_contour
 from trainer.evaluation.evaluate_lesion import evaluate_lesion
@@ -20,7 +29,11 @@ from trainer.phantom.phantom_command import phantom
 from trainer.reader_study.reader_commands import readers, trials
 from trainer.train import calibrate, train
 
-app = typer.Typer(help="Phantoms, training and evaluation.", no_args_is_help=True)
+app = typer.Typer(
+    help="Phantoms, training and evaluation.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
 app.command()(phantom)
 app.command()(contact_sheet)
 app.command()(detectability)
@@ -36,6 +49,9 @@ app.command()(import_cases)
 app.command()(trials)
 app.command()(readers)
 
+EXTRAS = ("matplotlib", "nibabel")
+"""Packages of the ``training`` extra that some commands need."""
+
 evaluate = typer.Typer(help="Evaluate a network on its test cases.", no_args_is_help=True)
 evaluate.command("contour")(evaluate_contour)
 evaluate.command("lesion")(evaluate_lesion)
@@ -50,5 +66,28 @@ def training_package() -> None:
     """Phantoms, training and evaluation. Not for clinical use."""
 
 
+def main() -> None:
+    """Run a command; an expected error becomes one line and an exit status."""
+    try:
+        app()
+    except (TrainingInputInvalid, CaseFileInvalid) as error:
+        _fail(str(error), 65)
+    except WeightsInvalid as error:
+        _fail(str(error), 78)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in EXTRAS:
+            raise
+        _fail(f"{error.name} is not installed; run: pip install 'sij-node[training]'", 69)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}", 66)
+
+
+def _fail(message: str, status: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    app()
+    main()

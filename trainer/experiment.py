@@ -5,19 +5,25 @@ Training twice from the same file and phantom uses the same cases in the same or
 
 import hashlib
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import models
 from models.contour_tracing import WALKS
 from models.contour_unet import ContourArchitecture
 from models.lesion_resnet34 import LesionArchitecture, Pooling
 from models.roi import RoiRules
+from trainer.errors import TrainingInputInvalid
 from trainer.readers.reader_plan import ReaderPlan, reader_plan
 
 RUNS_FOLDER = Path("runs")
+SHIPPED_WEIGHTS = Path(models.__file__).parent / "weights"
+"""The weights that come with the package, whatever the working directory."""
+
+SHIPPED = "shipped"
 CASES = "cases"
 """Folder of prepared cases within the runs folder."""
 
@@ -43,7 +49,7 @@ class Augmentation(StrEnum):
     BEYOND = "beyond"
 
 
-class ExperimentInvalid(ValueError):
+class ExperimentInvalid(TrainingInputInvalid):
     """An experiment file is not valid."""
 
 
@@ -71,7 +77,10 @@ class CaseSplit:
     def __post_init__(self) -> None:
         ranges = sorted((self.training, self.validation, self.test))
         if any(first >= last for first, last in ranges):
-            raise ExperimentInvalid(f"a range of cases is empty: {ranges}")
+            raise ExperimentInvalid(
+                f"a range of cases is empty: {ranges}; training, validation and test need at "
+                "least one case each"
+            )
         if any(one[1] > two[0] for one, two in pairwise(ranges)):
             raise ExperimentInvalid(f"ranges of cases overlap: {ranges}")
 
@@ -112,7 +121,8 @@ class Experiment:
     notes
         For readers of the model card, such as deviations from the paper.
     initial_weights
-        Folder of the initial weights; empty for random initialisation.
+        Folder of the initial weights, or "shipped" for those that come with the package; empty for
+        random initialisation.
     readers
         Which readings the lesion network learns from, and how; None for true labels.
     synthetic_erosions
@@ -148,8 +158,16 @@ class Experiment:
         if self.synthetic_erosions and self.readers:
             raise ExperimentInvalid(
                 "synthetic_erosions cannot be combined with [readers]: "
-                "drawn erosions have no readings"
+                "drawn erosions have no readings; remove one of the two"
             )
+
+    @property
+    def initial_weights_folder(self) -> Path | None:
+        """Folder of the initial weights; None for random initialisation."""
+        if self.initial_weights == SHIPPED:
+            is_contour = isinstance(self.architecture, ContourArchitecture)
+            return SHIPPED_WEIGHTS / ("contour" if is_contour else "lesion")
+        return Path(self.initial_weights) if self.initial_weights else None
 
     @property
     def folder(self) -> str:
@@ -176,30 +194,43 @@ def read_experiment(path: Path) -> Experiment:
         If a key is missing or unknown, or a value is invalid.
     """
     text = path.read_bytes()
-    table = tomllib.loads(text.decode())
     try:
-        _refuse_renamed(table)
-        kind, shape = table.pop("kind"), table.pop("architecture")
-        table["cases"] = CaseSplit(**_tuples(table["cases"]))
-        table["roi"] = RoiRules(**table.get("roi", {}))
-        for key, kinds in _CHOICES.items():
-            if key in table:
-                table[key] = kinds(table[key])
-        if "readers" in table:
-            table["readers"] = reader_plan(table["readers"])
-        if table.get("walk", "best") not in WALKS:
-            raise ExperimentInvalid(f"walk is one of {', '.join(WALKS)}, not {table['walk']!r}")
-        digest = hashlib.sha256(text).hexdigest()
-        return Experiment(**table, architecture=_architecture(kind, shape), digest=digest)
-    except (KeyError, TypeError, ValueError) as error:
-        wanted = ", ".join(field.name for field in fields(Experiment) if field.name != "digest")
-        raise ExperimentInvalid(f"{path}: {error}; valid keys are kind, {wanted}") from error
+        table = tomllib.loads(text.decode())
+        return _experiment(table, hashlib.sha256(text).hexdigest())
+    except (TypeError, ValueError) as error:
+        raise ExperimentInvalid(f"{path}: {error}") from error
 
 
-def _refuse_renamed(table: dict[str, Any]) -> None:
+def _experiment(table: dict[str, Any], digest: str) -> Experiment:
+    _check_keys(table)
+    kind, shape = table.pop("kind"), table.pop("architecture")
+    table["cases"] = CaseSplit(**_tuples(table["cases"]))
+    table["roi"] = RoiRules(**table.get("roi", {}))
+    for key, kinds in _CHOICES.items():
+        if key in table:
+            table[key] = kinds(table[key])
+    if "readers" in table:
+        table["readers"] = reader_plan(table["readers"])
+    if table.get("walk", "best") not in WALKS:
+        raise ExperimentInvalid(f"walk is one of {', '.join(WALKS)}, not {table['walk']!r}")
+    return Experiment(**table, architecture=_architecture(kind, shape), digest=digest)
+
+
+def _check_keys(table: dict[str, Any]) -> None:
     for old, new in RENAMED_KEYS.items():
         if old in table:
             raise ExperimentInvalid(f"{old} is now called {new}")
+    valid = {"kind"} | {one.name for one in fields(Experiment)} - {"digest"}
+    needed = {"kind"} | {one.name for one in fields(Experiment) if one.default is MISSING} - {
+        "digest",
+        "roi",
+    }
+    if unknown := sorted(set(table) - valid):
+        raise ExperimentInvalid(
+            f"unknown key {unknown[0]}; valid keys are {', '.join(sorted(valid))}"
+        )
+    if missing := sorted(needed - set(table)):
+        raise ExperimentInvalid(f"missing {', '.join(missing)}")
 
 
 def _tuples(table: dict[str, Any]) -> dict[str, Any]:

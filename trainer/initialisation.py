@@ -10,7 +10,6 @@ Source: Chen et al., "Net2Net" (ICLR 2016), the wider network.
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +47,8 @@ def load_initial_weights(plan: Experiment, network: nn.Module) -> None:
     ExperimentInvalid
         If the shapes differ in any other way.
     """
-    if plan.initial_weights:
-        copy_weights(load_network(Path(plan.initial_weights)).network, network, plan.seed)
+    if plan.initial_weights_folder:
+        copy_weights(load_network(plan.initial_weights_folder).network, network, plan.seed)
 
 
 def copy_weights(before: nn.Module, network: nn.Module, seed: int) -> None:

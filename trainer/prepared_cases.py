@@ -37,6 +37,8 @@ SHIFT_MM, ENDS_MM, MISSED = 1.0, 1.5, 0.08
 """Simulated errors of a contour network: standard deviation of the whole line's shift and of each
 end along the line, and the share of missed contours."""
 
+CASES_PER_REPORT = 20
+
 STORED_SUFFIX = ".npz"
 UNREAD = -1
 _NO_CONTOURS = np.zeros((0, len(SIDES), CONTOUR_POINTS, 2), np.float32)
@@ -343,6 +345,7 @@ def prepare_cases(seeds: Iterable[int], folder: Path, rules: RoiRules, processes
     if not missing:
         return 0
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for _ in pool.imap_unordered(_prepare_one, missing):
-            pass
+        for number, _ in enumerate(pool.imap_unordered(_prepare_one, missing), 1):
+            if number in (1, len(missing)) or number % CASES_PER_REPORT == 0:
+                print(f"{number} of {len(missing)} cases generated", flush=True)
     return len(missing)

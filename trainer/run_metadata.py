@@ -33,32 +33,36 @@ def training_record(plan: Experiment) -> dict[str, Any]:
         "experiment_sha256": plan.digest,
         "code": code_version(),
         "torch": torch.__version__,
-        "start": read_card(Path(plan.initial_weights)).sha256 if plan.initial_weights else "",
+        "start": _initial_sha256(plan),
         "readers": str(plan.readers.model) if plan.readers else "",
-        "pre_training": pre_training(plan.initial_weights),
+        "pre_training": pre_training(plan.initial_weights_folder),
         "notes": plan.notes,
     }
 
 
-def pre_training(initial_weights: str) -> dict[str, Any]:
+def _initial_sha256(plan: Experiment) -> str:
+    return read_card(plan.initial_weights_folder).sha256 if plan.initial_weights_folder else ""
+
+
+def pre_training(initial_weights: Path | None) -> dict[str, Any]:
     """What the initial weights were trained on; empty for random initialisation."""
-    if not initial_weights:
+    if initial_weights is None:
         return {}
-    before = read_card(Path(initial_weights))
+    before = read_card(initial_weights)
     said = {key: before.training[key] for key in ("data", "notes") if key in before.training}
     return {"name": before.name, "version": before.version} | said
 
 
 def code_version() -> str:
     """The git revision of this checkout, marked ``-dirty`` if files have changed."""
-    asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude", "*"],  # noqa: S607
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return asked.stdout.strip() or "unknown"
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        described = subprocess.run(  # noqa: S603
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:  # git is not installed
+        return "unknown"
+    return described.stdout.strip() or "unknown"
 
 
 def machine() -> dict[str, Any]:

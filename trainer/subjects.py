@@ -8,15 +8,22 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
+from trainer.errors import TrainingInputInvalid
 
 SUBJECTS = "subjects.json"
-SHARES = (0.8, 0.1, 0.1)
-"""Of subjects, for training, validation and test (paper: 271, 34 and 34 of 339)."""
+HELD_OUT_SHARE = 0.1
+"""Share of subjects for validation, and for test (paper: 271, 34 and 34 of 339)."""
+
+FEWEST_SUBJECTS = 3
+"""One each for training, validation and test."""
 
 
-class SubjectDivided(ValueError):
+class SubjectDivided(TrainingInputInvalid):
     """A split separates visits of the same person."""
+
+
+class SubjectsTooFew(TrainingInputInvalid):
+    """A split needs more subjects."""
 
 
 def write_subjects(subjects: list[str], folder: Path) -> None:
@@ -31,10 +38,20 @@ def proposed_split(subjects: list[str]) -> Mapping[str, tuple[int, int]]:
     ----------
     subjects
         The subject of each case; cases of one subject must be consecutive.
+
+    Raises
+    ------
+    SubjectsTooFew
+        If there are fewer than three.
     """
     firsts = [number for number, subject in enumerate(subjects) if subject not in subjects[:number]]
-    shares = np.cumsum([0, *SHARES])
-    edges = [[*firsts, len(subjects)][round(len(firsts) * share)] for share in shares]
+    if len(firsts) < FEWEST_SUBJECTS:
+        raise SubjectsTooFew(
+            f"{len(firsts)} subject(s) cannot be split; training, validation and test need one "
+            "each: import cases of more people"
+        )
+    held_out = max(1, round(len(firsts) * HELD_OUT_SHARE))
+    edges = [0, firsts[-2 * held_out], firsts[-held_out], len(subjects)]
     return dict(zip(("training", "validation", "test"), pairwise(edges), strict=True))
 
 

@@ -16,6 +16,7 @@ from trainer.contours.contour_run import trained_contour
 from trainer.distributed import ProcessGroup, process_group, seeded_generator
 from trainer.experiment import (
     RUNS_FOLDER,
+    SHIPPED_WEIGHTS,
     Experiment,
     ExperimentInvalid,
     read_experiment,
@@ -23,6 +24,7 @@ from trainer.experiment import (
 from trainer.initialisation import load_initial_weights
 from trainer.lesions.lesion_targets import training_targets
 from trainer.lesions.lesion_training import (
+    JointSample,
     chosen_settings,
     lesion_batches,
     lesion_logits,
@@ -34,8 +36,6 @@ from trainer.malloc import keep_freed_memory
 from trainer.prepared_cases import ready_cases
 from trainer.run_metadata import record_run, training_record
 from trainer.training_loop import fit
-
-WEIGHTS_FOLDER = Path("models/weights")
 
 
 class NetworkKind(StrEnum):
@@ -53,7 +53,7 @@ RunsFolder = Annotated[Path, typer.Option(help="Folder for cases and checkpoints
 def train(
     network: NetworkKind,
     experiment: ExperimentFile,
-    weights: WeightsFolder = WEIGHTS_FOLDER,
+    weights: WeightsFolder = SHIPPED_WEIGHTS,
     runs: RunsFolder = RUNS_FOLDER,
 ) -> None:
     """Train a network, choose its thresholds, and write its weights and model card.
@@ -62,6 +62,11 @@ def train(
     torchrun --nproc-per-node 4 -m trainer train contour --experiment FILE
     """
     plan = read_experiment(experiment)
+    if weights == SHIPPED_WEIGHTS and not plan.cases.are_phantoms:
+        raise ExperimentInvalid(
+            f"{plan.name} trains on own cases and would overwrite the shipped weights; name "
+            "another folder with --weights"
+        )
     keep_freed_memory()
     with process_group() as group:
         if group.is_main:
@@ -99,7 +104,7 @@ def _trained_lesion(
     load_initial_weights(plan, network)
     network.to(group.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     generator = seeded_generator(plan.seed, replace(group, device=torch.device("cpu")))
-    joints = read_joints(runs / plan.cases.folder, range(*plan.cases.training))
+    joints, validation = _joints(plan, runs)
     targets = training_targets(plan, network, joints)
     targets.module.to(group.device)
     drawn = lesion_batches(targets.joints, plan.batch, generator, plan.synthetic_erosions)
@@ -111,12 +116,33 @@ def _trained_lesion(
         return targets.loss(logits.float(), positive, step / plan.steps)
 
     fit(targets.module, loss_of_step, plan, generator, runs / plan.folder, group)
-    return network, {"roi": asdict(plan.roi)} | _chosen_settings(network.cpu(), plan, runs)
+    return network, {"roi": asdict(plan.roi)} | _chosen_settings(network.cpu(), plan, validation)
 
 
-def _chosen_settings(network: LesionResNet34, plan: Experiment, runs: Path) -> dict[str, Any]:
+def _joints(
+    plan: Experiment, runs: Path
+) -> tuple[tuple[JointSample, ...], tuple[JointSample, ...]]:
+    """The joints for training and for validation; at least a batch and one."""
+    training, validation = (
+        read_joints(runs / plan.cases.folder, range(*cases))
+        for cases in (plan.cases.training, plan.cases.validation)
+    )
+    for purpose, joints, needed in (
+        ("training", training, plan.batch),
+        ("validation", validation, 1),
+    ):
+        if len(joints) < needed:
+            raise ExperimentInvalid(
+                f"the {purpose} cases of {plan.name} have {len(joints)} joints with T1, STIR and "
+                f"readings; {needed} are needed: add such cases, or reduce batch"
+            )
+    return training, validation
+
+
+def _chosen_settings(
+    network: LesionResNet34, plan: Experiment, joints: tuple[JointSample, ...]
+) -> dict[str, Any]:
     first, last = plan.cases.validation
-    joints = read_joints(runs / plan.cases.folder, range(first, last))
     kind = "phantom" if plan.cases.are_phantoms else "own"
     chosen = chosen_settings(predictions(network, joints), f"{kind} cases {first} to {last - 1}")
     return chosen | {"reference": asdict(reference_on(network, joints))}
@@ -124,7 +150,7 @@ def _chosen_settings(network: LesionResNet34, plan: Experiment, runs: Path) -> d
 
 def calibrate(
     experiment: ExperimentFile,
-    weights: WeightsFolder = WEIGHTS_FOLDER,
+    weights: WeightsFolder = SHIPPED_WEIGHTS,
     runs: RunsFolder = RUNS_FOLDER,
 ) -> None:
     """Recalibrate the shipped lesion network and choose thresholds on the validation cases.
@@ -136,8 +162,10 @@ def calibrate(
     loaded = load_network(folder)
     if not isinstance(loaded.network, LesionResNet34):
         raise ExperimentInvalid(f"{folder} does not contain a lesion network")
-    ready_cases(plan.cases, (plan.cases.validation,), runs, plan.roi)
-    settings = dict(loaded.card.settings) | _chosen_settings(loaded.network, plan, runs)
+    folder_of_cases = ready_cases(plan.cases, (plan.cases.validation,), runs, plan.roi)
+    settings = dict(loaded.card.settings) | _chosen_settings(
+        loaded.network, plan, read_joints(folder_of_cases, range(*plan.cases.validation))
+    )
     save_network(loaded.network, replace(loaded.card, settings=settings, metrics={}), folder)
     for name in ("calibration", "thresholds", "thresholds_chosen"):
         print(f"{name}: {settings[name]}")

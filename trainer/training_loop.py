@@ -19,7 +19,13 @@ from trainer.training_log import LogValues, log_nothing, tensorboard_log
 
 WARM_UP_STEPS = 50
 STEPS_PER_CHECKPOINT = 200
+FIRST_CHECKPOINTS = (10, 50)
+"""A run that is stopped early, or takes long for a step, resumes from one of these."""
+
 STEPS_PER_REPORT = 50
+SILENT_S = 20.0
+"""Progress is printed after the first step, every STEPS_PER_REPORT steps, and at least as often."""
+
 BETAS = (0.9, 0.999)
 LONGEST_GRADIENT = 5.0
 
@@ -131,12 +137,16 @@ def fit(
         learner.step(loss, group)
         done = step + 1
         if group.is_main:
-            report.update(done, loss.item(), float(learner.schedule.get_last_lr()[0]))
-        if done % STEPS_PER_CHECKPOINT == 0 or done == experiment.steps:
+            report.update(done, loss.detach(), float(learner.schedule.get_last_lr()[0]))
+        if _is_checkpoint(done, experiment.steps):
             state = learner.state(done, group)
             if group.is_main:
                 write_checkpoint(state, folder / CHECKPOINT)
     group.barrier()
+
+
+def _is_checkpoint(done: int, steps: int) -> bool:
+    return done % STEPS_PER_CHECKPOINT == 0 or done in (*FIRST_CHECKPOINTS, steps)
 
 
 def write_checkpoint(state: dict[str, Any], checkpoint: Path) -> None:
@@ -151,13 +161,18 @@ class _Report:
 
     def __init__(self, steps: int, first: int, log: LogValues) -> None:
         self._steps, self._first, self._log = steps, first, log
-        self._started, self._recent = time.monotonic(), 0.0
+        self._started = self._reported = time.monotonic()
+        self._recent: Tensor | None = None
 
-    def update(self, done: int, loss: float, rate: float) -> None:
-        self._recent = loss if not self._recent else 0.98 * self._recent + 0.02 * loss
-        if done % STEPS_PER_REPORT:
+    def update(self, done: int, loss: Tensor, rate: float) -> None:
+        """Report if due; only then is the loss fetched from the device."""
+        self._recent = loss if self._recent is None else 0.98 * self._recent + 0.02 * loss
+        now = time.monotonic()
+        first, last = done == self._first + 1, done == self._steps
+        if done % STEPS_PER_REPORT and not (first or last) and now < self._reported + SILENT_S:
             return
-        taken_s = (time.monotonic() - self._started) / (done - self._first)
+        self._reported, mean_loss = now, float(self._recent)
+        taken_s = (now - self._started) / (done - self._first)
         left_s = taken_s * (self._steps - done)
-        print(f"step {done}/{self._steps} loss {self._recent:.4f}, {left_s:.0f} s left", flush=True)
-        self._log(done, {"loss": self._recent, "learning rate": rate, "seconds a step": taken_s})
+        print(f"step {done}/{self._steps} loss {mean_loss:.4f}, {left_s:.0f} s left", flush=True)
+        self._log(done, {"loss": mean_loss, "learning rate": rate, "seconds a step": taken_s})

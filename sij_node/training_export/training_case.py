@@ -81,7 +81,8 @@ def training_case(
     _check_all_used(lines, known)
     if not read and all(one.delineation is None for one in series):
         raise TrainingCaseUnusable(
-            "the study has neither contours nor readings; there is nothing to export"
+            f"{images} has neither contours nor readings; there is nothing to export: give at least "
+            "one of --contours and --readings."
         )
     return Case(subject, tuple(series), read)
 
@@ -137,11 +138,22 @@ def _lines_in(path: Path) -> tuple[DrawnLine, ...]:
         if path.suffix.lower() == ".csv":
             with path.open(encoding="utf-8-sig", newline="") as file:
                 return lines_from_csv(file)
-        return lines_from_report(pydicom.dcmread(path))
+        return _lines_of_report(path)
     except (OSError, UnicodeDecodeError, InvalidDicomError) as error:
         raise TrainingCaseUnusable(
             f"{path} cannot be read: {error}. Contours must be .json, .csv or DICOM SR."
         ) from error
+
+
+def _lines_of_report(path: Path) -> tuple[DrawnLine, ...]:
+    lines = lines_from_report(pydicom.dcmread(path))
+    if not lines:
+        raise TrainingCaseUnusable(
+            f"{path} has no image coordinates: contours in a structured report are polylines "
+            "(SCOORD, POLYLINE) that select from their images. Export it with its coordinates, "
+            "or give the contours as .json or .csv."
+        )
+    return lines
 
 
 def readings_of(path: Path, subject: str, visit: int) -> tuple[Reading, ...]:
@@ -152,7 +164,8 @@ def readings_of(path: Path, subject: str, visit: int) -> tuple[Reading, ...]:
     Raises
     ------
     TrainingCaseUnusable
-        If the table cannot be read, a column is missing, or a row is invalid.
+        If the table cannot be read, a column is missing, a row is invalid, or no row is of this
+        visit.
     """
     found: dict[tuple[str, int], dict[Position, int]] = {}
     try:
@@ -163,6 +176,11 @@ def readings_of(path: Path, subject: str, visit: int) -> tuple[Reading, ...]:
                 _read_row(row, subject, visit, found, f"{path}, line {table.line_num}")
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingCaseUnusable(f"{path} cannot be read: {error}") from error
+    if not found:
+        raise TrainingCaseUnusable(
+            f"{path} has no row of subject {subject}, visit {visit}; correct the columns patient "
+            "and visit or the options --subject and --visit, or leave out --readings."
+        )
     return tuple(
         Reading(reader, session, scores) for (reader, session), scores in found.items() if scores
     )

@@ -18,11 +18,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.analyser import Analyser, mixed_precision
 from models.lesion_resnet34 import LesionResNet34
 from models.orientation import canonical
+from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
 
 
 def benchmark(
-    weights: Path = Path("models/weights"),
+    weights: Path = SHIPPED_WEIGHTS,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 keeps the default.")] = 0,
     repeats: int = 5,
 ) -> None:

@@ -26,7 +26,7 @@ from trainer.evaluation.contour_summary import (
 from trainer.evaluation.delineation_page import delineation_page
 from trainer.evaluation.error_figure import draw_distributions
 from trainer.evaluation.rejection_rates import rejection_rates
-from trainer.experiment import RUNS_FOLDER, Experiment, read_experiment
+from trainer.experiment import RUNS_FOLDER, SHIPPED_WEIGHTS, Experiment, read_experiment
 from trainer.prepared_cases import read_case, ready_cases
 from trainer.run_metadata import code_version, machine
 
@@ -36,9 +36,9 @@ FIGURE = Path("images/delineation.svg")
 
 def evaluate_contour(
     experiment: Annotated[Path, typer.Option("--experiment", help="Its test cases are used.")],
-    weights: Annotated[Path, typer.Option(help="Folder with the subfolder contour.")] = Path(
-        "models/weights"
-    ),
+    weights: Annotated[
+        Path, typer.Option(help="Folder with the subfolder contour.")
+    ] = SHIPPED_WEIGHTS,
     runs: Annotated[Path, typer.Option(help="Folder for prepared cases.")] = RUNS_FOLDER,
     beside: Annotated[
         list[str] | None,

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from models.analyser import Analyser
-from models.weights import load_network, save_network
+from models.analyser import calibration_of, thresholds_of
+from models.lesion_resnet34 import LesionResNet34
+from models.weights import LoadedNetwork, WeightsInvalid, load_network, save_network
 from trainer.evaluation.lesion_card import card_scores, set_scores
 from trainer.evaluation.scores_page import scores_page
 from trainer.evaluation.study_sets import (
@@ -21,7 +22,13 @@ from trainer.evaluation.study_sets import (
     second_set,
     trial_set,
 )
-from trainer.experiment import RUNS_FOLDER, Experiment, read_experiment
+from trainer.experiment import (
+    RUNS_FOLDER,
+    SHIPPED_WEIGHTS,
+    Experiment,
+    ExperimentInvalid,
+    read_experiment,
+)
 from trainer.lesions.calibration_fit import log_odds
 from trainer.lesions.lesion_training import joint_samples, predictions
 from trainer.phantom.trials import TRIALS
@@ -34,9 +41,10 @@ PAGE = "scores.md"
 
 def evaluate_lesion(
     experiment: Annotated[Path, typer.Option("--experiment", help="Its test cases are used.")],
-    weights: Annotated[Path, typer.Option(help="Folder with one subfolder per network.")] = Path(
-        "models/weights"
-    ),
+    weights: Annotated[
+        Path,
+        typer.Option(help="Folder with lesion, and contour to evaluate phantoms."),
+    ] = SHIPPED_WEIGHTS,
     runs: Annotated[Path, typer.Option(help="Folder for cases and predictions.")] = RUNS_FOLDER,
     second: Annotated[int, typer.Option(help="Also N patients of the second phantom.")] = 0,
     trials: Annotated[bool, typer.Option(help="Also all visits of the phantom trials.")] = False,
@@ -55,12 +63,15 @@ def evaluate_lesion(
     """
     plan = read_experiment(experiment)
     loaded = load_network(weights / "lesion")
+    sets = _sets(plan, second, trials)
+    if sets:
+        _check_contour_network(weights)
     thresholds = loaded.card.settings["thresholds"]
     origin = {"command": f"python -m trainer {' '.join(sys.argv[1:])}", "code": code_version()}
     metrics = {name: of for name, of in loaded.card.metrics.items() if _is_set(of)}
     if not plan.cases.are_phantoms:
-        metrics["test"] = origin | _own_scores(plan, weights, runs)
-    for study_set in _sets(plan, second, trials):
+        metrics["test"] = origin | _own_scores(plan, loaded, runs)
+    for study_set in sets:
         part = replace(study_set, studies=study_set.studies[: first or None])
         found = predictions_on(part, weights, runs, processes)
         for name, scores in set_scores(part, found, thresholds).items():
@@ -70,6 +81,14 @@ def evaluate_lesion(
     print(page)
     if docs is not None:
         (docs / PAGE).write_text(page, encoding="utf-8")
+
+
+def _check_contour_network(weights: Path) -> None:
+    if not (weights / "contour").is_dir():
+        raise WeightsInvalid(
+            f"{weights} has no folder contour; phantoms are evaluated end to end with both "
+            f"networks: train a contour network, or copy {SHIPPED_WEIGHTS / 'contour'} there"
+        )
 
 
 def _is_set(of: Any) -> bool:
@@ -85,21 +104,28 @@ def _sets(plan: Experiment, second: int, trials: bool) -> list[StudySet]:
     return sets
 
 
-def _own_scores(plan: Experiment, weights: Path, runs: Path) -> dict[str, Any]:
+def _own_scores(plan: Experiment, loaded: LoadedNetwork, runs: Path) -> dict[str, Any]:
     """Scores of a site's own test cases, on the joints as cropped for training."""
     folder = ready_cases(plan.cases, (plan.cases.test,), runs, plan.roi)
-    analyser = Analyser.load(weights)
     numbers = range(*plan.cases.test)
     joints = [joint_samples(read_case(folder, number)) for number in numbers]
-    found = predictions(analyser.lesion, tuple(one for of_case in joints for one in of_case))
+    if not isinstance(loaded.network, LesionResNet34):
+        raise WeightsInvalid(f"{loaded.card.name} is not a lesion network")
+    if not any(joints):
+        raise ExperimentInvalid(
+            f"the test cases of {plan.name} have no joints with T1, STIR and readings; there is "
+            "nothing to evaluate: add such cases to the range test"
+        )
+    found = predictions(loaded.network, tuple(one for of_case in joints for one in of_case))
     subjects = _subjects(folder, numbers)
     patient = np.repeat(subjects, [len(of_case) for of_case in joints])
-    probability = analyser.calibration.probabilities(log_odds(found.probability))
+    settings = loaded.card.settings
+    probability = calibration_of(settings).probabilities(log_odds(found.probability))
     return {
         "labels": "consensus of the site's readers",
         "patients": len(set(subjects)),
         "studies": len(numbers),
-        **card_scores(found.positive, probability, patient, analyser.thresholds),
+        **card_scores(found.positive, probability, patient, thresholds_of(settings)),
     }
 
 

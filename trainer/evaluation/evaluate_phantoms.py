@@ -19,6 +19,7 @@ from models.volume import Volume
 from models.weights import INTENDED_USE, read_card
 from trainer.evaluation.evaluate_real import RealScan, Row, judged_scan, summary_of, table_of
 from trainer.evaluation.study_sets import SECOND_FIRST
+from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.phantom.case import make_case, training_options
 from trainer.phantom.second_phantom import make_second_case
 from trainer.prepared_cases import canonical_sighting
@@ -30,9 +31,8 @@ Studies = Iterator[tuple[str, list[RealScan]]]
 
 
 def evaluate_phantoms(
-    weights: Annotated[Path, typer.Option(help="Folder of the contour network.")] = Path(
-        "models/weights/contour"
-    ),
+    weights: Annotated[Path, typer.Option(help="Folder of the contour network.")] = SHIPPED_WEIGHTS
+    / "contour",
     own: Annotated[int, typer.Option(help="Patients of the first phantom.")] = 40,
     second: Annotated[int, typer.Option(help="Patients of the second phantom.")] = 20,
     report: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,

@@ -28,6 +28,7 @@ from models.volume import Volume
 from models.weights import INTENDED_USE, read_card
 from trainer.evaluation.contact_sheets import write_sheet
 from trainer.evaluation.contour_summary import Resampling, percentile_estimate, share_estimate
+from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.markdown_table import markdown
 from trainer.metrics.contour_error import ContourError, contour_error
 from trainer.nifti import read_nifti
@@ -79,9 +80,8 @@ class Row:
 
 def evaluate_real(
     folder: Annotated[Path, typer.Argument(help="Scans, lines and masks.")],
-    weights: Annotated[Path, typer.Option(help="Folder of the contour network.")] = Path(
-        "models/weights/contour"
-    ),
+    weights: Annotated[Path, typer.Option(help="Folder of the contour network.")] = SHIPPED_WEIGHTS
+    / "contour",
     sheets: Annotated[
         Path | None, typer.Option(help="Folder for contact sheets, outside the checkout.")
     ] = None,

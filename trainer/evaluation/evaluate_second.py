@@ -26,7 +26,7 @@ from trainer.evaluation.study_sets import (
     predictions_on,
     second_set,
 )
-from trainer.experiment import RUNS_FOLDER
+from trainer.experiment import RUNS_FOLDER, SHIPPED_WEIGHTS
 from trainer.phantom.second_phantom import SecondCase, make_second_case
 from trainer.prepared_cases import StoredCase, canonical_sighting, stored
 from trainer.run_metadata import code_version, machine
@@ -37,9 +37,9 @@ STYLE = "second phantom"
 def evaluate_second(
     cases: Annotated[int, typer.Option(min=2, help="Number of patients.")] = 40,
     first: Annotated[int, typer.Option(help="Seed of the first patient.")] = SECOND_FIRST,
-    weights: Annotated[Path, typer.Option(help="Folder with one subfolder per network.")] = Path(
-        "models/weights"
-    ),
+    weights: Annotated[
+        Path, typer.Option(help="Folder with one subfolder per network.")
+    ] = SHIPPED_WEIGHTS,
     runs: Annotated[Path, typer.Option(help="Folder for cached predictions.")] = RUNS_FOLDER,
     docs: Annotated[
         Path | None, typer.Option(help="Folder for second_phantom.json and second_phantom.md.")

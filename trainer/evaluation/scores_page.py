@@ -6,7 +6,7 @@ from typing import Any
 
 from models.findings import Lesion
 from models.mri_criteria import Definition
-from models.weights import Card
+from models.weights import OWN_INTENDED_USE, Card
 from trainer.evaluation.lesion_card import CONSENSUS, OF_TRUTH, TRUTH, card_name
 from trainer.evaluation.study_sets import SECOND_PHANTOM
 from trainer.markdown_table import markdown, written
@@ -35,9 +35,8 @@ def scores_page(card: Card) -> str:
     """The page in Markdown."""
     parts = [
         "# Lesion scoring performance",
-        f"**{card.intended_use}.** Both networks as shipped, evaluated end to end from images to "
-        "calibrated scores. Patients, images and readers are simulated, and none of the studies "
-        "was used for training. A position that was not evaluable counts as absent.",
+        f"**{card.intended_use}.** {_evaluated(card)} None of the studies was used for training. "
+        "A position that was not evaluable counts as absent.",
         f"{card.name.capitalize()} network {card.version}, SHA-256 {card.sha256[:12]}…; generated "
         "from its card `models/weights/lesion/card.json`, which has every number. In parentheses: "
         "95 % intervals from 1000 bootstrap samples of patients. Balanced accuracy, sensitivity "
@@ -47,6 +46,18 @@ def scores_page(card: Card) -> str:
         *_not_reached(card.metrics),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _evaluated(card: Card) -> str:
+    if card.intended_use == OWN_INTENDED_USE:
+        return (
+            "The set *test* is the site's own test cases, evaluated on the joints as cropped for "
+            "training; any other set is simulated and evaluated end to end."
+        )
+    return (
+        "Both networks as shipped, evaluated end to end from images to calibrated scores. "
+        "Patients, images and readers are simulated."
+    )
 
 
 def _set(name: str, of: Mapping[str, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ An experiment then names the folder and splits its case numbers.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +13,19 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from models.analyser import Analyser
 from models.case_file import SUFFIX, Case, CaseSeries, Reading, read_case_file
+from models.delineate import (
+    ContourNetwork,
+    ContourRules,
+    delineations,
+    loaded_contour_network,
+)
 from models.delineation import Delineation
 from models.findings import POSITIONS
 from models.orientation import canonical
 from models.roi import RoiRules, Sighting
 from models.volume import Volume
+from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.prepared_cases import (
     UNREAD,
     StoredCase,
@@ -68,19 +75,14 @@ def import_cases(
     size_px: Annotated[int, typer.Option(help="Same as in the lesion experiment.")] = 112,
     weights: Annotated[
         Path, typer.Option(help="Its contour network delineates series without drawn contours.")
-    ] = Path("models/weights"),
+    ] = SHIPPED_WEIGHTS,
 ) -> None:
     """Prepare a site's own cases for training and propose a split by subject."""
     paths = sorted(folder.rglob(f"*{SUFFIX}"))
     if not paths:
         raise typer.BadParameter(f"{folder} contains no *{SUFFIX} files")
     rules = RoiRules(margin_mm=margin_mm, size_px=size_px)
-    analyser = Analyser.load(weights, "cpu")
-
-    def delineate(volume: Volume) -> Delineation:
-        (sighting,) = analyser.delineate((volume,))
-        return sighting.delineation
-
+    delineate = _LazyDelineator(weights)
     out.mkdir(parents=True, exist_ok=True)
     subjects = []
     cases: list[tuple[str, Path]] = []
@@ -99,6 +101,21 @@ def import_cases(
     typer.echo(f'[cases]\nfolder = "{out.name}"')
     for name, numbers in proposed_split(subjects).items():
         typer.echo(f"{name} = {list(numbers)}")
+
+
+class _LazyDelineator:
+    """The contour network, loaded for the first series without drawn contours."""
+
+    def __init__(self, weights: Path) -> None:
+        self._weights = weights
+
+    def __call__(self, volume: Volume) -> Delineation:
+        (found,) = delineations(*self._network, (volume,))
+        return found.delineation
+
+    @cached_property
+    def _network(self) -> tuple[ContourNetwork, ContourRules]:
+        return loaded_contour_network(self._weights / "contour")
 
 
 def site_case(

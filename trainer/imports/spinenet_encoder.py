@@ -24,6 +24,7 @@ from models.lesion_resnet34 import LesionArchitecture, LesionResNet34, Pooling
 from models.preprocess import PREPROCESSING_VERSION
 from models.roi import RoiRules
 from models.weights import INTENDED_USE, Card, save_network
+from trainer.errors import TrainingInputInvalid
 
 CHECKPOINT_KEY = "model_weights"
 THEIR_HEADS = "fc_"
@@ -31,7 +32,7 @@ OUR_HEADS = "heads."
 NAMES_SHOWN = 4
 
 
-class EncoderInvalid(ValueError):
+class EncoderInvalid(TrainingInputInvalid):
     """A checkpoint cannot be imported as an encoder."""
 
 

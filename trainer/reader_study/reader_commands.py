@@ -16,7 +16,7 @@ import typer
 
 from models.roi import RoiRules
 from models.weights import INTENDED_USE, Card, LoadedNetwork, build, load_network
-from trainer.experiment import RUNS_FOLDER
+from trainer.experiment import RUNS_FOLDER, SHIPPED_WEIGHTS
 from trainer.phantom.trials import TRIALS
 from trainer.reader_study.cross_validation import (
     FoldResult,
@@ -56,7 +56,7 @@ ProcessesOption = Annotated[int, typer.Option(help="Visits generated in parallel
 
 
 def trials(
-    weights: WeightsOption = Path("models/weights/lesion"),
+    weights: WeightsOption = SHIPPED_WEIGHTS / "lesion",
     docs: DocsOption = Path("docs"),
     runs: RunsOption = RUNS_FOLDER,
     processes: ProcessesOption = 1,
@@ -74,7 +74,7 @@ def _written_trials(read: Mapping[str, ReadTrial], docs: Path) -> str:
 
 
 def readers(
-    weights: WeightsOption = Path("models/weights/lesion"),
+    weights: WeightsOption = SHIPPED_WEIGHTS / "lesion",
     experiments: Annotated[Path, typer.Option(help="Folder of experiment files (TOML).")] = Path(
         "trainer/experiments/readers"
     ),

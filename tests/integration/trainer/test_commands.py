@@ -10,20 +10,21 @@ from torch import nn
 
 from models.findings import POSITIONS, Side
 from models.roi import RoiRules
-from models.weights import load_network
+from models.weights import WeightsInvalid, load_network
 from tests.support.phantoms import drawn_case
 from tests.support.untrained import SMALL_CONTOUR, SMALL_LESION, save_untrained
 from trainer.augmentation import PAPER, Movement
 from trainer.contours.contour_training import batches, slice_pool
 from trainer.contours.landmark_baseline import LANDMARKS
 from trainer.evaluation.evaluate_contour import evaluate_contour
+from trainer.evaluation.evaluate_lesion import evaluate_lesion
 from trainer.evaluation.evaluate_second import evaluate_second
-from trainer.experiment import read_experiment
+from trainer.experiment import ExperimentInvalid, read_experiment
 from trainer.lesions.lesion_training import joint_samples, lesion_batches
 from trainer.phantom.case import PhantomOptions
 from trainer.prepared_cases import read_case, stored_case, write_case
 from trainer.train import NetworkKind, calibrate, train
-from trainer.training_loop import STEPS_PER_CHECKPOINT, fit
+from trainer.training_loop import CHECKPOINT, STEPS_PER_CHECKPOINT, fit
 
 WEIGHTS = Path(__file__).parents[3] / "models" / "weights"
 RULES = RoiRules(size_px=48)
@@ -113,6 +114,14 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(tmp_path):
         torch.testing.assert_close(resumed[name], tensor)
 
 
+def test_the_first_step_is_printed_and_the_tenth_is_saved(tmp_path, capsys):
+    with pytest.raises(Stopped):
+        train_a_line(tmp_path, stop_at=11)
+
+    assert f"step 1/{STEPS} loss" in capsys.readouterr().out
+    assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 10
+
+
 WITH_READERS = SMALL_LESION + '[readers]\nmodel = "chain"\n'
 WITH_SOFT_LABELS = SMALL_LESION + '[readers]\nmodel = "soft"\n'
 
@@ -132,6 +141,45 @@ def test_a_training_hands_over_weights_with_a_card(stored, tmp_path, text):
     card = load_network(weights / network).card
     assert card.version == "9.9.9"
     assert card.training["cases"]["test"] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("training", "validation", "message"),
+    [
+        (1, 1, "the training cases of lesion have 2 joints .* 3 are needed"),
+        (2, 0, "the validation cases of lesion have 0 joints"),
+    ],
+)
+def test_too_few_joints_are_refused_before_training(
+    stored, tmp_path, training, validation, message
+):
+    (tmp_path / "cases").mkdir()
+    for seed in range(4):
+        readable = seed < training or (seed == 2 and validation > 0)
+        write_case(replace(stored, seed=seed, lesions_readable=readable), tmp_path / "cases")
+    experiment = tmp_path / "few.toml"
+    text = SMALL_LESION.replace("batch = 2", "batch = 3").replace("[0, 1]", "[0, 2]")
+    experiment.write_text(text.replace("[1, 2]", "[2, 3]").replace("[2, 3] }", "[3, 4] }"))
+
+    with pytest.raises(ExperimentInvalid, match=message):
+        train(NetworkKind.LESION, experiment, tmp_path / "weights", tmp_path)
+
+
+def test_phantoms_are_not_evaluated_without_a_contour_network(tmp_path):
+    experiment = tmp_path / "small.toml"
+    experiment.write_text(SMALL_LESION)
+    save_untrained(read_experiment(experiment), tmp_path / "lesion")
+
+    with pytest.raises(WeightsInvalid, match="has no folder contour"):
+        evaluate_lesion(experiment, tmp_path, tmp_path)
+
+
+def test_own_cases_never_overwrite_the_shipped_weights(tmp_path):
+    experiment = tmp_path / "own.toml"
+    experiment.write_text(SMALL_LESION.replace("cases = {", 'cases = { folder = "own",'))
+
+    with pytest.raises(ExperimentInvalid, match="name another folder with --weights"):
+        train(NetworkKind.LESION, experiment, runs=tmp_path)
 
 
 def test_probabilities_are_calibrated_on_the_validation_cases_alone(stored, tmp_path):

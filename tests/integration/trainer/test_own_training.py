@@ -136,6 +136,20 @@ def test_own_studies_become_weights_whose_card_names_the_data(prepared, kind):
     assert load_network(prepared / "weights" / kind).card.sha256 == card.sha256
 
 
+def test_own_lesion_weights_are_evaluated_without_a_contour_network(prepared):
+    plan, weights = prepared / "evaluated.toml", prepared / "lesion-weights"
+    text = EXPERIMENT.format(kind="lesion", architecture=ARCHITECTURES["lesion"])
+    plan.write_text(text.replace("own-lesion", "evaluated"))
+    where = ("--weights", weights, "--runs", prepared / "runs")
+    run(trainer_app, "train", "lesion", "--experiment", plan, *where)
+
+    page = run(trainer_app, "evaluate", "lesion", "--experiment", plan, *where)
+
+    assert not (weights / "contour").exists()
+    assert "the site's own test cases" in page
+    assert read_card(weights / "lesion").metrics["test"]["studies"] == 1
+
+
 def test_a_site_s_readers_are_learnt_beside_the_network(prepared):
     plan = prepared / "read.toml"
     text = EXPERIMENT.format(kind="lesion", architecture=ARCHITECTURES["lesion"])

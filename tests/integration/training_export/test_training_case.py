@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.uid import Comprehensive3DSRStorage
 from typer.testing import CliRunner
 
 from models.case_file import CaseFileInvalid, position_named, read_case_file
@@ -137,6 +138,17 @@ def test_a_study_on_which_nothing_was_drawn_teaches_nothing(study):
         training_case(study.files[0].parent, [], None, "S001")
 
 
+def test_a_report_without_coordinates_is_refused_as_such(study, tmp_path):
+    path = tmp_path / "report.dcm"
+    report = dcmread(study.files[0])
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = Comprehensive3DSRStorage
+    del report.PixelData
+    report.save_as(path)
+
+    with pytest.raises(TrainingCaseUnusable, match="has no image coordinates"):
+        training_case(study.files[0].parent, [path], None, "S001")
+
+
 def test_any_number_of_readers_and_sessions_and_readings_that_are_missing(tmp_path):
     first, second = POSITIONS[:2]
     path = table_in(
@@ -172,7 +184,10 @@ def test_readings_are_taken_of_the_subject_s_own_visit(tmp_path):
     )
 
     assert [one.grades[place] for one in readings_of(path, "S001", 2)] == [2]
-    assert readings_of(path, "S003", 1) == ()
+    with pytest.raises(TrainingCaseUnusable, match="no row of subject S003, visit 1"):
+        readings_of(path, "S003", 1)
+    with pytest.raises(TrainingCaseUnusable, match="no row of subject S001, visit 3"):
+        readings_of(path, "S001", 3)
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,25 @@ import numpy as np
 import pytest
 import torch
 
-from models.case_file import Case, CaseSeries, Reading
+from models.case_file import SUFFIX, Case, CaseSeries, Reading, write_case_file
 from models.delineation import Delineation
 from models.findings import POSITIONS, Side
 from models.roi import RoiRules
 from tests.support.phantoms import drawn_case
-from trainer.imports.site_cases import ReadingSessions, site_case
+from trainer.experiment import CaseSplit
+from trainer.imports.site_cases import ReadingSessions, import_cases, site_case
 from trainer.lesions.lesion_targets import site_readings
 from trainer.lesions.lesion_training import joint_samples, lesion_loss
 from trainer.phantom.case import PhantomOptions
 from trainer.prepared_cases import UNREAD, read_case, write_case
 from trainer.readers.readings import MISSING
-from trainer.subjects import SUBJECTS, SubjectDivided, check_split, proposed_split
+from trainer.subjects import (
+    SUBJECTS,
+    SubjectDivided,
+    SubjectsTooFew,
+    check_split,
+    proposed_split,
+)
 
 RULES = RoiRules(size_px=48)
 
@@ -99,6 +106,18 @@ def test_undrawn_cases_use_the_networks_contours_only_to_crop_joints(phantom):
     assert {side for _, side in made.rois} == set(Side)
 
 
+def test_series_without_contours_are_delineated_outside_the_checkout(
+    phantom, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    case = case_of(phantom, drawn=("STIR",), readings=[reading(phantom, "A")])
+    write_case_file(case, tmp_path / f"S1-1{SUFFIX}")
+
+    import_cases(tmp_path, tmp_path / "own", size_px=48)
+
+    assert {side for _, side in read_case(tmp_path / "own", 0).rois} == set(Side)
+
+
 def test_without_readings_a_case_teaches_contours_only(phantom):
     made = site_case(0, case_of(phantom), RULES, nobody)
 
@@ -132,6 +151,27 @@ def test_a_proposed_split_keeps_the_visits_of_a_person_together(tmp_path):
 
     check_split(tmp_path, split.values())
     assert split == {"training": (0, 48), "validation": (48, 54), "test": (54, 60)}
+
+
+@pytest.mark.parametrize("persons", range(3, 21))
+def test_a_proposed_split_of_few_persons_can_be_trained_with(persons):
+    subjects = [f"S{number // 2:03}" for number in range(2 * persons)]
+
+    split = CaseSplit(**proposed_split(subjects), folder="own")
+
+    assert split.training[1] - split.training[0] >= 2
+    assert split.test[1] == len(subjects)
+
+
+def test_the_proposed_split_of_the_papers_subjects_is_the_papers():
+    split = proposed_split([f"S{number:03}" for number in range(339)])
+
+    assert split == {"training": (0, 271), "validation": (271, 305), "test": (305, 339)}
+
+
+def test_two_persons_cannot_be_split():
+    with pytest.raises(SubjectsTooFew, match="import cases of more people"):
+        proposed_split(["S1", "S1", "S2"])
 
 
 def test_a_split_that_parts_a_person_is_refused(tmp_path):
