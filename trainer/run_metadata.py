@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from models.weights import read_card
+from models.weights import Card, read_card
 from trainer.distributed import ProcessGroup
 from trainer.experiment import RENAMED_KEYS, Experiment, ExperimentInvalid
+from trainer.subjects import read_subjects, subject_digests
 from trainer.training_loop import CHECKPOINT
 
 RUN_RECORD = "run.json"
@@ -21,11 +22,12 @@ MAY_CHANGE = frozenset({"digest", "notes"})
 PHANTOMS = "phantom cases drawn by trainer.phantom; no patient was involved"
 
 
-def training_record(plan: Experiment) -> dict[str, Any]:
+def training_record(plan: Experiment, runs: Path) -> dict[str, Any]:
     """The training section of a network's model card."""
     return {
         "data": PHANTOMS if plan.cases.are_phantoms else f"a site's own: {plan.cases.folder}",
         "cases": asdict(plan.cases),
+        "subjects": _subjects(plan, runs),
         "seed": plan.seed,
         "steps": plan.steps,
         "batch": plan.batch,
@@ -38,6 +40,33 @@ def training_record(plan: Experiment) -> dict[str, Any]:
         "pre_training": pre_training(plan.initial_weights_folder),
         "notes": plan.notes,
     }
+
+
+def _subjects(plan: Experiment, runs: Path) -> dict[str, list[str]]:
+    """Digests of a site's own subjects by purpose; empty for phantoms."""
+    folder = runs / plan.cases.folder
+    if plan.cases.are_phantoms or not read_subjects(folder):
+        return {}
+    ranges = {"training": plan.cases.training, "validation": plan.cases.validation}
+    return {purpose: subject_digests(folder, range(*r)) for purpose, r in ranges.items()}
+
+
+def refuse_trained_subjects(card: Card, folder: Path, test: range) -> None:
+    """Check that no subject of a site's test cases was used to train or validate a network.
+
+    Raises
+    ------
+    ExperimentInvalid
+        If one was: the split, or the numbers of the cases, changed since the training.
+    """
+    tested = set(subject_digests(folder, test))
+    for purpose, used in card.training.get("subjects", {}).items():
+        if tested & set(used):
+            raise ExperimentInvalid(
+                f"{len(tested & set(used))} subject(s) of the test cases in {folder} were used for "
+                f"{purpose} of {card.name} {card.version}; evaluate with the split of its "
+                "training, or train again"
+            )
 
 
 def _initial_sha256(plan: Experiment) -> str:
@@ -76,19 +105,20 @@ def machine() -> dict[str, Any]:
     }
 
 
-def record_run(plan: Experiment, folder: Path, group: ProcessGroup) -> None:
+def record_run(plan: Experiment, runs: Path, group: ProcessGroup) -> None:
     """Write ``run.json``: the whole configuration, seed, code version, machine, processes.
 
     Raises
     ------
     ExperimentInvalid
-        If the folder holds a checkpoint of a different experiment.
+        If the run's folder holds a checkpoint of a different experiment or of other subjects.
     """
-    _refuse_another(plan, folder)
+    folder, record = runs / plan.folder, training_record(plan, runs)
+    _refuse_another(plan, folder, record["subjects"])
     folder.mkdir(parents=True, exist_ok=True)
     said = {
         "experiment": asdict(plan),
-        "training": training_record(plan),
+        "training": record,
         "processes": group.size,
         "device": str(group.device),
         **machine(),
@@ -96,14 +126,16 @@ def record_run(plan: Experiment, folder: Path, group: ProcessGroup) -> None:
     (folder / RUN_RECORD).write_text(json.dumps(said, indent=1, default=str) + "\n")
 
 
-def _refuse_another(plan: Experiment, folder: Path) -> None:
+def _refuse_another(plan: Experiment, folder: Path, subjects: dict[str, list[str]]) -> None:
     """Refuse to resume from a checkpoint of other cases or another network."""
     if not (folder / CHECKPOINT).exists():
         return
-    recorded = json.loads((folder / RUN_RECORD).read_text())["experiment"]
-    before = {RENAMED_KEYS.get(key, key): value for key, value in recorded.items()}
+    recorded = json.loads((folder / RUN_RECORD).read_text())
+    before = {RENAMED_KEYS.get(key, key): value for key, value in recorded["experiment"].items()}
     now = json.loads(json.dumps(asdict(plan), default=str))
     other = sorted(key for key in now if key not in MAY_CHANGE and now[key] != before.get(key))
+    if recorded["training"].get("subjects", subjects) != subjects:
+        other.append("subjects")
     if other:
         raise ExperimentInvalid(
             f"{folder} holds a run of {plan.name} {plan.version} with different "

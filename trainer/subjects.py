@@ -3,6 +3,7 @@
 ``subjects.json`` beside the prepared cases lists the subject of each case number.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -24,6 +25,43 @@ class SubjectDivided(TrainingInputInvalid):
 
 class SubjectsTooFew(TrainingInputInvalid):
     """A split needs more subjects."""
+
+
+class SubjectsRenumbered(TrainingInputInvalid):
+    """An import would give case numbers to other subjects than before."""
+
+
+def read_subjects(folder: Path) -> list[str]:
+    """The subject of each case; empty if they were not listed."""
+    listed = folder / SUBJECTS
+    return json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else []
+
+
+def subject_digests(folder: Path, cases: range) -> list[str]:
+    """A digest of each subject of some cases, sorted: comparable, but not its name."""
+    subjects = set(read_subjects(folder)[cases.start : cases.stop])
+    return sorted(hashlib.sha256(one.encode()).hexdigest()[:16] for one in subjects)
+
+
+def numbered(cases: Iterable[tuple[str, Path]], folder: Path) -> list[tuple[str, Path]]:
+    """Subject and file of each case in the order of their numbers; new subjects come last.
+
+    Raises
+    ------
+    SubjectsRenumbered
+        If a number that the folder already has would go to another subject.
+    """
+    before = read_subjects(folder)
+    rank = {subject: before.index(subject) for subject in set(before)}
+    ordered = sorted(cases, key=lambda case: (rank.get(case[0], len(before)), *map(str, case)))
+    subjects = [subject for subject, _ in ordered]
+    if subjects[: len(before)] != before:
+        raise SubjectsRenumbered(
+            f"{folder} was prepared from other cases, and numbers would move from one subject to "
+            "another, so that test subjects could become training subjects; import into another "
+            "folder, and give the experiments a new version"
+        )
+    return ordered
 
 
 def write_subjects(subjects: list[str], folder: Path) -> None:
@@ -63,10 +101,7 @@ def check_split(folder: Path, ranges: Iterable[tuple[int, int]]) -> None:
     SubjectDivided
         Naming the subject.
     """
-    listed = folder / SUBJECTS
-    if not listed.exists():
-        return
-    subjects = json.loads(listed.read_text(encoding="utf-8"))
+    subjects = read_subjects(folder)
     owner: dict[str, tuple[int, int]] = {}
     for one in ranges:
         for subject in set(subjects[slice(*one)]):

@@ -62,7 +62,7 @@ def train(
     torchrun --nproc-per-node 4 -m trainer train contour --experiment FILE
     """
     plan = read_experiment(experiment)
-    if weights == SHIPPED_WEIGHTS and not plan.cases.are_phantoms:
+    if weights.resolve() == SHIPPED_WEIGHTS.resolve() and not plan.cases.are_phantoms:
         raise ExperimentInvalid(
             f"{plan.name} trains on own cases and would overwrite the shipped weights; name "
             "another folder with --weights"
@@ -70,26 +70,26 @@ def train(
     keep_freed_memory()
     with process_group() as group:
         if group.is_main:
-            record_run(plan, runs / plan.folder, group)
+            record_run(plan, runs, group)
             ready_cases(plan.cases, (plan.cases.training, plan.cases.validation), runs, plan.roi)
         group.barrier()
         torch.manual_seed(plan.seed)
         learn = trained_contour if network is NetworkKind.CONTOUR else _trained_lesion
         trained, settings = learn(plan, runs, group)
         if group.is_main:
-            written = save_network(trained.eval(), _card(plan, settings), weights / network)
+            written = save_network(trained.eval(), _card(plan, settings, runs), weights / network)
             print(f"{network} {written.version} written, SHA-256 {written.sha256}")
         group.barrier()
 
 
-def _card(plan: Experiment, settings: dict[str, Any]) -> Card:
+def _card(plan: Experiment, settings: dict[str, Any], runs: Path) -> Card:
     return Card(
         plan.name,
         plan.version,
         plan.architecture,
         PREPROCESSING_VERSION,
         INTENDED_USE if plan.cases.are_phantoms else OWN_INTENDED_USE,
-        training_record(plan),
+        training_record(plan, runs),
         {},
         settings,
     )

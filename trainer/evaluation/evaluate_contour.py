@@ -28,7 +28,7 @@ from trainer.evaluation.error_figure import draw_distributions
 from trainer.evaluation.rejection_rates import rejection_rates
 from trainer.experiment import RUNS_FOLDER, SHIPPED_WEIGHTS, Experiment, read_experiment
 from trainer.prepared_cases import read_case, ready_cases
-from trainer.run_metadata import code_version, machine
+from trainer.run_metadata import code_version, machine, refuse_trained_subjects
 
 SHIPPED = "ours"
 FIGURE = Path("images/delineation.svg")
@@ -59,6 +59,8 @@ def evaluate_contour(
     plan = read_experiment(experiment)
     seeds = range(*plan.cases.test)[: first or None]
     folder = ready_cases(plan.cases, (plan.cases.test,), runs, plan.roi)
+    if not plan.cases.are_phantoms:
+        refuse_trained_subjects(read_card(weights / "contour"), folder, seeds)
     methods = [Method(SHIPPED, weights / "contour"), *map(_named, beside or ())]
     changed = ablations(weights / "contour") if ablate else []
     delineator = Delineator([*methods, *changed])

@@ -1,6 +1,5 @@
 """Evaluation of lesion scores: ``python -m trainer evaluate lesion --experiment FILE``."""
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -33,8 +32,8 @@ from trainer.lesions.calibration_fit import log_odds
 from trainer.lesions.lesion_training import joint_samples, predictions
 from trainer.phantom.trials import TRIALS
 from trainer.prepared_cases import read_case, ready_cases
-from trainer.run_metadata import code_version
-from trainer.subjects import SUBJECTS
+from trainer.run_metadata import code_version, refuse_trained_subjects
+from trainer.subjects import read_subjects
 
 PAGE = "scores.md"
 
@@ -108,6 +107,7 @@ def _own_scores(plan: Experiment, loaded: LoadedNetwork, runs: Path) -> dict[str
     """Scores of a site's own test cases, on the joints as cropped for training."""
     folder = ready_cases(plan.cases, (plan.cases.test,), runs, plan.roi)
     numbers = range(*plan.cases.test)
+    refuse_trained_subjects(loaded.card, folder, numbers)
     joints = [joint_samples(read_case(folder, number)) for number in numbers]
     if not isinstance(loaded.network, LesionResNet34):
         raise WeightsInvalid(f"{loaded.card.name} is not a lesion network")
@@ -131,8 +131,7 @@ def _own_scores(plan: Experiment, loaded: LoadedNetwork, runs: Path) -> dict[str
 
 def _subjects(folder: Path, numbers: range) -> list[int]:
     """Subject number of each case; the case number if subjects are not listed."""
-    listed = folder / SUBJECTS
-    if not listed.exists():
+    subjects = read_subjects(folder)
+    if not subjects:
         return list(numbers)
-    subjects = json.loads(listed.read_text(encoding="utf-8"))
     return [subjects.index(subjects[number]) for number in numbers]

@@ -26,12 +26,12 @@ from models.findings import Side
 from models.orientation import canonical
 from models.volume import Volume
 from models.weights import INTENDED_USE, read_card
-from trainer.evaluation.contact_sheets import write_sheet
 from trainer.evaluation.contour_summary import Resampling, percentile_estimate, share_estimate
 from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.markdown_table import markdown
 from trainer.metrics.contour_error import ContourError, contour_error
 from trainer.nifti import read_nifti
+from trainer.overlay_sheets import write_sheet
 from trainer.run_metadata import code_version
 
 KINDS = ("T1W", "STIR")

@@ -26,6 +26,12 @@ from models.orientation import canonical
 from models.roi import RoiRules, Sighting
 from models.volume import Volume
 from trainer.experiment import SHIPPED_WEIGHTS
+from trainer.imports.import_report import (
+    ImportReport,
+    check_sides,
+    left_out_contours,
+    left_out_lesions,
+)
 from trainer.prepared_cases import (
     UNREAD,
     StoredCase,
@@ -35,7 +41,7 @@ from trainer.prepared_cases import (
     write_case,
 )
 from trainer.readers.readings import MISSING
-from trainer.subjects import proposed_split, write_subjects
+from trainer.subjects import numbered, proposed_split, write_subjects
 
 STYLE = "own data"
 
@@ -89,14 +95,19 @@ def import_cases(
     readings: list[Reading] = []
     for path in paths:
         case = read_case_file(path)
+        check_sides(case, path)
         cases.append((case.subject, path))
         readings += case.readings
     read_by = ReadingSessions.of(readings)
-    for number, (subject, path) in enumerate(sorted(cases, key=str)):
-        write_case(site_case(number, read_case_file(path), rules, delineate, read_by), out)
+    report = ImportReport(out)
+    for number, (subject, path) in enumerate(numbered(cases, out)):
+        case = read_case_file(path)
+        write_case(site_case(number, case, rules, delineate, read_by), out)
+        report.add(number, case)
         subjects.append(subject)
         typer.echo(f"{number + 1}/{len(cases)} {path.name}")
     write_subjects(subjects, out)
+    typer.echo(f"{report.write()}: check what was imported and what was left out")
     typer.echo(f"{len(read_by.readers)} reader(s), {len(read_by.sessions)} session(s)")
     typer.echo(f'[cases]\nfolder = "{out.name}"')
     for name, numbers in proposed_split(subjects).items():
@@ -127,7 +138,8 @@ def site_case(
 ) -> StoredCase:
     """A case in the format that training reads.
 
-    Only series with drawn contours train the contour network. Cases with T1, STIR and readings
+    Only series with drawn contours train the contour network, and only with both joints drawn or
+    none seen. Cases with T1, STIR and readings
     train the lesion network. The label is the consensus (paper); all readings are stored as well,
     for experiments that learn from readers.
 
@@ -139,12 +151,12 @@ def site_case(
         Readers and sessions of all the site's cases; by default those of this case.
     """
     drawn = sorted(
-        (one for one in case.series if one.delineation is not None),
+        (one for one in case.series if not left_out_contours(one)),
         key=lambda one: one.kind == "STIR",
     )
     agreed = case.agreed()
     pair = [one for kind in ("T1", "STIR") if (one := case.of_kind(kind)) is not None]
-    readable = bool(case.readings) and len(pair) == 2
+    readable = not left_out_lesions(case)
     read_by = read_by or ReadingSessions.of(case.readings)
     rois = {}
     if readable:

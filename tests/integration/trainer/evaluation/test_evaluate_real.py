@@ -13,7 +13,6 @@ from models.acceptance import shows_joints
 from models.delineate import delineations, loaded_contour_network
 from models.delineation import Contour, Delineation
 from models.findings import Side
-from trainer.evaluation.contact_sheets import write_sheet
 from trainer.evaluation.evaluate_real import (
     judged_scan,
     read_studies,
@@ -21,6 +20,7 @@ from trainer.evaluation.evaluate_real import (
     shares_inside,
     summary_of,
 )
+from trainer.overlay_sheets import write_sheet
 
 SLICES, ROWS, COLUMNS = 6, 60, 64
 FOLDER = "SIJ_REAL_FOLDER"

@@ -1,17 +1,20 @@
 """A site's own cases are prepared, split by person, and taught."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from models.case_file import SUFFIX, Case, CaseSeries, Reading, write_case_file
+from models.case_file import SUFFIX, Case, CaseFileInvalid, CaseSeries, Reading, write_case_file
 from models.delineation import Delineation
 from models.findings import POSITIONS, Side
 from models.roi import RoiRules
 from tests.support.phantoms import drawn_case
 from trainer.experiment import CaseSplit
+from trainer.imports.import_report import check_sides, left_out_contours
 from trainer.imports.site_cases import ReadingSessions, import_cases, site_case
 from trainer.lesions.lesion_targets import site_readings
 from trainer.lesions.lesion_training import joint_samples, lesion_loss
@@ -21,9 +24,12 @@ from trainer.readers.readings import MISSING
 from trainer.subjects import (
     SUBJECTS,
     SubjectDivided,
+    SubjectsRenumbered,
     SubjectsTooFew,
     check_split,
+    numbered,
     proposed_split,
+    write_subjects,
 )
 
 RULES = RoiRules(size_px=48)
@@ -116,6 +122,56 @@ def test_series_without_contours_are_delineated_outside_the_checkout(
     import_cases(tmp_path, tmp_path / "own", size_px=48)
 
     assert {side for _, side in read_case(tmp_path / "own", 0).rois} == set(Side)
+
+
+def test_contours_of_one_joint_do_not_teach_that_the_other_is_absent(phantom):
+    right = Delineation(tuple(phantom.t1_truth.of(Side.RIGHT)))
+    series = (
+        CaseSeries("T1", phantom.t1, right),
+        CaseSeries("STIR", phantom.stir, phantom.stir_truth),
+    )
+
+    made = site_case(0, Case("S1", series), RULES, nobody)
+
+    assert left_out_contours(series[0]) == "contours on the right only"
+    assert len(made.images) == len(phantom.stir.voxels)
+
+
+def test_contours_on_the_wrong_side_are_refused(phantom):
+    first, *others = phantom.t1_truth.contours
+    wrong = replace(first, side=Side.LEFT if first.side is Side.RIGHT else Side.RIGHT)
+    series = (CaseSeries("T1", phantom.t1, Delineation((wrong, *others))),)
+
+    with pytest.raises(CaseFileInvalid, match="lies on the patient's other side"):
+        check_sides(Case("S1", series), Path("S1-1.case.npz"))
+
+
+def test_an_import_says_what_is_used_and_what_is_left_out_and_shows_the_contours(phantom, tmp_path):
+    write_case_file(case_of(phantom), tmp_path / f"S1-1{SUFFIX}")
+
+    import_cases(tmp_path, tmp_path / "own", size_px=48)
+
+    said = (tmp_path / "own" / "import_report.md").read_text()
+    assert f"| 0 | T1 | 15 × {' × '.join(str(n) for n in phantom.t1.voxels.shape[1:])} |" in said
+    assert "| no readings |" in said
+    assert (tmp_path / "own" / "overlays" / "000000_T1.png").exists()
+
+
+def test_new_subjects_are_numbered_after_those_already_there(tmp_path):
+    write_subjects(["S2", "S2", "S3"], tmp_path)
+    cases = [(name, Path(f"{name}-{visit}")) for name in ("S1", "S2", "S3") for visit in (1, 2)]
+
+    ordered = numbered([case for case in cases if case != ("S3", Path("S3-2"))], tmp_path)
+
+    assert [name for name, _ in ordered] == ["S2", "S2", "S3", "S1", "S1"]
+
+
+def test_an_import_that_would_renumber_subjects_is_refused(tmp_path):
+    write_subjects(["S2", "S3"], tmp_path)
+    cases = [("S2", Path("S2-1")), ("S2", Path("S2-2")), ("S3", Path("S3-1"))]
+
+    with pytest.raises(SubjectsRenumbered, match="import into another folder"):
+        numbered(cases, tmp_path)
 
 
 def test_without_readings_a_case_teaches_contours_only(phantom):
