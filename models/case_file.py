@@ -6,6 +6,7 @@ site chose, by which a split keeps all visits of one person together.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,19 @@ class Case:
             for position, grade in reading.grades.items():
                 said.setdefault(position, set()).add(int(grade >= 1))
         return {position: marks.pop() for position, marks in said.items() if len(marks) == 1}
+
+
+def check_subject(subject: str) -> None:
+    """Check that a subject's name can be part of a file name.
+
+    Raises
+    ------
+    CaseFileInvalid
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", subject):
+        raise CaseFileInvalid(
+            "the subject must be a pseudonym of letters, digits, - and _, for instance S001"
+        )
 
 
 def position_named(name: str) -> Position:

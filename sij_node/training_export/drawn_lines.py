@@ -36,6 +36,9 @@ _PIXEL_COLUMNS = ("sop_instance_uid", "side", "column", "row")
 _PATIENT_COLUMNS = ("sop_instance_uid", "side", "x_mm", "y_mm", "z_mm")
 BOTH_SIDES_MM = 40.0
 """Lines further apart than this belong to different joints."""
+OFF_CENTRE_MM = 20.0
+"""Where only one joint has lines, a line this far from the image's middle shows its side."""
+
 OFF_PLANE_MM = 1.0
 """Largest accepted distance of a point from the plane of its image."""
 
@@ -250,6 +253,15 @@ def _on_pixels(line: DrawnLine, index: int, series: SeriesVolume) -> DrawnLine:
     return replace(line, points=points if ends[0, 2] >= ends[1, 2] else points[::-1].copy())
 
 
+def _seen_side(x_mm: float, series: SeriesVolume) -> Side | None:
+    """The side of the image's middle on which a line clearly lies; None near the middle."""
+    centre = (np.array(series.volume.voxels.shape) - 1) / 2
+    off_mm = x_mm - float(series.volume.to_patient(centre)[0])
+    if abs(off_mm) < OFF_CENTRE_MM:
+        return None
+    return Side.LEFT if off_mm > 0 else Side.RIGHT
+
+
 def _contours(lines: Sequence[tuple[int, DrawnLine]], series: SeriesVolume) -> Iterator[Contour]:
     across = [
         float(series.volume.to_patient(np.insert(line.points, 0, index, axis=1))[:, 0].mean())
@@ -259,6 +271,8 @@ def _contours(lines: Sequence[tuple[int, DrawnLine]], series: SeriesVolume) -> I
     middle = (min(across) + max(across)) / 2
     for (index, line), x in zip(lines, across, strict=True):
         lies = (Side.LEFT if x > middle else Side.RIGHT) if has_both_sides else line.side
+        if not has_both_sides and line.side is not None:
+            lies = _seen_side(x, series) or line.side
         if lies is None:
             raise TrainingCaseUnusable(
                 f"the line on image {line.where} has no side, and without a line on the other "
@@ -267,6 +281,6 @@ def _contours(lines: Sequence[tuple[int, DrawnLine]], series: SeriesVolume) -> I
         if line.side not in (None, lies):
             raise TrainingCaseUnusable(
                 f"the line on image {line.where} is labelled {line.side}, "
-                f"but lies on the patient's {lies}, judged by the other lines"
+                f"but lies on the patient's {lies}; correct its side"
             )
         yield Contour(index, lies, line.points, 1.0)

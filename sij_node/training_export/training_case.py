@@ -5,6 +5,7 @@ training package imports it with ``python -m trainer import-cases``.
 """
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +13,14 @@ import pydicom
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 
-from models.case_file import Case, CaseFileInvalid, CaseSeries, Reading, position_named
+from models.case_file import (
+    Case,
+    CaseFileInvalid,
+    CaseSeries,
+    Reading,
+    check_subject,
+    position_named,
+)
 from models.findings import Position, Region
 from sij_node.dicom.acquisition_facts import series_facts
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
@@ -29,6 +37,8 @@ from sij_node.training_export.drawn_lines import (
 
 READING_COLUMNS = ("patient", "visit", "reader", "session", "side", "region", "lesion", "score")
 HIGHEST_SCORE = 3
+SHORTEST_NAME = 3
+"""Shorter parts of a name or an ID identify nobody."""
 
 
 def training_case(
@@ -67,6 +77,7 @@ def training_case(
         If a series does not form a volume.
     """
     by_series = _series_in(images)
+    _check_pseudonym(subject, next(iter(by_series.values()))[0])
     lines = [line for path in contours for line in _lines_in(path)]
     read = readings_of(readings, subject, visit) if readings else ()
     kinds = _kinds(by_series)
@@ -85,6 +96,20 @@ def training_case(
             "one of --contours and --readings."
         )
     return Case(subject, tuple(series), read)
+
+
+def _check_pseudonym(subject: str, header: Dataset) -> None:
+    """Refuse a subject that names the patient: it becomes part of file names and content."""
+    try:
+        check_subject(subject)
+    except CaseFileInvalid as error:
+        raise TrainingCaseUnusable(str(error)) from error
+    identity = f"{header.get('PatientName', '')} {header.get('PatientID', '')}"
+    parts = [part for part in re.split(r"[\W_]+", identity.lower()) if len(part) >= SHORTEST_NAME]
+    if any(part in subject.lower() for part in parts):
+        raise TrainingCaseUnusable(
+            "--subject contains the patient's name or ID; choose a pseudonym, for instance S001"
+        )
 
 
 def _series_in(images: Path) -> Mapping[str, list[Dataset]]:

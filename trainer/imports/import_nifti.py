@@ -15,7 +15,14 @@ import typer
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from models.case_file import SUFFIX, Case, CaseFileInvalid, CaseSeries, write_case_file
+from models.case_file import (
+    SUFFIX,
+    Case,
+    CaseFileInvalid,
+    CaseSeries,
+    check_subject,
+    write_case_file,
+)
 from models.delineation import Contour, Delineation
 from models.findings import Side
 from models.orientation import canonical
@@ -40,6 +47,7 @@ def import_nifti(
     visit: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:
     """Convert NIfTI images with bone masks to a case file; KIND is T1, STIR or another name."""
+    check_subject(subject)
     named = dict(_kind_and_path(str(image)) for image in images)
     series = tuple(
         CaseSeries(kind, volume, medial_lines(volume, _masks_for(masks, path)))

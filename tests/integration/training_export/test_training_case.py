@@ -138,6 +138,29 @@ def test_a_study_on_which_nothing_was_drawn_teaches_nothing(study):
         training_case(study.files[0].parent, [], None, "S001")
 
 
+@pytest.mark.parametrize("subject", [PATIENT_ID, f"x-{PATIENT_ID.lower()}-1"])
+def test_a_subject_that_names_the_patient_is_refused(study, subject):
+    with pytest.raises(TrainingCaseUnusable, match="choose a pseudonym") as refused:
+        training_case(study.files[0].parent, [], None, subject)
+
+    assert PATIENT_ID.lower() not in str(refused.value).lower()
+
+
+@pytest.mark.parametrize("subject", ["Eva Muster", "../S1", ""])
+def test_a_subject_is_letters_and_digits(study, subject):
+    with pytest.raises(TrainingCaseUnusable, match="letters, digits"):
+        training_case(study.files[0].parent, [], None, subject)
+
+
+def test_lines_of_one_joint_on_the_wrong_side_are_refused(case, study, tmp_path):
+    path = contours_file(case, study, tmp_path)
+    drawn = [one for one in json.loads(path.read_text())["contours"] if one["side"] == "left"]
+    path.write_text(json.dumps({"contours": [one | {"side": "right"} for one in drawn]}))
+
+    with pytest.raises(TrainingCaseUnusable, match="lies on the patient's left"):
+        training_case(study.files[0].parent, [path], None, "S001")
+
+
 def test_a_report_without_coordinates_is_refused_as_such(study, tmp_path):
     path = tmp_path / "report.dcm"
     report = dcmread(study.files[0])
