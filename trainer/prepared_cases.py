@@ -94,9 +94,10 @@ class StoredCase:
         return torch.from_numpy(self.images).unsqueeze(1).float() / GREY_PER_UNIT
 
     @property
-    def parts(self) -> tuple[slice, slice]:
-        """The T1 slices and the STIR slices."""
-        return slice(0, self.stir_from), slice(self.stir_from, len(self.images))
+    def parts(self) -> tuple[slice, ...]:
+        """The T1 slices and the STIR slices, where there are any."""
+        parts = slice(0, self.stir_from), slice(self.stir_from, len(self.images))
+        return tuple(part for part in parts if part.stop > part.start)
 
 
 def stored_case(case: PhantomCase, rules: RoiRules) -> StoredCase:

@@ -70,6 +70,11 @@ def _learn(network: ContourUNet, plan: Experiment, runs: Path, group: ProcessGro
     generator = seeded_generator(plan.seed, group)
     folder, seeds = runs / plan.cases.folder, range(*plan.cases.training)
     stock = slice_pool(read_case(folder, seed) for seed in seeds).on(group.device)
+    if not stock.shows_joint.any():
+        raise ExperimentInvalid(
+            f"the training cases of {plan.name} have no contours; draw some, or train the lesion "
+            "network only"
+        )
     offsets = network.architecture.slice_offsets
     drawn = batches(stock, plan.batch, offsets, *CHANGES[plan.augmentation], generator)
     loss = _loss(plan, network.architecture, generator)

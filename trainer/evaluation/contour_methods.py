@@ -98,6 +98,8 @@ def _contour_network(folder: Path) -> tuple[ContourUNet, Card]:
 
 
 def _of_both_sequences(maps: Sequence[Maps], case: StoredCase, rules: WalkRules) -> Found:
+    if not maps:
+        return {}
     if maps[0].shape[1] == len(SIDES) * CHANNELS_PER_JOINT:
         certainties = [certainty_of_slices(part) for part in maps]
         if rules.both_sequences:
