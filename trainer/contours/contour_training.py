@@ -94,7 +94,7 @@ def slice_pool(cases: Iterable[StoredCase]) -> SlicePool:
     return SlicePool(
         torch.from_numpy(np.concatenate([case.images for case in kept])),
         torch.from_numpy(np.concatenate([case.contours for case in kept])),
-        torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)),
+        torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths, dtype=torch.int64)),
     )
 
 

@@ -41,7 +41,7 @@ from trainer.prepared_cases import (
     write_case,
 )
 from trainer.readers.readings import MISSING
-from trainer.subjects import numbered, proposed_split, write_subjects
+from trainer.subjects import SubjectsTooFew, numbered, proposed_split, write_subjects
 
 STYLE = "own data"
 
@@ -109,8 +109,17 @@ def import_cases(
     write_subjects(subjects, out)
     typer.echo(f"{report.write()}: check what was imported and what was left out")
     typer.echo(f"{len(read_by.readers)} reader(s), {len(read_by.sessions)} session(s)")
+    _print_split(subjects, out)
+
+
+def _print_split(subjects: list[str], out: Path) -> None:
+    try:
+        split = proposed_split(subjects)
+    except SubjectsTooFew as error:
+        typer.echo(f"no split: {error}")
+        return
     typer.echo(f'[cases]\nfolder = "{out.name}"')
-    for name, numbers in proposed_split(subjects).items():
+    for name, numbers in split.items():
         typer.echo(f"{name} = {list(numbers)}")
 
 

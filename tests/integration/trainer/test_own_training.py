@@ -169,7 +169,10 @@ def test_a_case_that_was_never_prepared_is_named(prepared):
 
     result = CliRunner().invoke(
         trainer_app,
-        ["train", "contour", "--experiment", str(plan), "--runs", str(prepared / "runs")],
+        [
+            *("train", "contour", "--experiment", str(plan)),
+            *("--weights", str(prepared / "weights"), "--runs", str(prepared / "runs")),
+        ],
     )
 
     assert "has no case 10" in str(result.exception)

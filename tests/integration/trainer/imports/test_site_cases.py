@@ -138,7 +138,8 @@ def test_contours_of_one_joint_do_not_teach_that_the_other_is_absent(phantom):
 
 
 def test_contours_on_the_wrong_side_are_refused(phantom):
-    first, *others = phantom.t1_truth.contours
+    first = phantom.t1_truth.contours[0]
+    others = [c for c in phantom.t1_truth.contours if c.slice_index != first.slice_index]
     wrong = replace(first, side=Side.LEFT if first.side is Side.RIGHT else Side.RIGHT)
     series = (CaseSeries("T1", phantom.t1, Delineation((wrong, *others))),)
 
@@ -146,12 +147,13 @@ def test_contours_on_the_wrong_side_are_refused(phantom):
         check_sides(Case("S1", series), Path("S1-1.case.npz"))
 
 
-def test_an_import_says_what_is_used_and_what_is_left_out_and_shows_the_contours(phantom, tmp_path):
+def test_an_import_reports_what_is_left_out_and_shows_contours(phantom, tmp_path, capsys):
     write_case_file(case_of(phantom), tmp_path / f"S1-1{SUFFIX}")
 
     import_cases(tmp_path, tmp_path / "own", size_px=48)
 
     said = (tmp_path / "own" / "import_report.md").read_text()
+    assert "no split: 1 subject(s) cannot be split" in capsys.readouterr().out
     assert f"| 0 | T1 | 15 × {' × '.join(str(n) for n in phantom.t1.voxels.shape[1:])} |" in said
     assert "| no readings |" in said
     assert (tmp_path / "own" / "overlays" / "000000_T1.png").exists()
