@@ -92,8 +92,8 @@ def training_case(
     _check_all_used(lines, known)
     if not read and all(one.delineation is None for one in series):
         raise TrainingCaseUnusable(
-            f"{images} has neither contours nor readings; there is nothing to export: give at least "
-            "one of --contours and --readings."
+            f"{images} has neither contours nor readings; there is nothing to export: give at "
+            "least one of --contours and --readings"
         )
     return Case(subject, tuple(series), read)
 
