@@ -7,17 +7,20 @@ anything about a patient or a study.
 
 import threading
 import time
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
 )
@@ -42,30 +45,11 @@ BUCKETS_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)
 DRIFT_KEPT_S = 60.0
 _OVERLAP = 500
 """Steps that are read again, because transactions may commit out of order."""
+# Totals are of all jobs, not since this process started.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 # ---- counting steps ---------------------------------------------------------------------------
-
-
-@dataclass
-class Histogram:
-    """Counts of values by `BUCKETS_S`.
-
-    prometheus_client's own would write other bounds ("1.0" for "1") and a further metric.
-    """
-
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
-    total: float = 0.0
-
-    def add(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(BUCKETS_S, value)] += 1
-        self.total += value
-
-    def cumulative(self) -> list[tuple[str, float]]:
-        """Bounds and cumulative counts, as Prometheus expects them."""
-        bounds = [*map(str, BUCKETS_S), "+Inf"]
-        return [(bound, float(sum(self.counts[: place + 1]))) for place, bound in enumerate(bounds)]
 
 
 class StepCounts:
@@ -74,7 +58,13 @@ class StepCounts:
     def __init__(self) -> None:
         self.steps: Counter[Step] = Counter()
         self.failed_deliveries: Counter[str] = Counter()
-        self.seconds_in: dict[State, Histogram] = {}
+        self.seconds_in = Histogram(
+            "sij_state_seconds",
+            "Time that jobs spent in a state.",
+            ("state",),
+            buckets=BUCKETS_S,
+            registry=None,
+        )
         self._last = 0
         self._seen: set[int] = set()
         self._since: dict[int, datetime] = {}
@@ -102,7 +92,7 @@ class StepCounts:
         since = self._since.pop(taken.job_id, None)
         if since is not None and taken.from_state is not None:
             seconds = max(0.0, (taken.at - since).total_seconds())
-            self.seconds_in.setdefault(taken.from_state, Histogram()).add(seconds)
+            self.seconds_in.labels(taken.from_state.value).observe(seconds)
         if taken.to_state not in FINISHED:
             self._since[taken.job_id] = taken.at
 
@@ -179,12 +169,7 @@ def _about_jobs(seen: Observed) -> Iterator[Metric]:
         ("step",),
         {(step,): seen.steps.steps[step] for step in Step},
     )
-    spent = HistogramMetricFamily(
-        "sij_state_seconds", "Time that jobs spent in a state.", labels=("state",)
-    )
-    for state, histogram in seen.steps.seconds_in.items():
-        spent.add_metric((state,), histogram.cumulative(), histogram.total)
-    yield spent
+    yield from seen.steps.seconds_in.collect()
 
 
 _TALLIED = {

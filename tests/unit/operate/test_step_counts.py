@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from sij_node.domain.job import State, Step
-from sij_node.operate.metrics import BUCKETS_S, Histogram, StepCounts
+from sij_node.operate.metrics import BUCKETS_S, StepCounts
 from sij_node.store.job_statistics import StepTaken
 from tests.support.job_tables import NOON
 
@@ -28,12 +28,22 @@ def life(job_id: int = 1, first: int = 1) -> list[StepTaken]:
     ]
 
 
+def shown(counts: StepCounts, suffix: str, label: str) -> dict[str, float]:
+    """Samples of the histogram by one of their labels."""
+    (metric,) = counts.seconds_in.collect()
+    return {
+        sample.labels[label]: sample.value
+        for sample in metric.samples
+        if sample.name == f"sij_state_seconds_{suffix}"
+    }
+
+
 def test_the_time_in_each_state_is_counted_when_it_is_left():
     counts = StepCounts()
 
     counts.add(life())
 
-    assert {state: one.total for state, one in counts.seconds_in.items()} == {
+    assert shown(counts, "sum", "state") == {
         State.RECEIVING: 20,
         State.QUEUED: 30,
         State.ANALYSING: 7,
@@ -51,7 +61,7 @@ def test_reading_a_step_again_does_not_count_it_again():
         again.add(life()[:end])
 
     assert again.steps == once.steps
-    assert again.seconds_in == once.seconds_in
+    assert list(again.seconds_in.collect()) == list(once.seconds_in.collect())
 
 
 def test_a_step_that_was_committed_late_is_counted_when_it_appears():
@@ -87,15 +97,15 @@ def test_a_job_that_is_tried_again_long_after_it_failed_counts_from_then():
         for n, (step, before, after) in enumerate((failed, retried, claimed), start=1)
     )
 
-    assert {state: one.total for state, one in counts.seconds_in.items()} == {State.QUEUED: 3600}
+    assert shown(counts, "sum", "state") == {State.QUEUED: 3600}
 
 
 @pytest.mark.parametrize("value", [0, 1, 59.9, 1e6])
 def test_every_value_lies_in_the_buckets_at_and_above_it(value):
-    histogram = Histogram()
+    counts = StepCounts()
 
-    histogram.add(value)
+    counts.seconds_in.labels("queued").observe(value)
 
-    shown = dict(histogram.cumulative())
-    assert shown["+Inf"] == 1
-    assert all(shown[str(bound)] == float(value <= bound) for bound in BUCKETS_S)
+    buckets = shown(counts, "bucket", "le")
+    assert buckets["+Inf"] == 1
+    assert all(buckets[str(float(bound))] == float(value <= bound) for bound in BUCKETS_S)
