@@ -1,7 +1,8 @@
 """The scheduler: queues complete studies, expires leases, ends retry delays, clears the spool.
 
 All delays are measured on the monotonic clock of this process, so that a jump of the wall clock
-neither shortens nor prolongs them.
+neither shortens nor prolongs them. When a study counts as complete is decided in
+`sij_node.queue.study_completion`.
 """
 
 import threading
@@ -22,9 +23,9 @@ from sij_node.domain.job import Job, RetryPolicy, StallDetector, State
 from sij_node.domain.study import ReceivedInstance
 from sij_node.errors import LeaseLost, NodeError
 from sij_node.queue.completeness import Readiness
-from sij_node.store.job_queries import leased_jobs, receiving_jobs, waiting_jobs
+from sij_node.queue.study_completion import StudyCompletion
+from sij_node.store.job_queries import leased_jobs, waiting_jobs
 from sij_node.store.job_table import JobTable
-from sij_node.store.registration import received_instances
 
 log = structlog.get_logger()
 
@@ -49,9 +50,6 @@ class ScheduledTask:
     name: str
     every_s: float
     do: Callable[[], object]
-
-
-_NOT_READY = Readiness(has_pair=False, priority=None)
 
 
 class Scheduler:
@@ -83,15 +81,13 @@ class Scheduler:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._table = table
-        self._study = study
+        self.completion = StudyCompletion(table, study, assess)
         self._analysis_policy = analysis_policy
         self._delivery_policy = delivery_policy
         self._lease_s = lease_s
-        self._assess = assess
         self._tasks = (ScheduledTask("clear the spool", CLEARING_S, clear_spool), *tasks)
         self._clock = clock
-        self._arrivals, self._leases, self._waits = (StallDetector() for _ in range(3))
-        self._assessed: dict[int, tuple[int, Readiness]] = {}
+        self._leases, self._waits = StallDetector(), StallDetector()
         self._failures: dict[str, str] = {}
         self._running: tuple[BackgroundScheduler, ClockGuard] | None = None
 
@@ -127,48 +123,10 @@ class Scheduler:
             return ScheduledTask(name, TICK_S, lambda: step(self._clock()))
 
         return (
-            every_tick("settle quiet studies", self.settle_quiet_studies),
+            every_tick("queue complete studies", self.completion.queue_complete_studies),
             every_tick("expire leases", self.expire_leases),
             every_tick("release waiting jobs", self.release_waiting),
         )
-
-    def settle_quiet_studies(self, now: float) -> None:
-        """Queue each study that has T1 and STIR and is stable, or is stable without them."""
-        jobs = receiving_jobs(self._table.database)
-        self._arrivals.keep_only(job.job_id for job in jobs)
-        self._assessed = {
-            j.job_id: self._assessed[j.job_id] for j in jobs if j.job_id in self._assessed
-        }
-        for job in jobs:
-            quiet_s = self._arrivals.still_for_s(job.job_id, (job.revision, job.instances), now)
-            if quiet_s >= min(self._study.stable_age_s, self._study.stable_age_without_pair_s):
-                self._settle_if_ready(job, quiet_s)
-
-    def _settle_if_ready(self, job: Job, quiet_s: float) -> None:
-        seen = self._readiness(job)
-        if seen.has_pair and quiet_s >= self._study.stable_age_s:
-            note = f"T1 and STIR received, no new images for {quiet_s:.0f} s"
-        elif quiet_s >= self._study.stable_age_without_pair_s:
-            note = f"no new images for {quiet_s:.0f} s; T1 and STIR are not complete"
-        else:
-            return
-        _unless_changed(partial(self._table.settle, job, note, seen.priority))
-
-    def _readiness(self, job: Job) -> Readiness:
-        """Assess a study once per revision: reading its headers takes time."""
-        revision, seen = self._assessed.get(job.job_id, (0, _NOT_READY))
-        if revision != job.revision:
-            seen = self._read_readiness(job)
-            self._assessed[job.job_id] = (job.revision, seen)
-        return seen
-
-    def _read_readiness(self, job: Job) -> Readiness:
-        instances = received_instances(self._table.database, job.study_uid)
-        try:
-            return self._assess(instances)
-        except NodeError as error:  # one faulty study must not block the others
-            log.warning("study not assessed", job_id=job.job_id, reason=str(error))
-            return _NOT_READY
 
     def expire_leases(self, now: float) -> None:
         """Return jobs whose lease has expired to the queue."""

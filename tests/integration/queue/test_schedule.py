@@ -58,9 +58,9 @@ def test_a_study_with_its_pair_is_queued_after_the_short_quiet(table):
     table.register(received(1), 5, opens_job=True)
 
     for now in seconds(0, PAIR_QUIET_S - 1):
-        schedule.settle_quiet_studies(now)
+        schedule.completion.queue_complete_studies(now)
     assert job_counts(table.database)[State.QUEUED] == 0
-    schedule.settle_quiet_studies(PAIR_QUIET_S)
+    schedule.completion.queue_complete_studies(PAIR_QUIET_S)
 
     assert job_counts(table.database)[State.QUEUED] == 1
     assert steps_of(table.database, 1)[-1].note == "T1 and STIR received, no new images for 10 s"
@@ -71,9 +71,9 @@ def test_a_study_without_a_pair_is_queued_after_the_long_quiet(table):
     table.register(received(1), 5, opens_job=True)
 
     for now in seconds(0, QUIET_S - 1):
-        schedule.settle_quiet_studies(now)
+        schedule.completion.queue_complete_studies(now)
     assert job_counts(table.database)[State.QUEUED] == 0
-    schedule.settle_quiet_studies(QUIET_S)
+    schedule.completion.queue_complete_studies(QUIET_S)
 
     assert (
         steps_of(table.database, 1)[-1].note
@@ -87,7 +87,7 @@ def test_a_priority_rule_that_applies_decides_over_the_peer(table, rule, priorit
     table.register(received(1), 5, opens_job=True)
 
     for now in seconds(0, PAIR_QUIET_S):
-        schedule.settle_quiet_studies(now)
+        schedule.completion.queue_complete_studies(now)
 
     assert [job.priority for job in newest_jobs(table.database, [State.QUEUED])] == [priority]
 
@@ -97,7 +97,7 @@ def test_each_image_begins_the_quiet_anew(table):
     for now in seconds(0, 60):
         if now % (PAIR_QUIET_S - 1) == 0:
             table.register(received(now), 5, opens_job=True)
-        schedule.settle_quiet_studies(now)
+        schedule.completion.queue_complete_studies(now)
 
     assert job_counts(table.database)[State.RECEIVING] == 1
 
@@ -113,7 +113,7 @@ def test_the_pair_is_looked_for_once_while_nothing_changes(table):
     table.register(received(1), 5, opens_job=True)
 
     for now in seconds(0, 60):
-        schedule.settle_quiet_studies(now)
+        schedule.completion.queue_complete_studies(now)
 
     assert asked == [1]
 
@@ -129,7 +129,7 @@ def test_a_study_whose_pair_cannot_be_recognised_hinders_no_other(table):
     table.register(received(1, "1.2"), 5, opens_job=True)
 
     for now in seconds(0, PAIR_QUIET_S):
-        schedule.settle_quiet_studies(now)
+        schedule.completion.queue_complete_studies(now)
 
     assert [job.study_uid for job in newest_jobs(table.database, [State.QUEUED])] == ["1.2"]
 
@@ -145,7 +145,7 @@ def test_an_image_arriving_while_a_study_is_queued_is_included(table):
     table.register(received(1), 5, opens_job=True)
 
     for now in seconds(0, PAIR_QUIET_S):
-        schedule.settle_quiet_studies(now)
+        schedule.completion.queue_complete_studies(now)
 
     (job,) = receiving_jobs(table.database)
     assert job.instances == 2
