@@ -20,15 +20,19 @@ status     meaning                                                       stored
 import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from io import BytesIO
 from threading import Lock
 
 import structlog
+from pydicom import dcmread
 
 from sij_node.audit.peer_events import PeerEvents
 from sij_node.dicom.dataset_scan import Scan, is_uid, scan
+from sij_node.dicom.headers import READING_ERRORS
 from sij_node.dicom.part10 import part10_header
+from sij_node.dicom.same_object import differences
 from sij_node.domain.study import ReceivedInstance, Refusal, Registration
 from sij_node.errors import (
     DatabaseUnavailable,
@@ -311,7 +315,12 @@ class InstanceReceiver:
         as identical when the peer sends the instance again.
         """
         is_new = staged.keep(instance.file_name)
-        has_other_bytes = not is_new and not self._is_stored(instance)
+        stored_sha256 = instance.sha256 if is_new else self._stored_sha256(instance)
+        has_other_bytes = stored_sha256 != instance.sha256
+        is_recoded = has_other_bytes and self._is_stored_in_another_syntax(instance)
+        is_same = has_other_bytes and self._is_same_object(staged, instance)
+        if is_same and not is_recoded:
+            instance = replace(instance, sha256=stored_sha256)
         registration = None
         try:
             registration = self._service.register(instance)
@@ -321,24 +330,24 @@ class InstanceReceiver:
         finally:
             if is_new and registration not in (Registration.NEW, Registration.DUPLICATE):
                 self._service.spool.remove(instance.file_name)
-        if has_other_bytes and self._was_never_acknowledged(instance, registration):
+        if is_recoded and registration is Registration.DUPLICATE:
+            return registration if is_same else Registration.CONFLICT
+        never_acknowledged = registration in (Registration.NEW, Registration.DUPLICATE)
+        if stored_sha256 != instance.sha256 and never_acknowledged:
             staged.replace_instance(instance.file_name)
         return registration
 
-    def _was_never_acknowledged(
-        self, instance: ReceivedInstance, registration: Registration
-    ) -> bool:
-        """Whether the stored file was never acknowledged.
+    def _stored_sha256(self, instance: ReceivedInstance) -> str:
+        return self._service.spool.digest_of(instance.file_name)
 
-        That is so after a crash between storing a file and committing its row, or between
-        committing the row of a replacement and replacing the file.
-        """
-        if registration is Registration.DUPLICATE:
-            return not self._is_stored_in_another_syntax(instance)
-        return registration is Registration.NEW
-
-    def _is_stored(self, instance: ReceivedInstance) -> bool:
-        return self._service.spool.digest_of(instance.file_name) == instance.sha256
+    def _is_same_object(self, staged: StagedFile, instance: ReceivedInstance) -> bool:
+        """Whether the stored copy differs only in what an archive may change."""
+        try:
+            with self._service.spool.open(instance.file_name) as file:
+                stored = dcmread(file)
+                return not differences(stored, dcmread(BytesIO(staged.mapped(0))))
+        except READING_ERRORS:
+            return False
 
     def _is_stored_in_another_syntax(self, instance: ReceivedInstance) -> bool:
         stored_syntax = self._service.spool.transfer_syntax_of(instance.file_name)

@@ -23,7 +23,7 @@ from sij_node.store.tables import instance_from, instances, results
 _STORED = select(instances).where(
     instances.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
 )
-_OWN = select(results.c.sop_instance_uid).where(
+_OWN = select(results.c.sop_instance_uid, results.c.sop_class_uid).where(
     results.c.sop_instance_uid.in_(bindparam("uids", expanding=True)),
     or_(results.c.file_name != "", results.c.kind != "scores"),
 )
@@ -141,15 +141,17 @@ class GroupCommit:
 
 
 def registration_of(
-    offered: ReceivedInstance, stored: ReceivedInstance | None, is_own_result: bool
+    offered: ReceivedInstance, stored: ReceivedInstance | None, own_class_uid: str | None
 ) -> Registration:
     """Compare an offered instance with the stored one of the same SOP Instance UID.
 
     The same image in another transfer syntax has different bytes, but the same patient, study,
-    series and SOP class; it is a duplicate.
+    series and SOP class; it is a duplicate. Another object under the UID of a result of the node is
+    a conflict.
     """
-    if is_own_result:
-        return Registration.OWN_RESULT
+    if own_class_uid is not None:
+        is_own = own_class_uid == offered.sop_class_uid
+        return Registration.OWN_RESULT if is_own else Registration.CONFLICT
     if stored is None:
         return Registration.NEW
     if offered.sha256 == stored.sha256:
@@ -177,11 +179,11 @@ def _register(connection: Connection, offers: Sequence[Offer]) -> list[Registrat
     answers: list[Registration] = []
     for offer in offers:
         uid = offer.instance.sop_instance_uid
-        answer = registration_of(offer.instance, stored.get(uid), uid in own)
+        answer = registration_of(offer.instance, stored.get(uid), own.get(uid))
         answers.append(answer)
         if answer is Registration.NEW:
             stored[uid] = offer.instance
-        elif answer is Registration.CONFLICT:
+        elif answer is Registration.CONFLICT and uid in stored:
             note_conflict(connection, offer.instance, stored[uid])
     _insert_new(connection, offers, answers)
     _touch_jobs(connection, offers, answers)
@@ -193,8 +195,10 @@ def _stored(connection: Connection, uids: Collection[str]) -> dict[str, Received
     return {row.sop_instance_uid: instance_from(row) for row in rows}
 
 
-def _own_results(connection: Connection, uids: Collection[str]) -> set[str]:
-    return set(connection.execute(_OWN, {"uids": list(uids)}).scalars())
+def _own_results(connection: Connection, uids: Collection[str]) -> dict[str, str]:
+    """SOP Class UID of each of the node's results, by SOP Instance UID."""
+    rows = connection.execute(_OWN, {"uids": list(uids)})
+    return {row.sop_instance_uid: row.sop_class_uid for row in rows}
 
 
 def _insert_new(

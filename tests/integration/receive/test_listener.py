@@ -225,6 +225,45 @@ def test_an_image_resent_in_another_encoding_is_kept_as_first_sent(node):
     assert node.register.rows["1.2.3"].transfer_syntax_uid == EXPLICIT
 
 
+ARCHIVE_CHANGES = {
+    "retrieval attributes": {"RetrieveAETitle": "ARCHIVE", "InstanceAvailability": "ONLINE"},
+    "padding": {"pixels": bytes(130)},
+    "another character set": {"SpecificCharacterSet": "ISO_IR 192"},
+}
+
+
+@pytest.mark.parametrize("change", ARCHIVE_CHANGES.values(), ids=ARCHIVE_CHANGES)
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_what_an_archive_changes_leaves_the_same_object(node, change, syntax):
+    first = mr_image("1.2.3")
+
+    assert sent_by_pynetdicom(node, first) == [0x0000]
+    assert sent_by_pynetdicom(node, mr_image("1.2.3", **change), syntax=syntax) == [0x0000]
+
+    assert node.stored_dataset("1.2.3") == encoded(first)
+    assert node.other_files() == node.refusals == []
+
+
+OTHER_OBJECTS = {
+    "pixels": {"pixels": b"\1" * 128},
+    "patient name": {"PatientName": "Another^Name"},
+    "position": {"ImagePositionPatient": [1, 2, 3]},
+    "echo time": {"EchoTime": 90},
+}
+
+
+@pytest.mark.parametrize("change", OTHER_OBJECTS.values(), ids=OTHER_OBJECTS)
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_another_object_is_quarantined_in_any_syntax(node, change, syntax):
+    first = mr_image("1.2.3")
+
+    assert sent_by_pynetdicom(node, first) == [0x0000]
+    assert sent_by_pynetdicom(node, mr_image("1.2.3", **change), syntax=syntax) == [0xC001]
+
+    assert node.stored_dataset("1.2.3") == encoded(first)
+    assert len(node.other_files()) == len(node.refusals) == 1
+
+
 def test_a_file_without_a_row_gives_way_to_another_encoding(node):
     image = mr_image("1.2.3")
     sent_by_pynetdicom(node, image)

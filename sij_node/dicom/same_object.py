@@ -1,0 +1,91 @@
+"""Whether two copies of an instance are the same object.
+
+Compared are pixels, geometry, acquisition and identity. What an archive may change without changing
+the object never counts: retrieval and storage attributes, group lengths, padding, encoding, private
+elements.
+
+Source: DICOM PS3.3 C.7.6 (image), C.12.1 (SOP Common); PS3.4 C.6 (retrieval attributes).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from sij_node.dicom.headers import READING_ERRORS, text
+from sij_node.dicom.pixels import stored_values
+from sij_node.errors import PixelsUnusable
+
+COMPARED = (
+    *("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID", "Modality"),
+    *("Rows", "Columns", "NumberOfFrames", "BitsStored", "PixelRepresentation"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "FrameOfReferenceUID"),
+    *("RescaleSlope", "RescaleIntercept", "ImageType", "ScanningSequence", "ScanOptions"),
+    *("RepetitionTime", "EchoTime", "InversionTime", "ContrastBolusAgent"),
+)
+"""Attributes of an image that make it another object where they differ."""
+FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+RETRIEVAL = {
+    *("RetrieveAETitle", "RetrieveURL", "RetrieveLocationUID", "RetrieveURI"),
+    *("InstanceAvailability", "StorageMediaFileSetID", "StorageMediaFileSetUID"),
+    *("SpecificCharacterSet", "TimezoneOffsetFromUTC", "DataSetTrailingPadding"),
+    *("QueryRetrieveLevel", "OriginalAttributesSequence", "PixelData"),
+}
+"""What an archive may add or change."""
+
+
+def differences(one: Dataset, other: Dataset) -> tuple[str, ...]:
+    """Keywords of what differs between two copies; empty if they are the same object.
+
+    Parameters
+    ----------
+    one, other
+        As read by ``pydicom.dcmread``, with file meta information and pixel data.
+    """
+    if "Rows" not in one or "Rows" not in other:
+        return tuple(_differing_elements(one, other))
+    found = [key for key in COMPARED if _said(one, key) != _said(other, key)]
+    found += [key for key in FUNCTIONAL_GROUPS if not _same_groups(one, other, key)]
+    return tuple(found) if found or _same_pixels(one, other) else ("PixelData",)
+
+
+def _said(dataset: Dataset, keyword: str) -> object:
+    """A value without padding; numbers compare as numbers, however they are written."""
+    said = text(dataset, keyword).rstrip("^= \0")
+    try:
+        return [float(part) for part in said.split("\\")] if said else said
+    except ValueError:
+        return said
+
+
+def _same_groups(one: Dataset, other: Dataset, keyword: str) -> bool:
+    pairs = [list(dataset.get(keyword) or ()) for dataset in (one, other)]
+    if len(pairs[0]) != len(pairs[1]):
+        return False
+    return not any(any(_differing_elements(a, b)) for a, b in zip(*pairs, strict=True))
+
+
+def _differing_elements(one: Dataset, other: Dataset) -> Iterator[str]:
+    """Public elements that differ, apart from what an archive may change."""
+    tags = {element.tag for dataset in (one, other) for element in dataset}
+    for tag in sorted(tags):
+        if tag.is_private or tag.element == 0:
+            continue
+        values = [dataset[tag] if tag in dataset else None for dataset in (one, other)]
+        keyword = next(str(value.keyword) for value in values if value is not None)
+        if keyword not in RETRIEVAL and _content(values[0]) != _content(values[1]):
+            yield keyword or str(tag)
+
+
+def _content(element: object) -> object:
+    value = getattr(element, "value", None)
+    return None if value is None or value == "" or value == [] else value
+
+
+def _same_pixels(one: Dataset, other: Dataset) -> bool:
+    try:
+        return np.array_equal(stored_values(one), stored_values(other))
+    except (PixelsUnusable, *READING_ERRORS):
+        raw = [bytes(dataset.get("PixelData") or b"") for dataset in (one, other)]
+        return raw[0].rstrip(b"\0") == raw[1].rstrip(b"\0")
