@@ -72,7 +72,7 @@ def _differing_elements(one: Dataset, other: Dataset) -> Iterator[str]:
     for tag in sorted(tags):
         if tag.is_private or tag.element == 0:
             continue
-        values = [dataset[tag] if tag in dataset else None for dataset in (one, other)]
+        values = [dataset.get(tag) for dataset in (one, other)]
         keyword = next(str(value.keyword) for value in values if value is not None)
         if keyword not in RETRIEVAL and _content(values[0]) != _content(values[1]):
             yield keyword or str(tag)
@@ -80,7 +80,7 @@ def _differing_elements(one: Dataset, other: Dataset) -> Iterator[str]:
 
 def _content(element: object) -> object:
     value = getattr(element, "value", None)
-    return None if value is None or value == "" or value == [] else value
+    return None if value is None or value in ("", []) else value
 
 
 def _same_pixels(one: Dataset, other: Dataset) -> bool:

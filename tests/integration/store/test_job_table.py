@@ -189,12 +189,24 @@ def test_a_conflicting_copy_sent_again_and_again_is_noted_once(table):
 
 def test_the_nodes_own_results_are_recognised_and_not_stored(table):
     delivering(table, made("scores"))
-    returned = received(1, "1.2.3", sop_instance_uid=made("scores").sop_instance_uid)
+    scores = made("scores")
+    uids = {"sop_instance_uid": scores.sop_instance_uid, "sop_class_uid": scores.sop_class_uid}
 
-    assert table.register(returned, 5, opens_job=True) is Registration.OWN_RESULT
+    answer = table.register(received(1, "1.2.3", **uids), 5, opens_job=True)
+
+    assert answer is Registration.OWN_RESULT
 
     assert len(received_instances(table.database, "1.2.3")) == 1
     assert len(newest_jobs(table.database)) == 1
+
+
+def test_an_image_under_the_uid_of_a_result_is_a_conflict(table):
+    delivering(table, made("scores"))
+    image = received(1, "1.2.3", sop_instance_uid=made("scores").sop_instance_uid)
+
+    assert table.register(image, 5, opens_job=True) is Registration.CONFLICT
+
+    assert len(received_instances(table.database, "1.2.3")) == 1
 
 
 def test_the_same_study_from_another_pacs_gets_a_job_of_its_own(table):
