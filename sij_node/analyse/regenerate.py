@@ -65,11 +65,7 @@ def regenerate(
     WeightsRefused, DatabaseUnavailable, ResultsInconsistent
     """
     job = _last_job(table, study_uid)
-    images = received_instances(table.database, study_uid)
-    if not images:
-        raise ImagesCleared(
-            f"The images of study {study_uid} have been cleared from the spool; send them again."
-        )
+    images = _stored_images(table, study_uid)
     own_profile = config.profile_for(job.source_ae)
     wanted = profile or own_profile
     if as_pictures:
@@ -85,6 +81,15 @@ def regenerate(
         request = replace(request, history=results_sent_before(table.database, job))
     networks = {request.weights: load_networks(config, request.weights)}
     return InferenceServer(networks, spool, config).results_of(request, wanted)
+
+
+def _stored_images(table: JobTable, study_uid: str) -> tuple[ReceivedInstance, ...]:
+    images = received_instances(table.database, study_uid)
+    if not images:
+        raise ImagesCleared(
+            f"The images of study {study_uid} have been cleared from the spool; send them again."
+        )
+    return images
 
 
 def _last_job(table: JobTable, study_uid: str) -> Job:

@@ -59,10 +59,7 @@ class AssociationRequestor:
         DestinationUnavailable
             If the association was not established.
         """
-        entity = AE(ae_title=self.ae_title)
-        answer_s = min(self.limits.response_timeout_s, limit_s)
-        entity.acse_timeout = entity.network_timeout = entity.dimse_timeout = answer_s
-        entity.connection_timeout = min(self.limits.connect_timeout_s, limit_s)
+        entity = self._entity(limit_s)
         entity.requested_contexts = [
             *(build_context(*context) for context in contexts[: MAX_CONTEXTS - len(taking)]),
             *(build_context(sop_class, ExplicitVRLittleEndian) for sop_class in taking),
@@ -85,6 +82,13 @@ class AssociationRequestor:
         finally:
             if association.is_established:
                 association.release()
+
+    def _entity(self, limit_s: float) -> AE:
+        entity = AE(ae_title=self.ae_title)
+        response_s = min(self.limits.response_timeout_s, limit_s)
+        entity.acse_timeout = entity.network_timeout = entity.dimse_timeout = response_s
+        entity.connection_timeout = min(self.limits.connect_timeout_s, limit_s)
+        return entity
 
     def _tls_arguments(self, peer: PeerConfig) -> tuple[ssl.SSLContext, str] | None:
         if not peer.tls or self.tls is None:

@@ -80,6 +80,19 @@ def training_case(
     _check_pseudonym(subject, next(iter(by_series.values()))[0])
     lines = [line for path in contours for line in _lines_in(path)]
     read = readings_of(readings, subject, visit) if readings else ()
+    series = _case_series(by_series, lines)
+    if not read and all(one.delineation is None for one in series):
+        raise TrainingCaseUnusable(
+            f"{images} has neither contours nor readings; there is nothing to export: give at "
+            "least one of --contours and --readings"
+        )
+    return Case(subject, series, read)
+
+
+def _case_series(
+    by_series: Mapping[str, Sequence[Dataset]], lines: Sequence[DrawnLine]
+) -> tuple[CaseSeries, ...]:
+    """The pair and every other series with contours; every line must be on one of them."""
     kinds = _kinds(by_series)
     series = []
     known: set[str] = set()
@@ -90,12 +103,7 @@ def training_case(
             drawn = delineation_of(lines, source)
             series.append(CaseSeries(kinds.get(uid, _other(uid)), source.volume, drawn))
     _check_all_used(lines, known)
-    if not read and all(one.delineation is None for one in series):
-        raise TrainingCaseUnusable(
-            f"{images} has neither contours nor readings; there is nothing to export: give at "
-            "least one of --contours and --readings"
-        )
-    return Case(subject, tuple(series), read)
+    return tuple(series)
 
 
 def _check_pseudonym(subject: str, header: Dataset) -> None:
