@@ -178,7 +178,7 @@ def _results_of(images: SeriesMap, ports: Ports, recipient: ResultRecipient) -> 
         for uid in (choice.t1_series_uid, choice.stir_series_uid)
     )
     check_pair(t1, stir)
-    only_patient(one.patient for one in used)
+    _state_issuer(datasets.values(), only_patient(one.patient for one in used))
     try:
         analysis = ports.analyse(t1.volume, stir.volume)
     except NoJointSeen as error:
@@ -196,6 +196,13 @@ def _results_of(images: SeriesMap, ports: Ports, recipient: ResultRecipient) -> 
     )
     objects = _verified(result_objects(study, context), evidence, ports)
     return StudyResults(objects, weights, _record(images, study, context, ports), study)
+
+
+def _state_issuer(datasets: Iterable[Dataset], patient: PatientIdentity) -> None:
+    """Give every image the issuer that some state, so that all results name the same patient."""
+    for dataset in datasets:
+        if patient.issuer and not text(dataset, "IssuerOfPatientID"):
+            dataset.IssuerOfPatientID = patient.issuer
 
 
 def _record(

@@ -346,6 +346,90 @@ def test_two_issuers_are_two_patients():
     assert isinstance(Stored(t1_series(), stir).analysed().rejected, MixedPatients)
 
 
+def texts_in_scores(results: StudyResults) -> str:
+    items = scores_of(results).ContentSequence
+    return str([item.TextValue for item in items if "TextValue" in item])
+
+
+def test_an_issuer_on_one_series_only_is_one_patient():
+    stir = stir_series()
+    for image in stir:
+        del image.IssuerOfPatientID
+
+    results = Stored(t1_series(), stir).analysed()
+
+    assert results.rejected is None
+    assert {made.dataset.IssuerOfPatientID for made in results.objects} == {"HOSPITAL"}
+
+
+def test_a_series_of_another_patient_that_is_not_used_does_not_count():
+    axial = classic_series(VALUES, "1.2.3.4", ((1, 0, 0), (0, 1, 0)), PatientID="another")
+
+    assert Stored(t1_series(), stir_series(), axial).analysed().rejected is None
+
+
+def test_a_single_frame_image_that_counts_its_frame_is_analysed():
+    t1 = t1_series()
+    for image in t1:
+        image.NumberOfFrames = 1
+
+    assert Stored(t1, stir_series()).analysed().rejected is None
+
+
+@pytest.mark.parametrize("padding", [bytes(2), bytes(512)], ids=["two bytes", "a block"])
+def test_pixel_data_with_padding_is_analysed(padding):
+    t1 = t1_series()
+    for image in t1:
+        image.PixelData += padding
+
+    assert Stored(t1, stir_series()).analysed().rejected is None
+
+
+@pytest.mark.parametrize("uid", ["1.2.3.1.0", "1.2.3.1.99"], ids=["first", "last"])
+def test_guests_in_a_series_are_left_out_and_reported(uid):
+    capture, localiser = t1_series()[:2]
+    capture.SOPClassUID, capture.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", uid
+    localiser.SOPInstanceUID = f"{uid}.1"
+    localiser.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+
+    results = Stored(t1_series(), stir_series(), [capture, localiser]).analysed()
+
+    assert results.rejected is None
+    assert "other images in the same series were left out (T1)" in texts_in_scores(results)
+
+
+def test_a_t1_and_a_stir_under_one_series_uid_are_split():
+    stir = stir_series()
+    for image in stir:
+        image.SeriesInstanceUID = "1.2.3.1"
+
+    results = Stored(t1_series(), stir).analysed()
+
+    assert results.rejected is None
+    assert kinds(results) == ["seg t1", "seg stir", "scores"]
+
+
+def test_a_native_t1_is_used_beside_one_after_contrast():
+    later = classic_series(
+        VALUES, "1.2.3.5", SeriesDescription="T1 POST GAD", AcquisitionTime="110000"
+    )
+
+    results = Stored(t1_series(), later, stir_series()).analysed()
+
+    seg = results.objects[0].dataset
+    assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.1"
+
+
+def test_a_t1_acquired_after_a_contrast_series_is_reported():
+    enhanced_first = classic_series(
+        VALUES, "1.2.3.5", SeriesDescription="T1 +KM", AcquisitionTime="090000"
+    )
+
+    results = Stored(enhanced_first, t1_series(), stir_series()).analysed()
+
+    assert "contrast enhancement cannot be excluded (T1)" in texts_in_scores(results)
+
+
 def test_a_study_with_a_conflicting_copy_is_not_analysed():
     conflict = Refusal(NOON, "PACS", "10.0.0.1", "1.2.3.1.4", "1.2.3", 0xC001, "other content")
 
