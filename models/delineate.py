@@ -39,12 +39,13 @@ class PairRules:
     joints, whole
         Of either network.
     least_quality
-        Mean quality of all contours of a study from which the joints' network is believed.
+        Mean quality of a study's contours from which the joints' network is believed; below it
+        the network of whole slices is asked as well.
     """
 
     joints: JointRules
     whole: WalkRules
-    least_quality: float = 0.7
+    least_quality: float = 0.5
 
 
 ContourNetwork = ContourUNet | JointNetwork | ContourPair
@@ -96,12 +97,13 @@ def delineations(
 
 
 def _surer(pair: ContourPair, rules: PairRules, volumes: Sequence[Volume]) -> list[Sighting]:
-    """The answer of the network whose contours have the higher sum of qualities."""
+    """What the joints' network answers if it is sure of it; else the better of both answers."""
     closely = delineations(pair.joints, rules.joints, volumes)
+    qualities = _qualities(closely)
+    if qualities and sum(qualities) / len(qualities) >= rules.least_quality:
+        return closely
     wholly = delineations(pair.whole, rules.whole, volumes)
-    qualities, others = _qualities(closely), _qualities(wholly)
-    believed = bool(qualities) and sum(qualities) / len(qualities) >= rules.least_quality
-    return closely if believed and sum(qualities) > sum(others) else wholly
+    return closely if sum(qualities) > sum(_qualities(wholly)) else wholly
 
 
 def _qualities(seen: Sequence[Sighting]) -> list[float]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as nnf
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 from torch import Tensor
@@ -53,10 +52,13 @@ class JointRules:
     Parameters
     ----------
     presence_logit
-        A slice speaks for the joint as far as its logit lies above this.
+        A slice speaks for the joint as far as its evidence lies above this.
     presence_trust
-        How much a logit counts beside the usual extent of a joint; networks are surer of
-        themselves than they should be.
+        How much a slice's evidence counts beside the usual extent of a joint; networks are surer
+        of themselves than they should be.
+    line_share
+        Share of a slice's evidence that is how clearly its best line is seen; the rest is the
+        network's logit of presence.
     extent_mm, extent_spread_mm
         How deep a joint usually is across the slices, and how much that varies.
     least_evidence
@@ -78,14 +80,15 @@ class JointRules:
         Of a finished contour.
     """
 
-    presence_logit: float = 0.5
-    presence_trust: float = 0.3
+    presence_logit: float = 0.25
+    presence_trust: float = 0.5
+    line_share: float = 0.5
     extent_mm: float = 38.0
     extent_spread_mm: float = 6.0
     least_evidence: float = 8.0
     least_apart_mm: float = 45.0
-    line_level: float = 0.15
-    end_weight: float = 8.0
+    line_level: float = 0.25
+    end_weight: float = 16.0
     steepest: int = 3
     sideways: float = 0.15
     smoothing_rows: float = 1.5
@@ -103,22 +106,26 @@ class FoundLine:
 
 
 @dataclass(frozen=True, eq=False)
-class Close:
+class JointView:
     """What the delineating network says of one joint on every slice of one volume.
 
     Parameters
     ----------
-    maps
-        ``(slices, 5, 112, 112)``, in the mirrored square if the side is the right one.
-    logits
-        Of presence, ``(slices,)``.
+    lines
+        The best line of each slice as (row, column) in the network's square, which is mirrored if
+        the side is the right one; None where there is none.
+    strengths
+        Mean of the line's mask along each, 0 to 1, ``(slices,)``.
+    evidence
+        Logit of presence, of the network and of the line, ``(slices,)``.
     centre
         (row, column) of the square's middle in the image's pixels.
     """
 
     side: Side
-    maps: Maps
-    logits: Floats
+    lines: Sequence[Floats | None]
+    strengths: Floats
+    evidence: Floats
     centre: Floats
 
 
@@ -130,23 +137,23 @@ def joint_lines(
     found: list[list[FoundLine]] = [[] for _ in volumes]
     places = slice_places(volumes)
     for side, per_volume in middles.items():
-        looks = [
-            close_look(network, volume, side, centre)
+        views = [
+            joint_view(network, volume, side, centre, rules)
             for volume, centre in zip(volumes, per_volume, strict=True)
         ]
-        logits = of_both([look.logits for look in looks], places)
-        for lines, look, sure, volume in zip(found, looks, logits, volumes, strict=True):
-            lines.extend(lines_of(look, sure, volume, rules))
+        shared = of_both([view.evidence for view in views], places)
+        for lines, view, evidence, volume in zip(found, views, shared, volumes, strict=True):
+            lines.extend(lines_of(view, evidence, volume, rules))
     return found
 
 
-def of_both(logits: Sequence[Floats], places: Sequence[Floats]) -> list[Floats]:
+def of_both(evidence: Sequence[Floats], places: Sequence[Floats]) -> list[Floats]:
     """Presence on each slice by what both sequences show in its place.
 
     Parameters
     ----------
-    logits
-        Of one sequence or two, ``(slices,)`` each.
+    evidence
+        Logits of one sequence or two, ``(slices,)`` each.
     places
         As `models.joint_presence.slice_places` gives them.
 
@@ -156,9 +163,9 @@ def of_both(logits: Sequence[Floats], places: Sequence[Floats]) -> list[Floats]:
         The mean of a slice's own logit and of the other sequence's in its place; its own alone
         where the other sequence has no slice.
     """
-    if len(logits) != 2 or any(np.isnan(one).any() for one in places):
-        return list(logits)
-    first, second = zip(logits, places, strict=True)
+    if len(evidence) != 2 or any(np.isnan(one).any() for one in places):
+        return list(evidence)
+    first, second = zip(evidence, places, strict=True)
     return [_with_the_other(*first, *second), _with_the_other(*second, *first)]
 
 
@@ -183,29 +190,28 @@ def resampled(
         Columns run to the patient's right.
     """
     _, row_mm, column_mm = volume.spacing_mm
-    images = torch.from_numpy(np.ascontiguousarray(volume.voxels)).unsqueeze(1)
-    images = _without_fine_detail(images, (row_mm, column_mm), step_mm)
     along = (np.arange(size_px) - (size_px - 1) / 2) * step_mm
-    rows = centre[0] + along / row_mm
-    columns = centre[1] + (-along if mirrored else along) / column_mm
-    grid = np.stack(np.meshgrid(columns, rows), axis=-1)
-    last = np.array(volume.voxels.shape[:0:-1]) - 1
-    places = torch.from_numpy(2 * grid / np.maximum(last, 1) - 1).float()
-    spread = places.expand(len(images), -1, -1, -1)
-    return nnf.grid_sample(images, spread, mode="bilinear", align_corners=True)[:, 0]
+    count, rows, columns = volume.voxels.shape
+    down = _read_at(centre[0] + along / row_mm, rows, step_mm / row_mm)
+    sideways = -along if mirrored else along
+    across = _read_at(centre[1] + sideways / column_mm, columns, step_mm / column_mm)
+    images = torch.from_numpy(np.ascontiguousarray(volume.voxels))
+    return down @ (images.view(count * rows, columns) @ across.T).view(count, rows, size_px)
 
 
-def _without_fine_detail(images: Tensor, pixel_mm: tuple[float, float], step_mm: float) -> Tensor:
-    """Blurred as far as pixels are finer than the square's, so that nothing is aliased."""
-    for axis, mm in enumerate(pixel_mm):
-        spread = 0.45 * np.sqrt(max((step_mm / mm) ** 2 - 1, 0))
-        if spread > 0.2:
-            reach = int(np.ceil(3 * spread))
-            line = torch.exp(-(torch.arange(-reach, reach + 1).float() ** 2) / (2 * spread**2))
-            kernel = (line / line.sum()).view((1, 1, -1, 1) if axis == 0 else (1, 1, 1, -1))
-            pads = (0, 0, reach, reach) if axis == 0 else (reach, reach, 0, 0)
-            images = nnf.conv2d(nnf.pad(images, pads, mode="replicate"), kernel)
-    return images
+def _read_at(places: Floats, count: int, step_px: float) -> Tensor:
+    """How pixels of an axis follow from `count` source pixels, ``(places, count)``.
+
+    Linear between source pixels, and blurred as far as these are finer than the step, so that
+    nothing is aliased; 0 beyond the axis' ends.
+    """
+    at = np.arange(count)
+    weights = np.maximum(1 - np.abs(places[:, None] - at), 0)
+    spread = 0.45 * np.sqrt(max(step_px**2 - 1, 0))
+    if spread > 0.2:
+        blur = np.exp(-((at[:, None] - at) ** 2) / (2 * spread**2))
+        weights = weights @ (blur / blur.sum(axis=1, keepdims=True))
+    return torch.from_numpy(weights.astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,42 +287,60 @@ def joint_middles(
     }
 
 
-def close_look(network: JointNetwork, volume: Volume, side: Side, centre: Floats) -> Close:
+def joint_view(
+    network: JointNetwork, volume: Volume, side: Side, centre: Floats, rules: JointRules
+) -> JointView:
     """What the delineating network says of one joint on all slices."""
     square = resampled(volume, centre, SQUARE_MM, SQUARE_PX, side is Side.RIGHT)
     with torch.inference_mode():
         maps, logits = network.delineate(standardised(triples(square)))
-    return Close(side, maps.numpy(), logits.numpy().astype(float), centre)
+    return view_of(side, maps.numpy(), logits.numpy().astype(float), centre, rules)
 
 
-def lines_of(close: Close, logits: Floats, volume: Volume, rules: JointRules) -> list[FoundLine]:
-    """The contours of one joint on the slices that show it, by presence ``(slices,)``."""
+def view_of(side: Side, maps: Maps, logits: Floats, centre: Floats, rules: JointRules) -> JointView:
+    """Lines and evidence from maps ``(slices, 5, 112, 112)`` and logits ``(slices,)``."""
+    lines = best_lines(maps, rules)
+    strengths = np.array([_strength(*one) for one in zip(maps[:, LINE], lines, strict=True)])
+    seen = np.clip(strengths, 0.02, 0.98)
+    evidence = logits + rules.line_share * (np.log(seen / (1 - seen)) - logits)
+    return JointView(side, lines, strengths, evidence, centre)
+
+
+def _strength(mask: Maps, line: Floats | None) -> float:
+    """Mean of a line's mask along it."""
+    if line is None:
+        return 0.0
+    return float(map_coordinates(mask, line.T, order=1, mode="nearest").mean())
+
+
+def lines_of(
+    view: JointView, evidence: Floats, volume: Volume, rules: JointRules
+) -> list[FoundLine]:
+    """The contours of one joint on the slices that show it, by their evidence ``(slices,)``."""
     slice_mm, row_mm, column_mm = volume.spacing_mm
-    evidence = rules.presence_trust * (logits - rules.presence_logit)
-    chosen = present_run(evidence, slice_mm, rules.extent_mm, rules.extent_spread_mm)
-    if not len(chosen):
-        return []
-    sign = -1 if close.side is Side.RIGHT else 1
+    trusted = rules.presence_trust * (evidence - rules.presence_logit)
+    chosen = present_run(trusted, slice_mm, rules.extent_mm, rules.extent_spread_mm)
+    sign = -1 if view.side is Side.RIGHT else 1
     per_px = np.array([SQUARE_MM / row_mm, sign * SQUARE_MM / column_mm])
     limit = np.array(volume.voxels.shape[1:]) - 1
     found = []
-    for number, points in zip(chosen, best_lines(close.maps[chosen], rules), strict=True):
+    for number in chosen.tolist():
+        points = view.lines[number]
         if points is None:
             continue
-        image = close.centre + (points - (SQUARE_PX - 1) / 2) * per_px
+        image = view.centre + (points - (SQUARE_PX - 1) / 2) * per_px
         image = image[((image >= 0) & (image <= limit)).all(axis=1)]
         if len(image) >= LEAST_ROWS:
             line = evenly_spaced(image, rules.points)
-            quality = _certainty(close.maps[number], points, float(logits[number]))
-            found.append(FoundLine(int(number), close.side, line, quality))
+            quality = _certainty(float(evidence[number]), float(view.strengths[number]))
+            found.append(FoundLine(number, view.side, line, quality))
     return found
 
 
-def _certainty(maps: Maps, points: Floats, logit: float) -> float:
-    """Presence times the mean of the line's mask along the contour, 0 to 1."""
-    along = map_coordinates(maps[LINE], points.T, order=1, mode="nearest")
-    present = 1 / (1 + np.exp(-logit))
-    return float(np.clip(present * np.sqrt(np.clip(along.mean() / FULL_MASK, 0, 1)), 0, 1))
+def _certainty(evidence: float, strength: float) -> float:
+    """Presence times how clearly the line is seen, 0 to 1."""
+    present = 1 / (1 + np.exp(-evidence))
+    return float(np.clip(present * np.sqrt(np.clip(strength / FULL_MASK, 0, 1)), 0, 1))
 
 
 def present_run(

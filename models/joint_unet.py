@@ -92,10 +92,21 @@ class JointUNet(UNet):
 
 @dataclass(frozen=True)
 class JointArchitectures:
-    """The shapes of both networks."""
+    """The shapes of both networks.
+
+    Parameters
+    ----------
+    members
+        Delineating networks, trained from different seeds, whose answers are averaged.
+    """
 
     finder: JointArchitecture = JointArchitecture(width=16, channels=2)
     delineator: JointArchitecture = JointArchitecture()
+    members: int = 1
+
+    def __post_init__(self) -> None:
+        if self.members < 1:
+            raise ValueError(f"members must be 1 or more, got {self.members}")
 
 
 class JointNetwork(nn.Module):
@@ -111,7 +122,9 @@ class JointNetwork(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.finder = JointUNet(architecture.finder)
-        self.delineator = JointUNet(architecture.delineator)
+        self.delineators = nn.ModuleList(
+            JointUNet(architecture.delineator) for _ in range(architecture.members)
+        )
 
     def find(self, stacks: Tensor) -> Tensor:
         """Soft masks of the right and left joint on whole slices, ``(n, 2, size, size)``.
@@ -126,11 +139,13 @@ class JointNetwork(nn.Module):
 
         Stacks may lie on any device; float32 answers on the CPU come back.
         """
-        maps, logits = self.delineator(self._placed(stacks))
+        placed = self._placed(stacks)
+        answers = [delineator(placed) for delineator in self.delineators]
+        maps, logits = (sum(one) / len(one) for one in zip(*answers, strict=True))
         return maps.float().cpu(), logits.float().cpu()
 
     def _placed(self, stacks: Tensor) -> Tensor:
-        device = self.delineator.presence.weight.device
+        device = next(self.finder.parameters()).device
         return stacks.to(device, memory_format=torch.channels_last)
 
 

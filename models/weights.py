@@ -213,7 +213,8 @@ def _architecture(shape: dict[str, Any]) -> Architecture:
 
 
 def _joint_architectures(shape: Mapping[str, Any]) -> JointArchitectures:
-    return JointArchitectures(**{name: JointArchitecture(**one) for name, one in shape.items()})
+    finder, delineator = (JointArchitecture(**shape[name]) for name in ("finder", "delineator"))
+    return JointArchitectures(finder, delineator, shape["members"])
 
 
 def _check_fit(network: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:

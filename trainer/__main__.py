@@ -11,6 +11,7 @@ import typer
 from models.case_file import CaseFileInvalid
 from models.weights import WeightsInvalid
 from trainer.contours.export_joint import export_joint
+from trainer.contours.phantom_stacks import draw_stacks
 from trainer.contours.train_joint import train_joint
 from trainer.errors import TrainingInputInvalid
 from trainer.evaluation.benchmark import benchmark
@@ -39,6 +40,7 @@ app.command()(contact_sheet)
 app.command()(detectability)
 app.command()(train)
 app.command()(draw_slabs)
+app.command()(draw_stacks)
 app.command()(train_joint)
 app.command()(export_joint)
 app.command()(calibrate)

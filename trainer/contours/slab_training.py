@@ -1,17 +1,28 @@
 """Teaching both joint networks from label slabs: stock, batches and losses."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as nnf
+from numpy.typing import NDArray
 from torch import Tensor
 
-from models.joint_unet import FIELD_ROW, LINE, SOURCE, standardised
+from models.joint_delineation import FIELD_PX
+from models.joint_unet import FIELD_ROW, LINE, SOURCE, SQUARE_PX, standardised
 from models.vector_field import Grid, blended_field
-from trainer.augmentation import Movement, deformed, moved_images, moved_points, random_moves
+from trainer.augmentation import (
+    BEYOND,
+    Movement,
+    deformed,
+    degraded,
+    moved_images,
+    moved_points,
+    random_moves,
+)
 from trainer.contours.target_fields import heatmaps
 from trainer.phantom.appearance import images_of
 
@@ -20,36 +31,90 @@ FIELD_MOVES = Movement(translation=0.15, scale=0.15, rotation_deg=10, flip=0.5, 
 HEAT_WEIGHT, PEAK_WEIGHT, LINE_WEIGHT, PRESENCE_WEIGHT = 30.0, 10.0, 6.0, 0.5
 FIELD_STRIDE, FIELD_REACH_PX, FIELD_FLOOR = 2, 16.0, 0.1
 LINE_SPREAD_PX = 1.8
+STUDY_SHARE = 0.25
+"""Of each batch, from complete simulated studies."""
+BATCHES_PER_READING = 150
+LATERAL = 1
+"""Quarter turns that bring the lateral edge of a square to the top."""
 ABSENT_MM, PRESENT_MM = 2.0, 12.0
 """Visible lengths that mean surely absent and surely present; half way lies the rule of 7 mm."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class SlabStock:
-    """Slabs in memory.
+    """Slabs in memory, file by file; more are taken in while they are being drawn.
 
     Parameters
     ----------
-    labels
-        uint8, ``(n, slices, subslices, size, size)``.
-    lines, visible_mm
-        As in `trainer.phantom.label_slabs.LabelSlab`.
+    folder
+        Of the files of `trainer.phantom.draw_slabs`.
     """
 
-    labels: Tensor
-    lines: Tensor
-    visible_mm: Tensor
+    folder: Path
+    _names: set[str] = field(default_factory=set)
+    labels: list[Tensor] = field(default_factory=list)
+    lines: list[Tensor] = field(default_factory=list)
+    visible_mm: list[Tensor] = field(default_factory=list)
 
-    @classmethod
-    def read(cls, folder: Path) -> "SlabStock":
-        """Every slab of a folder."""
-        loaded = [np.load(path) for path in sorted(folder.glob("*.npz"))]
-        return cls(
-            *(
-                torch.from_numpy(np.concatenate([one[name] for one in loaded]))
-                for name in ("labels", "lines", "visible_mm")
-            )
+    def grow(self) -> "SlabStock":
+        """Read the files that were not there before."""
+        for path in sorted(self.folder.glob("*.npz")):
+            if path.name not in self._names:
+                self._names.add(path.name)
+                arrays = np.load(path)
+                for name in ("labels", "lines", "visible_mm"):
+                    getattr(self, name).extend(torch.from_numpy(arrays[name]))
+        return self
+
+    def __len__(self) -> int:
+        """Slabs so far."""
+        return len(self.labels)
+
+
+@dataclass(eq=False)
+class StackStock:
+    """Squares of simulated studies in memory, each with its neighbours' numbers."""
+
+    folder: Path
+    _names: set[str] = field(default_factory=set)
+    images: list[Tensor] = field(default_factory=list)
+    lines: list[Tensor] = field(default_factory=list)
+    visible_mm: list[Tensor] = field(default_factory=list)
+    neighbours: list[tuple[int, int]] = field(default_factory=list)
+
+    def grow(self) -> "StackStock":
+        """Read the files that were not there before."""
+        for path in sorted(self.folder.glob("*.npz")):
+            if path.name not in self._names:
+                self._names.add(path.name)
+                self._take(np.load(path))
+        return self
+
+    def _take(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        first, stack = len(self.images), arrays["stack"]
+        last = len(stack) - 1
+        for number in range(len(stack)):
+            before, behind = max(number - 1, 0), min(number + 1, last)
+            before = before if stack[before] == stack[number] else number
+            behind = behind if stack[behind] == stack[number] else number
+            self.neighbours.append((first + before, first + behind))
+        for name in ("images", "lines", "visible_mm"):
+            getattr(self, name).extend(torch.from_numpy(arrays[name]))
+
+    def triples(
+        self, chosen: Sequence[int], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Images ``(n, 3, size, size)`` of slices between their neighbours, lines, lengths."""
+        seen = []
+        for number in chosen:
+            before, behind = self.neighbours[number]
+            three = torch.stack([self.images[n] for n in (before, number, behind)])
+            seen.append(three.flip(0) if torch.rand(1, generator=generator) < 0.5 else three)
+        images = torch.stack(seen).float() / 160
+        lines, visible = (
+            torch.stack([kept[n] for n in chosen]) for kept in (self.lines, self.visible_mm)
         )
+        return images, lines, visible
 
 
 def soft_presence(visible_mm: Tensor) -> Tensor:
@@ -57,51 +122,114 @@ def soft_presence(visible_mm: Tensor) -> Tensor:
     return ((visible_mm - ABSENT_MM) / (PRESENT_MM - ABSENT_MM)).clamp(0, 1)
 
 
-def close_batches(
-    stock: SlabStock, size: int, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+@dataclass(frozen=True, eq=False)
+class JointStocks:
+    """What one of the joint networks learns from: label slabs, and some simulated studies."""
+
+    slabs: SlabStock
+    stacks: StackStock
+
+    @classmethod
+    def of(cls, cache: Path, kind: str) -> "JointStocks":
+        """Read what a cache holds so far."""
+        slabs = SlabStock(cache / kind).grow()
+        return cls(slabs, StackStock(cache / f"phantom_{kind}").grow())
+
+    def grow(self) -> None:
+        """Take in what was drawn since."""
+        self.slabs.grow()
+        self.stacks.grow()
+
+    def shares(self, size: int) -> tuple[int, int]:
+        """How many images of a batch come from slabs and from studies."""
+        studies = round(size * STUDY_SHARE) if self.stacks.images else 0
+        return size - studies, studies
+
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+def close_batches(stocks: JointStocks, size: int, generator: torch.Generator) -> Iterator[Batch]:
     """Images ``(n, 3, size, size)``, lines ``(n, 1, 16, 2)`` and visible lengths, without end."""
-    seen = stock.visible_mm[:, 1:-1, 0]
-    pools = [(seen > 4).nonzero(), ((seen > 0) & (seen < 14)).nonzero(), (seen <= 4).nonzero()]
+    while True:
+        stocks.grow()
+        of_slabs, of_studies = stocks.shares(size)
+        slab_pools = _pools(torch.stack(stocks.slabs.visible_mm)[:, 1:-1, 0])
+        study_pools = _pools(_stacked(stocks.stacks.visible_mm))
+        for _ in range(BATCHES_PER_READING):
+            parts = [_of_slabs(stocks.slabs, _drawn(slab_pools, of_slabs, generator), generator)]
+            if of_studies:
+                chosen = _drawn(study_pools, of_studies, generator)[:, 0].tolist()
+                images, lines, visible = stocks.stacks.triples(chosen, generator)
+                parts.append((degraded(images, BEYOND, generator), lines, visible))
+            images, lines, visible = (torch.cat(one) for one in zip(*parts, strict=True))
+            yield (*_moved(images, lines, MOVES, SQUARE_PX, generator), visible)
+
+
+def _stacked(visible_mm: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(visible_mm))[:, 0] if visible_mm else torch.zeros(0)
+
+
+def _pools(seen: Tensor) -> list[Tensor]:
+    """Indices of slices that show the joint, that barely show it, and that hardly do."""
+    return [(seen > 4).nonzero(), ((seen > 0) & (seen < 14)).nonzero(), (seen <= 4).nonzero()]
+
+
+def _drawn(pools: Sequence[Tensor], size: int, generator: torch.Generator) -> Tensor:
     counts = [round(size * 0.6), round(size * 0.1)]
     counts.append(size - sum(counts))
-    while True:
-        chosen = torch.cat(
-            [
-                pool[torch.randint(len(pool), (count,), generator=generator)]
-                for pool, count in zip(pools, counts, strict=True)
-            ]
-        )
-        slab, middle = chosen[:, 0], chosen[:, 1] + 1
-        around = middle[:, None] + torch.tensor([-1, 0, 1])
-        labels = stock.labels[slab[:, None], around]
-        order = torch.rand(size, generator=generator) < 0.5
-        labels = torch.where(order[:, None, None, None, None], labels.flip(1), labels)
-        lines, visible = stock.lines[slab, middle], stock.visible_mm[slab, middle]
-        yield (*_augmented(labels, lines, MOVES, generator), visible)
+    drawn = [
+        pool[torch.randint(len(pool), (count,), generator=generator)]
+        for pool, count in zip(pools, counts, strict=True)
+    ]
+    return torch.cat(drawn)
 
 
-def field_batches(
-    stock: SlabStock, size: int, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _of_slabs(stock: SlabStock, chosen: Tensor, generator: torch.Generator) -> Batch:
+    """Images of label slices between their neighbours, in either order."""
+    labels, lines, visible = [], [], []
+    for slab, middle in chosen.tolist():
+        three = stock.labels[slab][middle : middle + 3]
+        labels.append(three.flip(0) if torch.rand(1, generator=generator) < 0.5 else three)
+        lines.append(stock.lines[slab][middle + 1])
+        visible.append(stock.visible_mm[slab][middle + 1])
+    images = images_of(torch.stack(labels), generator)
+    return images, torch.stack(lines), torch.stack(visible)
+
+
+def field_batches(stocks: JointStocks, size: int, generator: torch.Generator) -> Iterator[Batch]:
     """Images of whole fields of view, the lines of both joints ``(n, 2, 16, 2)``, lengths."""
     while True:
-        chosen = torch.randint(len(stock.labels), (size,), generator=generator)
-        lines, visible = stock.lines[chosen, 0].clone(), stock.visible_mm[chosen, 0].clone()
-        images, lines = _augmented(stock.labels[chosen], lines, FIELD_MOVES, generator)
-        yield images, lines, visible
+        stocks.grow()
+        slabs, (of_slabs, of_studies) = stocks.slabs, stocks.shares(size)
+        for _ in range(BATCHES_PER_READING):
+            chosen = torch.randint(len(slabs), (of_slabs,), generator=generator).tolist()
+            labels, lines, visible = (
+                torch.stack([kept[n] for n in chosen])
+                for kept in (slabs.labels, slabs.lines, slabs.visible_mm)
+            )
+            parts = [(images_of(labels, generator), lines[:, 0], visible[:, 0])]
+            if of_studies:
+                count = len(stocks.stacks.images)
+                chosen = torch.randint(count, (of_studies,), generator=generator).tolist()
+                images, lines, visible = stocks.stacks.triples(chosen, generator)
+                parts.append((degraded(images, BEYOND, generator), lines, visible))
+            images, lines, visible = (torch.cat(one) for one in zip(*parts, strict=True))
+            yield (*_moved(images, lines, FIELD_MOVES, FIELD_PX, generator), visible)
 
 
-def _augmented(
-    labels: Tensor, lines: Tensor, movement: Movement, generator: torch.Generator
+def _moved(
+    images: Tensor, lines: Tensor, movement: Movement, size: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    images = images_of(labels, generator)
+    """Turned, shifted, deformed, cut to the network's size, and with less to be seen in some."""
     moves, flipped = random_moves(len(images), movement, generator)
     lines = moved_points(lines, moves, images.shape[-1])
     lines[flipped] = lines[flipped].flip(1)
     images, lines = deformed(moved_images(images, moves), lines, movement.bending_px, generator)
-    cropped = _small_fields if labels.shape[2] == 1 else _cut_by_the_edge
-    return standardised(cropped(images, generator)), lines
+    margin = (images.shape[-1] - size) // 2
+    images = images[..., margin : margin + size, margin : margin + size].clone()
+    cropped = _cut_by_the_edge if size == SQUARE_PX else _small_fields
+    return standardised(cropped(images, generator)), lines - margin
 
 
 def _small_fields(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -122,11 +250,11 @@ def _small_fields(images: Tensor, generator: torch.Generator) -> Tensor:
 
 def _cut_by_the_edge(images: Tensor, generator: torch.Generator) -> Tensor:
     """Some images cut by the edge of a small field of view on one side."""
-    cut = torch.rand(len(images), generator=generator) < 0.15
+    cut = torch.rand(len(images), generator=generator) < 0.4
     for number in cut.nonzero()[:, 0].tolist():
-        draw = torch.rand(2, generator=generator)
+        draw = torch.rand(3, generator=generator)
         strip = int(images.shape[-1] * 0.3 * float(draw[0]))
-        side = int(4 * float(draw[1]))
+        side = LATERAL if draw[2] < 0.6 else int(4 * float(draw[1]))
         turned = images[number].rot90(side, (1, 2))
         turned[:, :strip] = 0
         images[number] = turned.rot90(-side, (1, 2))
@@ -158,11 +286,11 @@ def close_loss(
         return loss
     first = torch.randint(FIELD_STRIDE, (2,), generator=generator).tolist()
     grid = Grid.of(size, FIELD_STRIDE, (first[0], first[1]))
-    field, distance = blended_field(known, grid)
+    wanted_field, distance = blended_field(known, grid)
     picked = maps[..., first[0] :: FIELD_STRIDE, first[1] :: FIELD_STRIDE]
     near = torch.exp(-(distance**2) / (2 * FIELD_REACH_PX**2))
     weight = FIELD_FLOOR + (1 - FIELD_FLOOR) * near
-    astray = (picked[whole, FIELD_ROW:LINE] - field).square().sum(dim=1)
+    astray = (picked[whole, FIELD_ROW:LINE] - wanted_field).square().sum(dim=1)
     loss = loss + (astray * weight * sure[whole, None, None]).mean()
     mask = torch.zeros(len(maps), *picked.shape[2:])
     mask[whole] = torch.exp(-(distance**2) / (2 * LINE_SPREAD_PX**2))

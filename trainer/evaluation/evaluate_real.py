@@ -8,7 +8,7 @@ them, and none of them is stored.
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +35,9 @@ from trainer.overlay_sheets import write_sheet
 from trainer.run_metadata import code_version
 
 KINDS = ("T1W", "STIR")
+EDGE_SLICES = 1
+FAR_MM, BESIDE_MM = 2.76, 8.0
+"""The paper's 95th percentile, and what lies beyond any part of a joint."""
 DATA_DESCRIPTION = (
     "Real oblique-coronal SIJ MRI of patients with axial spondyloarthritis, published with PLOS "
     "ONE 10.1371/journal.pone.0284508, 3.3 mm slices, field of view 200 mm. The lines were drawn "
@@ -67,7 +70,13 @@ class RealScan:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One joint on one slice that has a line, a contour, or both."""
+    """One joint on one slice that has a line, a contour, or both.
+
+    Parameters
+    ----------
+    cause
+        What is wrong, see `cause_of`; empty if nothing is.
+    """
 
     case: str
     kind: str
@@ -76,6 +85,7 @@ class Row:
     ambiguous: bool
     error: ContourError
     quality: float
+    cause: str = ""
 
 
 def evaluate_real(
@@ -92,6 +102,7 @@ def evaluate_real(
     network, rules = loaded_contour_network(weights)
     rows: list[Row] = []
     inside: dict[str, list[float]] = {}
+    per_scan: list[dict[str, Any]] = []
     rejected = 0
     for scans in studies:
         found = [
@@ -100,7 +111,9 @@ def evaluate_real(
         ]
         rejected += not shows_joints(found)
         for scan, delineation in zip(scans, found, strict=True):
-            rows += judged_scan(scan, delineation)
+            judged = judged_scan(scan, delineation)
+            rows += judged
+            per_scan.append(scan_summary(scan, delineation, judged))
             if scan.bone is not None and scan.kind == "T1W":
                 inside[scan.case] = shares_inside(scan, delineation)
             if sheets is not None:
@@ -111,6 +124,7 @@ def evaluate_real(
     numbers = _numbers(rows, inside, len(studies), rejected)
     card = read_card(weights)
     numbers |= {
+        "per scan": per_scan,
         "warning": INTENDED_USE,
         "data": DATA_DESCRIPTION,
         "network": f"{card.name} {card.version}",
@@ -176,12 +190,46 @@ def judged_scan(scan: RealScan, delineation: Delineation) -> list[Row]:
         return []
     found = {(one.slice_index, one.side): one for one in delineation.contours}
     return [
-        _row(scan, key, found.get(key))
+        _row(scan, key, found)
         for key in sorted(set(found) | set(scan.lines), key=lambda key: (key[0], str(key[1])))
     ]
 
 
-def _row(scan: RealScan, key: tuple[int, Side], contour: Contour | None) -> Row:
+def cause_of(
+    key: tuple[int, Side],
+    drawn: Set[tuple[int, Side]],
+    found: Set[tuple[int, Side]],
+    error: ContourError,
+) -> str:
+    """Why a joint on a slice is missed, false or far off.
+
+    Parameters
+    ----------
+    key
+        Slice and side.
+    drawn, found
+        Slices and sides with a line, and with a contour.
+    error
+        Of the contour against the line, where there are both.
+    """
+    slices = sorted(number for number, side in drawn if side is key[1])
+    if key not in found:
+        if not any(side is key[1] for _, side in found):
+            return "missed: the joint was not found"
+        at_the_end = min(key[0] - slices[0], slices[-1] - key[0]) <= EDGE_SLICES
+        return f"missed: {'first or last slices' if at_the_end else 'within the joint'}"
+    if key not in drawn:
+        beyond = not slices or key[0] < slices[0] or key[0] > slices[-1]
+        return f"false: {'in front of or behind the joint' if beyond else 'within the joint'}"
+    if error.rms > FAR_MM:
+        return "far off: beside the joint" if error.rms > BESIDE_MM else "far off: partly"
+    return "far off: runs on too far" if error.symmetric_rms > 2 * FAR_MM else ""
+
+
+def _row(
+    scan: RealScan, key: tuple[int, Side], contours: Mapping[tuple[int, Side], Contour]
+) -> Row:
+    contour = contours.get(key)
     line = (scan.lines or {}).get(key)
     mm = np.array(scan.volume.spacing_mm[1:])
     error = ContourError(*[float("nan")] * 4)
@@ -189,9 +237,46 @@ def _row(scan: RealScan, key: tuple[int, Side], contour: Contour | None) -> Row:
         error = contour_error(line * mm, None if contour is None else contour.points * mm)
     quality = 0.0 if contour is None else contour.quality
     doubtful = key in scan.ambiguous
-    return Row(
-        scan.case, scan.kind, line is not None, contour is not None, doubtful, error, quality
+    cause = cause_of(key, set(scan.lines or {}), set(contours), error)
+    drawn, found = line is not None, contour is not None
+    return Row(scan.case, scan.kind, drawn, found, doubtful, error, quality, cause)
+
+
+def scan_summary(scan: RealScan, delineation: Delineation, rows: Sequence[Row]) -> dict[str, Any]:
+    """What was found on one scan; columns without lines or masks are empty."""
+    drawn = [row for row in rows if row.drawn]
+    errors = [row.error.rms for row in drawn]
+    inside = shares_inside(scan, delineation)
+    sides = [contour.side for contour in delineation.contours]
+    return {
+        "scan": f"{scan.case} {scan.kind}",
+        "contours right": sides.count(Side.RIGHT),
+        "contours left": sides.count(Side.LEFT),
+        "mean quality": _mean([contour.quality for contour in delineation.contours]),
+        "lines": len(drawn) or "",
+        "missed": sum(not row.found for row in drawn) if drawn else "",
+        "false": sum(not row.drawn for row in rows) if drawn else "",
+        "rms p50, mm": _rounded(float(np.median(errors))) if drawn else "",
+        "inside bone": f"{np.mean(inside):.0%}" if inside else "",
+    }
+
+
+def _mean(values: Sequence[float]) -> float | str:
+    return round(float(np.mean(values)), 2) if values else ""
+
+
+def _rounded(mm: float) -> float | str:
+    return round(mm, 2) if np.isfinite(mm) else "missed"
+
+
+def causes_table(rows: Sequence[Row]) -> str:
+    """How often each cause occurs, by sequence, as Markdown."""
+    causes = sorted({row.cause for row in rows} - {""})
+    counted = (
+        [cause, *(sum(row.cause == cause and row.kind == kind for row in rows) for kind in KINDS)]
+        for cause in causes
     )
+    return markdown(["cause", *KINDS], counted)
 
 
 def shares_inside(scan: RealScan, delineation: Delineation) -> list[float]:
@@ -229,6 +314,7 @@ def _numbers(
         "studies": studies,
         "refused": rejected,
         "against lines": {name: one for name, one in tables.items() if one},
+        "causes": causes_table(rows),
         "inside the experts' region": masked if shares else {},
     }
 
@@ -273,6 +359,10 @@ def real_page(numbers: Mapping[str, Any]) -> str:
             for name, value in numbers["inside the experts' region"].items()
         ),
     ]
+    lines += ["", numbers["causes"]]
+    scans = numbers.get("per scan", [])
+    if scans:
+        lines += ["", markdown(list(scans[0]), ([*one.values()] for one in scans))]
     return "\n".join(lines) + "\n"
 
 

@@ -2,10 +2,11 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from trainer.phantom.label_slabs import LabelSlab, close_slab, field_slab
 
@@ -42,14 +43,18 @@ def draw_slabs(
 
 
 def _write(slabs: list[LabelSlab], path: Path) -> None:
-    """A half-written file never carries its name."""
+    write_arrays(
+        path,
+        labels=np.stack([slab.labels for slab in slabs]),
+        lines=np.stack([slab.lines for slab in slabs]),
+        visible_mm=np.stack([slab.visible_mm for slab in slabs]),
+        distance_mm=np.array([slab.distance_mm for slab in slabs], np.float32),
+    )
+
+
+def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
+    """Write arrays to a compressed file; a half-written file never carries its name."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez_compressed(
-            file,
-            labels=np.stack([slab.labels for slab in slabs]),
-            lines=np.stack([slab.lines for slab in slabs]),
-            visible_mm=np.stack([slab.visible_mm for slab in slabs]),
-            distance_mm=np.array([slab.distance_mm for slab in slabs], np.float32),
-        )
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     partial.rename(path)

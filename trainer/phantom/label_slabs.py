@@ -16,7 +16,9 @@ from models.joint_delineation import FIELD_MM, FIELD_PX
 from models.joint_unet import SQUARE_MM, SQUARE_PX
 from trainer.phantom.tissue_labels import Drawn, Labels, Noise, PelvisHalf, TissueLabel, tissue_at
 
-CLOSE_SLICES = 7
+CLOSE_SLICES, CLOSE_PX = 7, SQUARE_PX + 20
+"""A margin around the network's square, so that it can be turned and shifted in training."""
+
 SUBSLICES = (-1 / 3, 0.0, 1 / 3)
 POINTS = 16
 LARGEST_GAP_MM = 20.0
@@ -78,9 +80,9 @@ class SlabPose:
     axes: Floats
 
     @classmethod
-    def sampled(cls, rng: np.random.Generator, tilt_sd: float = 9.0) -> "SlabPose":
+    def sampled(cls, rng: np.random.Generator, tilt_sd: float = 11.0) -> "SlabPose":
         """Tilted about the left-right axis most, turned in the plane less, and yawed least."""
-        tilt = np.deg2rad(np.clip(rng.normal(0, tilt_sd), -24, 24))
+        tilt = np.deg2rad(np.clip(rng.normal(0, tilt_sd), -30, 30))
         turn = np.deg2rad(np.clip(rng.normal(0, 6), -20, 20))
         yaw = np.deg2rad(np.clip(rng.normal(0, 3.5), -10, 10))
         normal, down, across = np.array([0.0, 1, 0]), np.array([0.0, 0, -1]), np.array([1.0, 0, 0])
@@ -120,6 +122,7 @@ def _half(shared: np.random.Generator, own: np.random.Generator, lane: int) -> P
         slope=between(0.08, 0.5),
         slope_d=between(-0.5, 0.05),
         bow=between(-3, 5),
+        lean=between(0.0, 0.55),
         ripple=between(0.2, 2.6),
         fine_ripple=max(between(-0.2, 0.8), 0.0),
         apex=apex,
@@ -133,10 +136,12 @@ def _half(shared: np.random.Generator, own: np.random.Generator, lane: int) -> P
         sacral_opening=between(0.2, 1.0),
         plate_unevenness=abs(own.normal(0, 0.45)),
         tip_v=apex[1] - down * np.sin(closed) - limb + between(-4, 8),
-        tip_width=between(1, 6),
-        wing_slope=between(0.3, 0.95),
-        fossa_slope=between(1.1, 2.6),
-        wing_least=between(5, 12),
+        tip_radius=between(8, 20),
+        plate=between(13, 25),
+        plate_growth=between(0.0, 0.3),
+        cup=between(0.0, 0.7),
+        fossa_slope=between(0.8, 2.2),
+        wing_least=between(8, 16),
         ilium_end=between(28, 48),
         cortex=between(0.5, 2.0),
         sacrum_top=apex[1] + up * np.sin(opened) + limb + between(-6, 5),
@@ -145,7 +150,11 @@ def _half(shared: np.random.Generator, own: np.random.Generator, lane: int) -> P
         front_curve=between(0.006, 0.015),
         taper=between(0.35, 1.1),
         foramen_x=between(18, 27),
-        foramen_radius=between(3.5, 7),
+        foramen_radius=between(2.5, 5),
+        foramen_turn=between(-1.2, 0.6),
+        foramen_aspect=between(1.0, 2.8),
+        gluteal_angle=between(0.0, 0.75),
+        gluteal_streaks=between(-0.2, 1.7),
         **_soft_tissue(between),
         tilt=np.deg2rad(between(18, 52, 0.0)),
         lesions=_sampled_lesions(own) if ill else (),
@@ -196,7 +205,7 @@ def close_slab(seed: int) -> LabelSlab:
     distance = float(np.clip(rng.normal(3.9, 0.7), 2.5, 6.5))
     first = rng.uniform(-46, 34)
     frame = SlabFrame(
-        np.array([half.width + 2, 0.0, 0.0]), rng.normal(0, 7, 2), SQUARE_MM / size, SQUARE_PX
+        np.array([half.width + 2, 0.0, 0.0]), rng.normal(0, 7, 2), SQUARE_MM / size, CLOSE_PX
     )
     pieces = [
         _plane(half, noise, pose, frame, first + (n + 0.9 * part) * distance)
@@ -207,7 +216,7 @@ def close_slab(seed: int) -> LabelSlab:
     lines, visible = zip(*(true_line(piece, SQUARE_MM) for piece in middle), strict=True)
     labels = np.stack([piece.labels for piece in pieces])
     return LabelSlab(
-        labels.reshape(CLOSE_SLICES, len(SUBSLICES), SQUARE_PX, SQUARE_PX),
+        labels.reshape(CLOSE_SLICES, len(SUBSLICES), CLOSE_PX, CLOSE_PX),
         np.stack(lines)[:, None].astype(np.float32),
         np.array(visible, np.float32)[:, None],
         distance * size,

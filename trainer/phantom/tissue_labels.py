@@ -14,6 +14,7 @@ anatomy is ours.
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,8 @@ class TissueLabel(IntEnum):
 
 
 _NOISE_CELLS = 40
+_SMOOTH_MM = 6.0
+"""Noise of this grain and coarser is computed at every third pixel and interpolated."""
 
 
 class Noise:
@@ -83,12 +86,35 @@ class Noise:
         lane
             Another number gives other noise.
         """
+        if min(grain) < _SMOOTH_MM:
+            return self._at(x, d, v, grain, lane)
+        rows, columns = (_kept_places(size) for size in x.shape)
+        few = np.ix_(rows.places, columns.places)
+        found: Grid = rows.weights @ self._at(x[few], d[few], v[few], grain, lane)
+        return found @ columns.weights.T
+
+    def _at(self, x: Grid, d: Grid, v: Grid, grain: tuple[float, float, float], lane: int) -> Grid:
         shift = 7.3 * lane
         places = np.stack([x / grain[0] + shift, d / grain[1] + 2 * shift, v / grain[2] - shift])
         found: Grid = map_coordinates(
             self._grid, places.reshape(3, -1), order=1, mode="grid-wrap", prefilter=False
         ).reshape(x.shape)
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class _KeptPlaces:
+    """Every third pixel of an axis, and how all pixels follow from these."""
+
+    places: NDArray[np.intp]
+    weights: NDArray[np.float32]
+
+
+@cache
+def _kept_places(size: int) -> _KeptPlaces:
+    places = np.unique(np.append(np.arange(0, size, 3), size - 1))
+    weights = [np.interp(np.arange(size), places, one) for one in np.eye(len(places))]
+    return _KeptPlaces(places, np.stack(weights, axis=1).astype(np.float32))
 
 
 def _step(at: Grid) -> Grid:
@@ -102,8 +128,9 @@ class PelvisHalf:
 
     Parameters
     ----------
-    width, slope, slope_d, bow
-        The joint's midsurface ``x = width + slope · v + slope_d · d + bow · ((v/30)² − .35)``.
+    width, slope, slope_d, bow, lean
+        The joint's midsurface ``x = width + slope · v + slope_d · d + bow · ((v/30)² − .35)``,
+        which leans laterally by `lean` more behind the cartilage.
     ripple, fine_ripple
         Heights of its irregularities of about 14 and 5 mm.
     apex, cranial, caudal, limb
@@ -112,12 +139,20 @@ class PelvisHalf:
         Thickness of cartilage, and of the cortex on either side.
     opening, sacral_opening
         How fast both bones part beyond their cartilage.
+    tip_v, tip_radius, plate, plate_growth, cup
+        The ilium: the height of its lower end, how round that is, its thickness beside the
+        joint, how that grows with the height, and by what share it is thicker in front.
+    foramen_x, foramen_radius, foramen_turn, foramen_aspect
+        Sacral foramina: place, size, direction of the longer axis, its ratio to the shorter.
+    gluteal_angle, gluteal_streaks
+        Direction of the fat striae of gluteus maximus, downwards laterally, and how many.
     """
 
     width: float
     slope: float
     slope_d: float
     bow: float
+    lean: float
     ripple: float
     fine_ripple: float
     apex: tuple[float, float]
@@ -131,8 +166,10 @@ class PelvisHalf:
     sacral_opening: float
     plate_unevenness: float
     tip_v: float
-    tip_width: float
-    wing_slope: float
+    tip_radius: float
+    plate: float
+    plate_growth: float
+    cup: float
     fossa_slope: float
     wing_least: float
     ilium_end: float
@@ -144,6 +181,10 @@ class PelvisHalf:
     taper: float
     foramen_x: float
     foramen_radius: float
+    foramen_turn: float
+    foramen_aspect: float
+    gluteal_angle: float
+    gluteal_streaks: float
     canal: tuple[float, float]
     cavity: float
     cavity_fat: float
@@ -165,6 +206,7 @@ class PelvisHalf:
         near = np.clip(v / 30, -1.6, 1.6)
         smooth = self.width + self.slope * np.clip(v, -45, 45) + self.slope_d * d
         smooth = smooth + self.bow * (near * near - 0.35)
+        smooth = smooth + self.lean * np.clip(v, -45, 60) * _step((d - 4) / 22)
         still = np.zeros_like(d)
         rough = self.ripple * noise.at(still, d, v, (9, 14, 11), self.lane)
         fine: Grid = self.fine_ripple * noise.at(still, d, v, (9, 5, 4), self.lane + 1)
@@ -219,7 +261,7 @@ def tissue_at(half: PelvisHalf, noise: Noise, x: Grid, d: Grid, v: Grid) -> Draw
     behind = _step((d + 8 + 0.3 * v) / 14)
     iliac_gap = half.space / 2 + half.opening * beyond * (0.45 + 0.55 * behind)
     sacral_gap = half.space / 2 + np.minimum(half.sacral_opening * beyond, 14)
-    ilium = np.minimum(across - iliac_gap, _ilium_bounds(half, x, d, v, coarse))
+    ilium = np.minimum(across - iliac_gap, _ilium_bounds(half, noise, x, d, v, coarse))
     sacrum = np.minimum(-across - sacral_gap, _sacrum_bounds(half, x, d, v, coarse))
     labels = _soft_tissue(half, noise, (x, d, v), (coarse, medium, fine))
     _spine(labels, half, x, d, v, coarse)
@@ -227,27 +269,31 @@ def tissue_at(half: PelvisHalf, noise: Noise, x: Grid, d: Grid, v: Grid) -> Draw
     between &= (v < 46 + 10 * coarse) & (v > -42 + 6 * coarse)
     labels[between] = _ligaments(half, noise, x, d, v)[between]
     _bones(labels, half, ilium, sacrum, (coarse, medium, fine))
-    _openings(labels, half, sacrum, x, d, v)
+    _openings(labels, half, sacrum, (x, d, v), medium)
     _joint(labels, half, (ilium, sacrum), (across, outside), (coarse, medium, fine))
     _lesions(labels, half, noise, (across, outside), d, v)
     return Drawn(labels, across, outside)
 
 
-def _ilium_bounds(half: PelvisHalf, x: Grid, d: Grid, v: Grid, coarse: Grid) -> Grid:
+def _ilium_bounds(half: PelvisHalf, noise: Noise, x: Grid, d: Grid, v: Grid, coarse: Grid) -> Grid:
     """Signed distance to the ilium's limits other than its joint's side."""
     ahead, back = np.minimum(d - 5, 0), np.maximum(d - 5, 0)
     tip = half.tip_v + 0.034 * ahead**2 - 0.45 * back + 0.02 * np.maximum(back - 22, 0) ** 2
-    to_hip = _step((x - half.width - 6) / 14) * _step((-10 - d) / 14)
+    to_hip = _step((x - half.width - 6) / 14) * _step((-26 - d) / 14)
     floor = tip - 75 * to_hip
-    tip_x = half.width + half.slope * np.maximum(tip, -40) + half.slope_d * d + half.tip_width
-    rise = v - tip
-    lateral = tip_x + half.wing_slope * np.maximum(rise, 0) + 1.6 * np.sqrt(np.maximum(rise, 0))
-    lateral = lateral + 16 * to_hip - 0.35 * back + 2.5 * coarse
+    rise = np.maximum(v - tip, 0)
+    rounded = np.sqrt(1 - (1 - np.minimum(rise / half.tip_radius, 1)) ** 2)
+    behind = _step((d - 5) / 18)
+    thickness = half.plate * rounded + half.plate_growth * rise * (1 - 0.8 * behind)
+    thickness = thickness * (1 + half.cup * _step((-6 - d) / 14)) + 1.6 * coarse
+    thickness = thickness + 16 * to_hip
+    lateral = half.surface(noise, d, np.maximum(v, tip)) + thickness
     top_v = half.cranial[1] + half.limb - 1
-    fossa = top_v + (x - half.width - half.slope * top_v) / half.fossa_slope + 2 * coarse
+    flare = half.fossa_slope * (1 - 0.45 * behind)
+    fossa = top_v + (x - half.width - half.slope * top_v) / flare + 2 * coarse
     crest = np.maximum(70 - 2.0 * np.maximum(d - 4, 0), 12) + 4 * coarse
     fossa = np.where(d < 8, fossa, np.maximum(fossa, crest - 20))
-    below = np.minimum(rise * 0.9, (v - floor) * 0.9)
+    below = np.minimum((v - tip) * 0.9, (v - floor) * 0.9)
     below = np.where(to_hip > 0.2, (v - floor) * 0.9, below)
     thick = np.maximum((lateral - x) * 0.75, half.wing_least - (fossa - v) * 0.85)
     bounds = np.minimum(np.minimum(thick, below), (fossa - v) * 0.85)
@@ -282,7 +328,8 @@ def _soft_tissue(
     labels[streak + 0.5 * coarse > half.streaks] = TissueLabel.STREAK
     seam = np.abs(noise.at(x, d, v, (30, 30, 26), half.lane + 7))
     labels[seam < half.seam] = TissueLabel.FAT
-    hollow = half.cavity - 12 * _step((v - 5) / 40) - x + 5 * coarse
+    _gluteus_maximus(labels, half, noise, at, coarse)
+    hollow = half.cavity - 12 * _step((v - 5) / 40) - x + 7 * coarse + 1.5 * medium
     front = half.sacrum_front + half.front_curve * np.maximum(half.sacrum_top - 4 - v, 0) ** 2
     cavity = np.minimum(hollow, front - d + 3)
     inside = cavity > 0
@@ -295,6 +342,8 @@ def _soft_tissue(
         [TissueLabel.FLUID, TissueLabel.GAS, TissueLabel.MUSCLE],
         TissueLabel.ORGAN,
     )
+    piriformis = np.hypot((front - d - 9) / 8, np.minimum(x - 30, 0) / 14) + 0.4 * coarse
+    labels[inside & (piriformis < 1) & (v < 4 + 9 * coarse)] = TissueLabel.PSOAS
     vessel = noise.at(x, d, v, (9, 9, 30), half.lane + 10)
     deep = (d < -5) | (v < -35)
     labels[(vessel > 2.0) & deep] = TissueLabel.VESSEL
@@ -310,6 +359,23 @@ def _soft_tissue(
     labels[far] = np.where(organ > 0, TissueLabel.ORGAN, TissueLabel.FAT)[far]
     _skin(labels, half, x, d, v, (coarse, medium))
     return labels
+
+
+def _gluteus_maximus(
+    labels: Labels, half: PelvisHalf, noise: Noise, at: tuple[Grid, Grid, Grid], coarse: Grid
+) -> None:
+    """The striated muscle below and behind the ilium, and the fat between it and the others."""
+    x, d, v = at
+    ahead = np.minimum(d - 5, 0)
+    tip = half.tip_v + 0.034 * ahead**2 - 0.45 * np.maximum(d - 5, 0)
+    above = (v - tip) - 0.85 * np.maximum(x - half.width, 0) + 4 + 5 * coarse
+    along, athwart = _turned(x, v + 3 * coarse, -half.gluteal_angle)
+    striae = noise.at(along, d, athwart, (30, 7, 1.5), half.lane + 20)
+    within = above < 0
+    labels[within] = TissueLabel.MUSCLE
+    labels[within & (striae + 0.35 * coarse > half.gluteal_streaks)] = TissueLabel.STREAK
+    border = np.abs(above + 1) < np.maximum(1.2 + 1.6 * coarse, 0)
+    labels[border] = TissueLabel.FAT
 
 
 def _turned(x: Grid, v: Grid, angle_rad: float) -> tuple[Grid, Grid]:
@@ -371,23 +437,30 @@ def _bones(
         labels[inside & island] = TissueLabel.MARROW_ISLAND
 
 
-def _openings(labels: Labels, half: PelvisHalf, sacrum: Grid, x: Grid, d: Grid, v: Grid) -> None:
+def _openings(
+    labels: Labels, half: PelvisHalf, sacrum: Grid, at: tuple[Grid, Grid, Grid], medium: Grid
+) -> None:
     """Foramina, the sacral canal and remnants of discs."""
+    x, d, v = at
     within = sacrum > -3
     for level in range(4):
         centre_v = half.sacrum_top - 19 - 18.5 * level
         centre_x = half.foramen_x - 2.6 * level
         size = half.foramen_radius - 0.6 * level
-        away = np.hypot(x - centre_x + 0.12 * d, 0.8 * (v - centre_v - 0.25 * (d + 10)))
-        labels[within & (away < size + 1.1)] = TissueLabel.CORTEX
+        along, athwart = _turned(
+            x - centre_x + 0.12 * d, v - centre_v - 0.25 * (d + 10), half.foramen_turn
+        )
+        away = np.hypot(along / half.foramen_aspect, athwart) * (1 + 0.35 * medium)
+        labels[within & (away < size + 0.6)] = TissueLabel.CORTEX
         labels[within & (away < size)] = TissueLabel.FORAMEN_FAT
-        labels[within & (away < 0.45 * size)] = TissueLabel.NERVE
+        nerve = np.hypot(along + 0.3 * size, athwart + 0.25 * size)
+        labels[within & (nerve < 0.5 * size)] = TissueLabel.NERVE
     remnant = np.abs(np.mod(v - half.sacrum_top + 18, 24) - 12)
     flat = (remnant < 1.4) & (x < 11) & (sacrum > 2) & (d < 4)
     labels[flat] = TissueLabel.DISC
-    wide, at = half.canal
+    wide, canal_d = half.canal
     narrow = np.clip(1 - 0.012 * (30 - v), 0.25, 1.2)
-    canal = 1 - np.hypot(x / (wide * narrow), (d - at + 0.1 * (30 - v)) / 7)
+    canal = 1 - np.hypot(x / (wide * narrow), (d - canal_d + 0.1 * (30 - v)) / 7)
     open_here = v > -50
     labels[(canal > -0.2) & open_here] = TissueLabel.CORTEX
     labels[(canal > 0) & open_here] = TissueLabel.FORAMEN_FAT

@@ -134,7 +134,7 @@ def test_export_joint_writes_the_averaged_weights(exported, folder):
     weights, _ = exported
     joints = load_network(weights).network.joints
 
-    for kind, part in (("close", joints.delineator), ("field", joints.finder)):
+    for kind, part in (("close", joints.delineators[0]), ("field", joints.finder)):
         average = torch.load(folder / "runs" / f"{kind}.pt", weights_only=True)["average"]
         for name, tensor in part.state_dict().items():
             stored = average[name].to(torch.float16).to(tensor.dtype)  # as every weights file
@@ -156,9 +156,10 @@ def test_the_exported_card_says_what_the_networks_learnt_from(exported, folder, 
     assert card.intended_use == INTENDED_USE
     assert card.metrics == {}
     assert card.training["whole"]["sha256"] == read_card(whole).sha256
-    for kind in ("close", "field"):
+    for kind, said in (("close", card.training["close"][0]), ("field", card.training["field"])):
         steps = torch.load(folder / "runs" / f"{kind}.pt", weights_only=True)["steps"]
-        assert card.training[kind]["steps"] == steps
+        assert said["steps"] == steps
+        assert said["slabs"] > 0
 
 
 def test_export_joint_refuses_a_lesion_network_as_whole(folder, tmp_path):
@@ -168,7 +169,7 @@ def test_export_joint_refuses_a_lesion_network_as_whole(folder, tmp_path):
     result = run("export-joint", "--version", "1", "--weights", tmp_path / "out", *options)
 
     assert result.exit_code == 2
-    assert "holds no network of whole slices" in words(result.output)
+    assert "has no network that delineates whole slices" in words(result.output)
     assert not (tmp_path / "out").exists()
 
 
@@ -200,3 +201,44 @@ def test_evaluate_phantoms_refuses_a_folder_without_weights(tmp_path):
 
     assert result.exit_code != 0
     assert str(tmp_path) in str(result.exception)
+
+
+def test_training_without_slabs_says_how_to_draw_them(tmp_path, kind):
+    result = run("train-joint", kind, "--cache", tmp_path, "--runs", tmp_path / "runs")
+
+    assert result.exit_code == 2
+    assert f"run draw-slabs --kind {kind}" in words(result.output)
+
+
+def test_export_without_a_checkpoint_says_what_to_train(tmp_path):
+    result = run("export-joint", "--version", "1", "--weights", tmp_path, "--runs", tmp_path)
+
+    assert result.exit_code == 2
+    assert "is missing: run train-joint field" in words(result.output)
+
+
+def test_the_whole_network_is_taken_from_a_pair_as_well(exported, folder, tmp_path):
+    pair, _ = exported
+    options = ("--whole", pair, "--runs", folder / "runs", "--cache", folder / "cache")
+
+    done("export-joint", "--version", "10", "--weights", tmp_path / "again", *options)
+
+    again = read_card(tmp_path / "again")
+    assert again.training["whole"] == read_card(pair).training["whole"]
+    assert again.sha256 == read_card(pair).sha256
+
+
+def test_delineating_networks_of_several_seeds_answer_together(exported, folder, tmp_path):
+    checkpoint = folder / "runs" / "close.pt"
+    options = ("--whole", exported[0], "--runs", folder / "runs", "--cache", folder / "cache")
+    members = ("--member", checkpoint, "--member", checkpoint)
+
+    done("export-joint", "--version", "11", "--weights", tmp_path, *members, *options)
+
+    alone = load_network(exported[0]).network.joints
+    together = load_network(tmp_path).network.joints
+    stacks = torch.randn(2, 3, 112, 112, generator=torch.Generator().manual_seed(0))
+    assert len(together.delineators) == 2
+    with torch.inference_mode():
+        for one, other in zip(together.delineate(stacks), alone.delineate(stacks), strict=True):
+            torch.testing.assert_close(one, other)

@@ -28,13 +28,14 @@ def seen(count, quality):
     ("closely", "wholly", "expected"),
     [
         (seen(12, 0.8), seen(4, 0.9), 12),
-        (seen(3, 0.9), seen(14, 0.8), 14),
-        (seen(9, 0.6), seen(2, 0.5), 2),
+        (seen(3, 0.9), seen(14, 0.8), 3),
+        (seen(9, 0.4), seen(12, 0.5), 12),
+        (seen(9, 0.4), seen(2, 0.5), 9),
         (seen(0, 0.9), seen(0, 0.9), 0),
     ],
-    ids=["more and sure", "fewer", "too unsure to be believed", "neither"],
+    ids=["sure", "sure of few", "unsure, the other surer", "unsure, the other more so", "neither"],
 )
-def test_the_network_whose_contours_are_surer_in_sum_answers(
+def test_the_joints_network_answers_unless_the_other_is_surer(
     monkeypatch, closely, wholly, expected
 ):
     monkeypatch.setattr(delineate, "_walked", lambda *_: wholly)

@@ -209,10 +209,10 @@ class Elsewhere(torch.nn.Module):
 
 def test_slices_are_taken_to_the_device_of_the_networks():
     network = JointNetwork(JointArchitectures())
-    network.finder, network.delineator = Elsewhere(2), Elsewhere(5)
+    network.finder, network.delineators = Elsewhere(2), torch.nn.ModuleList([Elsewhere(5)])
 
     network.find(torch.zeros(1, 3, 8, 8))
     maps, logits = network.delineate(torch.zeros(1, 3, 8, 8))
 
-    assert network.finder.asked_on == network.delineator.asked_on == ["meta"]
+    assert network.finder.asked_on == network.delineators[0].asked_on == ["meta"]
     assert maps.device.type == logits.device.type == "cpu"

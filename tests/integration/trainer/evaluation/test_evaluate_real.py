@@ -14,9 +14,11 @@ from models.delineate import delineations, loaded_contour_network
 from models.delineation import Contour, Delineation
 from models.findings import Side
 from trainer.evaluation.evaluate_real import (
+    causes_table,
     judged_scan,
     read_studies,
     real_page,
+    scan_summary,
     shares_inside,
     summary_of,
 )
@@ -100,22 +102,47 @@ def test_a_contour_outside_the_experts_region_counts_as_outside(folder):
     assert 0.4 < half < 0.8
 
 
+def test_each_error_is_given_its_cause(folder):
+    ((scan,),) = read_studies(folder)
+    found = Delineation(
+        (
+            contour(2, 15 + 12, Side.RIGHT),
+            contour(5, 15, Side.RIGHT),
+            contour(2, 48, Side.LEFT, rows=(20, 58)),
+        )
+    )
+
+    causes = {(row.cause) for row in judged_scan(scan, found)}
+
+    assert causes == {
+        "far off: beside the joint",
+        "false: in front of or behind the joint",
+        "missed: first or last slices",
+        "far off: runs on too far",
+    }
+
+
 def test_the_page_and_the_sheets_hold_every_table_and_slice(folder, tmp_path):
     ((scan,),) = read_studies(folder)
     found = Delineation((contour(2, 15, Side.RIGHT),))
     write_sheet(scan.volume, found, scan.lines, tmp_path / "sheets" / "7.png")
 
+    rows = judged_scan(scan, found)
     page = real_page(
         {
             "network": "contour 1",
             "studies": 1,
             "refused": 0,
-            "against lines": {"T1W, all": summary_of(judged_scan(scan, found))},
+            "against lines": {"T1W, all": summary_of(rows)},
+            "causes": causes_table(rows),
+            "per scan": [scan_summary(scan, found, rows)],
             "inside the experts' region": {"contours": 1, "with 70 % or more inside": 1.0},
         }
     )
 
     assert "missed, %" in page
+    assert "| missed: the joint was not found | 2 | 0 |" in page
+    assert "| 7 T1W | 1 | 0 | 0.9 | 4 | 3 | 0 | missed |" in page
     assert (tmp_path / "sheets" / "7.png").stat().st_size > 1000
 
 

@@ -5,18 +5,12 @@ import pytest
 import torch
 
 from models.joint_unet import SQUARE_MM
-from trainer.contours.slab_training import SlabStock, close_batches, soft_presence
+from trainer.contours.phantom_stacks import draw_stacks, phantom_stacks
+from trainer.contours.slab_training import JointStocks, close_batches, soft_presence
 from trainer.phantom.appearance import images_of
 from trainer.phantom.draw_slabs import SlabKind, draw_slabs
-from trainer.phantom.label_slabs import close_slab, field_slab
+from trainer.phantom.label_slabs import CLOSE_PX, close_slab, field_slab
 from trainer.phantom.tissue_labels import TissueLabel
-
-SACRUM_SIDE = {
-    TissueLabel.SACRUM,
-    TissueLabel.SCLEROSIS,
-    TissueLabel.OEDEMA,
-    TissueLabel.FATTY_LESION,
-}
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +46,17 @@ def test_lines_run_downwards_and_only_where_cartilage_is_cut(slabs):
 
 
 def test_the_ilium_lies_lateral_of_a_line_and_the_sacrum_medial(slabs):
-    lateral, medial = 0, 0
+    right_way, wrong_way = 0, 0
     for labels, line, _ in seen(slabs):
         for row, column in np.rint(line).astype(int)[2:-2]:
             if 0 <= row < len(labels):
-                lateral += TissueLabel.ILIUM in labels[row, column : column + 9]
-                medial += TissueLabel.SACRUM in labels[row, max(column - 9, 0) : column]
+                lateral, medial = labels[row, column : column + 9], labels[row, :column][-9:]
+                right_way += (TissueLabel.ILIUM in lateral) + (TissueLabel.SACRUM in medial)
+                wrong_way += (TissueLabel.ILIUM in medial) + (TissueLabel.SACRUM in lateral)
 
     points = 12 * len(seen(slabs))
-    assert lateral > 0.6 * points
-    assert medial > 0.6 * points
+    assert right_way > 2 * 0.5 * points
+    assert wrong_way < 0.05 * right_way
 
 
 def test_a_field_of_view_shows_the_right_joint_on_the_left_of_the_image():
@@ -78,7 +73,7 @@ def test_appearance_is_new_each_time_and_never_negative(slabs):
 
     first, second = images_of(labels, generator), images_of(labels, generator)
 
-    assert first.shape == (4, 3, 112, 112)
+    assert first.shape == (4, 3, CLOSE_PX, CLOSE_PX)
     assert float(first.min()) >= 0
     assert not torch.allclose(first, second)
 
@@ -87,13 +82,40 @@ def test_presence_is_half_at_the_seven_millimetres_of_the_rule():
     assert soft_presence(torch.tensor([0.0, 7.0, 30.0])).tolist() == pytest.approx([0, 0.5, 1])
 
 
-def test_slabs_are_kept_in_files_and_come_back_as_batches(tmp_path, monkeypatch):
+def test_slabs_and_studies_are_kept_and_come_back_in_one_batch(tmp_path, monkeypatch):
     monkeypatch.setattr("trainer.phantom.draw_slabs.CHUNK", 6)
     draw_slabs(first=0, chunks=1, kind=SlabKind.CLOSE, cache=tmp_path)
+    draw_stacks(first=0, studies=1, cache=tmp_path)
 
-    stock = SlabStock.read(tmp_path / "close")
-    images, lines, visible = next(close_batches(stock, 8, torch.Generator().manual_seed(0)))
+    stocks = JointStocks.of(tmp_path, "close")
+    images, lines, visible = next(close_batches(stocks, 8, torch.Generator().manual_seed(0)))
 
+    assert stocks.shares(8) == (6, 2)
     assert images.shape == (8, 3, 112, 112)
     assert (lines.shape, visible.shape) == ((8, 1, 16, 2), (8, 1))
     assert images.flatten(1).mean(dim=1).abs().max() < 0.5
+
+
+def test_slabs_drawn_during_training_are_taken_in(tmp_path, monkeypatch):
+    monkeypatch.setattr("trainer.phantom.draw_slabs.CHUNK", 2)
+    draw_slabs(first=0, chunks=1, kind=SlabKind.FIELD, cache=tmp_path)
+    stocks = JointStocks.of(tmp_path, "field")
+    draw_slabs(first=2, chunks=1, kind=SlabKind.FIELD, cache=tmp_path)
+
+    stocks.grow()
+
+    assert len(stocks.slabs) == 4
+    assert stocks.shares(8) == (8, 0)
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["right", "left"])
+def test_squares_of_a_study_show_the_joint_where_its_line_says(side):
+    close, whole = phantom_stacks(0)
+    stack = close[side]
+    shown = np.flatnonzero(stack.visible_mm[:, 0] > 7)
+
+    assert len(shown) > 3
+    assert (np.diff(stack.lines[shown, 0, :, 0], axis=1) > 0).all()
+    assert np.abs(stack.lines[shown, 0].mean(axis=(0, 1)) - CLOSE_PX / 2).max() < 30
+    right, left = np.nanmean(whole[0].lines[shown], axis=(0, 2))
+    assert left[1] - right[1] > 15
