@@ -1,8 +1,7 @@
-"""Whether a study shows the sacroiliac joints at all, by what the contour network saw.
+"""Decides from the contours whether a study shows the sacroiliac joints at all.
 
-Headers can be wrong or missing, and another part of the body may give a chance contour here and
-there. A real study shows a joint on a row of neighbouring slices; one side may lie outside the
-images.
+Headers can be wrong or missing, and other anatomy occasionally produces a false contour. An SIJ
+study shows a joint on several slices; one side may be outside the field of view.
 """
 
 from collections.abc import Sequence
@@ -10,17 +9,17 @@ from collections.abc import Sequence
 from models.delineation import Delineation
 from models.findings import Side
 
-LEAST_SLICES = 3
+MIN_SLICES = 3
 
-RULE = f"one sequence must show a joint on {LEAST_SLICES} slices or more"
+RULE = f"at least one sequence must show a joint on {MIN_SLICES} or more slices"
 
 
 def shows_joints(delineations: Sequence[Delineation]) -> bool:
-    """Whether a study is one of the sacroiliac joints.
+    """Whether a study shows the sacroiliac joints.
 
     Parameters
     ----------
     delineations
-        Of its T1 and its STIR.
+        Contours on T1 and on STIR.
     """
-    return any(len(one.of(side)) >= LEAST_SLICES for one in delineations for side in Side)
+    return any(len(one.of(side)) >= MIN_SLICES for one in delineations for side in Side)

@@ -1,4 +1,4 @@
-"""Both networks put to work on one study: two volumes in, contours, regions and findings out.
+"""Runs both networks on a study: two volumes in, contours, regions and findings out.
 
 Source: paper, Figure 1 (delineate, cut regions of interest, score lesions).
 """
@@ -21,10 +21,9 @@ from models.acceptance import RULE, shows_joints
 from models.calibration import Calibration
 from models.class_activation import (
     SequenceFeatures,
-    SquarePoint,
-    head_evidence,
-    seen_best,
-    slices_alone,
+    logit_contributions,
+    single_slice_logits,
+    strongest_point,
 )
 from models.delineate import ContourNetwork, ContourRules, contour_network_of, delineations
 from models.delineation import Delineation
@@ -66,7 +65,7 @@ class NoJointSeen(ValueError):
 
 @dataclass(frozen=True)
 class NetworkIdentity:
-    """Which network answered, and where."""
+    """The network that was used, and the device it ran on."""
 
     name: str
     version: str
@@ -77,26 +76,25 @@ class NetworkIdentity:
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """Everything the networks say of a study.
+    """The networks' results for a study.
 
     Parameters
     ----------
     t1, stir
-        Contours in the indices of the volumes that were given.
+        Contours in the indices of the original volumes.
     t1_regions, stir_regions
         Label maps of those volumes, values of REGION_LABELS.
     findings
-        28, in the order of POSITIONS; those that are present say where they are seen best.
+        All 28, in the order of POSITIONS; those that are present have a sight.
     networks
-        Contour, then lesion.
+        Contour network, then lesion network.
     seconds
-        How long each stage took, by its name.
+        Duration of each stage, by name.
     quality
-        Of each joint that was seen, on T1 and on STIR.
+        Image quality of each joint with contours, on T1 and on STIR.
     slices
-        On which slices of STIR each present oedema shows, and of T1 each other present lesion,
-        in the indices of the volumes that were given: those on which alone it would be called
-        present.
+        Slices that show each present lesion, on STIR for oedema and on T1 for the others, as
+        indices of the original volumes: those on which alone it would be called present.
     """
 
     t1: Delineation
@@ -111,56 +109,83 @@ class Analysis:
 
 
 @dataclass(frozen=True, eq=False)
+class _Series:
+    """One sequence with its contours and regions.
+
+    Parameters
+    ----------
+    given
+        The original volume.
+    upright
+        The volume in canonical orientation, with its contours.
+    delineation
+        The contours in the indices of `given`.
+    regions
+        Label map of `given`.
+    """
+
+    given: Volume
+    upright: Sighting
+    delineation: Delineation
+    regions: NDArray[np.uint8]
+
+
+_Pair = tuple[_Series, _Series]
+"""T1, then STIR."""
+
+
+@dataclass(frozen=True, eq=False)
 class _ScoredJoint:
-    """What the lesion network says of a joint.
+    """The lesion network's results for a joint.
 
     Parameters
     ----------
     probabilities
-        14, in the order of HEADS; None where neither sequence shows the region.
-    points
-        Where the heads that are at or above their threshold see the lesion, by their number.
+        14, in the order of HEADS; None if neither sequence shows the region.
+    sights
+        Where each present lesion is seen best, by index of its head.
     slices
-        Likewise, on which slices of the sequence that shows such lesions, from the first slice
-        that was looked at.
+        The slices that show each present lesion, likewise.
+    quality
+        Image quality on T1 and on STIR.
     """
 
     probabilities: tuple[float | None, ...]
-    points: Mapping[int, SquarePoint | None]
+    sights: Mapping[int, Sight | None]
     slices: Mapping[int, frozenset[int]]
     quality: tuple[ImageQuality, ...]
 
 
-_View = tuple[Tensor, SequenceFeatures]
-"""A joint's squares on one sequence, and what the lesion network sees there."""
+_LesionInput = tuple[Tensor, SequenceFeatures]
+"""A joint's squares on one sequence, and their features."""
 
 
-def _sequence_of(head: int) -> int:
-    """Number of the sequence on whose slices a head's lesion is counted: 0 for T1, 1 for STIR."""
+def _counted_sequence(head: int) -> int:
+    """Index of the sequence whose slices are counted for a head: 0 for T1, 1 for STIR."""
     return tuple(Sequence).index(counted_on(HEADS[head].lesion))
 
 
 def mixed_precision(device: torch.device, wanted: bool) -> torch.autocast:
-    """Within this, if wanted, convolutions compute in the half precision of the device."""
+    """Context in which convolutions run in the device's half precision, if wanted."""
     half = torch.float16 if device.type == "cuda" else torch.bfloat16
     return torch.autocast(device.type, half, enabled=wanted)
 
 
-def _shown(looked: list[SequenceFeatures], head: int) -> bool:
+def _evaluable(features: list[SequenceFeatures], head: int) -> bool:
     """Whether either sequence shows a head's region on any slice."""
     zone = zone_of_head(head)
     return any(
         bool((one.zones > 0 if zone == WHOLE_ZONE else one.zones == zone + 1).any())
-        for one in looked
+        for one in features
     )
 
 
 def _no_progress(_: str) -> None:
-    """Progress that nobody wants to know."""
+    """Discard progress."""
 
 
 class _Stages:
-    """Names each stage as it begins and keeps how long it took."""
+    """Reports each stage as it begins and measures its duration."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -179,7 +204,7 @@ class _Stages:
 
 @dataclass(frozen=True, eq=False)
 class Analyser:
-    """Both networks, checked and ready; made by `load`."""
+    """Both networks, loaded and checked; create with `load`."""
 
     contour: ContourNetwork
     lesion: LesionResNet34
@@ -200,25 +225,25 @@ class Analyser:
         threads: int = 0,
         mixed: bool = False,
     ) -> "Analyser":
-        """Read both networks, check them, and make them fast.
+        """Load both networks, check them, and optimise them for inference.
 
         Parameters
         ----------
         weights_folder
-            Holds the folders ``contour`` and ``lesion``.
+            Contains the folders ``contour`` and ``lesion``.
         device
-            "auto" takes a GPU where there is one.
+            "auto" uses a GPU if there is one.
         threads
-            CPU threads for the networks; 0 leaves the number as it is.
+            CPU threads for the networks; 0 keeps PyTorch's default.
         mixed
-            Lets the lesion network's convolutions compute in half precision; faster on a GPU, and
-            scores differ by less than a hundredth.
+            Run the lesion network's convolutions in half precision: faster on a GPU, and scores
+            change by less than 0.01.
 
         Raises
         ------
         WeightsInvalid
-            If a network is refused, does not answer its known case, or CUDA is wanted and
-            missing.
+            If a network is invalid or fails its known case, or if CUDA is requested but not
+            available.
         """
         if threads:
             torch.set_num_threads(threads)
@@ -226,7 +251,7 @@ class Analyser:
         contour, lesion = (_ready(weights_folder / name, place) for name in ("contour", "lesion"))
         network, rules = contour_network_of(contour, weights_folder / "contour")
         if not isinstance(lesion.network, LesionResNet34):
-            raise WeightsInvalid(f"{weights_folder / 'lesion'} holds no lesion network")
+            raise WeightsInvalid(f"{weights_folder / 'lesion'} is not a lesion network")
         return cls(
             network,
             lesion.network,
@@ -248,182 +273,180 @@ class Analyser:
         t1, stir
             Of one study and frame of reference; any in-plane orientation and slice order.
         progress
-            Told the name of each stage as it begins.
+            Called with the name of each stage as it begins.
 
         Raises
         ------
         NoJointSeen
-            If neither volume shows the joints as a study of them would.
+            If the volumes do not show the sacroiliac joints.
         """
         stages = _Stages(progress)
         stages.begin("delineation")
-        upright = (canonical(t1), canonical(stir))
-        seen = self.delineate(upright)
+        seen = self.delineate((canonical(t1), canonical(stir)))
         if not shows_joints([sighting.delineation for sighting in seen]):
-            raise NoJointSeen(f"no sacroiliac joint was seen for certain: {RULE}")
+            raise NoJointSeen(f"no sacroiliac joint found: {RULE}")
         stages.begin("regions")
-        t1_contours = carried(seen[0].delineation, upright[0], t1)
-        stir_contours = carried(seen[1].delineation, upright[1], stir)
-        t1_regions = region_label_map(t1, t1_contours)
-        stir_regions = region_label_map(stir, stir_contours)
+        on_t1, on_stir = _series(t1, seen[0]), _series(stir, seen[1])
         stages.begin("lesions")
-        labels = [_upright_labels(t1, t1_regions), _upright_labels(stir, stir_regions)]
-        boxes = joint_boxes(seen, self.roi_rules)
-        views = self._looks(seen, labels, boxes)
-        joints = {side: self._score(seen, views[side], box) for side, box in boxes.items()}
-        sights = {
-            Position(side, HEADS[number]): self._sight(point, boxes[side], upright, (t1, stir))
-            for side, joint in joints.items()
-            for number, point in joint.points.items()
-            if point is not None
-        }
-        slices = {
-            Position(side, HEADS[number]): self._slices(
-                numbers,
-                boxes[side],
-                upright[_sequence_of(number)],
-                (t1, stir)[_sequence_of(number)],
-            )
-            for side, joint in joints.items()
-            for number, numbers in joint.slices.items()
-        }
+        joints = self._scored_joints((on_t1, on_stir))
         stages.begin("")
         return Analysis(
-            t1_contours,
-            stir_contours,
-            t1_regions,
-            stir_regions,
-            tuple(self._finding(position, joints, sights) for position in POSITIONS),
+            on_t1.delineation,
+            on_stir.delineation,
+            on_t1.regions,
+            on_stir.regions,
+            tuple(self._finding(position, joints.get(position.side)) for position in POSITIONS),
             self.identities,
             stages.seconds,
             tuple(quality for joint in joints.values() for quality in joint.quality),
-            slices,
+            {
+                Position(side, HEADS[number]): slices
+                for side, joint in joints.items()
+                for number, slices in joint.slices.items()
+            },
         )
 
     def delineate(self, volumes: tuple[Volume, ...]) -> list[Sighting]:
-        """The contours on every slice of one or two canonical volumes: T1 and STIR of a study."""
+        """Delineate one or two canonical volumes: T1 and STIR of a study."""
         return delineations(self.contour, self.contour_rules, volumes)
 
-    def _score(self, seen: list[Sighting], views: list[_View], box: RoiBox) -> _ScoredJoint:
-        """The 14 probabilities of one joint, and where its lesions are seen."""
+    def _scored_joints(self, series: _Pair) -> Mapping[Side, _ScoredJoint]:
+        """Score every joint that has contours."""
+        boxes = joint_boxes([one.upright for one in series], self.roi_rules)
+        inputs = self._lesion_inputs(series, boxes)
+        return {side: self._scored(series, inputs[side], box) for side, box in boxes.items()}
+
+    def _scored(self, series: _Pair, inputs: list[_LesionInput], box: RoiBox) -> _ScoredJoint:
+        """The 14 probabilities of one joint, and the position of its lesions."""
+        features = [one for _, one in inputs]
         with torch.inference_mode():
-            looked = [features for _, features in views]
-            described = [self.lesion.pooled(one.features, one.zones, one.present) for one in looked]
-            logits: Tensor = self.lesion(*described)
-        shown = np.array([_shown(looked, number) for number in range(len(HEADS))])
+            embeddings = [
+                self.lesion.pooled(one.features, one.zones, one.present) for one in features
+            ]
+            logits: Tensor = self.lesion(*embeddings)
+        evaluable = np.array([_evaluable(features, number) for number in range(len(HEADS))])
         probabilities = self.calibration.probabilities(logits[0].cpu().numpy())
-        present = shown & (probabilities >= np.array(self.thresholds))
-        with torch.inference_mode():
-            evidence = {
-                int(number): head_evidence(self.lesion, int(number), looked)
-                for number in np.flatnonzero(present)
-            }
-            points = {number: seen_best(one) for number, one in evidence.items()}
-            slices = {number: self._called_alone(number, looked) for number in evidence}
+        present = evaluable & (probabilities >= np.array(self.thresholds))
+        numbers = [int(number) for number in np.flatnonzero(present)]
         return _ScoredJoint(
-            tuple(float(p) if seen else None for p, seen in zip(probabilities, shown, strict=True)),
-            points,
-            slices,
-            self._quality(seen, box, views, described),
+            tuple(
+                float(probability) if known else None
+                for probability, known in zip(probabilities, evaluable, strict=True)
+            ),
+            {number: self._sight(number, features, series, box) for number in numbers},
+            {number: self._slices(number, features, series, box) for number in numbers},
+            self._quality(series, box, inputs, embeddings),
         )
 
-    def _called_alone(self, number: int, looked: list[SequenceFeatures]) -> frozenset[int]:
-        """Slices on each of which alone a head's lesion would be called present."""
-        logits = slices_alone(self.lesion, number, looked, _sequence_of(number)).cpu().numpy()
+    def _sight(
+        self, number: int, features: list[SequenceFeatures], series: _Pair, box: RoiBox
+    ) -> Sight | None:
+        """Where a head's lesion is seen best, in the indices of the original volume."""
+        with torch.inference_mode():
+            point = strongest_point(logit_contributions(self.lesion, number, features))
+        if point is None:
+            return None
+        given, volume = series[point.sequence].given, series[point.sequence].upright.volume
+        chosen = slices_within(volume, box)[[point.slice_number]]
+        pixel = np.array([point.row, point.column])
+        at = on_slices(volume, chosen, box, pixel, self.roi_rules.size_px)
+        place = volume.to_patient(np.insert(at[0], 0, chosen[0]))
+        slice_index, row, column = given.to_indices(place).tolist()
+        return Sight(tuple(Sequence)[point.sequence], round(slice_index), row, column)
+
+    def _slices(
+        self, number: int, features: list[SequenceFeatures], series: _Pair, box: RoiBox
+    ) -> frozenset[int]:
+        """Slices on which alone a lesion would be called present, as original slice indices."""
+        counted = _counted_sequence(number)
+        with torch.inference_mode():
+            logits = single_slice_logits(self.lesion, number, features, counted).cpu().numpy()
         probabilities = self.calibration.of_head(number, logits)
-        return frozenset(np.flatnonzero(probabilities >= self.thresholds[number]).tolist())
+        positive = np.flatnonzero(probabilities >= self.thresholds[number])
+        given, volume = series[counted].given, series[counted].upright.volume
+        chosen = slices_within(volume, box)[positive]
+        corners = np.stack([chosen, np.zeros_like(chosen), np.zeros_like(chosen)], axis=1)
+        at = given.to_indices(volume.to_patient(corners))[:, 0]
+        return frozenset(np.rint(at).astype(int).tolist())
 
     def _quality(
         self,
-        seen: list[Sighting],
+        series: _Pair,
         box: RoiBox,
-        views: list[_View],
-        described: list[Tensor],
+        inputs: list[_LesionInput],
+        embeddings: list[Tensor],
     ) -> tuple[ImageQuality, ...]:
         reference = self.reference
-        strangeness = None if reference is None else reference.strangeness(whole_joint(described))
+        strangeness = None if reference is None else reference.strangeness(whole_joint(embeddings))
         return tuple(
             image_quality(
                 kind,
                 box.side,
-                sighting.volume,
-                sighting.delineation,
+                one.upright.volume,
+                one.upright.delineation,
                 squares=squares,
                 zones=features.zones[0],
                 strangeness=strangeness,
             )
-            for kind, sighting, (squares, features) in zip(Sequence, seen, views, strict=True)
+            for kind, one, (squares, features) in zip(Sequence, series, inputs, strict=True)
         )
 
-    def _looks(
-        self,
-        seen: list[Sighting],
-        labels: list[NDArray[np.uint8]],
-        boxes: Mapping[Side, RoiBox],
-    ) -> Mapping[Side, list[_View]]:
-        """What the lesion network sees of every joint on T1 and on STIR, all in one batch."""
-        size = self.roi_rules.size_px
-        grey = [normalised(sighting.volume.voxels) for sighting in seen]
-        squares, zones = [], []
-        for side, box in boxes.items():
-            for sighting, values, label in zip(seen, grey, labels, strict=True):
-                squares.append(cut(sighting.volume, values, box, size))
-                mine = cut(sighting.volume, joint_zones(label, side), box, size, nearest=True)
-                zones.append(mine.to(torch.uint8))
+    def _lesion_inputs(
+        self, series: _Pair, boxes: Mapping[Side, RoiBox]
+    ) -> Mapping[Side, list[_LesionInput]]:
+        """Squares and features of every joint on T1 and on STIR, computed in one batch."""
+        squares, zones = self._squares(series, boxes)
         counts = [len(one) for one in squares]
-        batch, marked = (
+        batch, labels = (
             pad_sequence(part, batch_first=True).to(self.device) for part in (squares, zones)
         )
         slices = torch.arange(max(counts), device=self.device)
         present = slices < torch.tensor(counts, device=self.device)[:, None]
         with torch.inference_mode(), mixed_precision(self.device, self.mixed):
-            features = self.lesion.feature_maps(batch, marked, present)
-        views = [
+            features = self.lesion.feature_maps(batch, labels, present)
+        inputs = [
             (
                 batch[n, :count],
                 SequenceFeatures(
-                    features[[n], :, :count], marked[[n], :count], present[[n], :count]
+                    features[[n], :, :count], labels[[n], :count], present[[n], :count]
                 ),
             )
             for n, count in enumerate(counts)
         ]
-        return {side: views[2 * n : 2 * n + 2] for n, side in enumerate(boxes)}
+        return {side: inputs[2 * n : 2 * n + 2] for n, side in enumerate(boxes)}
 
-    def _sight(
-        self,
-        point: SquarePoint,
-        box: RoiBox,
-        upright: tuple[Volume, Volume],
-        given: tuple[Volume, Volume],
-    ) -> Sight:
-        """A point of a joint's square in the indices of the volume that was given."""
-        volume = upright[point.sequence]
-        chosen = slices_within(volume, box)[[point.slice_number]]
-        pixel = np.array([point.row, point.column])
-        at = on_slices(volume, chosen, box, pixel, self.roi_rules.size_px)
-        place = volume.to_patient(np.insert(at[0], 0, chosen[0]))
-        slice_index, row, column = given[point.sequence].to_indices(place).tolist()
-        return Sight(tuple(Sequence)[point.sequence], round(slice_index), row, column)
+    def _squares(
+        self, series: _Pair, boxes: Mapping[Side, RoiBox]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Intensities and zones of every joint's square: T1 and STIR of a joint, then the next."""
+        size = self.roi_rules.size_px
+        volumes = [one.upright.volume for one in series]
+        intensities = [normalised(volume.voxels) for volume in volumes]
+        labels = [_upright_labels(one.given, one.regions) for one in series]
+        squares, zones = [], []
+        for side, box in boxes.items():
+            for volume, values, label in zip(volumes, intensities, labels, strict=True):
+                squares.append(cut(volume, values, box, size))
+                zone = cut(volume, joint_zones(label, side), box, size, nearest=True)
+                zones.append(zone.to(torch.uint8))
+        return squares, zones
 
-    def _slices(
-        self, numbers: frozenset[int], box: RoiBox, volume: Volume, given: Volume
-    ) -> frozenset[int]:
-        """Slices of a joint's square as indices of the volume that was given."""
-        chosen = slices_within(volume, box)[sorted(numbers)]
-        corners = np.stack([chosen, np.zeros_like(chosen), np.zeros_like(chosen)], axis=1)
-        at = given.to_indices(volume.to_patient(corners))[:, 0]
-        return frozenset(np.rint(at).astype(int).tolist())
-
-    def _finding(
-        self,
-        position: Position,
-        joints: Mapping[Side, _ScoredJoint],
-        sights: Mapping[Position, Sight],
-    ) -> Finding:
+    def _finding(self, position: Position, joint: _ScoredJoint | None) -> Finding:
         number = HEADS.index(position.head)
-        joint = joints.get(position.side)
-        probability = None if joint is None else joint.probabilities[number]
-        return Finding(position, probability, self.thresholds[number], sights.get(position))
+        if joint is None:
+            return Finding(position, None, self.thresholds[number])
+        return Finding(
+            position,
+            joint.probabilities[number],
+            self.thresholds[number],
+            joint.sights.get(number),
+        )
+
+
+def _series(given: Volume, upright: Sighting) -> _Series:
+    """Carry a sequence's contours back to its original volume and label the regions there."""
+    delineation = carried(upright.delineation, upright.volume, given)
+    return _Series(given, upright, delineation, region_label_map(given, delineation))
 
 
 def _upright_labels(volume: Volume, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -431,15 +454,15 @@ def _upright_labels(volume: Volume, labels: NDArray[np.uint8]) -> NDArray[np.uin
     return canonical(Volume(labels.astype(np.float32), volume.affine)).voxels.astype(np.uint8)
 
 
-def _chosen_device(wish: DeviceChoice) -> torch.device:
+def _chosen_device(choice: DeviceChoice) -> torch.device:
     available = torch.cuda.is_available()
-    if wish == "cuda" and not available:
-        raise WeightsInvalid("the networks were to run on a GPU, but CUDA finds none; use cpu")
-    return torch.device("cuda" if available and wish != "cpu" else "cpu")
+    if choice == "cuda" and not available:
+        raise WeightsInvalid("a GPU was requested but CUDA is not available; use device cpu")
+    return torch.device("cuda" if available and choice != "cpu" else "cpu")
 
 
 def _ready(folder: Path, device: torch.device) -> LoadedNetwork:
-    """A network folded, laid out for speed, on its device, and checked on its known case."""
+    """Load a network, optimise it for inference on a device, and check its known case."""
     loaded = load_network(folder)
     fold_batch_norm(loaded.network)
     flat = not isinstance(loaded.network, LesionResNet34)
@@ -450,7 +473,7 @@ def _ready(folder: Path, device: torch.device) -> LoadedNetwork:
 
 
 def fold_batch_norm(network: nn.Module) -> None:
-    """Multiply every batch norm into the convolution before it, in place; answers stay the same."""
+    """Fold every batch norm into the convolution before it, in place; outputs stay the same."""
     for module in network.modules():
         for convolution, norm in _pairs(module):
             folded = fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm))
@@ -459,7 +482,7 @@ def fold_batch_norm(network: nn.Module) -> None:
 
 
 def _pairs(module: nn.Module) -> list[tuple[str, str]]:
-    """Names of a module's own convolutions and of the batch norms that follow them."""
+    """Names of a module's direct convolutions and the batch norms that follow them."""
     if isinstance(module, nn.Sequential):
         names = [name for name, _ in module.named_children()]
         return [
@@ -481,7 +504,7 @@ def _roi_rules(settings: Mapping[str, Any]) -> RoiRules:
     try:
         return RoiRules(**settings["roi"])
     except (KeyError, TypeError) as error:
-        raise WeightsInvalid(f"the lesion network's card has no usable roi: {error}") from error
+        raise WeightsInvalid(f"the lesion network's card has no valid roi: {error}") from error
 
 
 def calibration_of(settings: Mapping[str, Any]) -> Calibration:
@@ -493,14 +516,14 @@ def calibration_of(settings: Mapping[str, Any]) -> Calibration:
         If it is incomplete or not finite.
     """
     try:
-        kept: dict[str, Any] = dict(settings.get("calibration", {}))
+        stored: dict[str, Any] = dict(settings.get("calibration", {}))
         pairs: dict[str, Any] = {
-            name: tuple(kept.pop(name)) for name in ("scale", "shift") if name in kept
+            name: tuple(stored.pop(name)) for name in ("scale", "shift") if name in stored
         }
-        return Calibration(**pairs, **kept)
+        return Calibration(**pairs, **stored)
     except (TypeError, ValueError) as error:
         raise WeightsInvalid(
-            f"the lesion network's card has no usable calibration: {error}"
+            f"the lesion network's card has no valid calibration: {error}"
         ) from error
 
 
@@ -516,6 +539,6 @@ def thresholds_of(settings: Mapping[str, Any]) -> tuple[float, ...]:
     if len(thresholds) != len(HEADS) or not all(0 < value < 1 for value in thresholds):
         raise WeightsInvalid(
             f"the lesion network's card needs {len(HEADS)} thresholds between 0 and 1, "
-            f"it has {len(thresholds)}"
+            f"got {len(thresholds)}"
         )
     return thresholds

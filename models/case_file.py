@@ -1,8 +1,8 @@
-"""A case file: images of one visit with what people drew and read on them, for training.
+"""A case file: the images of one visit with its contours and readings, for training.
 
-The node writes it from DICOM, the training package from other formats, and training reads it;
-neither needs the other. It holds no identity: only a name for the subject that the
-site chose, by which a split keeps all visits of one person together.
+The node exports case files from DICOM and the training package imports them from other formats;
+training reads both. A case file is de-identified: it carries only a subject name chosen by the
+site, so that a data split keeps all visits of one subject together.
 """
 
 import json
@@ -25,7 +25,7 @@ _POSITIONS: Mapping[str, Position] = {str(position): position for position in PO
 
 
 class CaseFileInvalid(ValueError):
-    """A case file, or what should become one, cannot be used."""
+    """A case file, or the input for one, is not valid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +35,9 @@ class CaseSeries:
     Parameters
     ----------
     kind
-        "T1", "STIR", or any other name for a series that only serves for contours.
+        "T1", "STIR", or any other name for a series used for contours only.
     delineation
-        None where nobody drew; without contours where a reader saw no joint.
+        None if the series was not annotated; empty if the reader saw no joint.
     """
 
     kind: str
@@ -47,12 +47,12 @@ class CaseSeries:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What one reader said in one session.
+    """One reader's grades from one session.
 
     Parameters
     ----------
     grades
-        Berlin grade, or 0 and 1, for each position that was read.
+        Berlin grade, or 0 and 1, of each position that was read.
     """
 
     reader: str
@@ -67,7 +67,7 @@ class Case:
     Raises
     ------
     CaseFileInvalid
-        If there is no series, or two of the same kind.
+        If there are no series, or two of the same kind.
     """
 
     subject: str
@@ -79,22 +79,22 @@ class Case:
         if not kinds:
             raise CaseFileInvalid("a case needs at least one series")
         if len(set(kinds)) < len(kinds):
-            raise CaseFileInvalid(f"a case needs series of different kinds, got {', '.join(kinds)}")
+            raise CaseFileInvalid(f"the series of a case must differ in kind: {', '.join(kinds)}")
 
     def of_kind(self, kind: str) -> CaseSeries | None:
         """The series of this kind, or None."""
         return next((one for one in self.series if one.kind == kind), None)
 
     def agreed(self) -> dict[Position, int]:
-        """1 or 0 for each position on which all who read it agree that it is positive or not.
+        """1 (positive) or 0 for each position on which all its readers agree.
 
-        Source: paper, consensus labels; positive from a Berlin grade of 1.
+        Source: paper, consensus labels; positive means a Berlin grade of 1 or more.
         """
-        said: dict[Position, set[int]] = {}
+        labels: dict[Position, set[int]] = {}
         for reading in self.readings:
             for position, grade in reading.grades.items():
-                said.setdefault(position, set()).add(int(grade >= 1))
-        return {position: marks.pop() for position, marks in said.items() if len(marks) == 1}
+                labels.setdefault(position, set()).add(int(grade >= 1))
+        return {position: given.pop() for position, given in labels.items() if len(given) == 1}
 
 
 def check_subject(subject: str) -> None:
@@ -111,7 +111,7 @@ def check_subject(subject: str) -> None:
 
 
 def position_named(name: str) -> Position:
-    """The position that a person writes, for instance ``left lower ilium oedema``.
+    """Parse the name of a position, for instance ``left lower ilium oedema``.
 
     Raises
     ------
@@ -121,17 +121,17 @@ def position_named(name: str) -> Position:
         return _POSITIONS[" ".join(name.split()).lower()]
     except KeyError as error:
         raise CaseFileInvalid(
-            f"there is no position {name!r}; one is for instance {POSITIONS[0]!s}"
+            f"unknown position {name!r}; an example of a valid one is {str(POSITIONS[0])!r}"
         ) from error
 
 
 def write_case_file(case: Case, path: Path) -> Path:
-    """Write a case; a half-written file never carries its name."""
+    """Write a case atomically: under a temporary name, then renamed."""
     arrays: dict[str, Any] = {}
     for number, one in enumerate(case.series):
         arrays[f"voxels_{number}"] = one.volume.voxels
         arrays[f"affine_{number}"] = one.volume.affine
-    arrays["told"] = np.array(json.dumps(_told(case)))
+    arrays["told"] = np.array(json.dumps(_as_json(case)))
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
@@ -139,36 +139,39 @@ def write_case_file(case: Case, path: Path) -> Path:
 
 
 def read_case_file(path: Path) -> Case:
-    """Read what `write_case_file` wrote.
+    """Read a case file.
 
     Raises
     ------
     CaseFileInvalid
-        If the file is none, is damaged, or of a newer format.
+        If the file is damaged, not a case file, or of a newer format.
     """
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            told = json.loads(str(kept["told"]))
-            if told["format"] != FORMAT:
+        with np.load(path, allow_pickle=False) as arrays:
+            stored = json.loads(str(arrays["told"]))
+            if stored["format"] != FORMAT:
                 raise CaseFileInvalid(
-                    f"{path} has format {told['format']}; this program reads format {FORMAT}"
+                    f"{path} has format {stored['format']}; this version reads format {FORMAT}"
                 )
             volumes = [
-                Volume(kept[f"voxels_{number}"], kept[f"affine_{number}"])
-                for number in range(len(told["series"]))
+                Volume(arrays[f"voxels_{number}"], arrays[f"affine_{number}"])
+                for number in range(len(stored["series"]))
             ]
-        return _case(told, volumes)
+        return _case(stored, volumes)
     except (OSError, BadZipFile, KeyError, TypeError, ValueError) as error:
         if isinstance(error, CaseFileInvalid):
             raise
-        raise CaseFileInvalid(f"{path} is no usable case file: {error}") from error
+        raise CaseFileInvalid(f"{path} is not a valid case file: {error}") from error
 
 
-def _told(case: Case) -> dict[str, Any]:
+def _as_json(case: Case) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "subject": case.subject,
-        "series": [{"kind": one.kind, "contours": _drawn(one.delineation)} for one in case.series],
+        "series": [
+            {"kind": one.kind, "contours": _contours_as_json(one.delineation)}
+            for one in case.series
+        ],
         "readings": [
             {
                 "reader": one.reader,
@@ -180,7 +183,7 @@ def _told(case: Case) -> dict[str, Any]:
     }
 
 
-def _drawn(delineation: Delineation | None) -> list[dict[str, Any]] | None:
+def _contours_as_json(delineation: Delineation | None) -> list[dict[str, Any]] | None:
     if delineation is None:
         return None
     return [
@@ -193,10 +196,10 @@ def _drawn(delineation: Delineation | None) -> list[dict[str, Any]] | None:
     ]
 
 
-def _case(told: Mapping[str, Any], volumes: list[Volume]) -> Case:
+def _case(stored: Mapping[str, Any], volumes: list[Volume]) -> Case:
     series = tuple(
         CaseSeries(one["kind"], volume, _delineation(one["contours"]))
-        for one, volume in zip(told["series"], volumes, strict=True)
+        for one, volume in zip(stored["series"], volumes, strict=True)
     )
     readings = tuple(
         Reading(
@@ -204,17 +207,17 @@ def _case(told: Mapping[str, Any], volumes: list[Volume]) -> Case:
             one["session"],
             {position_named(name): int(grade) for name, grade in one["grades"].items()},
         )
-        for one in told["readings"]
+        for one in stored["readings"]
     )
-    return Case(told["subject"], series, readings)
+    return Case(stored["subject"], series, readings)
 
 
-def _delineation(drawn: list[dict[str, Any]] | None) -> Delineation | None:
-    if drawn is None:
+def _delineation(contours: list[dict[str, Any]] | None) -> Delineation | None:
+    if contours is None:
         return None
     return Delineation(
         tuple(
             Contour(one["slice"], Side(one["side"]), np.array(one["points"], float), 1.0)
-            for one in drawn
+            for one in contours
         )
     )

@@ -1,11 +1,11 @@
-"""The contour network: where each joint begins, where it ends, and the way between them.
+"""The contour network: both ends of each joint, and a vector field along the joint space.
 
-A 2D U-Net reads one slice, and the slices before and behind it for comparison, and answers, for
-each of the two joints, with a heatmap of the superior end (source), a heatmap of the inferior end
-(sink) and a field of unit vectors that leads from one to the other.
+A 2D U-Net takes one slice, optionally with its neighbours, and predicts for each of the two
+joints a heatmap of the superior end (source), a heatmap of the inferior end (sink), and a field
+of unit vectors that leads from one to the other.
 
 Source: paper, "Delineating the sacroiliac joints" (one network, eight output channels); the
-neighbours are ours.
+neighbouring slices are ours.
 """
 
 from dataclasses import dataclass
@@ -26,21 +26,21 @@ SIDES: tuple[Side, ...] = tuple(Side)
 
 @dataclass(frozen=True)
 class ContourArchitecture:
-    """The numbers that fix the network's shape.
+    """Hyperparameters of the contour network.
 
     Parameters
     ----------
     width
-        Channels of the first level; each level below has twice as many.
+        Channels of the first level; doubled at each level below.
     levels
-        Resolutions, the first included.
+        Number of resolution levels, including the first.
     fold
-        The image is folded ``fold × fold`` pixels into one before the first level and the answer
-        unfolded after the last, which loses no pixel. 1 is the plain U-Net.
+        Each ``fold × fold`` block of pixels becomes one pixel's channels before the first level
+        and is unfolded after the last (pixel unshuffle and shuffle). 1 gives the plain U-Net.
     channels_per_joint
-        4 for source, sink and field; 21 for the baseline's landmarks.
+        4 for source, sink and field; 21 for the landmark baseline.
     neighbours
-        Slices on either side that are seen with each slice; 0 is the paper's.
+        Neighbouring slices on either side that are added as input channels; 0 in the paper.
     """
 
     width: int = 16
@@ -57,17 +57,17 @@ class ContourArchitecture:
 
     @property
     def slice_offsets(self) -> tuple[int, ...]:
-        """The slices that are seen at once: the one that is meant, then those around it."""
+        """Offsets of the input slices: the slice itself, then its neighbours."""
         return (0, *(side * far for far in range(1, self.neighbours + 1) for side in (-1, 1)))
 
 
 class ContourUNet(UNet):
-    """A U-Net with the same output channels for both joints, four each.
+    """A U-Net with one group of output channels for each joint.
 
     Parameters
     ----------
     architecture
-        Its shape.
+        Hyperparameters.
     """
 
     def __init__(self, architecture: ContourArchitecture) -> None:
@@ -82,17 +82,17 @@ class ContourUNet(UNet):
 
     @property
     def gives_fields(self) -> bool:
-        """False for the baseline, whose channels are landmarks."""
+        """False for the baseline, whose channels are landmark heatmaps."""
         return self.architecture.channels_per_joint == CHANNELS_PER_JOINT
 
     def forward(self, images: Tensor) -> Tensor:
-        """Maps of both joints.
+        """Predict the maps of both joints.
 
         Parameters
         ----------
         images
-            ``(batch, slices seen, size, size)``, as `models.contour_maps.with_neighbours` gives
-            them; the size must be a multiple of ``fold · 2^(levels - 1)``.
+            ``(batch, input slices, size, size)`` from `models.contour_maps.with_neighbours`; the
+            size must be a multiple of ``fold · 2^(levels - 1)``.
 
         Returns
         -------

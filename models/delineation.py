@@ -1,8 +1,8 @@
 """A delineation: the open contours of both joints, slice by slice.
 
-A contour runs along the midline of the joint space from its superior to its inferior visible
-end. Points are pixel indices of the image they were drawn on, index-centred: (0, 0) is the
-centre of the first pixel.
+A contour follows the midline of the joint space from its superior to its inferior visible end.
+Points are pixel indices of the image they were drawn on, index-centred: (0, 0) is the centre of
+the first pixel.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Contour:
     points
         Vertices ``(row, column)`` from superior to inferior, float64, shape ``(n, 2)``, n ≥ 2.
     quality
-        From 0 (guessed) to 1 (certain).
+        Confidence, 0 to 1.
     """
 
     slice_index: int
@@ -61,7 +61,7 @@ class Delineation:
         return {(contour.slice_index, contour.side): contour for contour in self.contours}
 
     def on(self, slice_index: int, side: Side) -> Contour | None:
-        """The contour of a joint on a slice, or None where the joint is not seen."""
+        """The contour of a joint on a slice, or None if the joint is not visible there."""
         return self._by_place.get((slice_index, side))
 
     def of(self, side: Side) -> tuple[Contour, ...]:

@@ -1,6 +1,6 @@
-"""The 28 findings: which lesion, at which place, how probable, and what that means.
+"""The 28 findings of a study: lesion, position, probability, and whether it is called present.
 
-Fourteen heads per joint: oedema, erosion and fatty lesion in each of four quadrants, sclerosis
+There are 14 per joint: oedema, erosion and fatty lesion in each of four quadrants, and sclerosis
 and ankylosis of the whole joint. Left and right are always the patient's.
 
 Source: paper, "The SIJ lesions"; positive means a Berlin score of 1 or more.
@@ -19,7 +19,7 @@ class Side(StrEnum):
 
 
 class Lesion(StrEnum):
-    """The five lesion types of the paper."""
+    """The five types of lesion in the paper."""
 
     OEDEMA = "oedema"
     EROSION = "erosion"
@@ -65,13 +65,13 @@ HEADS: tuple[Head, ...] = (
 
 @dataclass(frozen=True)
 class Position:
-    """One of the 28 places of a study: a head on one side of the patient."""
+    """One of the 28 positions of a study: a head on one side of the patient."""
 
     side: Side
     head: Head
 
     def __str__(self) -> str:
-        """As a person reads it, for instance ``left lower ilium oedema``."""
+        """As text, for instance ``left lower ilium oedema``."""
         return f"{self.side} {self.head.region} {self.head.lesion}"
 
 
@@ -80,7 +80,7 @@ POSITIONS: tuple[Position, ...] = tuple(Position(side, head) for side in Side fo
 
 
 class Presence(StrEnum):
-    """What a probability says at its threshold."""
+    """Result of comparing a probability with its threshold."""
 
     PRESENT = "present"
     ABSENT = "absent"
@@ -88,7 +88,7 @@ class Presence(StrEnum):
 
 
 class Sequence(StrEnum):
-    """The two images of every slice that the networks look at."""
+    """The two MRI sequences that the networks read."""
 
     T1 = "T1"
     STIR = "STIR"
@@ -96,16 +96,17 @@ class Sequence(StrEnum):
 
 @dataclass(frozen=True)
 class Sight:
-    """The point at which a lesion is seen best.
+    """The point that shows a lesion best.
 
     Parameters
     ----------
     sequence
-        On which of the two series.
+        The series it lies on.
     slice_index
-        Index along the first axis of that series' volume as it was given.
+        Index along the first axis of that series' volume, in its original orientation.
     row, column
-        Native indices of that slice, index-centred: (0, 0) is the centre of the first pixel.
+        Indices on that slice in its original orientation, index-centred: (0, 0) is the centre of
+        the first pixel.
     """
 
     sequence: Sequence
@@ -115,23 +116,25 @@ class Sight:
 
     def __post_init__(self) -> None:
         if self.slice_index < 0 or not (isfinite(self.row) and isfinite(self.column)):
-            raise ValueError(f"slice {self.slice_index}, ({self.row}, {self.column}) is no point")
+            raise ValueError(
+                f"slice {self.slice_index}, ({self.row}, {self.column}) is not a valid point"
+            )
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What the networks say of one position.
+    """The result for one position.
 
     Parameters
     ----------
     position
         Lesion, region and side.
     probability
-        Between 0 and 1; None where the position was not evaluable.
+        Between 0 and 1; None if the position was not evaluable.
     threshold
-        At or above this probability the lesion counts as present.
+        The lesion is called present at or above this probability.
     sight
-        Where it is seen best; None where that is not known.
+        Where it is seen best, if known.
     """
 
     position: Position
@@ -149,7 +152,7 @@ class Finding:
 
     @property
     def presence(self) -> Presence:
-        """Present, absent, or undetermined where nothing could be evaluated."""
+        """Present, absent, or undetermined if the position was not evaluable."""
         if self.probability is None:
             return Presence.UNDETERMINED
         return Presence.PRESENT if self.probability >= self.threshold else Presence.ABSENT

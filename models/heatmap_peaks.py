@@ -1,4 +1,4 @@
-"""Where a joint begins and ends on a slice: the peaks of heatmaps, between pixels."""
+"""Peaks of heatmaps with subpixel accuracy: the superior and inferior end of a joint."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +8,11 @@ Points = NDArray[np.float64]
 Heights = NDArray[np.float64]
 
 _PARABOLA_PX = 2
-"""A peak is refined from values this far to either side, which steadies it against noise."""
+"""Distance of the samples on either side of a peak that refine it; more than 1 reduces noise."""
 
 
 def peaks(heatmaps: Maps) -> tuple[Points, Heights]:
-    """Place and height of each heatmap's highest peak.
+    """Position and height of each heatmap's highest peak.
 
     Parameters
     ----------
@@ -22,8 +22,8 @@ def peaks(heatmaps: Maps) -> tuple[Points, Heights]:
     Returns
     -------
     tuple
-        (row, column) refined below a pixel by the parabola through the heatmap's logarithm, which
-        is exact for a Gaussian, ``(n, 2)``; heights ``(n,)``.
+        (row, column), ``(n, 2)``, with subpixel accuracy from a parabola through the logarithm of
+        the heatmap, which is exact for a Gaussian; heights, ``(n,)``.
     """
     each = np.arange(len(heatmaps))
     best = heatmaps.reshape(len(heatmaps), -1).argmax(axis=1)

@@ -1,6 +1,6 @@
-"""Measures whether images are good enough, and like enough to those of training, to be trusted.
+"""Measures image quality, and how far a study is from the training cases.
 
-Source: noise after Immerkær (CVIU 1996); the distance to the training cases is ours.
+Source: noise after Immerkær (CVIU 1996); the distance from the training cases is ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,9 +33,9 @@ def image_quality(
     Parameters
     ----------
     volume, delineation
-        The sequence and the contours on it.
+        The sequence and its contours.
     squares, zones
-        What the lesion network sees of the joint, both ``(slices, size, size)``.
+        The lesion network's input, both ``(slices, size, size)``.
     strangeness
         As in `ImageQuality`.
     """
@@ -54,17 +54,17 @@ def image_quality(
 
 
 def noise_share(squares: Tensor, zones: Tensor) -> float:
-    """Standard deviation of noise within the zones over their mean intensity.
+    """Standard deviation of noise within the zones, relative to their mean intensity.
 
     Parameters
     ----------
     squares, zones
-        ``(slices, size, size)``; 0 outside the zones.
+        ``(slices, size, size)``; zones are 0 in the background.
 
     Returns
     -------
     float
-        0 where there are no zones or they are black.
+        0 if there are no zones, or they are black.
     """
     inside = zones > 0
     if not bool(inside.any()):
@@ -73,59 +73,59 @@ def noise_share(squares: Tensor, zones: Tensor) -> float:
     kernel = torch.outer(line, line)[None, None]
     rough = nnf.conv2d(squares.float().unsqueeze(1), kernel, padding=1)[:, 0].abs()
     level = float(squares[inside].mean())
-    # The median leaves out edges; 6 is the kernel's gain, 0.6745 the median of |N(0, 1)|.
+    # The median ignores edges; 6 is the kernel's gain, 0.6745 the median of |N(0, 1)|.
     return float(rough[inside].median()) / (6 * 0.6745) / level if level > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Where the network's descriptions of its training cases lie.
+    """Distribution of the lesion network's embeddings of reference cases.
 
     Parameters
     ----------
     centre, spread
-        Mean and standard deviation of each number of a description.
+        Mean and standard deviation of each component.
     limit
-        Root mean square of standardised numbers that one joint in a hundred exceeds.
+        99th percentile of the root mean square of standardised components, over joints.
     """
 
     centre: tuple[float, ...]
     spread: tuple[float, ...]
     limit: float
 
-    def strangeness(self, description: Tensor) -> float:
-        """How far a description ``(n,)`` lies away; 1 at the limit."""
-        return _distance(description, self.centre, self.spread) / self.limit
+    def strangeness(self, embedding: Tensor) -> float:
+        """Distance of an embedding ``(n,)`` from the reference cases; 1 at the limit."""
+        return _distance(embedding, self.centre, self.spread) / self.limit
 
 
-def whole_joint(described: Sequence[Tensor]) -> Tensor:
-    """T1's and STIR's description of a joint's regions together, ``(2 · embedding,)``.
+def whole_joint(embeddings: Sequence[Tensor]) -> Tensor:
+    """T1's and STIR's embeddings of a whole joint, concatenated: ``(2 · embedding,)``.
 
     Parameters
     ----------
-    described
-        As `LesionResNet34.encode` gives them for one joint.
+    embeddings
+        Of one joint, from `LesionResNet34.encode`.
     """
-    return torch.cat([one[0, -1] for one in described]).cpu()
+    return torch.cat([one[0, -1] for one in embeddings]).cpu()
 
 
-def reference_of(descriptions: Tensor) -> Reference:
-    """The reference that descriptions ``(joints, n)`` of cases that training did not see make."""
-    centre = descriptions.mean(dim=0)
-    spread = descriptions.std(dim=0).clamp(min=1e-3)
-    kept = [tuple(round(x, 3) for x in numbers.tolist()) for numbers in (centre, spread)]
-    distances = [_distance(one, kept[0], kept[1]) for one in descriptions]
-    return Reference(kept[0], kept[1], round(float(np.quantile(distances, 0.99)), 3))
+def reference_of(embeddings: Tensor) -> Reference:
+    """Reference from the embeddings ``(joints, n)`` of cases held out from training."""
+    centre = embeddings.mean(dim=0)
+    spread = embeddings.std(dim=0).clamp(min=1e-3)
+    rounded = [tuple(round(x, 3) for x in numbers.tolist()) for numbers in (centre, spread)]
+    distances = [_distance(one, rounded[0], rounded[1]) for one in embeddings]
+    return Reference(rounded[0], rounded[1], round(float(np.quantile(distances, 0.99)), 3))
 
 
 def reference_from(settings: Mapping[str, object]) -> Reference | None:
-    """The reference that a card keeps, or None."""
-    kept = settings.get("reference")
-    if not isinstance(kept, Mapping):
+    """The reference stored in a model card's settings, or None."""
+    stored = settings.get("reference")
+    if not isinstance(stored, Mapping):
         return None
-    return Reference(tuple(kept["centre"]), tuple(kept["spread"]), float(kept["limit"]))
+    return Reference(tuple(stored["centre"]), tuple(stored["spread"]), float(stored["limit"]))
 
 
-def _distance(description: Tensor, centre: Sequence[float], spread: Sequence[float]) -> float:
-    away = (description.cpu() - torch.tensor(centre)) / torch.tensor(spread)
-    return float(away.square().mean().sqrt())
+def _distance(embedding: Tensor, centre: Sequence[float], spread: Sequence[float]) -> float:
+    standardised = (embedding.cpu() - torch.tensor(centre)) / torch.tensor(spread)
+    return float(standardised.square().mean().sqrt())

@@ -1,7 +1,7 @@
-"""On which slices a joint is.
+"""Decides on which slices a joint is visible.
 
-The joints lie where they lie in both sequences, so each slice of one is judged with what the
-other shows in the same place. A joint is also one piece.
+Both sequences show the same anatomy, so the decision for a slice also uses the other sequence at
+the same position. A joint occupies one contiguous run of slices.
 """
 
 from collections.abc import Sequence
@@ -14,44 +14,45 @@ from models.heatmap_peaks import Heights, Maps, peaks
 from models.volume import Volume
 
 _PARALLEL = 0.97
-"""Cosine of the angle between slices that still show the same place."""
+"""Minimum cosine of the angle between two sequences' slices for them to be comparable."""
 
-_MOST_SAY = 4.0
-"""The other sequence may see a joint as this many times as sure, or unsure: a spoilt sequence
-does not take away what a good one shows."""
+_MAX_RATIO = 4.0
+"""Limit to the ratio of both sequences' certainties, so that a sequence with artefacts does not
+overrule a good one."""
 
-_LEAST = 1e-4
+_MIN_CERTAINTY = 1e-4
 _BRIDGED_SLICES = 2
-_LONE_SHARE = 3
+_SHORTEST_RUN = 3
+"""Runs shorter than the longest by more than this factor are dropped."""
 
 
 def presence_certainty(joints: Maps, last: int = SINK) -> Heights:
-    """How surely each joint is there: the product of its ends' highest heat, 0 to 1.
+    """Certainty that each joint is visible, 0 to 1: the product of the peaks at both ends.
 
     Parameters
     ----------
     joints
-        ``(n, channels, size, size)``, the heatmap of the superior end first.
+        ``(n, channels, size, size)``, the superior end's heatmap first.
     last
-        The channel of the inferior end's heatmap.
+        Channel of the inferior end's heatmap.
     """
     heights = [peaks(joints[:, channel])[1].clip(0, 1) for channel in (SOURCE, last)]
     return np.asarray(heights[0] * heights[1])
 
 
 def slice_places(volumes: Sequence[Volume]) -> tuple[Heights, ...]:
-    """Where slices lie along the normal of the first volume's, so that they can be compared.
+    """Positions of slices along the normal of the first volume.
 
     Parameters
     ----------
     volumes
-        Canonical, of one study and frame of reference.
+        Canonical volumes of one study and frame of reference.
 
     Returns
     -------
     tuple
-        For each volume its slices' centres in mm, ascending, ``(slices,)``; NaN where its slices
-        are not parallel to those of the first.
+        Slice centres of each volume in mm, ascending, ``(slices,)``; NaN if its slices are not
+        parallel to the first volume's.
     """
     return tuple(_places(volume, volumes[0]) for volume in volumes)
 
@@ -67,57 +68,57 @@ def _places(volume: Volume, first: Volume) -> Heights:
 
 
 def _normal(volume: Volume) -> Heights:
-    """Across the slices' planes, from the first slice to the last."""
+    """Unit normal of the slices, pointing from the first to the last."""
     along, row, column = volume.affine[:3, :3].T
     across = np.cross(row, column)
     return np.asarray(across * np.sign(across @ along) / np.linalg.norm(across))
 
 
 def of_both_sequences(certainties: Sequence[Heights], places: Sequence[Heights]) -> list[Heights]:
-    """How surely each joint is on each slice by what both sequences show there.
+    """Combine the certainties of both sequences.
 
     Parameters
     ----------
     certainties
-        Of one sequence or two: of each slice and side, ``(slices, 2)``.
+        By slice and side, ``(slices, 2)``, for one or two sequences.
     places
-        As `slice_places` gives them.
+        Slice positions from `slice_places`.
 
     Returns
     -------
     list
-        The geometric mean of a slice's own certainty and of the other sequence's in its place;
-        its own alone where the other sequence has no slice.
+        Geometric mean of each slice's certainty and the other sequence's at the same position;
+        the slice's own certainty where the other sequence has no slice.
     """
     if len(certainties) != 2:
         return list(certainties)
     first, second = zip(certainties, places, strict=True)
-    return [_agreed(*first, *second), _agreed(*second, *first)]
+    return [_combined(*first, *second), _combined(*second, *first)]
 
 
-def _agreed(own: Heights, places: Heights, other: Heights, others: Heights) -> Heights:
+def _combined(own: Heights, places: Heights, other: Heights, others: Heights) -> Heights:
     if np.isnan(places).any() or np.isnan(others).any():
         return own
     half_gap = np.median(np.diff(others)) / 2 if len(others) > 1 else 0.0
     covered = (places >= others[0] - half_gap) & (places <= others[-1] + half_gap)
-    logs = np.log(np.maximum(other, _LEAST)).T
-    seen = np.exp(np.stack([np.interp(places, others, one) for one in logs], axis=1))
-    agreed = np.sqrt(own * np.clip(seen, own / _MOST_SAY, own * _MOST_SAY))
-    return np.where(covered[:, None], agreed, own)
+    logs = np.log(np.maximum(other, _MIN_CERTAINTY)).T
+    there = np.exp(np.stack([np.interp(places, others, one) for one in logs], axis=1))
+    combined = np.sqrt(own * np.clip(there, own / _MAX_RATIO, own * _MAX_RATIO))
+    return np.where(covered[:, None], combined, own)
 
 
 def shown(certainty: Heights, threshold: float, contiguous: bool) -> NDArray[np.bool_]:
-    """On which slices a joint is.
+    """Whether each slice shows a joint.
 
     Parameters
     ----------
     certainty
-        Of each slice of a volume in order, ``(slices,)``.
+        By slice, in order, ``(slices,)``.
     threshold
-        Above this a slice shows the joint.
+        A slice shows the joint above this certainty.
     contiguous
-        A joint is one piece: holes of one or two slices are filled, and what is less than a third
-        as long as the longest stretch and apart from it is dropped.
+        Fill gaps of one or two slices, and drop separate runs shorter than a third of the
+        longest.
     """
     there = certainty > threshold
     if not contiguous or not there.any():
@@ -125,12 +126,12 @@ def shown(certainty: Heights, threshold: float, contiguous: bool) -> NDArray[np.
     runs = _runs(there, _BRIDGED_SLICES)
     longest = max(last - first for first, last in runs) + 1
     for first, last in runs:
-        there[first : last + 1] = (last - first + 1) * _LONE_SHARE >= longest
+        there[first : last + 1] = (last - first + 1) * _SHORTEST_RUN >= longest
     return there
 
 
 def _runs(there: NDArray[np.bool_], bridged: int) -> list[tuple[int, int]]:
-    """First and last slice of each stretch; stretches this close to each other are one."""
+    """First and last slice of each run; gaps of up to `bridged` slices do not split a run."""
     on = np.flatnonzero(there)
     breaks = np.flatnonzero(np.diff(on) > bridged + 1) + 1
     return [(int(run[0]), int(run[-1])) for run in np.split(on, breaks)]

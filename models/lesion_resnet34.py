@@ -1,10 +1,10 @@
-"""The lesion network: how probable each of the fourteen lesions of a joint is.
+"""The lesion network: predicts the fourteen lesion probabilities of a joint.
 
-A 3D ResNet34 reads the joint's square on every slice of T1, and the same network reads STIR. Its
-depth stride is always 1, so any number of slices will do. The two descriptions are put side by
-side and fourteen linear heads answer.
+A 3D ResNet34 encodes the joint's ROI on T1 and, with the same weights, on STIR. It never strides
+across slices, so any number of slices will do. Fourteen linear heads read the concatenated
+embeddings.
 
-Source: paper, "Detecting SIJ lesions"; the shape is SpineNet V2's, with its attribute names.
+Source: paper, "Detecting SIJ lesions"; architecture and attribute names are SpineNet V2's.
 """
 
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ IN_PLANE_STRIDES = (1, 1, 2, 2)
 
 
 class Pooling(StrEnum):
-    """Over what the features are averaged.
+    """How the features are pooled.
 
-    GLOBAL is the paper's average over everything. ZONES first levels the joint to the intensity
-    of its own bone, then averages over each quadrant, the joint space and all of them, which the
-    contour gives, and adds the largest value over the slices.
+    GLOBAL is the paper's global average. ZONES first normalises the joint by the intensity of its
+    own bone. It then averages over each quadrant, the joint space and all of them together, and
+    pools the slices by both mean and maximum.
     """
 
     GLOBAL = "global"
@@ -35,19 +35,19 @@ class Pooling(StrEnum):
 
 @dataclass(frozen=True)
 class LesionArchitecture:
-    """The numbers that fix the network's shape.
+    """Hyperparameters of the lesion network.
 
     Parameters
     ----------
     width
-        Channels of the first stage (64 in the paper); each stage has twice the one before.
+        Channels of the first stage (64 in the paper); doubled at each stage.
     kernel_depth
-        Slices that a convolution sees at once: 3 in the paper, 1 to treat slices alone.
+        Depth of the convolution kernels in slices: 3 in the paper, 1 to encode slices separately.
     pooling
-        Over what the features are averaged.
+        How the features are pooled.
     sees_zones
-        Whether the regions that the contour gives are shown to the network beside the image, so
-        that it need not find out on which bone a lesion lies.
+        Whether the masks of the joint's regions are added as input channels, so that the network
+        need not infer the bone on which a lesion lies.
     """
 
     width: int = 64
@@ -61,26 +61,26 @@ class LesionArchitecture:
 
     @property
     def inputs(self) -> int:
-        """Channels of what the first convolution sees: the image, then each region's mask."""
+        """Input channels: the image and, if enabled, each region's mask."""
         return 1 + (len(REGIONS_PER_JOINT) if self.sees_zones else 0)
 
     @property
     def features(self) -> int:
-        """Channels of the last stage."""
+        """Output channels of the last stage."""
         return self.width << (len(BLOCKS) - 1)
 
     @property
     def embedding(self) -> int:
-        """Numbers that describe one sequence to a head."""
+        """Size of one sequence's embedding."""
         return self.features * (2 if self.pooling is Pooling.ZONES else 1)
 
 
 WHOLE_ZONE = len(REGIONS_PER_JOINT)
-"""The zone that is all five regions together, after them in order."""
+"""Index of the zone that unites all five regions; it comes after them."""
 
 
 def zone_of_head(number: int) -> int:
-    """The zone that a head looks at where the pooling is over zones."""
+    """The zone that a head reads with zone pooling."""
     head = HEADS[number]
     if head.lesion is Lesion.SCLEROSIS:
         return WHOLE_ZONE
@@ -88,7 +88,7 @@ def zone_of_head(number: int) -> int:
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions and a way around them."""
+    """Two convolutions with a residual connection."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, depth: int) -> None:
         super().__init__()
@@ -104,10 +104,10 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, features: Tensor, keep: Tensor | None) -> Tensor:
-        """Features of the next depth; slices that are not kept stay zero."""
-        around = features if self.downsample is None else self.downsample(features)
+        """Output features; slices masked out by `keep` stay zero."""
+        identity = features if self.downsample is None else self.downsample(features)
         inner = _kept(nnf.relu(self.bn1(self.conv1(features))), keep)
-        return _kept(nnf.relu(self.bn2(self.conv2(inner)) + around), keep)
+        return _kept(nnf.relu(self.bn2(self.conv2(inner)) + identity), keep)
 
 
 def _kept(features: Tensor, keep: Tensor | None) -> Tensor:
@@ -115,12 +115,12 @@ def _kept(features: Tensor, keep: Tensor | None) -> Tensor:
 
 
 class LesionResNet34(nn.Module):
-    """One encoder for both sequences and fourteen heads.
+    """One encoder for both sequences, and fourteen heads.
 
     Parameters
     ----------
     architecture
-        Its shape.
+        Hyperparameters.
     """
 
     def __init__(self, architecture: LesionArchitecture) -> None:
@@ -144,7 +144,7 @@ class LesionResNet34(nn.Module):
         return nn.ModuleList([first, *more])
 
     def encode(self, squares: Tensor, zones: Tensor, present: Tensor) -> Tensor:
-        """Describe one sequence of each joint.
+        """Embed one sequence of each joint.
 
         Parameters
         ----------
@@ -153,18 +153,17 @@ class LesionResNet34(nn.Module):
         zones
             Regions of the joint, 0 to 5, uint8, same shape.
         present
-            False for slices that only fill the batch, ``(joints, slices)``; they never change
-            the answer.
+            False for padding slices, ``(joints, slices)``; they never affect the result.
 
         Returns
         -------
         Tensor
-            ``(joints, zones, embedding)``; one zone where the pooling is global.
+            ``(joints, zones, embedding)``; a single zone with global pooling.
         """
         return self.pooled(self.feature_maps(squares, zones, present), zones, present)
 
     def feature_maps(self, squares: Tensor, zones: Tensor, present: Tensor) -> Tensor:
-        """What the last stage sees, before anything is averaged.
+        """Features of the last stage, before pooling.
 
         Parameters
         ----------
@@ -174,16 +173,16 @@ class LesionResNet34(nn.Module):
         Returns
         -------
         Tensor
-            float32, ``(joints, channels, slices, rows, columns)``, never negative.
+            float32, ``(joints, channels, slices, rows, columns)``, non-negative.
         """
         mixes_slices = self.architecture.kernel_depth > 1 and not bool(present.all())
         keep = present[:, None, :, None, None] if mixes_slices else None
         if self.architecture.pooling is Pooling.ZONES:
             squares = levelled(squares, zones, present)
-        seen = squares.unsqueeze(1)
+        inputs = squares.unsqueeze(1)
         if self.architecture.sees_zones:
-            seen = torch.cat([seen, zone_masks(zones).to(seen.dtype)], dim=1)
-        images = _kept(seen, keep)
+            inputs = torch.cat([inputs, zone_masks(zones).to(inputs.dtype)], dim=1)
+        images = _kept(inputs, keep)
         features = _kept(nnf.relu(self.bn1(self.conv1(images))), keep)
         features = nnf.max_pool3d(features, (1, 3, 3), (1, 2, 2), (0, 1, 1))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -192,18 +191,18 @@ class LesionResNet34(nn.Module):
         return features.float()
 
     def pooled(self, features: Tensor, zones: Tensor, present: Tensor) -> Tensor:
-        """The description that `encode` gives, from the maps of `feature_maps`."""
+        """The embedding of `encode`, from the output of `feature_maps`."""
         if self.architecture.pooling is Pooling.GLOBAL:
             return global_mean(features, present).unsqueeze(1)
         return zone_summary(features, zones, present)
 
     def forward(self, t1: Tensor, stir: Tensor) -> Tensor:
-        """Logits from the descriptions of T1 and STIR.
+        """Logits from the embeddings of T1 and STIR.
 
         Parameters
         ----------
         t1, stir
-            As `encode` gives them, for the same joints.
+            From `encode`, for the same joints.
 
         Returns
         -------
@@ -218,10 +217,10 @@ class LesionResNet34(nn.Module):
 
 
 def levelled(squares: Tensor, zones: Tensor, present: Tensor) -> Tensor:
-    """Squares divided by the mean intensity of their joint's regions on the present slices.
+    """Divide squares by the mean intensity of the joint's regions, over all present slices.
 
-    Lesions are seen against the patient's own marrow, whatever the coil and the protocol. Shapes
-    as in `LesionResNet34.encode`; a joint without regions stays as it is.
+    This compares lesions with the patient's own marrow, whatever the coil and protocol. Shapes as
+    in `LesionResNet34.encode`; a joint without regions is not changed.
     """
     inside = (zones > 0) & present[:, :, None, None]
     area = inside.sum(dim=(1, 2, 3))
@@ -238,23 +237,23 @@ def global_mean(features: Tensor, present: Tensor) -> Tensor:
 
 
 def zone_masks(zones: Tensor) -> Tensor:
-    """Where each of the five regions is: ``(n, slices, H, W)`` to bool ``(n, 5, slices, H, W)``."""
+    """One-hot masks of the five regions: ``(n, slices, H, W)`` to ``(n, 5, slices, H, W)``."""
     labels = torch.arange(1, WHOLE_ZONE + 1, device=zones.device)[:, None, None, None]
     return zones[:, None] == labels
 
 
 @dataclass(frozen=True, eq=False)
 class ZoneAverages:
-    """What each zone of each slice holds on average.
+    """Mean features of each zone on each slice.
 
     Parameters
     ----------
     weights
-        Share of each cell that a zone covers, ``(n, 6, slices, h, w)``; 0 on absent slices.
+        Fraction of each cell covered by a zone, ``(n, 6, slices, h, w)``; 0 on padding slices.
     area
-        Their sum on each slice, ``(n, 6, slices)``.
+        Sum of the weights on each slice, ``(n, 6, slices)``.
     per_slice
-        The averages, ``(n, 6, slices, c)``.
+        Mean features, ``(n, 6, slices, c)``.
     """
 
     weights: Tensor
@@ -268,12 +267,12 @@ class ZoneAverages:
 
     @property
     def largest(self) -> Tensor:
-        """The largest average over the slices that show a zone, ``(n, 6, c)``; 0 if none does."""
+        """Maximum over the slices that show a zone, ``(n, 6, c)``; 0 if none does."""
         return self.per_slice.masked_fill(~self.seen.unsqueeze(-1), 0).amax(dim=2)
 
 
 def zone_averages(features: Tensor, zones: Tensor, present: Tensor) -> ZoneAverages:
-    """The average of each zone on each slice.
+    """Average the features over each zone of each slice.
 
     Parameters
     ----------
@@ -295,7 +294,7 @@ def zone_averages(features: Tensor, zones: Tensor, present: Tensor) -> ZoneAvera
 
 
 def zone_summary(features: Tensor, zones: Tensor, present: Tensor) -> Tensor:
-    """Mean and largest value over the slices of each zone's average.
+    """Mean and maximum over the slices of each zone's mean features.
 
     Parameters
     ----------
@@ -305,7 +304,7 @@ def zone_summary(features: Tensor, zones: Tensor, present: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        ``(n, 6, 2c)``; zeros for a zone seen on no slice.
+        ``(n, 6, 2c)``; zeros for a zone that no slice shows.
     """
     averages = zone_averages(features, zones, present)
     slices = averages.seen.sum(dim=2, keepdim=True).clamp(min=1)
@@ -313,6 +312,6 @@ def zone_summary(features: Tensor, zones: Tensor, present: Tensor) -> Tensor:
 
 
 def _averaged(masks: Tensor, features: Tensor) -> Tensor:
-    """Masks at the features' resolution: the share of each cell that they cover."""
+    """Masks at the features' resolution: the fraction of each cell that they cover."""
     slices, rows, columns = features.shape[2:]
     return nnf.adaptive_avg_pool3d(masks, (slices, rows, columns))

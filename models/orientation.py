@@ -1,7 +1,7 @@
-"""One orientation for all volumes, and how to find the way back.
+"""The canonical orientation of volumes, and the mapping of contours back to the original.
 
-In the canonical orientation columns run to the patient's left, rows to the feet, slices from front
-to back, so that left and right are always the patient's.
+In the canonical orientation columns run to the patient's left, rows to the feet and slices from
+anterior to posterior, so left and right are always the patient's.
 
 Source: LPS axes from DICOM PS3.3 C.7.6.2.1.1.
 """
@@ -15,7 +15,7 @@ _CLEAR_OF_ROUNDING = 1e-9
 
 
 def canonical(volume: Volume) -> Volume:
-    """The same voxels, reordered into the canonical orientation.
+    """Reorder a volume's voxels into the canonical orientation.
 
     Parameters
     ----------
@@ -25,9 +25,9 @@ def canonical(volume: Volume) -> Volume:
     Returns
     -------
     Volume
-        Columns run to the patient's left (+x), rows to the feet (-z) and slices from front to
-        back (+y), each as nearly as the grid allows; nothing is resampled. The affine maps every
-        voxel to where it was before.
+        Columns run to the patient's left (+x), rows to the feet (-z) and slices from anterior to
+        posterior (+y), as closely as the grid allows. Nothing is resampled; every voxel keeps its
+        position in the patient.
     """
     row, column = volume.affine[:3, 1], volume.affine[:3, 2]
     upright = abs(column[0]) / np.linalg.norm(column) + abs(row[2]) / np.linalg.norm(row)
@@ -48,7 +48,7 @@ def _flipped(volume: Volume, axes: tuple[int, ...]) -> Volume:
 
 
 def carried(delineation: Delineation, origin: Volume, target: Volume) -> Delineation:
-    """A delineation drawn on one ordering of a volume, in the indices of another.
+    """Map a delineation from one ordering of a volume's voxels to another.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def carried(delineation: Delineation, origin: Volume, target: Volume) -> Delinea
     Returns
     -------
     Delineation
-        In the indices of `target`; every point stays where it was in the patient.
+        In the indices of `target`; every point keeps its position in the patient.
     """
     return Delineation(tuple(_carried_contour(c, origin, target) for c in delineation.contours))
 

@@ -1,7 +1,7 @@
-"""What is done to the images before a network sees them, and how to find the way back.
+"""Preprocessing for the networks, and the mapping of points back to the image.
 
-Each slice of a volume in its canonical orientation is zero-padded to a square, resampled to
-224 × 224 and scaled by percentiles of the whole volume.
+Each slice of a canonical volume is zero-padded to a square, resampled to 224 × 224 and scaled by
+percentiles of the whole volume.
 
 Source: paper, "Implementation details".
 """
@@ -16,28 +16,28 @@ from numpy.typing import NDArray
 from models.volume import Volume
 
 PREPROCESSING_VERSION = 1
-"""Rises whenever a network trained before would see different numbers."""
+"""Incremented whenever an existing network would see different values."""
 
 NETWORK_PX = 224
-"""Side of the square that the contour network sees (paper)."""
+"""Side of the contour network's input (paper)."""
 
 DARK_PERCENTILE, BRIGHT_PERCENTILE = 1.0, 99.0
 BRIGHTEST = 2.0
-"""Values above twice the bright percentile (vessels, coil flare) are cut."""
+"""Values above twice the bright percentile (vessels, coil flare) are clipped."""
 
 
 @dataclass(frozen=True)
 class SquareFrame:
-    """The square the network sees, against the image it was made from.
+    """Mapping between an image and the network's square input.
 
-    Points are index-centred on both sides: (0, 0) is the centre of the first pixel.
+    Points are index-centred in both: (0, 0) is the centre of the first pixel.
 
     Parameters
     ----------
     rows, columns
-        Of the image.
+        Size of the image.
     size_px
-        Side of the network's square.
+        Side of the network's input.
     """
 
     rows: int
@@ -46,7 +46,7 @@ class SquareFrame:
 
     @property
     def side_px(self) -> int:
-        """Side of the zero-padded square, in the image's pixels."""
+        """Side of the zero-padded square, in image pixels."""
         return max(self.rows, self.columns)
 
     @property
@@ -56,7 +56,7 @@ class SquareFrame:
 
     @property
     def offset(self) -> NDArray[np.float64]:
-        """Zero rows and columns put before the image's first."""
+        """Rows and columns of zero padding before the image's first."""
         return np.array(
             [(self.side_px - self.rows) // 2, (self.side_px - self.columns) // 2], float
         )
@@ -76,7 +76,7 @@ def frame_of(volume: Volume, size_px: int = NETWORK_PX) -> SquareFrame:
 
 
 def normalised(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intensities scaled by the volume's own percentiles.
+    """Scale intensities by the volume's own percentiles.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def normalised(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns
     -------
     NDArray
-        0 at the 1st percentile, 1 at the 99th, cut to 0 to 2; zeros if the volume is flat.
+        0 at the 1st percentile, 1 at the 99th, clipped to 0 to 2; zeros for a constant volume.
     """
     sample = voxels[:, ::4, ::4] if min(voxels.shape[1:]) >= 64 else voxels
     dark, bright = np.percentile(sample, (DARK_PERCENTILE, BRIGHT_PERCENTILE))
@@ -97,19 +97,20 @@ def normalised(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def network_slices(volume: Volume, size_px: int = NETWORK_PX) -> torch.Tensor:
-    """Every slice of a canonical volume as the contour network sees it.
+    """The contour network's input for every slice of a volume.
 
     Parameters
     ----------
     volume
         In canonical orientation.
     size_px
-        Side of the network's square.
+        Side of the network's input.
 
     Returns
     -------
     torch.Tensor
-        float32, shape ``(slices, 1, size_px, size_px)``: normalised, zero-padded, bicubic.
+        float32, shape ``(slices, 1, size_px, size_px)``: normalised, zero-padded, resampled
+        bicubically.
     """
     frame = frame_of(volume, size_px)
     top, left = (int(n) for n in frame.offset)

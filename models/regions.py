@@ -1,8 +1,8 @@
-"""Where lesions are scored: four quadrants of bone beside each joint, and the joint itself.
+"""The scored regions: four quadrants of bone next to each joint, and the joint itself.
 
-The quadrants are the bone within 12 mm of the joint: ilium on its lateral side, sacrum on its
-medial side, upper and lower divided at half the height at which the joint is seen on that slice.
-Everything is decided in patient coordinates, so flipped and oblique images need no special care.
+The quadrants are the bone within 12 mm of the joint: ilium lateral, sacrum medial, divided into
+upper and lower at half the visible height of the joint on that slice. Everything is computed in
+patient coordinates, so flipped and oblique images need no special handling.
 
 Source: SPARCC and Berlin scoring conventions; the width of 12 mm is ours.
 """
@@ -29,22 +29,22 @@ REGION_LABELS = MappingProxyType(
         )
     }
 )
-"""The value of each region in a label map; 0 is none of them."""
+"""Label of each region in a label map; 0 is background."""
 
 _POINTS = 64
 _ROUNDING_MM = 1e-6
-"""Keeps pixels that lie exactly on a limit on the same side in every orientation."""
+"""Tolerance that puts pixels exactly on a border on the same side in every orientation."""
 
 _Floats = NDArray[np.float64]
 
 
 def region_label_map(volume: Volume, delineation: Delineation) -> NDArray[np.uint8]:
-    """The regions of both joints as one label map.
+    """Label map of both joints' regions.
 
     Parameters
     ----------
     volume
-        The images, in any orientation.
+        In any orientation.
     delineation
         Contours in the volume's indices.
 
@@ -64,12 +64,12 @@ def region_label_map(volume: Volume, delineation: Delineation) -> NDArray[np.uin
 
 
 def joint_zones(labels: NDArray[np.uint8], side: Side) -> NDArray[np.uint8]:
-    """One joint's part of a label map.
+    """One joint's regions from a label map of both.
 
     Returns
     -------
     NDArray
-        0 for none, then 1 to 5 in the order of `REGIONS_PER_JOINT`.
+        0 is background; 1 to 5 in the order of `REGIONS_PER_JOINT`.
     """
     first = REGION_LABELS[side, REGIONS_PER_JOINT[0]]
     mine = (labels >= first) & (labels < first + len(REGIONS_PER_JOINT))
@@ -77,7 +77,7 @@ def joint_zones(labels: NDArray[np.uint8], side: Side) -> NDArray[np.uint8]:
 
 
 def _window_around(line: _Floats, volume: Volume) -> tuple[slice, slice]:
-    """Rows and columns that the zone of a contour can reach."""
+    """Rows and columns within reach of a contour's regions."""
     reach = ZONE_MM / np.array(volume.spacing_mm[1:]) + 1
     low = np.maximum(np.floor(line.min(axis=0) - reach), 0).astype(int)
     high = np.ceil(line.max(axis=0) + reach).astype(int) + 1
@@ -116,7 +116,7 @@ def _in_patient(volume: Volume, slice_index: int, points: _Floats) -> _Floats:
 
 
 def _nearest(places: _Floats, points: _Floats) -> tuple[_Floats, NDArray[np.intp]]:
-    """Distance to, and number of, the nearest point of a line for every place."""
+    """Distance to the nearest point of a line, and its index, for every position."""
     origin = points.mean(axis=0)
     near, line = (places - origin).astype(np.float32), (points - origin).astype(np.float32)
     squares = (line**2).sum(axis=1) - 2 * near @ line.T

@@ -1,8 +1,8 @@
-"""The square around each joint that the lesion network looks at.
+"""The square region of interest (ROI) around each joint: the lesion network's input.
 
-One rotation makes both joints' ends level, one square per joint holds its contour on every
-slice, and the same square in the patient is cut from T1 and STIR. The ilium is always on the
-first columns, so that both joints look alike.
+A single in-plane rotation levels both joints. One square per joint encloses its contours on all
+slices, and the same square, fixed in patient coordinates, is cut from T1 and STIR. The ilium is
+always on the side of the first columns, so that right and left joints look alike.
 
 Source: paper, "Region of interest extraction"; the margin and the robust envelope are ours.
 """
@@ -25,18 +25,18 @@ _STRAY_MM = 10.0
 
 @dataclass(frozen=True)
 class RoiRules:
-    """How the squares are cut.
+    """Parameters of ROI extraction.
 
     Parameters
     ----------
     margin_mm
-        Bone kept around the joint's box. 0 is the paper's literal box.
+        Margin around the joint's bounding box; 0 in the paper.
     size_px
-        Side of the square that the network sees (the paper's is 224).
+        Side of the square after resampling (224 in the paper).
     most_rotation_deg
-        The rotation is never larger.
+        Largest rotation.
     spare_slices
-        Slices kept before the first and after the last that shows the joint.
+        Slices added before the first and after the last slice that shows the joint.
     """
 
     margin_mm: float = 15.0
@@ -47,20 +47,20 @@ class RoiRules:
 
 @dataclass(frozen=True, eq=False)
 class RoiBox:
-    """A joint's square in the patient, and how far it reaches from front to back.
+    """A joint's square in patient coordinates, and its extent in depth.
 
     Parameters
     ----------
     across, down
         Unit vectors of the square's columns and rows, LPS.
-    centre_mm
-        Of the square, along (across, down).
-    half_mm
-        Half of its side.
-    depth_mm
-        First and last position along the slices' normal.
     normal
-        Unit vector of the slices' normal, LPS.
+        Unit normal of the slices, LPS.
+    centre_mm
+        Centre of the square along (across, down).
+    half_mm
+        Half the side of the square.
+    depth_mm
+        First and last position along `normal`.
     """
 
     side: Side
@@ -74,19 +74,19 @@ class RoiBox:
 
 @dataclass(frozen=True)
 class Sighting:
-    """A volume with the contours seen on it."""
+    """A volume and its contours."""
 
     volume: Volume
     delineation: Delineation
 
 
 def joint_boxes(sightings: Iterable[Sighting], rules: RoiRules) -> Mapping[Side, RoiBox]:
-    """The square of each joint that is seen at all.
+    """The box of each joint that has contours.
 
     Parameters
     ----------
     sightings
-        T1 and STIR in canonical orientation; the first gives the plane.
+        T1 and STIR in canonical orientation; the first defines the plane.
     rules
         Margin and limits.
 
@@ -110,7 +110,7 @@ def joint_boxes(sightings: Iterable[Sighting], rules: RoiRules) -> Mapping[Side,
 def _levelled_axes(
     plane: Volume, lines: Mapping[Side, list[_Floats]], most_deg: float
 ) -> tuple[_Floats, _Floats, _Floats]:
-    """The plane's (across, down, normal), turned in the plane until the joints are level."""
+    """The plane's (across, down, normal), rotated within the plane to level the joints."""
     across, down, normal = _axes(plane)
     angle = _levelling_angle(lines, across, down, most_deg)
     turned_across = np.cos(angle) * across + np.sin(angle) * down
@@ -151,7 +151,7 @@ def _in_patient(volume: Volume, contour: Contour) -> _Floats:
 
 
 def _axes(volume: Volume) -> tuple[_Floats, _Floats, _Floats]:
-    """Unit vectors of columns, rows and the slices' normal, the last from front to back."""
+    """Unit vectors of columns, rows and slice normal, the last from anterior to posterior."""
     across = volume.affine[:3, 2] / np.linalg.norm(volume.affine[:3, 2])
     down = volume.affine[:3, 1] / np.linalg.norm(volume.affine[:3, 1])
     normal = np.cross(across, down)
@@ -161,10 +161,10 @@ def _axes(volume: Volume) -> tuple[_Floats, _Floats, _Floats]:
 def _levelling_angle(
     lines: Mapping[Side, list[_Floats]], across: _Floats, down: _Floats, most_deg: float
 ) -> float:
-    """Rotation (radians) that makes the upper ends level, and the lower ends level.
+    """Rotation in radians that levels the upper and the lower ends of both joints.
 
-    The length-weighted mean over the two lines that join right and left, each drawn between
-    medians over the slices; 0 where only one joint is seen.
+    Length-weighted mean of two lines from right to left, each between medians over the slices; 0
+    if only one joint has contours.
     """
     if not all(lines[side] for side in Side):
         return 0.0
@@ -180,7 +180,7 @@ def _levelling_angle(
 
 
 def _robust_envelope(places: list[_Floats]) -> tuple[_Floats, _Floats]:
-    """Bounds of all lines but those that stray far, in the plane, from the median bounds."""
+    """Bounds of all lines, without in-plane outliers from the median bounds."""
     bounds = np.array([[line.min(axis=0), line.max(axis=0)] for line in places])
     median = np.median(bounds, axis=0)
     away = np.abs(bounds - median)[:, :, :2]
@@ -191,7 +191,7 @@ def _robust_envelope(places: list[_Floats]) -> tuple[_Floats, _Floats]:
 
 
 def slices_within(volume: Volume, box: RoiBox) -> NDArray[np.intp]:
-    """Indices of the slices that the box holds, in order; the nearest one if it holds none."""
+    """Indices of the slices within a box, in order; if there are none, the nearest slice."""
     count = len(volume.voxels)
     rows, columns = (size - 1 for size in volume.voxels.shape[1:])
     middles = np.array([[number, rows / 2, columns / 2] for number in range(count)])
@@ -205,18 +205,18 @@ def slices_within(volume: Volume, box: RoiBox) -> NDArray[np.intp]:
 def cut(
     volume: Volume, values: NDArray[np.generic], box: RoiBox, size_px: int, nearest: bool = False
 ) -> torch.Tensor:
-    """A box's square on each of its slices.
+    """Resample a box's square from each of its slices.
 
     Parameters
     ----------
     volume
-        Gives the geometry, in any orientation.
+        Defines the geometry; in any orientation.
     values
-        What to sample, shape of the volume: intensities or labels.
+        Intensities or labels to sample, shape of the volume.
     size_px
         Side of the square.
     nearest
-        True for labels: values are never mixed.
+        Nearest-neighbour sampling, for labels; otherwise bilinear.
 
     Returns
     -------
@@ -231,7 +231,7 @@ def cut(
 
 
 def _sampling_grid(volume: Volume, chosen: NDArray[np.intp], box: RoiBox, size_px: int) -> _Floats:
-    """Where each pixel of the square lies on each slice, as grid_sample counts (column, row)."""
+    """Position of each pixel of the square on each slice, in `grid_sample`'s coordinates."""
     pixels = np.stack(np.meshgrid(np.arange(size_px), np.arange(size_px), indexing="ij"), axis=-1)
     at = on_slices(volume, chosen, box, pixels.astype(np.float64), size_px)
     last = np.array(volume.voxels.shape[1:]) - 1
@@ -241,12 +241,12 @@ def _sampling_grid(volume: Volume, chosen: NDArray[np.intp], box: RoiBox, size_p
 def on_slices(
     volume: Volume, chosen: NDArray[np.intp], box: RoiBox, pixels: _Floats, size_px: int
 ) -> _Floats:
-    """Where points of a box's square lie on slices of a volume.
+    """Map points of a box's square onto slices of a volume.
 
     Parameters
     ----------
     volume
-        Gives the geometry, in any orientation.
+        Defines the geometry; in any orientation.
     chosen
         Indices of the slices, ``(n,)``.
     pixels

@@ -1,6 +1,6 @@
-"""The field that a line gives: unit vectors that lead to it, and along it near by.
+"""The vector field of a contour: unit vectors that point to it and, close by, along it.
 
-The contour network learns it, and contours are compared with it.
+It is the contour network's training target, and predicted fields are compared with it.
 
 Source: paper, "Delineating the sacroiliac joints"; the blending is ours.
 """
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 BLEND_PX = 1.0
-"""Distance over which the blended field turns into the line's direction."""
+"""Standard deviation of the blending weight, by distance from the line."""
 
 TINY = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """The rows and columns at which a field is wanted, float32 pixel indices."""
+    """Rows and columns at which to compute a field, as float32 pixel indices."""
 
     rows: Tensor
     columns: Tensor
@@ -34,13 +34,13 @@ class Grid:
         return torch.cartesian_prod(self.rows, self.columns).expand(count, -1, -1)
 
     def as_images(self, per_pixel: Tensor) -> Tensor:
-        """``(n, pixels, channels)`` as ``(n, channels, rows, columns)``."""
+        """Reshape ``(n, pixels, channels)`` to ``(n, channels, rows, columns)``."""
         shape = (len(per_pixel), per_pixel.shape[2], len(self.rows), len(self.columns))
         return per_pixel.transpose(1, 2).reshape(shape)
 
 
 def blended_field(contours: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-    """Unit vectors to the nearest point of each line, blended into its direction near it.
+    """Unit vectors to the nearest point of each contour, blended into its tangent close to it.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def blended_field(contours: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     Returns
     -------
     tuple
-        Vectors ``(n, 2, rows, columns)`` as (row, column), and the distance of every pixel of the
-        grid to the line, ``(n, rows, columns)``.
+        Vectors as (row, column), ``(n, 2, rows, columns)``, and the distance of every grid pixel
+        from the contour, ``(n, rows, columns)``.
     """
     pixels = grid.places(len(contours))
     nearest = torch.cdist(pixels, contours).argmin(dim=2)
@@ -68,7 +68,7 @@ def blended_field(contours: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
 
 
 def segment_offset(pixels: Tensor, contours: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
-    """From each pixel to the closest point of a segment, and the segment's direction.
+    """Offset from each pixel to the closest point of a segment, and the segment's direction.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def segment_offset(pixels: Tensor, contours: Tensor, first: Tensor) -> tuple[Ten
     contours
         ``(n, points, 2)``.
     first
-        Number of the segment's first point for each pixel, ``(n, pixels)``.
+        Index of the segment's first point for each pixel, ``(n, pixels)``.
 
     Returns
     -------

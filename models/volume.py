@@ -1,7 +1,7 @@
-"""A volume: voxels on a regular grid, and where that grid lies in the patient.
+"""A volume: voxels on a regular grid, and the position of that grid in the patient.
 
-Axes are always ``(slice, row, column)``. Positions are always millimetres in the
-DICOM patient coordinate system (LPS). The two meet in one place only, the affine.
+Axes are always ``(slice, row, column)``. Positions are always millimetres in the DICOM patient
+coordinate system (LPS). Only the affine relates the two.
 
 Source: DICOM PS3.3 C.7.6.2.1.1, Equation C.7.6.2.1-1.
 """
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels and their place in the patient.
+    """Voxels and their position in the patient.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Volume:
     Raises
     ------
     ValueError
-        If the shapes do not fit, a value is not finite, or the grid is degenerate.
+        If a shape is wrong, a value is not finite, or the grid is degenerate.
     """
 
     voxels: NDArray[np.float32]
@@ -39,7 +39,7 @@ class Volume:
         if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
             raise ValueError("the affine must be a finite 4×4 matrix")
         if abs(np.linalg.det(self.affine[:3, :3])) < 1e-9:
-            raise ValueError("the affine maps the grid onto a plane or a line")
+            raise ValueError("the affine is singular")
         if not np.isfinite(self.voxels).all():
             raise ValueError("voxels must be finite")
 

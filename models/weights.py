@@ -1,8 +1,7 @@
-"""A network as it is handed over: a weights file, and a card that says what it is.
+"""A released network: a weights file and its model card.
 
-The card names the network, the data it was trained on, how good it was there, and what it must
-not be used for. A file that does not fit its card, or a card that does not fit this software, is
-refused before anything is analysed.
+The card states the network's name, training data, performance and intended use. Weights that do
+not match their card, and cards that do not match this software, are refused before any analysis.
 """
 
 import hashlib
@@ -45,34 +44,34 @@ Network = ContourUNet | JointNetwork | ContourPair | LesionResNet34
 
 
 class WeightsInvalid(ValueError):
-    """A weights file or its card is missing, damaged or does not fit."""
+    """A weights file or its model card is missing, damaged or incompatible."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a network.
+    """The model card of a network.
 
     Parameters
     ----------
     name, version
-        Of the network.
+        Name and version of the network.
     architecture
-        The numbers that fix its shape.
+        Hyperparameters.
     preprocessing_version
-        Of the preprocessing it was trained with.
+        Version of the preprocessing it was trained with.
     intended_use
-        Who may use it for what.
+        Intended use, and who may use it.
     training
-        Data, seeds, digest of the experiment, steps: whatever is needed to train it again.
+        Data, seeds, digest of the experiment, steps: everything needed to reproduce the training.
     metrics
-        How good it was on phantoms it had never seen, and the command that measures it.
+        Performance on held-out phantoms, and the command that measures it.
     settings
-        What belongs to the network besides its weights: the presence threshold of the contour
-        network, the squares and the threshold of each head of the lesion network.
+        Parameters of inference: the contour network's presence threshold, the lesion network's
+        ROI and thresholds.
     known_case
-        What it answers to a fixed input.
+        Expected outputs for a fixed input.
     sha256
-        Of the weights file.
+        Digest of the weights file.
     """
 
     name: str
@@ -89,14 +88,14 @@ class Card:
 
 @dataclass(frozen=True, eq=False)
 class LoadedNetwork:
-    """A network ready to answer, with its card."""
+    """A network in evaluation mode, with its model card."""
 
     network: Network
     card: Card
 
 
 def build(architecture: Architecture) -> Network:
-    """An untrained network of a given shape."""
+    """An untrained network of the given architecture."""
     if isinstance(architecture, ContourArchitecture):
         return ContourUNet(architecture)
     if isinstance(architecture, JointArchitectures):
@@ -107,22 +106,22 @@ def build(architecture: Architecture) -> Network:
 
 
 def save_network(network: Network, card: Card, folder: Path) -> Card:
-    """Write the weights (as 16-bit floats) and the card, completed by digest and known case.
+    """Write the weights as 16-bit floats, and the card with their digest and the known case.
 
     Returns
     -------
     Card
-        As written.
+        The card as written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stored = {name: _for_storage(tensor) for name, tensor in network.state_dict().items()}
     content = save_tensors(stored)
-    answering = build(card.architecture)
-    answering.load_state_dict(_as_float32(stored))
+    reloaded = build(card.architecture)
+    reloaded.load_state_dict(_as_float32(stored))
     complete = replace(
         card,
         sha256=hashlib.sha256(content).hexdigest(),
-        known_case=known_answer(answering.eval()),
+        known_case=known_answer(reloaded.eval()),
     )
     (folder / TENSORS_NAME).write_bytes(content)
     (folder / CARD_NAME).write_text(
@@ -132,8 +131,8 @@ def save_network(network: Network, card: Card, folder: Path) -> Card:
 
 
 def _for_storage(tensor: Tensor) -> Tensor:
-    kept = tensor.half() if tensor.is_floating_point() else tensor
-    return kept.contiguous().clone()
+    stored = tensor.half() if tensor.is_floating_point() else tensor
+    return stored.contiguous().clone()
 
 
 def _as_float32(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -141,17 +140,17 @@ def _as_float32(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_network(folder: Path) -> LoadedNetwork:
-    """Read a network and check that everything about it fits.
+    """Load a network and check its weights and card.
 
     Parameters
     ----------
     folder
-        Holds ``card.json`` and ``weights.safetensors``.
+        Contains ``card.json`` and ``weights.safetensors``.
 
     Raises
     ------
     WeightsInvalid
-        If a file is missing or damaged, the digest differs, or the card does not fit the
+        If a file is missing or damaged, the digest differs, or the card does not match the
         weights or this software.
     """
     card = read_card(folder)
@@ -159,13 +158,15 @@ def load_network(folder: Path) -> LoadedNetwork:
     found = hashlib.sha256(content).hexdigest()
     if found != card.sha256:
         raise WeightsInvalid(
-            f"{folder / TENSORS_NAME} has SHA-256 {found}, its card says {card.sha256}; "
+            f"{folder / TENSORS_NAME} has SHA-256 {found}, but its card states {card.sha256}; "
             "copy both files again"
         )
     try:
         tensors = _as_float32(load_tensors(content))
     except SafetensorError as error:
-        raise WeightsInvalid(f"{folder / TENSORS_NAME} is no safetensors file: {error}") from error
+        raise WeightsInvalid(
+            f"{folder / TENSORS_NAME} is not a valid safetensors file: {error}"
+        ) from error
     network = build(card.architecture)
     _check_fit(network, tensors, folder)
     network.load_state_dict(tensors)
@@ -173,23 +174,23 @@ def load_network(folder: Path) -> LoadedNetwork:
 
 
 def read_card(folder: Path) -> Card:
-    """Read and check a card alone.
+    """Read and check a model card without its weights.
 
     Raises
     ------
     WeightsInvalid
-        If it is missing, is no JSON, lacks a field, or is of another preprocessing version.
+        If it is missing, not JSON, incomplete, or of another preprocessing version.
     """
     path = folder / CARD_NAME
     try:
         written = json.loads(_read(path))
         card = Card(**written | {"architecture": _architecture(written["architecture"])})
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise WeightsInvalid(f"{path} is no usable card: {error}") from error
+        raise WeightsInvalid(f"{path} is not a valid model card: {error}") from error
     if card.preprocessing_version != PREPROCESSING_VERSION:
         raise WeightsInvalid(
-            f"{path} is for preprocessing version {card.preprocessing_version}, this software "
-            f"has {PREPROCESSING_VERSION}; use weights of the same release"
+            f"{path} is for preprocessing version {card.preprocessing_version}, but this software "
+            f"uses {PREPROCESSING_VERSION}; use weights of the same release"
         )
     return card
 
@@ -223,46 +224,46 @@ def _check_fit(network: nn.Module, tensors: Mapping[str, Tensor], folder: Path) 
     if wanted != found:
         differing = sorted(set(wanted.items()) ^ set(found.items()))
         raise WeightsInvalid(
-            f"{folder}: the weights do not fit the card's architecture; "
-            f"{len(differing)} tensors are missing, extra or of another shape, "
-            f"the first is {differing[0][0]}"
+            f"{folder}: the weights do not match the card's architecture; "
+            f"{len(differing)} tensors are missing, extra or of the wrong shape, "
+            f"starting with {differing[0][0]}"
         )
     if not all(bool(t.isfinite().all()) for t in tensors.values()):
-        raise WeightsInvalid(f"{folder}: the weights hold values that are not finite")
+        raise WeightsInvalid(f"{folder}: the weights contain values that are not finite")
 
 
 def check_known_case(loaded: LoadedNetwork, device: torch.device) -> None:
-    """Ask a network for its known case and compare.
+    """Run the known case and compare the outputs with those on the card.
 
     Parameters
     ----------
     loaded
-        May already be prepared for speed; that must not change its answers.
+        May already be optimised for inference, which must not change its outputs.
     device
-        Where the network is.
+        The network's device.
 
     Raises
     ------
     WeightsInvalid
-        If an answer is further off than rounding explains: this machine computes it wrongly.
+        If an output differs by more than rounding, so results on this machine would be wrong.
     """
     answers = known_answer(loaded.network, device)
     for name, expected in loaded.card.known_case.items():
         answer = answers.get(name, float("nan"))
         if not abs(answer - expected) <= KNOWN_CASE_TOLERANCE * max(1.0, abs(expected)):
             raise WeightsInvalid(
-                f"{loaded.card.name} {loaded.card.version} answers its known case with {name} "
-                f"{answer:.4f} instead of {expected:.4f} on {device} ({platform.machine()})"
+                f"{loaded.card.name} {loaded.card.version} fails its known case on {device} "
+                f"({platform.machine()}): {name} is {answer:.4f} instead of {expected:.4f}"
             )
 
 
 def known_answer(network: Network, device: torch.device | None = None) -> dict[str, float]:
-    """What a network says of a fixed, formula-made input.
+    """Outputs of a network for a fixed synthetic input.
 
     Returns
     -------
     dict
-        Mean and spread of each output, by name.
+        Probability of each head, or mean and standard deviation of each output channel, by name.
     """
     if isinstance(network, ContourPair):
         return known_answer(network.joints, device) | known_answer(network.whole, device)
@@ -286,15 +287,15 @@ def known_answer(network: Network, device: torch.device | None = None) -> dict[s
 
 
 def _of_channels(name: str, maps: Tensor) -> dict[str, float]:
-    """Mean and spread of each channel of some maps, ``(n, channels, size, size)``."""
-    there = maps.float().cpu()
-    means, spreads = there.mean(dim=(0, 2, 3)), there.std(dim=(0, 2, 3))
+    """Mean and standard deviation of each channel of maps ``(n, channels, size, size)``."""
+    channels = maps.float().cpu()
+    means, spreads = channels.mean(dim=(0, 2, 3)), channels.std(dim=(0, 2, 3))
     named = {f"{name} {n} mean": float(value) for n, value in enumerate(means)}
     return named | {f"{name} {n} spread": float(value) for n, value in enumerate(spreads)}
 
 
 def _waves() -> Tensor:
-    """Slices of crossing waves between 0 and 2, ``(3, 64, 64)``; no random numbers."""
+    """Slices of crossed sine waves between 0 and 2, ``(3, 64, 64)``; nothing is random."""
     line = np.arange(_KNOWN_SIDE_PX) / _KNOWN_SIDE_PX
     row, column = np.meshgrid(line, line, indexing="ij")
     slices = [

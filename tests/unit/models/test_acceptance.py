@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.acceptance import LEAST_SLICES, shows_joints
+from models.acceptance import MIN_SLICES, shows_joints
 from models.delineation import Contour, Delineation
 from models.findings import Side
 
@@ -24,7 +24,7 @@ NOTHING = seen_on((), ())
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("other_side", [(), (5,), range(3, 9)])
 def test_a_study_is_accepted_when_one_sequence_shows_a_joint_often_enough(order, other_side):
-    enough = seen_on(range(4, 4 + LEAST_SLICES), other_side)
+    enough = seen_on(range(4, 4 + MIN_SLICES), other_side)
 
     assert shows_joints([enough, NOTHING][::order])
 

@@ -5,11 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.class_activation import (
-    Evidence,
+    LogitContribution,
     SequenceFeatures,
-    head_evidence,
-    seen_best,
-    slices_alone,
+    logit_contributions,
+    single_slice_logits,
+    strongest_point,
 )
 from models.findings import HEADS, Side
 from models.lesion_resnet34 import LesionArchitecture, LesionResNet34, Pooling, zone_of_head
@@ -50,24 +50,24 @@ def logits(of, seen):
     slices=st.tuples(st.integers(1, 6), st.integers(1, 6)),
     absent=st.integers(0, 1),
 )
-def test_what_the_slices_add_is_the_logit_without_its_bias(pooling, seed, slices, absent):
+def test_the_slices_contributions_add_up_to_the_logit_without_bias(pooling, seed, slices, absent):
     net = network(pooling, seed)
     seen = [looked(seed + n, count + absent, absent) for n, count in enumerate(slices)]
 
     expected = logits(net, seen) - net.heads.bias
 
     for number in range(len(HEADS)):
-        added = sum(one.of_slices.sum() for one in head_evidence(net, number, seen))
+        added = sum(one.per_slice.sum() for one in logit_contributions(net, number, seen))
         torch.testing.assert_close(added, expected[number], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("pooling", list(Pooling))
-def test_slices_that_are_absent_add_nothing(pooling):
+def test_padding_slices_contribute_nothing(pooling):
     seen = [looked(3, 5, absent=2)] * 2
 
-    for one in head_evidence(network(pooling), 0, seen):
-        assert not one.of_slices[3:].any()
-        assert one.of_slices[:3].any()
+    for one in logit_contributions(network(pooling), 0, seen):
+        assert not one.per_slice[3:].any()
+        assert one.per_slice[:3].any()
 
 
 @pytest.mark.parametrize("number", range(len(HEADS)))
@@ -80,32 +80,32 @@ def test_the_slice_with_the_strongest_activation_is_pointed_at(number):
     stir.zones[:, :, 16:32] = zone_of_head(number) % 5 + 1
     stir.features[:, :, 3, 1, 1] = 9
 
-    point = seen_best(head_evidence(net, number, [t1, stir]))
+    point = strongest_point(logit_contributions(net, number, [t1, stir]))
 
     assert (point.sequence, point.slice_number) == (1, 3)
     assert 16 <= point.row < 32
     assert point.column == pytest.approx(23.5, abs=2)
 
 
-def evidence(activation, inside):
+def contribution(activation, inside):
     activation, inside = torch.tensor(activation)[None], torch.tensor(inside)[None]
-    return Evidence(activation, torch.full_like(activation, 0.1), inside)
+    return LogitContribution(activation, torch.full_like(activation, 0.1), inside)
 
 
-def test_nothing_is_pointed_at_where_no_slice_speaks_for_the_lesion():
-    against = evidence([[-1.0, -2.0], [0.0, 0.0]], np.ones((8, 8), bool))
+def test_there_is_no_point_if_no_slice_has_a_positive_contribution():
+    against = contribution([[-1.0, -2.0], [0.0, 0.0]], np.ones((8, 8), bool))
 
-    assert seen_best([against, against]) is None
+    assert strongest_point([against, against]) is None
 
 
 @pytest.mark.parametrize("pooling", Pooling)
 @pytest.mark.parametrize("counted", [0, 1])
-def test_a_slice_alone_says_what_the_network_would_say_of_that_slice(pooling, counted):
+def test_a_slice_alone_gets_the_logit_of_the_network_for_that_slice(pooling, counted):
     net = network(pooling)
     seen = [looked(5, 4), looked(6, 3)]
 
     for number in (0, 7, 12, 13):
-        alone = slices_alone(net, number, seen, counted)
+        alone = single_slice_logits(net, number, seen, counted)
         for at, said in enumerate(alone):
             whole = seen[counted]
             only = [*seen]
@@ -119,8 +119,8 @@ def test_a_slice_alone_says_what_the_network_would_say_of_that_slice(pooling, co
 
 
 @pytest.mark.parametrize("pooling", Pooling)
-def test_a_slice_that_only_fills_the_batch_shows_nothing(pooling):
-    alone = slices_alone(network(pooling), 3, [looked(1, 4, absent=1), looked(2, 3)], 0)
+def test_a_padding_slice_alone_shows_nothing(pooling):
+    alone = single_slice_logits(network(pooling), 3, [looked(1, 4, absent=1), looked(2, 3)], 0)
 
     assert alone[-1] == -torch.inf
     assert torch.isfinite(alone).any()
@@ -130,7 +130,7 @@ def test_a_point_lies_within_its_zone_even_where_the_zone_bends():
     ring = np.ones((32, 32), bool)
     ring[4:28, 4:28] = False
 
-    point = seen_best([evidence(np.ones((4, 4)), ring)])
+    point = strongest_point([contribution(np.ones((4, 4)), ring)])
 
     assert ring[round(point.row), round(point.column)]
 
@@ -140,9 +140,9 @@ def test_a_point_is_drawn_to_the_strongest_part_of_its_zone():
     activation[1, 2] = 1
     zone = np.ones((32, 32), bool)
 
-    free = seen_best([evidence(activation, zone)])
+    free = strongest_point([contribution(activation, zone)])
     zone[:, 16:] = False
-    fenced = seen_best([evidence(activation, zone)])
+    fenced = strongest_point([contribution(activation, zone)])
 
     assert (free.row, free.column) == pytest.approx((11.5, 19.5), abs=1e-6)
     assert fenced.row == pytest.approx(11.5, abs=1e-6)

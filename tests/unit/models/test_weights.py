@@ -91,14 +91,14 @@ def test_a_truncated_card_is_refused(folder):
     path = folder / "card.json"
     path.write_text(path.read_text()[:100])
 
-    with pytest.raises(WeightsInvalid, match="no usable card"):
+    with pytest.raises(WeightsInvalid, match="not a valid model card"):
         load_network(folder)
 
 
 def test_a_card_without_a_digest_or_with_unknown_fields_is_refused(folder):
     rewrite_card(folder, colour="blue")
 
-    with pytest.raises(WeightsInvalid, match="no usable card"):
+    with pytest.raises(WeightsInvalid, match="not a valid model card"):
         load_network(folder)
 
 
@@ -113,7 +113,7 @@ def test_a_card_of_another_architecture_is_refused(folder):
     shape = json.loads((folder / "card.json").read_text())["architecture"]
     rewrite_card(folder, architecture=shape | {"width": 3})
 
-    with pytest.raises(WeightsInvalid, match="do not fit the card's architecture"):
+    with pytest.raises(WeightsInvalid, match="do not match the card's architecture"):
         load_network(folder)
 
 
