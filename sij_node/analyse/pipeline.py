@@ -268,16 +268,16 @@ def _analysed(
         AnalysedSeries(Kind.T1, t1, _of(t1, headers), analysis.t1, analysis.t1_regions),
         AnalysedSeries(Kind.STIR, stir, _of(stir, headers), analysis.stir, analysis.stir_regions),
     )
-    remarks = [context.wording.stand_in] if choice.stand_in else []
+    remarks = [context.wording.fat_saturated_t2_used] if choice.stand_in else []
     remarks += context.wording.series_doubt(choice.doubts)
     remarks += [
-        context.wording.no_joint_on.format(sequence=one.sequence)
+        context.wording.joint_not_visible.format(sequence=one.sequence)
         for one in series
         if not one.regions.any()
     ]
     complete = all(one.presence is not Presence.UNDETERMINED for one in analysis.findings)
-    remarks += context.wording.defined(analysis.slices, complete)
-    remarks += context.wording.doubt(analysis.quality)
+    remarks += context.wording.criteria_met(analysis.slices, complete)
+    remarks += context.wording.low_confidence_remark(analysis.quality)
     return AnalysedStudy(series, analysis.findings, remarks)
 
 

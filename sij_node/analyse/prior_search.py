@@ -33,7 +33,7 @@ from sij_node.errors import (
 )
 from sij_node.network.query_retrieve import ArchiveSearch, Deadline
 from sij_node.network.scu import AssociationRequestor
-from sij_node.results.prior_report import earlier_scores
+from sij_node.results.prior_report import read_prior_scores
 from sij_node.store.deliveries import prior_scores, stored_result
 from sij_node.store.job_table import JobTable
 from sij_node.store.registration import received_instance
@@ -55,7 +55,7 @@ class _Collected:
     def add(self, file: bytes) -> None:
         """Read a report; an unusable one is recorded as a problem."""
         with _problems_noted(self):
-            scores = earlier_scores(file)
+            scores = read_prior_scores(file)
             if scores is None:
                 return
             if scores.patient != self.patient:

@@ -30,7 +30,7 @@ from sij_node.domain.job import Result
 from sij_node.domain.prior_comparison import PriorScores, SincePrior
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.build import AnalysedStudy, ResultObject, result_objects
-from sij_node.results.prior_report import earlier_scores
+from sij_node.results.prior_report import read_prior_scores
 from sij_node.results.provenance import AlgorithmIdentity, ResultContext, to_part10
 from sij_node.results.scores_sr import not_analysed_report, scores_report
 
@@ -103,7 +103,7 @@ def _prior(study: AnalysedStudy, context: ResultContext) -> PriorScores | None:
     for header in headers:
         header.StudyInstanceUID, header.StudyDate = "2.25.1", "20190101"
     report = scores_report(study.findings, headers, context)
-    return earlier_scores(to_part10(report, "SIJNODE"))
+    return read_prior_scores(to_part10(report, "SIJNODE"))
 
 
 def _kept(one: ResultObject) -> Result:

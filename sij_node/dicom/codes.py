@@ -78,7 +78,7 @@ SAME_WEIGHTS = _own("same-weights", "Same weights")
 OTHER_WEIGHTS = _own("other-weights", "Other weights")
 CHANGES: Mapping[LesionChange, Code] = {
     LesionChange.NEW: _own("new", "New since the prior study"),
-    LesionChange.GONE: _own("gone", "No longer present"),
+    LesionChange.RESOLVED: _own("gone", "No longer present"),
     LesionChange.UNCHANGED: Code("260388006", "SCT", "No status change"),
     LesionChange.NOT_COMPARABLE: _own("not-comparable", "Not comparable"),
 }

@@ -104,7 +104,7 @@ class LesionChange(StrEnum):
     """What became of a lesion since the prior."""
 
     NEW = "new"
-    GONE = "gone"
+    RESOLVED = "gone"
     UNCHANGED = "unchanged"
     NOT_COMPARABLE = "not comparable"
     """In one of the two studies it could not be evaluated."""
@@ -187,7 +187,7 @@ def change(before: Finding, now: Finding) -> LesionChange:
         return LesionChange.NOT_COMPARABLE
     if then is today:
         return LesionChange.UNCHANGED
-    return LesionChange.NEW if today is Presence.PRESENT else LesionChange.GONE
+    return LesionChange.NEW if today is Presence.PRESENT else LesionChange.RESOLVED
 
 
 def since_prior(

@@ -49,43 +49,43 @@ class Wording:
     absent: str
     undetermined: str
     not_evaluable: str
-    present_from: str
-    present_at: str
-    missing_at: str
+    threshold: str
+    sites_positive: str
+    sites_not_evaluable: str
     not_analysed: str
-    stand_in: str
-    no_joint_on: str
-    doubtful: str
-    doubts: Mapping[LowConfidence, str]
+    fat_saturated_t2_used: str
+    joint_not_visible: str
+    low_confidence: str
+    low_confidence_reasons: Mapping[LowConfidence, str]
     series_doubtful: str
     series_doubts: Mapping[SeriesDoubt, str]
     joint_counts: str
-    research_aid: str
+    slice_criteria: str
     definitions: Mapping[Definition, str]
     met: str
     not_met: str
-    heading: str
+    title: str
     scores: str
     image: str
     key_images: str
     side_of_patient: str
-    limits: str
-    limits_in_full: str
-    weights: str
+    limitations: str
+    limitations_text: str
+    models: str
     software: str
     patient: str
     born: str
     study: str
-    nothing_here: str
+    no_lesion_best_seen: str
     revision: str
     series: Mapping[SeriesKind, str]
     changes: Mapping[LesionChange, str]
     compared: str
-    in_brackets: str
-    other_weights: str
-    not_compared: str
-    without_priors: str
-    problems: Mapping[str, str]
+    prior_in_brackets: str
+    different_model: str
+    other_priors: str
+    priors_unavailable: str
+    prior_problems: Mapping[str, str]
     reasons: Mapping[str, str]
     intended_uses: Mapping[str, str]
 
@@ -124,7 +124,7 @@ class Wording:
         """A probability as a percentage with one decimal."""
         return f"{100 * part:.1f} %".replace(".", self.decimal)
 
-    def joint_reading(self, joint: JointCounts) -> str:
+    def joint_summary(self, joint: JointCounts) -> str:
         """How many sites of one joint are positive."""
         return self.joint_counts.format(
             side=_capital(self.sides[joint.side]),
@@ -134,7 +134,7 @@ class Wording:
             of_structural=sum(joint.counts[lesion].evaluable for lesion in STRUCTURAL),
         )
 
-    def defined(self, slices: SlicesSeen | None, complete: bool) -> list[str]:
+    def criteria_met(self, slices: SlicesSeen | None, complete: bool) -> list[str]:
         """Which published definitions are met, in one sentence; empty where that is unknown.
 
         Parameters
@@ -157,7 +157,7 @@ class Wording:
             f"{self.definitions[one]} {self.met if met else self.not_met}"
             for one, met in outcomes.items()
         )
-        return [self.research_aid.format(definitions="; ".join(each))]
+        return [self.slice_criteria.format(definitions="; ".join(each))]
 
     def intended_use(self, stated: Iterable[str]) -> str:
         """The intended use stated on model cards, each once; text without a translation is kept."""
@@ -166,32 +166,36 @@ class Wording:
 
     def not_analysed_because(self, reason_code: str, message: str) -> list[str]:
         """That the study was not analysed and why; the detailed message is in English."""
-        told = self.reasons.get(reason_code)
-        return [self.not_analysed, *([f"{told}."] if told else []), message]
+        reason = self.reasons.get(reason_code)
+        return [self.not_analysed, *([f"{reason}."] if reason else []), message]
 
-    def doubt(self, qualities: Iterable[ImageQuality]) -> list[str]:
+    def low_confidence_remark(self, qualities: Iterable[ImageQuality]) -> list[str]:
         """Reasons for low confidence, in one sentence; empty if there are none."""
-        found: dict[LowConfidence, dict[str, None]] = {}
+        sequences: dict[LowConfidence, dict[str, None]] = {}
         for quality in qualities:
-            for doubt in quality.low_confidence():
-                found.setdefault(doubt, {})[quality.kind] = None
-        if not found:
+            for reason in quality.low_confidence():
+                sequences.setdefault(reason, {})[quality.kind] = None
+        if not sequences:
             return []
-        each = (f"{self.doubts[doubt]} ({', '.join(kinds)})" for doubt, kinds in found.items())
-        return [self.doubtful.format(doubts="; ".join(each))]
+        each = (
+            f"{self.low_confidence_reasons[reason]} ({', '.join(kinds)})"
+            for reason, kinds in sequences.items()
+        )
+        return [self.low_confidence.format(reasons="; ".join(each))]
 
     def series_doubt(self, doubts: Iterable[tuple[SeriesDoubt, str]]) -> list[str]:
         """What is uncertain about the choice of series, in one sentence; empty if nothing is."""
         each = [f"{self.series_doubts[doubt]} ({sequence})" for doubt, sequence in doubts]
         return [self.series_doubtful.format(doubts="; ".join(each))] if each else []
 
-    def since(self, since: SincePrior, findings: Iterable[Finding]) -> list[str]:
+    def prior_comparison(self, since: SincePrior, findings: Iterable[Finding]) -> list[str]:
         """The comparison with the prior study, in full sentences."""
-        said = [
-            self.without_priors.format(reason=self.problems[problem]) for problem in since.problems
+        unavailable = [
+            self.priors_unavailable.format(reason=self.prior_problems[problem])
+            for problem in since.problems
         ]
         if since.prior is None:
-            return said
+            return unavailable
         counts = since.count(findings)
         counted = ", ".join(f"{counts[each]} {self.changes[each]}" for each in LesionChange)
         networks, dates = (
@@ -200,9 +204,9 @@ class Wording:
         )
         return [
             self.compared.format(date=since.prior.studied, counts=counted),
-            *([self.other_weights.format(networks=networks)] if since.other_weights else []),
-            *([self.not_compared.format(dates=dates)] if dates else []),
-            *said,
+            *([self.different_model.format(networks=networks)] if since.other_weights else []),
+            *([self.other_priors.format(dates=dates)] if dates else []),
+            *unavailable,
         ]
 
 
@@ -225,14 +229,14 @@ ENGLISH = Wording(
     absent="absent",
     undetermined="undetermined",
     not_evaluable="not evaluable",
-    present_from="threshold",
-    present_at="{present} of {all} sites positive",
-    missing_at="Not evaluable: {missing} of {all} sites.",
+    threshold="threshold",
+    sites_positive="{present} of {all} sites positive",
+    sites_not_evaluable="Not evaluable: {missing} of {all} sites.",
     not_analysed="The sacroiliac joints were not analysed.",
-    stand_in="A fat-saturated T2 series was used instead of STIR.",
-    no_joint_on="No sacroiliac joint visible on {sequence}.",
-    doubtful="Low confidence: {doubts}.",
-    doubts={
+    fat_saturated_t2_used="A fat-saturated T2 series was used instead of STIR.",
+    joint_not_visible="No sacroiliac joint visible on {sequence}.",
+    low_confidence="Low confidence: {reasons}.",
+    low_confidence_reasons={
         LowConfidence.COARSE_PIXELS: "coarse in-plane resolution",
         LowConfidence.THICK_SLICES: "large slice spacing",
         LowConfidence.FEW_SLICES: "joint visible on few slices",
@@ -251,27 +255,27 @@ ENGLISH = Wording(
     },
     joint_counts="{side}: oedema {active}/{of_active} quadrants; "
     "structural lesions {structural}/{of_structural}.",
-    research_aid="Research aid, not a diagnosis; slice-based criteria: {definitions}.",
+    slice_criteria="Research aid, not a diagnosis; slice-based criteria: {definitions}.",
     definitions={definition: str(definition) for definition in Definition},
     met="met",
     not_met="not met",
-    heading="Sacroiliac joint MRI: AI findings",
+    title="Sacroiliac joint MRI: AI findings",
     scores="Lesion probabilities",
     image="image {image}",
     key_images="Key images",
     side_of_patient="right and left refer to the patient",
-    limits="Limitations",
-    limits_in_full=(
+    limitations="Limitations",
+    limitations_text=(
         "Generated by software from the T1 and STIR series alone; not reviewed by a radiologist. "
         "A lesion is called present at or above its threshold (tick in each bar). A ring marks "
         "where a lesion is best seen, not its extent."
     ),
-    weights="Models",
+    models="Models",
     software="Software",
     patient="Patient",
     born="born",
     study="Study",
-    nothing_here="No lesion is best seen on this image.",
+    no_lesion_best_seen="No lesion is marked on this image.",
     revision="{series}, revision {number}",
     series={
         "scores": "SIJ lesion scores",
@@ -287,20 +291,20 @@ ENGLISH = Wording(
     },
     changes={
         LesionChange.NEW: "new",
-        LesionChange.GONE: "resolved",
+        LesionChange.RESOLVED: "resolved",
         LesionChange.UNCHANGED: "unchanged",
         LesionChange.NOT_COMPARABLE: "not comparable",
     },
     compared="Compared with the prior study of {date}: {counts}.",
-    in_brackets="In brackets: prior study of {date}",
-    other_weights=(
+    prior_in_brackets="In brackets: prior study of {date}",
+    different_model=(
         "The prior study was scored with a different model ({networks}); "
         "changes may reflect the different model."
     ),
-    not_compared="Other prior results, not compared: {dates}.",
-    without_priors="Prior studies unavailable: {reason}.",
-    problems={
-        "unavailable": "they cannot be retrieved",
+    other_priors="Other prior results, not compared: {dates}.",
+    priors_unavailable="Prior studies unavailable: {reason}.",
+    prior_problems={
+        "unavailable": "cannot be retrieved",
         "unreachable": "archive unreachable",
         "refused": "request refused by the archive",
         "late": "no response from the archive in time",
@@ -343,14 +347,14 @@ GERMAN = Wording(
     absent="nicht vorhanden",
     undetermined="nicht beurteilbar",
     not_evaluable="nicht beurteilbar",
-    present_from="Schwelle",
-    present_at="{present} von {all} Lokalisationen positiv",
-    missing_at="Nicht beurteilbar: {missing} von {all} Lokalisationen.",
+    threshold="Schwellenwert",
+    sites_positive="{present} von {all} Lokalisationen positiv",
+    sites_not_evaluable="Nicht beurteilbar: {missing} von {all} Lokalisationen.",
     not_analysed="Die Sakroiliakalgelenke wurden nicht analysiert.",
-    stand_in="Anstelle der STIR wurde eine fettgesättigte T2-Serie verwendet.",
-    no_joint_on="Auf {sequence} ist kein Sakroiliakalgelenk abgebildet.",
-    doubtful="Geringe Konfidenz: {doubts}.",
-    doubts={
+    fat_saturated_t2_used="Anstelle der STIR wurde eine fettgesättigte T2-Serie verwendet.",
+    joint_not_visible="Auf {sequence} ist kein Sakroiliakalgelenk abgebildet.",
+    low_confidence="Geringe Konfidenz: {reasons}.",
+    low_confidence_reasons={
         LowConfidence.COARSE_PIXELS: "geringe Ortsauflösung",
         LowConfidence.THICK_SLICES: "großer Schichtabstand",
         LowConfidence.FEW_SLICES: "Gelenk nur auf wenigen Schichten",
@@ -369,7 +373,8 @@ GERMAN = Wording(
     },
     joint_counts="{side}: Ödem {active}/{of_active} Quadranten; "
     "strukturelle Läsionen {structural}/{of_structural}.",
-    research_aid="Nur für die Forschung, keine Diagnose; schichtbasierte Kriterien: {definitions}.",
+    slice_criteria="Nur zu Forschungszwecken, keine Diagnose; "
+    "schichtbasierte Kriterien: {definitions}.",
     definitions={
         Definition.POSITIVE_MRI: "positives MRT nach ASAS 2016",
         Definition.ACTIVE: "aktiv nach Maksymowych 2021",
@@ -377,51 +382,51 @@ GERMAN = Wording(
     },
     met="erfüllt",
     not_met="nicht erfüllt",
-    heading="MRT der Sakroiliakalgelenke: KI-Befunde",
+    title="MRT der Sakroiliakalgelenke: KI-Auswertung",
     scores="Wahrscheinlichkeiten der Läsionen",
     image="Bild {image}",
     key_images="Schlüsselbilder",
     side_of_patient="rechts und links beziehen sich auf den Patienten",
-    limits="Einschränkungen",
-    limits_in_full=(
-        "Automatisch nur aus der T1- und der STIR-Serie erstellt, nicht ärztlich befundet. "
+    limitations="Einschränkungen",
+    limitations_text=(
+        "Automatisch nur aus der T1- und der STIR-Serie erstellt, nicht ärztlich geprüft. "
         "Eine Läsion gilt ab ihrem Schwellenwert (Strich im Balken) als vorhanden. Ein Ring "
         "zeigt, wo eine Läsion am besten zu sehen ist, nicht ihre Ausdehnung."
     ),
-    weights="Modelle",
+    models="Modelle",
     software="Software",
     patient="Patient",
     born="geb.",
     study="Untersuchung",
-    nothing_here="Keine Läsion ist auf diesem Bild am besten zu sehen.",
+    no_lesion_best_seen="Auf diesem Bild ist keine Läsion markiert.",
     revision="{series}, Revision {number}",
     series={
-        "scores": "ISG Läsionswerte",
-        "seg t1": "ISG Regionen (T1)",
-        "seg stir": "ISG Regionen (STIR)",
-        "findings t1": "ISG Befunde (T1)",
-        "findings stir": "ISG Befunde (STIR)",
-        "presentation t1": "ISG Konturen (T1)",
-        "presentation stir": "ISG Konturen (STIR)",
-        "summary": "ISG Zusammenfassung",
-        "pdf": "ISG Bericht",
+        "scores": "ISG-Läsionsscores",
+        "seg t1": "ISG-Regionen (T1)",
+        "seg stir": "ISG-Regionen (STIR)",
+        "findings t1": "ISG-Befunde (T1)",
+        "findings stir": "ISG-Befunde (STIR)",
+        "presentation t1": "ISG-Konturen (T1)",
+        "presentation stir": "ISG-Konturen (STIR)",
+        "summary": "ISG-Zusammenfassung",
+        "pdf": "ISG-Bericht",
         "not analysed": "ISG nicht analysiert",
     },
     changes={
         LesionChange.NEW: "neu",
-        LesionChange.GONE: "verschwunden",
+        LesionChange.RESOLVED: "rückgebildet",
         LesionChange.UNCHANGED: "unverändert",
         LesionChange.NOT_COMPARABLE: "nicht vergleichbar",
     },
     compared="Im Vergleich zur Voruntersuchung vom {date}: {counts}.",
-    in_brackets="In Klammern: Vorwert {date}",
-    other_weights=(
+    prior_in_brackets="In Klammern: Voruntersuchung {date}",
+    different_model=(
         "Die Voruntersuchung wurde mit einem anderen Modell bewertet ({networks}); "
         "Veränderungen können darauf beruhen."
     ),
-    not_compared="Weitere Vorergebnisse, nicht verglichen: {dates}.",
-    without_priors="Voruntersuchungen nicht verfügbar: {reason}.",
-    problems={
+    other_priors="Weitere Vorergebnisse, nicht verglichen: {dates}.",
+    priors_unavailable="Voruntersuchungen nicht verfügbar: {reason}.",
+    prior_problems={
         "unavailable": "kein Abruf möglich",
         "unreachable": "Archiv nicht erreichbar",
         "refused": "Anfrage vom Archiv abgelehnt",
@@ -433,11 +438,11 @@ GERMAN = Wording(
         "pair-missing": "Kein verwendbares Paar aus T1- und STIR-Serie vorhanden",
         "mixed-patients": "Die Bilder gehören zu mehr als einem Patienten",
         "mixed-frames-of-reference": "Die Serien haben kein gemeinsames Koordinatensystem",
-        "geometry-unusable": "Die Schichten bilden kein Volumen",
+        "geometry-unusable": "Die Schichten ergeben kein Volumen",
         "pixels-unusable": "Die Bilddaten lassen sich nicht dekodieren",
         "conflicting-copies": "Ein Bild wurde zweimal mit unterschiedlichem Inhalt empfangen",
         "dataset-unreadable": "Ein Objekt ist nicht lesbar",
-        "joint-not-found": "Es ist kein Sakroiliakalgelenk abgebildet",
+        "joint-not-found": "Kein Sakroiliakalgelenk abgebildet",
     },
     intended_uses={
         "Trained on phantoms, not for clinical use": "An Phantomen trainiert, nicht für den "

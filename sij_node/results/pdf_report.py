@@ -80,7 +80,7 @@ def page_report(
     document.AcquisitionDateTime = ""
     document.BurnedInAnnotation = "YES"
     document.RecognizableVisualFeatures = "NO"
-    document.DocumentTitle = context.wording.heading
+    document.DocumentTitle = context.wording.title
     document.ConceptNameCodeSequence = [code_item(codes.SCORES_TITLE)]
     document.VerificationFlag = "UNVERIFIED"
     document.SourceInstanceSequence = referenced_images(headers)
@@ -102,7 +102,7 @@ def page(
     by_position = {finding.position: finding for finding in findings}
     with TemporaryDirectory() as folder:
         sheet = Page(Path(folder), context)
-        sheet.title(wording.heading, context.intended_use)
+        sheet.title(wording.title, context.intended_use)
         sheet.patient(first_header([h for one in series for h in one.headers]), wording)
         y = 57.0
         draw_joints(sheet, (MARGIN_MM + 11, y), UNIT_MM, by_position, wording)
@@ -112,7 +112,7 @@ def page(
         y += DIAGRAM_HEIGHT * UNIT_MM + 3
         draw_table(sheet, (MARGIN_MM, y), UNIT_MM, by_position, wording, context.since)
         y += TABLE_HEIGHT * UNIT_MM + 3
-        y = sheet.remark(y, " ".join(wording.since(context.since, findings)))
+        y = sheet.remark(y, " ".join(wording.prior_comparison(context.since, findings)))
         sheet.key_images(y, series, findings, wording)
         sheet.fine_print(wording, context)
         return sheet.finished()
@@ -148,7 +148,7 @@ class Page:
         self._pdf = FPDF(format="A4")
         self._pdf.set_auto_page_break(False)
         self._pdf.set_creation_date(context.moment)
-        self._pdf.set_title(context.wording.heading)
+        self._pdf.set_title(context.wording.title)
         self._pdf.set_lang(context.wording.language.value)
         for style, file in (("", "regular"), ("B", "bold")):
             path = folder / f"{file}.ttf"
@@ -296,8 +296,8 @@ class Page:
         )
         moment = context.moment.strftime("%Y-%m-%d %H:%M %Z").strip()
         words = (
-            f"{wording.limits}: {wording.limits_in_full} {context.intended_use}\n"
-            f"{wording.weights}: {networks}\n"
+            f"{wording.limitations}: {wording.limitations_text} {context.intended_use}\n"
+            f"{wording.models}: {networks}\n"
             f"{wording.software}: sij_node {context.software_version}, {moment}"
         )
         self.paragraph((MARGIN_MM, _FOOT_MM), INNER_MM, words, 2.5)

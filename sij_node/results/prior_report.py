@@ -36,7 +36,7 @@ _BROKEN = (*READING_ERRORS, struct.error, LookupError, ResultsInconsistent)
 _PLAIN = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 
 
-def earlier_scores(file: bytes) -> PriorScores | None:
+def read_prior_scores(file: bytes) -> PriorScores | None:
     """The scores that a report tells; None where it is a report of something else.
 
     Parameters

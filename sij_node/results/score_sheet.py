@@ -44,7 +44,7 @@ def draw_table(
     left, top = at
     ink = canvas.palette.ink
     if since.prior:
-        words = wording.in_brackets.format(date=since.prior.studied)
+        words = wording.prior_in_brackets.format(date=since.prior.studied)
         middle = top + ROW_HEIGHT / 2 * unit
         canvas.write((left + 8 * unit, middle), words, 12 * unit, canvas.palette.faint)
     for side, x in _COLUMNS.items():
@@ -89,7 +89,7 @@ def _draw_cell(
     number = wording.percent(finding.probability)
     canvas.write((x + bar + 60 * unit, y), number, _TEXT * unit, ink, anchor="right")
     change = since.change(finding)
-    has_changed = change in (LesionChange.NEW, LesionChange.GONE)
+    has_changed = change in (LesionChange.NEW, LesionChange.RESOLVED)
     word = wording.changes[change] if change and has_changed else wording.presence(finding)
     canvas.write((x + bar + 68 * unit, y), word, _TEXT * unit, ink, bold=present or has_changed)
 

@@ -151,7 +151,7 @@ def _line(head: Head, right: Finding, left: Finding, wording: Wording) -> str:
     thresholds = " / ".join(dict.fromkeys(percents))
     width = _head_width(wording)
     cells = f"R {_cell(right, wording)} | L {_cell(left, wording)}"
-    return f"{wording.head(head):<{width}} | {cells} | {wording.present_from} {thresholds}"
+    return f"{wording.head(head):<{width}} | {cells} | {wording.threshold} {thresholds}"
 
 
 def _cell(finding: Finding, wording: Wording) -> str:
@@ -168,7 +168,7 @@ def _summary(
 ) -> str:
     """What to read when only one thing is read."""
     wording = context.wording
-    since = wording.since(context.since, findings.values())
+    since = wording.prior_comparison(context.since, findings.values())
     return LINE.join((*in_short(findings, wording), *since, *remarks, context.intended_use))
 
 
@@ -176,15 +176,19 @@ def in_short(findings: Mapping[Position, Finding], wording: Wording) -> list[str
     """What is present, how much in each joint, and what could not be evaluated."""
     at = [p for p in POSITIONS if findings[p].presence is Presence.PRESENT]
     missing = sum(finding.presence is Presence.UNDETERMINED for finding in findings.values())
-    present = wording.present_at.format(present=len(at), all=len(findings))
+    present = wording.sites_positive.format(present=len(at), all=len(findings))
     return [
         present + (f": {'; '.join(map(wording.named, at))}." if at else "."),
         *(
-            wording.joint_reading(joint)
+            wording.joint_summary(joint)
             for joint in study_counts(list(findings.values())).joints
             if joint.seen
         ),
-        *([wording.missing_at.format(missing=missing, all=len(findings))] if missing else []),
+        *(
+            [wording.sites_not_evaluable.format(missing=missing, all=len(findings))]
+            if missing
+            else []
+        ),
     ]
 
 
@@ -251,7 +255,7 @@ def _change_cell(now: Finding, since: SincePrior, wording: Wording) -> str:
     if before is None or change is None:
         return ""
     word = wording.changes[change]
-    shown = word.upper() if change in (LesionChange.NEW, LesionChange.GONE) else word
+    shown = word.upper() if change in (LesionChange.NEW, LesionChange.RESOLVED) else word
     width = max(map(len, wording.changes.values()))
     then, today = (_percent_or_dash(one, wording) for one in (before, now))
     return f"{then:>7} → {today:>7} {shown:<{width}}"

@@ -224,11 +224,11 @@ def _score_page(
 ) -> Image.Image:
     wording = context.wording
     sheet = Sheet()
-    _frame(sheet, wording.heading, f"{wording.scores}; {wording.side_of_patient}", context)
+    _frame(sheet, wording.title, f"{wording.scores}; {wording.side_of_patient}", context)
     draw_joints(sheet, ((WIDTH - 312) / 2, 140), 1.0, findings, wording)
     draw_table(sheet, (MARGIN, 314), 1.0, findings, wording, context.since)
     sheet.fitted((MARGIN, 150), (230, 150), " ".join(remarks))
-    since = " ".join(wording.since(context.since, findings.values()))
+    since = " ".join(wording.prior_comparison(context.since, findings.values()))
     sheet.fitted((MARGIN, 698), (WIDTH - 2 * MARGIN, 38), since)
     return sheet.finished()
 
@@ -263,7 +263,7 @@ def _key_page(
         mine = [one for one in place.seen if one.sight.sequence is camera.series.sequence]
         _name_lesions(sheet, mine, x, wording)
     if not place.seen:
-        sheet.write((MARGIN, _CAPTIONS_TOP), wording.nothing_here, 15, sheet.palette.faint)
+        sheet.write((MARGIN, _CAPTIONS_TOP), wording.no_lesion_best_seen, 15, sheet.palette.faint)
     return sheet.finished()
 
 

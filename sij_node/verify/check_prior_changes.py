@@ -91,7 +91,7 @@ def _change(before: Finding, now: Finding) -> LesionChange:
     if before.probability is None or now.probability is None:
         return LesionChange.NOT_COMPARABLE
     was, is_ = (one.presence is Presence.PRESENT for one in (before, now))
-    return {(False, True): LesionChange.NEW, (True, False): LesionChange.GONE}.get(
+    return {(False, True): LesionChange.NEW, (True, False): LesionChange.RESOLVED}.get(
         (was, is_), LesionChange.UNCHANGED
     )
 

@@ -9,7 +9,7 @@ from models.findings import POSITIONS, Finding
 from models.findings import Sequence as Kind
 from sij_node.domain.prior_comparison import PriorScores
 from sij_node.results.image_findings_sr import image_findings_report
-from sij_node.results.prior_report import earlier_scores
+from sij_node.results.prior_report import read_prior_scores
 from sij_node.results.provenance import ResultContext, to_part10
 from sij_node.results.scores_sr import scores_report
 from tests.support.mr import classic_series
@@ -59,7 +59,7 @@ def earlier_findings_report(study_date: str = "20230301") -> bytes:
 
 def earlier(study_date: str = "20230301", **how: object) -> PriorScores:
     """The same, read back."""
-    read = earlier_scores(earlier_report(study_date, **how))
+    read = read_prior_scores(earlier_report(study_date, **how))
     if read is None:
         raise LookupError("the report is none of scores")
     return read

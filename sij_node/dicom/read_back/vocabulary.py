@@ -57,7 +57,7 @@ SCORES_TITLES: tuple[Code, ...] = (("99SIJNODE", "sij-scores"), ("DCM", "126000"
 CHANGES: Mapping[Code, LesionChange] = MappingProxyType(
     {
         ("99SIJNODE", "new"): LesionChange.NEW,
-        ("99SIJNODE", "gone"): LesionChange.GONE,
+        ("99SIJNODE", "gone"): LesionChange.RESOLVED,
         ("SCT", "260388006"): LesionChange.UNCHANGED,
         ("99SIJNODE", "not-comparable"): LesionChange.NOT_COMPARABLE,
     }
@@ -75,7 +75,7 @@ OTHER_WEIGHTS: Code = ("99SIJNODE", "other-weights")
 PRESENCE_IN_WORDS: Mapping[str, Presence] = MappingProxyType(
     {
         **dict.fromkeys(("present", "new", "vorhanden", "neu"), Presence.PRESENT),
-        **dict.fromkeys(("absent", "resolved", "nicht vorhanden", "verschwunden"), Presence.ABSENT),
+        **dict.fromkeys(("absent", "resolved", "nicht vorhanden", "rückgebildet"), Presence.ABSENT),
         **dict.fromkeys(("not evaluable", "nicht beurteilbar"), Presence.UNDETERMINED),
     }
 )

@@ -182,7 +182,7 @@ def test_the_destination_decides_what_is_made_and_in_which_words():
     results = Stored(t1_series(), stir_series()).analysed(destination=ResultRecipient(profile))
 
     assert kinds(results) == ["scores", "seg t1", "seg stir", "pdf"]
-    assert results.objects[0].dataset.SeriesDescription == "ISG Läsionswerte"
+    assert results.objects[0].dataset.SeriesDescription == "ISG-Läsionsscores"
 
 
 def test_an_analysis_with_nothing_new_makes_the_same_files_again():

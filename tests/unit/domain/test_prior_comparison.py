@@ -36,7 +36,7 @@ def compared(*found, patient=PATIENT, studied=NOW, weights=WEIGHTS, problems=())
     ("before", "now", "expected"),
     [
         (0.2, 0.7, LesionChange.NEW),
-        (0.7, 0.2, LesionChange.GONE),
+        (0.7, 0.2, LesionChange.RESOLVED),
         (0.7, 0.9, LesionChange.UNCHANGED),
         (0.1, 0.2, LesionChange.UNCHANGED),
         (0.49, 0.5, LesionChange.NEW),
@@ -50,7 +50,7 @@ def test_a_lesion_is_new_gone_unchanged_or_not_comparable(before, now, expected)
 
 
 def test_each_study_is_judged_by_its_own_threshold():
-    assert change(Finding(HERE, 0.4, 0.3), Finding(HERE, 0.4, 0.5)) is LesionChange.GONE
+    assert change(Finding(HERE, 0.4, 0.3), Finding(HERE, 0.4, 0.5)) is LesionChange.RESOLVED
 
 
 def test_every_position_is_compared_with_itself():

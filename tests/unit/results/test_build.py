@@ -105,7 +105,7 @@ def test_numbers_and_descriptions_are_those_of_the_profile():
     scores, pdf = (one.dataset for one in result_objects(STUDY, context(profile=own)))
 
     assert (scores.SeriesNumber, scores.SeriesDescription) == (500, "KI: ISG")
-    assert (pdf.SeriesNumber, pdf.SeriesDescription) == (77, "ISG Bericht")
+    assert (pdf.SeriesNumber, pdf.SeriesDescription) == (77, "ISG-Bericht")
     assert scores.ConceptNameCodeSequence[0].CodeValue == "126000"
 
 

@@ -161,7 +161,7 @@ def test_labels_follow_the_language():
 
     labels = {label.UnformattedTextValue for label, _, _ in drawn(state, "CONTOURS")}
     assert labels == {"ISG rechts", "ISG links"}
-    assert state.SeriesDescription == "ISG Konturen (T1)"
+    assert state.SeriesDescription == "ISG-Konturen (T1)"
 
 
 def test_the_same_inputs_make_the_same_bytes_in_any_order():

@@ -16,7 +16,7 @@ from sij_node.config.profiles import Profile
 from sij_node.domain.study import PatientIdentity
 from sij_node.errors import PriorUnreadable
 from sij_node.results.image_findings_sr import image_findings_report
-from sij_node.results.prior_report import MAX_BYTES, earlier_scores
+from sij_node.results.prior_report import MAX_BYTES, read_prior_scores
 from sij_node.results.provenance import to_part10
 from sij_node.results.scores_sr import not_analysed_report
 from tests.support.drawn import drawn_study
@@ -27,7 +27,7 @@ from tests.support.results import NETWORKS, context
 
 
 def test_a_report_reads_back_to_its_28_scores_and_their_weights():
-    read = earlier_scores(earlier_report())
+    read = read_prior_scores(earlier_report())
 
     assert list(read.findings) == earlier_findings()
     assert read.weights == {network.device_uid for network in NETWORKS}
@@ -49,7 +49,7 @@ def test_a_report_reads_back_to_its_28_scores_and_their_weights():
 def test_whatever_the_profile_the_scores_are_the_same(profile):
     made_by = context(profile=Profile(name="other", **profile))
 
-    assert list(earlier_scores(earlier_report(made_by=made_by)).findings) == earlier_findings()
+    assert list(read_prior_scores(earlier_report(made_by=made_by)).findings) == earlier_findings()
 
 
 def test_an_archive_may_have_passed_it_on_in_implicit_vr():
@@ -57,18 +57,18 @@ def test_an_archive_may_have_passed_it_on_in_implicit_vr():
     read.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     read.save_as(buffer, implicit_vr=True, little_endian=True)
 
-    assert list(earlier_scores(buffer.getvalue()).findings) == earlier_findings()
+    assert list(read_prior_scores(buffer.getvalue()).findings) == earlier_findings()
 
 
 def test_a_revision_names_what_it_replaces():
     first = earlier_report()
-    before = earlier_scores(first)
+    before = read_prior_scores(first)
     _, series_uid, sop_class_uid, uid = before.report
     result = replace(made("scores"), sop_instance_uid=uid, sop_class_uid=sop_class_uid)
     result = replace(result, series_uid=series_uid)
     again = replace(context(), predecessors=(result,), revision=2)
 
-    assert earlier_scores(earlier_report(made_by=again)).replaces == {uid}
+    assert read_prior_scores(earlier_report(made_by=again)).replaces == {uid}
 
 
 def test_reports_of_something_else_are_left_aside():
@@ -77,9 +77,9 @@ def test_reports_of_something_else_are_left_aside():
     study = drawn_study()
     drawn = image_findings_report(study.series[0], study.findings, context())
 
-    assert earlier_scores(to_part10(notice, "NODE")) is None
-    assert earlier_scores(to_part10(drawn, "NODE")) is None
-    assert earlier_scores(to_part10(images[0], "NODE")) is None
+    assert read_prior_scores(to_part10(notice, "NODE")) is None
+    assert read_prior_scores(to_part10(drawn, "NODE")) is None
+    assert read_prior_scores(to_part10(images[0], "NODE")) is None
 
 
 def without_a_group(report):
@@ -140,7 +140,7 @@ def test_a_report_that_is_not_whole_is_never_compared(change):
     change(report)
 
     with pytest.raises(PriorUnreadable) as told:
-        earlier_scores(to_part10(report, "NODE"))
+        read_prior_scores(to_part10(report, "NODE"))
 
     assert "4711" not in str(told.value)
 
@@ -154,7 +154,7 @@ def test_damaged_bytes_are_unreadable_or_read_and_nothing_else_happens(data):
             content[at] = data.draw(st.integers(0, 255))
 
     try:
-        read = earlier_scores(bytes(content))
+        read = read_prior_scores(bytes(content))
     except PriorUnreadable:
         return
     assert read is None or {one.position for one in read.findings} == set(POSITIONS)
@@ -168,7 +168,7 @@ REPORT = earlier_report()
 )
 def test_what_is_no_dicom_file_is_unreadable(content):
     with pytest.raises(PriorUnreadable):
-        earlier_scores(content)
+        read_prior_scores(content)
 
 
 def test_sequences_without_end_are_unreadable():
@@ -176,14 +176,14 @@ def test_sequences_without_end_are_unreadable():
     nested = b"\x40\x00\x30\xa7SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" * 20_000
 
     with pytest.raises(PriorUnreadable):
-        earlier_scores(beginning + nested)
+        read_prior_scores(beginning + nested)
 
 
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_a_report_in_the_words_of_earlier_versions_is_read_as_before(language):
     kept = Path(__file__).parent / "data" / f"scores_report_2026_11_{language}.dcm"
 
-    read = earlier_scores(kept.read_bytes())
+    read = read_prior_scores(kept.read_bytes())
 
     assert list(read.findings) == earlier_findings()
     assert read.weights == {network.device_uid for network in NETWORKS}

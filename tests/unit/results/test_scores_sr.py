@@ -283,18 +283,18 @@ def test_the_private_codes_fit_their_value_representations():
 def test_criteria_are_called_unmet_only_if_every_site_was_evaluable():
     oedema = {POSITIONS[0]: frozenset({2, 3})}
 
-    (whole,) = ENGLISH.defined(oedema, complete=True)
-    (part,) = ENGLISH.defined(oedema, complete=False)
+    (whole,) = ENGLISH.criteria_met(oedema, complete=True)
+    (part,) = ENGLISH.criteria_met(oedema, complete=False)
 
     assert "Maksymowych 2021 active not met" in whole
     assert "ASAS 2016 positive MRI met" in part
     assert "not met" not in part
-    assert ENGLISH.defined({}, complete=False) == []
-    assert ENGLISH.defined(None, complete=True) == []
+    assert ENGLISH.criteria_met({}, complete=False) == []
+    assert ENGLISH.criteria_met(None, complete=True) == []
 
 
 def test_definitions_are_research_aids_in_every_language():
     for wording in (ENGLISH, GERMAN):
-        (said,) = wording.defined({}, complete=True)
+        (said,) = wording.criteria_met({}, complete=True)
         assert said.count(wording.not_met) == 3
     assert "keine Diagnose" in said

@@ -41,7 +41,10 @@ def test_the_margin_is_left_to_the_viewer(pictures):
         assert inner.max() == 0
 
 
-REMARKS = [GERMAN.stand_in, GERMAN.doubtful.format(doubts="; ".join(GERMAN.doubts.values()))]
+REMARKS = [
+    GERMAN.fat_saturated_t2_used,
+    GERMAN.low_confidence.format(reasons="; ".join(GERMAN.low_confidence_reasons.values())),
+]
 
 
 def test_what_a_reader_must_know_is_on_the_score_sheet(pictures):
