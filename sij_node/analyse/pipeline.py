@@ -191,10 +191,10 @@ def _results_of(images: SeriesMap, ports: Ports, recipient: ResultRecipient) -> 
     context = in_history(context, t1.study_uid, recipient.history)
     study = _analysed(t1, stir, analysis, list(datasets.values()), choice, context)
     weights = ", ".join(f"{one.name} {one.version}" for one in analysis.networks)
-    evidence = ExpectedResults(
+    expected = ExpectedResults(
         tuple(study.headers), study.series, tuple(study.findings), context.since
     )
-    objects = _verified(result_objects(study, context), evidence, ports)
+    objects = _verified(result_objects(study, context), expected, ports)
     return StudyResults(objects, weights, _record(images, study, context, ports), study)
 
 
@@ -223,7 +223,7 @@ def _record(
 
 
 def _verified(
-    objects: Iterable[ResultObject], evidence: ExpectedResults, ports: Ports
+    objects: Iterable[ResultObject], expected: ExpectedResults, ports: Ports
 ) -> tuple[VerifiedResult, ...]:
     """Encode every result and check the encoded file; unchecked results are never returned."""
     written = tuple(
@@ -231,7 +231,7 @@ def _verified(
         for one in objects
     )
     ports.progress("checking")
-    check_results([one.content for one in written], evidence)
+    check_results([one.content for one in written], expected)
     return written
 
 

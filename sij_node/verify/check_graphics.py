@@ -1,4 +1,4 @@
-"""What is drawn on the images, read back: every line and point lies where it was found.
+"""Checks graphics: every line and point lies where it was found.
 
 Source: DICOM PS3.3 C.18.6.1.2 and C.10.5.1.2: pixel coordinates are (column, row), and start at
 the corner of the first pixel, not at its centre.
@@ -21,13 +21,13 @@ _Points = NDArray[np.float64]
 
 
 def drawn_mm(graphic: Iterable[float], source: SourceSlice) -> _Points:
-    """Where pixel coordinates (column, row, column, row, …) on an image lie in the patient."""
+    """LPS positions of pixel coordinates (column, row, column, row, …) on an image."""
     pixels = np.array(list(graphic)).reshape(-1, 2)
     return source.plane.at(pixels[:, ::-1] - FROM_CORNER_TO_CENTRE)
 
 
 def check_line(line: _Points, contour: Contour, source: SourceSlice, what: str) -> None:
-    """Check that a drawn line and a contour are the same line.
+    """Check that a drawn line follows a contour.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def check_line(line: _Points, contour: Contour, source: SourceSlice, what: str) 
     Raises
     ------
     ResultsInconsistent
-        If either leaves the other, or they end at different points.
+        If they diverge anywhere, or their end points differ.
     """
     found = contour_mm(source.series, contour)
     ends = np.linalg.norm(line[[0, -1]] - found[[0, -1]], axis=1).max()
@@ -46,7 +46,7 @@ def check_line(line: _Points, contour: Contour, source: SourceSlice, what: str) 
 
 
 def check_point(point: _Points, sight: Sight, source: SourceSlice, what: str) -> None:
-    """Check that a drawn point lies where a lesion is seen best.
+    """Check that a drawn point lies where a lesion is best seen.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def check_point(point: _Points, sight: Sight, source: SourceSlice, what: str) ->
 
 
 def contour_at(source: SourceSlice, side: Side) -> Contour:
-    """The contour that was found on a slice.
+    """The contour found on a slice.
 
     Raises
     ------
@@ -73,20 +73,20 @@ def contour_at(source: SourceSlice, side: Side) -> Contour:
     return contour
 
 
-def check_all(told: Sequence[Hashable], found: Sequence[Hashable], what: str) -> None:
-    """Check that everything that was found is told once, and nothing else.
+def check_all(reported: Sequence[Hashable], found: Sequence[Hashable], what: str) -> None:
+    """Check that everything found is reported exactly once, and nothing else is.
 
     Raises
     ------
     ResultsInconsistent
         If it is not.
     """
-    if len(told) != len(set(told)) or set(told) != set(found):
-        raise ResultsInconsistent(f"It shows {len(told)} {what}; {len(found)} were found.")
+    if len(reported) != len(set(reported)) or set(reported) != set(found):
+        raise ResultsInconsistent(f"It shows {len(reported)} {what}; {len(found)} were found.")
 
 
 def is_near(one: _Points, other: _Points, source: SourceSlice) -> bool:
-    """Whether two points are the same but for rounding."""
+    """Whether two points are equal within rounding."""
     return _in_pixels(float(np.linalg.norm(one - other)), source) <= SAME_POINT_PX
 
 
@@ -104,7 +104,7 @@ def _check_near(apart_mm: float, source: SourceSlice, what: str) -> None:
 
 
 def _farthest_mm(points: _Points, line: _Points) -> float:
-    """The farthest that any of the points lies from a line through vertices."""
+    """Largest distance of any of the points from a polyline."""
     beginnings, steps = line[:-1], np.diff(line, axis=0)
     from_beginnings = points[:, None] - beginnings
     lengths = np.maximum((steps**2).sum(axis=1), np.finfo(np.float64).tiny)

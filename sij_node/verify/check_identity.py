@@ -1,4 +1,4 @@
-"""Whose a result is and what it refers to: the patient and study of the images, and no others.
+"""Checks a result's patient, study, UIDs and references against the source images.
 
 Source: DICOM PS3.3 C.7.1.1, C.7.2.1 (patient, study), C.12.1 (SOP Common), PS3.5 9.1 (UIDs).
 """
@@ -19,44 +19,44 @@ SAME_AS_IMAGES = (
     *("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber"),
     "ReferringPhysicianName",
 )
-"""Their values are compared and never told."""
+"""Compared with the images; values never appear in errors."""
 EARLIER_RESULTS = ("PredecessorDocumentsSequence",)
-"""Refer to what was sent before, which is not at hand."""
+"""References to results of earlier revisions, which are not available here."""
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 _LONGEST_UID = 64
 _IMAGE_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
 _PADDING = "^= "
-"""Empty components of a name at its end, and blanks, mean nothing."""
+"""Not significant at the end of a value: empty name components and spaces."""
 
 
 @dataclass(frozen=True)
 class Existing:
-    """An object that a result may name."""
+    """An object that a result may reference."""
 
     sop_class_uid: str
     series_uid: str
     study_uid: str
 
 
-def check_belongs(result: Attributes, evidence: ExpectedResults) -> None:
-    """Patient and study are those of the images.
+def check_belongs(result: Attributes, expected: ExpectedResults) -> None:
+    """Check that patient and study are those of the images.
 
     Raises
     ------
     ResultsInconsistent
-        Naming the attribute, never its value.
+        With the attribute, never its value.
     """
     if result.text("SpecificCharacterSet") != "ISO_IR 192":
-        raise ResultsInconsistent("It is not written in Unicode.")
+        raise ResultsInconsistent("It is not encoded in UTF-8.")
     for keyword in SAME_AS_IMAGES:
-        stated = {_stated(header, keyword) for header in evidence.headers}
+        stated = {_stated(header, keyword) for header in expected.headers}
         if result.text(keyword).rstrip(_PADDING) not in stated:
-            raise ResultsInconsistent(f"{keyword} is not that of the images.")
+            raise ResultsInconsistent(f"{keyword} differs from the images.")
 
 
 def _stated(header: Dataset, keyword: str) -> str:
-    """What an image says; a text with backslashes comes as several values."""
+    """The value in an image; pydicom splits a text with backslashes into several values."""
     value = header.get(keyword)
     if isinstance(value, bytes):  # sent under an unknown VR
         value = value.decode("utf-8", "replace")
@@ -64,28 +64,28 @@ def _stated(header: Dataset, keyword: str) -> str:
     return "\\".join(map(str, values)).strip(" \0").rstrip(_PADDING)
 
 
-def check_uids(results: Sequence[Attributes], evidence: ExpectedResults) -> None:
-    """Every result has UIDs of its own, validly written, and as its file header says.
+def check_uids(results: Sequence[Attributes], expected: ExpectedResults) -> None:
+    """Check that every result has valid UIDs of its own that match its file meta information.
 
-    UIDs of the images are repeated as they were received, also where a sender wrote them badly.
+    UIDs of the images are copied as received, even if the sender's are malformed.
 
     Raises
     ------
     ResultsInconsistent
-        If one is malformed, doubled, or belongs to an image.
+        If one is malformed, duplicated, or belongs to an image.
     """
     own = [result.text("SOPInstanceUID") for result in results]
-    if len({*own, *evidence.header_of}) != len(own) + len(evidence.header_of):
+    if len({*own, *expected.header_of}) != len(own) + len(expected.header_of):
         raise ResultsInconsistent("Two objects have the same SOP Instance UID.")
-    image_series = {str(header.get("SeriesInstanceUID", "")) for header in evidence.headers}
-    received = {str(header.get(key, "")) for header in evidence.headers for key in _IMAGE_UIDS}
+    image_series = {str(header.get("SeriesInstanceUID", "")) for header in expected.headers}
+    received = {str(header.get(key, "")) for header in expected.headers for key in _IMAGE_UIDS}
     for result in results:
         _check_all_uids(result, received)
         if result.text("SeriesInstanceUID") in image_series:
-            raise ResultsInconsistent("A result is filed in a series of the images.")
+            raise ResultsInconsistent("A result is in a series of the images.")
         for keyword in ("SOPClassUID", "SOPInstanceUID"):
             if result.text(keyword) != result.text(f"MediaStorage{keyword}"):
-                raise ResultsInconsistent(f"File header and data set differ in {keyword}.")
+                raise ResultsInconsistent(f"File meta and data set differ in {keyword}.")
 
 
 def _check_all_uids(attributes: Attributes, received: Collection[str]) -> None:
@@ -93,16 +93,16 @@ def _check_all_uids(attributes: Attributes, received: Collection[str]) -> None:
         if element.vr == b"UI":
             for uid in {*element.text.split("\\")} - {"", *received}:
                 if not _UID.fullmatch(uid) or len(uid) > _LONGEST_UID:
-                    raise ResultsInconsistent(f"{uid!r} is no valid UID.")
+                    raise ResultsInconsistent(f"{uid!r} is not a valid UID.")
         for item in element.items:
             _check_all_uids(item, received)
 
 
-def existing(results: Sequence[Attributes], evidence: ExpectedResults) -> Mapping[str, Existing]:
-    """Images, the prior report and results by SOP Instance UID."""
-    images = {uid: _of_header(header) for uid, header in evidence.header_of.items()}
-    if evidence.since.prior:
-        study_uid, series_uid, sop_class_uid, uid = evidence.since.prior.report
+def existing(results: Sequence[Attributes], expected: ExpectedResults) -> Mapping[str, Existing]:
+    """Images, the prior report and results, by SOP Instance UID."""
+    images = {uid: _of_header(header) for uid, header in expected.header_of.items()}
+    if expected.since.prior:
+        study_uid, series_uid, sop_class_uid, uid = expected.since.prior.report
         images[uid] = Existing(sop_class_uid, series_uid, study_uid)
     return images | {result.text("SOPInstanceUID"): _of_result(result) for result in results}
 
@@ -124,36 +124,40 @@ def _of_result(result: Attributes) -> Existing:
 
 
 def check_references(
-    result: Attributes, known: Mapping[str, Existing], evidence: ExpectedResults
+    result: Attributes, known: Mapping[str, Existing], expected: ExpectedResults
 ) -> None:
-    """Every object that a result names exists, with that class, series, study and frames.
+    """Check that every referenced object exists, with that class, series, study and frames.
 
     Raises
     ------
     ResultsInconsistent
-        If one does not.
+        If a reference is wrong.
     """
     for reference, series_uid, study_uid in _references(result, "", ""):
         uid = reference.text("ReferencedSOPInstanceUID")
         named = known.get(uid)
         if named is None:
-            raise ResultsInconsistent(f"It names {uid}, which does not exist.")
-        for what, told, true in (
+            raise ResultsInconsistent(f"It references {uid}, which does not exist.")
+        for what, stated, actual in (
             ("class", reference.text("ReferencedSOPClassUID"), named.sop_class_uid),
             ("series", series_uid or named.series_uid, named.series_uid),
             ("study", study_uid or named.study_uid, named.study_uid),
         ):
-            if told != true:
-                raise ResultsInconsistent(f"It names {uid} with {what} {told}, which has {true}.")
+            if stated != actual:
+                raise ResultsInconsistent(
+                    f"It references {uid} with {what} {stated} instead of {actual}."
+                )
         for frame in reference.numbers("ReferencedFrameNumber"):
-            if (uid, int(frame)) not in evidence.slices:
-                raise ResultsInconsistent(f"It names frame {frame:.0f} of {uid}, which has none.")
+            if (uid, int(frame)) not in expected.slices:
+                raise ResultsInconsistent(
+                    f"It references frame {frame:.0f} of {uid}, which does not exist."
+                )
 
 
 def _references(
     parent: Attributes, series_uid: str, study_uid: str
 ) -> Iterator[tuple[Attributes, str, str]]:
-    """Every reference, with the series and study within which it stands; empty if not said."""
+    """All references with their enclosing series and study, empty if not stated."""
     earlier = [item for keyword in EARLIER_RESULTS for item in parent.items(keyword)]
     for item in (item for element in parent for item in element.items):
         if item in earlier:

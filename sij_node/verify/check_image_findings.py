@@ -1,4 +1,4 @@
-"""Findings drawn on the images of one series, read back from their structured report.
+"""Checks the structured report that marks one series' findings on its images.
 
 Source: DICOM PS3.16 TID 1501 (lesions), TID 1410 (contours).
 """
@@ -25,70 +25,70 @@ from sij_node.verify.source_slices import check_description, named_slice, only_s
 
 
 def check_image_findings(
-    report: Attributes, groups: Sequence[Item], evidence: ExpectedResults
+    report: Attributes, groups: Sequence[Item], expected: ExpectedResults
 ) -> None:
-    """Compare points and contours of a report with findings and delineation.
+    """Compare a report's points and contours with the findings and the delineation.
 
     Raises
     ------
     ResultsInconsistent
-        If one is missing, doubled, or drawn elsewhere than it was found.
+        If one is missing, duplicated, or not drawn where it was found.
     """
-    series = _only_series(groups, evidence)
+    series = _only_series(groups, expected)
     check_description(report, series)
     lesions = [group for group in groups if is_of_lesion(group)]
-    told = [_check_lesion(group, series, evidence) for group in lesions]
-    seen = [finding.position for finding in evidence.seen_on(series)]
-    check_all(told, seen, f"lesions on {series.sequence}")
-    drawn = [_check_contour(group, evidence) for group in groups if group not in lesions]
+    marked = [_check_lesion(group, series, expected) for group in lesions]
+    seen = [finding.position for finding in expected.seen_on(series)]
+    check_all(marked, seen, f"lesions on {series.sequence}")
+    drawn = [_check_contour(group, expected) for group in groups if group not in lesions]
     found = [(one.slice_index, one.side) for one in series.delineation.contours]
     check_all(drawn, found, f"contours on {series.sequence}")
 
 
 def graphics(group: Item) -> Iterator[Item]:
-    """Everything that a group draws."""
+    """All graphics of a group."""
     return (item for item in group.descendants() if item.value_type.startswith("SCOORD"))
 
 
-def _graphic(group: Item, kind: str, evidence: ExpectedResults) -> tuple[Item, SourceSlice]:
-    """The one thing that a group draws, and the image that it is drawn on."""
+def _graphic(group: Item, kind: str, expected: ExpectedResults) -> tuple[Item, SourceSlice]:
+    """The single graphic of a group, and the image that it is drawn on."""
     drawn = list(graphics(group))
     if [item.attributes.text("GraphicType") for item in drawn] != [kind]:
-        raise ResultsInconsistent(f"A group draws {len(drawn)} graphics, not one {kind}.")
+        raise ResultsInconsistent(f"A group has {len(drawn)} graphics instead of one {kind}.")
     images = [child for child in drawn[0].children if child.value_type == "IMAGE"]
     if len(images) != 1:
-        raise ResultsInconsistent(f"A {kind} is drawn on {len(images)} images, not on one.")
+        raise ResultsInconsistent(f"A {kind} is drawn on {len(images)} images instead of one.")
     reference = images[0].attributes.item("ReferencedSOPSequence")
-    return drawn[0], named_slice(reference, evidence, f"A {kind}")
+    return drawn[0], named_slice(reference, expected, f"A {kind}")
 
 
-def _only_series(groups: Sequence[Item], evidence: ExpectedResults) -> AnalysedSeries:
+def _only_series(groups: Sequence[Item], expected: ExpectedResults) -> AnalysedSeries:
     kinds = ("POINT" if is_of_lesion(group) else "POLYLINE" for group in groups)
     return only_series(
-        _graphic(group, kind, evidence)[1].series for group, kind in zip(groups, kinds, strict=True)
+        _graphic(group, kind, expected)[1].series for group, kind in zip(groups, kinds, strict=True)
     )
 
 
-def _check_lesion(group: Item, series: AnalysedSeries, evidence: ExpectedResults) -> Position:
+def _check_lesion(group: Item, series: AnalysedSeries, expected: ExpectedResults) -> Position:
     position = position_of(group)
-    check_finding(group, position, evidence)
-    drawn, source = _graphic(group, "POINT", evidence)
-    sight = evidence.finding_at[position].sight
+    check_finding(group, position, expected)
+    drawn, source = _graphic(group, "POINT", expected)
+    sight = expected.finding_at[position].sight
     if sight is None or (series.sequence, source.index) != (sight.sequence, sight.slice_index):
-        raise ResultsInconsistent(f"{position} is not seen best on slice {source.index}.")
+        raise ResultsInconsistent(f"{position} is not best seen on slice {source.index}.")
     point = drawn_mm(drawn.attributes.numbers("GraphicData"), source)
     check_point(point, sight, source, str(position))
-    check_side(evidence, position.side, point, str(position))
+    check_side(expected, position.side, point, str(position))
     return position
 
 
-def _check_contour(group: Item, evidence: ExpectedResults) -> tuple[int, Side]:
+def _check_contour(group: Item, expected: ExpectedResults) -> tuple[int, Side]:
     _, side = site_of(group)
-    drawn, source = _graphic(group, "POLYLINE", evidence)
+    drawn, source = _graphic(group, "POLYLINE", expected)
     what = f"The contour of the {side} joint"
     check_words(group, side, what)
     contour = contour_at(source, side)
     line = drawn_mm(drawn.attributes.numbers("GraphicData"), source)
     check_line(line, contour, source, what)
-    check_side(evidence, side, line, what)
+    check_side(expected, side, line, what)
     return source.index, side

@@ -1,6 +1,6 @@
-"""A presentation state, read back: contours and rings lie where they were found, on their sides.
+"""Checks a presentation state: contours and rings lie where they were found, on their sides.
 
-It holds no codes: the side of what it draws is in the words beside it.
+A presentation state has no codes: the side of a graphic is in its label.
 
 Source: DICOM PS3.3 C.10.5 (graphic annotation).
 """
@@ -25,7 +25,7 @@ from sij_node.verify.source_slices import check_description, named_slice, only_s
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """One graphic on one slice, and the words beside it.
+    """A graphic on a slice, and its label.
 
     Parameters
     ----------
@@ -34,11 +34,11 @@ class Annotation:
     line
         Its points, LPS, shape ``(n, 3)``.
     words
-        Beside it.
+        Text of the label.
     side
-        The one that they name.
+        The side named by the label.
     label
-        Where they stand, LPS.
+        Position of the label, LPS.
     """
 
     source: SourceSlice
@@ -49,39 +49,39 @@ class Annotation:
     label: NDArray[np.float64]
 
 
-def check_presentation(state: Attributes, evidence: ExpectedResults) -> None:
-    """Compare a presentation state with findings and delineation.
+def check_presentation(state: Attributes, expected: ExpectedResults) -> None:
+    """Compare a presentation state with the findings and the delineation.
 
     Raises
     ------
     ResultsInconsistent
-        If something is missing, doubled, or drawn elsewhere than it was found.
+        If something is missing, duplicated, or not drawn where it was found.
     """
     if state.text("ImageHorizontalFlip") not in ("", "N") or any(state.numbers("ImageRotation")):
-        raise ResultsInconsistent("It flips or turns the images.")
-    drawn = [_annotation(item, evidence) for item in state.items("GraphicAnnotationSequence")]
+        raise ResultsInconsistent("It flips or rotates the images.")
+    drawn = [_annotation(item, expected) for item in state.items("GraphicAnnotationSequence")]
     series = only_series(one.source.series for one in drawn)
     check_description(state, series)
     if state.item("ReferencedSeriesSequence").text("SeriesInstanceUID") != series.source.series_uid:
-        raise ResultsInconsistent("It draws on another series than it refers to.")
+        raise ResultsInconsistent("It draws on a series other than the one it references.")
     for one in drawn:
-        check_side(evidence, one.side, one.line, f"A {one.kind}")
+        check_side(expected, one.side, one.line, f"A {one.kind}")
     lines = [one for one in drawn if one.kind == "POLYLINE"]
     for one in lines:
-        check_side(evidence, one.side, one.label, "The label of a contour")
+        check_side(expected, one.side, one.label, "The label of a contour")
     _check_contours(lines, series)
-    _check_lesions([one for one in drawn if one.kind != "POLYLINE"], evidence.seen_on(series))
+    _check_lesions([one for one in drawn if one.kind != "POLYLINE"], expected.seen_on(series))
 
 
-def _annotation(item: Attributes, evidence: ExpectedResults) -> Annotation:
-    source = named_slice(item.item("ReferencedImageSequence"), evidence, "An annotation")
+def _annotation(item: Attributes, expected: ExpectedResults) -> Annotation:
+    source = named_slice(item.item("ReferencedImageSequence"), expected, "An annotation")
     graphic, label = item.item("GraphicObjectSequence"), item.item("TextObjectSequence")
     units = {graphic.text("GraphicAnnotationUnits"), label.text("AnchorPointAnnotationUnits")}
     words = label.text("UnformattedTextValue")
     sides = set(sides_named(words))
     if units != {"PIXEL"} or len(sides) != 1:
         raise ResultsInconsistent(
-            f"A label on slice {source.index} names {len(sides)} sides, in {', '.join(units)}."
+            f"A label on slice {source.index} names {len(sides)} sides; units: {', '.join(units)}."
         )
     return Annotation(
         source,
@@ -98,12 +98,12 @@ def _check_contours(lines: Sequence[Annotation], series: AnalysedSeries) -> None
         what = f"The contour of the {one.side} joint"
         check_line(one.line, contour_at(one.source, one.side), one.source, what)
     found = [(one.slice_index, one.side) for one in series.delineation.contours]
-    told = [(one.source.index, one.side) for one in lines]
-    check_all(told, found, f"contours on {series.sequence}")
+    drawn = [(one.source.index, one.side) for one in lines]
+    check_all(drawn, found, f"contours on {series.sequence}")
 
 
 def _check_lesions(rings: Sequence[Annotation], seen: Sequence[Finding]) -> None:
-    """Every ring lies around a lesion of its side, every lesion has a ring of its own."""
+    """Check that every ring marks a lesion of its side, and every lesion has its own ring."""
     without = list(seen)
     for ring in rings:
         around = next((finding for finding in without if _is_around(ring, finding)), None)
@@ -117,7 +117,7 @@ def _check_lesions(rings: Sequence[Annotation], seen: Sequence[Finding]) -> None
 
 
 def _is_around(ring: Annotation, finding: Finding) -> bool:
-    """Whether the first point, the centre of a circle, is where this lesion is seen best."""
+    """Whether the first point, the centre of a circle, is where this lesion is best seen."""
     sight, source = finding.sight, ring.source
     return (
         sight is not None

@@ -1,4 +1,4 @@
-"""What a report tells of the prior study, read back: then, now, and the change between them."""
+"""Checks a report's comparison with the prior study: before, now, and the change."""
 
 import re
 from collections.abc import Sequence
@@ -27,30 +27,30 @@ _CELL = re.compile(r"\|\s*([RL])\b([^|]*)")
 
 
 def check_changes(
-    root: Item, groups: Sequence[Item], positions: Sequence[Position], evidence: ExpectedResults
+    root: Item, groups: Sequence[Item], positions: Sequence[Position], expected: ExpectedResults
 ) -> None:
-    """Compare what a report says of the prior study with it; without a prior it says nothing.
+    """Compare a report's changes with the prior study; without one there must be none.
 
     Parameters
     ----------
     positions
-        What each group is about.
+        Position of each group.
 
     Raises
     ------
     ResultsInconsistent
         If a number, a change, a side or the study differs.
     """
-    since = evidence.since
-    told = [group.called(CHANGE) for group in groups]
+    since = expected.since
+    changes = [group.called(CHANGE) for group in groups]
     if since.prior is None:
-        if any(told) or root.called(PREVIOUS_FINDINGS):
-            raise ResultsInconsistent("It tells changes, and there is no prior study.")
+        if any(changes) or root.called(PREVIOUS_FINDINGS):
+            raise ResultsInconsistent("It reports changes, but there is no prior study.")
         return
     _check_study(root.only(PREVIOUS_FINDINGS), since)
-    _check_table(root.only(PREVIOUS_FINDINGS).only(CHANGE_TABLE), evidence)
+    _check_table(root.only(PREVIOUS_FINDINGS).only(CHANGE_TABLE), expected)
     for group, position in zip(groups, positions, strict=True):
-        _check_group(group, position, evidence)
+        _check_group(group, position, expected)
 
 
 def _check_study(previous: Item, since: SincePrior) -> None:
@@ -59,35 +59,35 @@ def _check_study(previous: Item, since: SincePrior) -> None:
         return
     (reference,) = previous.only(PRIOR_REPORT).attributes.items("ReferencedSOPSequence")
     if reference.text("ReferencedSOPInstanceUID") != prior.sop_instance_uid:
-        raise ResultsInconsistent("It names another prior report than it was compared with.")
+        raise ResultsInconsistent("It references a prior report other than the one compared with.")
     if previous.only(STUDY_DATE).attributes.text("Date") != prior.studied.date:
-        raise ResultsInconsistent("It tells another date of the prior study.")
+        raise ResultsInconsistent("It states a different date for the prior study.")
     if (previous.only(PRIOR_WEIGHTS).code == OTHER_WEIGHTS) != since.other_weights:
-        raise ResultsInconsistent("It is wrong about the weights of the prior scores.")
+        raise ResultsInconsistent("It is wrong about the model of the prior study.")
 
 
-def _check_group(group: Item, position: Position, evidence: ExpectedResults) -> None:
-    now, before = evidence.finding_at[position], evidence.since.before(position)
+def _check_group(group: Item, position: Position, expected: ExpectedResults) -> None:
+    now, before = expected.finding_at[position], expected.since.before(position)
     if before is None:
-        raise ResultsInconsistent(f"The prior study tells nothing of {position}.")
+        raise ResultsInconsistent(f"The prior study has no finding for {position}.")
     if CHANGES.get(group.only(CHANGE).code) is not _change(before, now):
-        raise ResultsInconsistent(f"The change of {position} is told wrongly.")
+        raise ResultsInconsistent(f"The change of {position} is reported incorrectly.")
     for name, found in (
         (PRIOR_PROBABILITY, before.probability),
         (PRIOR_THRESHOLD, before.threshold),
     ):
-        told = group.only(name).percent
-        is_same = told is found if None in (told, found) else _is_near(told, found)
+        reported = group.only(name).percent
+        is_same = reported is found if None in (reported, found) else _is_near(reported, found)
         if not is_same:
-            raise ResultsInconsistent(f"The prior study is told wrongly of {position}.")
+            raise ResultsInconsistent(f"The prior value of {position} is reported incorrectly.")
 
 
-def _is_near(told: float | None, found: float | None) -> bool:
-    return told is not None and found is not None and abs(told - 100 * found) <= SAME_PERCENT
+def _is_near(percent: float | None, found: float | None) -> bool:
+    return percent is not None and found is not None and abs(percent - 100 * found) <= SAME_PERCENT
 
 
 def _change(before: Finding, now: Finding) -> LesionChange:
-    """Worked out once more, without the code that wrote it."""
+    """The change, computed independently of the code that wrote it."""
     if before.probability is None or now.probability is None:
         return LesionChange.NOT_COMPARABLE
     was, is_ = (one.presence is Presence.PRESENT for one in (before, now))
@@ -96,23 +96,23 @@ def _change(before: Finding, now: Finding) -> LesionChange:
     )
 
 
-def _check_table(table: Item, evidence: ExpectedResults) -> None:
-    """A line for each head, a cell for each side, in each then and now."""
-    told = [
+def _check_table(table: Item, expected: ExpectedResults) -> None:
+    """Check the table of changes: a line for each head, a cell for each side, before and now."""
+    reported = [
         [(side, percents_in(cell)) for side, cell in _CELL.findall(line)]
         for line in table.text.splitlines()
     ]
-    expected = [
+    wanted = [
         [
-            (letter, _percents(Position(side, head), evidence))
+            (letter, _percents(Position(side, head), expected))
             for letter, side in (("R", Side.RIGHT), ("L", Side.LEFT))
         ]
         for head in HEADS
     ]
-    if told != expected:
-        raise ResultsInconsistent("The table of changes shows other numbers than were found.")
+    if reported != wanted:
+        raise ResultsInconsistent("The numbers in the table of changes differ from the findings.")
 
 
-def _percents(position: Position, evidence: ExpectedResults) -> list[str]:
-    both = (evidence.since.before(position), evidence.finding_at[position])
+def _percents(position: Position, expected: ExpectedResults) -> list[str]:
+    both = (expected.since.before(position), expected.finding_at[position])
     return [f"{100 * one.probability:.1f}" for one in both if one and one.probability is not None]

@@ -1,8 +1,8 @@
-"""Before anything is sent, every result is read back and compared with the findings.
+"""The self-check: every result is read back and compared with the findings before delivery.
 
-What goes wrong between a finding and its object (a side, a slice, half a pixel, another patient)
-is not seen by a validator. So the files, as they will be sent, are read as a receiver reads them,
-by code that shares nothing with the code that wrote them.
+A DICOM validator does not notice a wrong side, slice or patient, or an offset of half a pixel. So
+the encoded files are parsed like a receiver would, by code that shares nothing with the code that
+wrote them.
 """
 
 import struct
@@ -31,63 +31,63 @@ from sij_node.verify.expected_results import ExpectedResults
 __all__ = ["ExpectedResults", "check_results"]
 
 _READING_ERRORS = (struct.error, LookupError, ValueError, RecursionError)
-"""What reading raises where an attribute, an item or a code is missing or malformed."""
+"""Raised when an attribute, an item or a code is missing or malformed."""
 
 
-def check_results(files: Iterable[bytes], evidence: ExpectedResults) -> None:
+def check_results(files: Iterable[bytes], expected: ExpectedResults) -> None:
     """Read results back and compare them with the findings.
 
     Parameters
     ----------
     files
-        Every result of the study as a DICOM file.
-    evidence
-        The images, contours, label maps and findings that they were made from.
+        All results of the study, encoded as DICOM files.
+    expected
+        The images, contours, label maps and findings that they must match.
 
     Raises
     ------
     ResultsInconsistent
-        Naming the object, what differs and by how much. Nothing may be sent then.
+        With the object, the difference and its size. Nothing may be sent then.
     """
     with _named("Analysis"):
-        check_sides_of_findings(evidence)
+        check_sides_of_findings(expected)
     results = []
     for number, file in enumerate(files, 1):
         with _named(f"Result {number}"):
             results.append(read_result(file))
     with _named("Results"):
-        check_uids(results, evidence)
-        known = existing(results, evidence)
+        check_uids(results, expected)
+        known = existing(results, expected)
     for result in results:
         with _named(_name_of(result)):
-            _check_result(result, known, evidence)
+            _check_result(result, known, expected)
 
 
 def _check_result(
-    result: Attributes, known: Mapping[str, Existing], evidence: ExpectedResults
+    result: Attributes, known: Mapping[str, Existing], expected: ExpectedResults
 ) -> None:
-    check_belongs(result, evidence)
-    check_references(result, known, evidence)
+    check_belongs(result, expected)
+    check_references(result, known, expected)
     if result.text("SOPClassUID") == SegmentationStorage:
-        check_masks(result, evidence)
+        check_masks(result, expected)
     elif result.text("Modality") == "PR":
-        check_presentation(result, evidence)
+        check_presentation(result, expected)
     elif result.text("Modality") == "SR":
-        check_report(result, evidence)
+        check_report(result, expected)
     elif result.text("Modality") == "DOC":
-        check_pdf_report(result, evidence)
+        check_pdf_report(result, expected)
     elif result.text("Modality") == "OT":
         check_capture(result)
 
 
 def _name_of(result: Attributes) -> str:
-    told = [result.text(keyword) for keyword in ("Modality", "SOPInstanceUID", "SeriesDescription")]
-    return "{} {} ({})".format(*told)
+    keywords = ("Modality", "SOPInstanceUID", "SeriesDescription")
+    return "{} {} ({})".format(*(result.text(keyword) for keyword in keywords))
 
 
 @contextmanager
 def _named(what: str) -> Iterator[None]:
-    """Say which object differs; one that cannot be read differs too."""
+    """Add the object to the error; one that cannot be read is an error too."""
     try:
         yield
     except ResultsInconsistent as error:
@@ -98,6 +98,6 @@ def _named(what: str) -> Iterator[None]:
 
 def _inconsistent(what: str, difference: str) -> ResultsInconsistent:
     return ResultsInconsistent(
-        f"{what} differs from what was found. {difference} Nothing was sent; this is an error of "
-        "the node: keep the study and report it."
+        f"{what} does not match the analysis. {difference} Nothing was sent. This is an internal "
+        "error of the node: keep the study and report it."
     )

@@ -1,6 +1,6 @@
-"""The Secondary Capture: every picture is there, whole and in order.
+"""Checks the Secondary Capture: all pictures are there, complete and in order.
 
-What the pictures show is measured by tests (``tests/oracle``): they are drawn from the same values
+Their content is verified by the tests (``tests/oracle``): pictures are drawn from the same values
 as the other objects, in the same columns as the table of the PDF.
 
 Source: DICOM PS3.3 C.7.6.3 (image pixels), C.8.6.2 (Secondary Capture); PS3.5 A.4 (fragments).
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sij_node.dicom.read_back.result_reader import Attributes
 from sij_node.errors import ResultsInconsistent
 
-MOST_PICTURES = 7
-"""The score sheet and six places."""
+MAX_PICTURES = 7
+"""The score sheet and six key images."""
 _JPEG_LS = "1.2.840.10008.1.2.4.80"
 _PLAIN = "1.2.840.10008.1.2.1"
 _ITEM = struct.Struct("<HHI")
@@ -26,24 +26,24 @@ Picture = NDArray[np.uint8]
 
 
 def check_capture(capture: Attributes) -> None:
-    """Check that every picture of a summary is there, whole and in its order.
+    """Check that all pictures of a summary are there, complete and in order.
 
     Raises
     ------
     ResultsInconsistent
-        If one is missing, cannot be decoded or has another size.
+        If one is missing, cannot be decoded or has the wrong size.
     """
     frames = _frames(capture)
-    if not 1 <= frames <= MOST_PICTURES:
+    if not 1 <= frames <= MAX_PICTURES:
         raise ResultsInconsistent(f"The summary has {frames} pictures.")
     pages = [int(page) for page in capture.numbers("PageNumberVector")]
     if pages and pages != list(range(1, frames + 1)):
         raise ResultsInconsistent("The pictures of the summary are not numbered in order.")
     pictures = pictures_of_capture(capture)
     if len(pictures) != frames:
-        raise ResultsInconsistent(f"The summary holds {len(pictures)} of {frames} pictures.")
+        raise ResultsInconsistent(f"The summary contains {len(pictures)} of {frames} pictures.")
     if any(picture.shape != _shape(capture) for picture in pictures):
-        raise ResultsInconsistent("A picture of the summary has another size.")
+        raise ResultsInconsistent("A picture of the summary has the wrong size.")
 
 
 def pictures_of_capture(capture: Attributes) -> Sequence[Picture]:
@@ -52,21 +52,21 @@ def pictures_of_capture(capture: Attributes) -> Sequence[Picture]:
     Raises
     ------
     ResultsInconsistent
-        If one cannot be decoded or is not whole.
+        If one cannot be decoded or is truncated.
     """
     octets, syntax = capture.octets("PixelData"), capture.text("TransferSyntaxUID")
     if syntax == _PLAIN:
         shape = _shape(capture)
         length = int(np.prod(shape))
         whole = len(octets) // length * length
-        if len(octets) - whole > 1:  # one octet may fill up to an even length
-            raise ResultsInconsistent("The last picture of the summary is not whole.")
+        if len(octets) - whole > 1:  # one byte may pad to an even length
+            raise ResultsInconsistent("The last picture of the summary is truncated.")
         return list(np.frombuffer(octets[:whole], np.uint8).reshape(-1, *shape))
     if syntax != _JPEG_LS:
         raise ResultsInconsistent(f"The summary is encoded as {syntax}.")
     try:
         return [imagecodecs.jpegls_decode(one) for one in _fragments(octets)]
-    except (RuntimeError, TypeError) as error:  # imagecodecs' word for a broken codestream
+    except (RuntimeError, TypeError) as error:  # raised by imagecodecs for a corrupt codestream
         raise ResultsInconsistent("A picture of the summary cannot be decoded.") from error
 
 
@@ -79,7 +79,7 @@ def _shape(capture: Attributes) -> tuple[int, int, int]:
 
 
 def _fragments(octets: bytes) -> list[bytes]:
-    """One for each picture, after the offset table."""
+    """The fragments after the offset table, one for each picture."""
     found, at = [], 0
     while at + _ITEM.size <= len(octets):
         _, number, size = _ITEM.unpack_from(octets, at)

@@ -1,4 +1,4 @@
-"""A Segmentation, read back: every voxel of every mask lies where the label map has it.
+"""Checks a Segmentation: its masks equal the label map, voxel by voxel.
 
 Source: DICOM PS3.3 C.8.20 (Segmentation), PS3.5 8.1.1 (one-bit pixels, first pixel in bit 0).
 """
@@ -29,7 +29,7 @@ from sij_node.verify.source_slices import check_description, named_slice, only_s
 
 @dataclass(frozen=True)
 class Segment:
-    """What a segment says it shows."""
+    """Side and region of a segment, according to its codes."""
 
     number: int
     side: Side
@@ -40,13 +40,13 @@ class Segment:
 
     @property
     def label(self) -> int:
-        """Its value in a label map."""
+        """Its label in a label map."""
         return REGION_LABELS[self.side, self.region]
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One frame: its segment, the slice it names as its source, the numbers of its pixels."""
+    """One frame: its segment, its source slice, and the indices of its set pixels."""
 
     segment: Segment
     source: SourceSlice
@@ -54,22 +54,22 @@ class Frame:
 
     @property
     def positions_mm(self) -> NDArray[np.float64]:
-        """Where its pixels lie, LPS."""
+        """Positions of its pixels, LPS."""
         rows_columns = np.divmod(self.pixels, self.source.plane.shape[1])
         return self.source.plane.at(np.column_stack(rows_columns))
 
 
-def check_masks(segmentation: Attributes, evidence: ExpectedResults) -> None:
-    """Compare a Segmentation with the label map of the series it was made from.
+def check_masks(segmentation: Attributes, expected: ExpectedResults) -> None:
+    """Compare a Segmentation with the label map of its source series.
 
     Raises
     ------
     ResultsInconsistent
-        If a segment's codes and label disagree, a frame lies elsewhere than the image it names,
-        or masks and label map differ in a single voxel.
+        If a segment's codes and label disagree, a frame does not lie on its source image, or
+        masks and label map differ in a single voxel.
     """
     segments = _segments(segmentation)
-    frames = list(_frames(segmentation, segments, evidence))
+    frames = list(_frames(segmentation, segments, expected))
     series = _only_series(segmentation, frames)
     check_description(segmentation, series)
     _check_each_once(frames, series)
@@ -77,7 +77,7 @@ def check_masks(segmentation: Attributes, evidence: ExpectedResults) -> None:
     for segment in segments.values():
         own = [frame.positions_mm for frame in frames if frame.segment is segment]
         if any(map(len, own)):
-            check_side(evidence, segment.side, np.concatenate(own), str(segment))
+            check_side(expected, segment.side, np.concatenate(own), str(segment))
 
 
 def _segments(segmentation: Attributes) -> dict[int, Segment]:
@@ -88,7 +88,7 @@ def _segments(segmentation: Attributes) -> dict[int, Segment]:
 
 
 def _segment(item: Attributes) -> Segment:
-    """What its codes say; its words must say the same."""
+    """Read a segment from its codes; its text must agree."""
     number = item.integer("SegmentNumber")
     kind = item.item("SegmentedPropertyTypeCodeSequence")
     modifiers = [code_of(one) for one in kind.items("SegmentedPropertyTypeModifierCodeSequence")]
@@ -96,31 +96,31 @@ def _segment(item: Attributes) -> Segment:
     parts = [code for code in modifiers if code not in SIDES]
     place = (code_of(kind), parts[0] if parts else None)
     if len(sides) != 1 or place not in REGIONS:
-        raise ResultsInconsistent(f"Segment {number} has no side and region by its codes.")
+        raise ResultsInconsistent(f"The codes of segment {number} do not define a side and region.")
     segment = Segment(number, sides[0], REGIONS[place])
     for keyword in ("SegmentLabel", "TrackingID"):
         if not names_only(item.text(keyword), segment.side):
-            raise ResultsInconsistent(f"The {keyword} of {segment} names another side.")
+            raise ResultsInconsistent(f"The {keyword} of {segment} names the wrong side.")
     return segment
 
 
 def _frames(
-    segmentation: Attributes, segments: dict[int, Segment], evidence: ExpectedResults
+    segmentation: Attributes, segments: dict[int, Segment], expected: ExpectedResults
 ) -> Iterator[Frame]:
     groups = segmentation.items("PerFrameFunctionalGroupsSequence")
     count = segmentation.integer("NumberOfFrames")
     if count != len(groups):
-        raise ResultsInconsistent(f"There are {count} frames and places for {len(groups)}.")
+        raise ResultsInconsistent(f"There are {count} frames but {len(groups)} frame positions.")
     for number, (own, pixels) in enumerate(zip(groups, _pixels(segmentation), strict=True), 1):
         segment = own.item("SegmentIdentificationSequence").integer("ReferencedSegmentNumber")
         reference = own.item("DerivationImageSequence").item("SourceImageSequence")
-        source = named_slice(reference, evidence, f"Frame {number}")
+        source = named_slice(reference, expected, f"Frame {number}")
         _check_place(number, _plane(segmentation, own), source)
         yield Frame(segments[segment], source, pixels)
 
 
 def _pixels(segmentation: Attributes) -> Iterator[NDArray[np.intp]]:
-    """The numbers of the pixels that are set; frames follow each other bit by bit, unpadded."""
+    """Indices of each frame's set pixels; frames are packed bit by bit without padding."""
     kind, depth = segmentation.text("SegmentationType"), segmentation.integer("BitsAllocated")
     if (kind, depth) != ("BINARY", 1):
         raise ResultsInconsistent(f"It is {kind} with {depth} bits per pixel, not BINARY with 1.")
@@ -140,7 +140,7 @@ def _shape(segmentation: Attributes) -> tuple[int, int]:
 
 
 def _plane(segmentation: Attributes, own: Attributes) -> ImagePlane:
-    """Where a frame lies by its own functional groups, or by those of all frames."""
+    """The plane of a frame, from its own functional groups or the shared ones."""
     groups = (own, *segmentation.items("SharedFunctionalGroupsSequence"))
     position, orientation, spacing = (
         next((one.item(macro) for one in groups if macro in one), own).numbers(keyword)
@@ -154,29 +154,29 @@ def _plane(segmentation: Attributes, own: Attributes) -> ImagePlane:
 
 
 def _check_place(number: int, place: ImagePlane, source: SourceSlice) -> None:
-    apart_mm = place.distance_mm(source.plane)
-    if apart_mm > SAME_PLACE_MM:
+    distance_mm = place.distance_mm(source.plane)
+    if distance_mm > SAME_PLACE_MM:
         raise ResultsInconsistent(
-            f"Frame {number} lies {apart_mm:.2f} mm from slice {source.index} of series "
-            f"{source.series.source.series_uid}, which it names as its source."
+            f"Frame {number} lies {distance_mm:.2f} mm from its source, slice {source.index} of "
+            f"series {source.series.source.series_uid}."
         )
 
 
 def _only_series(segmentation: Attributes, frames: Sequence[Frame]) -> AnalysedSeries:
-    """The series of all frames, which must be the one that the object refers to."""
+    """The series of all frames, which must be the one that the object references."""
     series = only_series(frame.source.series for frame in frames)
-    named = segmentation.item("ReferencedSeriesSequence").text("SeriesInstanceUID")
-    if series.source.series_uid != named:
+    referenced = segmentation.item("ReferencedSeriesSequence").text("SeriesInstanceUID")
+    if series.source.series_uid != referenced:
         raise ResultsInconsistent(
-            f"Its frames are drawn on series {series.source.series_uid}; it names {named}."
+            f"Its frames lie on series {series.source.series_uid}, but it references {referenced}."
         )
     if segmentation.text("FrameOfReferenceUID") != series.source.frame_of_reference_uid:
-        raise ResultsInconsistent("The frame of reference is not that of the source series.")
+        raise ResultsInconsistent("The frame of reference differs from that of the source series.")
     return series
 
 
 def _check_each_once(frames: Sequence[Frame], series: AnalysedSeries) -> None:
-    """Empty frames are written for every segment and slice, or for none."""
+    """Check that no frame is duplicated, and that frames are complete if any are empty."""
     written = {(frame.segment.label, frame.source.index) for frame in frames}
     if len(written) != len(frames):
         raise ResultsInconsistent("Two frames show the same segment on the same slice.")

@@ -1,8 +1,8 @@
-"""Right and left, judged by the joints themselves.
+"""Checks right and left against the joints themselves.
 
 The left joint lies further to the patient's left than the right joint, and whatever belongs to a
-joint lies nearer to it than to the other one. Neither needs the middle of the image or of the
-patient, so off-centre, rotated and one-sided fields of view are judged alike.
+joint lies closer to it than to the other. This needs no midline of image or patient, so it also
+works for off-centre, rotated and one-sided fields of view.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.verify.expected_results import ExpectedResults, contour_mm, sight_mm
 
 BESIDE_A_JOINT_MM = 20.0
-"""Nothing that belongs to one joint comes this close to the other.
+"""Nothing that belongs to one joint is this close to the other.
 
 Regions end 12 mm from their joint, and the joints of even a small patient are 40 mm apart.
 """
@@ -31,7 +31,7 @@ def check_sides_of_findings(expected: ExpectedResults) -> None:
     Raises
     ------
     ResultsInconsistent
-        If the joints are swapped, or something lies beside the joint of the other side.
+        If the joints are swapped, or something lies next to the other side's joint.
     """
     for series in expected.series:
         name = f"Series {series.source.series_uid}"
@@ -52,15 +52,15 @@ def check_side(expected: ExpectedResults, side: Side, positions_mm: _Points, wha
     Parameters
     ----------
     positions_mm
-        LPS, shape ``(…, 3)``; their mean is judged.
+        LPS, shape ``(…, 3)``; their mean is checked.
     what
-        Names them in the error.
+        Description for the error.
 
     Raises
     ------
     ResultsInconsistent
-        If they lie beside the other joint and nearer to it than to their own. Where only one
-        joint was found there is nothing to compare with.
+        If they lie next to the other joint and closer to it than to their own. If only one
+        joint was found, there is nothing to compare.
     """
     at = positions_mm.reshape(-1, 3).mean(axis=0)
     own_mm, other_mm = (_distance_mm(expected, one, at) for one in (side, _other(side)))
@@ -71,7 +71,7 @@ def check_side(expected: ExpectedResults, side: Side, positions_mm: _Points, wha
 
 
 def _check_contour(expected: ExpectedResults, side: Side, line: _Points, what: str) -> None:
-    """Each vertex is compared with the nearest point of the other joint, on any slice."""
+    """Compare each vertex with the nearest point of the other joint, on any slice."""
     other_joint = expected.joints.get(_other(side))
     if other_joint is None:
         return
@@ -91,7 +91,7 @@ def _check_contour(expected: ExpectedResults, side: Side, line: _Points, what: s
 
 
 def _distance_mm(expected: ExpectedResults, side: Side, at: _Points) -> float:
-    """From a point to the nearest contour of a joint; infinite where none was found."""
+    """Distance from a point to the nearest contour of a joint; infinite if there is none."""
     joint = expected.joints.get(side)
     return float("inf") if joint is None else float(joint.query(at)[0])
 
@@ -103,7 +103,7 @@ def _other(side: Side) -> Side:
 def _region_centres(
     series: AnalysedSeries,
 ) -> Sequence[tuple[tuple[Side, str], _Points]]:
-    """The mean position of each region that a label map holds."""
+    """Mean position of each region in a label map."""
     marked = np.flatnonzero(series.regions)
     places = np.column_stack(np.unravel_index(marked, series.regions.shape))
     values = series.regions.reshape(-1)[marked]

@@ -1,4 +1,4 @@
-"""A structured report, read back: all scores, or findings drawn on the images of one series."""
+"""Checks a structured report: all scores, or one series' findings marked on its images."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from sij_node.verify.check_scores import check_scores
 from sij_node.verify.expected_results import ExpectedResults
 
 
-def check_report(report: Attributes, evidence: ExpectedResults) -> None:
+def check_report(report: Attributes, expected: ExpectedResults) -> None:
     """Compare a structured report with the findings.
 
     Raises
@@ -28,20 +28,20 @@ def check_report(report: Attributes, evidence: ExpectedResults) -> None:
     _check_tracking(groups)
     _check_evidence(root)
     if any(list(graphics(group)) for group in groups):
-        check_image_findings(report, groups, evidence)
+        check_image_findings(report, groups, expected)
     else:
-        check_scores(root, groups, evidence)
+        check_scores(root, groups, expected)
 
 
 def _check_tracking(groups: Sequence[Item]) -> None:
-    """Whatever is tracked over time has a UID of its own."""
+    """Check that every measurement group has a tracking UID of its own."""
     tracked = [group.only(TRACKING_UID).attributes.text("UID") for group in groups]
     if len(set(tracked)) != len(tracked):
         raise ResultsInconsistent("Two measurement groups have the same tracking UID.")
 
 
 def _check_evidence(root: Item) -> None:
-    """Every object that the content refers to is listed as evidence (PS3.3 C.17.2)."""
+    """Check that every referenced object is listed as evidence (PS3.3 C.17.2)."""
     listed = {
         reference.text("ReferencedSOPInstanceUID")
         for which in ("CurrentRequestedProcedure", "PertinentOther")
@@ -53,4 +53,4 @@ def _check_evidence(root: Item) -> None:
         for reference in item.attributes.items("ReferencedSOPSequence"):
             uid = reference.text("ReferencedSOPInstanceUID")
             if uid not in listed:
-                raise ResultsInconsistent(f"It refers to {uid}, which is not in its evidence.")
+                raise ResultsInconsistent(f"It references {uid}, which is not listed as evidence.")

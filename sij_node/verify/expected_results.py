@@ -1,7 +1,7 @@
-"""What results must agree with: the source images, the contours, the regions and the findings.
+"""What the results must match: source images, contours, regions and findings.
 
-Image planes are computed from the headers a second time, without the code that built the volumes,
-so that an error in that code shows up here.
+Image planes are computed from the headers a second time, independently of the code that built the
+volumes, so that an error in that code is detected here.
 
 Source: DICOM PS3.3 C.7.6.2.1.1 (image plane), C.7.6.16.2 (functional groups).
 """
@@ -23,21 +23,21 @@ from sij_node.errors import ResultsInconsistent
 from sij_node.results.analysed_series import AnalysedSeries
 
 SAME_PLACE_MM = 0.01
-"""Written positions may be off by this, from rounding to decimal strings."""
+"""Tolerance for positions that were rounded to decimal strings."""
 WITHIN_A_VOXEL = 0.5
-"""A pixel must lie nearer to its own voxel of the volume than to any other."""
+"""A pixel must be closer to its own voxel of the volume than to any other."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImagePlane:
-    """Where the pixels of one image lie in the patient.
+    """Position of an image's pixels in the patient.
 
     Parameters
     ----------
     origin_mm
         Centre of the first pixel, LPS.
     down_mm, across_mm
-        From one row to the next, and from one column to the next.
+        Steps from one row, and from one column, to the next.
     shape
         Rows and columns.
     """
@@ -62,16 +62,16 @@ class ImagePlane:
         return np.array([(row, column) for row in (0, rows - 1) for column in (0, columns - 1)])
 
     def distance_mm(self, other: "ImagePlane") -> float:
-        """The farthest that a corner lies from the other's; infinite for another matrix."""
+        """Largest distance between corresponding corners; infinite if the shapes differ."""
         if self.shape != other.shape:
             return float("inf")
-        apart = self.at(self.corners) - other.at(other.corners)
-        return float(np.linalg.norm(apart, axis=1).max())
+        offsets = self.at(self.corners) - other.at(other.corners)
+        return float(np.linalg.norm(offsets, axis=1).max())
 
 
 @dataclass(frozen=True, eq=False)
 class SourceSlice:
-    """One slice of an analysed series, and where its own header places it."""
+    """A slice of an analysed series, and its plane according to its own header."""
 
     series: AnalysedSeries
     index: int
@@ -80,12 +80,12 @@ class SourceSlice:
 
 @dataclass(frozen=True, eq=False)
 class ExpectedResults:
-    """Everything that the results of a study were made from.
+    """Everything that the results of a study must match.
 
     Parameters
     ----------
     headers
-        Of every image that a result may reference.
+        Headers of all images that a result may reference.
     series
         The analysed series; empty if the study was not analysed.
     findings
@@ -110,7 +110,7 @@ class ExpectedResults:
         return {finding.position: finding for finding in self.findings}
 
     def seen_on(self, series: AnalysedSeries) -> tuple[Finding, ...]:
-        """Findings that are present and seen best on a series."""
+        """Findings that are present and best seen on a series."""
         return tuple(
             finding
             for finding in self.findings
@@ -121,12 +121,12 @@ class ExpectedResults:
 
     @cached_property
     def slices(self) -> Mapping[tuple[str, int | None], SourceSlice]:
-        """Every analysed slice by SOP Instance UID and frame number, as results name it.
+        """Analysed slices by SOP Instance UID and frame number, as results reference them.
 
         Raises
         ------
         ResultsInconsistent
-            If a header places a slice elsewhere than the volume does.
+            If a header and the volume disagree on the position of a slice.
         """
         return {
             (source.sop_instance_uid, source.frame_number): self._slice(series, index)
@@ -143,7 +143,7 @@ class ExpectedResults:
 
     @cached_property
     def joints(self) -> Mapping[Side, cKDTree]:
-        """The contours of each joint that was found, on all series, in LPS millimetres."""
+        """The contour points of each joint found, from all series, in LPS millimetres."""
         return {
             side: cKDTree(np.concatenate(lines))
             for side in Side
@@ -164,12 +164,12 @@ def contour_mm(series: AnalysedSeries, contour: Contour) -> NDArray[np.float64]:
 
 
 def sight_mm(series: AnalysedSeries, sight: Sight) -> NDArray[np.float64]:
-    """Where a lesion is seen best, LPS millimetres."""
+    """Where a lesion is best seen, LPS millimetres."""
     return series.source.volume.to_patient((sight.slice_index, sight.row, sight.column))
 
 
 def plane_of_image(image: Dataset, frame: int) -> ImagePlane:
-    """Where one frame, counted from 0, of a source image lies by its header."""
+    """The plane of a source image's frame, counted from 0, according to its header."""
     return plane(
         _functional_group(image, frame, "PlanePositionSequence").ImagePositionPatient,
         _functional_group(image, frame, "PlaneOrientationSequence").ImageOrientationPatient,
@@ -184,7 +184,7 @@ def plane(
     spacing: Sequence[float],
     shape: tuple[int, int],
 ) -> ImagePlane:
-    """A plane from the attributes of the same names (PixelSpacing: of rows, then of columns)."""
+    """A plane from the attributes of the same names (PixelSpacing: between rows, then columns)."""
     row, column = np.array(orientation, np.float64).reshape(2, 3)
     return ImagePlane(
         origin_mm=np.array(position, np.float64),
@@ -195,7 +195,7 @@ def plane(
 
 
 def _functional_group(image: Dataset, frame: int, macro: str) -> Dataset:
-    """The item that holds a macro's attributes for a frame; the image itself if it is single."""
+    """The item with a macro's attributes for a frame; the image itself if single-frame."""
     own = image.get("PerFrameFunctionalGroupsSequence") or ()
     shared = image.get("SharedFunctionalGroupsSequence") or ()
     for groups in (*own[frame : frame + 1], *shared[:1]):
@@ -206,7 +206,7 @@ def _functional_group(image: Dataset, frame: int, macro: str) -> Dataset:
 
 
 def _check_plane_in_volume(source: SeriesVolume, index: int, place: ImagePlane) -> None:
-    """Every pixel of the image must fall on its own voxel."""
+    """Check that every pixel of an image coincides with its own voxel."""
     if place.shape != source.volume.voxels.shape[1:]:
         raise ResultsInconsistent(
             f"Slice {index} of series {source.series_uid} has {place.shape} pixels by its header."

@@ -1,4 +1,4 @@
-"""Which analysed slice and series a result is about, by what it refers to."""
+"""The analysed slice and series that a result references."""
 
 import re
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.verify.expected_results import ExpectedResults, SourceSlice
 
 
-def named_slice(reference: Attributes, evidence: ExpectedResults, what: str) -> SourceSlice:
-    """The analysed slice that a reference names, by instance and, in a multi-frame, by frame.
+def named_slice(reference: Attributes, expected: ExpectedResults, what: str) -> SourceSlice:
+    """The analysed slice of a reference, by instance and, for multi-frame images, by frame.
 
     Raises
     ------
@@ -22,16 +22,16 @@ def named_slice(reference: Attributes, evidence: ExpectedResults, what: str) -> 
         reference.text("ReferencedSOPInstanceUID"),
         reference.numbers("ReferencedFrameNumber"),
     )
-    found = evidence.slices.get((uid, int(frames[0]) if len(frames) == 1 else None))
+    found = expected.slices.get((uid, int(frames[0]) if len(frames) == 1 else None))
     if found is None or len(frames) > 1:
         raise ResultsInconsistent(
-            f"{what} names image {uid}, frames {frames}, which was not analysed."
+            f"{what} references image {uid}, frames {frames}, which was not analysed."
         )
     return found
 
 
 def only_series(drawn_on: Iterable[AnalysedSeries]) -> AnalysedSeries:
-    """The series that everything is drawn on.
+    """The single series that everything is drawn on.
 
     Raises
     ------
@@ -40,18 +40,20 @@ def only_series(drawn_on: Iterable[AnalysedSeries]) -> AnalysedSeries:
     """
     series = {one.source.series_uid: one for one in drawn_on}
     if len(series) != 1:
-        raise ResultsInconsistent(f"It draws on {len(series)} series, not on one.")
+        raise ResultsInconsistent(f"It draws on {len(series)} series instead of one.")
     return next(iter(series.values()))
 
 
 def check_description(result: Attributes, series: AnalysedSeries) -> None:
-    """Check that a result does not call its series by the other's name.
+    """Check that a result's series description does not name the other sequence.
 
     Raises
     ------
     ResultsInconsistent
         If it does.
     """
-    said = re.findall(r"\w+", result.text("SeriesDescription").upper())
-    if series.sequence not in said and any(other in said for other in Kind):
-        raise ResultsInconsistent(f"It lies on {series.sequence} and is described otherwise.")
+    named = re.findall(r"\w+", result.text("SeriesDescription").upper())
+    if series.sequence not in named and any(other in named for other in Kind):
+        raise ResultsInconsistent(
+            f"It lies on {series.sequence}, but its description names another sequence."
+        )
