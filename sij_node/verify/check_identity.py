@@ -150,7 +150,7 @@ def check_references(
         for frame in reference.numbers("ReferencedFrameNumber"):
             if (uid, int(frame)) not in expected.slices:
                 raise ResultsInconsistent(
-                    f"It references frame {frame:.0f} of {uid}, which does not exist."
+                    f"It references frame {frame:.0f} of {uid}: no such frame."
                 )
 
 

@@ -78,11 +78,7 @@ def _check_numbers(
     """Check the numbers of each side from top to bottom."""
     numbers = _downwards(one for one in words if form.fullmatch(one.text))
     for side in Side:
-        mine = [
-            one.text.replace(",", ".")
-            for one in _downwards(numbers)
-            if _side_of(one, header) is side
-        ]
+        mine = [one.text.replace(",", ".") for one in numbers if _side_of(one, header) is side]
         wanted = [_expected_text(Position(side, head), expected, form) for head in HEADS]
         if mine != [each for each in wanted if each]:
             raise ResultsInconsistent(f"The PDF shows different scores for the {side} side.")
@@ -106,11 +102,7 @@ def _check_presences(
 ) -> None:
     presences = _downwards(one for one in words if one.text in PRESENCE_IN_WORDS)
     for side in Side:
-        mine = [
-            PRESENCE_IN_WORDS[one.text]
-            for one in _downwards(presences)
-            if _side_of(one, header) is side
-        ]
+        mine = [PRESENCE_IN_WORDS[one.text] for one in presences if _side_of(one, header) is side]
         if mine != [expected.finding_at[Position(side, head)].presence for head in HEADS]:
             raise ResultsInconsistent(f"The PDF shows different presences for the {side} side.")
 
