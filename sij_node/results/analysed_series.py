@@ -1,4 +1,4 @@
-"""A series and what the networks saw on it: what every picture and report is made from."""
+"""An analysed series with its contours and regions: the input for all results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class AnalysedSeries:
     sequence
         T1 or STIR.
     source
-        The volume, and where its slices came from.
+        The volume and the images of its slices.
     headers
         Headers of its images, in any order.
     delineation
@@ -46,11 +46,11 @@ class AnalysedSeries:
         return {text(header, "SOPInstanceUID"): header for header in self.headers}
 
     def header(self, slice_index: int) -> Dataset:
-        """Header of the image that a slice came from."""
+        """Header of the image of a slice."""
         return self._header_of[self.source.sources[slice_index].sop_instance_uid]
 
     def image_number(self, slice_index: int) -> str:
-        """What a viewer calls a slice: the number of its image, or of its frame."""
+        """The number that viewers show for a slice: its instance or frame number."""
         frame = self.source.sources[slice_index].frame_number
         return str(frame) if frame else text(self.header(slice_index), "InstanceNumber") or "?"
 
@@ -65,7 +65,7 @@ class AnalysedSeries:
         return sorted(self.delineation.contours, key=lambda one: (one.slice_index, one.side))
 
     def seen(self, findings: Sequence[Finding]) -> list[tuple[Finding, Sight]]:
-        """Positive findings that are seen best on this series, and where; in their order."""
+        """Positive findings that are best seen on this series, with their sights, in order."""
         return [
             (finding, finding.sight)
             for finding in findings

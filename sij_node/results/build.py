@@ -1,4 +1,4 @@
-"""Everything that a destination gets of one study, made in one go."""
+"""Builds all result objects of a study for one destination."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from sij_node.results.segmentation import joint_segmentation
 
 @dataclass(frozen=True, eq=False)
 class ResultObject:
-    """A result, complete; `kind` as in `sij_node.domain.job.Result`."""
+    """A complete result; `kind` as in `sij_node.domain.job.Result`."""
 
     kind: str
     dataset: Dataset
@@ -27,7 +27,7 @@ class ResultObject:
 
 @dataclass(frozen=True, eq=False)
 class AnalysedStudy:
-    """What results are made from.
+    """The input for all results of a study.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class AnalysedStudy:
     findings
         One for each position.
     remarks
-        What a reader must know, in whole sentences.
+        Notes for the reader, in full sentences.
     """
 
     series: tuple[AnalysedSeries, ...]
@@ -45,12 +45,12 @@ class AnalysedStudy:
 
     @property
     def headers(self) -> list[Dataset]:
-        """Of all images that were analysed."""
+        """Headers of all analysed images."""
         return [header for one in self.series for header in one.headers]
 
 
 def result_objects(study: AnalysedStudy, context: ResultContext) -> tuple[ResultObject, ...]:
-    """What the context's profile asks for, in its order."""
+    """The objects of the context's output profile, in its order."""
     return tuple(made for name in context.profile.objects for made in _MAKERS[name](study, context))
 
 

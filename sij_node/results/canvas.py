@@ -1,4 +1,4 @@
-"""What the score sheet is drawn on: a picture or a page, each in units of its own."""
+"""The drawing surface of the score sheet: a picture or a PDF page, each with its own units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ class Palette:
     Parameters
     ----------
     stripe
-        Behind every second row of a table.
+        Background of every second row of a table.
     bar
-        Behind a bar of probability.
+        Background of a probability bar.
     absent
-        A bar that does not reach its threshold.
+        Probability bar below the threshold.
     """
 
     ink: Colour
@@ -32,7 +32,7 @@ class Palette:
 
 
 class Canvas(Protocol):
-    """Points are (across, down); a line of text hangs on the middle of its height."""
+    """Points are (across, down); text is centred vertically on its point."""
 
     palette: Palette
 

@@ -1,4 +1,4 @@
-"""The letters of pictures and pages: FiraGO, whatever fonts a machine has.
+"""The font of all reports: FiraGO, independent of the fonts installed on a machine.
 
 Latin, Greek, Cyrillic, Arabic, Hebrew, Thai, Georgian and Devanagari.
 """
@@ -14,11 +14,11 @@ _NAMES = {"regular": "figo", "bold": "figbo"}
 
 @cache
 def font_file(style: str) -> bytes:
-    """A TrueType font; `style` is regular or bold."""
+    """The TrueType file; `style` is regular or bold."""
     return bytes(pymupdf_fonts.myfont(_NAMES[style]))
 
 
 @cache
 def pixel_font(size_px: int, style: str = "regular") -> ImageFont.FreeTypeFont:
-    """For pictures."""
+    """The font at a size in pixels, for drawing with Pillow."""
     return ImageFont.truetype(BytesIO(font_file(style)), size_px)

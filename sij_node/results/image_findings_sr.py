@@ -37,7 +37,7 @@ from sij_node.results.sr_document import (
 
 FROM_CENTRE_TO_CORNER = 0.5
 FEWEST_VERTICES = 6
-"""A polyline of exactly 4 or 5 vertices is taken for a rectangle by OHIF."""
+"""OHIF interprets a polyline of exactly 4 or 5 vertices as a rectangle."""
 
 
 def image_findings_report(
@@ -48,10 +48,10 @@ def image_findings_report(
     Parameters
     ----------
     findings
-        Those that are present and seen best on this series become points, first; one that no
-        point is known for is not in this report.
+        Those present and best seen on this series are marked as points and come first; a finding
+        without a known point is not in this report.
     context
-        What made the result; its first network delineated, its last scored.
+        Provenance; the contour network first, the lesion network last.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def image_findings_report(
         *(_contour(contour, analysed, context) for contour in analysed.contours),
     ]
     if not groups:
-        raise ValueError(f"nothing is seen on {analysed.sequence}: a report would be empty")
+        raise ValueError(f"nothing was found on {analysed.sequence}: the report would be empty")
     content = [words(codes.COMMENT, context.intended_use), measurements(groups)]
     return document(
         codes.IMAGING_MEASUREMENT_REPORT,
@@ -82,7 +82,7 @@ def image_findings_report(
 def _lesion(
     finding: Finding, sight: Sight, analysed: AnalysedSeries, context: ResultContext
 ) -> sr.ContainerContentItem:
-    """A probability, inferred from a point (TID 1501)."""
+    """Measurement group of a lesion: a probability, inferred from a point (TID 1501)."""
     number = probability(finding.probability)
     point = sr.ScoordContentItem(
         name=codes.SOURCE_OF_MEASUREMENT,
@@ -103,7 +103,7 @@ def _lesion(
 def _contour(
     contour: Contour, analysed: AnalysedSeries, context: ResultContext
 ) -> sr.ContainerContentItem:
-    """The centre line of one joint on one slice (TID 1410)."""
+    """Measurement group of a contour: a joint's centreline on a slice (TID 1410)."""
     line = sr.ScoordContentItem(
         name=codes.IMAGE_REGION,
         graphic_type=GraphicTypeValues.POLYLINE,
@@ -121,7 +121,7 @@ def _contour(
         *tracked(name, _tracking_uid(contour, analysed)),
         coded(codes.FINDING_CATEGORY, codes.ANATOMICAL_STRUCTURE),
         coded(codes.FINDING, codes.SACROILIAC_JOINT),
-        # OHIF writes the first site, without laterality, beside the line.
+        # OHIF labels the line with the first site, without laterality.
         coded(codes.FINDING_SITE, codes.sided_joint(contour.side, joint), Related.HAS_CONCEPT_MOD),
         site(contour.side, Region.JOINT),
         coded(codes.GEOMETRIC_PURPOSE, codes.CENTERLINE, Related.HAS_CONCEPT_MOD),
@@ -154,7 +154,7 @@ def in_pixels(points: ArrayLike) -> NDArray[np.float64]:
 
 
 def drawable(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same open line with enough vertices; its ends never meet.
+    """The same open line with enough vertices, and never closed.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Both joints as a drawing, seen from the front: which lesion is present in which quadrant.
+"""A diagram of both joints in frontal view: which lesion is present in which quadrant.
 
-The patient's right is on the left of the drawing, as on the images. Lengths are in units of the
-drawing; the pictures and the page draw the same shapes.
+The patient's right is on the left, as on the images. Lengths are in units of the diagram; the
+Secondary Capture and the PDF draw the same shapes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ TINTS: Mapping[Lesion, Colour] = {
     lesion: (255 - (255 - red) // 3, 255 - (255 - green) // 3, 255 - (255 - blue) // 3)
     for lesion, (red, green, blue) in COLOURS.items()
 }
-"""Of bone with a lesion, so that what is there is seen before any letter is read."""
+"""Fill colours of bone with a lesion, visible before any letter is read."""
 HEALTHY: Colour = (232, 236, 240)
 UNKNOWN: Colour = (200, 200, 200)
 LINE: Colour = (110, 118, 128)
@@ -54,7 +54,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Mark:
-    """A lesion at its place: filled where it is present, a ring where it is not."""
+    """The mark of a lesion: a filled disc if present, otherwise an outline."""
 
     centre: Point
     fill: Colour | None
@@ -64,12 +64,12 @@ class Mark:
 def shapes(
     findings: Mapping[Position, Finding], letters: Mapping[Lesion, str]
 ) -> list[Patch | Mark]:
-    """Both joints, from behind to front.
+    """The shapes of both joints, from back to front.
 
     Parameters
     ----------
     letters
-        What each lesion is marked with.
+        The letter for each lesion.
     """
     drawn: list[Patch | Mark] = []
     for side in Side:
@@ -95,7 +95,7 @@ def _ground(found: list[Finding]) -> Colour:
 
 
 def _bands(side: Side, region: Region, found: list[Finding]) -> Iterator[Patch]:
-    """A region has a band for each of its lesions, in the lesion's colour where it is present."""
+    """Divide a region into one band per lesion, coloured if the lesion is present."""
     for number, finding in enumerate(found):
         if finding.presence is Presence.PRESENT:
             part = (number / len(found), (number + 1) / len(found))
@@ -103,7 +103,7 @@ def _bands(side: Side, region: Region, found: list[Finding]) -> Iterator[Patch]:
 
 
 def _joint_x(y: float) -> float:
-    """The right joint runs from above, lateral, to below, medial."""
+    """The right joint runs from superolateral to inferomedial."""
     return 33.0 + (y - _TOP) * 12.0 / (_BOTTOM - _TOP)
 
 
@@ -114,7 +114,7 @@ def _lateral_x(y: float) -> float:
 def _corners(
     side: Side, region: Region, part: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[Point, ...]:
-    """Of a region, or of a part of its height."""
+    """Corners of a region, or of a part of its height."""
     upper = region in (Region.UPPER_ILIUM, Region.UPPER_SACRUM)
     top, bottom = (_TOP, _MIDDLE - 0.3) if upper else (_MIDDLE + 0.3, _BOTTOM)
     if region is Region.JOINT:
@@ -130,7 +130,7 @@ def _corners(
 
 
 def _edges(region: Region, y: float) -> tuple[float, float]:
-    """Lateral and medial edge at a height, on the right."""
+    """Lateral and medial edge of a right-sided region at a height."""
     if region is Region.JOINT:
         return _joint_x(y) - _GAP + 0.4, _joint_x(y) + _GAP - 0.4
     if region in ILIUM:

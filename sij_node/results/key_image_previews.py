@@ -1,6 +1,6 @@
-"""Pictures of the places with most lesions, to be looked at on a page beside the scores.
+"""Previews of the key images for the study page.
 
-The same slices as in the summary, each as a picture of its own and without a word of text in it.
+The same slices as in the summary, each as a separate picture without text.
 """
 
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ WIDTH_PX, HEIGHT_PX = 448, 400
 
 
 def key_pictures(study: AnalysedStudy, named: str) -> tuple[KeyPicture, ...]:
-    """What pictures there will be, without drawing them.
+    """List the pictures without drawing them.
 
     Parameters
     ----------
     named
-        Hex digits that their file names begin with.
+        Prefix of the file names, hex digits.
     """
     shots = _shots(study)
     return tuple(
@@ -36,14 +36,14 @@ def key_pictures(study: AnalysedStudy, named: str) -> tuple[KeyPicture, ...]:
 
 
 def drawn(study: AnalysedStudy) -> Iterator[bytes]:
-    """The pictures as PNG files, in the order of `key_pictures`."""
+    """Draw the pictures as PNG files, in the order of `key_pictures`."""
     looking = cameras(study.series, WIDTH_PX, HEIGHT_PX)
     for _, place, which, slice_index in _shots(study):
         yield _png(looking[which], place, slice_index)
 
 
 def _shots(study: AnalysedStudy) -> list[tuple[int, KeyLocation, int, int]]:
-    """Number of the place, the place, which series, and its slice."""
+    """Number of the location, the location, index of the series, and its slice."""
     return [
         (number, place, which, slice_index)
         for number, place in enumerate(key_places(study.series, study.findings), 1)

@@ -1,6 +1,6 @@
-"""The images that show the findings best, T1 beside STIR, with contours and numbered rings.
+"""The key images, T1 next to STIR, with contours and numbered rings.
 
-Always seen from the front: the patient's right is on the left of the picture, the head above.
+Always in frontal view: the patient's right is on the left of the picture, the head at the top.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,11 +19,11 @@ from sij_node.results.fonts import pixel_font
 from sij_node.results.presentation_state import RING_MM, window
 
 MOST = 6
-"""More key images than this would not be looked at."""
+"""Maximum number of key images."""
 MARGIN_MM = 22.0
-"""Of bone around both joints."""
+"""Margin of bone around both joints."""
 FINENESS = 2
-"""Pictures are drawn this many times larger and made smaller, for smooth lines."""
+"""Supersampling factor, for smooth lines."""
 BLACK, WHITE = (0, 0, 0), (245, 245, 245)
 YELLOW = (255, 221, 51)
 RED = (255, 90, 70)
@@ -33,7 +33,7 @@ Slices = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class NumberedLesion:
-    """A lesion where it is seen best, and its number among those of one place."""
+    """A lesion, where it is best seen, and its number among those at one location."""
 
     number: int
     finding: Finding
@@ -42,14 +42,14 @@ class NumberedLesion:
 
 @dataclass(frozen=True)
 class KeyLocation:
-    """One place in the body, on every series.
+    """One location in the body, on every series.
 
     Parameters
     ----------
     slices
-        For each series its slice; None where it does not reach there.
+        The slice of each series; None if the series does not cover the location.
     seen
-        The lesions that are seen best there, on any of the series.
+        Lesions best seen there, on any of the series.
     """
 
     slices: Slices
@@ -59,7 +59,7 @@ class KeyLocation:
 def key_places(
     series: Sequence[AnalysedSeries], findings: Sequence[Finding], most: int = MOST
 ) -> list[KeyLocation]:
-    """The places with most lesions, from front to back; the middle of the joints if there is none.
+    """The locations with most lesions, anterior to posterior; without lesions, mid-joint.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def _middle(series: Sequence[AnalysedSeries]) -> list[Slices]:
 
 
 def _slices_at(series: Sequence[AnalysedSeries], number: int, slice_index: int) -> Slices:
-    """The slice of every series that lies nearest to one slice of one of them."""
+    """The slice of every series nearest to a slice of one of them."""
     own = series[number].source.volume
     middle = (np.array(own.voxels.shape) - 1) / 2
     centre = own.to_patient((slice_index, *middle[1:]))
@@ -103,7 +103,7 @@ def _nearest_slice(volume: Volume, position_mm: NDArray[np.float64]) -> int | No
 
 
 def _depth_mm(series: Sequence[AnalysedSeries], slices: Slices) -> float:
-    """How far back a place lies."""
+    """Position of a location from anterior to posterior."""
     return next(
         float(one.source.volume.to_patient((index, 0, 0))[1])
         for one, index in zip(series, slices, strict=True)
@@ -116,16 +116,16 @@ def _depth_mm(series: Sequence[AnalysedSeries], slices: Slices) -> float:
 
 @dataclass(frozen=True, eq=False)
 class SeriesView:
-    """Looks at one series from the front, at both joints.
+    """Frontal view of both joints on one series.
 
     Parameters
     ----------
     series
-        What it looks at.
+        The series shown.
     upright
-        The same voxels in canonical order.
+        Its volume in canonical orientation.
     grey
-        From the value that is shown black to the one that is shown white.
+        Values shown as black and as white.
     frame
         Left, upper, right and lower edge in pixels of an upright slice, from its corner.
     """
@@ -142,14 +142,14 @@ class SeriesView:
         width_px: int,
         height_px: int,
     ) -> Image.Image:
-        """A slice with its contours and a numbered ring around each lesion.
+        """Draw a slice with its contours and a numbered ring around each lesion.
 
         Parameters
         ----------
         slice_index
-            In the series' own order.
+            Index in the original volume.
         seen
-            Lesions; those on other slices or series are left out.
+            Lesions; those on other slices or series are ignored.
         """
         size = (width_px * FINENESS, height_px * FINENESS)
         picture = self._image(slice_index).transform(
@@ -182,7 +182,7 @@ class SeriesView:
     def _on_picture(
         self, slice_index: int, points: ArrayLike, size: tuple[int, int]
     ) -> NDArray[np.float64]:
-        """Pixels (across, down) of native points (row, column)."""
+        """Picture pixels (across, down) of points (row, column) of the original volume."""
         native = np.insert(np.asarray(points, float), 0, slice_index, axis=1)
         corner_based = self._upright_indices(native)[:, [2, 1]] + 0.5
         left, top, right, bottom = self.frame
@@ -218,7 +218,7 @@ class SeriesView:
 
 
 def _draw_sides(pen: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
-    """R and L, as on every image, with an edge that can be seen on bright bone."""
+    """Draw R and L, outlined so that they are legible on bright bone."""
     font, (width, height) = pixel_font(20 * FINENESS, "bold"), size
     for letter, across, anchor in (("R", 10 * FINENESS, "lm"), ("L", width - 10 * FINENESS, "rm")):
         pen.text(
@@ -233,7 +233,7 @@ def _draw_sides(pen: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
 
 
 def _rings(seen: Iterable[NumberedLesion], pixel_mm: float) -> list[list[NumberedLesion]]:
-    """One ring for lesions whose rings would cover each other."""
+    """Group lesions whose rings would overlap into one ring."""
     rings: list[list[NumberedLesion]] = []
     for one in seen:
         near = (ring for ring in rings if _apart_px(one, ring[0]) * pixel_mm < RING_MM)
@@ -250,12 +250,12 @@ def _apart_px(one: NumberedLesion, other: NumberedLesion) -> float:
 
 
 def cameras(series: Sequence[AnalysedSeries], width_px: int, height_px: int) -> list[SeriesView]:
-    """A camera for each series; all show both joints, in one size.
+    """A view of each series; all show both joints at the same scale.
 
     Parameters
     ----------
     width_px, height_px
-        Of the pictures that will be taken.
+        Size of the pictures.
     """
     upright = [canonical(one.source.volume) for one in series]
     centre_mm, half_mm = _around_joints(series, upright[0])
@@ -270,9 +270,9 @@ def cameras(series: Sequence[AnalysedSeries], width_px: int, height_px: int) -> 
 def _around_joints(
     series: Sequence[AnalysedSeries], upright: Volume
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centre in the patient, and half the size across and down, in mm, margin included.
+    """Centre in the patient, and half the size across and down, in mm, including the margin.
 
-    Of the whole first series where no contour is known.
+    Without contours, those of the whole first series.
     """
     found = [
         one.source.volume.to_patient(np.insert(contour.points, 0, contour.slice_index, axis=1))

@@ -1,7 +1,7 @@
-"""The findings as one page, for people who read no more than that.
+"""The findings as a one-page PDF report.
 
 The text can be selected and searched. All fonts are embedded, so that names in Latin, Greek,
-Cyrillic, Arabic, Hebrew, Thai, Devanagari, Chinese, Japanese and Korean letters look the same
+Cyrillic, Arabic, Hebrew, Thai, Devanagari, Chinese, Japanese and Korean scripts look the same
 everywhere.
 
 Source: DICOM PS3.3 A.45.1 (Encapsulated PDF), C.24 (Encapsulated Document).
@@ -47,7 +47,7 @@ _PICTURE_MM = (43.5, 39.0)
 _PICTURE_PX = (348, 312)
 _GAP_MM = 2.0
 _FOOT_MM = 270.0
-"""Where the fine print begins."""
+"""Top of the fine print."""
 _NOTE_SIZES_MM = (3.5, 3.1, 2.8, 2.5, 2.2, 1.9)
 
 
@@ -64,7 +64,7 @@ def page_report(
     series
         T1 and STIR.
     remarks
-        What a reader must know, in whole sentences.
+        Notes for the reader, in full sentences.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def page(
     remarks: Sequence[str],
     context: ResultContext,
 ) -> bytes:
-    """The page as a PDF file; the same inputs give the same bytes."""
+    """The page as a PDF file; the same inputs yield the same bytes."""
     wording = context.wording
     by_position = {finding.position: finding for finding in findings}
     with TemporaryDirectory() as folder:
@@ -119,7 +119,7 @@ def page(
 
 
 def _in_short(findings: Findings, remarks: Sequence[str], wording: Wording) -> list[str]:
-    """How much was found, without naming what the table shows."""
+    """The counts, without the lesions that the table shows."""
     present, *missing = in_short(findings, wording)
     counted = [f"{present.split(':')[0].rstrip('.')}.", *missing]
     sides = wording.side_of_patient
@@ -132,7 +132,7 @@ class Page:
     Parameters
     ----------
     folder
-        Where font files can be put; needed until the page is finished.
+        Temporary folder for font files; needed until the page is finished.
     """
 
     palette = Palette(
@@ -237,13 +237,13 @@ class Page:
         )
 
     def paragraph(self, at: Point, width: float, words: str, height: float = 3.5) -> None:
-        """Text of several lines."""
+        """Wrapped text."""
         self._font(height / PT_MM, self.palette.ink, False, words)
         self._pdf.set_xy(*at)
         self._pdf.multi_cell(width, height * 1.3, words, align="L")
 
     def remark(self, top: float, words: str) -> float:
-        """A paragraph across the page, if there is something to say; returns what is below it."""
+        """A full-width paragraph, unless empty; returns the position below it."""
         if not words:
             return top + 4
         self._font(3.1 / PT_MM, self.palette.ink, False, words)
@@ -258,7 +258,7 @@ class Page:
         findings: Sequence[Finding],
         wording: Wording,
     ) -> None:
-        """The places with most lesions, T1 beside STIR."""
+        """The key images with most lesions, T1 next to STIR."""
         looking = cameras(series, *_PICTURE_PX)
         self.write((MARGIN_MM, top), wording.key_images, 4.2, self.palette.ink, bold=True)
         for number, place in enumerate(key_places(series, findings, PLACES)):
@@ -275,7 +275,7 @@ class Page:
             self._name_lesions(place, (x - 2 * (_PICTURE_MM[0] + _GAP_MM), top + 48), wording)
 
     def _name_lesions(self, place: KeyLocation, at: Point, wording: Wording) -> None:
-        """A line for each, all in one size in which the longest stays below its pictures."""
+        """A line for each lesion, in a size in which the longest fits below its pictures."""
         lines = [
             f"{one.number}  {wording.comment(one.finding)}  ·  {one.sight.sequence}"
             for one in place.seen
@@ -290,7 +290,7 @@ class Page:
             self.write((at[0], at[1] + 1.5 + row * step), line, size_mm, self.palette.ink)
 
     def fine_print(self, wording: Wording, context: ResultContext) -> None:
-        """Limits, networks and software, at the foot of the page."""
+        """Limitations, models and software, at the foot of the page."""
         networks = "; ".join(
             f"{each.name} {each.version}, sha256 {each.weights_sha256}" for each in context.networks
         )
@@ -307,7 +307,7 @@ class Page:
         return bytes(self._pdf.output())
 
     def _font(self, points: float, colour: Colour, bold: bool, words: str) -> None:
-        """Set the font, with one for Chinese, Japanese and Korean where it is needed."""
+        """Set the font, adding one for Chinese, Japanese and Korean if needed."""
         self._pdf.set_font("fira", "B" if bold else "", points)
         self._pdf.set_text_color(*colour)
         if "cjk" not in self._pdf.fonts and not self._knows(words):
@@ -347,6 +347,6 @@ def _study(header: Dataset) -> str:
 
 
 def _date(stated: str) -> str:
-    """A DICOM date as ISO 8601; anything else as it is."""
+    """A DICOM date as ISO 8601; anything else unchanged."""
     complete = len(stated) == 8 and stated.isdigit()
     return f"{stated[:4]}-{stated[4:6]}-{stated[6:]}" if complete else stated

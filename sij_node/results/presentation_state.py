@@ -1,7 +1,7 @@
-"""Contours and lesions as a presentation state, for viewers that draw these over the images.
+"""Contours and lesions as a presentation state, which viewers overlay on the images.
 
-One object for each series. It sets a window too, because a viewer that applies a presentation
-state takes the window from there.
+One object for each series. It also defines a window, because viewers take the window from the
+presentation state that they apply.
 
 Source: DICOM PS3.3 A.33.1 (Grayscale Softcopy Presentation State), C.10.5 (graphic annotation,
 whose pixel coordinates start at the corner of the first pixel), C.10.7 (layers), C.11.8 (window).
@@ -25,23 +25,23 @@ from sij_node.results.provenance import ResultContext, stamp
 
 CONTOURS, LESIONS = "CONTOURS", "LESIONS"
 COLOURS = {CONTOURS: (255, 221, 51), LESIONS: (255, 80, 60)}
-"""Of each layer, from below; red, green and blue."""
+"""RGB of each layer, bottom layer first."""
 DARKEST_PERCENT, BRIGHTEST_PERCENT = 1.0, 99.5
 RING_MM = 4.0
 LABEL_ABOVE_MM = 6.0
 LIST_EDGE, LIST_LINE = 0.02, 0.03
-"""Margin of the lists of lesions, and height of a line, as parts of the image."""
+"""Margin and line height of the lists of lesions, as fractions of the image."""
 
 
 def presentation_state(
     analysed: AnalysedSeries, findings: Sequence[Finding], context: ResultContext
 ) -> Dataset:
-    """The contours of one series and the lesions that are seen best on it.
+    """The contours of one series and the lesions best seen on it.
 
     Parameters
     ----------
     findings
-        Those that are present and seen best on this series get a ring and a name.
+        Those present and best seen on this series get a ring and a label.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def presentation_state(
         *_lesions(analysed.seen(findings), analysed, context),
     ]
     if not drawn:
-        raise ValueError(f"nothing is seen on {analysed.sequence}: it would change no picture")
+        raise ValueError(f"nothing was found on {analysed.sequence}: there is nothing to draw")
     state = Dataset()
     state.SOPClassUID = GrayscaleSoftcopyPresentationStateStorage
     state.Modality, state.InstanceNumber = "PR", 1
@@ -80,7 +80,7 @@ def presentation_state(
     return state
 
 
-# ---- what is drawn -------------------------------------------------------------------------------
+# ---- graphics ------------------------------------------------------------------------------------
 
 
 def _contour(contour: Contour, analysed: AnalysedSeries, context: ResultContext) -> Dataset:
@@ -100,7 +100,7 @@ def _contour(contour: Contour, analysed: AnalysedSeries, context: ResultContext)
 def _lesions(
     seen: Sequence[tuple[Finding, Sight]], analysed: AnalysedSeries, context: ResultContext
 ) -> Iterator[Dataset]:
-    """A ring around each lesion; its name in a list above the joints, with a line to the ring."""
+    """A ring around each lesion; its label in a list above the joints, with a line to the ring."""
     _, rows, columns = analysed.source.volume.voxels.shape
     _, row_mm, column_mm = analysed.source.volume.spacing_mm
     listed: Counter[tuple[int, bool]] = Counter()
@@ -169,7 +169,7 @@ def _layer(name: str, order: int) -> Dataset:
     return item
 
 
-# ---- on which images, how shown ------------------------------------------------------------------
+# ---- referenced images and windows ---------------------------------------------------------------
 
 
 def _series(analysed: AnalysedSeries, slices: Sequence[int]) -> Dataset:
@@ -180,7 +180,7 @@ def _series(analysed: AnalysedSeries, slices: Sequence[int]) -> Dataset:
 
 
 def _images(analysed: AnalysedSeries, slices: Sequence[int]) -> list[Dataset]:
-    """References to images; the frames of a multi-frame image together."""
+    """References to images; frames of a multi-frame image in one reference."""
     frames: dict[tuple[str, str], list[int]] = {}
     for index in slices:
         source = analysed.source.sources[index]
@@ -214,8 +214,8 @@ def _whole_images(analysed: AnalysedSeries, slices: Sequence[int]) -> Dataset:
 def _windows(analysed: AnalysedSeries) -> list[Dataset]:
     """One window of the whole volume, in the stored values of each image.
 
-    No modality transformation is written, because slices may be rescaled each in its own way;
-    the window takes its place.
+    Slices may differ in rescale slope and intercept, so the rescaling is applied to the window
+    instead of a modality transformation.
     """
     dark, bright = window(analysed.source.volume.voxels)
     slices: dict[tuple[float, float], list[int]] = {}
@@ -227,7 +227,7 @@ def _windows(analysed: AnalysedSeries) -> list[Dataset]:
 
 
 def window(voxels: NDArray[np.float32]) -> tuple[float, float]:
-    """Values shown black and white; always apart."""
+    """Values shown as black and as white; never equal."""
     dark, bright = np.percentile(voxels, (DARKEST_PERCENT, BRIGHTEST_PERCENT))
     return float(dark), max(float(bright), float(dark) + 1.0)
 

@@ -1,7 +1,7 @@
-"""A report of all scores that this node made earlier, read back to what was found then.
+"""Reads the findings back from a scores report that this node created earlier.
 
-Reports come back from an archive, so nothing in them is trusted: one that is not whole, or not
-ours, is told apart from one that can be compared.
+Reports come from an archive and are not trusted: incomplete reports and those of other systems
+are distinguished from those that can be compared.
 
 Source: DICOM PS3.3 C.17.2 (SR Document General); PS3.16 TID 1501.
 """
@@ -30,14 +30,14 @@ from sij_node.errors import PriorUnreadable, ResultsInconsistent
 from sij_node.results.provenance import to_part10
 
 MAX_BYTES = 4_000_000
-"""Ours are a fiftieth of this."""
+"""Fifty times the size of our own reports."""
 _BROKEN = (*READING_ERRORS, struct.error, LookupError, ResultsInconsistent)
 """What reading a damaged or foreign report raises."""
 _PLAIN = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 
 
 def read_prior_scores(file: bytes) -> PriorScores | None:
-    """The scores that a report tells; None where it is a report of something else.
+    """Read the scores of a report; None if it is a different kind of report.
 
     Parameters
     ----------
@@ -47,16 +47,16 @@ def read_prior_scores(file: bytes) -> PriorScores | None:
     Raises
     ------
     PriorUnreadable
-        If it is damaged, or one of ours and not whole.
+        If it is damaged, or is one of ours but incomplete.
     """
     if len(file) > MAX_BYTES:
-        raise PriorUnreadable(f"An earlier report of {len(file)} bytes is too long to be ours.")
+        raise PriorUnreadable(f"A prior report of {len(file)} bytes is too large to be ours.")
     try:
         report = read_result(_in_explicit_vr(file))
         is_scores = _title(report) in SCORES_TITLES
     except _BROKEN as error:
         raise PriorUnreadable(
-            f"An earlier report cannot be read ({type(error).__name__}); it was left aside."
+            f"A prior report cannot be read ({type(error).__name__}); it was ignored."
         ) from error
     if not is_scores:
         return None
@@ -66,13 +66,13 @@ def read_prior_scores(file: bytes) -> PriorScores | None:
         if _title(report) != SCORES_TITLES[0]:
             return None  # a measurement report of another device, or ours of one series
         raise PriorUnreadable(
-            f"The earlier report {report.text('SOPInstanceUID')} is not whole "
-            f"({type(error).__name__}); it was left aside."
+            f"The prior report {report.text('SOPInstanceUID')} is incomplete "
+            f"({type(error).__name__}); it was ignored."
         ) from error
 
 
 def _in_explicit_vr(file: bytes) -> bytes:
-    """As the node writes reports; archives may pass them on in Implicit VR."""
+    """Convert to Explicit VR, as written by the node; archives may return Implicit VR."""
     if b"1.2.840.10008.1.2\0" not in file[:1024]:
         return file
     read = dcmread(BytesIO(file))
@@ -89,9 +89,9 @@ def _scores_of(report: Attributes) -> PriorScores:
     groups = Item(report).only(IMAGING_MEASUREMENTS).called(MEASUREMENT_GROUP)
     findings = {finding.position: finding for finding in map(_finding, groups)}
     if len(groups) != len(POSITIONS) or len(findings) != len(POSITIONS):
-        raise ResultsInconsistent(f"{len(findings)} positions are told in {len(groups)} groups.")
+        raise ResultsInconsistent(f"{len(groups)} groups report {len(findings)} positions.")
     if report.text("SpecificCharacterSet") != "ISO_IR 192":
-        raise ResultsInconsistent("It is not written in Unicode.")
+        raise ResultsInconsistent("It is not encoded in UTF-8.")
     equipment = report.items("ContributingEquipmentSequence")
     return PriorScores(
         patient=PatientIdentity(report.text("PatientID"), report.text("IssuerOfPatientID")),

@@ -1,7 +1,7 @@
-"""Where a result comes from: which images, which networks, which patient and study.
+"""The provenance of a result: its images, networks, patient and study.
 
-The same inputs always give the same bytes under the same UIDs, so a repeat after a crash is a
-duplicate that an archive recognises; whatever changes gets UIDs of its own.
+The same inputs always yield the same bytes under the same UIDs, so results repeated after a crash
+are duplicates that an archive recognises. Changed content gets new UIDs.
 
 Source: DICOM PS3.3 C.7.1.1 and C.7.2.1 (patient and study), C.12.1 (SOP Common); PS3.5 B.2
 (UIDs from UUIDs).
@@ -31,14 +31,14 @@ from sij_node.results.language import WORDINGS, Wording
 MANUFACTURER = "sij_node"
 MODEL = "sij_node sacroiliac joint analysis"
 NOT_CLINICAL = "Trained on phantoms, not for clinical use."
-OUTPUT_VERSION = "6"
-"""Changes whenever the same findings are written in another way."""
+OUTPUT_VERSION = "7"
+"""Incremented whenever the same findings are written differently."""
 
 EMPTY_WHERE_UNKNOWN = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"),
     *("ReferringPhysicianName", "StudyID", "AccessionNumber"),
 )
-"""Type 2: written empty when the images do not give them."""
+"""Type 2 attributes: written empty if the images lack them."""
 COPIED_WHERE_GIVEN = (
     *("IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "TypeOfPatientID"),
     *("OtherPatientIDs", "OtherPatientIDsSequence", "OtherPatientNames", "PatientBirthTime"),
@@ -56,14 +56,14 @@ COPIED_WHERE_GIVEN = (
 
 @dataclass(frozen=True)
 class AlgorithmIdentity:
-    """A network that took part, told apart by its very weights.
+    """A network, identified by its weights.
 
     Parameters
     ----------
     weights_sha256
         Hex digest of the weights file.
     intended_use
-        What the weights' card says they may be used for.
+        As stated on the model card.
     """
 
     name: str
@@ -73,36 +73,36 @@ class AlgorithmIdentity:
 
     @property
     def device_uid(self) -> str:
-        """A device of its own for every set of weights."""
+        """Device UID, unique to these weights."""
         return derived_uid("network", self.name, self.version, self.weights_sha256)
 
 
 @dataclass(frozen=True)
 class ResultContext:
-    """What all results of one analysis have in common.
+    """What all results of an analysis have in common.
 
     Parameters
     ----------
     inputs_sha256
-        `inputs_digest` of the instances that were used.
+        `inputs_digest` of the analysed instances.
     networks
-        Those that took part; none where nothing was analysed.
+        Networks used; empty if the study was not analysed.
     software_version
-        Of the node.
+        Version of the node.
     moment
-        Written as the time of creation. Must follow from the inputs, for instance the time the
-        last one was received, so that a repeat writes the same bytes.
+        Written as the time of creation. Must be derived from the inputs, e.g. the time the last
+        one was received, so that repeating the analysis yields the same bytes.
     profile
-        What the destination gets, and in which words.
+        Output profile and language of the destination.
     predecessors
-        The results that these replace, if the destination has any.
+        Results that these replace, if any.
     revision
-        Of the results, from 1.
+        Revision of the results, from 1.
     since
-        What the study is compared with.
+        Comparison with the prior study.
     tracked
-        What tracking UIDs follow from: a pseudonym of the patient, or empty where only the
-        study is known.
+        Pseudonym of the patient from which tracking UIDs are derived; if empty, they are derived
+        from the study.
     """
 
     inputs_sha256: str
@@ -117,33 +117,33 @@ class ResultContext:
 
     @property
     def wording(self) -> Wording:
-        """The destination's language."""
+        """Texts in the destination's language."""
         return WORDINGS[self.profile.language]
 
     @property
     def device_uid(self) -> str:
-        """The observer: this software with exactly these weights."""
+        """Device UID of the observer: this software with these weights."""
         weights = (network.device_uid for network in self.networks)
         return derived_uid("observer", self.software_version, *weights)
 
     @property
     def intended_use(self) -> str:
-        """What the networks may be used for, in the destination's language."""
+        """Intended use of the networks, in the destination's language."""
         stated = [network.intended_use for network in self.networks]
         return self.wording.intended_use(stated or [NOT_CLINICAL])
 
     def uid(self, study_uid: str, *kind: str) -> str:
         """UID of a result or its series.
 
-        The same for the same study, inputs, networks, way of writing, priors and predecessors.
+        Derived from study, inputs, networks, output version and profile, priors and predecessors.
         """
         made_by = (self.inputs_sha256, self.device_uid, OUTPUT_VERSION, self.profile.digest)
-        told = (self.since.digest, self.tracked)
+        compared = (self.since.digest, self.tracked)
         replaced = (result.sop_instance_uid for result in self.predecessors)
-        return derived_uid(study_uid, *made_by, *told, *replaced, "kind", *kind)
+        return derived_uid(study_uid, *made_by, *compared, *replaced, "kind", *kind)
 
     def tracking_uid(self, study_uid: str, *what: str) -> str:
-        """UID of something at a place of the patient, the same in every report about it."""
+        """UID of a lesion or structure, the same in every report about it."""
         return derived_uid(self.tracked or study_uid, *what)
 
     def description(self, kind: SeriesKind) -> str:
@@ -155,13 +155,13 @@ class ResultContext:
 
 
 def derived_uid(*parts: str) -> str:
-    """A UID that follows from texts, under the root for UUIDs (PS3.5 B.2)."""
+    """A UID derived from texts, under the root for UUIDs (PS3.5 B.2)."""
     digest = hashlib.sha256(b"".join(_framed(part) for part in parts)).digest()
     return f"2.25.{int.from_bytes(digest[:16])}"
 
 
 def _framed(part: str) -> bytes:
-    """Length before content, so that ("ab", "c") and ("a", "bc") differ."""
+    """Prefix with the length, so that ("ab", "c") and ("a", "bc") differ."""
     octets = part.encode()
     return len(octets).to_bytes(8) + octets
 
@@ -180,18 +180,18 @@ def stamp(
     kind: SeriesKind,
     *instance: str,
 ) -> None:
-    """Make a result part of the source's patient and study, and say who made it and when.
+    """Add the source's patient and study, and the provenance of a result.
 
     Parameters
     ----------
     result
-        A new object, changed in place.
+        A new object, modified in place.
     source
         Header of one of the images.
     kind
-        Decides its UIDs, and the number and description of its series.
+        Determines its UIDs, and the number and description of its series.
     instance
-        What tells it, and its series, apart from others of its kind.
+        Distinguishes it, and its series, from others of its kind.
     """
     result.SpecificCharacterSet = "ISO_IR 192"
     _copy_patient_and_study(source, result)
@@ -227,7 +227,7 @@ def _copy_patient_and_study(source: Dataset, result: Dataset) -> None:
 
 
 def _leave_character_sets(element: DataElement) -> None:
-    """Decode texts within a sequence, so that they are written in the result's character set."""
+    """Drop character sets within sequences, so that texts use the result's character set."""
     if element.VR == "SQ":
         for item in element.value:
             for inner in item:
@@ -265,7 +265,7 @@ def code_item(code: Code) -> Dataset:
 
 
 def to_part10(result: Dataset, source_ae: str) -> bytes:
-    """A result as a DICOM file in Explicit VR, always the same bytes; its pixels stay as they are.
+    """Encode a result as a DICOM file in Explicit VR, reproducibly; pixels are not transcoded.
 
     Parameters
     ----------

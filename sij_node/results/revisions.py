@@ -1,8 +1,8 @@
-"""Where new results stand among those that a destination already has.
+"""Numbers the revisions of the results that a destination receives.
 
-When inputs, networks or the way of writing have changed, results are a new revision that names
-the one before. When nothing has changed since, they are the same again, under the same UIDs. What
-goes back to how it was before that is one more revision, so that the newest always holds.
+If inputs, networks or output have changed, results become a new revision that references its
+predecessor. If nothing has changed, they are identical and keep their UIDs. Returning to an
+earlier state is a further revision too, so the newest revision is always the valid one.
 """
 
 from collections.abc import Sequence
@@ -12,29 +12,29 @@ from sij_node.domain.job import Result
 from sij_node.results.provenance import ResultContext
 
 Revision = tuple[Result, ...]
-"""The results that one analysis gave to a destination."""
+"""The results of one analysis for a destination."""
 
 
 def in_history(
     context: ResultContext, study_uid: str, history: Sequence[Revision], reason_code: str = ""
 ) -> ResultContext:
-    """The context as the revision that it is.
+    """The context with its revision number and predecessors.
 
     Parameters
     ----------
     context
-        Of the analysis, as if it were the first.
+        The context of a first analysis.
     history
-        What the destination was given before, the oldest first.
+        Earlier results for the destination, oldest first.
     reason_code
-        Why the study is not analysed, if it is not.
+        Why the study was not analysed, if so.
 
     Returns
     -------
     ResultContext
-        The newest revision's own context where nothing has changed since; else one more.
+        That of the newest revision if nothing has changed, otherwise a further revision.
     """
-    known = _told_apart(history)
+    known = _distinct(history)
     if not known:
         return context
     before = known[-2] if len(known) > 1 else ()
@@ -44,8 +44,8 @@ def in_history(
     return replace(context, predecessors=known[-1], revision=len(known) + 1)
 
 
-def _told_apart(history: Sequence[Revision]) -> list[Revision]:
-    """The revisions, each once, though several jobs may have given the same one."""
+def _distinct(history: Sequence[Revision]) -> list[Revision]:
+    """The distinct revisions; several jobs may have produced the same one."""
     apart: list[dict[str, Result]] = []
     for revision in history:
         by_uid = {result.sop_instance_uid: result for result in revision}
@@ -58,7 +58,7 @@ def _told_apart(history: Sequence[Revision]) -> list[Revision]:
 
 
 def _is_same(context: ResultContext, study_uid: str, revision: Revision, reason_code: str) -> bool:
-    """Whether this analysis would make a result of that revision again."""
+    """Whether this analysis would reproduce a result of that revision."""
     return any(
         result.sop_instance_uid == context.uid(study_uid, *_names(result.kind, reason_code))
         for result in revision

@@ -1,4 +1,4 @@
-"""All 28 scores for people: both joints as a drawing, and a table with a bar for every score."""
+"""The score sheet: a diagram of both joints, and a table of all 28 scores as bars."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ DIAGRAM_SCALE = 2.6
 DIAGRAM_HEIGHT = diagram.HEIGHT * DIAGRAM_SCALE
 _COLUMNS: Mapping[Side, float] = {Side.RIGHT: 258.0, Side.LEFT: 594.0}
 _BEFORE_ENDS = 306.0
-"""From the left edge of a cell: well before the cell of the other side."""
+"""Right edge of the prior score, from the left edge of a cell."""
 _BAR_WIDTH = 80.0
 _TEXT = 15.0
 
@@ -30,7 +30,7 @@ def draw_table(
     wording: Wording,
     since: SincePrior = NOTHING_EARLIER,
 ) -> None:
-    """A row for each head, the patient's right before the left.
+    """Draw a row for each lesion and region, the patient's right before the left.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def draw_table(
     unit
         Size of a unit on the canvas.
     since
-        Each cell tells also what was found before, and what is new or gone.
+        Adds to each cell the prior score, and whether a lesion is new or resolved.
     """
     left, top = at
     ink = canvas.palette.ink
@@ -70,7 +70,7 @@ def _draw_cell(
     wording: Wording,
     since: SincePrior,
 ) -> None:
-    """A bar of the probability with a tick at the threshold, the number, and a word."""
+    """Draw the probability bar with a tick at the threshold, the number, and a word."""
     (x, y), palette = at, canvas.palette
     _draw_before(
         canvas, (x + _BEFORE_ENDS * unit, y), unit, since.before(finding.position), wording
@@ -97,21 +97,21 @@ def _draw_cell(
 def _draw_before(
     canvas: Canvas, right: Point, unit: float, before: Finding | None, wording: Wording
 ) -> None:
-    """In brackets what the prior study told."""
+    """Draw the prior score in brackets."""
     if before is not None:
-        told = "–" if before.probability is None else wording.percent(before.probability)
-        canvas.write(right, f"({told})", 12 * unit, canvas.palette.faint, anchor="right")
+        score = "–" if before.probability is None else wording.percent(before.probability)
+        canvas.write(right, f"({score})", 12 * unit, canvas.palette.faint, anchor="right")
 
 
 def draw_joints(
     canvas: Canvas, at: Point, unit: float, findings: Findings, wording: Wording
 ) -> None:
-    """Both joints with the sides in words, and beside them what each mark means.
+    """Draw the diagram of both joints with the sides in words, and its legend.
 
     Parameters
     ----------
     at
-        Upper left corner of the joints, which are `DIAGRAM_HEIGHT` units high.
+        Upper left corner of the diagram, which is `DIAGRAM_HEIGHT` units high.
     """
     scale = DIAGRAM_SCALE * unit
     left, top = at

@@ -1,8 +1,8 @@
-"""The scores of a study as a structured report, or the reason why there are none.
+"""The scores of a study as a structured report, or the reason why it was not analysed.
 
-A person reads the table on top; a machine reads one measurement group for each of the 28
-positions, shaped like those of TID 1500 but without coordinates. The document has a title of its
-own, because viewers expect coordinates in a document titled Imaging Measurement Report.
+A table at the top is for human readers. Machines read one measurement group for each of the 28
+positions, as in TID 1500 but without coordinates. The document has its own title, because viewers
+expect coordinates in an Imaging Measurement Report.
 
 Source: DICOM PS3.3 A.35.13 (Comprehensive 3D SR), PS3.16 TID 1501, 4019, 1004, 1204.
 """
@@ -47,19 +47,19 @@ def scores_report(
     context: ResultContext,
     remarks: Sequence[str] = (),
 ) -> Dataset:
-    """All scores of a study.
+    """The report of all scores of a study.
 
     Parameters
     ----------
     findings
         One for each of the 28 positions, in any order.
     headers
-        Headers of the analysed images; all are named as evidence.
+        Headers of the analysed images; all are listed as evidence.
     context
-        What made the result; its last network scored.
+        Provenance; the last network is the lesion network.
     remarks
-        What a reader must know, in whole sentences, for instance that a fat-saturated T2 stood
-        in for the STIR.
+        Notes for the reader, in full sentences, e.g. that a fat-saturated T2 series was used
+        instead of STIR.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def scores_report(
     Raises
     ------
     ValueError
-        If the findings are not exactly one for each position.
+        If there is not exactly one finding for each position.
     """
     by_position = {finding.position: finding for finding in findings}
     if len(findings) != len(POSITIONS) or set(by_position) != set(POSITIONS):
@@ -98,18 +98,18 @@ def not_analysed_report(
     context: ResultContext,
     positions: Iterable[Position] = POSITIONS,
 ) -> Dataset:
-    """That a study was not analysed, and why: never silence, never a guess.
+    """The report that a study was not analysed, and why.
 
     Parameters
     ----------
     reason_code
-        Of the error in `sij_node.errors`.
+        Code of the error, as in `sij_node.errors`.
     reason
-        Its message, for a person.
+        Its message.
     headers
-        Headers of the images that were received, at least one; all are named as evidence.
+        Headers of the received images, at least one; all are listed as evidence.
     positions
-        Those that stay undetermined.
+        Positions to report as undetermined.
 
     Returns
     -------
@@ -133,10 +133,10 @@ def not_analysed_report(
 
 
 def score_table(findings: Mapping[Position, Finding], wording: Wording = ENGLISH) -> str:
-    """A line for each head, right and left beside each other.
+    """Table with a line for each lesion and region, right and left side by side.
 
-    Columns are aligned for typewriter fonts; every cell names its side, because many viewers
-    show the text without alignment.
+    Columns are aligned for monospaced fonts; every cell names its side, because many viewers use
+    proportional ones.
     """
     return LINE.join(
         _line(
@@ -166,14 +166,14 @@ def _cell(finding: Finding, wording: Wording) -> str:
 def _summary(
     findings: Mapping[Position, Finding], context: ResultContext, remarks: Sequence[str]
 ) -> str:
-    """What to read when only one thing is read."""
+    """The summary at the top of the report."""
     wording = context.wording
     since = wording.prior_comparison(context.since, findings.values())
     return LINE.join((*in_short(findings, wording), *since, *remarks, context.intended_use))
 
 
 def in_short(findings: Mapping[Position, Finding], wording: Wording) -> list[str]:
-    """What is present, how much in each joint, and what could not be evaluated."""
+    """The lesions present, counts for each joint, and the number of positions not evaluable."""
     at = [p for p in POSITIONS if findings[p].presence is Presence.PRESENT]
     missing = sum(finding.presence is Presence.UNDETERMINED for finding in findings.values())
     present = wording.sites_positive.format(present=len(at), all=len(findings))
@@ -205,7 +205,7 @@ def _group(
 
 
 def _numbers(finding: Finding, context: ResultContext) -> list[sr.ContentItem]:
-    """Now, and in the prior study if there is one."""
+    """Probability and threshold, and those of the prior study if there is one."""
     now: list[sr.ContentItem] = [
         probability(finding.probability),
         probability(finding.threshold, codes.THRESHOLD),
@@ -222,7 +222,7 @@ def _numbers(finding: Finding, context: ResultContext) -> list[sr.ContentItem]:
 
 
 def _previous(findings: Mapping[Position, Finding], context: ResultContext) -> list[sr.ContentItem]:
-    """The prior study: which it was, who scored it, and every change as a table for people."""
+    """The prior study: its report, its model, and a table of all changes."""
     since = context.since
     if since.prior is None:
         return []
@@ -239,7 +239,7 @@ def _previous(findings: Mapping[Position, Finding], context: ResultContext) -> l
 def change_table(
     findings: Mapping[Position, Finding], since: SincePrior, wording: Wording = ENGLISH
 ) -> str:
-    """A line for each head like that of `score_table`: then, now, and what that is."""
+    """Table like `score_table` with the prior score, the current score, and the change."""
     return LINE.join(
         f"{wording.head(head):<{_head_width(wording)}} | "
         + " | ".join(

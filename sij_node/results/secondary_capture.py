@@ -1,6 +1,6 @@
-"""The summary as pictures, for viewers that show nothing but pictures: a score sheet, key images.
+"""The summary as a Secondary Capture: score sheet and key images, for any viewer.
 
-True colour, without any name of the patient, and with a margin that a viewer may write into.
+True colour, without patient data in the pixels, and with a margin for the viewer's own overlay.
 
 Source: DICOM PS3.3 A.8.5 (Multi-frame True Color Secondary Capture), A.8.1 (single-frame).
 """
@@ -36,12 +36,12 @@ from sij_node.results.score_sheet import draw_joints, draw_table
 from sij_node.results.sr_document import first_header, referenced_images
 
 WIDTH, HEIGHT, MARGIN = 1024, 832, 60
-"""Pixels; viewers write their own text into the margin."""
+"""Pixels; viewers overlay their own text on the margin."""
 _TEXT_SIZES = (13.0, 11.5, 10.0, 8.5, 7.0)
 _LETTER_WIDTH, _LINE_HEIGHT = 0.504, 1.15
-"""Of a letter of the mean, and of a line, in sizes of the text."""
+"""Mean width of a letter and height of a line, relative to the size of the text."""
 _TITLE, _BELOW_TITLE = 100, 125
-"""Lower than the margin: viewers lay the knobs of their player over its middle."""
+"""Below the margin, where viewers overlay their cine controls."""
 _PANEL_TOP = 166
 _PANEL_WIDTH, _PANEL_HEIGHT = 446, 400
 _PANELS = (MARGIN, WIDTH - MARGIN - _PANEL_WIDTH)
@@ -55,14 +55,14 @@ def summary(
     context: ResultContext,
     remarks: Sequence[str] = (),
 ) -> list[Dataset]:
-    """One object of many pictures, or one for each, as the profile says.
+    """One multi-frame object, or one object for each picture, according to the profile.
 
     Parameters
     ----------
     series
         T1 and STIR.
     remarks
-        What a reader must know, in whole sentences.
+        Notes for the reader, in full sentences.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def _capture(
 
 
 def _put_compressed(capture: Dataset, values: NDArray[np.uint8]) -> None:
-    """JPEG-LS, lossless: a fragment for each picture (PS3.5 A.4.3)."""
+    """Set JPEG-LS lossless pixel data, one fragment for each picture (PS3.5 A.4.3)."""
     _describe(capture, values)
     capture.PixelData = encapsulate([bytes(imagecodecs.jpegls_encode(each)) for each in values])
     capture["PixelData"].VR = "OB"
@@ -150,7 +150,7 @@ def pages(
 
 
 class Sheet:
-    """A picture to draw on, in its final pixels; drawn finer and made smaller for smooth lines."""
+    """A picture to draw on, in its final pixels; supersampled for smooth lines."""
 
     palette = Palette(
         ink=(245, 245, 245),
@@ -179,7 +179,7 @@ class Sheet:
         self._pen.text(_fine(at), words, colour, font, anchor=f"{anchor[0]}m")
 
     def fitted(self, at: Point, space: tuple[float, float], words: str) -> None:
-        """Text of several lines below a point, as large as a space (across, down) allows."""
+        """Wrapped text below a point, as large as a space (across, down) allows."""
         across, down = space
         for size in _TEXT_SIZES:
             lines = wrap(words, int(across / (size * _LETTER_WIDTH)))
@@ -192,7 +192,7 @@ class Sheet:
     def box(self, upper_left: Point, lower_right: Point, fill: Colour) -> None:
         """A filled rectangle."""
         (left, upper), (right, lower) = _fine(upper_left), _fine(lower_right)
-        if right - left >= 1:  # Pillow counts the last pixel in
+        if right - left >= 1:  # Pillow includes the last pixel
             self._pen.rectangle((left, upper, right - 1, lower - 1), fill)
 
     def patch(self, corners: Sequence[Point], fill: Colour) -> None:
@@ -205,13 +205,13 @@ class Sheet:
         self._pen.ellipse((x - r, y - r, x + r, y + r), fill, outline, FINENESS)
 
     def paste(self, picture: Image.Image, at: tuple[int, int]) -> None:
-        """A picture by its upper left corner."""
+        """Paste a picture at its upper left corner."""
         larger = (picture.width * FINENESS, picture.height * FINENESS)
         fine = picture.resize(larger, Image.Resampling.NEAREST)
         self._fine.paste(fine, (at[0] * FINENESS, at[1] * FINENESS))
 
     def finished(self) -> Image.Image:
-        """The picture."""
+        """The finished picture."""
         return self._fine.resize((WIDTH, HEIGHT), Image.Resampling.BOX)
 
 
@@ -234,7 +234,7 @@ def _score_page(
 
 
 def _frame(sheet: Sheet, title: str, below: str, context: ResultContext) -> None:
-    """Title above, and what it is not for below."""
+    """Draw the title at the top, and models and intended use at the bottom."""
     palette = sheet.palette
     sheet.write((MARGIN, _TITLE), title, 24, palette.ink, bold=True)
     sheet.write((MARGIN, _BELOW_TITLE), below, 15, palette.faint)
@@ -270,7 +270,7 @@ def _key_page(
 def _name_lesions(
     sheet: Sheet, seen: Sequence[NumberedLesion], left: float, wording: Wording
 ) -> None:
-    """Each ring in words, below the picture on which it is drawn."""
+    """Describe each ring below the picture on which it is drawn."""
     step = min(24.0, (HEIGHT - 100 - _CAPTIONS_TOP) / max(len(seen), 1))
     size = min(15.0, 0.9 * step)
     for row, one in enumerate(seen):

@@ -1,7 +1,7 @@
-"""The regions of both joints as a DICOM Segmentation that lies on the images it was made from.
+"""The regions of both joints as a DICOM Segmentation on the grid of the source images.
 
-BINARY, one object per source series: the kind that archives and viewers read. The side is in the
-words of every label, because viewers do not show coded laterality.
+One BINARY object per source series, the type that archives and viewers support best. Every label
+names the side, because viewers do not show coded laterality.
 
 Source: DICOM PS3.3 A.51 and C.8.20 (Segmentation).
 """
@@ -33,7 +33,7 @@ COLOURS: Mapping[tuple[Side, Region], tuple[int, int, int]] = {
     (Side.LEFT, Region.LOWER_SACRUM): (255, 152, 150),
     (Side.LEFT, Region.JOINT): (255, 127, 14),
 }
-"""Red, green and blue; cold colours right, warm colours left."""
+"""RGB; cool colours for the right joint, warm colours for the left."""
 
 
 def joint_segmentation(
@@ -50,23 +50,23 @@ def joint_segmentation(
     series
         The series that was analysed.
     headers
-        Headers of its images, in any order; pixel data are not needed.
+        Headers of its images, in any order; no pixel data needed.
     regions
         Label map on the grid of the volume, values of `models.regions.REGION_LABELS`.
     context
-        What made the result; its first network delineated.
+        Provenance; the first network is the contour network.
     name
-        The series in a word, T1 or STIR.
+        T1 or STIR.
 
     Returns
     -------
     Dataset
-        Segmentation Storage. Frames without a region are left out unless the profile wants them.
+        Segmentation Storage. Empty frames are omitted unless the profile asks for them.
 
     Raises
     ------
     ValueError
-        If the label map is empty, has unknown values or another shape than the volume.
+        If the label map is empty, has unknown values, or differs in shape from the volume.
     """
     _check_regions(series, regions)
     by_uid = {text(header, "SOPInstanceUID"): header for header in headers}
@@ -101,15 +101,15 @@ def _check_regions(series: SeriesVolume, regions: NDArray[np.uint8]) -> None:
             f"regions have shape {regions.shape}, the volume {series.volume.voxels.shape}"
         )
     if regions.max() > len(REGION_LABELS):
-        raise ValueError(f"region {regions.max()} is none of the {len(REGION_LABELS)} known")
+        raise ValueError(f"label {regions.max()} is not one of the {len(REGION_LABELS)} regions")
     if not regions.any():
-        raise ValueError("there is no region to write: an empty segmentation says nothing")
+        raise ValueError("the label map is empty: there is nothing to write")
 
 
 def _source_images(series: SeriesVolume, by_uid: Mapping[str, Dataset]) -> list[Dataset]:
-    """What the segmentation needs to know of its images, and nothing of the patient.
+    """The image attributes that the segmentation needs, without patient data.
 
-    Single images in the order of the volume; frames in their own order.
+    Single-frame images in the order of the volume; frames in their own order.
     """
     if series.sources[0].frame_number is None:
         return [_single_image(by_uid[each.sop_instance_uid], series) for each in series.sources]
@@ -222,7 +222,7 @@ def _segment(
 
 
 def _derive_dimension_uid(segmentation: Dataset, uid: str) -> None:
-    """Replace the random UID, so that a repeat writes the same bytes."""
+    """Replace the random UID, so that repeating the analysis yields the same bytes."""
     segmentation.DimensionOrganizationSequence[0].DimensionOrganizationUID = uid
     for index in segmentation.DimensionIndexSequence:
         index.DimensionOrganizationUID = uid

@@ -1,4 +1,4 @@
-"""What every structured report has: its content items, its observer and the images it rests on.
+"""The common parts of all structured reports: content items, observer and evidence.
 
 Source: DICOM PS3.3 C.17 (SR Document modules), PS3.16 TID 1204, 1001, 1004, 4019.
 """
@@ -23,7 +23,7 @@ _CLASSES = {
     "comprehensive": ComprehensiveSRStorage,
 }
 _SAME_REPORT = frozenset(("scores", "not analysed"))
-"""A notice is replaced by scores, and the other way round."""
+"""Scores replace the report that a study was not analysed, and vice versa."""
 
 
 def document(
@@ -40,13 +40,13 @@ def document(
     Parameters
     ----------
     content
-        What follows the language, the observer and the procedure.
+        Content after language, observer and procedure.
     headers
-        Headers of the images; all are named as evidence.
+        Headers of the images; all are listed as evidence.
     kind, instance
         As for `sij_node.results.provenance.stamp`.
     others
-        What the content refers to besides the images.
+        Other objects that the content references.
     """
     header = first_header(headers)
     made = Dataset()
@@ -68,7 +68,7 @@ def document(
 
 
 def first_header(headers: Iterable[Dataset]) -> Dataset:
-    """The header that speaks for the study, whatever the order of arrival."""
+    """The header that patient and study are taken from, independent of the order of arrival."""
     return min(
         headers,
         key=lambda header: (not text(header, "IssuerOfPatientID"), text(header, "SOPInstanceUID")),
@@ -93,7 +93,7 @@ def _replaced(context: ResultContext, kind: str, study_uid: str) -> list[Instanc
 
 
 def referenced_images(headers: Iterable[Dataset]) -> list[Dataset]:
-    """Every image, in the order of their UIDs."""
+    """References to all images, by UID."""
     return [
         _reference(sop_class, instance)
         for _, _, sop_class, instance in sorted(map(_named_in, headers), key=lambda one: one[3])
@@ -108,7 +108,7 @@ def _reference(sop_class: str, instance: str) -> Dataset:
 
 
 def referenced(instances: Iterable[InstanceReference]) -> list[Dataset]:
-    """Instances by study and series, in the order of their UIDs."""
+    """References by study and series, in the order of their UIDs."""
     tree: dict[str, dict[str, list[Dataset]]] = {}
     for study, series, sop_class, instance in sorted(instances, key=lambda one: one[3]):
         of_study = tree.setdefault(study, {})
@@ -149,7 +149,7 @@ def _about(header: Dataset, context: ResultContext) -> list[sr.ContentItem]:
 
 
 def _procedures(header: Dataset) -> list[Code]:
-    """The procedure codes of the study; in general terms where it has none."""
+    """The procedure codes of the study; a generic code if it has none."""
     stated = [
         Code(
             text(item, "CodeValue"), text(item, "CodingSchemeDesignator"), text(item, "CodeMeaning")
@@ -160,7 +160,7 @@ def _procedures(header: Dataset) -> list[Code]:
     return complete or [codes.IMAGING_PROCEDURE]
 
 
-# ---- what groups of measurements have in common --------------------------------------------------
+# ---- common parts of measurement groups ----------------------------------------------------------
 
 
 def measurements(groups: Iterable[sr.ContainerContentItem]) -> sr.ContainerContentItem:
@@ -169,7 +169,7 @@ def measurements(groups: Iterable[sr.ContainerContentItem]) -> sr.ContainerConte
 
 
 def tracked(name: str, tracking: str) -> list[sr.ContentItem]:
-    """What a group is about, in words and by a UID that stays the same in every report."""
+    """Tracking identifier and UID, the same in every report about the same structure."""
     return [
         words(codes.TRACKING_IDENTIFIER, name, Related.HAS_OBS_CONTEXT),
         uid(codes.TRACKING_UID, tracking),
@@ -192,7 +192,7 @@ def lesion(finding: Finding, study_uid: str, context: ResultContext) -> list[sr.
 
 
 def conclusion(finding: Finding, context: ResultContext) -> list[sr.ContentItem]:
-    """The last rows of a group about a lesion: is it there, and that in words."""
+    """The last rows of a group about a lesion: its presence, coded and as text."""
     return [
         coded(codes.PRESENCE, codes.PRESENCES[finding.presence]),
         words(codes.COMMENT, context.wording.comment(finding)),
@@ -200,7 +200,7 @@ def conclusion(finding: Finding, context: ResultContext) -> list[sr.ContentItem]
 
 
 def site(side: Side, region: Region) -> sr.CodeContentItem:
-    """Bone or joint, its side, and which part of it."""
+    """Finding site: bone or joint, laterality, and part."""
     bone, part = codes.SITES[region]
     item = coded(codes.FINDING_SITE, bone, Related.HAS_CONCEPT_MOD)
     modifiers = [coded(codes.LATERALITY, codes.SIDES[side], Related.HAS_CONCEPT_MOD)]
@@ -211,7 +211,7 @@ def site(side: Side, region: Region) -> sr.CodeContentItem:
 
 
 def algorithm(networks: Iterable[AlgorithmIdentity]) -> list[sr.ContentItem]:
-    """Who measured (TID 4019); nothing where no network did."""
+    """Algorithm identification of the networks (TID 4019)."""
     return [
         words(name, value, Related.HAS_CONCEPT_MOD)
         for network in networks
@@ -225,7 +225,7 @@ def algorithm(networks: Iterable[AlgorithmIdentity]) -> list[sr.ContentItem]:
 
 
 def probability(part: float | None, name: Code = codes.PROBABILITY) -> sr.NumContentItem:
-    """A probability in per cent; one that could not be evaluated has a reason and no value.
+    """A probability in percent; if not evaluable, a qualifier instead of a value.
 
     Source: PS3.3 C.18.1, Numeric Value Qualifier.
     """
@@ -246,29 +246,29 @@ def container(
     relationship: Related | None = Related.CONTAINS,
     template_id: str | None = None,
 ) -> sr.ContainerContentItem:
-    """A heading and what stands below it, each item for itself."""
+    """A container with separate content items."""
     item = sr.ContainerContentItem(name, False, template_id, relationship)
     item.ContentSequence = sr.ContentSequence(content)
     return item
 
 
 def words(name: Code, value: str, relationship: Related = Related.CONTAINS) -> sr.TextContentItem:
-    """A text."""
+    """A text item."""
     return sr.TextContentItem(name, value, relationship)
 
 
 def coded(name: Code, value: Code, relationship: Related = Related.CONTAINS) -> sr.CodeContentItem:
-    """A coded value."""
+    """A code item."""
     return sr.CodeContentItem(name, value, relationship)
 
 
 def dated(name: Code, value: str) -> sr.DateContentItem:
-    """A date, YYYYMMDD."""
+    """A date item, YYYYMMDD."""
     return sr.DateContentItem(name, value, Related.CONTAINS)
 
 
 def document_reference(name: Code, instance: InstanceReference) -> sr.CompositeContentItem:
-    """Another document."""
+    """A reference to another document."""
     return sr.CompositeContentItem(name, instance[2], instance[3], Related.CONTAINS)
 
 
