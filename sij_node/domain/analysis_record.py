@@ -1,7 +1,7 @@
-"""What an analysis leaves for people to look at, besides the results that it sends.
+"""The stored record of an analysis for the study page and the command line.
 
-Which series it used and why, what the networks found, which networks they were, what a reader
-must know, and pictures of the places with most lesions. Nothing here names the patient.
+It contains the series used and why, the findings, the networks, notes for the reader, and the key
+images. It never identifies the patient.
 """
 
 from collections.abc import Mapping
@@ -12,20 +12,20 @@ from models.findings import Finding
 
 @dataclass(frozen=True)
 class SeriesUse:
-    """What one series was to the analysis.
+    """The role of a series in the analysis.
 
     Parameters
     ----------
     number, description
-        As the sender wrote them; text from elsewhere.
+        As sent, hence untrusted text.
     images
-        How many images or frames it has.
+        Number of images or frames.
     role
         As in `sij_node.dicom.series_roles.Role`.
     used
         Whether it was analysed.
     reason
-        Why it was used or not, in words.
+        Why it was used or not.
     """
 
     series_uid: str
@@ -39,14 +39,14 @@ class SeriesUse:
 
 @dataclass(frozen=True)
 class UsedNetwork:
-    """A network that took part, told apart by its very weights.
+    """A network, identified by its weights.
 
     Parameters
     ----------
     sha256
         Hex digest of the weights file.
     intended_use
-        What the weights' card says they may be used for.
+        As stated on the model card.
     """
 
     name: str
@@ -62,13 +62,13 @@ class KeyPicture:
     Parameters
     ----------
     place
-        Pictures of one place in the body have the same number, from 1.
+        Number of the location, from 1; T1 and STIR at one location share it.
     sequence
         T1 or STIR.
     image
-        What a viewer calls the slice.
+        The number that viewers show for the slice.
     seen
-        The lesions of this place in words, in the order of their numbers.
+        Descriptions of the lesions at this location, in the order of their numbers.
     file_name
         Name within the spool's results.
     """
@@ -82,16 +82,16 @@ class KeyPicture:
 
 @dataclass(frozen=True)
 class AnalysisRecord:
-    """Everything that is kept of one analysis for people.
+    """Everything that is stored of an analysis for display.
 
     Parameters
     ----------
     findings
-        28, or none where the study was not analysed.
+        All 28, or none if the study was not analysed.
     remarks
-        What a reader must know, in whole sentences.
+        Notes for the reader, in full sentences.
     figures
-        As `sij_node.domain.drift.input_figures` names them.
+        From `sij_node.domain.drift.input_figures`.
     """
 
     series: tuple[SeriesUse, ...] = ()

@@ -1,22 +1,22 @@
-"""How long to wait before the next attempt: doubled after each failure, up to a limit."""
+"""Exponential backoff: the delay before the next attempt doubles up to a limit."""
 
-_MOST_DOUBLINGS = 60
+_MAX_DOUBLINGS = 60
 
 
 def delay_after_s(failures: int, first_s: float, longest_s: float) -> float:
-    """Seconds to wait after some failures, of which the first costs `first_s`.
+    """Delay in seconds after a number of failures; `first_s` after the first.
 
     Examples
     --------
     >>> [delay_after_s(failures, 2, 10) for failures in (1, 2, 3, 4)]
     [2.0, 4.0, 8.0, 10]
     """
-    doublings = min(max(failures - 1, 0), _MOST_DOUBLINGS)
+    doublings = min(max(failures - 1, 0), _MAX_DOUBLINGS)
     return min(first_s * 2.0**doublings, longest_s)
 
 
 def next_delay_s(delay_s: float, first_s: float, longest_s: float) -> float:
-    """Seconds to wait after one more failure, if `delay_s` was the last wait; 0 for none.
+    """Delay in seconds after a further failure; `delay_s` is the last delay, 0 for none.
 
     Examples
     --------

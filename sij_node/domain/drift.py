@@ -1,9 +1,8 @@
-"""Whether a sender's studies have changed: other images than before, or other answers to them.
+"""Detects drift: changes in a sender's images, or in the results for them.
 
-Of each analysed study a few figures are kept: how the images lie and look, how certain the
-contours are, how probable each lesion is. The newest studies of a sender are compared with the
-first ones. A scanner that was replaced, a protocol that was changed or a network that meets what
-it has not been trained for shows as a shift, long before anybody complains.
+A few figures are stored for each analysed study: geometry and intensities, contour quality, lesion
+probabilities. A sender's most recent studies are compared with its first ones. A new scanner, a
+changed protocol or images unlike the training data show up as a shift.
 
 Source: the two-sample Kolmogorov-Smirnov distance and its significance (Smirnov, 1948).
 """
@@ -21,29 +20,29 @@ from models.findings import Sequence as Kind
 from models.volume import Volume
 
 REFERENCE_STUDIES = 100
-"""The first studies of a sender; the newest are compared with them."""
+"""Number of a sender's first studies, which the most recent ones are compared with."""
 RECENT_STUDIES = 50
-FEWEST = 30
-"""With fewer on either side nothing is said."""
+MIN_STUDIES = 30
+"""Minimum number of studies on either side for a comparison."""
 CHANCE = 1e-5
-"""How often a figure that has not changed is reported to have, at one look."""
+"""False positive rate of a single comparison."""
 
 Figures = Mapping[str, float]
-"""What is kept of a study, by name."""
+"""The stored figures of a study, by name."""
 
 
 @dataclass(frozen=True)
 class Shift:
-    """How one figure of a sender has changed.
+    """Change in one figure of a sender.
 
     Parameters
     ----------
     reference, recent
-        Its mean in the first and in the newest studies.
+        Mean over the first and over the most recent studies.
     distance
         From 0 (the same values) to 1 (no value in common).
     limit
-        A distance beyond this is no chance.
+        Largest distance compatible with chance.
     """
 
     figure: str
@@ -60,14 +59,14 @@ class Shift:
 
 @dataclass(frozen=True)
 class Histories:
-    """The figures of a sender's first studies and of its newest, in whatever order."""
+    """Figures of a sender's first and most recent studies, in any order."""
 
     reference: Sequence[Figures]
     recent: Sequence[Figures]
 
 
 def input_figures(seen: Mapping[Kind, tuple[Volume, Delineation]]) -> dict[str, float]:
-    """What is kept of a study's images and contours.
+    """Figures of a study's images and contours.
 
     Examples
     --------
@@ -91,9 +90,9 @@ def input_figures(seen: Mapping[Kind, tuple[Volume, Delineation]]) -> dict[str, 
 
 
 def brightness_ratio(voxels: NDArray[np.float32]) -> float:
-    """How much brighter the brightest tissue is than the middle: no scale, hence no scanner's.
+    """Ratio of the 99th percentile to the median of all voxels that are not air.
 
-    The 99th percentile over the median of all voxels that are not air; 0 where all are.
+    It does not depend on the scanner's intensity scale; 0 if everything is air.
     """
     few = voxels[::2, ::4, ::4]
     tissue = few[few > few.max(initial=0) * 0.02]
@@ -104,7 +103,7 @@ def brightness_ratio(voxels: NDArray[np.float32]) -> float:
 
 
 def positive(lesion: Lesion) -> str:
-    """Name of the figure that is 1 where a study has the lesion and 0 where not."""
+    """Name of the figure that is 1 if a study has the lesion, otherwise 0."""
     return f"{lesion} present"
 
 
@@ -114,7 +113,7 @@ def probable(lesion: Lesion) -> str:
 
 
 def shifts(histories: Histories) -> tuple[Shift, ...]:
-    """How each figure has changed, where there are enough studies to say."""
+    """Changes of all figures with enough studies for a comparison."""
     found = (
         _shift(name, _values(name, histories.reference), _values(name, histories.recent))
         for name in sorted({name for study in histories.recent for name in study})
@@ -123,13 +122,13 @@ def shifts(histories: Histories) -> tuple[Shift, ...]:
 
 
 def mean_of(name: str, studies: Iterable[Figures]) -> float | None:
-    """Mean of a figure; None where no study has it."""
+    """Mean of a figure; None if no study has it."""
     values = _values(name, studies)
     return float(values.mean()) if values.size else None
 
 
 def _shift(name: str, reference: NDArray[np.float64], recent: NDArray[np.float64]) -> Shift | None:
-    if min(reference.size, recent.size) < FEWEST:
+    if min(reference.size, recent.size) < MIN_STUDIES:
         return None
     return Shift(
         name,
@@ -145,7 +144,7 @@ def _values(name: str, studies: Iterable[Figures]) -> NDArray[np.float64]:
 
 
 def distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Kolmogorov-Smirnov distance: the largest gap between the two shares of values up to one.
+    """Kolmogorov-Smirnov distance: the largest gap between two cumulative distributions.
 
     Examples
     --------

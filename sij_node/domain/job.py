@@ -1,8 +1,8 @@
-"""A job: the way of one study from its first image to the archive's acknowledgement.
+"""A job: one study, from its first image to the archive's acknowledgement.
 
-Everything here is a decision, none an effect: which step is allowed, what it changes, what
-follows from an error, and how long something has stood still. Where jobs are kept is
-`sij_node.store.job_table`. No decision compares stored times, so clock jumps cannot matter.
+Everything here is a pure decision: which step is allowed, what it changes, what follows from an
+error, and how long something has not changed. Jobs are stored by `sij_node.store.job_table`. No
+decision compares stored times, so clock jumps do not matter.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from sij_node.errors import (
 
 
 class State(StrEnum):
-    """Where a job stands."""
+    """State of a job."""
 
     RECEIVING = "receiving"
     QUEUED = "queued"
@@ -31,7 +31,7 @@ class State(StrEnum):
     DELIVERING = "delivering"
     DELIVERED = "delivered"
     NOT_SENT = "not sent"
-    """Analysed for a peer in shadow mode; its results are kept until a person asks for them."""
+    """Analysed for a peer in shadow mode; its results are withheld until a user requests them."""
     CONFIRMED = "confirmed"
     REJECTED = "rejected"
     FAILED = "failed"
@@ -39,10 +39,10 @@ class State(StrEnum):
 
 
 class Step(StrEnum):
-    """What can happen to a job."""
+    """A step in the life of a job."""
 
     OPENED = "opened"
-    """The first entry of every history; no state comes before it."""
+    """First step of every history; there is no previous state."""
     INSTANCE_ARRIVED = "instance arrived"
     SETTLED = "settled"
     CLAIMED = "claimed"
@@ -53,7 +53,7 @@ class Step(StrEnum):
     HANDED_BACK = "handed back"
     """A worker that shuts down returns its job; the attempt does not count."""
     SUPERSEDED = "superseded"
-    """It cannot queue again, because later images have opened a job of their own."""
+    """It cannot be queued again, because later images have opened a new job."""
     RELEASED = "released"
     DELIVERY_CLAIMED = "delivery claimed"
     ACKNOWLEDGED = "acknowledged"
@@ -65,7 +65,7 @@ class Step(StrEnum):
     WITHHELD = "kept back"
     DELIVERY_ASKED = "delivery asked for"
     REANALYSIS_ASKED = "reanalysis asked for"
-    """A line of history only: what is asked for is another job."""
+    """Only recorded in the history: the reanalysis is a new job."""
 
 
 TRANSITIONS: Mapping[tuple[State, Step], State] = MappingProxyType(
@@ -102,7 +102,7 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = MappingProxyType(
         (State.DELIVERED, Step.REANALYSIS_ASKED): State.DELIVERED,
         (State.CONFIRMED, Step.DELIVERY_ASKED): State.DELIVERING,
         (State.CONFIRMED, Step.REANALYSIS_ASKED): State.CONFIRMED,
-        # A rejected job stays rejected while its notice to the archive is delivered.
+        # A rejected job stays rejected while its report to the archive is delivered.
         (State.REJECTED, Step.DELIVERY_CLAIMED): State.REJECTED,
         (State.REJECTED, Step.DELIVERY_FAILED): State.REJECTED,
         (State.REJECTED, Step.HANDED_BACK): State.REJECTED,
@@ -118,7 +118,7 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = MappingProxyType(
         (State.CANCELLED, Step.REANALYSIS_ASKED): State.CANCELLED,
     }
 )
-"""Every legal step; whatever is not here is illegal."""
+"""All legal steps; any other is illegal."""
 
 ASKED_FOR = frozenset(
     {
@@ -129,11 +129,11 @@ ASKED_FOR = frozenset(
         Step.REANALYSIS_ASKED,
     }
 )
-"""Steps that only a person brings about."""
+"""Steps that only a user can request."""
 OPEN = (State.RECEIVING, State.QUEUED)
-"""A new image of the study still joins a job in one of these; there is one at most."""
+"""States in which a job accepts new images of its study; a study has at most one such job."""
 DELIVERABLE = (State.DELIVERING, State.REJECTED)
-"""In these a job may have something to send."""
+"""States in which a job may have something to send."""
 FINISHED = (
     State.NOT_SENT,
     State.DELIVERED,
@@ -142,7 +142,7 @@ FINISHED = (
     State.FAILED,
     State.CANCELLED,
 )
-"""Nothing is analysed any more unless a person or a late image asks for it."""
+"""States without further analysis, unless a user requests it or a late image arrives."""
 
 
 @dataclass(frozen=True)
@@ -154,31 +154,31 @@ class Job:
     source_ae
         AE title that sent the study and will receive its results.
     revision
-        Grows with every step; a writer that holds an older one has lost the job.
+        Incremented with every step; a writer with an older revision has lost the job.
     priority
         0 to 9; higher is analysed first.
     analysis_attempts, delivery_attempts
-        Attempts begun, the running one included.
+        Attempts started, including the current one.
     leased_by
-        The worker that holds the job, or empty.
+        The worker that holds the lease, or empty.
     heartbeat
-        Counts the signs of life of whoever holds the job.
+        Number of heartbeats from the holder of the lease.
     wait_s
-        How long to wait before the next attempt; 0 when it may begin.
+        Delay before the next attempt; 0 if it may start.
     reason, error_family
-        Why the last attempt failed, in words and by the family of `sij_node.errors`.
+        Why the last attempt failed: message, and family as in `sij_node.errors`.
     weights
-        Names and versions of the networks that made the results.
+        Names and versions of the networks that produced the results.
     predecessor_id
-        The job before this one of the same study and source, when later images opened this one.
+        The previous job of the same study and source, if later images opened this one.
     created_at, changed_at
-        UTC, for people to read; nothing is timed by them.
+        UTC, for display; no timing depends on them.
     instances
-        How many images have arrived for this job; it grows, so it shows whether any arrived.
+        Number of images received for this job; it only increases.
     priority_by
-        The person who set the priority; empty where rules did.
+        The user who set the priority; empty if set by rules.
     weights_wanted
-        The [[weights]] that a person asked for, by name; empty for those of [worker].
+        Name of the [[weights]] requested by a user; empty for those of [worker].
     """
 
     job_id: int
@@ -211,7 +211,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobStep:
-    """One line of a job's history. `from_state` is None where the job was opened."""
+    """An entry in a job's history; `from_state` is None for the first."""
 
     job_id: int
     step: Step
@@ -223,7 +223,7 @@ class JobStep:
 
 
 class JobChanges(TypedDict, total=False):
-    """What a step may set besides the state."""
+    """Fields that a step may set besides the state."""
 
     priority: int
     analysis_attempts: int
@@ -264,8 +264,8 @@ def legal_steps(state: State) -> tuple[Step, ...]:
 def advance(job: Job, step: Step, **changes: Unpack[JobChanges]) -> Job:
     """The job after a step.
 
-    Every step ends a lease and a wait, unless `changes` sets them anew; only a change of
-    priority leaves a wait as it is.
+    Every step ends a lease and a delay unless `changes` sets new ones; only a change of priority
+    keeps the delay.
 
     Raises
     ------
@@ -301,18 +301,18 @@ def _effects(job: Job, step: Step) -> JobChanges:
 
 
 class JobAction(StrEnum):
-    """What a person can ask of a job."""
+    """An action that a user can request for a job."""
 
     RETRY = "retry"
-    """Queue it again, with all its attempts."""
+    """Queue it again with a full number of attempts."""
     CANCEL = "cancel"
     SET_PRIORITY = "set priority"
     TRY_NOW = "try now"
-    """End the wait before its next attempt."""
+    """Skip the delay before its next attempt."""
     REDELIVER = "redeliver"
-    """Send the results again that it has made, under the same UIDs."""
+    """Send its results again, under the same UIDs."""
     REANALYSE = "reanalyse"
-    """Analyse the stored study in a new job, with the same weights or others."""
+    """Analyse the stored study in a new job, with the same or other weights."""
 
 
 STEP_OF_ACTION: Mapping[JobAction, Step] = MappingProxyType(
@@ -328,11 +328,10 @@ STEP_OF_ACTION: Mapping[JobAction, Step] = MappingProxyType(
 
 
 def legal_actions(job: Job) -> tuple[JobAction, ...]:
-    """What a person can ask of this job, in the order of `JobAction`.
+    """The actions available for this job, in the order of `JobAction`.
 
-    The state decides, by the table of steps; an action that would change nothing is left out.
-    The job table may still refuse one for what it alone knows, for instance that the images
-    have been cleared away; it says so in words.
+    They follow from its state; actions without effect are omitted. The job table may still refuse
+    one, for instance because the images have been deleted, and states the reason.
     """
     allowed = legal_steps(job.state)
     pointless = set(_pointless(job))
@@ -353,19 +352,19 @@ def _pointless(job: Job) -> Iterable[JobAction]:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often something is tried, and how long to wait in between."""
+    """Number of attempts, and the delays between them."""
 
     max_attempts: int
     first_wait_s: float
     max_wait_s: float
 
     def wait_after_s(self, attempts: int) -> float:
-        """Seconds to wait after this many attempts: doubled each time, up to a limit."""
+        """Delay in seconds after this many attempts: exponential, up to a limit."""
         return delay_after_s(attempts, self.first_wait_s, self.max_wait_s)
 
 
 def after_failure(job: Job, error: NodeError, policy: RetryPolicy) -> Job:
-    """The job after an attempt, to analyse or to deliver, that ended in an error."""
+    """The job after a failed attempt to analyse or deliver."""
     return advance(job, step_after_failure(job, error, policy), **_blame(job, error, policy))
 
 
@@ -400,16 +399,16 @@ def family_of(error: NodeError) -> str:
 
 @dataclass(frozen=True)
 class Result:
-    """A stored object that the node has made, for instance a segmentation or a report.
+    """A stored result object, for instance a segmentation or a report.
 
     Parameters
     ----------
     kind
-        As in `sij_node.config.profiles.SeriesKind`; with a number where one series holds several.
+        As in `sij_node.config.profiles.SeriesKind`; with a number if a series has several objects.
     file_name
-        Name within the spool; empty once its file was cleared away.
+        Name within the spool; empty once the file has been deleted.
     sha256
-        Hex digest of the file's bytes: what is delivered is what was stored.
+        Hex digest of the file; exactly these bytes are delivered.
     """
 
     sop_instance_uid: str
@@ -423,31 +422,30 @@ class Result:
 
 
 class DeliveryState(StrEnum):
-    """Whether a destination has a result."""
+    """State of the delivery of a result to a destination."""
 
     PENDING = "pending"
     WITHHELD = "kept back"
-    """The destination is in shadow mode: it gets this only if a person asks for it."""
+    """The destination is in shadow mode and receives this only if a user requests it."""
     ACKNOWLEDGED = "acknowledged"
     GIVEN_UP = "given up"
 
     @property
     def label(self) -> str:
-        """The state as people read it; the database keeps its first words."""
+        """The state for display; the database keeps the original values."""
         return {"kept back": "withheld", "given up": "abandoned"}.get(self.value, self.value)
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One result on its way to one destination.
+    """The delivery of one result to one destination.
 
     Parameters
     ----------
     status
-        The last C-STORE status that came back; None when none has.
+        Last C-STORE response status; None if there was none.
     acknowledged_at
-        When it was last acknowledged; also of one that is pending, when a person has asked for
-        it to be sent again.
+        Time of the last acknowledgement; also set for a pending delivery that is to be repeated.
     """
 
     result: Result
@@ -461,12 +459,12 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Hold:
-    """Nothing is sent to a destination until a person releases it; what is for it waits.
+    """A hold on a destination: deliveries stay pending until a user releases it.
 
     Parameters
     ----------
     released_by, released_at
-        Empty and None while it lasts.
+        Empty and None while the hold is active.
     """
 
     destination: str
@@ -477,7 +475,7 @@ class Hold:
     released_at: datetime | None = None
 
     def __str__(self) -> str:
-        """As a person reads it."""
+        """As text, for display."""
         since = f"{self.held_at:%Y-%m-%d %H:%M} UTC"
         because = f": {self.reason}" if self.reason else ""
         return f"{self.destination} is held by {self.held_by} since {since}{because}"
@@ -486,12 +484,12 @@ class Hold:
 def standstill(
     job: Job, deliveries: Sequence[Delivery], holds: Sequence[Hold], shadow: Iterable[str] = ()
 ) -> str:
-    """Why nothing happens to a job at the moment, in words; empty when it goes on by itself.
+    """Why a job is waiting, as text; empty if it proceeds by itself.
 
     Parameters
     ----------
     holds
-        Those that last.
+        Active holds.
     shadow
         Destinations in shadow mode.
     """
@@ -507,36 +505,37 @@ def standstill(
 
 
 @dataclass(frozen=True)
-class _Sight:
+class _Observation:
     marker: Hashable
     still_s: float
     seen_at: float
 
 
 class StallDetector:
-    """For how long things have looked the same, on one process's monotonic clock.
+    """Measures for how long something has not changed, on this process's monotonic clock.
 
-    Quiet studies, silent workers and waiting jobs are all measured with it. A restart merely
-    begins anew. A gap between two looks counts as `longest_gap_s` at most: after a pause of the
-    machine or the database, a worker gets the time to show that it lives.
+    It is used for studies without new images, workers without heartbeats and delayed jobs. A
+    restart starts the measurement again. A gap between two observations counts for at most
+    `longest_gap_s`, so that workers have time for a heartbeat after a pause of the machine or the
+    database.
     """
 
     def __init__(self, longest_gap_s: float = 5.0) -> None:
         self._longest_gap_s = longest_gap_s
-        self._sights: dict[Hashable, _Sight] = {}
+        self._observations: dict[Hashable, _Observation] = {}
 
     def still_for_s(self, key: Hashable, marker: Hashable, now: float) -> float:
-        """Seconds for which `key` has been seen with this marker; `now` is monotonic."""
-        before = self._sights.get(key)
+        """Seconds for which the marker of `key` has not changed; `now` is monotonic."""
+        before = self._observations.get(key)
         if before is None or before.marker != marker:
-            sight = _Sight(marker, 0.0, now)
+            observation = _Observation(marker, 0.0, now)
         else:
             gap_s = min(max(now - before.seen_at, 0.0), self._longest_gap_s)
-            sight = _Sight(marker, before.still_s + gap_s, now)
-        self._sights[key] = sight
-        return sight.still_s
+            observation = _Observation(marker, before.still_s + gap_s, now)
+        self._observations[key] = observation
+        return observation.still_s
 
     def keep_only(self, keys: Iterable[Hashable]) -> None:
-        """Forget everything that is no longer watched."""
+        """Discard the state of all other keys."""
         kept = set(keys)
-        self._sights = {key: sight for key, sight in self._sights.items() if key in kept}
+        self._observations = {key: one for key, one in self._observations.items() if key in kept}

@@ -1,4 +1,4 @@
-"""Lists of jobs: which to show, whose studies they are, and the steps that charts count."""
+"""Lists of jobs: filter, page, patient, and the events that charts count."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,12 +9,12 @@ from sij_node.domain.job import Job, State, Step
 
 @dataclass(frozen=True)
 class JobFilter:
-    """Which jobs to list; what is empty excludes none.
+    """Criteria for a list of jobs; empty ones match everything.
 
     Parameters
     ----------
     words
-        A job's number, or part of a study UID or AE title.
+        A job number, or part of a study UID or AE title.
     """
 
     states: tuple[State, ...] = ()
@@ -24,7 +24,7 @@ class JobFilter:
 
 @dataclass(frozen=True)
 class JobPage:
-    """Some jobs of a list, and how long the whole list is."""
+    """A page of a list of jobs, and the length of the whole list."""
 
     jobs: tuple[Job, ...]
     total: int
@@ -32,14 +32,14 @@ class JobPage:
 
 @dataclass(frozen=True)
 class JobPatient:
-    """Whose study it is, as the images say."""
+    """The patient of a study, according to its images."""
 
     patient_id: str
     issuer: str
 
 
 class ChartEvent(NamedTuple):
-    """A step of some job, with what a chart needs of the job."""
+    """A step of a job, with the data that a chart needs."""
 
     job_id: int
     step: Step

@@ -1,16 +1,16 @@
-"""Hashes under the node's secret key: patients' pseudonyms, and tokens of forms and browsers."""
+"""Keyed hashes (HMAC) with the node's secret key, for pseudonyms and for web tokens."""
 
 import hmac
 
 
 def keyed_hash(key: bytes, purpose: str, *parts: str) -> str:
-    """A hash that only the holder of the key can compute, as 64 hexadecimal digits.
+    """HMAC-SHA-256 of texts, as 64 hexadecimal digits.
 
     Parameters
     ----------
     purpose
-        Keeps a hash made for one thing from being taken for another.
+        Separates hashes for different purposes.
     """
-    told = [part.encode("utf-8", "surrogateescape") for part in (purpose, *parts)]
-    message = b"".join(len(part).to_bytes(4, "big") + part for part in told)
+    encoded = [part.encode("utf-8", "surrogateescape") for part in (purpose, *parts)]
+    message = b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
     return hmac.digest(key, message, "sha256").hex()

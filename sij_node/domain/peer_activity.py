@@ -6,12 +6,12 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class PeerActivity:
-    """When a peer was last heard of; None for never.
+    """Times of a peer's last activity; None for never.
 
     Parameters
     ----------
     echo_out_error
-        Why its last answer to our C-ECHO was none; empty when it was good.
+        Error of the last C-ECHO to it; empty if it succeeded.
     """
 
     peer: str

@@ -1,7 +1,7 @@
-"""What has changed since the prior: each position now and then.
+"""Comparison with the prior study, position by position.
 
-The prior is the newest study of the same patient that is earlier without doubt and has scores.
-Others are named and not compared.
+The prior study is the patient's most recent study that is certainly earlier and has scores. Other
+prior studies are listed but not compared.
 
 Source: DICOM PS3.3 C.7.2.1 (study date and time), PS3.5 6.2 (DA, TM).
 """
@@ -18,12 +18,12 @@ from sij_node.domain.study import InstanceReference, PatientIdentity
 
 @dataclass(frozen=True, order=True)
 class StudyDate:
-    """When a study was made, as far as its header says.
+    """Date and time of a study, as far as its header states them.
 
     Parameters
     ----------
     date
-        YYYYMMDD, or empty where it is not known.
+        YYYYMMDD, or empty if unknown.
     time
         HHMMSS.FFFFFF, or empty.
     """
@@ -40,7 +40,7 @@ class StudyDate:
         return cls(known, f"{whole:0<6}.{part:0<6}" if is_time else "")
 
     def is_before(self, other: "StudyDate") -> bool:
-        """Whether this is earlier without doubt."""
+        """Whether this is certainly earlier."""
         if not (self.date and other.date):
             return False
         if self.date != other.date:
@@ -48,28 +48,28 @@ class StudyDate:
         return bool(self.time and other.time) and self.time < other.time
 
     def __str__(self) -> str:
-        """The date, as a person reads it."""
+        """The date, for display."""
         return f"{self.date[:4]}-{self.date[4:6]}-{self.date[6:]}"
 
 
 @dataclass(frozen=True)
 class PriorScores:
-    """What a report told of one study.
+    """The scores of a study, from its report.
 
     Parameters
     ----------
     report
         UIDs of study, series, SOP class and SOP instance of the report.
     studied
-        When the images were made.
+        Date of the study.
     written
-        When the report was, to tell revisions apart.
+        Date of the report, to order revisions.
     replaces
-        SOP Instance UIDs of the reports that it took the place of.
+        SOP Instance UIDs of the reports that it replaced.
     networks
-        Names and versions of the networks, for people.
+        Names and versions of the networks, for display.
     weights
-        A UID for each network with exactly its weights.
+        Device UIDs of the networks, which identify their weights.
     findings
         One for each position.
     """
@@ -95,24 +95,24 @@ class PriorScores:
 
     @property
     def digest(self) -> str:
-        """Of all that a comparison tells about it."""
-        told = (*self.report, str(self.studied), *self.networks, *map(str, self.findings))
-        return hashlib.sha256("\0".join(told).encode()).hexdigest()
+        """Digest of everything that a comparison reports about it."""
+        reported = (*self.report, str(self.studied), *self.networks, *map(str, self.findings))
+        return hashlib.sha256("\0".join(reported).encode()).hexdigest()
 
 
 class LesionChange(StrEnum):
-    """What became of a lesion since the prior."""
+    """Change of a lesion since the prior study."""
 
     NEW = "new"
     RESOLVED = "gone"
     UNCHANGED = "unchanged"
     NOT_COMPARABLE = "not comparable"
-    """In one of the two studies it could not be evaluated."""
+    """Not evaluable in one of the two studies."""
 
 
 @dataclass(frozen=True)
 class Priors:
-    """Earlier results as they were found, and what kept others from being found.
+    """Prior results that were found, and why others were unavailable.
 
     Parameters
     ----------
@@ -131,16 +131,16 @@ NO_PRIORS = Priors()
 
 @dataclass(frozen=True)
 class SincePrior:
-    """What a study is compared with.
+    """The prior study that a study is compared with.
 
     Parameters
     ----------
     prior
-        None where there is nothing earlier.
+        None if there is no prior study.
     others
-        Earlier studies that are not compared, the newest first.
+        Prior studies that are not compared, newest first.
     other_weights
-        Whether the prior was scored with other weights.
+        Whether the prior study was scored with different weights.
     problems
         As in `Priors`.
     """
@@ -156,32 +156,32 @@ class SincePrior:
         return {finding.position: finding for finding in found}
 
     def before(self, position: Position) -> Finding | None:
-        """What the prior told of a position; None where there is no prior."""
+        """The prior finding at a position; None without a prior study."""
         return self._before.get(position)
 
     def change(self, now: Finding) -> LesionChange | None:
-        """What became of a finding; None where there is no prior."""
+        """Change of a finding; None without a prior study."""
         before = self.before(now.position)
         return None if before is None else change(before, now)
 
     def count(self, findings: Iterable[Finding]) -> Mapping[LesionChange, int]:
-        """How many positions changed in which way."""
+        """Number of positions for each kind of change."""
         found = [self.change(finding) for finding in findings]
         return {each: found.count(each) for each in LesionChange}
 
     @property
     def digest(self) -> str:
-        """Of all that results tell about it; empty where they tell nothing."""
-        told = [each.digest for each in ((self.prior,) if self.prior else ()) + self.others]
-        told += self.problems
-        return hashlib.sha256("\n".join(told).encode()).hexdigest() if told else ""
+        """Digest of everything that results report about it; empty if nothing."""
+        reported = [each.digest for each in ((self.prior,) if self.prior else ()) + self.others]
+        reported += self.problems
+        return hashlib.sha256("\n".join(reported).encode()).hexdigest() if reported else ""
 
 
 NOTHING_EARLIER = SincePrior()
 
 
 def change(before: Finding, now: Finding) -> LesionChange:
-    """What became of a lesion, each study by its own threshold."""
+    """Change of a lesion; each study is judged by its own threshold."""
     then, today = before.presence, now.presence
     if Presence.UNDETERMINED in (then, today):
         return LesionChange.NOT_COMPARABLE
@@ -197,14 +197,14 @@ def since_prior(
     studied: StudyDate,
     weights: Iterable[str],
 ) -> SincePrior:
-    """What to compare a study with.
+    """Select the prior study to compare with.
 
     Parameters
     ----------
     studied
-        When the images were made; only what is strictly earlier counts.
+        Date of the study; only strictly earlier studies count.
     weights
-        As in `PriorScores`, of the networks of now.
+        As in `PriorScores`, for the current networks.
     """
     of_patient = [
         one
@@ -225,7 +225,7 @@ def since_prior(
 
 
 def _newest_revisions(found: Sequence[PriorScores]) -> list[PriorScores]:
-    """One for each study: what no other replaces, and was written last."""
+    """The latest report of each study that no other report replaces."""
     replaced = {uid for one in found for uid in one.replaces}
     of_study: dict[str, PriorScores] = {}
     for one in sorted(found, key=lambda one: (one.written, one.sop_instance_uid)):

@@ -1,4 +1,4 @@
-"""What has been received: instances, and the patient and study they belong to.
+"""Received instances, and the patient and study that they belong to.
 
 Source: DICOM PS3.3 A.1.2, the patient, study, series and instance levels; C.7.1.1 (patient).
 """
@@ -16,16 +16,16 @@ InstanceReference = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class PatientIdentity:
-    """Whose images these are: an identifier, and who gave it out.
+    """A patient's identifier and its issuer.
 
-    Across studies, the same patient means that identifier and issuer are both the same: nothing
-    says who gave out an identifier without an issuer. Within a study, `only_patient` applies. An
-    empty identifier holds one study together and connects it with no other.
+    Two studies are of the same patient only if both identifier and issuer are equal: without an
+    issuer, the origin of an identifier is unknown. Within a study, `only_patient` applies. An
+    empty identifier is valid within one study but never links it to another.
 
     Parameters
     ----------
     identifier, issuer
-        Patient ID and Issuer of Patient ID without outer blanks, to compare; never to be logged.
+        Patient ID and Issuer of Patient ID, stripped, for comparison; never logged.
     """
 
     identifier: str = field(repr=False)
@@ -33,19 +33,19 @@ class PatientIdentity:
 
     @property
     def is_named(self) -> bool:
-        """Whether other studies can be known to be of this patient."""
+        """Whether the patient can be recognised in other studies."""
         return self.identifier != ""
 
 
 def only_patient(patients: Iterable[PatientIdentity]) -> PatientIdentity:
-    """The one patient that the images of a study belong to.
+    """The patient of the images of a study.
 
-    An issuer that only some of the images state holds for all of them.
+    An issuer that only some of the images state applies to all of them.
 
     Raises
     ------
     MixedPatients
-        If identifiers or stated issuers differ; without naming them.
+        If identifiers or stated issuers differ; the message does not identify them.
     """
     found = set(patients)
     issuers = {one.issuer for one in found if one.issuer}
@@ -59,7 +59,7 @@ def only_patient(patients: Iterable[PatientIdentity]) -> PatientIdentity:
 
 @dataclass(frozen=True)
 class ReceivedInstance:
-    """One stored object and what is needed to find, group and check it again.
+    """A stored instance, with what is needed to find, group and verify it.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ class ReceivedInstance:
     sha256
         Hex digest of the dataset's bytes as received, without preamble and file meta.
     source_ae
-        Calling AE title of the association that brought it.
+        Calling AE title of the association that delivered it.
     received_at
-        UTC, for people to read; nothing is timed by it.
+        UTC, for display; no timing depends on it.
     """
 
     sop_instance_uid: str
@@ -88,32 +88,32 @@ class ReceivedInstance:
 
     @property
     def patient(self) -> PatientIdentity:
-        """Whose it is."""
+        """The patient."""
         return PatientIdentity(self.patient_id.strip(), self.issuer_of_patient_id.strip())
 
 
 class Registration(StrEnum):
-    """What became of an instance that was offered to the store."""
+    """Outcome of registering a received instance."""
 
     NEW = "new"
     DUPLICATE = "duplicate"
-    """Already here with the same content: acknowledged again, nothing changed."""
+    """Already stored with the same content: acknowledged again, nothing changes."""
     CONFLICT = "conflict"
-    """Already here with other content: the first copy stays, the second is quarantined."""
+    """Already stored with different content: the first copy is kept, the second quarantined."""
     OWN_RESULT = "own result"
-    """One of the node's own results coming back: acknowledged, never analysed."""
+    """One of the node's own results sent back: acknowledged, never analysed."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """An object or association that was not accepted, kept for the administrator.
+    """A rejected object or association, recorded for the administrator.
 
     Parameters
     ----------
     status
-        The C-STORE status that was answered, or 0 where an association was rejected or aborted.
+        C-STORE status of the response, or 0 if an association was rejected or aborted.
     quarantined_as
-        File name within the quarantine folder, or empty when nothing was kept.
+        File name within the quarantine folder, or empty if nothing was stored.
     """
 
     at: datetime

@@ -1,7 +1,7 @@
-"""Two sets of weights on the same studies, side by side: what would change with the new ones.
+"""Compares two sets of weights on the same studies.
 
-28 scores of each study, which of them change sides of their thresholds, and how far the contours
-lie from each other. None of it says which set is right; that takes a reader of the images.
+For each study: the 28 scores, which of them cross their threshold, and the distance between the
+contours. The comparison does not show which set is right; that requires a reader.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,19 +18,19 @@ from models.findings import Finding, Lesion
 from models.volume import Volume
 
 POINTS = 64
-"""Into so many points a contour is parted before distances are measured."""
+"""Number of points to which contours are resampled before measuring distances."""
 
 Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ScorePair:
-    """One position, as both see it.
+    """The scores of both sets at one position.
 
     Parameters
     ----------
     before, after
-        Probabilities; None where a joint was not evaluable.
+        Probabilities; None if not evaluable.
     """
 
     position: str
@@ -41,7 +41,7 @@ class ScorePair:
 
     @property
     def change(self) -> float | None:
-        """By how much the probability grows; None where one of them is missing."""
+        """Change in probability; None if either is missing."""
         if self.before is None or self.after is None:
             return None
         return self.after - self.before
@@ -49,16 +49,16 @@ class ScorePair:
 
 @dataclass(frozen=True)
 class StudyComparison:
-    """One study, as both see it.
+    """The comparison for one study.
 
     Parameters
     ----------
     contour_mm
-        Mean distance of contours that both draw; None where there are none.
+        Mean distance between contours that both sets found; None if there are none.
     only_before, only_after
-        Contours that only one of them draws.
+        Number of contours that only one set found.
     remark
-        Why there is nothing to compare; else empty.
+        Why the study could not be compared; otherwise empty.
     """
 
     job_id: int
@@ -72,12 +72,12 @@ class StudyComparison:
 
 @dataclass(frozen=True)
 class WeightsComparison:
-    """All studies.
+    """The comparison over all studies.
 
     Parameters
     ----------
     before, after
-        Names and versions of the networks of both sets.
+        Names and versions of both sets' networks.
     """
 
     before: str
@@ -91,12 +91,12 @@ class WeightsComparison:
 
     @property
     def changing_sides(self) -> int:
-        """How many positions become present or absent."""
+        """Number of positions that change between present and absent."""
         return sum(pair.changes_sides for pair in self.pairs)
 
     @property
     def mean_change(self) -> dict[Lesion, float]:
-        """By how much the probabilities of each lesion grow on average."""
+        """Mean change in probability of each lesion."""
         changes = {
             lesion: [p.change for p in self.pairs if p.lesion is lesion and p.change is not None]
             for lesion in Lesion
@@ -105,12 +105,12 @@ class WeightsComparison:
 
     @property
     def contour_mm(self) -> float | None:
-        """Mean distance of the contours over studies."""
+        """Mean distance between contours over studies."""
         found = [one.contour_mm for one in self.studies if one.contour_mm is not None]
         return fmean(found) if found else None
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, with its summary, for scripts and the page."""
+        """The whole comparison with a summary, for scripts and the page."""
         summary = {
             "positions": len(self.pairs),
             "changing_sides": self.changing_sides,
@@ -125,7 +125,7 @@ Analyse = Callable[[Volume, Volume], Analysis]
 
 @dataclass(frozen=True, eq=False)
 class WeightsOutput:
-    """Volumes and what one set of weights says of them."""
+    """Volumes and their analysis with one set of weights."""
 
     t1: Volume
     stir: Volume
@@ -135,7 +135,7 @@ class WeightsOutput:
 def compared(
     job_id: int, study_uid: str, before: WeightsOutput, after: WeightsOutput
 ) -> StudyComparison:
-    """Hold two analyses of one study side by side."""
+    """Compare two analyses of a study."""
     delineations = [
         (before.t1, before.analysis.t1, after.analysis.t1),
         (before.stir, before.analysis.stir, after.analysis.stir),
@@ -153,7 +153,7 @@ def compared(
 
 
 def score_pairs(before: Sequence[Finding], after: Sequence[Finding]) -> tuple[ScorePair, ...]:
-    """The positions of two sets of findings, in their order."""
+    """Pairs of scores from two sets of findings in the same order."""
     return tuple(
         ScorePair(
             str(one.position),
@@ -171,7 +171,7 @@ def _places(delineation: Delineation) -> set[tuple[int, str]]:
 
 
 def _distances(volume: Volume, one: Delineation, other: Delineation) -> Iterator[float]:
-    """Mean distance in mm for each slice and side on which both draw a contour."""
+    """Mean distance in mm for each slice and side with both contours."""
     spacing = np.array(volume.spacing_mm[1:])
     for contour in one.contours:
         partner = other.on(contour.slice_index, contour.side)
@@ -187,12 +187,12 @@ def contour_distance_mm(one: Points, other: Points) -> float:
     one, other
         Points in mm, shape ``(n, 2)``.
     """
-    a, b = _parted(one), _parted(other)
-    apart = np.linalg.norm(a[:, None] - b[None], axis=2)
-    return float((apart.min(axis=0).mean() + apart.min(axis=1).mean()) / 2)
+    a, b = _resampled(one), _resampled(other)
+    distances = np.linalg.norm(a[:, None] - b[None], axis=2)
+    return float((distances.min(axis=0).mean() + distances.min(axis=1).mean()) / 2)
 
 
-def _parted(points: Points) -> Points:
+def _resampled(points: Points) -> Points:
     """Evenly spaced points along a contour."""
     along = np.concatenate([[0.0], np.linalg.norm(np.diff(points, axis=0), axis=1).cumsum()])
     at = np.linspace(0.0, along[-1], POINTS)

@@ -9,7 +9,7 @@ from models.delineation import Contour, Delineation
 from models.findings import Sequence, Side
 from models.volume import Volume
 from sij_node.domain.drift import (
-    FEWEST,
+    MIN_STUDIES,
     RECENT_STUDIES,
     REFERENCE_STUDIES,
     Histories,
@@ -89,8 +89,8 @@ def test_a_few_more_positive_patients_are_no_drift():
 
 
 def test_with_few_studies_nothing_is_said():
-    assert shifts(Histories(studies(np.ones(FEWEST - 1)), studies(np.zeros(50)))) == ()
-    assert shifts(Histories(studies(np.ones(50)), studies(np.zeros(FEWEST - 1)))) == ()
+    assert shifts(Histories(studies(np.ones(MIN_STUDIES - 1)), studies(np.zeros(50)))) == ()
+    assert shifts(Histories(studies(np.ones(50)), studies(np.zeros(MIN_STUDIES - 1)))) == ()
 
 
 def test_the_mean_of_a_figure_that_no_study_has_is_not_nought():
