@@ -256,7 +256,11 @@ ENGLISH = Wording(
     joint_counts="{side}: oedema {active}/{of_active} quadrants; "
     "structural lesions {structural}/{of_structural}.",
     slice_criteria="Research aid, not a diagnosis; slice-based criteria: {definitions}.",
-    definitions={definition: str(definition) for definition in Definition},
+    definitions={
+        Definition.POSITIVE_MRI: "ASAS 2016 positive MRI",
+        Definition.ACTIVE: "Maksymowych 2021 active lesion",
+        Definition.STRUCTURAL: "Maksymowych 2021 structural lesion",
+    },
     met="met",
     not_met="not met",
     title="Sacroiliac joint MRI: AI findings",
@@ -377,8 +381,8 @@ GERMAN = Wording(
     "schichtbasierte Kriterien: {definitions}.",
     definitions={
         Definition.POSITIVE_MRI: "positives MRT nach ASAS 2016",
-        Definition.ACTIVE: "aktiv nach Maksymowych 2021",
-        Definition.STRUCTURAL: "strukturell nach Maksymowych 2021",
+        Definition.ACTIVE: "aktive Läsion nach Maksymowych 2021",
+        Definition.STRUCTURAL: "strukturelle Läsion nach Maksymowych 2021",
     },
     met="erfüllt",
     not_met="nicht erfüllt",

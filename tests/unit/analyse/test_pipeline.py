@@ -138,7 +138,7 @@ def test_published_definitions_are_told_as_research_aids():
     (scores,) = (made.dataset for made in results.objects if made.kind == "scores")
     said = str([item.TextValue for item in scores.ContentSequence if "TextValue" in item])
     assert "Research aid, not a diagnosis" in said
-    assert "ASAS 2016 positive MRI met; Maksymowych 2021 active not met" in said
+    assert "ASAS 2016 positive MRI met; Maksymowych 2021 active lesion not met" in said
 
 
 def test_the_order_of_arrival_changes_nothing():

@@ -286,7 +286,7 @@ def test_criteria_are_called_unmet_only_if_every_site_was_evaluable():
     (whole,) = ENGLISH.criteria_met(oedema, complete=True)
     (part,) = ENGLISH.criteria_met(oedema, complete=False)
 
-    assert "Maksymowych 2021 active not met" in whole
+    assert "Maksymowych 2021 active lesion not met" in whole
     assert "ASAS 2016 positive MRI met" in part
     assert "not met" not in part
     assert ENGLISH.criteria_met({}, complete=False) == []
