@@ -43,7 +43,7 @@ class Calibration:
         if len(self.scale) != len(HEADS) or len(self.shift) != len(HEADS):
             raise ValueError(f"a calibration needs {len(HEADS)} scales and shifts")
         if not np.isfinite(numbers).all() or min(self.scale) <= 0:
-            raise ValueError("scales and shifts must be finite, and scales positive")
+            raise ValueError("a calibration needs finite scales and shifts, and positive scales")
 
     def probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Calibrated probabilities of logits, both of shape ``(…, 14)``."""

@@ -152,7 +152,7 @@ def test_nothing_to_draw_is_no_presentation_state():
     one = analysed(classic_series(VALUES))
     empty = AnalysedSeries(one.sequence, one.source, one.headers, Delineation(()), one.regions)
 
-    with pytest.raises(ValueError, match="nothing is seen"):
+    with pytest.raises(ValueError, match="nothing was found"):
         presentation_state(empty, findings(), context())
 
 

@@ -194,8 +194,8 @@ def test_a_header_without_optional_attributes_is_enough():
 @pytest.mark.parametrize(
     ("labels", "reason"),
     [
-        (np.zeros(VALUES.shape, np.uint8), "no region"),
-        (np.full(VALUES.shape, 11, np.uint8), "region 11"),
+        (np.zeros(VALUES.shape, np.uint8), "label map is empty"),
+        (np.full(VALUES.shape, 11, np.uint8), "label 11"),
         (np.ones((4, 16, 12), np.uint8), "shape"),
     ],
 )
