@@ -10,7 +10,7 @@ import typer
 from sij_node.cli import opening
 from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, JobNumber, Limit
 from sij_node.cli.output import dimse_status, print_json, print_line, print_table, time_of
-from sij_node.domain.job import Job, State
+from sij_node.domain.job import STEP_WORDS, Job, State
 from sij_node.domain.job_list import JobFilter
 from sij_node.operate.admin import Admin, JobHistory
 
@@ -68,7 +68,14 @@ def _print_history(history: JobHistory) -> None:
     print_table(
         ["time", "step", "from", "to", "user", "note"],
         [
-            [time_of(one.at), one.step, one.from_state or "", one.to_state, one.who, one.note]
+            [
+                time_of(one.at),
+                STEP_WORDS[one.step],
+                one.from_state or "",
+                one.to_state,
+                one.who,
+                one.note,
+            ]
             for one in history.steps
         ],
     )

@@ -68,6 +68,33 @@ class Step(StrEnum):
     """Only recorded in the history: the reanalysis is a new job."""
 
 
+STEP_WORDS: Mapping[Step, str] = MappingProxyType(
+    {
+        Step.OPENED: "First image received",
+        Step.INSTANCE_ARRIVED: "Late image received",
+        Step.SETTLED: "Study complete, queued",
+        Step.CLAIMED: "Analysis started",
+        Step.RESULTS_STORED: "Analysed, results stored",
+        Step.WITHHELD: "Analysed, results withheld",
+        Step.REJECT: "Rejected",
+        Step.TRY_AGAIN: "Analysis failed, will be retried",
+        Step.GIVE_UP: "Abandoned",
+        Step.HANDED_BACK: "Returned to the queue",
+        Step.SUPERSEDED: "Superseded by a later job",
+        Step.RELEASED: "Wait ended",
+        Step.DELIVERY_CLAIMED: "Delivery started",
+        Step.ACKNOWLEDGED: "Delivered",
+        Step.DELIVERY_FAILED: "Delivery failed, will be retried",
+        Step.COMMITTED: "Storage commitment received",
+        Step.CANCELLED: "Cancelled",
+        Step.RETRIED: "Retry requested",
+        Step.PRIORITY_SET: "Priority set",
+        Step.DELIVERY_ASKED: "Resend requested",
+        Step.REANALYSIS_ASKED: "Reanalysis requested",
+    }
+)
+"""What each step is called on the page and the command line."""
+
 TRANSITIONS: Mapping[tuple[State, Step], State] = MappingProxyType(
     {
         (State.RECEIVING, Step.INSTANCE_ARRIVED): State.RECEIVING,

@@ -263,7 +263,7 @@ class Association:
         self._abort("the node is shutting down")
 
     def _seen(self, status: Status | None) -> None:
-        """Tell of an negotiate: to a C-STORE, or without a status to a C-ECHO."""
+        """Count a response: the status of a C-STORE, or none for a C-ECHO."""
         if status is None:
             self._events.echo_received(self._caller)
         else:
@@ -323,7 +323,7 @@ class MessageReceiver:
     accepted
         Accepted presentation contexts by ID.
     seen
-        Told of each negotiate: the status of a C-STORE, or None for a C-ECHO.
+        Called with each response: the status of a C-STORE, or None for a C-ECHO.
     """
 
     def __init__(

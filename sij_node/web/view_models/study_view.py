@@ -7,7 +7,16 @@ from itertools import groupby
 
 from models.findings import HEADS, Finding, Head, Position, Presence, Side
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
-from sij_node.domain.job import Delivery, DeliveryState, Job, JobAction, JobStep, State, Step
+from sij_node.domain.job import (
+    STEP_WORDS,
+    Delivery,
+    DeliveryState,
+    Job,
+    JobAction,
+    JobStep,
+    State,
+    Step,
+)
 from sij_node.operate.admin import JobHistory, StudyDetails
 from sij_node.results.language import ENGLISH
 from sij_node.web.view_models.display_text import (
@@ -16,7 +25,6 @@ from sij_node.web.view_models.display_text import (
     STATE_MEANS,
     STATE_TONES,
     STEP_TONES,
-    STEP_WORDS,
     Tone,
     count,
     moment,
@@ -372,7 +380,7 @@ def timeline(steps: Sequence[JobStep]) -> tuple[TimelineEntry, ...]:
 
 def _line(step: JobStep, before: JobStep | None) -> TimelineEntry:
     return TimelineEntry(
-        words=STEP_WORDS.get(step.step, step.step.value.capitalize()),
+        words=STEP_WORDS[step.step],
         tone=STEP_TONES.get(step.step, Tone.QUIET),
         at=moment(step.at),
         after="" if before is None else _after((step.at - before.at).total_seconds()),

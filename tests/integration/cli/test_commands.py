@@ -98,7 +98,7 @@ def test_a_job_is_shown_with_its_steps(config: Path):
 
     history = json.loads(shown.stdout)
     assert [step["step"] for step in history["steps"]] == ["opened", "settled"]
-    assert "opened" in sij_node("jobs", "show", str(job.job_id), "--config", config).stdout
+    assert "First image" in sij_node("jobs", "show", str(job.job_id), "--config", config).stdout
 
 
 def test_a_job_is_cancelled_under_the_name_of_who_did_it(config: Path):

@@ -6,10 +6,10 @@ import pytest
 
 from models.findings import POSITIONS, Finding
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse
-from sij_node.domain.job import DeliveryState, JobAction, State, Step
+from sij_node.domain.job import STEP_WORDS, DeliveryState, JobAction, State, Step
 from sij_node.domain.study import Refusal
 from sij_node.operate.admin import StudyDetails
-from sij_node.web.view_models.display_text import STEP_WORDS, Tone, status_in_words
+from sij_node.web.view_models.display_text import Tone, status_in_words
 from sij_node.web.view_models.joint_svg import drawn_joints
 from sij_node.web.view_models.study_view import (
     StudyPage,
