@@ -149,12 +149,7 @@ def _half(shared: np.random.Generator, own: np.random.Generator, lane: int) -> P
         sacrum_back=between(12, 27),
         front_curve=between(0.006, 0.015),
         taper=between(0.35, 1.1),
-        foramen_x=between(18, 27),
-        foramen_radius=between(2.5, 5),
-        foramen_turn=between(-1.2, 0.6),
-        foramen_aspect=between(1.0, 2.8),
-        gluteal_angle=between(0.0, 0.75),
-        gluteal_streaks=between(-0.2, 1.7),
+        **_foramina_and_gluteus(between),
         **_soft_tissue(between),
         tilt=np.deg2rad(between(18, 52, 0.0)),
         lesions=_sampled_lesions(own) if ill else (),
@@ -163,6 +158,18 @@ def _half(shared: np.random.Generator, own: np.random.Generator, lane: int) -> P
         islands=between(1.0, 3.0),
         lane=lane,
     )
+
+
+def _foramina_and_gluteus(between: Callable[..., float]) -> dict[str, Any]:
+    """Sacral foramina and gluteus maximus, in the order in which they are drawn."""
+    return {
+        "foramen_x": between(18, 27),
+        "foramen_radius": between(2.5, 5),
+        "foramen_turn": between(-1.2, 0.6),
+        "foramen_aspect": between(1.0, 2.8),
+        "gluteal_angle": between(0.0, 0.75),
+        "gluteal_streaks": between(-0.2, 1.7),
+    }
 
 
 def _soft_tissue(between: Callable[..., float]) -> dict[str, Any]:
