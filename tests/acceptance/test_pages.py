@@ -179,7 +179,7 @@ def test_an_error_is_explained_with_what_to_do(busy_pages: BusyPages, operator: 
 
     said = operator.page.get_by_role("status", name="Problems")
     expect(said).to_contain_text("no usable coronal STIR series")
-    expect(said).to_contain_text("Correct or complete the study at its sender")
+    expect(said).to_contain_text("Correct or complete the study at the sending system")
     expect(operator.page.get_by_role("table", name="Series of the study")).to_contain_text(
         "not used: localiser"
     )

@@ -216,7 +216,7 @@ def test_readings_are_taken_of_the_subject_s_own_visit(tmp_path):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("S001,1,A,1,left,knee,oedema,1", "no position"),
+        ("S001,1,A,1,left,knee,oedema,1", "unknown position 'left knee oedema'"),
         ("S001,1,A,one,left,lower ilium,oedema,1", "line 3"),
         ("S001,1,A,1,left,lower ilium,oedema,7", "score 7"),
         ("S001,1,A,1,left,lower ilium", "line 3"),
