@@ -59,7 +59,7 @@ def test_prometheus_reads_the_node_and_sees_what_is_wrong(tmp_path: Path):
                 alerts = prometheus.ask("alerts")["alerts"]
                 return [alert["labels"]["alertname"] for alert in alerts]
 
-            wait_for(lambda: "SijListenerSilent" in pending(), "alert about the listener")
+            wait_for(lambda: "SijListenerDown" in pending(), "alert about the listener")
             assert "SijNoWorker" not in pending()
 
 

@@ -85,7 +85,7 @@ def test_a_damaged_case_file_is_one_line(tmp_path, monkeypatch, capsys):
     )
 
     assert status == 65
-    assert "S001-1.case.npz is no usable case file" in said
+    assert "S001-1.case.npz is not a valid case file" in said
     assert said.count("\n") == 1
 
 
