@@ -1,4 +1,4 @@
-"""The hospital side: a PACS node that receives, queues, analyses, reports and delivers."""
+"""A PACS node that receives, queues, analyses, reports and delivers."""
 
 from importlib.metadata import version
 

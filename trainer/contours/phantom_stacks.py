@@ -24,6 +24,8 @@ from trainer.phantom.draw_slabs import CACHE, SlabKind, write_arrays
 from trainer.phantom.label_slabs import CLOSE_PX, POINTS
 from trainer.prepared_cases import canonical_sighting
 
+BRIGHT_GREY = 160
+"""Grey level of a volume's 99.5th percentile."""
 BESIDE_MM = 3.0
 """Visible length that is assumed on the slice next to a joint's first and last."""
 
@@ -102,7 +104,7 @@ def _stack(
     mirrored = sides == (Side.RIGHT,)
     images = resampled(volume, centre, step_mm, size_px, mirrored).numpy()
     brightest = float(np.quantile(images, 0.995)) or 1.0
-    grey = np.clip(images * (160 / brightest), 0, 255).astype(np.uint8)
+    grey = np.clip(images * (BRIGHT_GREY / brightest), 0, 255).astype(np.uint8)
     count = len(images)
     lines = np.full((count, len(sides), POINTS, 2), np.nan, np.float32)
     visible = np.zeros((count, len(sides)), np.float32)

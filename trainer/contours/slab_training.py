@@ -23,6 +23,7 @@ from trainer.augmentation import (
     moved_points,
     random_moves,
 )
+from trainer.contours.phantom_stacks import BRIGHT_GREY
 from trainer.contours.target_fields import heatmaps
 from trainer.phantom.appearance import images_of
 
@@ -38,6 +39,10 @@ LATERAL = 1
 """Quarter turns that bring the lateral edge of a square to the top."""
 ABSENT_MM, PRESENT_MM = 2.0, 12.0
 """Visible lengths that mean surely absent and surely present; half way lies the rule of 7 mm."""
+
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Images, lines and visible lengths."""
 
 
 @dataclass(eq=False)
@@ -56,19 +61,23 @@ class SlabStock:
     lines: list[Tensor] = field(default_factory=list)
     visible_mm: list[Tensor] = field(default_factory=list)
 
-    def grow(self) -> "SlabStock":
+    def grow(self) -> None:
         """Read the files that were not there before."""
-        for path in sorted(self.folder.glob("*.npz")):
-            if path.name not in self._names:
-                self._names.add(path.name)
-                arrays = np.load(path)
-                for name in ("labels", "lines", "visible_mm"):
-                    getattr(self, name).extend(torch.from_numpy(arrays[name]))
-        return self
+        for arrays in _unread(self.folder, self._names):
+            for name in ("labels", "lines", "visible_mm"):
+                getattr(self, name).extend(torch.from_numpy(arrays[name]))
 
     def __len__(self) -> int:
         """Slabs so far."""
         return len(self.labels)
+
+
+def _unread(folder: Path, names: set[str]) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """The arrays of each file whose name is not among `names`, which then holds it."""
+    for path in sorted(folder.glob("*.npz")):
+        if path.name not in names:
+            names.add(path.name)
+            yield np.load(path)
 
 
 @dataclass(eq=False)
@@ -82,13 +91,10 @@ class StackStock:
     visible_mm: list[Tensor] = field(default_factory=list)
     neighbours: list[tuple[int, int]] = field(default_factory=list)
 
-    def grow(self) -> "StackStock":
+    def grow(self) -> None:
         """Read the files that were not there before."""
-        for path in sorted(self.folder.glob("*.npz")):
-            if path.name not in self._names:
-                self._names.add(path.name)
-                self._take(np.load(path))
-        return self
+        for arrays in _unread(self.folder, self._names):
+            self._take(arrays)
 
     def _take(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         first, stack = len(self.images), arrays["stack"]
@@ -101,16 +107,14 @@ class StackStock:
         for name in ("images", "lines", "visible_mm"):
             getattr(self, name).extend(torch.from_numpy(arrays[name]))
 
-    def triples(
-        self, chosen: Sequence[int], generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Images ``(n, 3, size, size)`` of slices between their neighbours, lines, lengths."""
+    def batch(self, chosen: Sequence[int], generator: torch.Generator) -> Batch:
+        """Degraded images ``(n, 3, size, size)`` of slices between their neighbours."""
         seen = []
         for number in chosen:
             before, behind = self.neighbours[number]
             three = torch.stack([self.images[n] for n in (before, number, behind)])
             seen.append(three.flip(0) if torch.rand(1, generator=generator) < 0.5 else three)
-        images = torch.stack(seen).float() / 160
+        images = degraded(torch.stack(seen).float() / BRIGHT_GREY, BEYOND, generator)
         lines, visible = (
             torch.stack([kept[n] for n in chosen]) for kept in (self.lines, self.visible_mm)
         )
@@ -132,8 +136,9 @@ class JointStocks:
     @classmethod
     def of(cls, cache: Path, kind: str) -> "JointStocks":
         """Read what a cache holds so far."""
-        slabs = SlabStock(cache / kind).grow()
-        return cls(slabs, StackStock(cache / f"phantom_{kind}").grow())
+        stocks = cls(SlabStock(cache / kind), StackStock(cache / f"phantom_{kind}"))
+        stocks.grow()
+        return stocks
 
     def grow(self) -> None:
         """Take in what was drawn since."""
@@ -146,28 +151,19 @@ class JointStocks:
         return size - studies, studies
 
 
-Batch = tuple[Tensor, Tensor, Tensor]
-
-
 def close_batches(stocks: JointStocks, size: int, generator: torch.Generator) -> Iterator[Batch]:
     """Images ``(n, 3, size, size)``, lines ``(n, 1, 16, 2)`` and visible lengths, without end."""
     while True:
         stocks.grow()
         of_slabs, of_studies = stocks.shares(size)
         slab_pools = _pools(torch.stack(stocks.slabs.visible_mm)[:, 1:-1, 0])
-        study_pools = _pools(_stacked(stocks.stacks.visible_mm))
+        study_pools = _pools(torch.stack(stocks.stacks.visible_mm)[:, 0]) if of_studies else []
         for _ in range(BATCHES_PER_READING):
             parts = [_of_slabs(stocks.slabs, _drawn(slab_pools, of_slabs, generator), generator)]
             if of_studies:
                 chosen = _drawn(study_pools, of_studies, generator)[:, 0].tolist()
-                images, lines, visible = stocks.stacks.triples(chosen, generator)
-                parts.append((degraded(images, BEYOND, generator), lines, visible))
-            images, lines, visible = (torch.cat(one) for one in zip(*parts, strict=True))
-            yield (*_moved(images, lines, MOVES, SQUARE_PX, generator), visible)
-
-
-def _stacked(visible_mm: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(visible_mm))[:, 0] if visible_mm else torch.zeros(0)
+                parts.append(stocks.stacks.batch(chosen, generator))
+            yield _moved(parts, MOVES, SQUARE_PX, generator)
 
 
 def _pools(seen: Tensor) -> list[Tensor]:
@@ -212,16 +208,15 @@ def field_batches(stocks: JointStocks, size: int, generator: torch.Generator) ->
             if of_studies:
                 count = len(stocks.stacks.images)
                 chosen = torch.randint(count, (of_studies,), generator=generator).tolist()
-                images, lines, visible = stocks.stacks.triples(chosen, generator)
-                parts.append((degraded(images, BEYOND, generator), lines, visible))
-            images, lines, visible = (torch.cat(one) for one in zip(*parts, strict=True))
-            yield (*_moved(images, lines, FIELD_MOVES, FIELD_PX, generator), visible)
+                parts.append(stocks.stacks.batch(chosen, generator))
+            yield _moved(parts, FIELD_MOVES, FIELD_PX, generator)
 
 
 def _moved(
-    images: Tensor, lines: Tensor, movement: Movement, size: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Turned, shifted, deformed, cut to the network's size, and with less to be seen in some."""
+    parts: Sequence[Batch], movement: Movement, size: int, generator: torch.Generator
+) -> Batch:
+    """Joined, turned, shifted, deformed, cut to the network's size, some showing less."""
+    images, lines, visible = (torch.cat(one) for one in zip(*parts, strict=True))
     moves, flipped = random_moves(len(images), movement, generator)
     lines = moved_points(lines, moves, images.shape[-1])
     lines[flipped] = lines[flipped].flip(1)
@@ -229,7 +224,7 @@ def _moved(
     margin = (images.shape[-1] - size) // 2
     images = images[..., margin : margin + size, margin : margin + size].clone()
     cropped = _cut_by_the_edge if size == SQUARE_PX else _small_fields
-    return standardised(cropped(images, generator)), lines - margin
+    return standardised(cropped(images, generator)), lines - margin, visible
 
 
 def _small_fields(images: Tensor, generator: torch.Generator) -> Tensor:

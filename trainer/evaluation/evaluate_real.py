@@ -113,9 +113,10 @@ def evaluate_real(
         for scan, delineation in zip(scans, found, strict=True):
             judged = judged_scan(scan, delineation)
             rows += judged
-            per_scan.append(scan_summary(scan, delineation, judged))
+            shares = shares_inside(scan, delineation)
+            per_scan.append(scan_summary(scan, delineation, judged, shares))
             if scan.bone is not None and scan.kind == "T1W":
-                inside[scan.case] = shares_inside(scan, delineation)
+                inside[scan.case] = shares
             if sheets is not None:
                 lines = scan.lines or {}
                 write_sheet(
@@ -242,11 +243,12 @@ def _row(
     return Row(scan.case, scan.kind, drawn, found, doubtful, error, quality, cause)
 
 
-def scan_summary(scan: RealScan, delineation: Delineation, rows: Sequence[Row]) -> dict[str, Any]:
+def scan_summary(
+    scan: RealScan, delineation: Delineation, rows: Sequence[Row], inside: Sequence[float]
+) -> dict[str, Any]:
     """What was found on one scan; columns without lines or masks are empty."""
     drawn = [row for row in rows if row.drawn]
     errors = [row.error.rms for row in drawn]
-    inside = shares_inside(scan, delineation)
     sides = [contour.side for contour in delineation.contours]
     return {
         "scan": f"{scan.case} {scan.kind}",

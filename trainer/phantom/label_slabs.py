@@ -136,13 +136,7 @@ def _half(shared: np.random.Generator, own: np.random.Generator, lane: int) -> P
         sacral_opening=between(0.2, 1.0),
         plate_unevenness=abs(own.normal(0, 0.45)),
         tip_v=apex[1] - down * np.sin(closed) - limb + between(-4, 8),
-        tip_radius=between(8, 20),
-        plate=between(13, 25),
-        plate_growth=between(0.0, 0.3),
-        cup=between(0.0, 0.7),
-        fossa_slope=between(0.8, 2.2),
-        wing_least=between(8, 16),
-        ilium_end=between(28, 48),
+        **_ilium(between),
         cortex=between(0.5, 2.0),
         sacrum_top=apex[1] + up * np.sin(opened) + limb + between(-6, 5),
         sacrum_front=between(-42, -27),
@@ -158,6 +152,19 @@ def _half(shared: np.random.Generator, own: np.random.Generator, lane: int) -> P
         islands=between(1.0, 3.0),
         lane=lane,
     )
+
+
+def _ilium(between: Callable[..., float]) -> dict[str, Any]:
+    """The ilium apart from its joint, in the order in which it is drawn."""
+    return {
+        "tip_radius": between(8, 20),
+        "plate": between(13, 25),
+        "plate_growth": between(0.0, 0.3),
+        "cup": between(0.0, 0.7),
+        "fossa_slope": between(0.8, 2.2),
+        "wing_least": between(8, 16),
+        "ilium_end": between(28, 48),
+    }
 
 
 def _foramina_and_gluteus(between: Callable[..., float]) -> dict[str, Any]:

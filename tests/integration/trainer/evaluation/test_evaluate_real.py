@@ -135,7 +135,7 @@ def test_the_page_and_the_sheets_hold_every_table_and_slice(folder, tmp_path):
             "refused": 0,
             "against lines": {"T1W, all": summary_of(rows)},
             "causes": causes_table(rows),
-            "per scan": [scan_summary(scan, found, rows)],
+            "per scan": [scan_summary(scan, found, rows, shares_inside(scan, found))],
             "inside the experts' region": {"contours": 1, "with 70 % or more inside": 1.0},
         }
     )
