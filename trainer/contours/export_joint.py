@@ -20,10 +20,9 @@ from trainer.phantom.draw_slabs import CACHE, CHUNK, SlabKind
 from trainer.run_metadata import code_version
 
 NOTES = (
-    "One network finds both joints on whole slices at 3 mm a pixel, others of one shape and "
-    "different seeds delineate one joint at a time in a square of 101 mm at .9 mm a pixel, and "
-    "their answers are averaged. Where they are "
-    "unsure, the network of whole slices (see whole) is asked as well. They learnt from label "
+    "One network finds both joints on whole slices at 3 mm a pixel; another, or the mean of "
+    "several, delineates one joint at a time in a square of 101 mm at .9 mm a pixel. Where they "
+    "are unsure, the network of whole slices (see whole) is asked as well. They learnt from label "
     "slabs of simulated pelves, with appearances drawn anew at every step, and from squares of "
     "the first phantom's studies. The generator was tuned, and the rules and the checkpoint were "
     "chosen, on real images published with PLOS ONE 10.1371/journal.pone.0284508; no weights "

@@ -1,9 +1,9 @@
 """What the scanners of six vendors write into headers, and which role each series has.
 
 Each row: vendor | description (prot= protocol name) | kind TR/TE/TI, scanning sequence, scan
-options, image type, contrast agent, tilt along the sacrum | expected role. Header values follow
-the vendors' conformance statements and public sample headers. Every row is read from a classic
-image and from an Enhanced image with the same facts.
+options, image type, contrast agent, tilt along the sacrum | expected role. Header values are
+typical of the vendors; only some were checked against public sample headers. Every row is read
+from a classic image and from an Enhanced image with the same facts.
 """
 
 from collections import Counter
