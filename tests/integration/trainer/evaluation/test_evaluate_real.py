@@ -1,8 +1,6 @@
 """Contours are measured against what people drew on real images."""
 
 import json
-import os
-import warnings
 from pathlib import Path
 
 import nibabel
@@ -13,6 +11,7 @@ from models.acceptance import shows_joints
 from models.delineate import delineations, loaded_contour_network
 from models.delineation import Contour, Delineation
 from models.findings import Side
+from tests.support.real_images import real_folder
 from trainer.evaluation.evaluate_real import (
     causes_table,
     judged_scan,
@@ -25,8 +24,6 @@ from trainer.evaluation.evaluate_real import (
 from trainer.overlay_sheets import write_sheet
 
 SLICES, ROWS, COLUMNS = 6, 60, 64
-FOLDER = "SIJ_REAL_FOLDER"
-"""Environment variable with the folder of real images; without it that test does not run."""
 
 
 @pytest.fixture
@@ -147,15 +144,10 @@ def test_the_page_and_the_sheets_hold_every_table_and_slice(folder, tmp_path):
 
 
 def test_no_real_study_is_refused_and_most_contours_are_found():
-    where = os.environ.get(FOLDER)
-    if not where:
-        warnings.warn(
-            f"{FOLDER} is not set: contours were NOT measured on real images", stacklevel=1
-        )
-        pytest.skip(f"{FOLDER} is not set: no real images here")
+    where = real_folder("accuracy of contours was")
     network, rules = loaded_contour_network(Path("models/weights/contour"))
     rows, refused = [], 0
-    for scans in read_studies(Path(where)):
+    for scans in read_studies(where):
         seen = delineations(network, rules, [scan.volume for scan in scans])
         refused += not shows_joints([one.delineation for one in seen])
         for scan, one in zip(scans, seen, strict=True):
