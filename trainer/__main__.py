@@ -16,6 +16,7 @@ from trainer.contours.train_joint import train_joint
 from trainer.errors import TrainingInputInvalid
 from trainer.evaluation.benchmark import benchmark
 from trainer.evaluation.evaluate_contour import evaluate_contour
+from trainer.evaluation.evaluate_geometry import evaluate_geometry
 from trainer.evaluation.evaluate_lesion import evaluate_lesion
 from trainer.evaluation.evaluate_phantoms import evaluate_phantoms
 from trainer.evaluation.evaluate_real import evaluate_real
@@ -56,6 +57,7 @@ EXTRAS = ("matplotlib", "nibabel")
 
 evaluate = typer.Typer(help="Evaluate a network on its test cases.", no_args_is_help=True)
 evaluate.command("contour")(evaluate_contour)
+evaluate.command("geometry")(evaluate_geometry)
 evaluate.command("lesion")(evaluate_lesion)
 evaluate.command("phantoms")(evaluate_phantoms)
 evaluate.command("real")(evaluate_real)

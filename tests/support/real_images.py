@@ -16,7 +16,7 @@ from pydicom.uid import generate_uid
 from models.delineation import Delineation
 from models.volume import Volume
 from tests.support.phantoms import PhantomStudy
-from trainer.evaluation.evaluate_real import RealScan
+from trainer.evaluation.real_scans import RealScan
 from trainer.phantom.case import PhantomCase
 from trainer.phantom.dicom_files import write_study
 

@@ -17,7 +17,8 @@ from models.delineate import delineations, loaded_contour_network
 from models.delineation import Delineation
 from models.volume import Volume
 from models.weights import INTENDED_USE, read_card
-from trainer.evaluation.evaluate_real import RealScan, Row, judged_scan, summary_of, table_of
+from trainer.evaluation.evaluate_real import Row, judged_scan, summary_of, table_of
+from trainer.evaluation.real_scans import RealScan
 from trainer.evaluation.study_sets import SECOND_FIRST
 from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.phantom.case import make_case, training_options
@@ -68,14 +69,15 @@ def _studies(own: int, second: int) -> Studies:
         case = make_case(seed, training_options(seed))
         style = case.parameters["style"]
         name = str(style["name"] if isinstance(style, dict) else style)
-        yield name, _scans(seed, (case.t1, case.stir), (case.t1_truth, case.stir_truth))
+        yield name, scans_of(seed, (case.t1, case.stir), (case.t1_truth, case.stir_truth))
     for seed in range(SECOND_FIRST, SECOND_FIRST + second):
         drawn = make_second_case(seed)
         truths = (drawn.t1_truth, drawn.stir_truth)
-        yield "second phantom", _scans(seed, (drawn.t1, drawn.stir), truths)
+        yield "second phantom", scans_of(seed, (drawn.t1, drawn.stir), truths)
 
 
-def _scans(seed: int, volumes: Sequence[Volume], truths: Sequence[Delineation]) -> list[RealScan]:
+def scans_of(seed: int, volumes: Sequence[Volume], truths: Sequence[Delineation]) -> list[RealScan]:
+    """A phantom's T1 and STIR with the true contours as lines."""
     scans = []
     for kind, volume, truth in zip(("T1W", "STIR"), volumes, truths, strict=True):
         sighting = canonical_sighting(volume, truth)

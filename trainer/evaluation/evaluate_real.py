@@ -1,71 +1,45 @@
 """Contours on real images: ``python -m trainer evaluate real FOLDER``.
 
-Evaluates what a folder contains: scans as NIfTI (``CASE_T1W.nii.gz``, ``CASE_STIR.nii.gz``),
-hand-drawn joint lines (``lines/CASE.json``) and masks of the bone around the joints
-(``masks/CASE_*.nii.gz``). They are used for evaluation only: no weights are trained on
-them, and none of them is stored.
+Evaluates what a folder contains, see `trainer.evaluation.real_scans`. The images are used for
+evaluation only: no weights are trained on them, and none of them is stored.
 """
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
-from scipy.ndimage import binary_closing, map_coordinates
+from scipy.ndimage import map_coordinates
 
 from models.acceptance import shows_joints
 from models.contour_tracing import evenly_spaced
 from models.delineate import delineations, loaded_contour_network
 from models.delineation import Contour, Delineation
 from models.findings import Side
-from models.orientation import canonical
-from models.volume import Volume
+from models.regions import region_label_map
 from models.weights import INTENDED_USE, read_card
-from trainer.evaluation.contour_summary import Resampling, percentile_estimate, share_estimate
+from trainer.errors import TrainingInputInvalid
+from trainer.evaluation.contour_summary import (
+    Estimate,
+    Resampling,
+    percentile_estimate,
+    share_estimate,
+)
+from trainer.evaluation.real_scans import KINDS, RealScan, read_studies
 from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.markdown_table import markdown
 from trainer.metrics.contour_error import ContourError, contour_error
-from trainer.nifti import read_nifti
 from trainer.overlay_sheets import write_sheet
 from trainer.run_metadata import code_version
 
-KINDS = ("T1W", "STIR")
 EDGE_SLICES = 1
 FAR_MM, BESIDE_MM = 2.76, 8.0
 """The paper's 95th percentile, and what lies beyond any part of a joint."""
-DATA_DESCRIPTION = (
-    "Real oblique-coronal SIJ MRI of patients with axial spondyloarthritis, published with PLOS "
-    "ONE 10.1371/journal.pone.0284508, 3.3 mm slices, field of view 200 mm. The lines were drawn "
-    "by eye once, by one annotator a case (error about 1 mm along, 2 to 3 mm at the ends). The "
-    "generator was tuned and networks were chosen on these images, no weights were trained on them."
-)
-
-
-@dataclass(frozen=True, eq=False)
-class RealScan:
-    """One volume in canonical orientation with its annotations.
-
-    Parameters
-    ----------
-    lines
-        Joint lines in the volume's (row, column), by slice and side; None without annotation.
-    ambiguous
-        Where careful annotators might differ.
-    bone
-        The experts' region of bone on the volume's grid, gaps between bones closed; or None.
-    """
-
-    case: str
-    kind: str
-    volume: Volume
-    lines: Mapping[tuple[int, Side], NDArray[np.float64]] | None
-    ambiguous: frozenset[tuple[int, Side]]
-    bone: NDArray[np.bool_] | None
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +63,7 @@ class Row:
 
 
 def evaluate_real(
-    folder: Annotated[Path, typer.Argument(help="Scans, lines and masks.")],
+    folder: Annotated[Path, typer.Argument(help="Scans, lines, masks and outlined oedema.")],
     weights: Annotated[Path, typer.Option(help="Folder of the contour network.")] = SHIPPED_WEIGHTS
     / "contour",
     sheets: Annotated[
@@ -97,37 +71,26 @@ def evaluate_real(
     ] = None,
     report: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,
 ) -> None:
-    """Compare contours with hand-drawn lines on real images."""
-    studies = list(read_studies(folder))
+    """Compare contours with what people drew on real images."""
+    if sheets is not None and sheets.resolve().is_relative_to(CHECKOUT):
+        raise TrainingInputInvalid(
+            f"{sheets} lies in the checkout; pictures of patients must not: choose another folder"
+        )
     network, rules = loaded_contour_network(weights)
-    rows: list[Row] = []
-    inside: dict[str, list[float]] = {}
-    per_scan: list[dict[str, Any]] = []
-    rejected = 0
-    for scans in studies:
-        found = [
-            one.delineation
-            for one in delineations(network, rules, tuple(scan.volume for scan in scans))
-        ]
-        rejected += not shows_joints(found)
-        for scan, delineation in zip(scans, found, strict=True):
-            judged = judged_scan(scan, delineation)
-            rows += judged
-            shares = shares_inside(scan, delineation)
-            per_scan.append(scan_summary(scan, delineation, judged, shares))
-            if scan.bone is not None and scan.kind == "T1W":
-                inside[scan.case] = shares
-            if sheets is not None:
-                lines = scan.lines or {}
-                write_sheet(
-                    scan.volume, delineation, lines, sheets / f"{scan.case}_{scan.kind}.png"
-                )
-    numbers = _numbers(rows, inside, len(studies), rejected)
+    judged: list[JudgedScan] = []
+    studies = rejected = 0
+    for scans in read_studies(folder):
+        sightings = delineations(network, rules, tuple(scan.volume for scan in scans))
+        found = [one.delineation for one in sightings]
+        studies, rejected = studies + 1, rejected + (not shows_joints(found))
+        judged += [JudgedScan.of(*one) for one in zip(scans, found, strict=True)]
+        if sheets is not None:
+            for scan, delineation in zip(scans, found, strict=True):
+                path = sheets / f"{scan.case}_{scan.kind}.png"
+                write_sheet(scan.volume, delineation, scan.lines or {}, path)
     card = read_card(weights)
-    numbers |= {
-        "per scan": per_scan,
+    numbers = _numbers(judged, studies, rejected) | {
         "warning": INTENDED_USE,
-        "data": DATA_DESCRIPTION,
         "network": f"{card.name} {card.version}",
         "code": code_version(),
         "command": f"python -m trainer {' '.join(sys.argv[1:2])} real FOLDER",
@@ -137,52 +100,45 @@ def evaluate_real(
         report.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
 
-def read_studies(folder: Path) -> Iterator[list[RealScan]]:
-    """Every case of a folder with its T1 and, where there is one, its STIR."""
-    paths = sorted(folder.rglob("*_T1W.nii.gz"))
-    for path in paths:
-        case = path.name.removesuffix("_T1W.nii.gz")
-        there = [path, path.with_name(f"{case}_STIR.nii.gz")]
-        yield [
-            _scan(folder, case, kind, one)
-            for kind, one in zip(KINDS, there, strict=True)
-            if one.exists()
-        ]
+@dataclass(frozen=True, eq=False)
+class JudgedScan:
+    """What was found on one scan, compared with what people drew.
 
+    Parameters
+    ----------
+    inside
+        Share of each contour's length inside the experts' region.
+    oedema_ml
+        Volume of each outline.
+    covered
+        Share of each outline inside the lesion regions beside the contours.
+    """
 
-def _scan(folder: Path, case: str, kind: str, path: Path) -> RealScan:
-    volume = canonical(read_nifti(path))
-    lines, ambiguous = _lines(folder / "lines" / f"{case}.json", volume)
-    mask = next(iter(sorted((folder / "masks").glob(f"{case}_*.nii.gz"))), None)
-    bone = None if mask is None else _bone(canonical(read_nifti(mask)), volume)
-    return RealScan(case, kind, volume, lines, ambiguous, bone)
+    name: str
+    case: str
+    kind: str
+    rows: list[Row]
+    summary: Mapping[str, Any]
+    inside: list[float]
+    oedema_ml: list[float]
+    covered: list[float]
 
-
-def _lines(
-    path: Path, volume: Volume
-) -> tuple[dict[tuple[int, Side], NDArray[np.float64]] | None, frozenset[tuple[int, Side]]]:
-    if not path.exists():
-        return None, frozenset()
-    drawn = json.loads(path.read_text(encoding="utf-8"))
-    lines = {}
-    for sides in drawn["lines"].values():
-        for side, points in sides.items():
-            if points:
-                at = volume.to_indices(np.array(points))
-                lines[round(float(at[:, 0].mean())), Side(side)] = at[:, 1:]
-    doubtful = {
-        (int(number), Side(side)) for number, sides in drawn["ambiguous"].items() for side in sides
-    }
-    return lines, frozenset(doubtful)
-
-
-def _bone(mask: Volume, volume: Volume) -> NDArray[np.bool_] | None:
-    """The mask with the joint space between both bones closed, on the volume's grid."""
-    if mask.voxels.shape != volume.voxels.shape:
-        return None
-    reach = max(1, round(3.0 / volume.spacing_mm[1]))
-    disc = np.hypot(*np.indices((2 * reach + 1,) * 2) - reach) <= reach
-    return np.stack([binary_closing(one > 0, disc) for one in mask.voxels])
+    @classmethod
+    def of(cls, scan: RealScan, delineation: Delineation) -> "JudgedScan":
+        """Judge one scan."""
+        rows, inside = judged_scan(scan, delineation), shares_inside(scan, delineation)
+        voxel_ml = float(np.prod(scan.volume.spacing_mm)) / 1000
+        regions = region_label_map(scan.volume, delineation) > 0 if scan.oedema else None
+        return cls(
+            f"{scan.case} {scan.kind}",
+            scan.case,
+            scan.kind,
+            rows,
+            scan_summary(scan, delineation, rows, inside),
+            inside,
+            [float(one.sum()) * voxel_ml for one in scan.oedema],
+            [float((one & regions).sum() / max(1, one.sum())) for one in scan.oedema],
+        )
 
 
 def judged_scan(scan: RealScan, delineation: Delineation) -> list[Row]:
@@ -274,6 +230,8 @@ def _rounded(mm: float) -> float | str:
 def causes_table(rows: Sequence[Row]) -> str:
     """How often each cause occurs, by sequence, as Markdown."""
     causes = sorted({row.cause for row in rows} - {""})
+    if not causes:
+        return ""
     counted = (
         [cause, *(sum(row.cause == cause and row.kind == kind for row in rows) for kind in KINDS)]
         for cause in causes
@@ -297,28 +255,55 @@ def shares_inside(scan: RealScan, delineation: Delineation) -> list[float]:
     ]
 
 
-def _numbers(
-    rows: Sequence[Row], inside: Mapping[str, Sequence[float]], studies: int, rejected: int
-) -> dict[str, Any]:
+def _numbers(judged: Sequence[JudgedScan], studies: int, rejected: int) -> dict[str, Any]:
+    rows = [row for one in judged for row in one.rows]
     clear = [row for row in rows if not row.ambiguous]
-    shares = [share for of_case in inside.values() for share in of_case]
     tables = {
         f"{kind}, {name}": summary_of([row for row in part if row.kind == kind])
         for kind in KINDS
         for name, part in (("all", rows), ("without ambiguous slices", clear))
     }
-    masked = {
-        "contours": len(shares),
-        "with 95 % or more of their length inside": float(np.mean(np.array(shares) >= 0.95)),
-        "with 70 % or more inside": float(np.mean(np.array(shares) >= 0.7)),
-    }
+    shares = {one.case: one.inside for one in judged if one.kind == "T1W" and one.inside}
     return {
         "studies": studies,
         "refused": rejected,
         "against lines": {name: one for name, one in tables.items() if one},
         "causes": causes_table(rows),
-        "inside the experts' region": masked if shares else {},
+        "inside the experts' region": inside_summary(shares) if shares else {},
+        "oedema": [_oedema_row(one) for one in judged if one.oedema_ml],
+        "per scan": [one.summary for one in judged],
     }
+
+
+def inside_summary(shares: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """How many contours lie inside the experts' region, in percent with intervals over patients.
+
+    Parameters
+    ----------
+    shares
+        Of each contour's length inside the region, by case.
+    """
+    subjects = [n for n, of_case in enumerate(shares.values()) for _ in of_case]
+    values = np.array([share for of_case in shares.values() for share in of_case])
+    resampling = Resampling.of(range(len(shares)))
+    result: dict[str, Any] = {"contours": len(values), "patients": len(shares)}
+    for least in (0.95, 0.7):
+        one = share_estimate(values >= least, np.ones(len(values), bool), subjects, resampling)
+        result[f"with {least:.0%} or more of their length inside, %"] = _percent(one)
+    return result
+
+
+def _oedema_row(judged: JudgedScan) -> dict[str, Any]:
+    return {
+        "scan": judged.name,
+        "outlines": len(judged.oedema_ml),
+        "median volume, ml": round(float(np.median(judged.oedema_ml)), 1),
+        "in the lesion regions": f"{np.median(judged.covered):.0%}",
+    }
+
+
+def _percent(one: Estimate) -> list[float]:
+    return [round(100 * value, 1) for value in (one.value, one.low, one.high)]
 
 
 def summary_of(rows: Sequence[Row]) -> dict[str, Any]:
@@ -336,7 +321,7 @@ def summary_of(rows: Sequence[Row]) -> dict[str, Any]:
     result: dict[str, Any] = {"lines": len(drawn), "patients": len(number)}
     for name, counted in (("missed", missed), ("false", false)):
         one = share_estimate(counted, ~false, subjects, resampling)
-        result[f"{name}, %"] = [round(100 * v, 1) for v in (one.value, one.low, one.high)]
+        result[f"{name}, %"] = _percent(one)
     of_drawn = [number[row.case] for row in drawn]
     for measure in ("rms", "symmetric_rms"):
         values = np.array([getattr(row.error, measure) for row in drawn])
@@ -349,33 +334,35 @@ def summary_of(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def real_page(numbers: Mapping[str, Any]) -> str:
-    """The numbers as Markdown."""
-    lines = [
+    """The numbers as Markdown; without lines, masks or outlines their tables are left out."""
+    inside = numbers["inside the experts' region"]
+    tables = [
         f"{numbers['network']}: {numbers['studies']} scans or pairs, "
         f"{numbers['refused']} rejected.",
-        "",
         table_of("against hand-drawn lines", numbers["against lines"]),
-        "",
-        *(
-            f"- inside the experts' region: {name}: {value if value > 1 else f'{value:.1%}'}"
-            for name, value in numbers["inside the experts' region"].items()
-        ),
+        table_of("inside the experts' region", {"T1W": inside} if inside else {}),
+        numbers["causes"],
+        _records(numbers.get("oedema", [])),
+        _records(numbers.get("per scan", [])),
     ]
-    lines += ["", numbers["causes"]]
-    scans = numbers.get("per scan", [])
-    if scans:
-        lines += ["", markdown(list(scans[0]), ([*one.values()] for one in scans))]
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(table for table in tables if table) + "\n"
+
+
+def _records(rows: Sequence[Mapping[str, Any]]) -> str:
+    return markdown(list(rows[0]), ([*one.values()] for one in rows)) if rows else ""
 
 
 def table_of(title: str, tables: Mapping[str, Mapping[str, Any]]) -> str:
     """Summaries side by side as a table in Markdown."""
-    names = next(iter(tables.values()), {})
-    rows = ([name, *(_cell(table[name]) for table in tables.values())] for name in names)
+    if not tables:
+        return ""
+    names = next(iter(tables.values()))
+    rows = ([name, *(cell(table[name]) for table in tables.values())] for name in names)
     return markdown([title, *tables], rows)
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """A number, or a number with its interval, as a cell of a table."""
     if isinstance(value, list):
         return f"{value[0]} ({value[1]} to {value[2]})"
     return str(value)

@@ -3,6 +3,7 @@
 Everything is determined by a seed. Left is the patient's left, which is +x in LPS.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -135,8 +136,22 @@ class PhantomCase:
     lesions_readable: bool = True
 
 
-def make_case(seed: int, options: PhantomOptions = PhantomOptions()) -> PhantomCase:
+def _as_planned(plan: ScanPlan) -> ScanPlan:
+    """Keep a plan."""
+    return plan
+
+
+def make_case(
+    seed: int,
+    options: PhantomOptions = PhantomOptions(),
+    replanned: Callable[[ScanPlan], ScanPlan] = _as_planned,
+) -> PhantomCase:
     """Generate a patient, reproducible by seed and options.
+
+    Parameters
+    ----------
+    replanned
+        Changes the scan plan, such as its field of view, before the images are acquired.
 
     Raises
     ------
@@ -160,6 +175,7 @@ def make_case(seed: int, options: PhantomOptions = PhantomOptions()) -> PhantomC
     plan = (free_plan if style.name == "randomised" else plausible_plan)(
         rng, pelvis, options.slices, options.matrix
     )
+    plan = replanned(plan)
     slab, pose = plan.t1.slab, plan.t1.pose
     quadrants = {
         side: quadrants_on(joint, slab, pose, only_covered=not plain)

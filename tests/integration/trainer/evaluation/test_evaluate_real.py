@@ -11,16 +11,21 @@ from models.acceptance import shows_joints
 from models.delineate import delineations, loaded_contour_network
 from models.delineation import Contour, Delineation
 from models.findings import Side
-from tests.support.real_images import real_folder
+from tests.support.real_images import real_folder, written_scans
+from trainer.errors import TrainingInputInvalid
 from trainer.evaluation.evaluate_real import (
+    CHECKOUT,
+    JudgedScan,
     causes_table,
+    evaluate_real,
+    inside_summary,
     judged_scan,
-    read_studies,
     real_page,
     scan_summary,
     shares_inside,
     summary_of,
 )
+from trainer.evaluation.real_scans import read_studies
 from trainer.overlay_sheets import write_sheet
 
 SLICES, ROWS, COLUMNS = 6, 60, 64
@@ -133,7 +138,7 @@ def test_the_page_and_the_sheets_hold_every_table_and_slice(folder, tmp_path):
             "against lines": {"T1W, all": summary_of(rows)},
             "causes": causes_table(rows),
             "per scan": [scan_summary(scan, found, rows, shares_inside(scan, found))],
-            "inside the experts' region": {"contours": 1, "with 70 % or more inside": 1.0},
+            "inside the experts' region": inside_summary({"7": [1.0]}),
         }
     )
 
@@ -141,6 +146,74 @@ def test_the_page_and_the_sheets_hold_every_table_and_slice(folder, tmp_path):
     assert "| missed: the joint was not found | 2 | 0 |" in page
     assert "| 7 T1W | 1 | 0 | 0.9 | 4 | 3 | 0 | missed |" in page
     assert (tmp_path / "sheets" / "7.png").stat().st_size > 1000
+
+
+def test_outlined_oedema_is_compared_with_the_lesion_regions(folder):
+    image = nibabel.load(folder / "paired" / "7_T1W.nii.gz")
+    nibabel.save(image, folder / "paired" / "7_STIR.nii.gz")
+    outline = np.zeros(image.shape, np.float32)
+    outline[18:22, 25:35, 2] = 1
+    (folder / "oedema").mkdir()
+    nibabel.save(nibabel.Nifti1Image(outline, image.affine), folder / "oedema" / "7_R11.nii.gz")
+
+    ((t1, stir),) = read_studies(folder)
+    beside = JudgedScan.of(stir, Delineation((contour(2, 15, Side.RIGHT),)))
+    away = JudgedScan.of(stir, Delineation((contour(2, 48, Side.LEFT),)))
+
+    assert not t1.oedema
+    assert beside.oedema_ml == pytest.approx([0.16])
+    assert (beside.covered, away.covered) == ([1.0], [0.0])
+
+
+def test_dicom_images_are_read_like_nifti(folder, tmp_path_factory):
+    image = nibabel.load(folder / "paired" / "7_T1W.nii.gz")
+    whole = np.rint(np.asarray(image.dataobj) * 1000)
+    for kind in ("T1W", "STIR"):
+        path = folder / "paired" / f"7_{kind}.nii.gz"
+        nibabel.save(nibabel.Nifti1Image(whole.astype(np.int16), image.affine), path)
+    (scans,) = read_studies(folder)
+    other = tmp_path_factory.mktemp("dicom")
+    for name in ("lines", "masks"):
+        (other / name).symlink_to(folder / name)
+    written_scans(scans, other / "studies" / "7")
+
+    (from_dicom,) = read_studies(other)
+
+    for before, after in zip(scans, from_dicom, strict=True):
+        assert (after.case, after.kind, after.ambiguous) == ("7", before.kind, before.ambiguous)
+        assert (after.volume.voxels == before.volume.voxels).all()
+        assert after.volume.affine == pytest.approx(before.volume.affine, abs=1e-6)
+        assert (after.bone == before.bone).all()
+        assert after.lines.keys() == before.lines.keys()
+        for key, line in before.lines.items():
+            assert after.lines[key] == pytest.approx(line, abs=1e-4)
+
+
+def test_a_mask_on_another_grid_is_read_through_patient_space(folder):
+    ((scan,),) = read_studies(folder)
+    path = folder / "masks" / "7_region.nii.gz"
+    mask = nibabel.load(path)
+    cropped = mask.slicer[10:, 5:]
+    nibabel.save(cropped, path)
+
+    ((again,),) = read_studies(folder)
+
+    assert (again.bone[:, 8:52, 14:60] == scan.bone[:, 8:52, 14:60]).all()
+    assert not again.bone[:, :, :8].any()
+
+
+def test_a_folder_without_scans_and_unreadable_lines_are_explained(folder, tmp_path_factory):
+    with pytest.raises(TrainingInputInvalid, match="has no scans"):
+        list(read_studies(tmp_path_factory.mktemp("empty")))
+
+    (folder / "lines" / "7.json").write_text('{"lines": {"2": {"up": [[0, 0, 0]]}}}')
+    with pytest.raises(TrainingInputInvalid, match=r"7\.json cannot be read"):
+        list(read_studies(folder))
+
+
+def test_pictures_of_patients_are_never_written_into_the_checkout(folder):
+    with pytest.raises(TrainingInputInvalid, match="in the checkout"):
+        evaluate_real(folder, sheets=CHECKOUT / "sheets")
 
 
 def test_no_real_study_is_refused_and_most_contours_are_found():
