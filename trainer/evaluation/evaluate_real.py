@@ -128,7 +128,7 @@ class JudgedScan:
         """Judge one scan."""
         rows, inside = judged_scan(scan, delineation), shares_inside(scan, delineation)
         voxel_ml = float(np.prod(scan.volume.spacing_mm)) / 1000
-        regions = region_label_map(scan.volume, delineation) > 0 if scan.oedema else None
+        regions = region_label_map(scan.volume, delineation) > 0
         return cls(
             f"{scan.case} {scan.kind}",
             scan.case,

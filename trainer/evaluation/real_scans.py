@@ -136,9 +136,10 @@ def _on_grid(path: Path, volume: Volume) -> Mask:
     ):
         return np.asarray(mask.voxels > 0)
     at = np.rint(mask.to_indices(volume.to_patient(_every_voxel(volume)))).astype(int)
-    inside = ((at >= 0) & (at < mask.voxels.shape)).all(axis=-1)
-    within = tuple(np.where(inside[..., None], at, 0).T)
-    return np.asarray((mask.voxels[within].T > 0) & inside)
+    inside = np.asarray(((at >= 0) & (at < mask.voxels.shape)).all(axis=-1))
+    marked = np.zeros(volume.voxels.shape, bool)
+    marked[inside] = mask.voxels[tuple(at[inside].T)] > 0
+    return marked
 
 
 def _every_voxel(volume: Volume) -> NDArray[np.float64]:
