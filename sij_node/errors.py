@@ -103,6 +103,10 @@ class AlertNotSent(TemporarilyUnavailable):
     """An alert could not be sent by e-mail or webhook; it is sent again later."""
 
 
+class DeliveryInterrupted(TemporarilyUnavailable):
+    """A delivery ended with an unexpected error; only this delivery is affected."""
+
+
 class DestinationRefused(DestinationUnavailable):
     """A destination rejected the association."""
 
@@ -199,6 +203,10 @@ class InternalFault(NodeError):
 
 class StoredCopyDamaged(InternalFault):
     """A stored file was altered on disk."""
+
+
+class StoredResultDamaged(InternalFault):
+    """A stored result was altered on disk; it is not sent."""
 
 
 class ResultsInconsistent(InternalFault):

@@ -4,8 +4,10 @@ Unknown keys are errors, names end with their unit, and what a site must decide 
 """
 
 import ipaddress
+import re
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from urllib.parse import urlsplit
@@ -55,6 +57,24 @@ def _network(text: str) -> str:
 
 
 Network = Annotated[str, AfterValidator(_network)]
+
+
+_HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+
+
+def _host(text: str) -> str:
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(text))
+    try:
+        labels = text.removesuffix(".").encode("idna").decode("ascii").split(".")
+    except UnicodeError:
+        labels = [""]
+    if len(text) > 253 or not all(map(_HOST_LABEL.fullmatch, labels)):
+        raise ValueError(f"{text} is neither a host name nor an IP address")
+    return text
+
+
+Host = Annotated[str, AfterValidator(_host)]
 
 
 def _known_keyword(keyword: str) -> str:
@@ -123,7 +143,7 @@ class PeerConfig(Section):
     ae_title: AETitle
     networks: tuple[Network, ...] = Field(min_length=1)
     """Source addresses it may connect from, as CIDR or single addresses. Never empty."""
-    host: str
+    host: Host
     """Results are sent to this address."""
     port: Port
     priority: Annotated[int, Field(ge=0, le=9)] = 5
@@ -206,6 +226,9 @@ class RetryConfig(Section):
 
 class DeliveryConfig(Section):
     """[delivery] Timeouts of the Storage SCU."""
+
+    timeout_s: Seconds = 900
+    """A delivery attempt that takes longer is stopped; the next one sends what is left."""
 
     connect_timeout_s: Seconds = 10
     response_timeout_s: Seconds = 60
@@ -342,7 +365,7 @@ def _time_zone(name: str) -> str:
 class EmailConfig(Section):
     """[alerts.email] Recipients and SMTP server."""
 
-    host: str
+    host: Host
     port: Port = 587
     security: Literal["starttls", "tls", "none"] = "starttls"
     """none: only for a server on this host or on an isolated network."""

@@ -178,6 +178,7 @@ def _association_table(config: Config) -> str:
             ("Idle timeout", f"{listener.idle_timeout_s:g} s"),
             ("Timeout for connecting", f"{delivery.connect_timeout_s:g} s"),
             ("Timeout for a response", f"{delivery.response_timeout_s:g} s"),
+            ("Timeout for a delivery attempt", f"{delivery.timeout_s:g} s"),
             ("Implementation Class UID", IMPLEMENTATION_CLASS_UID),
             ("Implementation Version Name", IMPLEMENTATION_VERSION_NAME),
         ],

@@ -1,9 +1,11 @@
 """The delivery worker: sends stored results to their destinations until they are acknowledged."""
 
+import hashlib
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -11,7 +13,16 @@ from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.profiles import Profile
 from sij_node.config.settings import PeerConfig
 from sij_node.domain.job import Delivery, DeliveryState, Job, RetryPolicy
-from sij_node.errors import DestinationUnavailable, SpoolUnavailable
+from sij_node.errors import (
+    DatabaseUnavailable,
+    DeliveryInterrupted,
+    DestinationUnavailable,
+    IllegalStep,
+    LeaseLost,
+    NodeError,
+    SpoolUnavailable,
+    StoredResultDamaged,
+)
 from sij_node.network.store_scu import OutgoingObject, SendResult
 from sij_node.queue.lease import renewed_lease, run_jobs
 from sij_node.store.deliveries import deliveries_of
@@ -78,9 +89,11 @@ class DeliveryWorker:
                 self._send_all(job, sendable)
             close = self._table.hand_back if paused else self._table.delivered
             after, event, reason = close(job, self._name), "results delivered", ""
-        except (DestinationUnavailable, SpoolUnavailable) as error:
-            after = self._table.fail(job, error, self._policy, self._name)
-            event, reason = "delivery failed", str(error)
+        except (LeaseLost, DatabaseUnavailable):
+            raise
+        except Exception as error:  # noqa: BLE001 - any error fails this delivery alone
+            cause = _in_words(error)
+            after, event, reason = self._failed(job, cause), "delivery failed", str(cause)
         log.info(
             event,
             job_id=after.job_id,
@@ -91,6 +104,13 @@ class DeliveryWorker:
             reason=reason,
             seconds=round(time.monotonic() - began, 2),
         )
+
+    def _failed(self, job: Job, error: NodeError) -> Job:
+        """The job after a failed attempt; damaged results are made again if possible."""
+        if isinstance(error, StoredResultDamaged):
+            with suppress(IllegalStep):
+                return self._table.analyse_again(job, error, self._name)
+        return self._table.fail(job, error, self._policy, self._name)
 
     def _pending(self, job: Job) -> tuple[list[Delivery], list[Delivery]]:
         """Pending deliveries to send now, and those whose destination is on hold or in shadow."""
@@ -161,9 +181,22 @@ class DeliveryWorker:
                 f"The stored result {result.sop_instance_uid} is not in the spool. "
                 "Check that the data folder is mounted on this host."
             )
+        if hashlib.sha256(file.read_bytes()).hexdigest() != result.sha256:
+            raise StoredResultDamaged(
+                f"The stored result {result.sop_instance_uid} ({result.kind}) has changed on disk "
+                "and is not sent. Check the disk, then reanalyse the study."
+            )
         return OutgoingObject(
             result.sop_class_uid, result.sop_instance_uid, result.transfer_syntax_uid, file
         )
+
+
+def _in_words(error: Exception) -> NodeError:
+    """An error as the reason of a failed attempt; unexpected ones are logged with their trace."""
+    if isinstance(error, NodeError):
+        return error
+    log.error("delivery interrupted", exc_info=error)
+    return DeliveryInterrupted(f"The delivery failed with {type(error).__name__}; see the log.")
 
 
 def _reason(refused: SendResult) -> str:

@@ -64,6 +64,8 @@ class Step(StrEnum):
     PRIORITY_SET = "priority set"
     WITHHELD = "kept back"
     DELIVERY_ASKED = "delivery asked for"
+    RESULTS_DAMAGED = "results damaged"
+    """A stored result has changed on disk before it was sent: the study is analysed again."""
     REANALYSIS_ASKED = "reanalysis asked for"
     """Only recorded in the history: the reanalysis is a new job."""
 
@@ -90,6 +92,7 @@ STEP_WORDS: Mapping[Step, str] = MappingProxyType(
         Step.RETRIED: "Retry requested",
         Step.PRIORITY_SET: "Priority set",
         Step.DELIVERY_ASKED: "Resend requested",
+        Step.RESULTS_DAMAGED: "Stored result damaged, queued for analysis",
         Step.REANALYSIS_ASKED: "Reanalysis requested",
     }
 )
@@ -119,6 +122,7 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = MappingProxyType(
         (State.DELIVERING, Step.RELEASED): State.DELIVERING,
         (State.DELIVERING, Step.ACKNOWLEDGED): State.DELIVERED,
         (State.DELIVERING, Step.GIVE_UP): State.FAILED,
+        (State.DELIVERING, Step.RESULTS_DAMAGED): State.QUEUED,
         (State.DELIVERING, Step.CANCELLED): State.CANCELLED,
         (State.DELIVERING, Step.REANALYSIS_ASKED): State.DELIVERING,
         (State.NOT_SENT, Step.ACKNOWLEDGED): State.DELIVERED,
@@ -136,6 +140,7 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = MappingProxyType(
         (State.REJECTED, Step.RELEASED): State.REJECTED,
         (State.REJECTED, Step.ACKNOWLEDGED): State.REJECTED,
         (State.REJECTED, Step.GIVE_UP): State.REJECTED,
+        (State.REJECTED, Step.RESULTS_DAMAGED): State.QUEUED,
         (State.REJECTED, Step.DELIVERY_ASKED): State.REJECTED,
         (State.REJECTED, Step.REANALYSIS_ASKED): State.REJECTED,
         (State.REJECTED, Step.RETRIED): State.QUEUED,

@@ -3,9 +3,10 @@
 Source: DICOM PS3.7 D.3 (presentation contexts and roles), PS3.15 B.12 (TLS).
 """
 
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,7 @@ class AssociationRequestor:
                 evt_handlers=list(handlers),
                 tls_args=self._tls_arguments(peer),
             )
-        except OSError as error:  # unknown host name, unreadable certificate
+        except (OSError, UnicodeError) as error:  # unknown or impossible host name, certificate
             raise DestinationUnavailable(f"{named(peer)} cannot be reached: {error}") from error
         if not association.is_established:
             raise _not_established(association, peer)
@@ -97,6 +98,15 @@ class AssociationRequestor:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self.tls.certificate, self.tls.private_key)
         return context, peer.host
+
+
+def close_sockets(associations: Sequence[Association]) -> None:
+    """Close the connections of associations whose threads may hang."""
+    for association in associations:
+        transport = association.dul.socket
+        if transport is not None and transport.socket is not None:
+            with suppress(OSError):
+                transport.socket.shutdown(socket.SHUT_RDWR)
 
 
 def named(peer: PeerConfig) -> str:

@@ -3,19 +3,20 @@
 Source: DICOM PS3.4 B.2.3 (statuses of C-STORE).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import _config
+from pynetdicom import _config, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from sij_node.config.settings import DeliveryConfig, PeerConfig, TlsConfig
 from sij_node.errors import DestinationUnavailable
-from sij_node.network.scu import AssociationRequestor, named
+from sij_node.network.scu import AssociationRequestor, close_sockets, named
+from sij_node.network.time_limit import limited_in_time
 
 # Send the bytes of the file, never decoded and re-encoded.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -81,10 +82,27 @@ class StoreScu:
         Raises
         ------
         DestinationUnavailable
-            If the association was not established or ended; results yielded before are valid.
+            If the association was not established, ended or took too long; results yielded before
+            are valid.
         """
+        connections: list[Association] = []
+        responses = self._responses(peer, objects, connections)
+        try:
+            yield from limited_in_time(
+                responses, self.limits.timeout_s, lambda: close_sockets(connections)
+            )
+        except TimeoutError as error:
+            raise DestinationUnavailable(
+                f"{named(peer)} did not take all objects within {self.limits.timeout_s:g} s; the "
+                "association was closed. The others follow with the next attempt."
+            ) from error
+
+    def _responses(
+        self, peer: PeerConfig, objects: Sequence[OutgoingObject], connections: list[Association]
+    ) -> Generator[SendResult, None, None]:
+        opened = (evt.EVT_CONN_OPEN, lambda event: connections.append(event.assoc))
         contexts = sorted({context for item in objects for context in item.contexts})
-        with self._caller.associated(peer, contexts) as association:
+        with self._caller.associated(peer, contexts, handlers=[opened]) as association:
             for number, item in enumerate(objects, start=1):
                 yield _send_one(association, item, number, peer)
 

@@ -22,7 +22,7 @@ from sij_node.domain.job import (
     step_after_failure,
 )
 from sij_node.domain.study import ReceivedInstance, Registration
-from sij_node.errors import IllegalStep, NodeError, UnknownJob, WorkerLost
+from sij_node.errors import IllegalStep, NodeError, StoredResultDamaged, UnknownJob, WorkerLost
 from sij_node.store import deliveries
 from sij_node.store.analysis_records import put_record
 from sij_node.store.database import Database, lock_openings
@@ -39,6 +39,8 @@ from sij_node.store.registration import GroupCommit, Offer
 from sij_node.store.tables import deliveries as delivery_rows
 from sij_node.store.tables import instances, job_from, jobs
 
+MAX_ANALYSES = 5
+"""After so many analyses of a job, damaged results are not made again: the disk is failing."""
 SCHEDULER = "scheduler"
 """Recorded in the history of a job for steps that the scheduler takes."""
 
@@ -241,6 +243,24 @@ class JobTable:
                     "it cannot be closed before that."
                 )
             return take_step(connection, job, Step.ACKNOWLEDGED, who)
+
+    def analyse_again(self, job: Job, error: StoredResultDamaged, who: str) -> Job:
+        """Queue a job whose stored results are damaged, so that an analysis makes them again.
+
+        Raises
+        ------
+        IllegalStep
+            Also after `MAX_ANALYSES` analyses, if later images have opened a job that is not
+            analysed yet, or if the images have been cleared from the spool.
+        """
+        if job.analysis_attempts >= MAX_ANALYSES:
+            raise IllegalStep(f"Job {job.job_id} has been analysed {MAX_ANALYSES} times already.")
+        with self._database.writing() as connection:
+            lock_openings(connection)
+            _check_that_it_can_queue(connection, job)
+            deliveries.give_up(connection, job.job_id)
+            reason = str(error)
+            return take_step(connection, job, Step.RESULTS_DAMAGED, who, reason, reason=reason)
 
     # ---- the scheduler -------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 JPEG_LS = "1.2.840.10008.1.2.4.80"
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
+RESULT_CONTENT = b"a result"
+"""The file of every result of `made`."""
 KINDS = ("scores", "seg t1", "seg stir", "not analysed", "summary")
 POLICY = RetryPolicy(max_attempts=3, first_wait_s=5, max_wait_s=300)
 
@@ -48,8 +50,8 @@ def made(kind: str = "scores", study_uid: str = "1.2.3") -> Result:
         kind=kind,
         series_uid=f"{study_uid}.8",
         file_name=f"{digest}.dcm",
-        sha256=digest,
-        size_bytes=40_000,
+        sha256=hashlib.sha256(RESULT_CONTENT).hexdigest(),
+        size_bytes=len(RESULT_CONTENT),
         transfer_syntax_uid=EXPLICIT_LITTLE,
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 from structlog.testing import capture_logs
 
 from sij_node.config.profiles import MINIMAL, preset
@@ -15,9 +16,10 @@ from sij_node.errors import DestinationUnavailable, PairMissing
 from sij_node.network.store_scu import OutgoingObject, SendResult
 from sij_node.store.deliveries import add_deliveries, deliveries_of
 from sij_node.store.destination_holds import hold
-from sij_node.store.job_table import JobTable
+from sij_node.store.job_table import MAX_ANALYSES, JobTable
 from sij_node.store.spool import Spool
-from tests.support.job_tables import analysing, delivering, made
+from sij_node.store.tables import instances
+from tests.support.job_tables import RESULT_CONTENT, analysing, delivering, made
 from tests.support.peer_events import no_events
 
 POLICY = RetryPolicy(max_attempts=3, first_wait_s=1, max_wait_s=4)
@@ -47,7 +49,7 @@ def spool(tmp_path: Path) -> Spool:
     """A spool that holds every result the tests deliver."""
     spool = Spool(tmp_path / "spool")
     for result in (SCORES, SEG, NOTICE):
-        spool.keep_result(b"a result", result.file_name)
+        spool.keep_result(RESULT_CONTENT, result.file_name)
     return spool
 
 
@@ -78,7 +80,7 @@ def states(table: JobTable, job: Job) -> list[DeliveryState]:
 
 def test_results_are_sent_in_the_order_of_the_profile(table: JobTable, spool: Spool):
     summary = made("summary")
-    spool.keep_result(b"a result", summary.file_name)
+    spool.keep_result(RESULT_CONTENT, summary.file_name)
 
     for profile, expected in (
         (MINIMAL.model_copy(update={"objects": ("scores", "seg")}), [SCORES, SEG]),
@@ -206,6 +208,63 @@ def test_a_result_that_is_missing_from_the_disk_waits_and_says_so(table: JobTabl
 
     assert after.state is State.DELIVERING
     assert "not in the spool" in after.reason
+
+
+def test_an_error_nobody_foresaw_fails_one_attempt_and_no_other_job(table: JobTable, spool: Spool):
+    class Impossible(FakePacs):
+        def send(self, peer: PeerConfig, objects: Sequence[OutgoingObject]) -> Iterator[SendResult]:
+            raise UnicodeError("label empty or too long of DOE^JANE")
+            yield
+
+    bad = delivering(table, SCORES)
+    after = deliver(table, spool, Impossible(), bad)
+
+    assert (after.state, after.delivery_attempts, after.wait_s) == (State.DELIVERING, 1, 1)
+    assert after.reason == "The delivery failed with UnicodeError; see the log."
+    good = delivering(table, SEG, study_uid="1.2.4")
+    assert deliver(table, spool, FakePacs(), good).state is State.DELIVERED
+
+
+@pytest.mark.parametrize("content", [RESULT_CONTENT[:3], b"a resulT", b""])
+def test_a_damaged_result_is_never_sent_but_made_again(
+    table: JobTable, spool: Spool, content: bytes
+):
+    pacs, job = FakePacs(), delivering(table, SCORES)
+    spool.path_of_result(SCORES.file_name).write_bytes(content)
+
+    after = deliver(table, spool, pacs, job)
+
+    assert (after.state, pacs.got) == (State.QUEUED, [])
+    assert f"{SCORES.sop_instance_uid} (scores) has changed on disk" in after.reason
+    again = table.claim("worker 1")
+    assert again is not None
+    spool.keep_result(RESULT_CONTENT, SCORES.file_name)
+    table.store_results(again, [SCORES], "PACS", "worker 1")
+    assert deliver(table, spool, pacs, job).state is State.DELIVERED
+    assert pacs.got == [SCORES.sop_instance_uid]
+
+
+def test_a_damaged_result_without_images_fails_by_name(table: JobTable, spool: Spool):
+    job = delivering(table, SCORES)
+    spool.path_of_result(SCORES.file_name).write_bytes(b"")
+    with table.database.writing() as connection:
+        connection.execute(delete(instances))
+
+    after = deliver(table, spool, FakePacs(), job)
+
+    assert after.state is State.FAILED
+    assert f"{SCORES.sop_instance_uid} (scores) has changed on disk" in after.reason
+
+
+def test_results_that_are_damaged_again_and_again_end_as_failed(table: JobTable, spool: Spool):
+    job = delivering(table, SCORES)
+    for _ in range(MAX_ANALYSES):
+        spool.path_of_result(SCORES.file_name).write_bytes(b"")
+        after = deliver(table, spool, FakePacs(), job)
+        if (again := table.claim("worker 1")) is not None:
+            table.store_results(again, [SCORES], "PACS", "worker 1")
+
+    assert (after.state, after.analysis_attempts) == (State.FAILED, MAX_ANALYSES)
 
 
 def test_every_status_is_kept_with_its_object(table: JobTable, spool: Spool):

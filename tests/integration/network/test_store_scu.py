@@ -1,5 +1,7 @@
 """Sending: stored bytes go out as they were stored, and every answer is understood."""
 
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from sij_node.errors import DestinationUnavailable
 from sij_node.network.dicom_folder import contents_of
 from sij_node.network.store_scu import OutgoingObject, StoreScu
 from tests.support.mr import EXPLICIT, MR, T1_TIMES, classic_series
+from tests.support.patience import wait_for
 
 IMPLICIT = "1.2.840.10008.1.2"
 SENDER = StoreScu("SIJNODE", DeliveryConfig())
@@ -160,3 +163,43 @@ def test_a_folder_is_sorted_into_what_can_be_sent_and_what_cannot(tmp_path: Path
 
     assert contents.objects == objects
     assert [file.name for file in contents.left_out] == ["broken.dcm", "notes.txt"]
+
+
+def _no_sending_thread() -> bool:
+    return all(thread.name != "limited in time" for thread in threading.enumerate())
+
+
+def test_a_hanging_association_ends_at_the_limit_and_its_thread_too(tmp_path: Path):
+    objects = stored(tmp_path / "out")
+    answered, forever = threading.Event(), threading.Event()
+
+    def first_only(event: evt.Event) -> int:
+        if answered.is_set():
+            forever.wait(20)
+        answered.set()
+        return 0x0000
+
+    entity = AE("ARCHIVE")
+    entity.add_supported_context(MR, EXPLICIT)
+    server = entity.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, first_only)]
+    )
+    sender, sent, began = StoreScu("SIJNODE", DeliveryConfig(timeout_s=1)), [], time.monotonic()
+    try:
+        with pytest.raises(DestinationUnavailable, match="did not take all objects within 1 s"):
+            sent.extend(sender.send(peer(server.server_address[1]), objects))
+        took_s = time.monotonic() - began
+        wait_for(_no_sending_thread, "end of the thread")
+    finally:
+        forever.set()
+        server.shutdown()
+
+    assert took_s < 30
+
+
+@pytest.mark.parametrize("host", ["pacs..hospital.example", "x" * 64 + ".example"])
+def test_an_impossible_host_name_is_a_failed_attempt(tmp_path: Path, host: str):
+    impossible = peer(104).model_copy(update={"host": host})
+
+    with pytest.raises(DestinationUnavailable, match="cannot be reached"):
+        list(SENDER.send(impossible, stored(tmp_path / "out")))

@@ -21,7 +21,15 @@ from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
 from tests.integration.deliver.test_delivery_worker import POLICY, FakePacs
 from tests.support.administrators import PACS, admin_of
-from tests.support.job_tables import analysing, delivering, latest_job, made, queued, received
+from tests.support.job_tables import (
+    RESULT_CONTENT,
+    analysing,
+    delivering,
+    latest_job,
+    made,
+    queued,
+    received,
+)
 from tests.support.peer_events import no_events
 from tests.support.removing import Removed
 
@@ -40,7 +48,7 @@ def spool(tmp_path: Path) -> Spool:
     """A spool that holds every result the tests deliver."""
     spool = Spool(tmp_path / "spool")
     for kind in ("scores", "seg t1", "seg stir", "not analysed"):
-        spool.keep_result(b"a result", made(kind).file_name)
+        spool.keep_result(RESULT_CONTENT, made(kind).file_name)
     return spool
 
 

@@ -250,3 +250,18 @@ def test_the_alert_channels_of_the_shipped_file_are_valid():
 def test_alerts_and_audit_that_cannot_work_are_refused(section):
     with pytest.raises(ValidationError):
         config_from(f"{SMALLEST}[{section}\n")
+
+
+@pytest.mark.parametrize(
+    "host", ["pacs..hospital.example", "-pacs", "http://pacs", "p a", "", "x" * 64]
+)
+def test_a_host_that_cannot_exist_is_refused(host: str):
+    with pytest.raises(ValidationError, match="neither a host name nor an IP address"):
+        config_from(SMALLEST.replace("10.1.0.5", host))
+
+
+@pytest.mark.parametrize(
+    "host", ["pacs", "pacs_1.hospital.example.", "krankenhäuser.example", "::1"]
+)
+def test_a_possible_host_is_accepted(host: str):
+    assert config_from(SMALLEST.replace("10.1.0.5", host)).peer[0].host == host
