@@ -19,7 +19,7 @@ import structlog
 from sij_node.domain.analysis_record import NOTHING_KEPT, AnalysisRecord
 from sij_node.domain.job import Result
 from sij_node.domain.prior_comparison import NO_PRIORS, Priors
-from sij_node.domain.study import ReceivedInstance, Refusal
+from sij_node.domain.study import IdentityCorrection, ReceivedInstance, Refusal
 from sij_node.errors import InputRejected, InternalFault, NodeError, WorkerLost
 
 log = structlog.get_logger()
@@ -42,6 +42,8 @@ class AnalysisRequest:
         Name of the [[weights]] to use; empty for those of [worker].
     priors
         Prior results of the patient.
+    correction
+        The correction of patient or study after results were sent to the destination.
     """
 
     instances: tuple[ReceivedInstance, ...]
@@ -50,6 +52,7 @@ class AnalysisRequest:
     history: tuple[tuple[Result, ...], ...] = ()
     weights: str = ""
     priors: Priors = NO_PRIORS
+    correction: IdentityCorrection | None = None
 
 
 @dataclass(frozen=True)

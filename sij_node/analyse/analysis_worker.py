@@ -16,7 +16,7 @@ from sij_node.errors import LeaseLost, NodeError, WorkerLost
 from sij_node.queue.lease import Lease, renewed_lease, run_jobs
 from sij_node.store.deliveries import results_sent_before
 from sij_node.store.job_table import JobTable
-from sij_node.store.refusals import conflicts_of
+from sij_node.store.received_copies import correction_of, unsettled_conflicts
 from sij_node.store.registration import received_instances
 
 log = structlog.get_logger()
@@ -97,7 +97,10 @@ class AnalysisWorker:
             with renewed_lease(self._table, job, self._lease_s) as lease:
                 request = self._request_for(job)
                 answer = self._analysis.analyse(request, lambda: self._check(lease))
-            after = self._settle(job, answer)
+            if self._is_outdated(request):
+                after = self._table.supersede(job, self._name)
+            else:
+                after = self._settle(job, answer)
         except Stopping:
             after = self._table.hand_back(job, self._name)
         except WorkerLost as error:
@@ -112,15 +115,26 @@ class AnalysisWorker:
         )
 
     def _request_for(self, job: Job) -> AnalysisRequest:
-        instances = received_instances(self._table.database, job.study_uid)
+        database = self._table.database
+        instances = received_instances(database, job.study_uid)
+        history = results_sent_before(database, job)
         return AnalysisRequest(
             instances,
-            conflicts_of(self._table.database, job.study_uid),
+            unsettled_conflicts(database, job.study_uid, history),
             job.source_ae,
-            results_sent_before(self._table.database, job),
+            history,
             job.weights_wanted,
             self._priors_for(job, instances),
+            correction_of(database, job),
         )
+
+    def _is_outdated(self, request: AnalysisRequest) -> bool:
+        """Whether an analysed image was replaced by a corrected one meanwhile."""
+        if not request.instances:
+            return False
+        study_uid = request.instances[0].study_uid
+        now = {one.sha256 for one in received_instances(self._table.database, study_uid)}
+        return not {one.sha256 for one in request.instances} <= now
 
     def _settle(self, job: Job, answer: Answer) -> Job:
         if isinstance(answer, NodeError):

@@ -20,8 +20,9 @@ from sij_node.domain.weights_comparison import (
     compared,
 )
 from sij_node.errors import InputRejected, StoredCopyDamaged, WeightsRefused
+from sij_node.store.deliveries import results_sent_before
 from sij_node.store.job_table import JobTable
-from sij_node.store.refusals import conflicts_of
+from sij_node.store.received_copies import unsettled_conflicts
 from sij_node.store.registration import received_instances
 from sij_node.store.spool import Spool
 from sij_node.store.stored_instances import read_checked, read_header
@@ -80,7 +81,8 @@ def _compare(
         header=partial(read_header, spool), dataset=partial(read_checked, spool), analyse=analyse
     )
     images = received_instances(table.database, job.study_uid)
-    conflicts = conflicts_of(table.database, job.study_uid)
+    history = results_sent_before(table.database, job)
+    conflicts = unsettled_conflicts(table.database, job.study_uid, history)
     study = analyse_study(images, conflicts, ports)
     if study.rejected is not None:
         return StudyComparison(job.job_id, job.study_uid, remark=str(study.rejected))

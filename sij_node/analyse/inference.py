@@ -119,7 +119,14 @@ class InferenceServer:
             ae_title=self.config.node.ae_title,
             pseudonym=self.pseudonym,
         )
-        recipient = ResultRecipient(profile, request.history, request.priors)
+        peer = self.config.peer_titled(request.destination)
+        recipient = ResultRecipient(
+            profile,
+            request.history,
+            request.priors,
+            request.correction,
+            rejection_notes=peer is not None and peer.rejection_notes,
+        )
         return analyse_study(request.instances, request.conflicts, ports, recipient)
 
     def pseudonym(self, patient: PatientIdentity) -> str:

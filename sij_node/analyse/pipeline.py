@@ -22,7 +22,13 @@ from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
 from sij_node.domain.analysis_record import NOTHING_KEPT, AnalysisRecord, UsedNetwork
 from sij_node.domain.drift import input_figures
 from sij_node.domain.prior_comparison import NO_PRIORS, Priors, SincePrior, StudyDate, since_prior
-from sij_node.domain.study import PatientIdentity, ReceivedInstance, Refusal, only_patient
+from sij_node.domain.study import (
+    IdentityCorrection,
+    PatientIdentity,
+    ReceivedInstance,
+    Refusal,
+    only_patient,
+)
 from sij_node.errors import (
     ConflictingCopies,
     InputRejected,
@@ -40,6 +46,7 @@ from sij_node.queue.completeness import (
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.build import AnalysedStudy, ResultObject, result_objects
 from sij_node.results.provenance import AlgorithmIdentity, ResultContext, inputs_digest, to_part10
+from sij_node.results.rejection_note import rejection_note
 from sij_node.results.revisions import Revision, in_history
 from sij_node.results.scores_sr import not_analysed_report
 from sij_node.results.sr_document import first_header
@@ -91,11 +98,17 @@ class ResultRecipient:
         Results sent to it for this study before, oldest first.
     priors
         Prior results of the patient, from the node or from the destination's archive.
+    correction
+        The correction of patient or study after results were sent to it.
+    rejection_notes
+        Whether it supports rejection notes, which mark these results.
     """
 
     profile: Profile = MINIMAL
     history: Sequence[Revision] = ()
     priors: Priors = NO_PRIORS
+    correction: IdentityCorrection | None = None
+    rejection_notes: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,8 +207,25 @@ def _results_of(images: SeriesMap, ports: Ports, recipient: ResultRecipient) -> 
     expected = ExpectedResults(
         tuple(study.headers), study.series, tuple(study.findings), context.since
     )
-    objects = _verified(result_objects(study, context), expected, ports)
+    objects = (
+        *_verified(result_objects(study, context), expected, ports),
+        *_rejection_note(first_header(study.headers), context, ports, recipient),
+    )
     return StudyResults(objects, weights, _record(images, study, context, ports), study)
+
+
+def _rejection_note(
+    header: Dataset, context: ResultContext, ports: Ports, recipient: ResultRecipient
+) -> tuple[VerifiedResult, ...]:
+    """The note that marks results sent before a correction, if the destination supports it."""
+    correction = recipient.correction
+    if correction is None or not correction.earlier or not recipient.rejection_notes:
+        return ()
+    if correction.has_moved:
+        header = ports.header(correction.former)
+    note = rejection_note(correction, header, context)
+    expected = ExpectedResults((header,), earlier=correction.earlier)
+    return _verified([ResultObject("rejection note", note)], expected, ports)
 
 
 def _state_issuer(datasets: Iterable[Dataset], patient: PatientIdentity) -> None:
@@ -268,7 +298,8 @@ def _analysed(
         AnalysedSeries(Kind.T1, t1, _of(t1, headers), analysis.t1, analysis.t1_regions),
         AnalysedSeries(Kind.STIR, stir, _of(stir, headers), analysis.stir, analysis.stir_regions),
     )
-    remarks = [context.wording.fat_saturated_t2_used] if choice.stand_in else []
+    remarks = context.wording.correction(context.correction)
+    remarks += [context.wording.fat_saturated_t2_used] if choice.stand_in else []
     remarks += context.wording.series_doubt(choice.doubts)
     remarks += [
         context.wording.joint_not_visible.format(sequence=one.sequence)
@@ -313,6 +344,7 @@ def _context(
         software_version=__version__,
         moment=max(one.received_at for one in used),
         profile=recipient.profile,
+        correction=recipient.correction,
         tracked=ports.pseudonym(patient) if patient.is_named else "",
     )
 
@@ -338,7 +370,10 @@ def _not_analysed(
     )
     report = not_analysed_report(error.reason_code, str(error), headers, context)
     notice = ResultObject("not analysed", report)
-    return _verified([notice], ExpectedResults(tuple(headers)), ports)
+    return (
+        *_verified([notice], ExpectedResults(tuple(headers)), ports),
+        *_rejection_note(first_header(headers), context, ports, recipient),
+    )
 
 
 def _check_no_conflict(conflicts: Sequence[Refusal]) -> None:

@@ -27,7 +27,7 @@ from sij_node.results.key_image_previews import drawn, key_pictures
 from sij_node.store.deliveries import results_sent_before
 from sij_node.store.job_queries import jobs_of_study
 from sij_node.store.job_table import JobTable
-from sij_node.store.refusals import conflicts_of
+from sij_node.store.received_copies import correction_of, unsettled_conflicts
 from sij_node.store.registration import received_instances
 from sij_node.store.spool import Spool
 
@@ -70,15 +70,17 @@ def regenerate(
     wanted = profile or own_profile
     if as_pictures:
         wanted = _only_images(wanted)
+    history = results_sent_before(table.database, job)
     request = AnalysisRequest(
         images,
-        conflicts_of(table.database, study_uid),
+        unsettled_conflicts(table.database, study_uid, history),
         job.source_ae,
         weights=job.weights_wanted,
         priors=priors_for(job, images),
+        correction=correction_of(table.database, job),
     )
     if wanted == own_profile:
-        request = replace(request, history=results_sent_before(table.database, job))
+        request = replace(request, history=history)
     networks = {request.weights: load_networks(config, request.weights)}
     return InferenceServer(networks, spool, config).results_of(request, wanted)
 

@@ -9,6 +9,7 @@ import sys
 import typer
 
 from sij_node.cli import (
+    copy_commands,
     destination_commands,
     job_commands,
     maintenance_commands,
@@ -34,6 +35,7 @@ app = typer.Typer(
 for _module in (process_commands, study_commands, maintenance_commands):
     app.add_typer(_module.app)
 app.add_typer(job_commands.app, name="jobs")
+app.add_typer(copy_commands.app, name="copies")
 app.add_typer(destination_commands.app, name="destinations")
 app.add_typer(user_commands.app, name="users")
 refuse_renamed(app, RENAMED_COMMANDS)

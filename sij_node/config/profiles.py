@@ -26,6 +26,7 @@ SeriesKind = Literal[
     "summary",
     "pdf",
     "not analysed",
+    "rejection note",
 ]
 """Every result has its own series."""
 Language = Literal["en", "de"]
@@ -102,7 +103,7 @@ class Profile(BaseModel):
 
     def place_of(self, kind: str) -> int:
         """Position of a result of this kind in the order of sending, counted from 0."""
-        names: tuple[str, ...] = self.objects
+        names: tuple[str, ...] = (*self.objects, "rejection")
         return names.index(kind.split(maxsplit=1)[0]) if kind.split(maxsplit=1)[0] in names else 0
 
     def number_of(self, kind: SeriesKind) -> int:

@@ -155,6 +155,9 @@ class PeerConfig(Section):
     priors: Literal["off", "store", "get", "move"] = "store"
     """Where results of prior studies come from. store: the node's own store; get, move: also this
     archive, by C-FIND and C-GET or C-MOVE to the node; off: no comparison."""
+    rejection_notes: bool = False
+    """Mark results that were sent under a patient or study that was corrected later by a rejection
+    note (IHE IOCM). For archives that support it; others list the note as key images."""
     shadow: bool = False
     """Shadow mode: receive and analyse its studies, but withhold the results."""
 
@@ -175,6 +178,9 @@ class StudyConfig(Section):
     """T1 and STIR received, and no new instance for this long."""
     stable_age_without_pair_s: Seconds = 120
     """T1 or STIR missing, and no new instance for this long: analysed as it is, or rejected."""
+    corrections: Literal["apply", "hold"] = "apply"
+    """When a study is sent again under a corrected patient or study. apply: reanalyse it under the
+    new identity once all images have arrived; hold: wait until an administrator accepts it."""
 
 
 class DatabaseConfig(Section):

@@ -83,6 +83,10 @@ CHANGES: Mapping[LesionChange, Code] = {
     LesionChange.NOT_COMPARABLE: _own("not-comparable", "Not comparable"),
 }
 
+# Results under a former identity: CID 7011, TID 2010
+INCORRECT_WORKLIST_ENTRY = Code("113038", "DCM", "Incorrect Modality Worklist Entry")
+KEY_OBJECT_DESCRIPTION = Code("113012", "DCM", "Key Object Description")
+
 # Where it is drawn: TID 320, 1410, CID 219
 SOURCE_OF_MEASUREMENT = Code("121112", "DCM", "Source of Measurement")
 SOURCE_IMAGE = Code("121324", "DCM", "Source image")

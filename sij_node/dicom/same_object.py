@@ -1,13 +1,15 @@
-"""Whether two copies of an instance are the same object.
+"""Whether two copies of an instance are the same object, a correction or another object.
 
-Compared are pixels, geometry, acquisition and identity. What an archive may change without changing
-the object never counts: retrieval and storage attributes, group lengths, padding, encoding, private
-elements.
+Compared are pixels, geometry, acquisition and identity. A copy that differs in identity only is a
+correction; one that differs in anything else is a conflict. What an archive may change without
+changing the object never counts: retrieval and storage attributes, group lengths, padding,
+encoding, private elements.
 
 Source: DICOM PS3.3 C.7.6 (image), C.12.1 (SOP Common); PS3.4 C.6 (retrieval attributes).
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -16,15 +18,29 @@ from sij_node.dicom.headers import READING_ERRORS, text
 from sij_node.dicom.pixels import stored_values
 from sij_node.errors import PixelsUnusable
 
-COMPARED = (
+STUDY_IDENTITY = (
     *("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex"),
-    *("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID", "Modality"),
+    *("StudyInstanceUID", "AccessionNumber"),
+)
+"""Whose study it is; equal in all images of a study."""
+IDENTITY = (*STUDY_IDENTITY, "SeriesInstanceUID")
+"""Attributes that an archive corrects after a merge, a split or a move of a study."""
+COMPARED = (
+    *IDENTITY,
+    *("SOPClassUID", "SOPInstanceUID", "Modality"),
     *("Rows", "Columns", "NumberOfFrames", "BitsStored", "PixelRepresentation"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "FrameOfReferenceUID"),
     *("RescaleSlope", "RescaleIntercept", "ImageType", "ScanningSequence", "ScanOptions"),
     *("RepetitionTime", "EchoTime", "InversionTime", "ContrastBolusAgent"),
 )
 """Attributes of an image that make it another object where they differ."""
+_DEMOGRAPHIC = (
+    *("OtherPatientIDs", "OtherPatientIDsSequence", "OtherPatientNames", "PatientBirthTime"),
+    *("IssuerOfPatientIDQualifiersSequence", "PatientAge", "PatientAddress", "PatientComments"),
+    *("StudyDate", "StudyTime", "StudyID", "StudyDescription", "ReferringPhysicianName"),
+    *("IssuerOfAccessionNumberSequence", "InstitutionName", "ReferencedStudySequence"),
+)
+"""Further attributes of patient and study; of objects that are not images all are compared."""
 FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 RETRIEVAL = {
     *("RetrieveAETitle", "RetrieveURL", "RetrieveLocationUID", "RetrieveURI"),
@@ -47,7 +63,20 @@ def differences(one: Dataset, other: Dataset) -> tuple[str, ...]:
         return tuple(_differing_elements(one, other))
     found = [key for key in COMPARED if _said(one, key) != _said(other, key)]
     found += [key for key in FUNCTIONAL_GROUPS if not _same_groups(one, other, key)]
-    return tuple(found) if found or _same_pixels(one, other) else ("PixelData",)
+    found += [] if _same_pixels(one, other) else ["PixelData"]
+    return tuple(found)
+
+
+def is_correction(differing: Iterable[str]) -> bool:
+    """Whether copies that differ in these attributes are one object under two identities."""
+    found = set(differing)
+    return bool(found) and found <= {*IDENTITY, *_DEMOGRAPHIC}
+
+
+def identity_digest(dataset: Dataset) -> str:
+    """A digest of whose study an instance belongs to; the same for all images of a study."""
+    said = "\n".join(f"{keyword}={_said(dataset, keyword)}" for keyword in STUDY_IDENTITY)
+    return hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _said(dataset: Dataset, keyword: str) -> object:

@@ -98,10 +98,132 @@ class Registration(StrEnum):
     NEW = "new"
     DUPLICATE = "duplicate"
     """Already stored with the same content: acknowledged again, nothing changes."""
+    CORRECTION = "correction"
+    """Already stored under another identity: kept beside the first copy, see `ReceivedCopy`."""
     CONFLICT = "conflict"
     """Already stored with different content: the first copy is kept, the second quarantined."""
     OWN_RESULT = "own result"
     """One of the node's own results sent back: acknowledged, never analysed."""
+
+
+class CopyKind(StrEnum):
+    """How a second copy of an instance differs from the stored one."""
+
+    CORRECTION = "correction"
+    """In identity only: the archive has corrected patient or study."""
+    CONFLICT = "conflict"
+    """In pixels, geometry or acquisition: another object under the same SOP Instance UID."""
+
+
+class CopyState(StrEnum):
+    """What has become of a second copy."""
+
+    PENDING = "pending"
+    HELD = "held"
+    """Never accepted automatically: it would undo an earlier correction."""
+    ACCEPTED = "accepted"
+    DISCARDED = "discarded"
+    REPLACED = "replaced"
+    """A later copy of the same instance has taken its place."""
+
+
+@dataclass(frozen=True)
+class ReceivedCopy:
+    """A second copy of a stored instance, which an administrator can accept or discard.
+
+    Parameters
+    ----------
+    instance
+        The instance as this copy states it.
+    stored
+        The stored instance, which stays in use until the copy is accepted.
+    differs
+        Keywords of the attributes that differ; their values are not kept.
+    identity, stored_identity
+        `sij_node.dicom.same_object.identity_digest` of both.
+    quarantined_as
+        File name of the copy within the quarantine folder.
+    """
+
+    kind: CopyKind
+    instance: ReceivedInstance
+    stored: ReceivedInstance
+    differs: tuple[str, ...]
+    identity: str
+    stored_identity: str
+    quarantined_as: str
+    state: CopyState = CopyState.PENDING
+    decided_by: str = ""
+    decided_at: datetime | None = None
+
+    @property
+    def summary(self) -> "CopySummary":
+        """What can be shown of it without naming the patient."""
+        return CopySummary(
+            kind=self.kind,
+            state=self.state,
+            sop_instance_uid=self.instance.sop_instance_uid,
+            stored_study_uid=self.stored.study_uid,
+            study_uid=self.instance.study_uid,
+            source_ae=self.instance.source_ae,
+            received_at=self.instance.received_at,
+            differs=self.differs,
+            stored_sha256=self.stored.sha256,
+            sha256=self.instance.sha256,
+        )
+
+
+@dataclass(frozen=True)
+class CopySummary:
+    """A second copy of a stored instance, without its patient.
+
+    Parameters
+    ----------
+    stored_study_uid, study_uid
+        Study of the stored instance, and of the copy.
+    differs
+        Keywords of the attributes that differ.
+    stored_sha256, sha256
+        Hex digests of both datasets.
+    """
+
+    kind: CopyKind
+    state: CopyState
+    sop_instance_uid: str
+    stored_study_uid: str
+    study_uid: str
+    source_ae: str
+    received_at: datetime
+    differs: tuple[str, ...]
+    stored_sha256: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class IdentityCorrection:
+    """A study whose identity was corrected after results had been sent.
+
+    Parameters
+    ----------
+    corrected_on
+        UTC, when the last correction was accepted.
+    differs
+        Keywords of the attributes that were corrected.
+    former
+        An image under its former identity; its file is still stored.
+    earlier
+        Results that were sent to this destination under the former identity.
+    """
+
+    corrected_on: datetime
+    differs: tuple[str, ...]
+    former: ReceivedInstance
+    earlier: tuple[InstanceReference, ...] = ()
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether the images now belong to another study."""
+        return "StudyInstanceUID" in self.differs
 
 
 @dataclass(frozen=True)

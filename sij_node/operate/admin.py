@@ -38,7 +38,7 @@ from sij_node.domain.job import (
 from sij_node.domain.job_list import ChartEvent, JobFilter, JobPage
 from sij_node.domain.keyed_hash import keyed_hash
 from sij_node.domain.peer_activity import PeerActivity
-from sij_node.domain.study import Refusal
+from sij_node.domain.study import CopySummary, Refusal
 from sij_node.domain.users import AdminChange
 from sij_node.errors import (
     DestinationUnavailable,
@@ -50,7 +50,14 @@ from sij_node.errors import (
 )
 from sij_node.operate.health_check import HealthReport, check_health
 from sij_node.queue.completeness import image_series, series_uses
-from sij_node.store import change_log, destination_holds, job_queries, job_statistics, refusals
+from sij_node.store import (
+    change_log,
+    destination_holds,
+    job_queries,
+    job_statistics,
+    received_copies,
+    refusals,
+)
 from sij_node.store.analysis_records import record_of
 from sij_node.store.database import Database
 from sij_node.store.deliveries import deliveries_of, jobs_by_destination, withheld_jobs
@@ -72,10 +79,14 @@ class JobHistory:
 
     Parameters
     ----------
+    conflicts
+        Instances that arrived again with different content.
     actions
         The actions that its state allows now.
     standstill
         Why the job does not move on at the moment; empty while it does.
+    copies
+        Second copies of its images, corrections included, that await a decision.
     """
 
     job: Job
@@ -84,6 +95,7 @@ class JobHistory:
     conflicts: tuple[Refusal, ...]
     actions: tuple[JobAction, ...] = ()
     standstill: str = ""
+    copies: tuple[CopySummary, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -263,6 +275,7 @@ class Admin:
             standstill(
                 job, deliveries, destination_holds.current_holds(self._database), self._shadow
             ),
+            self._copies_of(job.study_uid),
         )
 
     def study(self, job_id: int, *, shows_key_images: bool = False) -> StudyDetails:
@@ -466,6 +479,55 @@ class Admin:
         job = self._table.reanalyse(self._table.get(job_id), self.who.user, weights)
         return self._audited(job, JobAction.REANALYSE)
 
+    # ---- second copies of a study's images -------------------------------------------------
+
+    def studies_with_copies(self) -> tuple[tuple[CopySummary, ...], ...]:
+        """Corrections and conflicts that await a decision, by study, oldest first."""
+        studies = received_copies.studies_with_copies(self._database)
+        return tuple(map(self._copies_of, studies))
+
+    def job_of_study(self, study_uid: str) -> Job | None:
+        """The latest job of a study; None if it has none."""
+        found = job_queries.jobs_of_study(self._database, study_uid)
+        return found[-1] if found else None
+
+    def accept_copies(self, job_id: int) -> Job:
+        """Put corrected or conflicting copies in the place of the stored images.
+
+        Returns
+        -------
+        Job
+            The job that analyses the study again, or the given one if no image was replaced.
+
+        Raises
+        ------
+        UnknownJob, SpoolUnavailable
+        IllegalStep
+            If no copy awaits a decision.
+        """
+        job = self._table.get(job_id)
+        opened = received_copies.accept_copies(
+            self._database, self._spool, job.study_uid, self.who.user
+        )
+        self.note("accept copies", f"job {job_id}", f"study {job.study_uid}")
+        self._audit_study(job.study_uid, f"accept copies, job {job_id}", EventAction.UPDATE)
+        return next((one for one in opened if one.source_ae == job.source_ae), job)
+
+    def discard_copies(self, job_id: int) -> Job:
+        """Keep the stored images of a job's study, and decide no more about the copies.
+
+        Raises
+        ------
+        UnknownJob
+        IllegalStep
+            If no copy awaits a decision.
+        """
+        job = self._table.get(job_id)
+        received_copies.discard_copies(self._database, job.study_uid, self.who.user)
+        self.note("discard copies", f"job {job_id}", f"study {job.study_uid}")
+        self._audit_study(job.study_uid, f"discard copies, job {job_id}", EventAction.UPDATE)
+        return job
+
     # ---- peers ---------------------------------------------------------------------------
 
     def destinations(self) -> tuple[DestinationStatus, ...]:
@@ -577,6 +639,10 @@ class Admin:
                 return peer
         titles = ", ".join(peer.ae_title for peer in self.config.peer)
         raise UnknownName(f"config.toml has no [[peer]] {ae_title}; available: {titles}.")
+
+    def _copies_of(self, study_uid: str) -> tuple[CopySummary, ...]:
+        found = received_copies.copies_of(self._database, study_uid)
+        return tuple(one.summary for one in found)
 
     def _check_not_in_shadow(self, destination: str | None, deliveries: Sequence[Delivery]) -> None:
         wanted = {destination} if destination else {one.destination for one in deliveries}

@@ -1,6 +1,7 @@
 """The listener process: Storage SCP, scheduler and alert monitor."""
 
 import threading
+import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -15,13 +16,16 @@ from sij_node.operate.alert_channels import channels_of
 from sij_node.operate.alert_monitor import LOOK_S, AlertMonitor
 from sij_node.processes.assembly import Store, audited, now, open_store, retry_policy
 from sij_node.queue.completeness import Readiness, readiness_of
-from sij_node.queue.schedule import ScheduledTask, Scheduler
+from sij_node.queue.corrections import StudyCorrections
+from sij_node.queue.schedule import TICK_S, ScheduledTask, Scheduler
 from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
 from sij_node.store.clear_spool import clear_spool
 from sij_node.store.peer_activity_table import PeerActivityLog
 from sij_node.store.process_table import BEAT_S, deregister, is_running, this_process
+from sij_node.store.received_copies import add_copy
 from sij_node.store.refusals import add_refusal
+from sij_node.store.registration import received_instance
 from sij_node.store.spool import instance_file_name
 from sij_node.store.stored_instances import read_header
 
@@ -47,15 +51,19 @@ def run(config: Config, stop: threading.Event) -> None:
         events = PeerEvents(
             activity, trail, store.patient_of, peers, config.audit.accepted_associations
         )
-        service = _storage_service(config, store, events)
+        service = storage_service(config, store, events)
         listener = Listener(config.listener, config.node.ae_title, config.peer, service)
         me = this_process(ProcessRole.LISTENER)
         monitor = AlertMonitor(config, store.table.database, store.spool, channels_of(config))
+        corrections = StudyCorrections(store.table.database, store.spool, config.study)
         tasks = (
             *_heartbeats(store, me, activity),
+            ScheduledTask(
+                "apply corrections", TICK_S, lambda: corrections.apply_complete(time.monotonic())
+            ),
             ScheduledTask("send alerts", LOOK_S, monitor.look),
         )
-        scheduler = _scheduler(config, store, tasks)
+        scheduler = scheduler_of(config, store, tasks)
         listener.start()
         scheduler.start()
         try:
@@ -79,7 +87,8 @@ def _heartbeats(store: Store, me: Process, activity: PeerActivityLog) -> tuple[S
     )
 
 
-def _storage_service(config: Config, store: Store, events: PeerEvents) -> StorageService:
+def storage_service(config: Config, store: Store, events: PeerEvents) -> StorageService:
+    """The Storage SCP of a node, with its store."""
     priorities = {peer.ae_title: peer.priority for peer in config.peer}
 
     def register(instance: ReceivedInstance) -> Registration:
@@ -90,6 +99,8 @@ def _storage_service(config: Config, store: Store, events: PeerEvents) -> Storag
         spool=store.spool,
         file_name_of=instance_file_name,
         register=register,
+        stored=partial(received_instance, store.table.database),
+        keep_copy=partial(add_copy, store.table.database),
         refuse=partial(add_refusal, store.table.database),
         room=lambda: store.spool.free_mb() >= config.spool.min_free_mb,
         events=events,
@@ -97,7 +108,9 @@ def _storage_service(config: Config, store: Store, events: PeerEvents) -> Storag
     )
 
 
-def _scheduler(config: Config, store: Store, tasks: Sequence[ScheduledTask]) -> Scheduler:
+def scheduler_of(config: Config, store: Store, tasks: Sequence[ScheduledTask]) -> Scheduler:
+    """The scheduler of a node, with its store."""
+
     def assess(received: Sequence[ReceivedInstance]) -> Readiness:
         return readiness_of(received, partial(read_header, store.spool), config.priority_rule)
 

@@ -2,19 +2,21 @@
 
 The response is Success only when the whole instance is on disk under its final name and in the
 database. An instance that fails before that leaves nothing behind. An acknowledged instance is
-never overwritten: a copy with different content goes to quarantine.
+never overwritten: a copy that differs in identity only is kept beside it as a correction, one with
+different content as a conflict. See `sij_node.store.received_copies` for what becomes of both.
 
-=========  ============================================================  ================
+=========  ============================================================  =================
 status     meaning                                                       stored
-=========  ============================================================  ================
+=========  ============================================================  =================
 0x0000     on disk and in the database                                   yes
+0x0000     same image under a corrected identity                         beside the first
 0x0122     SOP class differs from the presentation context's             no
 0xA700     out of space, or disk or database unavailable                 no
 0xA900     command and dataset have different SOP class or instance UIDs no
 0xC000     dataset malformed or truncated                                no
 0xC001     different content under an acknowledged SOP Instance UID      in quarantine
 0xC211     internal error                                                no
-=========  ============================================================  ================
+=========  ============================================================  =================
 """
 
 import hashlib
@@ -26,14 +28,20 @@ from io import BytesIO
 from threading import Lock
 
 import structlog
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
 from sij_node.audit.peer_events import PeerEvents
 from sij_node.dicom.dataset_scan import Scan, is_uid, scan
 from sij_node.dicom.headers import READING_ERRORS
 from sij_node.dicom.part10 import part10_header
-from sij_node.dicom.same_object import differences
-from sij_node.domain.study import ReceivedInstance, Refusal, Registration
+from sij_node.dicom.same_object import differences, identity_digest, is_correction
+from sij_node.domain.study import (
+    CopyKind,
+    ReceivedCopy,
+    ReceivedInstance,
+    Refusal,
+    Registration,
+)
 from sij_node.errors import (
     DatabaseUnavailable,
     DatasetUnreadable,
@@ -85,6 +93,10 @@ class StorageService:
         File name in the spool for a SOP Instance UID.
     register
         Registers an instance in the database; returns after the commit.
+    stored
+        The registered instance with a SOP Instance UID.
+    keep_copy
+        Records a second copy that is in quarantine; returns after the commit.
     refuse
         Records a rejected association or instance for the administrator.
     room
@@ -101,6 +113,8 @@ class StorageService:
         spool: Spool,
         file_name_of: Callable[[str], str],
         register: Callable[[ReceivedInstance], Registration],
+        stored: Callable[[str], ReceivedInstance | None],
+        keep_copy: Callable[[ReceivedCopy], None],
         refuse: Callable[[Refusal], None],
         room: Callable[[], bool],
         events: PeerEvents,
@@ -110,6 +124,8 @@ class StorageService:
         self.spool = spool
         self.file_name_of = file_name_of
         self.register = register
+        self.stored = stored
+        self.keep_copy = keep_copy
         self.max_nesting = max_nesting
         self._refuse = refuse
         self._room = room
@@ -285,12 +301,36 @@ class InstanceReceiver:
         staged.sync()
         instance = self._described(scanned, size_bytes)
         with self._service.lock_for(instance.file_name):
-            registration = self._store_and_register(staged, instance)
-        if registration is Registration.CONFLICT:
-            name = f"{instance.file_name[:64]}-{instance.sha256[:16]}.dcm"
-            staged.quarantine(name)
-            return _CONFLICT, name
-        return StoreOutcome(Status.SUCCESS, instance=instance), ""
+            registration, stored = self._store_and_register(staged, instance)
+            if registration not in (Registration.CORRECTION, Registration.CONFLICT):
+                return StoreOutcome(Status.SUCCESS, instance=instance), ""
+            kind = CopyKind(registration.value)
+            name = self._keep_copy(staged, instance, kind, stored)
+        if kind is CopyKind.CORRECTION:
+            return StoreOutcome(Status.SUCCESS, instance=instance), ""
+        return _CONFLICT, name
+
+    def _keep_copy(
+        self,
+        staged: StagedFile,
+        instance: ReceivedInstance,
+        kind: CopyKind,
+        stored: "_StoredFile",
+    ) -> str:
+        """Keep a second copy in quarantine and record it; returns its name there."""
+        name = f"{instance.file_name[:64]}-{instance.sha256[:16]}.dcm"
+        row = stored.row or self._service.stored(instance.sop_instance_uid)
+        staged.quarantine(name)
+        if row is not None:
+            differs, identities = stored.differs or (), (stored.identity, stored.stored_identity)
+            try:
+                self._service.keep_copy(
+                    ReceivedCopy(kind, instance, row, differs, *identities, name)
+                )
+            except TemporarilyUnavailable:
+                self._service.spool.remove_from_quarantine(name)
+                raise
+        return name
 
     def _described(self, scanned: Scan, size_bytes: int) -> ReceivedInstance:
         return ReceivedInstance(
@@ -308,19 +348,30 @@ class InstanceReceiver:
             received_at=datetime.now(UTC),
         )
 
-    def _store_and_register(self, staged: StagedFile, instance: ReceivedInstance) -> Registration:
+    def _store_and_register(
+        self, staged: StagedFile, instance: ReceivedInstance
+    ) -> tuple[Registration, "_StoredFile"]:
         """Store the file, then its row; remove the file again if the row is rejected.
 
         If the database fails, the row may exist all the same: the file stays, and is recognised
         as identical when the peer sends the instance again.
         """
         is_new = staged.keep(instance.file_name)
-        stored_sha256 = instance.sha256 if is_new else self._stored_sha256(instance)
-        has_other_bytes = stored_sha256 != instance.sha256
-        is_recoded = has_other_bytes and self._is_stored_in_another_syntax(instance)
-        is_same = has_other_bytes and self._is_same_object(staged, instance)
-        if is_same and not is_recoded:
-            instance = replace(instance, sha256=stored_sha256)
+        stored = _StoredFile(instance.sha256) if is_new else self._compared(staged, instance)
+        if stored.is_corrected_by(instance):
+            return Registration.CORRECTION, stored
+        is_same = stored.differs == ()
+        if is_same and not stored.is_recoded:
+            instance = replace(instance, sha256=stored.sha256)
+        registration = self._register(instance, is_new)
+        if stored.is_recoded and registration is Registration.DUPLICATE:
+            return (registration if is_same else Registration.CONFLICT), stored
+        never_acknowledged = registration in (Registration.NEW, Registration.DUPLICATE)
+        if stored.sha256 != instance.sha256 and never_acknowledged:
+            staged.replace_instance(stored.row.file_name if stored.row else instance.file_name)
+        return registration, stored
+
+    def _register(self, instance: ReceivedInstance, is_new: bool) -> Registration:
         registration = None
         try:
             registration = self._service.register(instance)
@@ -330,25 +381,54 @@ class InstanceReceiver:
         finally:
             if is_new and registration not in (Registration.NEW, Registration.DUPLICATE):
                 self._service.spool.remove(instance.file_name)
-        if is_recoded and registration is Registration.DUPLICATE:
-            return registration if is_same else Registration.CONFLICT
-        never_acknowledged = registration in (Registration.NEW, Registration.DUPLICATE)
-        if stored_sha256 != instance.sha256 and never_acknowledged:
-            staged.replace_instance(instance.file_name)
         return registration
 
-    def _stored_sha256(self, instance: ReceivedInstance) -> str:
-        return self._service.spool.digest_of(instance.file_name)
-
-    def _is_same_object(self, staged: StagedFile, instance: ReceivedInstance) -> bool:
-        """Whether the stored copy differs only in what an archive may change."""
+    def _compared(self, staged: StagedFile, instance: ReceivedInstance) -> "_StoredFile":
+        """The stored copy, compared with the received one if their bytes differ."""
+        spool, row = self._service.spool, self._service.stored(instance.sop_instance_uid)
+        file_name = row.file_name if row else instance.file_name
+        sha256 = spool.digest_of(file_name)
+        if sha256 == instance.sha256:
+            return _StoredFile(sha256, row)
+        is_recoded = spool.transfer_syntax_of(file_name) != instance.transfer_syntax_uid
         try:
-            with self._service.spool.open(instance.file_name) as file:
-                stored = dcmread(file)
-                return not differences(stored, dcmread(BytesIO(staged.mapped(0))))
+            with spool.open(file_name) as file:
+                stored, received = dcmread(file), dcmread(BytesIO(staged.mapped(0)))
+                return _StoredFile(sha256, row, is_recoded, *_comparison(stored, received))
         except READING_ERRORS:
-            return False
+            return _StoredFile(sha256, row, is_recoded)
 
-    def _is_stored_in_another_syntax(self, instance: ReceivedInstance) -> bool:
-        stored_syntax = self._service.spool.transfer_syntax_of(instance.file_name)
-        return stored_syntax != instance.transfer_syntax_uid
+
+def _comparison(stored: Dataset, received: Dataset) -> tuple[tuple[str, ...], str, str]:
+    """What differs, and the identities of the received and the stored copy."""
+    return differences(stored, received), identity_digest(received), identity_digest(stored)
+
+
+@dataclass(frozen=True)
+class _StoredFile:
+    """A stored file of the same SOP Instance UID as a received one.
+
+    Parameters
+    ----------
+    sha256
+        Of its dataset, as it is on disk.
+    row
+        Its row in the database, if it is registered.
+    is_recoded
+        Whether it has other bytes in another transfer syntax.
+    differs
+        What differs from the received copy; None if that is unknown.
+    """
+
+    sha256: str
+    row: ReceivedInstance | None = None
+    is_recoded: bool = False
+    differs: tuple[str, ...] | None = None
+    identity: str = ""
+    stored_identity: str = ""
+
+    def is_corrected_by(self, instance: ReceivedInstance) -> bool:
+        """Whether a copy of this acknowledged instance differs in identity only."""
+        if self.row is None or self.row.sha256 != self.sha256:
+            return False  # the file is not what was acknowledged
+        return self.sha256 != instance.sha256 and is_correction(self.differs or ())

@@ -15,6 +15,7 @@ from models.quality_limits import ImageQuality, LowConfidence
 from sij_node.config.profiles import Language, SeriesKind
 from sij_node.dicom.series_roles import SeriesDoubt
 from sij_node.domain.prior_comparison import LesionChange, SincePrior
+from sij_node.domain.study import IdentityCorrection
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Wording:
     joint_not_visible: str
     low_confidence: str
     low_confidence_reasons: Mapping[LowConfidence, str]
+    identity_corrected: str
+    identity_attributes: Mapping[str, str]
     series_doubtful: str
     series_doubts: Mapping[SeriesDoubt, str]
     joint_counts: str
@@ -188,6 +191,19 @@ class Wording:
         each = [f"{self.series_doubts[doubt]} ({sequence})" for doubt, sequence in doubts]
         return [self.series_doubtful.format(doubts="; ".join(each))] if each else []
 
+    def correction(self, correction: IdentityCorrection | None) -> list[str]:
+        """That patient or study was corrected, in one sentence; empty if nothing was sent then."""
+        if correction is None or not correction.earlier:
+            return []
+        names = [self.identity_attributes.get(key, key) for key in correction.differs]
+        return [
+            self.identity_corrected.format(
+                attributes=", ".join(names),
+                date=f"{correction.corrected_on:%Y-%m-%d}",
+                count=len(correction.earlier),
+            )
+        ]
+
     def prior_comparison(self, since: SincePrior, findings: Iterable[Finding]) -> list[str]:
         """The comparison with the prior study, in full sentences."""
         unavailable = [
@@ -244,6 +260,18 @@ ENGLISH = Wording(
         LowConfidence.UNSURE_CONTOURS: "uncertain contours",
         LowConfidence.UNLIKE_TRAINING: "images differ from the training data",
     },
+    identity_corrected="Identification corrected on {date} ({attributes}); replaces {count} "
+    "results sent under the former identification.",
+    identity_attributes={
+        "PatientID": "patient ID",
+        "IssuerOfPatientID": "issuer of patient ID",
+        "PatientName": "patient's name",
+        "PatientBirthDate": "birth date",
+        "PatientSex": "sex",
+        "StudyInstanceUID": "study",
+        "SeriesInstanceUID": "series",
+        "AccessionNumber": "accession number",
+    },
     series_doubtful="Check the choice of series: {doubts}.",
     series_doubts={
         SeriesDoubt.AFTER_CONTRAST: "acquired after a contrast-enhanced series; "
@@ -292,6 +320,7 @@ ENGLISH = Wording(
         "summary": "SIJ summary",
         "pdf": "SIJ report",
         "not analysed": "SIJ not analysed",
+        "rejection note": "SIJ results rejected",
     },
     changes={
         LesionChange.NEW: "new",
@@ -366,6 +395,18 @@ GERMAN = Wording(
         LowConfidence.UNSURE_CONTOURS: "unsichere Konturen",
         LowConfidence.UNLIKE_TRAINING: "Bilder weichen von den Trainingsdaten ab",
     },
+    identity_corrected="Identifikation am {date} korrigiert ({attributes}); ersetzt {count} unter "
+    "der früheren Identifikation gesendete Ergebnisse.",
+    identity_attributes={
+        "PatientID": "Patienten-ID",
+        "IssuerOfPatientID": "Aussteller der Patienten-ID",
+        "PatientName": "Patientenname",
+        "PatientBirthDate": "Geburtsdatum",
+        "PatientSex": "Geschlecht",
+        "StudyInstanceUID": "Studie",
+        "SeriesInstanceUID": "Serie",
+        "AccessionNumber": "Auftragsnummer",
+    },
     series_doubtful="Serienauswahl prüfen: {doubts}.",
     series_doubts={
         SeriesDoubt.AFTER_CONTRAST: "nach einer kontrastmittelverstärkten Serie aufgenommen; "
@@ -415,6 +456,7 @@ GERMAN = Wording(
         "summary": "ISG-Zusammenfassung",
         "pdf": "ISG-Bericht",
         "not analysed": "ISG nicht analysiert",
+        "rejection note": "ISG zurückgezogene Ergebnisse",
     },
     changes={
         LesionChange.NEW: "neu",

@@ -26,6 +26,7 @@ from sij_node.dicom.headers import text
 from sij_node.dicom.part10 import part10_header
 from sij_node.domain.job import Result
 from sij_node.domain.prior_comparison import NOTHING_EARLIER, SincePrior
+from sij_node.domain.study import IdentityCorrection
 from sij_node.results.language import WORDINGS, Wording
 
 MANUFACTURER = "sij_node"
@@ -100,6 +101,8 @@ class ResultContext:
         Revision of the results, from 1.
     since
         Comparison with the prior study.
+    correction
+        The correction of patient or study after results were sent to the destination.
     tracked
         Pseudonym of the patient from which tracking UIDs are derived; if empty, they are derived
         from the study.
@@ -113,6 +116,7 @@ class ResultContext:
     predecessors: tuple[Result, ...] = ()
     revision: int = 1
     since: SincePrior = NOTHING_EARLIER
+    correction: IdentityCorrection | None = None
     tracked: str = field(default="", repr=False)
 
     @property

@@ -85,8 +85,15 @@ def _named_in(header: Dataset) -> InstanceReference:
 
 def _replaced(context: ResultContext, kind: str, study_uid: str) -> list[InstanceReference]:
     same = _SAME_REPORT if kind in _SAME_REPORT else {kind}
+    earlier = context.correction.earlier if context.correction else ()
+    studies = {uid: former for former, _, _, uid in earlier}
     return [
-        (study_uid, result.series_uid, result.sop_class_uid, result.sop_instance_uid)
+        (
+            studies.get(result.sop_instance_uid, study_uid),
+            result.series_uid,
+            result.sop_class_uid,
+            result.sop_instance_uid,
+        )
         for result in context.predecessors
         if result.kind in same
     ]

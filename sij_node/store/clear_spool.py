@@ -21,9 +21,9 @@ from sqlalchemy import (
 )
 
 from sij_node.domain.job import FINISHED
-from sij_node.store import analysis_records, refusals
+from sij_node.store import analysis_records, received_copies, refusals
 from sij_node.store.database import Database, lock_openings
-from sij_node.store.deliveries import has_pending
+from sij_node.store.deliveries import former_studies_in, has_pending
 from sij_node.store.spool import Spool
 from sij_node.store.tables import instances, jobs, results
 
@@ -71,9 +71,10 @@ def clear_study(database: Database, study_uid: str, moment: datetime, spool: Spo
         lock_openings(connection)
         if not _is_clearable(connection, study_uid, moment):
             return False
-        for file_name in _instance_files(connection, study_uid):
+        quarantined, replaced = received_copies.files_of(connection, study_uid)
+        for file_name in {*_instance_files(connection, study_uid), *replaced}:
             spool.remove(file_name)
-        for file_name in refusals.files_of(connection, study_uid):
+        for file_name in {*refusals.files_of(connection, study_uid), *quarantined}:
             spool.remove_from_quarantine(file_name)
         for file_name in _result_files(connection, study_uid):
             spool.remove_result(file_name)
@@ -103,21 +104,28 @@ def _instance_files(connection: Connection, study_uid: str) -> Sequence[str]:
 
 def _result_files(connection: Connection, study_uid: str) -> Sequence[str]:
     """Files of the results and key images of a study."""
+    of_study = _jobs_of(connection, study_uid)
     names = select(results.c.file_name).where(
-        results.c.job_id.in_(_jobs_of(study_uid)), results.c.file_name != ""
+        results.c.job_id.in_(of_study), results.c.file_name != ""
     )
     stored = connection.execute(names).scalars()
-    return (*stored, *analysis_records.picture_files(connection, _jobs_of(study_uid)))
+    return (*stored, *analysis_records.picture_files(connection, of_study))
 
 
 def _remove_rows(connection: Connection, study_uid: str) -> None:
     connection.execute(delete(instances).where(instances.c.study_uid == study_uid))
     refusals.forget(connection, study_uid)
-    connection.execute(
-        update(results).where(results.c.job_id.in_(_jobs_of(study_uid))).values(file_name="")
-    )
-    analysis_records.forget_pictures(connection, _jobs_of(study_uid))
+    of_study = _jobs_of(connection, study_uid)
+    connection.execute(update(results).where(results.c.job_id.in_(of_study)).values(file_name=""))
+    analysis_records.forget_pictures(connection, of_study)
+    received_copies.forget(connection, study_uid)
 
 
-def _jobs_of(study_uid: str) -> Select[int]:
-    return select(jobs.c.job_id).where(jobs.c.study_uid == study_uid)
+def _jobs_of(connection: Connection, study_uid: str) -> Select[int]:
+    """Jobs of a study, and of studies whose images have all been moved to it."""
+    moved = [
+        former
+        for former in former_studies_in(connection, study_uid)
+        if not _instance_files(connection, former)
+    ]
+    return select(jobs.c.job_id).where(jobs.c.study_uid.in_([study_uid, *moved]))

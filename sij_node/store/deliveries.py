@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Table,
+    and_,
     case,
     exists,
     func,
@@ -20,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sij_node.domain.job import Delivery, DeliveryState, Job, Result
-from sij_node.domain.study import PatientIdentity
+from sij_node.domain.study import CopyState, InstanceReference, PatientIdentity
 from sij_node.store.database import Database
 from sij_node.store.tables import (
     deliveries,
@@ -28,6 +29,7 @@ from sij_node.store.tables import (
     instances,
     job_from,
     jobs,
+    received_copies,
     result_from,
     results,
 )
@@ -221,28 +223,77 @@ def stored_result(database: Database, sop_instance_uid: str) -> Result | None:
     return None if row is None else result_from(row)
 
 
+REJECTION_NOTE = "rejection note"
+"""Kind of the object that marks earlier results as rejected; it has no revisions."""
+
+
 def results_sent_before(database: Database, job: Job) -> tuple[tuple[Result, ...], ...]:
     """Results sent to the source of a job for its study so far, oldest first.
 
-    The results of one job form a group; a rejection notice is a group of its own.
+    The results of one job form a group; a rejection notice is a group of its own. Results under a
+    Study Instance UID that was corrected later are among them.
     """
     is_result = results.c.kind != "not analysed"
+    studies = (job.study_uid, *former_studies(database, job.study_uid))
     wanted = (
         select(deliveries.c.job_id, is_result.label("is_result"), results)
         .join(results, results.c.sop_instance_uid == deliveries.c.result_uid)
         .join(jobs, jobs.c.job_id == deliveries.c.job_id)
-        .where(
-            jobs.c.study_uid == job.study_uid,
-            jobs.c.job_id <= job.job_id,
-            deliveries.c.destination == job.source_ae,
-            deliveries.c.state.not_in([GIVEN_UP, WITHHELD]),
-        )
+        .where(_sent(studies, job.source_ae, job.job_id))
         .order_by(deliveries.c.job_id, is_result, results.c.kind, results.c.sop_instance_uid)
     )
     return tuple(
         tuple(result_from(row) for row in one)
         for _, one in groupby(database.rows(wanted), key=lambda row: (row[0], row.is_result))
     )
+
+
+def result_references(
+    database: Database, studies: Sequence[str], destination: str, last_job_id: int
+) -> tuple[InstanceReference, ...]:
+    """References to the results of some studies that jobs up to a number sent to a destination."""
+    columns = (results.c.series_uid, results.c.sop_class_uid, results.c.sop_instance_uid)
+    wanted = (
+        select(jobs.c.study_uid, *columns)
+        .distinct()
+        .join(results, results.c.sop_instance_uid == deliveries.c.result_uid)
+        .join(jobs, jobs.c.job_id == deliveries.c.job_id)
+        .where(_sent(studies, destination, last_job_id))
+        .order_by(results.c.sop_instance_uid)
+    )
+    return tuple(
+        (row.study_uid, row.series_uid, row.sop_class_uid, row.sop_instance_uid)
+        for row in database.rows(wanted)
+    )
+
+
+def _sent(studies: Sequence[str], destination: str, last_job_id: int) -> ColumnElement[bool]:
+    return and_(
+        jobs.c.study_uid.in_(studies),
+        jobs.c.job_id <= last_job_id,
+        deliveries.c.destination == destination,
+        deliveries.c.state.not_in([GIVEN_UP, WITHHELD]),
+        results.c.kind != REJECTION_NOTE,
+    )
+
+
+def former_studies(database: Database, study_uid: str) -> tuple[str, ...]:
+    """Study Instance UIDs under which images of a study were received before a correction."""
+    with database.reading() as connection:
+        return former_studies_in(connection, study_uid)
+
+
+def former_studies_in(connection: Connection, study_uid: str) -> tuple[str, ...]:
+    """As `former_studies`, within a transaction."""
+    found, wanted = set[str](), {study_uid}
+    while wanted:
+        found |= wanted
+        moved = select(received_copies.c.stored_study_uid).where(
+            received_copies.c.state == CopyState.ACCEPTED.value,
+            received_copies.c.study_uid.in_(wanted),
+        )
+        wanted = set(connection.execute(moved.distinct()).scalars()) - found
+    return tuple(sorted(found - {study_uid}))
 
 
 MAX_PRIOR_SCORES = 50

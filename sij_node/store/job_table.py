@@ -189,6 +189,12 @@ class JobTable:
             _store(connection, job, made, destination, record, withhold=withhold)
             return after
 
+    def supersede(self, job: Job, who: str) -> Job:
+        """End an analysis whose images were corrected meanwhile; another job analyses them."""
+        note = "images corrected during the analysis; a later job analyses them"
+        with self._database.writing() as connection:
+            return take_step(connection, job, Step.SUPERSEDED, who, note, reason=note)
+
     def fail(self, job: Job, error: NodeError, policy: RetryPolicy, who: str) -> Job:
         """Record a failed attempt to analyse or to deliver; see `after_failure`."""
         with self._database.writing() as connection:

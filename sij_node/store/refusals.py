@@ -78,6 +78,18 @@ def note_conflict(
             )
 
 
+def settle_conflicts(connection: Connection, study_uid: str) -> None:
+    """Note that an administrator has decided about the conflicting copies of a study's images."""
+    decided = select(refusals.c.sop_instance_uid).where(
+        refusals.c.conflict, refusals.c.study_uid == study_uid
+    )
+    connection.execute(
+        update(refusals)
+        .where(refusals.c.conflict, refusals.c.sop_instance_uid.in_(decided.scalar_subquery()))
+        .values(conflict=False)
+    )
+
+
 def conflicts_of(database: Database, study_uid: str) -> tuple[Refusal, ...]:
     """Instances of a study that arrived again with different content, oldest first."""
     wanted = (

@@ -123,6 +123,15 @@ class Spool:
         with _spool_errors():
             self.path_in_quarantine(name).unlink(missing_ok=True)
 
+    def keep_from_quarantine(self, name: str, file_name: str) -> None:
+        """Link a quarantined copy to the name of an instance; durable when this returns."""
+        path = self.path_of(file_name)
+        with _spool_errors():
+            _make_subfolder(path.parent)
+            with suppress(FileExistsError):  # linked before a crash
+                os.link(self.path_in_quarantine(name), path)
+            _sync_folder(path.parent)
+
     def keep_result(self, content: bytes, name: str) -> str:
         """Store a result; an existing file of that name is replaced atomically.
 

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sij_node.config.user_roles import Role
 from sij_node.domain.health import Process, ProcessRole
 from sij_node.domain.job import Delivery, DeliveryState, Hold, Job, JobStep, Result, State, Step
-from sij_node.domain.study import ReceivedInstance, Refusal
+from sij_node.domain.study import CopyKind, CopyState, ReceivedCopy, ReceivedInstance, Refusal
 from sij_node.domain.users import AdminChange, Session, Token, User
 
 
@@ -62,8 +62,13 @@ class Foreign(TypeDecorator[str]):
         """Replace NUL and lone surrogates by the replacement character."""
         if value is None:
             return None
-        whole = value.encode("utf-8", "replace").decode("utf-8")
-        return whole.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+        return storable(value)
+
+
+def storable(value: str) -> str:
+    """A text with NUL and lone surrogates replaced by the replacement character."""
+    whole = value.encode("utf-8", "replace").decode("utf-8")
+    return whole.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 metadata = MetaData(
@@ -265,6 +270,28 @@ refusals = Table(
     sqlite_autoincrement=True,
 )
 
+received_copies = Table(
+    "received_copies",
+    metadata,
+    Column("copy_id", Integer, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("sop_instance_uid", UID, nullable=False, index=True),
+    Column("study_uid", UID, nullable=False, index=True),
+    Column("stored_study_uid", UID, nullable=False, index=True),
+    Column("offered", JSON, nullable=False),
+    Column("stored", JSON, nullable=False),
+    Column("differs", Text, nullable=False),
+    Column("identity", String(64), nullable=False),
+    Column("stored_identity", String(64), nullable=False),
+    Column("quarantined_as", Text, nullable=False),
+    Column("received_at", Utc, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("decided_at", Utc),
+    Column("jobs_before", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 NAME = String(64)
 HASH = String(64)
 
@@ -437,6 +464,57 @@ def hold_from(row: Row[Any]) -> Hold:
 def refusal_from(row: Row[Any]) -> Refusal:
     """The refusal in a row of `refusals`."""
     return Refusal(**{name: getattr(row, name) for name in Refusal.__dataclass_fields__})
+
+
+def copy_row(copy: ReceivedCopy) -> dict[str, Any]:
+    """The columns of `received_copies` that describe a new copy."""
+    return {
+        "kind": copy.kind.value,
+        "state": copy.state.value,
+        "sop_instance_uid": copy.instance.sop_instance_uid,
+        "study_uid": copy.instance.study_uid,
+        "stored_study_uid": copy.stored.study_uid,
+        "offered": _instance_json(copy.instance),
+        "stored": _instance_json(copy.stored),
+        "differs": ",".join(copy.differs),
+        "identity": copy.identity,
+        "stored_identity": copy.stored_identity,
+        "quarantined_as": copy.quarantined_as,
+        "received_at": copy.instance.received_at,
+        "decided_by": copy.decided_by,
+        "decided_at": copy.decided_at,
+        "jobs_before": 0,
+    }
+
+
+def copy_from(row: Row[Any]) -> ReceivedCopy:
+    """The copy in a row of `received_copies`."""
+    return ReceivedCopy(
+        kind=CopyKind(row.kind),
+        instance=_instance_from_json(row.offered),
+        stored=_instance_from_json(row.stored),
+        differs=tuple(row.differs.split(",")),
+        identity=row.identity,
+        stored_identity=row.stored_identity,
+        quarantined_as=row.quarantined_as,
+        state=CopyState(row.state),
+        decided_by=row.decided_by,
+        decided_at=row.decided_at,
+    )
+
+
+def _instance_json(instance: ReceivedInstance) -> dict[str, Any]:
+    """Texts without what a database rejects, as in the columns of `instances`."""
+    kept = {
+        key: storable(value) if isinstance(value, str) else value
+        for key, value in vars(instance).items()
+    }
+    return {**kept, "received_at": instance.received_at.isoformat()}
+
+
+def _instance_from_json(stored: dict[str, Any]) -> ReceivedInstance:
+    moment = datetime.fromisoformat(stored["received_at"])
+    return ReceivedInstance(**{**stored, "received_at": moment})
 
 
 def user_from(row: Row[Any]) -> User:

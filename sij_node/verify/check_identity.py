@@ -99,10 +99,12 @@ def _check_all_uids(attributes: Attributes, received: Collection[str]) -> None:
 
 
 def existing(results: Sequence[Attributes], expected: ExpectedResults) -> Mapping[str, Existing]:
-    """Images, the prior report and results, by SOP Instance UID."""
+    """Images, the prior report, earlier and present results, by SOP Instance UID."""
     images = {uid: _of_header(header) for uid, header in expected.header_of.items()}
     if expected.since.prior:
         study_uid, series_uid, sop_class_uid, uid = expected.since.prior.report
+        images[uid] = Existing(sop_class_uid, series_uid, study_uid)
+    for study_uid, series_uid, sop_class_uid, uid in expected.earlier:
         images[uid] = Existing(sop_class_uid, series_uid, study_uid)
     return images | {result.text("SOPInstanceUID"): _of_result(result) for result in results}
 

@@ -19,6 +19,7 @@ from models.delineation import Contour
 from models.findings import Finding, Position, Presence, Side, Sight
 from sij_node.dicom.volumes import SeriesVolume
 from sij_node.domain.prior_comparison import NOTHING_EARLIER, SincePrior
+from sij_node.domain.study import InstanceReference
 from sij_node.errors import ResultsInconsistent
 from sij_node.results.analysed_series import AnalysedSeries
 
@@ -92,12 +93,15 @@ class ExpectedResults:
         One per position; empty if the study was not analysed.
     since
         The comparison with the prior study.
+    earlier
+        Earlier results that a rejection note references.
     """
 
     headers: tuple[Dataset, ...]
     series: tuple[AnalysedSeries, ...] = ()
     findings: tuple[Finding, ...] = ()
     since: SincePrior = NOTHING_EARLIER
+    earlier: tuple[InstanceReference, ...] = ()
 
     @cached_property
     def header_of(self) -> Mapping[str, Dataset]:

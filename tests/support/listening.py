@@ -12,7 +12,7 @@ from pydicom.uid import generate_uid
 
 from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.settings import ListenerConfig, PeerConfig
-from sij_node.domain.study import ReceivedInstance, Refusal, Registration
+from sij_node.domain.study import ReceivedCopy, ReceivedInstance, Refusal, Registration
 from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
 from sij_node.store.spool import Spool, instance_file_name
@@ -46,6 +46,7 @@ class Node:
     folder: Path
     register: Register
     refusals: list[Refusal] = field(default_factory=list)
+    copies: list[ReceivedCopy] = field(default_factory=list)
 
     def peer(self, source: str = "127.0.0.1") -> RawPeer:
         return RawPeer(self.listener.port, source)
@@ -81,6 +82,8 @@ def listening(
     limits: ListenerConfig | None = None,
     spool: Spool | None = None,
     register: Callable[[ReceivedInstance], Registration] | None = None,
+    stored: Callable[[str], ReceivedInstance | None] | None = None,
+    keep_copy: Callable[[ReceivedCopy], None] | None = None,
     room: Callable[[], bool] = lambda: True,
     events: PeerEvents | None = None,
 ) -> Iterator[Node]:
@@ -89,10 +92,13 @@ def listening(
     real_spool = Spool(folder / "spool")
     rows = Register()
     refusals: list[Refusal] = []
+    copies: list[ReceivedCopy] = []
     service = StorageService(
         spool=spool or real_spool,
         file_name_of=instance_file_name,
         register=register or rows,
+        stored=stored or rows.rows.get,
+        keep_copy=keep_copy or copies.append,
         refuse=refusals.append,
         room=room,
         max_nesting=limits.max_nesting,
@@ -102,7 +108,7 @@ def listening(
     listener = Listener(limits, "SIJ", PEERS, service, bound=bound)
     listener.start()
     try:
-        yield Node(listener, real_spool, folder / "spool", rows, refusals)
+        yield Node(listener, real_spool, folder / "spool", rows, refusals, copies)
     finally:
         listener.stop(drain_s=10)
 

@@ -148,6 +148,21 @@ def reanalyse(
     return JobAnswer.of(admin.reanalyse(job_id, asked.weights))
 
 
+@router.post("/{job_id}/accept-copies")
+def accept_copies(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobAnswer:
+    """Put corrected or conflicting copies in the place of the study's stored images.
+
+    The answer is the job that analyses the study again.
+    """
+    return JobAnswer.of(admin.accept_copies(job_id))
+
+
+@router.post("/{job_id}/discard-copies")
+def discard_copies(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobAnswer:
+    """Keep the study's stored images and discard the copies that were received later."""
+    return JobAnswer.of(admin.discard_copies(job_id))
+
+
 def _answers(admin: Admin, jobs: Sequence[Job]) -> list[JobAnswer]:
     """Jobs with the pseudonyms of their patients."""
     pseudonyms = admin.pseudonyms(jobs)

@@ -13,6 +13,7 @@ from models.findings import Finding
 from sij_node.domain.analysis_record import AnalysisRecord, UsedNetwork
 from sij_node.domain.health import Condition, HealthStatus
 from sij_node.domain.job import Delivery, DeliveryState, Job, JobAction, JobStep, Result, State
+from sij_node.domain.study import CopySummary
 from sij_node.domain.users import Token
 from sij_node.operate.admin import PeerStatus, StudyDetails
 
@@ -160,6 +161,10 @@ class HistoryAnswer(Answer):
     standstill: str = Field(
         description="Why the job does not move on at the moment; empty while it does."
     )
+    copies: list[CopySummary] = Field(
+        description="Images received again under a corrected identity or with other content, which "
+        "can be accepted or discarded."
+    )
 
     @classmethod
     def of(cls, details: StudyDetails) -> Self:
@@ -172,6 +177,7 @@ class HistoryAnswer(Answer):
             analysis=AnalysisAnswer.of(details.record),
             actions=list(history.actions),
             standstill=history.standstill,
+            copies=list(history.copies),
         )
 
 

@@ -46,6 +46,11 @@ ACTIONS: Mapping[str, tuple[Callable[[Admin, int, ActionForm], Job], str]] = {
         lambda admin, job, form: admin.reanalyse(job, form.weights),
         "Reanalysis requested; this is the new job.",
     ),
+    "accept-copies": (
+        lambda admin, job, _: admin.accept_copies(job),
+        "Copies accepted; this job analyses the study again.",
+    ),
+    "discard-copies": (lambda admin, job, _: admin.discard_copies(job), "Copies discarded."),
 }
 """What each action does, by its name in the URL, and the message afterwards."""
 ActionName = Annotated[str, Path(pattern=f"^({'|'.join(ACTIONS)})$")]

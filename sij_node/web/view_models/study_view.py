@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
+from pydicom.datadict import dictionary_description
+
 from models.findings import HEADS, Finding, Head, Position, Presence, Side
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
 from sij_node.domain.job import (
@@ -17,6 +19,7 @@ from sij_node.domain.job import (
     State,
     Step,
 )
+from sij_node.domain.study import CopyKind, CopyState, CopySummary
 from sij_node.operate.admin import JobHistory, StudyDetails
 from sij_node.results.language import ENGLISH
 from sij_node.web.view_models.display_text import (
@@ -130,6 +133,8 @@ class StudyPage:
         Whether the images could be analysed.
     others
         Other jobs of the same study.
+    copies
+        Images received again that await a decision.
     """
 
     job: Job
@@ -153,6 +158,7 @@ class StudyPage:
     destinations: tuple[DestinationDeliveries, ...]
     timeline: tuple[TimelineEntry, ...]
     others: tuple[Job, ...]
+    copies: tuple[CopySummary, ...] = ()
 
     @property
     def is_over(self) -> bool:
@@ -197,6 +203,7 @@ def study_page(
         networks=kept.networks,
         destinations=destinations(history.deliveries),
         timeline=timeline(history.steps),
+        copies=history.copies,
         others=tuple(other for other in details.same_study if other.job_id != job.job_id),
     )
 
@@ -217,9 +224,30 @@ def problems(history: JobHistory) -> Iterable[StudyProblem]:
             Tone.WARN,
             f"{count(len(history.conflicts), 'instance')} received twice with different content, "
             f"for example {first.sop_instance_uid}.",
-            "Find out at the sending system which copy is correct, and send the study again with "
-            "new SOP Instance UIDs. The second copies are in the spool's quarantine folder.",
+            "Find out at the sending system which copy is correct, then accept or discard the "
+            "second copies below. Results sent before remain valid until then.",
         )
+    corrected = [one for one in history.copies if one.kind is CopyKind.CORRECTION]
+    if corrected:
+        yield StudyProblem(Tone.WARN, _corrected(corrected), _correction_advice(corrected))
+
+
+def _corrected(copies: Sequence[CopySummary]) -> str:
+    differs = sorted({keyword for one in copies for keyword in one.differs})
+    names = ", ".join(dictionary_description(keyword) for keyword in differs)
+    return f"{count(len(copies), 'image')} received again with corrected {names}."
+
+
+def _correction_advice(copies: Sequence[CopySummary]) -> str:
+    if any(one.state is CopyState.HELD for one in copies):
+        return (
+            "This would undo an earlier correction. Check patient and study in the archive, then "
+            "accept or discard the copies below."
+        )
+    return (
+        "Applied automatically once every image of the study has been received again, unless "
+        "[study] corrections is hold. You can accept or discard the copies below now."
+    )
 
 
 def _problem_tone(job: Job) -> Tone:

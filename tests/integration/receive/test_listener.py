@@ -15,7 +15,7 @@ from pynetdicom.sop_class import (
 from structlog.testing import capture_logs
 
 from sij_node.config.settings import ListenerConfig
-from sij_node.domain.study import Registration
+from sij_node.domain.study import CopyKind, Registration
 from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable, InternalFault
 from sij_node.receive.association import STORAGE_CLASSES, is_in
 from sij_node.receive.c_store import StorageService
@@ -172,7 +172,7 @@ def test_the_same_image_from_ten_senders_at_once_is_kept_once(node):
     assert node.other_files() == []
 
 
-@pytest.mark.parametrize("change", [{"PatientID": "CANARY-2"}, {"pixels": b"\1" * 128}])
+@pytest.mark.parametrize("change", [{"EchoTime": 90}, {"pixels": b"\1" * 128}])
 def test_other_content_under_a_known_uid_leaves_the_first_copy_untouched(node, change):
     first, second = encoded(mr_image("1.2.3")), encoded(mr_image("1.2.3", **change))
 
@@ -217,10 +217,10 @@ def test_an_image_resent_in_another_encoding_is_kept_as_first_sent(node):
 
     assert sent_by_pynetdicom(node, image) == [0x0000]
     assert sent_by_pynetdicom(node, image, syntax=IMPLICIT) == [0x0000]
-    image.PatientID = "CANARY-2"
+    image.PixelData = b"\1" * 128
     assert sent_by_pynetdicom(node, image, syntax=IMPLICIT) == [0xC001]
 
-    image.PatientID = "CANARY-1"
+    image.PixelData = bytes(128)
     assert node.stored_dataset("1.2.3") == encoded(image)
     assert node.register.rows["1.2.3"].transfer_syntax_uid == EXPLICIT
 
@@ -246,7 +246,7 @@ def test_what_an_archive_changes_leaves_the_same_object(node, change, syntax):
 
 OTHER_OBJECTS = {
     "pixels": {"pixels": b"\1" * 128},
-    "patient name": {"PatientName": "Another^Name"},
+    "pixels and name": {"pixels": b"\1" * 128, "PatientName": "Another^Name"},
     "position": {"ImagePositionPatient": [1, 2, 3]},
     "echo time": {"EchoTime": 90},
 }
@@ -262,6 +262,42 @@ def test_another_object_is_quarantined_in_any_syntax(node, change, syntax):
 
     assert node.stored_dataset("1.2.3") == encoded(first)
     assert len(node.other_files()) == len(node.refusals) == 1
+
+
+CORRECTIONS = {
+    "patient name": {"PatientName": "Another^Name"},
+    "patient ID": {"PatientID": "CANARY-2", "IssuerOfPatientID": "HOSPITAL"},
+    "study": {"StudyInstanceUID": "1.2.826.2", "SeriesInstanceUID": "1.2.826.2.1"},
+    "accession number": {"AccessionNumber": "A-2"},
+}
+
+
+@pytest.mark.parametrize("change", CORRECTIONS.values(), ids=CORRECTIONS)
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_a_copy_under_another_identity_is_kept_as_a_correction(node, change, syntax):
+    first, second = mr_image("1.2.3"), mr_image("1.2.3", **change)
+
+    assert sent_by_pynetdicom(node, first) == [0x0000]
+    assert sent_by_pynetdicom(node, second, syntax=syntax) == [0x0000]
+
+    assert node.stored_dataset("1.2.3") == encoded(first)
+    (copy,) = node.copies
+    assert (copy.kind, set(copy.differs)) == (CopyKind.CORRECTION, set(change))
+    assert node.other_files() == [node.spool.path_in_quarantine(copy.quarantined_as)]
+    assert copy.quarantined_as and not node.refusals
+
+
+def test_a_correction_that_cannot_be_recorded_is_sent_again(tmp_path):
+    def no_database(_):
+        raise DatabaseUnavailable("The database does not answer.")
+
+    first, second = mr_image("1.2.3"), mr_image("1.2.3", PatientID="CANARY-2")
+    with listening(tmp_path, keep_copy=no_database) as node:
+        assert sent_by_pynetdicom(node, first) == [0x0000]
+        assert sent_by_pynetdicom(node, second) == [0xA700]
+
+        assert node.stored_dataset("1.2.3") == encoded(first)
+        assert node.other_files() == []
 
 
 def test_a_file_without_a_row_gives_way_to_another_encoding(node):

@@ -8,7 +8,7 @@ from tests.support.dimse import encoded
 from tests.support.listening import listening, mr_image
 
 
-@pytest.mark.parametrize("change", [{"PatientID": "CANARY-2"}, {"pixels": b"\1" * 128}])
+@pytest.mark.parametrize("change", [{"EchoTime": 90}, {"pixels": b"\1" * 128}])
 def test_a_copy_with_other_content_makes_its_study_doubtful(table: JobTable, tmp_path, change):
     image = mr_image("1.2.3")
 
