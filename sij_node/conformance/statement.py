@@ -8,7 +8,7 @@ from itertools import chain
 from textwrap import fill
 
 from pydicom.charset import python_encoding
-from pydicom.uid import UID, ImplicitVRLittleEndian
+from pydicom.uid import UID, ImplicitVRLittleEndian, KeyObjectSelectionDocumentStorage
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
@@ -37,7 +37,8 @@ _STATUS = {
     Status.OUT_OF_RESOURCES: "low disk space, or the database does not answer; retry later",
     Status.DOES_NOT_MATCH_CLASS: "command and dataset have different UIDs",
     Status.CANNOT_UNDERSTAND: "no dataset, no valid UID, or a malformed dataset",
-    Status.CONFLICTING_COPY: "different content under an acknowledged UID; quarantined",
+    Status.CONFLICTING_COPY: "different pixels, geometry or acquisition under an acknowledged UID; "
+    "quarantined until an administrator accepts or discards it",
     Status.NODE_FAULT: "internal error; see the log of the node",
 }
 _READ_WHEN = {
@@ -46,6 +47,7 @@ _READ_WHEN = {
     "presentation": "one for each of the two series",
 }
 _REPORTS = ("scores", "findings t1", "not analysed")
+REJECTION_NOTE_CLASS = str(KeyObjectSelectionDocumentStorage)
 
 
 def statement(config: Config) -> str:
@@ -91,6 +93,7 @@ def _overview(examples: Sequence[ResultObject]) -> Iterator[str]:
         ("Verification", VERIFICATION, "Yes", "Yes"),
         ("Storage, any", taken, "No", "Yes"),
         *((f"Storage, {_name(uid)}", uid, "Yes", "Yes") for uid in _sent_classes(examples)),
+        (f"Storage, {_name(REJECTION_NOTE_CLASS)}", REJECTION_NOTE_CLASS, "Option", "Yes"),
         *((_name(uid), uid, "Option", "No") for uid in _queries()),
     ]
     yield _table(("SOP class", "UID", "User (SCU)", "Provider (SCP)"), services)
@@ -137,8 +140,12 @@ def _networking(config: Config, examples: Sequence[ResultObject]) -> Iterator[st
     yield "C-STORE response statuses:"
     yield _table(("Status", "Meaning"), [(f"0x{one:04X}", _STATUS[one]) for one in sorted(Status)])
     yield (
-        "An identical instance sent again is answered with success and changes nothing. No "
-        "attribute is coerced; the dataset is stored byte for byte as received (level 2, full)."
+        "An identical instance sent again is answered with success and changes nothing; attributes "
+        "of retrieval and storage, group lengths, padding, transfer syntax and private elements do "
+        "not count. One that differs in patient, study, series or accession number only is "
+        "answered with success and kept as a correction: it takes effect when all images of the "
+        "study have been received under the same identity, or when an administrator accepts it. "
+        "No attribute is coerced; the dataset is stored byte for byte as received (level 2, full)."
     )
     yield "### 4.3 Network interfaces"
     yield "TCP/IP of the operating system."
@@ -199,6 +206,12 @@ def _initiation(config: Config, examples: Sequence[ResultObject]) -> Iterator[st
     yield (
         "A profile can select Comprehensive SR instead of Comprehensive 3D SR, single-frame "
         "secondary captures, and JPEG-LS Lossless for them."
+    )
+    yield (
+        "To a peer whose `rejection_notes` is true: after a correction of patient or study, a "
+        f"{_name(REJECTION_NOTE_CLASS)} (TID 2010) titled 113038, DCM, Incorrect Modality Worklist "
+        "Entry. It references all results that were sent under the former identity, and is filed "
+        "in the study that holds them (IHE Imaging Object Change Management)."
     )
     yield (
         "To query prior results, if a peer's `priors` is `get` or `move` and the node has none "

@@ -284,7 +284,8 @@ def test_a_copy_under_another_identity_is_kept_as_a_correction(node, change, syn
     (copy,) = node.copies
     assert (copy.kind, set(copy.differs)) == (CopyKind.CORRECTION, set(change))
     assert node.other_files() == [node.spool.path_in_quarantine(copy.quarantined_as)]
-    assert copy.quarantined_as and not node.refusals
+    assert copy.quarantined_as
+    assert not node.refusals
 
 
 def test_a_correction_that_cannot_be_recorded_is_sent_again(tmp_path):
@@ -632,6 +633,8 @@ def test_a_port_that_is_taken_is_named(node, tmp_path):
         spool=node.spool,
         file_name_of=instance_file_name,
         register=node.register,
+        stored=node.register.rows.get,
+        keep_copy=node.copies.append,
         refuse=node.refusals.append,
         room=lambda: True,
         events=no_events(),
