@@ -36,7 +36,7 @@ bench: $(READY) servers   ## measure beside peers; writes docs/benchmarks.md
 
 pictures: $(READY) servers   ## the pictures of the page in docs/images, as the browser tests see it
 	$(BIN)/pytest tests/acceptance -k "every_page_can_be_used or pictures_of_the_pages or a_picture_of"
-	$(BIN)/python -m deploy.pictures
+	$(BIN)/python -m deploy.document_images
 
 servers:              ## the real servers and the viewer that the tests run against
 	sh deploy/install-test-servers.sh

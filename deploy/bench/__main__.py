@@ -18,13 +18,13 @@ from rich.markdown import Markdown
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import models
+from deploy.bench.analysis_stages import measure_study, phantom_case
+from deploy.bench.benchmarks_page import PARTS, Results, page
 from deploy.bench.ingest import Tell, measure_ingest
 from deploy.bench.jobs import measure_jobs
-from deploy.bench.machine import circumstances
-from deploy.bench.objects import measure_objects
-from deploy.bench.page import PARTS, Results, page
+from deploy.bench.result_costs import measure_objects
 from deploy.bench.servers import MeasurementFailed
-from deploy.bench.study import measure_study, phantom_case
+from deploy.bench.system_info import circumstances
 from deploy.bench.whole_node import measure_node
 from deploy.trial import prefer_programs_of_the_system
 from models.weights import WeightsInvalid

@@ -27,7 +27,7 @@ from rich.table import Column, Table
 
 from deploy.demo.archive import Archive
 from deploy.demo.pictures import COLOURS, Picture, key_pictures
-from deploy.demo.reading import (
+from deploy.demo.read_results import (
     PRESENT,
     ReportedFinding,
     findings_of,

@@ -19,7 +19,7 @@ from sij_node import __version__
 from sij_node.config.profiles import PRESETS, Profile, preset
 from sij_node.config.settings import Config
 from sij_node.conformance.example import example_results
-from sij_node.conformance.objects import Row, attributes, items, own_codes, public_codes
+from sij_node.conformance.example_content import Row, attributes, items, own_codes, public_codes
 from sij_node.dicom import codes
 from sij_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from sij_node.dicom.series_roles import MR_IMAGES

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.phantoms import small_case
+from tests.support.phantom_studies import small_case
 from trainer.phantom.case import PhantomCase
 
 

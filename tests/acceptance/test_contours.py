@@ -17,12 +17,12 @@ from models.orientation import carried
 from models.regions import BAND_MM
 from models.volume import Volume
 from sij_node.domain.job import State
+from tests.support.oriented_volumes import reordered
 from tests.support.orthanc import Orthanc, running_orthanc, two_ports
-from tests.support.patience import wait_for
-from tests.support.phantoms import PhantomStudy, written
+from tests.support.phantom_studies import PhantomStudy, written
 from tests.support.returned_lines import Lines, joint_bands, report_lines
 from tests.support.running_node import RunningNode, running_node
-from tests.support.volumes import reordered
+from tests.support.waiting import wait_for
 from trainer.metrics.contour_error import contour_error
 from trainer.phantom.case import PhantomCase
 

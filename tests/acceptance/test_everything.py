@@ -11,8 +11,8 @@ from pydicom import Dataset, dcmread
 from sij_node.domain.job import DeliveryState, State
 from sij_node.store.deliveries import deliveries_of
 from tests.support.orthanc import running_orthanc, two_ports
-from tests.support.phantoms import small_case, written
-from tests.support.programs import said_by
+from tests.support.phantom_studies import small_case, written
+from tests.support.required_programs import said_by
 from tests.support.running_node import running_node
 
 pytestmark = pytest.mark.acceptance

@@ -16,10 +16,9 @@ from sij_node.network.store_scu import StoreScu
 from sij_node.store.deliveries import deliveries_of
 from sij_node.store.job_queries import newest_jobs, steps_of
 from sij_node.store.registration import received_instances
-from tests.support.dimse import P_DATA, RawPeer, associate_request, fragment
-from tests.support.part10 import part10
-from tests.support.patience import wait_for
-from tests.support.phantoms import PhantomStudy, written
+from tests.support.malformed_files import part10
+from tests.support.phantom_studies import PhantomStudy, written
+from tests.support.raw_peer import P_DATA, RawPeer, associate_request, fragment
 from tests.support.running_node import (
     ANALYSIS,
     ARCHIVE,
@@ -28,6 +27,7 @@ from tests.support.running_node import (
     RunningNode,
     running_node,
 )
+from tests.support.waiting import wait_for
 from trainer.phantom.case import PhantomCase
 
 pytestmark = pytest.mark.acceptance

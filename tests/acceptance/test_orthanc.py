@@ -11,8 +11,7 @@ from pydicom import Dataset
 from sij_node.domain.job import State
 from sij_node.store.refusals import newest_refusals
 from tests.support.orthanc import Orthanc, running_orthanc, two_ports
-from tests.support.patience import wait_for
-from tests.support.phantoms import (
+from tests.support.phantom_studies import (
     PATIENT_ID,
     PATIENT_NAME,
     STIR,
@@ -21,8 +20,9 @@ from tests.support.phantoms import (
     axial,
     written,
 )
-from tests.support.programs import said_by
+from tests.support.required_programs import said_by
 from tests.support.running_node import RunningNode, running_node
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.acceptance
 

@@ -17,7 +17,7 @@ from sij_node.store.job_queries import steps_of
 from tests.support.browser import DESKTOP, KEPT, PHONE, Window, chromium, window
 from tests.support.busy_node import HOSTILE, add_many, fill
 from tests.support.job_tables import queued
-from tests.support.phantoms import T1, written
+from tests.support.phantom_studies import T1, written
 from tests.support.postgres import running_postgres
 from tests.support.running_web import PASSWORD, RunningWeb, running_web
 

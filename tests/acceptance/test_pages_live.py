@@ -13,9 +13,9 @@ from sij_node.domain.job import State
 from tests.integration.cli.test_commands import sij_node
 from tests.support.browser import DESKTOP, KEPT, PHONE, Window, chromium, invitation_in, window
 from tests.support.orthanc import Orthanc, running_orthanc, two_ports
-from tests.support.patience import PATIENCE_S, wait_for
-from tests.support.phantoms import PATIENT_ID, written
+from tests.support.phantom_studies import PATIENT_ID, written
 from tests.support.running_node import ANALYSIS, WORKER, RunningNode, running_node
+from tests.support.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.acceptance
 

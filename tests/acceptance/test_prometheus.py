@@ -8,12 +8,12 @@ import pytest
 from sij_node.domain.health import ProcessRole
 from sij_node.store.peer_activity_table import PeerActivityLog, PeerCounter
 from sij_node.store.process_table import heartbeats, this_process
-from tests.support.happenings import everything_happens
 from tests.support.job_tables import analysing
-from tests.support.patience import wait_for
-from tests.support.programs import said_by
+from tests.support.measured_node import everything_happens
 from tests.support.prometheus import SHIPPED, running_prometheus
+from tests.support.required_programs import said_by
 from tests.support.running_web import running_web
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.acceptance
 DASHBOARD = SHIPPED.parent / "grafana" / "sij-node.json"

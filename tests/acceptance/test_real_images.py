@@ -17,11 +17,11 @@ from models.findings import Side
 from sij_node.domain.job import State
 from sij_node.network.dicom_folder import contents_of, send_contents
 from tests.support.orthanc import Orthanc, running_orthanc, two_ports
-from tests.support.patience import wait_for
-from tests.support.phantoms import PhantomStudy
+from tests.support.phantom_studies import PhantomStudy
 from tests.support.real_images import real_folder, written_scans
 from tests.support.returned_lines import Lines, Points, joint_bands, report_lines
 from tests.support.running_node import ARCHIVE, RunningNode, running_node
+from tests.support.waiting import wait_for
 from trainer.evaluation.real_scans import RealScan, read_studies
 from trainer.metrics.contour_error import contour_error
 

@@ -18,8 +18,8 @@ from sij_node.store.job_queries import newest_jobs
 from sij_node.store.spool import Spool
 from tests.support.audit_rules import check
 from tests.support.orthanc import running_orthanc, two_ports
-from tests.support.phantoms import PhantomStudy, small_case, written
-from tests.support.programs import said_by
+from tests.support.phantom_studies import PhantomStudy, small_case, written
+from tests.support.required_programs import said_by
 from tests.support.running_node import ARCHIVE, RunningNode, running_node
 
 pytestmark = pytest.mark.acceptance

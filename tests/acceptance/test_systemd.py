@@ -17,9 +17,9 @@ import pytest
 from deploy.demo.archive import Archive
 from deploy.trial import free_port
 from sij_node.network.dicom_folder import contents_of, send_contents
-from tests.support.machine import DEPENDENCIES, Machine, running_machine
-from tests.support.patience import PATIENCE_S, wait_for
-from tests.support.phantoms import written
+from tests.support.phantom_studies import written
+from tests.support.systemd_machine import DEPENDENCIES, Machine, running_machine
+from tests.support.waiting import PATIENCE_S, wait_for
 
 pytestmark = [
     pytest.mark.acceptance,

@@ -22,9 +22,9 @@ from sij_node.domain.job import State
 from sij_node.results.segmentation import COLOURS
 from tests.support.ohif import Viewer, is_lit, near, running_viewer
 from tests.support.orthanc import running_orthanc, two_ports
-from tests.support.patience import wait_for
-from tests.support.phantoms import PhantomStudy, written
+from tests.support.phantom_studies import PhantomStudy, written
 from tests.support.running_node import running_node
+from tests.support.waiting import wait_for
 from trainer.phantom.case import PhantomOptions, make_case
 
 pytestmark = pytest.mark.acceptance

@@ -33,9 +33,9 @@ from sij_node.results.build import AnalysedStudy
 from sij_node.verify.check_results import check_results
 from sij_node.verify.check_sides import check_sides_of_findings
 from tests.oracle.check_pictures import check_results_and_pictures
-from tests.support.made_results import evidence_of, made
-from tests.support.priors import earlier
-from tests.support.volumes import reordered
+from tests.support.oriented_volumes import reordered
+from tests.support.prior_reports import earlier
+from tests.support.result_files import evidence_of, made
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
 from trainer.phantom.dicom_files import VENDORS, write_study
 

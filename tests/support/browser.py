@@ -10,7 +10,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.ohif import ONLY_LOOPBACK
-from tests.support.programs import program
+from tests.support.required_programs import program
 
 KEPT = Path(__file__).parents[2] / "test-artefacts"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}

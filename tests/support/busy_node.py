@@ -13,8 +13,8 @@ from sij_node.store.job_table import JobTable
 from sij_node.store.refusals import add_refusal
 from sij_node.store.spool import Spool
 from sij_node.store.tables import deliveries, instances, job_steps, jobs, results
-from tests.support.drawn import drawn_study
 from tests.support.job_tables import analysing, latest_job, made, queued, received
+from tests.support.small_study import drawn_study
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
 NETWORKS = tuple(

@@ -38,8 +38,8 @@ from sij_node.processes.listener_process import scheduler_of, storage_service
 from sij_node.queue.corrections import StudyCorrections
 from sij_node.receive.listener import Listener
 from sij_node.store.job_queries import jobs_of_study
-from tests.support.peer_events import NO_TRAIL, no_events
-from tests.support.results import joints_in_patient, regions_in_patient, sighted
+from tests.support.result_inputs import joints_in_patient, regions_in_patient, sighted
+from tests.support.unrecorded_events import NO_TRAIL, no_events
 
 NETWORKS = (
     NetworkIdentity("contour", "1.0", "a" * 64, "Phantoms only.", "cpu"),

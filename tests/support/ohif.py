@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Locator, sync_playwright
 
-from tests.support.patience import PATIENCE_S, wait_for
-from tests.support.programs import program
+from tests.support.required_programs import program
+from tests.support.waiting import PATIENCE_S, wait_for
 
 BUILT = Path(__file__).parents[2] / ".cache" / "ohif" / "3.13.2"
 ARCHIVE_PATHS = ("/dicom-web", "/wado")

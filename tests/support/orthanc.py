@@ -19,8 +19,8 @@ from pydicom import Dataset, dcmread
 
 from deploy.trial import free_port
 from sij_node.config.settings import PeerConfig
-from tests.support.patience import PATIENCE_S, wait_for
-from tests.support.programs import program, said_by
+from tests.support.required_programs import program, said_by
+from tests.support.waiting import PATIENCE_S, wait_for
 
 ORTHANC, SCANNER = "ARCHIVE", "SCANNER"
 STABLE_S = 2

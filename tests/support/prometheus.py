@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from deploy.trial import free_port
-from tests.support.patience import PATIENCE_S, wait_for
-from tests.support.programs import program
+from tests.support.required_programs import program
+from tests.support.waiting import PATIENCE_S, wait_for
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "prometheus"
 

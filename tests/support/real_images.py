@@ -15,7 +15,7 @@ from pydicom.uid import generate_uid
 
 from models.delineation import Delineation
 from models.volume import Volume
-from tests.support.phantoms import PhantomStudy
+from tests.support.phantom_studies import PhantomStudy
 from trainer.evaluation.real_scans import RealScan
 from trainer.phantom.case import PhantomCase
 from trainer.phantom.dicom_files import write_study

@@ -13,9 +13,9 @@ from sij_node.config.settings import load_config
 from sij_node.domain.job import Job, State
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
-from tests.support.dimse import ASSOCIATE_AC, RawPeer, associate_request
 from tests.support.job_tables import latest_job
-from tests.support.patience import PATIENCE_S, wait_for
+from tests.support.raw_peer import ASSOCIATE_AC, RawPeer, associate_request
+from tests.support.waiting import PATIENCE_S, wait_for
 
 ARCHIVE = "ARCHIVE"
 LISTENER, WORKER, ANALYSIS = "-m sij_node listen", "-m sij_node work", "spawn_main"

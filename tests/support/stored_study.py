@@ -10,7 +10,7 @@ from sij_node.network.dicom_folder import contents_of
 from sij_node.network.store_scu import StoreScu
 from sij_node.processes.assembly import open_store
 from sij_node.store.job_queries import newest_jobs
-from tests.support.listening import listening
+from tests.support.running_listener import listening
 
 
 def received_study(config_file: Path, folder: Path) -> Job:

@@ -19,23 +19,25 @@ from sij_node.errors import InternalFault, WeightsRefused, WorkerLost
 from sij_node.store.deliveries import deliveries_of
 from sij_node.store.job_queries import steps_of
 from sij_node.store.job_table import JobTable
-from tests.support import children
+from tests.support import analysis_children
 from tests.support.job_tables import latest_job, made, received
 
 POLICY = RetryPolicy(max_attempts=2, first_wait_s=0.01, max_wait_s=0.01)
 RESULTS = (made("scores"),)
 PATIENCE_S = 120
 BUSY_WORKER = """
-from tests.integration.analyse.test_analysis_worker import analysis, order, children
+from tests.integration.analyse.test_analysis_worker import analysis, analysis_children, order
 if __name__ == "__main__":
     with analysis() as process:
-        process.analyse(order(children.SLEEPY), lambda: print("busy", flush=True))
+        process.analyse(order(analysis_children.SLEEPY), lambda: print("busy", flush=True))
 """
 
 
 @contextmanager
 def analysis(limit_s: float = 60, target=None) -> Iterator[AnalysisProcess]:
-    process = AnalysisProcess(*((target, ()) if target else (children.child, (RESULTS,))), limit_s)
+    process = AnalysisProcess(
+        *((target, ()) if target else (analysis_children.child, (RESULTS,))), limit_s
+    )
     try:
         yield process
     finally:
@@ -120,7 +122,7 @@ def test_an_order_says_who_the_results_are_for_and_what_it_has(table: JobTable):
         wait_for(table, first, State.DELIVERING)
     orders = []
 
-    class Noting(AnalysisProcess):
+    class RecordingAnalysis(AnalysisProcess):
         def start(self):
             return None
 
@@ -132,9 +134,9 @@ def test_an_order_says_who_the_results_are_for_and_what_it_has(table: JobTable):
     late = table.settle(latest_job(table, "1.2.3", "PACS"), "quiet")
     stop = threading.Event()
     found = Priors((), ("late",))
-    noting = Noting(children.child, (), 60)
+    recording = RecordingAnalysis(analysis_children.child, (), 60)
     worker = AnalysisWorker(
-        "w", table, noting, POLICY, 20, stop, priors_for=lambda job, received: found
+        "w", table, recording, POLICY, 20, stop, priors_for=lambda job, received: found
     )
     thread = threading.Thread(target=worker.run, args=(0.05,))
     thread.start()
@@ -147,7 +149,7 @@ def test_an_order_says_who_the_results_are_for_and_what_it_has(table: JobTable):
 
 
 def test_a_study_that_kills_its_process_fails_and_the_next_is_analysed(table: JobTable):
-    poison = queue(table, children.DEADLY, "1.2.4")
+    poison = queue(table, analysis_children.DEADLY, "1.2.4")
     good = queue(table, "PACS", "1.2.3")
 
     with working(table):
@@ -159,7 +161,7 @@ def test_a_study_that_kills_its_process_fails_and_the_next_is_analysed(table: Jo
 
 
 def test_a_study_that_takes_too_long_is_ended(table: JobTable):
-    job = queue(table, children.SLEEPY, "1.2.4")
+    job = queue(table, analysis_children.SLEEPY, "1.2.4")
 
     with working(table, limit_s=1):
         after = wait_for(table, job, State.FAILED)
@@ -168,7 +170,7 @@ def test_a_study_that_takes_too_long_is_ended(table: JobTable):
 
 
 def test_an_unforeseen_error_fails_the_job_and_quotes_nothing_of_the_study(table: JobTable):
-    job = queue(table, children.BROKEN, "1.2.4")
+    job = queue(table, analysis_children.BROKEN, "1.2.4")
 
     with working(table):
         after = wait_for(table, job, State.FAILED)
@@ -179,7 +181,7 @@ def test_an_unforeseen_error_fails_the_job_and_quotes_nothing_of_the_study(table
 
 
 def test_a_rejected_study_is_answered_with_a_notice(table: JobTable):
-    job = queue(table, children.HOPELESS, "1.2.4")
+    job = queue(table, analysis_children.HOPELESS, "1.2.4")
 
     with working(table):
         after = wait_for(table, job, State.REJECTED)
@@ -192,7 +194,7 @@ def test_a_stopping_worker_returns_the_job_it_cannot_finish(
     table: JobTable, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("sij_node.analyse.analysis_worker.DRAIN_S", 0.1)
-    job = queue(table, children.SLEEPY, "1.2.4")
+    job = queue(table, analysis_children.SLEEPY, "1.2.4")
 
     with working(table) as stop:
         wait_for(table, job, State.ANALYSING)
@@ -204,7 +206,7 @@ def test_a_stopping_worker_returns_the_job_it_cannot_finish(
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing_and_goes_on(table: JobTable):
-    lost = queue(table, children.SLEEPY, "1.2.4")
+    lost = queue(table, analysis_children.SLEEPY, "1.2.4")
 
     with analysis() as process:
         stop = threading.Event()
@@ -238,7 +240,7 @@ def _take_over(table: JobTable, claimed: Job) -> None:
 
 def test_refused_weights_end_the_worker():
     with (
-        analysis(60, children.child_without_weights) as process,
+        analysis(60, analysis_children.child_without_weights) as process,
         pytest.raises(WeightsRefused, match="no weights"),
     ):
         process.start()
@@ -246,14 +248,14 @@ def test_refused_weights_end_the_worker():
 
 def test_a_process_that_dies_at_the_start_is_said_to_have_died():
     with (
-        analysis(60, children.child_that_dies_at_once) as process,
+        analysis(60, analysis_children.child_that_dies_at_once) as process,
         pytest.raises(WorkerLost, match="died"),
     ):
         process.start()
 
 
 def test_a_process_that_dies_before_it_is_asked_is_said_to_have_died():
-    with analysis(60, children.child_that_hangs_up) as process:
+    with analysis(60, analysis_children.child_that_hangs_up) as process:
         assert process.start().poll(PATIENCE_S)  # it has hung up
         with pytest.raises(WorkerLost, match="before it received the study"):
             process.analyse(order("PACS"), lambda: None)
@@ -264,7 +266,7 @@ def test_a_process_that_dies_before_reading_its_job_is_reported(length):
     waiting = replace(order("PACS"), weights="w" * length)
 
     with (
-        analysis(60, children.child_that_dies_with_an_order_unread) as process,
+        analysis(60, analysis_children.child_that_dies_with_an_order_unread) as process,
         pytest.raises(WorkerLost, match="died"),
     ):
         process.analyse(waiting, lambda: None)
@@ -277,7 +279,7 @@ def test_the_process_is_warm_between_studies_and_replaced_after_a_crash():
         assert process.start() is first
 
         with pytest.raises(WorkerLost):
-            process.analyse(order(children.DEADLY), lambda: None)
+            process.analyse(order(analysis_children.DEADLY), lambda: None)
 
         assert process.analyse(order("PACS"), lambda: None).results == RESULTS
 

@@ -14,7 +14,7 @@ from sij_node.errors import IllegalStep
 from sij_node.store.clear_spool import clear_spool
 from sij_node.store.received_copies import copies_of
 from sij_node.store.registration import received_instances
-from tests.support.mr import STIR_TIMES, T1_TIMES, classic_series
+from tests.support.mr_series import STIR_TIMES, T1_TIMES, classic_series
 from tests.support.node_in_process import NodeInProcess, node_in_process
 
 STUDY, MOVED = "1.2.3", "1.2.3.777"

@@ -33,17 +33,17 @@ from sij_node.store.job_table import JobTable
 from sij_node.store.peer_activity_table import PeerActivityLog
 from sij_node.store.spool import instance_file_name
 from tests.support.job_tables import NOON, analysing, delivering, latest_job, made, received
-from tests.support.mr import T1_TIMES, classic_series
-from tests.support.patience import wait_for
-from tests.support.peer_events import NO_TRAIL, no_events
-from tests.support.priors import (
+from tests.support.mr_series import T1_TIMES, classic_series
+from tests.support.prior_reports import (
     VALUES,
     earlier_findings,
     earlier_findings_report,
     earlier_report,
 )
 from tests.support.query_archive import QueryArchive
-from tests.support.results import context
+from tests.support.result_inputs import context
+from tests.support.unrecorded_events import NO_TRAIL, no_events
+from tests.support.waiting import wait_for
 
 NOW = "1.2.3"
 BEFORE = "1.2.9.20230301"
@@ -76,7 +76,7 @@ class NodeWithPriors:
         return self.search(events).priors_for(self.job, self.images)
 
 
-class Noting(PeerEvents):
+class RecordingPeerEvents(PeerEvents):
     """Keeps what was fetched."""
 
     def __init__(self) -> None:
@@ -402,26 +402,26 @@ def without_a_group(file: bytes) -> bytes:
 
 
 def test_what_an_archive_gave_is_told_as_what_it_says_of_itself(tmp_path):
-    wrong, noting = earlier_report(PatientID="4712"), Noting()
+    wrong, recording = earlier_report(PatientID="4712"), RecordingPeerEvents()
     with (
         QueryArchive([earlier_report(), earlier_report("20190101")], instead=wrong) as archive,
         node_with_priors(tmp_path, "get", archive.port) as here,
     ):
-        here.priors(noting)
+        here.priors(recording)
 
     report_class = str(dcmread(BytesIO(wrong)).SOPClassUID)
-    assert noting.studies == [ReceivedStudy(BEFORE, "4712", Counter({report_class: 2}))]
+    assert recording.studies == [ReceivedStudy(BEFORE, "4712", Counter({report_class: 2}))]
 
 
 def test_nothing_is_told_as_fetched_that_did_not_come(tmp_path):
-    noting = Noting()
+    recording = RecordingPeerEvents()
     with (
         QueryArchive([earlier_report()], status=0xA702) as archive,
         node_with_priors(tmp_path, "get", archive.port) as here,
     ):
-        here.priors(noting)
+        here.priors(recording)
 
-    assert noting.studies == []
+    assert recording.studies == []
 
 
 def test_a_damaged_report_is_said_and_others_are_compared(tmp_path):

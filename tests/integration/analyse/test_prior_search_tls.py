@@ -12,9 +12,9 @@ from sij_node.domain.prior_comparison import Priors
 from sij_node.network.scu import AssociationRequestor
 from tests.integration.analyse.test_prior_search import dates, node_with_priors
 from tests.support.certificates import IssuedCertificate, authority, signed_by
-from tests.support.peer_events import no_events
-from tests.support.priors import earlier_report
+from tests.support.prior_reports import earlier_report
 from tests.support.query_archive import QueryArchive
+from tests.support.unrecorded_events import no_events
 
 
 @dataclass(frozen=True)

@@ -38,10 +38,10 @@ from sij_node.network.association_summary import ReceivedStudy
 from sij_node.store.peer_activity_table import PeerActivityLog, PeerActivityTable
 from tests.support.audit_rules import check
 from tests.support.certificates import authority, signed_by
-from tests.support.dimse import associate_request, encoded
-from tests.support.listening import listening, mr_image
-from tests.support.patience import wait_for
-from tests.support.syslog import HEADER, repository
+from tests.support.raw_peer import associate_request, encoded
+from tests.support.running_listener import listening, mr_image
+from tests.support.syslog_server import HEADER, repository
+from tests.support.waiting import wait_for
 
 LOGIN = user_authentication("anna", "10.0.0.3")
 REVEALED = instances_accessed(HumanUser("anna"), AuditedStudy("1.2.3", "P-17"), "patient revealed")

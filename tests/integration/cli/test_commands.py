@@ -21,7 +21,7 @@ from sij_node.processes.assembly import open_store
 from sij_node.store.job_queries import steps_of
 from sij_node.store.refusals import add_refusal
 from tests.support.job_tables import NOON, queued, received
-from tests.support.listening import listening
+from tests.support.running_listener import listening
 
 
 @pytest.fixture

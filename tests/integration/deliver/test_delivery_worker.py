@@ -20,7 +20,7 @@ from sij_node.store.job_table import MAX_ANALYSES, JobTable
 from sij_node.store.spool import Spool
 from sij_node.store.tables import instances
 from tests.support.job_tables import RESULT_CONTENT, analysing, delivering, made
-from tests.support.peer_events import no_events
+from tests.support.unrecorded_events import no_events
 
 POLICY = RetryPolicy(max_attempts=3, first_wait_s=1, max_wait_s=4)
 PACS = PeerConfig(ae_title="PACS", networks=("127.0.0.1",), host="127.0.0.1", port=104)

@@ -10,15 +10,15 @@ from pydicom import dcmread
 
 import models
 from deploy.bench import ingest, servers
+from deploy.bench.analysis_stages import NETWORKS, measure_study
+from deploy.bench.benchmarks_page import ingest_section, objects_section
 from deploy.bench.footprint import footprint_of, tree_of
 from deploy.bench.ingest import Ingest, Sample, compared_with_storescp
 from deploy.bench.instances import PER_STUDY, make_instances
-from deploy.bench.objects import measure_objects
-from deploy.bench.page import ingest_section, objects_section
+from deploy.bench.result_costs import measure_objects
 from deploy.bench.servers import MeasurementFailed, listener, running, started, storescp
-from deploy.bench.study import NETWORKS, measure_study
-from tests.support.patience import wait_for
-from tests.support.phantoms import small_case
+from tests.support.phantom_studies import small_case
+from tests.support.waiting import wait_for
 
 WEIGHTS = Path(models.__file__).parent / "weights"
 PARENT_OF_A_BUSY_CHILD = """

@@ -20,10 +20,10 @@ from sij_node.processes.assembly import migrate
 from sij_node.store.database import alembic_settings, open_unmigrated, schema_of
 from tests.integration.cli.test_commands import sij_node
 from tests.support.certificates import authority, signed_by
-from tests.support.hooks import hook_receiver
-from tests.support.listening import listening
+from tests.support.running_listener import listening
 from tests.support.running_web import running_web
-from tests.support.smtp import mail_server
+from tests.support.smtp_server import mail_server
+from tests.support.webhook_receiver import hook_receiver
 
 
 @pytest.fixture

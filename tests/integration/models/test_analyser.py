@@ -12,8 +12,8 @@ from models.orientation import carried
 from models.regions import REGION_LABELS
 from models.volume import Volume
 from models.weights import INTENDED_USE, WeightsInvalid
-from tests.support.phantoms import drawn_case
-from tests.support.volumes import reordered
+from tests.support.oriented_volumes import reordered
+from tests.support.phantom_studies import drawn_case
 from trainer.evaluation.end_to_end import drawn_slices, pointings_of, predict_phantom
 from trainer.metrics.contour_error import contour_error
 from trainer.phantom.case import PhantomOptions

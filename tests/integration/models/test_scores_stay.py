@@ -11,7 +11,7 @@ from scipy.ndimage import shift
 from models.analyser import Analyser
 from models.volume import Volume
 from sij_node.dicom.volumes import volume_from
-from tests.support.phantoms import STIR, T1, written
+from tests.support.phantom_studies import STIR, T1, written
 from trainer.phantom.case import PhantomOptions, make_case
 
 NOISE_MOVES = 0.025, 0.15

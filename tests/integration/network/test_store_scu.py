@@ -14,8 +14,8 @@ from sij_node.config.settings import DeliveryConfig, PeerConfig
 from sij_node.errors import DestinationUnavailable
 from sij_node.network.dicom_folder import contents_of
 from sij_node.network.store_scu import OutgoingObject, StoreScu
-from tests.support.mr import EXPLICIT, MR, T1_TIMES, classic_series
-from tests.support.patience import wait_for
+from tests.support.mr_series import EXPLICIT, MR, T1_TIMES, classic_series
+from tests.support.waiting import wait_for
 
 IMPLICIT = "1.2.840.10008.1.2"
 SENDER = StoreScu("SIJNODE", DeliveryConfig())

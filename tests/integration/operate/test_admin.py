@@ -20,7 +20,6 @@ from sij_node.store.job_queries import newest_jobs, receiving_jobs, steps_of
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
 from tests.integration.deliver.test_delivery_worker import POLICY, FakePacs
-from tests.support.administrators import PACS, admin_of
 from tests.support.job_tables import (
     RESULT_CONTENT,
     analysing,
@@ -30,8 +29,9 @@ from tests.support.job_tables import (
     queued,
     received,
 )
-from tests.support.peer_events import no_events
-from tests.support.removing import Removed
+from tests.support.removed_files import Removed
+from tests.support.stored_admin import PACS, admin_of
+from tests.support.unrecorded_events import no_events
 
 SCORES, SEG = made("scores"), made("seg t1")
 SHADOW = PACS.model_copy(update={"shadow": True})

@@ -21,8 +21,8 @@ from sij_node.domain.health import HealthStatus
 from sij_node.errors import AlertNotSent, ConfigurationInvalid
 from sij_node.operate.alert_channels import SIGNATURE, TIMESTAMP, Channel, channels_of, signature
 from tests.support.certificates import authority, signed_by
-from tests.support.hooks import hook_receiver
-from tests.support.smtp import mail_server
+from tests.support.smtp_server import mail_server
+from tests.support.webhook_receiver import hook_receiver
 
 PEER = PeerConfig(ae_title="PACS", networks=("10.0.0.0/8",), host="10.0.0.7", port=104)
 LINES = (

@@ -28,9 +28,9 @@ from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
 from sij_node.store.process_table import ProcessTable, this_process
 from sij_node.store.spool import Spool
-from tests.support.hooks import hook_receiver
 from tests.support.job_tables import analysing, queued
-from tests.support.patience import wait_for
+from tests.support.waiting import wait_for
+from tests.support.webhook_receiver import hook_receiver
 
 POLICY = RetryPolicy(max_attempts=1, first_wait_s=1, max_wait_s=1)
 PACS = PeerConfig(ae_title="PACS", networks=("10.0.0.0/8",), host="pacs", port=104)

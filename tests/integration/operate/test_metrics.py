@@ -15,10 +15,10 @@ from sij_node.errors import ConfigurationInvalid
 from sij_node.store.drift_figures import histories
 from sij_node.store.peer_activity_table import PeerActivityLog, PeerCounter
 from sij_node.store.tables import jobs
-from tests.support.happenings import add_studies, everything_happens
 from tests.support.job_tables import analysing, made
-from tests.support.patience import wait_for
+from tests.support.measured_node import add_studies, everything_happens
 from tests.support.running_web import RunningWeb, running_web
+from tests.support.waiting import wait_for
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

@@ -31,7 +31,7 @@ from sij_node.processes.assembly import (
     open_store,
     retry_policy,
 )
-from tests.support.peer_events import no_events
+from tests.support.unrecorded_events import no_events
 
 BEFORE = Path(__file__).parent / "installation_v0008"
 DELIVERED, DELIVERING, WITHHELD = 1, 4, 6

@@ -21,7 +21,7 @@ from sij_node.receive.association import STORAGE_CLASSES, is_in
 from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
 from sij_node.store.spool import Spool, instance_file_name
-from tests.support.dimse import (
+from tests.support.raw_peer import (
     DEFAULT_CONTEXTS,
     EXPLICIT,
     IMPLICIT,
@@ -36,9 +36,9 @@ from tests.support.dimse import (
     item,
     store_command,
 )
-from tests.support.listening import PEERS, Node, listening, mr_image
-from tests.support.patience import wait_for
-from tests.support.peer_events import no_events
+from tests.support.running_listener import PEERS, Node, listening, mr_image
+from tests.support.unrecorded_events import no_events
+from tests.support.waiting import wait_for
 
 DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 UIDS = [f"1.2.826.9.{number}" for number in range(10)]

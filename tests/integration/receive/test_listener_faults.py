@@ -16,7 +16,7 @@ from sij_node.config.settings import ListenerConfig
 from sij_node.domain.study import Registration
 from sij_node.receive import listener as listener_module
 from sij_node.receive.c_store import InstanceReceiver
-from tests.support.dimse import (
+from tests.support.raw_peer import (
     ABORT,
     ASSOCIATE_RQ,
     EXPLICIT,
@@ -33,7 +33,7 @@ from tests.support.dimse import (
     pdu,
     store_command,
 )
-from tests.support.listening import Node, listening, mr_image
+from tests.support.running_listener import Node, listening, mr_image
 
 PATIENT = ListenerConfig(max_pdu_bytes=65536, max_instance_mb=24, max_connections_per_address=32)
 IMPATIENT = PATIENT.model_copy(

@@ -13,7 +13,7 @@ from sij_node.config.settings import ListenerConfig, TlsConfig
 from sij_node.errors import ConfigurationInvalid
 from sij_node.network.tls import server_context
 from tests.support.certificates import authority, signed_by
-from tests.support.dimse import (
+from tests.support.raw_peer import (
     ANSWER_S,
     ASSOCIATE_AC,
     ASSOCIATE_RQ,
@@ -22,7 +22,7 @@ from tests.support.dimse import (
     encoded,
     pdu,
 )
-from tests.support.listening import Node, listening, mr_image
+from tests.support.running_listener import Node, listening, mr_image
 
 HANDSHAKE_S = 5
 """In which a node gives up; enough for a handshake on a busy machine."""

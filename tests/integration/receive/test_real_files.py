@@ -31,9 +31,9 @@ from sij_node.store.job_table import JobTable
 from sij_node.store.refusals import conflicts_of
 from sij_node.store.registration import received_instances
 from sij_node.store.stored_instances import read_checked, read_header
-from tests.support.dimse import ASSOCIATE_AC, associate_request, context
-from tests.support.listening import Node, listening
-from tests.support.part10 import part10
+from tests.support.malformed_files import part10
+from tests.support.raw_peer import ASSOCIATE_AC, associate_request, context
+from tests.support.running_listener import Node, listening
 
 FOLDER = os.environ.get("REAL_DICOM", "")
 LIMIT_S = 5.0

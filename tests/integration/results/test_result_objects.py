@@ -38,11 +38,11 @@ from sij_node.results.pdf_report import PLACES, page_report
 from sij_node.results.provenance import to_part10
 from sij_node.results.scores_sr import not_analysed_report, scores_report
 from sij_node.results.segmentation import joint_segmentation
-from tests.support.drawn import drawn_study
-from tests.support.mr import STIR_TIMES, classic_series, with_attributes
-from tests.support.priors import earlier
-from tests.support.results import analysed_study, context, findings
-from tests.support.templates import (
+from tests.support.mr_series import STIR_TIMES, classic_series, with_attributes
+from tests.support.prior_reports import earlier
+from tests.support.result_inputs import analysed_study, context, findings
+from tests.support.small_study import drawn_study
+from tests.support.sr_templates import (
     violations_of_refusal,
     violations_of_report,
     violations_of_scores,

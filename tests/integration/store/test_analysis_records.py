@@ -9,7 +9,7 @@ from sij_node.store.analysis_records import record_of
 from sij_node.store.clear_spool import clear_study
 from sij_node.store.job_table import JobTable
 from tests.support.job_tables import analysing, made
-from tests.support.removing import Removed
+from tests.support.removed_files import Removed
 
 HOSTILE = "<script>\ud800\x00"
 SERIES = SeriesUse("1.2.3.9", "3", "T1 tse cor", 20, "T1", True, "used as T1: TR 550 ms")

@@ -4,8 +4,8 @@ import pytest
 
 from sij_node.store.job_table import JobTable
 from sij_node.store.refusals import conflicts_of
-from tests.support.dimse import encoded
-from tests.support.listening import listening, mr_image
+from tests.support.raw_peer import encoded
+from tests.support.running_listener import listening, mr_image
 
 
 @pytest.mark.parametrize("change", [{"EchoTime": 90}, {"pixels": b"\1" * 128}])

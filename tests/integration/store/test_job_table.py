@@ -50,8 +50,8 @@ from tests.support.job_tables import (
     queued,
     received,
 )
-from tests.support.patience import wait_for
-from tests.support.removing import Removed
+from tests.support.removed_files import Removed
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 

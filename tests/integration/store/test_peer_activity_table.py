@@ -27,11 +27,11 @@ from sij_node.store.process_table import (
 )
 from sij_node.store.spool import Spool
 from sij_node.store.tables import processes
-from tests.support.dimse import associate_request, encoded
 from tests.support.job_tables import NOON, delivering, made, queued
-from tests.support.listening import listening, mr_image
-from tests.support.patience import wait_for
-from tests.support.peer_events import NO_TRAIL
+from tests.support.raw_peer import associate_request, encoded
+from tests.support.running_listener import listening, mr_image
+from tests.support.unrecorded_events import NO_TRAIL
+from tests.support.waiting import wait_for
 
 POLICY = RetryPolicy(max_attempts=5, first_wait_s=5, max_wait_s=300)
 ME = this_process(ProcessRole.WORKER)

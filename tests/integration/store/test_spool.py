@@ -12,8 +12,8 @@ from sij_node.dicom.part10 import part10_header
 from sij_node.errors import DatasetUnreadable, InternalFault, SpoolUnavailable
 from sij_node.store import spool as spool_module
 from sij_node.store.spool import Spool, instance_file_name
-from tests.support.dimse import EXPLICIT, MR, encoded
-from tests.support.listening import listening, mr_image
+from tests.support.raw_peer import EXPLICIT, MR, encoded
+from tests.support.running_listener import listening, mr_image
 
 NAME = instance_file_name("1.2.3")
 

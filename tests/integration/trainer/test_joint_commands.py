@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from models.contour_pair import ContourPair
 from models.delineate import PairRules, loaded_contour_network
 from models.weights import INTENDED_USE, load_network, read_card
-from tests.support.untrained import SMALL_CONTOUR, SMALL_LESION, experiment, save_untrained
+from tests.support.untrained_networks import SMALL_CONTOUR, SMALL_LESION, experiment, save_untrained
 from trainer.__main__ import app
 from trainer.phantom import draw_slabs
 

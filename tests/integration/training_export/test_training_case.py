@@ -13,7 +13,7 @@ from models.findings import POSITIONS, Side
 from sij_node.cli.commands import app
 from sij_node.errors import TrainingCaseUnusable
 from sij_node.training_export.training_case import READING_COLUMNS, readings_of, training_case
-from tests.support.phantoms import PATIENT_ID, STIR, T1, small_case, written
+from tests.support.phantom_studies import PATIENT_ID, STIR, T1, small_case, written
 
 
 @pytest.fixture(scope="module")

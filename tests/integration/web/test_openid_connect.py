@@ -11,7 +11,7 @@ import pytest
 from joserfc.jwk import OctKey, RSAKey
 
 from sij_node.config.user_roles import Role
-from tests.support.provider import CLIENT, SECRET, Provider, running_provider, settings
+from tests.support.openid_provider import CLIENT, SECRET, Provider, running_provider, settings
 from tests.support.running_web import RunningWeb, running_web
 
 ANNA = {"preferred_username": "anna", "groups": ["radiology", "others"]}

@@ -33,8 +33,8 @@ from sij_node.errors import (
 )
 from sij_node.queue.completeness import readiness_of
 from sij_node.results.provenance import to_part10
-from tests.support.mr import STIR_TIMES, T1_TIMES, classic_series
-from tests.support.priors import earlier
+from tests.support.mr_series import STIR_TIMES, T1_TIMES, classic_series
+from tests.support.prior_reports import earlier
 
 FIRST_TIME = ResultRecipient()
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

@@ -12,8 +12,8 @@ from pydicom.sequence import Sequence
 
 from sij_node.dicom.dataset_scan import is_uid, scan
 from sij_node.errors import DatasetUnreadable
-from tests.support.dimse import MR, encoded
-from tests.support.listening import mr_image
+from tests.support.raw_peer import MR, encoded
+from tests.support.running_listener import mr_image
 
 ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
 ITEM_END = struct.pack("<HHI", 0xFFFE, 0xE00D, 0)

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from sij_node.dicom.acquisition_facts import acquisition_facts
 from sij_node.dicom.series_roles import SequenceRole, role_of
-from tests.support.mr import classic_series, enhanced, oblique, with_attributes
+from tests.support.mr_series import classic_series, enhanced, oblique, with_attributes
 
 TABLE = r"""
 SIEMENS | t1_tse_cor_obl | T1 600/11 SE | T1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sij_node.dicom.acquisition_facts import acquisition_facts, series_facts
 from sij_node.dicom.series_roles import SequenceRole, choose_pair, is_pair_complete, role_of
 from sij_node.errors import PairMissing
-from tests.support.mr import STIR_TIMES, T1_TIMES, classic_series, enhanced, oblique
+from tests.support.mr_series import STIR_TIMES, T1_TIMES, classic_series, enhanced, oblique
 
 PIXELS = np.zeros((5, 4, 4), np.uint16)
 AXIAL = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))

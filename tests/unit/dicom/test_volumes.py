@@ -15,7 +15,7 @@ from sij_node.errors import (
     MixedPatients,
     PixelsUnusable,
 )
-from tests.support.mr import (
+from tests.support.mr_series import (
     CORONAL,
     ENCODERS,
     classic_series,

@@ -19,8 +19,8 @@ from sij_node.domain.prior_comparison import (
 )
 from sij_node.domain.study import PatientIdentity, only_patient
 from sij_node.errors import MixedPatients
-from tests.support.priors import earlier, earlier_findings
-from tests.support.results import NETWORKS, context, findings
+from tests.support.prior_reports import earlier, earlier_findings
+from tests.support.result_inputs import NETWORKS, context, findings
 
 PATIENT = PatientIdentity("4711", "HOSPITAL")
 NOW = StudyDate.stated("20240102", "101112")

@@ -16,7 +16,7 @@ from models.lesion_resnet34 import LesionArchitecture, LesionResNet34, Pooling, 
 from models.orientation import canonical
 from models.roi import RoiRules, Sighting, cut, joint_boxes, on_slices, slices_within
 from models.volume import Volume
-from tests.support.volumes import coronal_affine, reordered, two_joints
+from tests.support.oriented_volumes import coronal_affine, reordered, two_joints
 
 SIZE = 48
 

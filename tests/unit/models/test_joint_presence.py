@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from models.joint_presence import of_both_sequences, shown, slice_places
 from models.orientation import canonical
 from models.volume import Volume
-from tests.support.volumes import coronal_affine, reordered
+from tests.support.oriented_volumes import coronal_affine, reordered
 
 PLACES = np.array([0.0, 4.0, 8.0])
 ODD_PLACES = np.array([2.0, 6.0])

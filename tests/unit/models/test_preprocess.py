@@ -9,7 +9,7 @@ from models.findings import Side
 from models.orientation import canonical, carried
 from models.preprocess import SquareFrame, network_slices, normalised
 from models.volume import Volume
-from tests.support.volumes import coronal_affine, reordered, two_joints
+from tests.support.oriented_volumes import coronal_affine, reordered, two_joints
 
 ORDERS = [
     (lying, flips)

@@ -8,7 +8,7 @@ from models.findings import QUADRANTS, Region, Side
 from models.orientation import carried
 from models.regions import BAND_MM, REGION_LABELS, ZONE_MM, joint_zones, region_label_map
 from models.volume import Volume
-from tests.support.volumes import coronal_affine, reordered, two_joints
+from tests.support.oriented_volumes import coronal_affine, reordered, two_joints
 
 ORDERS = [
     (lying, flips)

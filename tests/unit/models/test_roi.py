@@ -8,7 +8,7 @@ from models.findings import Side
 from models.orientation import canonical
 from models.roi import RoiRules, Sighting, cut, joint_boxes, slices_within
 from models.volume import Volume
-from tests.support.volumes import coronal_affine, reordered, two_joints
+from tests.support.oriented_volumes import coronal_affine, reordered, two_joints
 
 SHAPE = (7, 140, 170)
 RULES = RoiRules(margin_mm=10, size_px=64)

@@ -16,7 +16,7 @@ from sij_node.network.dimse import (
     encode_echo_response,
     encode_store_response,
 )
-from tests.support.dimse import (
+from tests.support.raw_peer import (
     MR,
     VERIFICATION,
     command,

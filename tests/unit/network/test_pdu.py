@@ -18,7 +18,7 @@ from sij_node.network.pdu import (
     encode_associate_reject,
     fragments,
 )
-from tests.support.dimse import (
+from tests.support.raw_peer import (
     EXPLICIT,
     IMPLICIT,
     MR,

@@ -11,8 +11,8 @@ from models.delineation import Delineation
 from sij_node.config.profiles import PRESETS, Profile, preset
 from sij_node.results.build import AnalysedStudy, result_objects
 from sij_node.results.provenance import to_part10
-from tests.support.mr import STIR_TIMES, classic_series
-from tests.support.results import analysed_study, context
+from tests.support.mr_series import STIR_TIMES, classic_series
+from tests.support.result_inputs import analysed_study, context
 
 VALUES = np.arange(5 * 16 * 12, dtype=np.uint16).reshape(5, 16, 12)
 STUDY = analysed_study(classic_series(VALUES), classic_series(VALUES, "1.2.3.5", **STIR_TIMES))

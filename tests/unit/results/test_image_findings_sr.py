@@ -16,9 +16,9 @@ from sij_node.dicom import codes
 from sij_node.results.image_findings_sr import drawable, image_findings_report
 from sij_node.results.provenance import NOT_CLINICAL, to_part10
 from sij_node.results.scores_sr import scores_report
-from tests.support.mr import CORONAL, classic_series, enhanced, oblique
-from tests.support.results import analysed, context, findings, sighted
-from tests.support.templates import violations_of_report
+from tests.support.mr_series import CORONAL, classic_series, enhanced, oblique
+from tests.support.result_inputs import analysed, context, findings, sighted
+from tests.support.sr_templates import violations_of_report
 
 VALUES = np.zeros((5, 16, 12), np.uint16)
 FLIPPED = ((-1.0, 0.0, 0.0), (0.0, 0.0, -1.0))

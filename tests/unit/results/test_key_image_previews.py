@@ -7,7 +7,7 @@ from PIL import Image
 from models.findings import Presence
 from sij_node.results.key_image_previews import HEIGHT_PX, WIDTH_PX, drawn, key_pictures
 from sij_node.results.key_images import YELLOW
-from tests.support.drawn import drawn_study
+from tests.support.small_study import drawn_study
 
 NAMED = "ab" * 32
 

@@ -12,7 +12,7 @@ from models.findings import Sequence as Kind
 from sij_node.dicom.volumes import volume_from
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.key_images import KeyLocation, NumberedLesion, cameras, key_places
-from tests.support.mr import CORONAL, classic_series, enhanced, oblique
+from tests.support.mr_series import CORONAL, classic_series, enhanced, oblique
 
 FLIPPED = ((-1.0, 0.0, 0.0), (0.0, 0.0, -1.0))
 UPSIDE_DOWN = ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0))

@@ -14,9 +14,9 @@ from sij_node.dicom.read_back.pdf_text import lines_of_text
 from sij_node.domain.prior_comparison import SincePrior
 from sij_node.results.pdf_report import page, page_report
 from sij_node.results.provenance import NOT_CLINICAL, to_part10
-from tests.support.mr import STIR_TIMES, classic_series
-from tests.support.priors import earlier
-from tests.support.results import analysed_study, context
+from tests.support.mr_series import STIR_TIMES, classic_series
+from tests.support.prior_reports import earlier
+from tests.support.result_inputs import analysed_study, context
 
 VALUES = np.arange(5 * 16 * 12, dtype=np.uint16).reshape(5, 16, 12)
 

@@ -15,15 +15,15 @@ from models.findings import Side
 from sij_node.errors import ResultsInconsistent
 from sij_node.results.key_images import NumberedLesion, SeriesView
 from tests.oracle.check_pictures import check_results_and_pictures
-from tests.support.drawn import drawn_study
-from tests.support.made_results import (
+from tests.support.result_files import (
     Change,
     Made,
     assert_names_no_patient,
     made,
     orientations,
 )
-from tests.support.made_results import for_people as made_for_people
+from tests.support.result_files import for_people as made_for_people
+from tests.support.small_study import drawn_study
 
 
 @pytest.fixture(scope="module", params=["en", "de"])

@@ -11,8 +11,8 @@ from sij_node.config.profiles import Profile
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.presentation_state import RING_MM, presentation_state
 from sij_node.results.provenance import to_part10
-from tests.support.mr import CORONAL, classic_series, enhanced, oblique
-from tests.support.results import analysed, context, findings, sighted
+from tests.support.mr_series import CORONAL, classic_series, enhanced, oblique
+from tests.support.result_inputs import analysed, context, findings, sighted
 
 VALUES = np.arange(5 * 16 * 12, dtype=np.uint16).reshape(5, 16, 12)
 FLIPPED = ((-1.0, 0.0, 0.0), (0.0, 0.0, -1.0))

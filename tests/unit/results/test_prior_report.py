@@ -19,11 +19,11 @@ from sij_node.results.image_findings_sr import image_findings_report
 from sij_node.results.prior_report import MAX_BYTES, read_prior_scores
 from sij_node.results.provenance import to_part10
 from sij_node.results.scores_sr import not_analysed_report
-from tests.support.drawn import drawn_study
 from tests.support.job_tables import made
-from tests.support.mr import classic_series
-from tests.support.priors import VALUES, earlier_findings, earlier_report
-from tests.support.results import NETWORKS, context
+from tests.support.mr_series import classic_series
+from tests.support.prior_reports import VALUES, earlier_findings, earlier_report
+from tests.support.result_inputs import NETWORKS, context
+from tests.support.small_study import drawn_study
 
 
 def test_a_report_reads_back_to_its_28_scores_and_their_weights():

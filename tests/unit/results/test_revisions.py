@@ -9,8 +9,8 @@ from sij_node.domain.job import Result
 from sij_node.results.provenance import ResultContext, to_part10
 from sij_node.results.revisions import Revision, in_history
 from sij_node.results.scores_sr import not_analysed_report, scores_report
-from tests.support.mr import STUDY, classic_series
-from tests.support.results import NETWORKS, context, findings
+from tests.support.mr_series import STUDY, classic_series
+from tests.support.result_inputs import NETWORKS, context, findings
 
 IMAGES = classic_series(np.zeros((5, 4, 4), np.uint16))
 OTHER = replace(context(), inputs_sha256="f" * 64)

@@ -11,8 +11,8 @@ from sij_node.dicom import codes
 from sij_node.results.language import ENGLISH, GERMAN
 from sij_node.results.provenance import NOT_CLINICAL, derived_uid, inputs_digest, to_part10
 from sij_node.results.scores_sr import not_analysed_report, score_table, scores_report
-from tests.support.mr import STIR_TIMES, classic_series, with_attributes
-from tests.support.results import NETWORKS, context, findings
+from tests.support.mr_series import STIR_TIMES, classic_series, with_attributes
+from tests.support.result_inputs import NETWORKS, context, findings
 
 VALUES = np.zeros((5, 4, 4), np.uint16)
 IMAGES = [*classic_series(VALUES), *classic_series(VALUES, "1.2.3.5", **STIR_TIMES)]

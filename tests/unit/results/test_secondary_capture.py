@@ -15,9 +15,9 @@ from sij_node.results.language import ENGLISH, GERMAN
 from sij_node.results.provenance import NOT_CLINICAL, to_part10
 from sij_node.results.score_sheet import TABLE_HEIGHT
 from sij_node.results.secondary_capture import HEIGHT, MARGIN, WIDTH, pages, summary
-from tests.support.mr import STIR_TIMES, classic_series
-from tests.support.priors import earlier
-from tests.support.results import analysed_study, context, findings
+from tests.support.mr_series import STIR_TIMES, classic_series
+from tests.support.prior_reports import earlier
+from tests.support.result_inputs import analysed_study, context, findings
 
 VALUES = np.arange(5 * 16 * 12, dtype=np.uint16).reshape(5, 16, 12)
 STUDY = analysed_study(classic_series(VALUES), classic_series(VALUES, "1.2.3.5", **STIR_TIMES))

@@ -14,8 +14,8 @@ from models.regions import REGION_LABELS
 from sij_node.dicom.volumes import volume_from
 from sij_node.results.provenance import to_part10
 from sij_node.results.segmentation import COLOURS, joint_segmentation
-from tests.support.mr import CORONAL, classic_series, enhanced, oblique
-from tests.support.results import context, regions_in_patient
+from tests.support.mr_series import CORONAL, classic_series, enhanced, oblique
+from tests.support.result_inputs import context, regions_in_patient
 
 VALUES = np.zeros((5, 16, 12), np.uint16)
 FLIPPED = ((-1.0, 0.0, 0.0), (0.0, 0.0, -1.0))

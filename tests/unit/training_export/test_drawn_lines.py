@@ -17,8 +17,8 @@ from sij_node.training_export.drawn_lines import (
     lines_from_json,
     lines_from_report,
 )
-from tests.support.mr import CORONAL, classic_series, enhanced, oblique
-from tests.support.results import analysed, context, sighted
+from tests.support.mr_series import CORONAL, classic_series, enhanced, oblique
+from tests.support.result_inputs import analysed, context, sighted
 
 VALUES = np.zeros((5, 64, 120), np.uint16)
 FLIPPED = ((-1.0, 0.0, 0.0), (0.0, 0.0, -1.0))

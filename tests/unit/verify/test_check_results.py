@@ -22,12 +22,12 @@ from sij_node.results.provenance import to_part10
 from sij_node.results.scores_sr import not_analysed_report
 from sij_node.verify.check_results import check_results
 from sij_node.verify.expected_results import ExpectedResults
-from tests.support.drawn import drawn_study, headers_of
-from tests.support.made_results import Change, Made, assert_names_no_patient, made, orientations
-from tests.support.made_results import for_people as made_for_people
-from tests.support.mr import oblique
-from tests.support.priors import earlier
-from tests.support.results import context, findings
+from tests.support.mr_series import oblique
+from tests.support.prior_reports import earlier
+from tests.support.result_files import Change, Made, assert_names_no_patient, made, orientations
+from tests.support.result_files import for_people as made_for_people
+from tests.support.result_inputs import context, findings
+from tests.support.small_study import drawn_study, headers_of
 
 FLIPPED = ((-1.0, 0.0, 0.0), (0.0, 0.0, -1.0))
 SIDES = {"7771000": "24028007", "24028007": "7771000"}

@@ -13,9 +13,9 @@ from sij_node.errors import ResultsInconsistent
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.verify.check_sides import check_sides_of_findings
 from sij_node.verify.expected_results import ExpectedResults
-from tests.support.drawn import drawn_study, headers_of
-from tests.support.mr import CORONAL, classic_series, oblique
-from tests.support.volumes import two_joints
+from tests.support.mr_series import CORONAL, classic_series, oblique
+from tests.support.oriented_volumes import two_joints
+from tests.support.small_study import drawn_study, headers_of
 
 OTHER = {Side.LEFT: Side.RIGHT, Side.RIGHT: Side.LEFT}
 

@@ -22,7 +22,7 @@ from sij_node.web.view_models.display_text import Tone
 from sij_node.web.view_models.health_view import health_page
 from sij_node.web.view_models.node_problems import running_workers
 from sij_node.web.view_models.peers_view import PeerCard, peer_cards
-from tests.support.shown import NOW, job
+from tests.support.job_views import NOW, job
 
 LIMITS = HealthConfig()
 WORKER = Process(

@@ -22,7 +22,7 @@ from sij_node.web.view_models.queue_view import (
     tabs,
     wanted_from,
 )
-from tests.support.shown import NOW, job
+from tests.support.job_views import NOW, job
 
 COUNTS = {state: number for number, state in enumerate(State)}
 STUDY, NO_PACE = StudyConfig(), Pace()

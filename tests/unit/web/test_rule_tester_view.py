@@ -16,7 +16,7 @@ from sij_node.errors import DatasetUnreadable
 from sij_node.receive.association import TRANSFER_SYNTAXES
 from sij_node.web.view_models.display_text import Tone
 from sij_node.web.view_models.rule_tester_view import Ruling, ruling
-from tests.support.mr import STIR_TIMES, T1_TIMES, classic_series
+from tests.support.mr_series import STIR_TIMES, T1_TIMES, classic_series
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 CONFIG = Config.model_validate(

@@ -18,8 +18,8 @@ from sij_node.web.view_models.study_view import (
     study_page,
     timeline,
 )
-from tests.support.results import findings
-from tests.support.shown import HOSTILE, NOW, delivery, history, job, steps
+from tests.support.job_views import HOSTILE, NOW, delivery, history, job, steps
+from tests.support.result_inputs import findings
 
 T1 = SeriesUse("1.2.3.1", "2", "T1 tse cor", 20, "T1", True, "used as T1: TR 550, TE 11 ms")
 RECORD = AnalysisRecord(series=(T1,), findings=tuple(findings()))

@@ -12,7 +12,7 @@ from models.case_file import SUFFIX, Case, CaseFileInvalid, CaseSeries, Reading,
 from models.delineation import Delineation
 from models.findings import POSITIONS, Side
 from models.roi import RoiRules
-from tests.support.phantoms import drawn_case
+from tests.support.phantom_studies import drawn_case
 from trainer.experiment import CaseSplit
 from trainer.imports.import_report import check_sides, left_out_contours
 from trainer.imports.site_cases import ReadingSessions, import_cases, site_case

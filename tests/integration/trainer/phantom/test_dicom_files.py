@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from models.findings import POSITIONS
 from models.volume import Volume
-from tests.support.phantoms import drawn_case
+from tests.support.phantom_studies import drawn_case
 from trainer.__main__ import app
 from trainer.phantom.case import PhantomOptions
 from trainer.phantom.dicom_files import VENDORS, write_study

@@ -5,7 +5,7 @@ import pytest
 
 from models.findings import Lesion
 from models.weights import read_card
-from tests.support.trials import toy_trials
+from tests.support.reader_trials import toy_trials
 from trainer.reader_study.reader_commands import compare
 
 QUICK = "[heads]\ndecays = [0.01]\nsteps = 15\nfolds = 3\ncomponents = 8\n"

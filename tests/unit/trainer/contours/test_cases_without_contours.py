@@ -8,7 +8,7 @@ import torch
 
 from models.contour_unet import ContourArchitecture, ContourUNet
 from models.delineate import walk_rules
-from tests.support.untrained import SMALL_CONTOUR, experiment
+from tests.support.untrained_networks import SMALL_CONTOUR, experiment
 from trainer.contours.contour_run import trained_contour
 from trainer.contours.contour_training import best_presence_threshold
 from trainer.distributed import SINGLE_PROCESS

@@ -8,7 +8,7 @@ import pytest
 from models.findings import HEADS, POSITIONS, Lesion, Side
 from models.mri_criteria import Definition
 from models.weights import Card
-from tests.support.trials import toy_joints
+from tests.support.reader_trials import toy_joints
 from trainer.evaluation.end_to_end import StudyPrediction
 from trainer.evaluation.lesion_card import (
     card_scores,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.findings import POSITIONS, Side
-from tests.support.phantoms import drawn_case
+from tests.support.phantom_studies import drawn_case
 from trainer.phantom.anatomy import restyled, sample_pelvis
 from trainer.phantom.case import PhantomOptions, make_case, training_options
 from trainer.phantom.paint import Painter, SamplePlane

@@ -7,7 +7,7 @@ import torch
 
 from models.findings import HEADS, Lesion
 from sij_node.results import joint_diagram as diagram
-from tests.support.trials import toy_joints, toy_trials
+from tests.support.reader_trials import toy_joints, toy_trials
 from trainer.experiment import ExperimentInvalid
 from trainer.metrics.classification import auc
 from trainer.metrics.lesion_scores import (

@@ -14,8 +14,8 @@ from models.regions import region_label_map
 from sij_node.dicom.volumes import volume_from
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.build import AnalysedStudy
-from tests.support.mr import CORONAL, STIR_TIMES, T1_TIMES, classic_series, enhanced
-from tests.support.volumes import two_joints
+from tests.support.mr_series import CORONAL, STIR_TIMES, T1_TIMES, classic_series, enhanced
+from tests.support.oriented_volumes import two_joints
 
 SHAPE = (5, 45, 51)
 """Odd, so that the frames of a segmentation do not begin at whole bytes."""

@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-from tests.support.dimse import EXPLICIT, MR
+from tests.support.raw_peer import EXPLICIT, MR
 
 _LONG = (b"OB", b"OW", b"UN", b"SQ", b"UT")
 _SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX = 0x0002, 0x0003, 0x0010

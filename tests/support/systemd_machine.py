@@ -11,8 +11,8 @@ from pathlib import Path
 from sysconfig import get_path
 from uuid import uuid4
 
-from tests.support.patience import PATIENCE_S, wait_for
-from tests.support.programs import program
+from tests.support.required_programs import program
+from tests.support.waiting import PATIENCE_S, wait_for
 
 DEPENDENCIES = "/opt/dependencies"
 """Where the machine finds the packages of this environment, so that none is fetched again."""

@@ -16,8 +16,8 @@ from sij_node.domain.study import ReceivedCopy, ReceivedInstance, Refusal, Regis
 from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
 from sij_node.store.spool import Spool, instance_file_name
-from tests.support.dimse import MR, RawPeer
-from tests.support.peer_events import no_events
+from tests.support.raw_peer import MR, RawPeer
+from tests.support.unrecorded_events import no_events
 
 
 class Register:

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from deploy.bench.analysis_stages import NETWORKS, StudyTimes
 from deploy.bench.ingest import IDLE_ASSOCIATIONS, IDLE_S, INSTANCES, Ingest, ServerMedians
 from deploy.bench.jobs import Operation
-from deploy.bench.machine import NOT_INSTALLED, Circumstances
-from deploy.bench.objects import ObjectCost
-from deploy.bench.study import NETWORKS, StudyTimes
+from deploy.bench.result_costs import ObjectCost
+from deploy.bench.system_info import NOT_INSTALLED, Circumstances
 from deploy.bench.whole_node import QUIET_S, WholeNode
 
 PARTS = ("ingest", "study", "objects", "node", "jobs")

@@ -11,8 +11,8 @@ from torch import nn
 from models.findings import POSITIONS, Side
 from models.roi import RoiRules
 from models.weights import WeightsInvalid, load_network
-from tests.support.phantoms import drawn_case
-from tests.support.untrained import SMALL_CONTOUR, SMALL_LESION, save_untrained
+from tests.support.phantom_studies import drawn_case
+from tests.support.untrained_networks import SMALL_CONTOUR, SMALL_LESION, save_untrained
 from trainer.augmentation import PAPER, Movement
 from trainer.contours.contour_training import batches, slice_pool
 from trainer.contours.landmark_baseline import LANDMARKS

@@ -13,10 +13,10 @@ from sij_node.domain.prior_comparison import NOTHING_EARLIER, SincePrior
 from sij_node.results.build import AnalysedStudy, result_objects
 from sij_node.results.provenance import to_part10
 from sij_node.verify.expected_results import ExpectedResults
-from tests.support.drawn import drawn_study, headers_of, turned
-from tests.support.mr import oblique
-from tests.support.priors import earlier
-from tests.support.results import context
+from tests.support.mr_series import oblique
+from tests.support.prior_reports import earlier
+from tests.support.result_inputs import context
+from tests.support.small_study import drawn_study, headers_of, turned
 
 Change = Callable[[Dataset], object]
 

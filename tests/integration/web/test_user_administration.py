@@ -17,8 +17,8 @@ from sij_node.store.change_log import newest_changes
 from sij_node.web import pages
 from sij_node.web.pages import users_page
 from sij_node.web.pages.study_page import ACTIONS
-from tests.support.patience import wait_for
 from tests.support.running_web import PASSWORD, RunningWeb, csrf_token_in, running_web, sign_in
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

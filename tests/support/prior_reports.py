@@ -12,8 +12,8 @@ from sij_node.results.image_findings_sr import image_findings_report
 from sij_node.results.prior_report import read_prior_scores
 from sij_node.results.provenance import ResultContext, to_part10
 from sij_node.results.scores_sr import scores_report
-from tests.support.mr import classic_series
-from tests.support.results import analysed, context, sighted
+from tests.support.mr_series import classic_series
+from tests.support.result_inputs import analysed, context, sighted
 
 VALUES = np.zeros((5, 4, 4), np.uint16)
 

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+from deploy.bench.analysis_stages import receive
 from deploy.bench.ingest import Tell
 from deploy.bench.servers import MeasurementFailed
-from deploy.bench.study import receive
 from models.analyser import Analyser
 from sij_node import __version__
 from sij_node.analyse.pipeline import Ports, analyse_study
