@@ -17,6 +17,7 @@ from sij_node import __version__
 from sij_node.config.profiles import MINIMAL, Profile
 from sij_node.dicom.acquisition_facts import acquisition_facts
 from sij_node.dicom.headers import patient_of, text
+from sij_node.dicom.series_extent import Signs
 from sij_node.dicom.series_roles import SequenceChoice, SeriesDoubt, choose_pair
 from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
 from sij_node.domain.analysis_record import NOTHING_KEPT, AnalysisRecord, UsedNetwork
@@ -40,6 +41,7 @@ from sij_node.queue.completeness import (
     SeriesMap,
     acquisition_map,
     image_series,
+    missing_images,
     series_uid_of,
     series_uses,
 )
@@ -202,7 +204,8 @@ def _results_of(images: SeriesMap, ports: Ports, recipient: ResultRecipient) -> 
     context = _context(used, analysis.networks, ports, recipient)
     context = replace(context, since=_since(datasets.values(), context, recipient.priors))
     context = in_history(context, t1.study_uid, recipient.history)
-    study = _analysed(t1, stir, analysis, list(datasets.values()), choice, context)
+    missing = missing_images(images, choice, ports.header)
+    study = _analysed(t1, stir, analysis, list(datasets.values()), choice, missing, context)
     weights = ", ".join(f"{one.name} {one.version}" for one in analysis.networks)
     expected = ExpectedResults(
         tuple(study.headers), study.series, tuple(study.findings), context.since
@@ -292,6 +295,7 @@ def _analysed(
     analysis: Analysis,
     headers: Sequence[Dataset],
     choice: SequenceChoice,
+    missing: Signs,
     context: ResultContext,
 ) -> AnalysedStudy:
     series = (
@@ -301,6 +305,7 @@ def _analysed(
     remarks = context.wording.correction(context.correction)
     remarks += [context.wording.fat_saturated_t2_used] if choice.stand_in else []
     remarks += context.wording.series_doubt(choice.doubts)
+    remarks += context.wording.missing_images(missing)
     remarks += [
         context.wording.joint_not_visible.format(sequence=one.sequence)
         for one in series

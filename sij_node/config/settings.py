@@ -155,6 +155,10 @@ class PeerConfig(Section):
     priors: Literal["off", "store", "get", "move"] = "store"
     """Where results of prior studies come from. store: the node's own store; get, move: also this
     archive, by C-FIND and C-GET or C-MOVE to the node; off: no comparison."""
+    missing_images: Literal["wait", "query", "move"] = "wait"
+    """Whether this archive is asked for missing images of its studies. wait: no; query: ask by
+    C-FIND how many images each MR series has, and wait for them; move: also have missing images and
+    series sent to the node by C-MOVE. [priors] timeout_s limits it."""
     rejection_notes: bool = False
     """Mark results that were sent under a patient or study that was corrected later by a rejection
     note (IHE IOCM). For archives that support it; others list the note as key images."""

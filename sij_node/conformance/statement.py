@@ -219,6 +219,11 @@ def _initiation(config: Config, examples: Sequence[ResultObject]) -> Iterator[st
         f"{_name(ImplicitVRLittleEndian)}; on C-GET the node is SCP of the reports by role "
         "selection."
     )
+    yield (
+        "To complete a study, if the peer's `missing_images` is `query` or `move`: a C-FIND of its "
+        "MR series with NumberOfSeriesRelatedInstances, and with `move` a C-MOVE at SERIES level of "
+        "those that are missing or incomplete, to the node's own AE title."
+    )
     yield _table(("SOP class", "UID"), [(_name(uid), uid) for uid in _queries()])
     yield _table(
         ("C-FIND level", "Matched", "Returned"),
@@ -229,6 +234,11 @@ def _initiation(config: Config, examples: Sequence[ResultObject]) -> Iterator[st
                 "IssuerOfPatientID, StudyInstanceUID, StudyTime",
             ),
             ("SERIES", "StudyInstanceUID, Modality (SR)", "SeriesInstanceUID, Manufacturer"),
+            (
+                "SERIES",
+                "StudyInstanceUID, Modality (MR)",
+                "SeriesInstanceUID, NumberOfSeriesRelatedInstances",
+            ),
             ("IMAGE", "StudyInstanceUID, SeriesInstanceUID", "SOPInstanceUID, SOPClassUID"),
         ],
     )

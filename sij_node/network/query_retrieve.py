@@ -1,7 +1,8 @@
-"""Query/Retrieve SCU: find and retrieve prior reports of a patient from an archive.
+"""Query/Retrieve SCU: find and retrieve prior reports, and what is missing of a study.
 
-Reports are found with C-FIND and retrieved with C-GET, or with C-MOVE to the node's own listener.
-One time limit covers all steps, because a study waits for them.
+Reports are found with C-FIND and retrieved with C-GET, or with C-MOVE to the node's own listener;
+missing series are counted with C-FIND and retrieved with C-MOVE. One time limit covers all steps,
+because a study waits for them.
 
 Source: DICOM PS3.4 C.4.1, C.4.2, C.4.3, C.6.2 (Study Root); PS3.7 C (statuses).
 """
@@ -24,7 +25,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from sij_node.config.settings import PeerConfig
 from sij_node.dicom.dataset_scan import scan
-from sij_node.dicom.headers import patient_of, text
+from sij_node.dicom.headers import number, patient_of, text
 from sij_node.domain.prior_comparison import StudyDate
 from sij_node.domain.study import InstanceReference, PatientIdentity
 from sij_node.errors import (
@@ -159,6 +160,42 @@ class ArchiveSearch:
                     association,
                     partial(association.send_c_move, _wanted(report), self.caller.ae_title, model),
                 )
+
+    def mr_series(self, study_uid: str) -> dict[str, int]:
+        """Number of images of each MR series that the archive has of a study; 0 if not stated.
+
+        Raises
+        ------
+        PriorsUnavailable
+            If the query failed.
+        """
+        question = _question("SERIES", StudyInstanceUID=study_uid, Modality="MR")
+        question.SeriesInstanceUID = question.NumberOfSeriesRelatedInstances = ""
+        with self._associated(StudyRootQueryRetrieveInformationModelFind) as association:
+            found = self._found(association, question)
+        return {
+            text(answer, "SeriesInstanceUID"): int(
+                number(answer, "NumberOfSeriesRelatedInstances") or 0
+            )
+            for answer in found
+            if text(answer, "Modality") in ("", "MR")
+        }
+
+    def move_series(self, study_uid: str, series: Sequence[str]) -> None:
+        """Have the archive send series to the node's listener with C-MOVE.
+
+        Raises
+        ------
+        PriorsUnavailable
+            If the archive cannot, or not in time.
+        """
+        model = StudyRootQueryRetrieveInformationModelMove
+        with self._associated(model) as association:
+            for uid in series:
+                wanted = _question("SERIES", StudyInstanceUID=study_uid, SeriesInstanceUID=uid)
+                self.query_sent(self.peer, str(model), wanted)
+                ask = partial(association.send_c_move, wanted, self.caller.ae_title, model)
+                self._answers(association, ask)
 
     # ---- questions -----------------------------------------------------------------------
 

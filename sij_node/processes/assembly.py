@@ -11,10 +11,11 @@ from sij_node.analyse.prior_search import PriorSearch
 from sij_node.audit.messages import HumanUser, application_activity
 from sij_node.audit.peer_events import PeerEvents
 from sij_node.audit.trail import AuditTrail, open_trail
-from sij_node.config.settings import Config, RetryConfig
+from sij_node.config.settings import Config, PeerConfig, RetryConfig
 from sij_node.domain.health import ProcessRole
 from sij_node.domain.job import RetryPolicy
 from sij_node.domain.users import SessionLimits
+from sij_node.network.query_retrieve import ArchiveSearch, Deadline
 from sij_node.network.scu import AssociationRequestor
 from sij_node.network.store_scu import StoreScu
 from sij_node.operate.admin import Admin
@@ -156,6 +157,18 @@ def prior_search(config: Config, store: Store, events: PeerEvents) -> PriorSearc
     """The search for prior results in the store and in archives."""
     caller = AssociationRequestor(config.node.ae_title, config.delivery, config.listener.tls)
     return PriorSearch(store.table, store.spool, caller, config.peer_titled, config.priors, events)
+
+
+def archive_search(config: Config, events: PeerEvents, peer: PeerConfig) -> ArchiveSearch:
+    """A search in the archive of a peer, with the time limit of [priors]."""
+    return ArchiveSearch(
+        AssociationRequestor(config.node.ae_title, config.delivery, config.listener.tls),
+        peer,
+        Deadline(config.priors.timeout_s),
+        config.priors.max_studies,
+        events.query_sent,
+        events.studies_retrieved,
+    )
 
 
 def retry_policy(retry: RetryConfig, attempts: int) -> RetryPolicy:

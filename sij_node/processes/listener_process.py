@@ -14,9 +14,17 @@ from sij_node.domain.health import Process, ProcessRole
 from sij_node.domain.study import ReceivedInstance, Registration
 from sij_node.operate.alert_channels import channels_of
 from sij_node.operate.alert_monitor import LOOK_S, AlertMonitor
-from sij_node.processes.assembly import Store, audited, now, open_store, retry_policy
+from sij_node.processes.assembly import (
+    Store,
+    archive_search,
+    audited,
+    now,
+    open_store,
+    retry_policy,
+)
 from sij_node.queue.completeness import Readiness, readiness_of
 from sij_node.queue.corrections import StudyCorrections
+from sij_node.queue.missing_images import MissingImages
 from sij_node.queue.schedule import TICK_S, ScheduledTask, Scheduler
 from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
@@ -63,7 +71,7 @@ def run(config: Config, stop: threading.Event) -> None:
             ),
             ScheduledTask("send alerts", LOOK_S, monitor.look),
         )
-        scheduler = scheduler_of(config, store, tasks)
+        scheduler = scheduler_of(config, store, tasks, service, events)
         listener.start()
         scheduler.start()
         try:
@@ -108,12 +116,23 @@ def storage_service(config: Config, store: Store, events: PeerEvents) -> Storage
     )
 
 
-def scheduler_of(config: Config, store: Store, tasks: Sequence[ScheduledTask]) -> Scheduler:
-    """The scheduler of a node, with its store."""
+def scheduler_of(
+    config: Config,
+    store: Store,
+    tasks: Sequence[ScheduledTask],
+    service: StorageService,
+    events: PeerEvents,
+) -> Scheduler:
+    """The scheduler of a node, with its store and its Storage SCP."""
 
     def assess(received: Sequence[ReceivedInstance]) -> Readiness:
         return readiness_of(received, partial(read_header, store.spool), config.priority_rule)
 
+    missing = MissingImages(
+        store.table.database,
+        config.peer_titled,
+        partial(archive_search, config, events),
+    )
     return Scheduler(
         store.table,
         config.study,
@@ -125,4 +144,6 @@ def scheduler_of(config: Config, store: Store, tasks: Sequence[ScheduledTask]) -
             store.table.database, store.spool, config.spool.retention_days, now()
         ),
         tasks=tasks,
+        is_carried=service.is_carried,
+        missing_at=missing.of_job,
     )

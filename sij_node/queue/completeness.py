@@ -10,7 +10,9 @@ from sij_node.dicom.acquisition_facts import AcquisitionFacts, acquisition_facts
 from sij_node.dicom.acquisitions import acquisitions_of
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.dicom.headers import text, texts
+from sij_node.dicom.series_extent import Signs, signs_of_missing_images
 from sij_node.dicom.series_roles import (
+    SequenceChoice,
     SequenceRole,
     SeriesRole,
     choose_pair,
@@ -35,21 +37,56 @@ class Readiness:
         Whether a T1 and a STIR series have begun to arrive.
     priority
         The highest of the priority rules that apply; None if none does.
+    unfinished
+        What shows that images of the T1 or STIR are missing, in words.
     """
 
     has_pair: bool
     priority: int | None
+    unfinished: tuple[str, ...] = ()
 
 
 def readiness_of(
     received: Sequence[ReceivedInstance], read_header: Read, rules: Sequence[PriorityRule]
 ) -> Readiness:
-    """Judge a study that is arriving by one image of each series."""
-    headers = [read_header(images[0]) for images in image_series(received).values()]
+    """Judge a study that is arriving by one image of each series, and by all of a pair."""
+    series = image_series(received)
+    headers = [read_header(images[0]) for images in series.values()]
+    has_pair = is_pair_complete(acquisition_facts(header) for header in headers)
     return Readiness(
-        has_pair=is_pair_complete(acquisition_facts(header) for header in headers),
+        has_pair=has_pair,
         priority=_priority(headers, rules),
+        unfinished=_unfinished(series, read_header) if has_pair else (),
     )
+
+
+def _unfinished(series: SeriesMap, read_header: Read) -> tuple[str, ...]:
+    images = acquisition_map(series, read_header)
+    facts = {
+        uid: acquisition_facts(read_header(one[0]), slices=len(one)) for uid, one in images.items()
+    }
+    try:
+        choice = choose_pair(facts)
+    except PairMissing:
+        return ()
+    signs = missing_images(images, choice, read_header)
+    return tuple(f"{name}: {sign}" for sign, name in signs)
+
+
+def missing_images(images: SeriesMap, choice: SequenceChoice, read_header: Read) -> Signs:
+    """What shows that images of the chosen T1 or STIR are missing."""
+    pair = (choice.t1_series_uid, choice.stir_series_uid)
+    series = {series_uid_of(key) for key in pair}
+    guests = [key for key in images if key not in pair and series_uid_of(key) in series]
+    t1, stir = (_headers(images[key], read_header) for key in pair)
+    return signs_of_missing_images(
+        t1, stir, [header for key in guests for header in _headers(images[key], read_header)]
+    )
+
+
+def _headers(images: Iterable[ReceivedInstance], read_header: Read) -> list[Dataset]:
+    found = (_header(one, read_header) for one in images)
+    return [header for header in found if header is not None]
 
 
 def image_series(received: Iterable[ReceivedInstance]) -> SeriesMap:

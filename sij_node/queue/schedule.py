@@ -63,6 +63,8 @@ class Scheduler:
         Removes files past the retention time; called once an hour.
     tasks
         Further tasks.
+    is_carried, missing_at
+        As in `sij_node.queue.study_completion.StudyCompletion`.
     clock
         Monotonic seconds.
     """
@@ -78,10 +80,12 @@ class Scheduler:
         assess: Callable[[Sequence[ReceivedInstance]], Readiness],
         clear_spool: Callable[[], object],
         tasks: Sequence[ScheduledTask] = (),
+        is_carried: Callable[[str], bool] = lambda study_uid: False,
+        missing_at: Callable[[Job, bool], tuple[str, ...]] = lambda job, has_pair: (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._table = table
-        self.completion = StudyCompletion(table, study, assess)
+        self.completion = StudyCompletion(table, study, assess, is_carried, missing_at)
         self._analysis_policy = analysis_policy
         self._delivery_policy = delivery_policy
         self._lease_s = lease_s

@@ -1,7 +1,9 @@
 """The delay before a study counts as complete: no new image for [study] stable_age_s.
 
 DICOM does not say when a study is complete, so the node waits until no image has arrived for a
-while: a short while if T1 and STIR are there, otherwise a longer one.
+while: a short while if T1 and STIR are there and look whole, and no association that carries the
+study is open; otherwise a longer one. If asked to, it also queries the archive for the number of
+images of each series.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,6 +32,11 @@ class StudyCompletion:
     ----------
     assess
         Whether a study that is being received has T1 and STIR, and its priority.
+    is_carried
+        Whether an open association has sent images of a study.
+    missing_at
+        Asks the archive that sends a job's study what is missing here; called with whether T1 and
+        STIR have begun to arrive.
     """
 
     def __init__(
@@ -37,10 +44,15 @@ class StudyCompletion:
         table: JobTable,
         config: StudyConfig,
         assess: Callable[[Sequence[ReceivedInstance]], Readiness],
+        is_carried: Callable[[str], bool] = lambda study_uid: False,
+        missing_at: Callable[[Job, bool], tuple[str, ...]] = lambda job, has_pair: (),
     ) -> None:
         self._table = table
         self._config = config
         self._assess = assess
+        self._is_carried = is_carried
+        self._missing_at = missing_at
+        self._asked: dict[int, tuple[int, tuple[str, ...]]] = {}
         self._arrivals = StallDetector()
         self._assessed: dict[int, tuple[int, Readiness]] = {}
 
@@ -56,6 +68,7 @@ class StudyCompletion:
         self._arrivals.keep_only(job.job_id for job in jobs)
         known = {job.job_id for job in jobs} & set(self._assessed)
         self._assessed = {job_id: self._assessed[job_id] for job_id in known}
+        self._asked = {key: one for key, one in self._asked.items() if key in known}
         for job in jobs:
             age_s = self._arrivals.still_for_s(job.job_id, (job.revision, job.instances), now)
             if age_s >= min(self._config.stable_age_s, self._config.stable_age_without_pair_s):
@@ -63,14 +76,34 @@ class StudyCompletion:
 
     def _queue_if_complete(self, job: Job, age_s: float) -> None:
         readiness = self._readiness(job)
-        if readiness.has_pair and age_s >= self._config.stable_age_s:
+        missing = self._missing(job, readiness)
+        if not missing and age_s >= self._config.stable_age_s:
             note = f"T1 and STIR received, no new images for {age_s:.0f} s"
         elif age_s >= self._config.stable_age_without_pair_s:
-            note = f"no new images for {age_s:.0f} s; T1 and STIR are not complete"
+            note = f"no new images for {age_s:.0f} s; {missing or 'T1 and STIR received'}"
         else:
             return
         with suppress(LeaseLost):  # the job has changed since it was read
             self._table.settle(job, note, readiness.priority)
+
+    def _missing(self, job: Job, readiness: Readiness) -> str:
+        """What a study still waits for, in words; empty if it looks complete."""
+        if self._is_carried(job.study_uid):
+            return "the association that carries the study is still open"
+        at_archive = ", ".join(self._missing_at_archive(job, readiness.has_pair))
+        if not readiness.has_pair:
+            return "; ".join(filter(None, ("T1 and STIR are not complete", at_archive)))
+        if readiness.unfinished and not at_archive:
+            return f"images seem to be missing ({', '.join(readiness.unfinished)})"
+        return at_archive
+
+    def _missing_at_archive(self, job: Job, has_pair: bool) -> tuple[str, ...]:
+        """Asked once for each revision, because it takes an association."""
+        revision, missing = self._asked.get(job.job_id, (0, ()))
+        if revision != job.revision:
+            missing = self._missing_at(job, has_pair)
+            self._asked[job.job_id] = (job.revision, missing)
+        return missing
 
     def _readiness(self, job: Job) -> Readiness:
         """Assessed once for each revision, because it reads the headers of the study."""

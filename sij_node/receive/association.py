@@ -259,7 +259,7 @@ class Association:
                 else:
                     raise _unexpected_pdu(kind)
         finally:
-            messages.abandon()
+            messages.end()
         self._abort("the node is shutting down")
 
     def _seen(self, status: Status | None) -> None:
@@ -371,9 +371,9 @@ class MessageReceiver:
             self._context_id = None
         return response
 
-    def abandon(self) -> None:
-        """Discard the incomplete message."""
-        self._receiver.abandon()
+    def end(self) -> None:
+        """Discard the incomplete message at the end of the association."""
+        self._receiver.end()
 
     def _take_command(self, fragment: Fragment, context: AnsweredContext) -> bytes:
         self._command += fragment.content

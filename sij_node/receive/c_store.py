@@ -20,6 +20,7 @@ status     meaning                                                       stored
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -130,10 +131,23 @@ class StorageService:
         self._refuse = refuse
         self._room = room
         self._locks = tuple(Lock() for _ in range(_STRIPES))
+        self._carried = Counter[str]()
+        self._carried_lock = Lock()
 
     def receiver_for(self, caller: CallingPeer) -> "InstanceReceiver":
         """Receives the instances of one association."""
         return InstanceReceiver(self, caller)
+
+    def is_carried(self, study_uid: str) -> bool:
+        """Whether an open association has sent images of a study."""
+        return self._carried[study_uid] > 0
+
+    def carry(self, study_uid: str, associations: int) -> None:
+        """Count an association that has begun (1) or ceased (-1) to carry a study."""
+        with self._carried_lock:
+            self._carried[study_uid] += associations
+            if self._carried[study_uid] <= 0:
+                del self._carried[study_uid]
 
     def has_room(self) -> bool:
         """Whether there is room for new instances; False while the disk is unavailable."""
@@ -191,6 +205,7 @@ class InstanceReceiver:
         self._service = service
         self._caller = caller
         self._held = memoryview(bytearray(HELD_BYTES))
+        self._studies: set[str] = set()
         self._clear()
 
     def begin(self, request: StoreRequest, context: AnsweredContext) -> None:
@@ -224,6 +239,7 @@ class InstanceReceiver:
             if self._fault is None:
                 scanned = self._scan()
                 study_uid = scanned.study_uid
+                self._carry(study_uid)
                 outcome, quarantined_as = self._store(scanned)
         except DatasetUnreadable as error:
             outcome = StoreOutcome(Status.CANNOT_UNDERSTAND, str(error))
@@ -239,6 +255,18 @@ class InstanceReceiver:
                 self._caller, outcome, uid if is_uid(uid) else "", study_uid, quarantined_as
             )
         return outcome
+
+    def end(self) -> None:
+        """Discard the incomplete instance; the association carries no study any more."""
+        self.abandon()
+        for study_uid in self._studies:
+            self._service.carry(study_uid, -1)
+        self._studies.clear()
+
+    def _carry(self, study_uid: str) -> None:
+        if study_uid not in self._studies:
+            self._studies.add(study_uid)
+            self._service.carry(study_uid, 1)
 
     def abandon(self) -> None:
         """Discard the incomplete instance."""

@@ -13,6 +13,7 @@ from models.lesion_counts import ACTIVE, STRUCTURAL, JointCounts
 from models.mri_criteria import Definition, SlicesSeen, any_met, definitions
 from models.quality_limits import ImageQuality, LowConfidence
 from sij_node.config.profiles import Language, SeriesKind
+from sij_node.dicom.series_extent import Incompleteness, Signs
 from sij_node.dicom.series_roles import SeriesDoubt
 from sij_node.domain.prior_comparison import LesionChange, SincePrior
 from sij_node.domain.study import IdentityCorrection
@@ -62,6 +63,8 @@ class Wording:
     identity_attributes: Mapping[str, str]
     series_doubtful: str
     series_doubts: Mapping[SeriesDoubt, str]
+    images_missing: str
+    missing_signs: Mapping[Incompleteness, str]
     joint_counts: str
     slice_criteria: str
     definitions: Mapping[Definition, str]
@@ -204,6 +207,11 @@ class Wording:
             )
         ]
 
+    def missing_images(self, signs: Signs) -> list[str]:
+        """That a series looks incomplete and why, in one sentence; empty if neither does."""
+        each = [f"{self.missing_signs[sign]} ({sequence})" for sign, sequence in signs]
+        return [self.images_missing.format(signs="; ".join(each))] if each else []
+
     def prior_comparison(self, since: SincePrior, findings: Iterable[Finding]) -> list[str]:
         """The comparison with the prior study, in full sentences."""
         unavailable = [
@@ -281,6 +289,8 @@ ENGLISH = Wording(
         SeriesDoubt.OTHER_IMAGES_LEFT_OUT: "other images in the same series were left out",
         SeriesDoubt.BY_DESCRIPTION: "recognised by the series description only",
     },
+    images_missing="Analysed although images may be missing: {signs}.",
+    missing_signs={one: one.value for one in Incompleteness},
     joint_counts="{side}: oedema {active}/{of_active} quadrants; "
     "structural lesions {structural}/{of_structural}.",
     slice_criteria="Research aid, not a diagnosis; slice-based criteria: {definitions}.",
@@ -415,6 +425,13 @@ GERMAN = Wording(
         SeriesDoubt.UNUSUAL_TILT: "Schichtebene nicht entlang des Sakrums gekippt",
         SeriesDoubt.OTHER_IMAGES_LEFT_OUT: "weitere Bilder in derselben Serie nicht verwendet",
         SeriesDoubt.BY_DESCRIPTION: "nur an der Serienbeschreibung erkannt",
+    },
+    images_missing="Ausgewertet, obwohl vermutlich Bilder fehlen: {signs}.",
+    missing_signs={
+        Incompleteness.GAP_BETWEEN_SLICES: "Lücke zwischen Schichten",
+        Incompleteness.NUMBER_MISSING: "Bildnummer fehlt",
+        Incompleteness.FEWER_THAN_STATED: "weniger Bilder als angegeben",
+        Incompleteness.LESS_COVERAGE: "deckt weniger ab als die andere Serie",
     },
     joint_counts="{side}: Ödem {active}/{of_active} Quadranten; "
     "strukturelle Läsionen {structural}/{of_structural}.",

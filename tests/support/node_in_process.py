@@ -13,6 +13,7 @@ from typing import Any
 
 from pydicom import Dataset, dcmread
 from pydicom.filebase import DicomBytesIO
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.presentation import build_context
 
@@ -46,6 +47,8 @@ NETWORKS = (
     NetworkIdentity("lesion", "1.0", "b" * 64, "Phantoms only.", "cpu"),
 )
 ARCHIVE = "ARCHIVE"
+FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 
 
 class InventedNetworks:
@@ -75,10 +78,19 @@ class _SameProcess:
 
 
 class StoringArchive:
-    """A Storage SCP that keeps what it is sent."""
+    """Keeps what it is sent, and answers queries about what it has.
+
+    Parameters
+    ----------
+    refused_classes
+        SOP classes that it does not accept.
+    """
 
     def __init__(self, refused_classes: Sequence[str] = ()) -> None:
         self.held: list[Dataset] = []
+        self.images: list[Dataset] = []
+        self.asked: list[str] = []
+        self.node_port = 0
         self._entity = AE(ARCHIVE)
         self._entity.supported_contexts = [
             one
@@ -88,8 +100,16 @@ class StoringArchive:
         for one in ("1.2.840.10008.5.1.4.1.1.88.34", "1.2.840.10008.5.1.4.1.1.88.59"):
             if one not in refused_classes:
                 self._entity.add_supported_context(one)
+        for model in (FIND, MOVE):
+            self._entity.add_supported_context(model)
+        self._entity.requested_contexts = [build_context(MRImageStorage, ExplicitVRLittleEndian)]
+        handlers = [
+            (evt.EVT_C_STORE, self._keep),
+            (evt.EVT_C_FIND, self._find),
+            (evt.EVT_C_MOVE, self._move),
+        ]
         self._server = self._entity.start_server(
-            ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._keep)]
+            ("127.0.0.1", 0), block=False, evt_handlers=handlers
         )
         self.port = self._server.socket.getsockname()[1]
 
@@ -98,6 +118,26 @@ class StoringArchive:
         dataset.file_meta = event.file_meta
         self.held.append(dcmread(_file(dataset)))
         return 0x0000
+
+    def _find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        self.asked.append("find")
+        for uid in sorted({one.SeriesInstanceUID for one in self.images}):
+            answer = Dataset()
+            answer.QueryRetrieveLevel = "SERIES"
+            answer.SeriesInstanceUID, answer.Modality = uid, "MR"
+            answer.NumberOfSeriesRelatedInstances = len(self._of_series(uid))
+            yield 0xFF00, answer
+
+    def _move(self, event: evt.Event) -> Iterator[object]:
+        self.asked.append(f"move {event.identifier.SeriesInstanceUID}")
+        wanted = self._of_series(event.identifier.SeriesInstanceUID)
+        yield "127.0.0.1", self.node_port, {"ae_title": event.move_destination}
+        yield len(wanted)
+        for one in wanted:
+            yield 0xFF00, one
+
+    def _of_series(self, uid: str) -> list[Dataset]:
+        return [one for one in self.images if one.SeriesInstanceUID == uid]
 
     def close(self) -> None:
         self._server.shutdown()
@@ -120,14 +160,11 @@ class NodeInProcess:
         self.table, self.spool = store.table, store.spool
         events = no_events()
         bound = socket.create_server(("127.0.0.1", 0))
+        service = storage_service(config, store, events)
         self.listener = Listener(
-            config.listener,
-            config.node.ae_title,
-            config.peer,
-            storage_service(config, store, events),
-            bound=bound,
+            config.listener, config.node.ae_title, config.peer, service, bound=bound
         )
-        self.scheduler = scheduler_of(config, store, ())
+        self.scheduler = scheduler_of(config, store, (), service, events)
         self.corrections = StudyCorrections(store.table.database, store.spool, config.study)
         server = InferenceServer({"": InventedNetworks()}, store.spool, config)
         stop = threading.Event()
@@ -212,6 +249,7 @@ def node_in_process(
         with open_store(config) as store:
             node = NodeInProcess(config, store, archive)
             node.listener.start()
+            archive.node_port = node.listener.port
             try:
                 yield node
             finally:

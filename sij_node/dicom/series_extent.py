@@ -1,0 +1,116 @@
+"""Whether the T1 and the STIR of a study are visibly incomplete.
+
+Judged by gaps between slices, holes in the instance numbers, stated numbers of images, and by how
+far each series covers the other.
+
+Source: DICOM PS3.3 C.7.6.1 (Images in Acquisition), C.7.6.16.2.2.4 and C.12.1 (concatenations);
+PS3.4 C.3.4 (Number of Series Related Instances).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from sij_node.dicom.headers import frame_count, number, numbers, text
+
+GAP = 1.5
+"""A distance between slices of more than this times the usual one is a gap."""
+SHORTFALL = 1.5
+"""Covering less of the other series than this number of slices is no sign of missing images."""
+SAME_NORMAL = 0.1
+"""Largest difference of a component of the normals of two series that can be compared."""
+STATED = ("NumberOfSeriesRelatedInstances", "ImagesInAcquisition", "InConcatenationTotalNumber")
+
+
+class Incompleteness(StrEnum):
+    """Why a series looks incomplete."""
+
+    GAP_BETWEEN_SLICES = "gap between slices"
+    NUMBER_MISSING = "instance number missing"
+    FEWER_THAN_STATED = "fewer images than stated"
+    LESS_COVERAGE = "covers less than the other series"
+
+
+Signs = tuple[tuple[Incompleteness, str], ...]
+"""Each sign with T1 or STIR."""
+
+
+def signs_of_missing_images(
+    t1: Sequence[Dataset], stir: Sequence[Dataset], guests: Sequence[Dataset] = ()
+) -> Signs:
+    """What shows that images of a T1 or STIR series are missing.
+
+    Parameters
+    ----------
+    t1, stir
+        Headers of the images of each.
+    guests
+        Headers of further images in the same series, which are numbered and counted with them.
+    """
+    pair = {"T1": t1, "STIR": stir}
+    found = [(sign, name) for name, headers in pair.items() for sign in _signs(headers, guests)]
+    shorter = _shorter(t1, stir)
+    return (*found, *([(Incompleteness.LESS_COVERAGE, shorter)] if shorter else []))
+
+
+def _signs(headers: Sequence[Dataset], guests: Sequence[Dataset]) -> Iterator[Incompleteness]:
+    uids = {text(header, "SeriesInstanceUID") for header in headers}
+    series = [*headers, *(one for one in guests if text(one, "SeriesInstanceUID") in uids)]
+    along = _positions(headers, _normal(headers))
+    if len(along) > 2 and np.diff(along).max() > GAP * np.median(np.diff(along)):
+        yield Incompleteness.GAP_BETWEEN_SLICES
+    if _number_missing(series):
+        yield Incompleteness.NUMBER_MISSING
+    if len(series) < max(map(_stated_count, headers), default=0):
+        yield Incompleteness.FEWER_THAN_STATED
+
+
+def _number_missing(headers: Iterable[Dataset]) -> bool:
+    """Whether numbers with a regular step have a hole, or do not begin at 1 where they should."""
+    stated = {number(header, "InstanceNumber") for header in headers}
+    found = np.array(sorted(one for one in stated if one is not None))
+    if len(found) < 3:
+        return False
+    steps = np.diff(found)
+    return bool(steps.max() > steps.min() or 1 < found[0] <= len(found))
+
+
+def _stated_count(header: Dataset) -> int:
+    return int(max(number(header, keyword) or 0 for keyword in STATED))
+
+
+def _shorter(t1: Sequence[Dataset], stir: Sequence[Dataset]) -> str:
+    """The series that covers less of the body than the other; empty if they agree."""
+    normal, other = _normal(t1), _normal(stir)
+    if normal is None or other is None or np.abs(normal - other).max() > SAME_NORMAL:
+        return ""
+    along = [_positions(headers, normal) for headers in (t1, stir)]
+    if min(map(len, along)) < 2:
+        return ""
+    spacing_mm = [float(np.median(np.diff(one))) for one in along]
+    extent_mm = [float(np.ptp(one)) + step for one, step in zip(along, spacing_mm, strict=True)]
+    if abs(extent_mm[0] - extent_mm[1]) <= SHORTFALL * max(spacing_mm):
+        return ""
+    return "T1" if extent_mm[0] < extent_mm[1] else "STIR"
+
+
+def _normal(headers: Sequence[Dataset]) -> NDArray[np.float64] | None:
+    cosines = numbers(headers[0], "ImageOrientationPatient", 6) if headers else None
+    return None if cosines is None else np.cross(cosines[:3], cosines[3:])
+
+
+def _positions(
+    headers: Iterable[Dataset], normal: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Distinct positions of all slices along the normal, in mm, ascending."""
+    if normal is None:
+        return np.array([])
+    stated = (
+        numbers(header, "ImagePositionPatient", 3, frame)
+        for header in headers
+        for frame in range(frame_count(header))
+    )
+    return np.unique(np.round([np.dot(one, normal) for one in stated if one is not None], 1))
