@@ -221,8 +221,8 @@ def _initiation(config: Config, examples: Sequence[ResultObject]) -> Iterator[st
     )
     yield (
         "To complete a study, if the peer's `missing_images` is `query` or `move`: a C-FIND of its "
-        "MR series with NumberOfSeriesRelatedInstances, and with `move` a C-MOVE at SERIES level of "
-        "those that are missing or incomplete, to the node's own AE title."
+        "MR series with NumberOfSeriesRelatedInstances, and with `move` a C-MOVE at SERIES level "
+        "of those that are missing or incomplete, to the node's own AE title."
     )
     yield _table(("SOP class", "UID"), [(_name(uid), uid) for uid in _queries()])
     yield _table(

@@ -11,7 +11,7 @@ from pynetdicom import AE
 from pynetdicom.presentation import build_context
 
 from sij_node.domain.job import State
-from tests.support.mr import STIR_TIMES, T1_TIMES, classic_series
+from tests.support.mr_series import STIR_TIMES, T1_TIMES, classic_series
 from tests.support.node_in_process import ARCHIVE, NodeInProcess, node_in_process
 
 STUDY = "1.2.3"
