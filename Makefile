@@ -1,11 +1,11 @@
-# Two commands do everything: `make demo` and `make test`. Both set up what they need.
+# Two commands: `make demo` and `make test`. Both install what they need.
 .DELETE_ON_ERROR:
-# Packages for Python and servers are fetched at the same time, and tests run beside the checks.
+# Python packages and servers are installed in parallel, and tests run in parallel with the checks.
 MAKEFLAGS += --jobs=2
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
-# Whole files, and those first that wait for servers; three, for most of the time one of them waits.
+# Three processes, as one of them usually waits for a server; files that wait for servers come first.
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test suite check unit integration acceptance bench pictures servers clean
@@ -15,14 +15,14 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: $(READY)        ## a phantom study goes in, findings come back
+demo: $(READY)        ## send a phantom study through the node and show its results
 	$(BIN)/python -m deploy.demo
 
-test: check suite     ## every check and, beside it, every test
+test: check suite     ## all checks and all tests
 suite: $(READY) servers
 	$(BIN)/pytest $(SIDE_BY_SIDE)
 
-check: $(READY)       ## style, types and import contracts; no test
+check: $(READY)       ## style, types and import contracts, without tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -31,14 +31,14 @@ check: $(READY)       ## style, types and import contracts; no test
 unit integration acceptance: $(READY)   ## one kind of test
 	$(BIN)/pytest tests/$@
 
-bench: $(READY) servers   ## measure beside peers; writes docs/benchmarks.md
+bench: $(READY) servers   ## run the benchmarks; writes docs/benchmarks.md
 	$(BIN)/python -m deploy.bench
 
-pictures: $(READY) servers   ## the pictures of the page in docs/images, as the browser tests see it
+pictures: $(READY) servers   ## update the screenshots in docs/images from the browser tests
 	$(BIN)/pytest tests/acceptance -k "every_page_can_be_used or pictures_of_the_pages or a_picture_of"
 	$(BIN)/python -m deploy.document_images
 
-servers:              ## the real servers and the viewer that the tests run against
+servers:              ## install the servers and the viewer the tests run against
 	sh deploy/install-test-servers.sh
 	sh deploy/install-test-viewer.sh
 

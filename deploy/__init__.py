@@ -1,1 +1,1 @@
-"""How the node is set up, tried and measured."""
+"""Installation, demo and benchmarks of the node."""

@@ -4,10 +4,10 @@
 #   backup.sh DATA_FOLDER OUT_FOLDER                 SQLite, the file jobs.sqlite in the data folder
 #   DATABASE_URL=postgresql://... backup.sh ...      PostgreSQL, by pg_dump
 #
-# A file of the spool never changes once it is there, and is there before its row is. So a copy of
-# the database that is older than the copy of the spool never names a file that is missing, unless
-# the spool was cleared of studies past retention_days meanwhile. Both are written beside the name that
-# they get at the end: a backup that has a name is whole.
+# A spool file never changes and exists before its database row. A database copy that is older than
+# the spool copy therefore never names a missing file, unless studies past retention_days were cleared
+# in between. Both are written to a .part folder and renamed at the end: a backup without .part is
+# complete.
 set -eu
 [ $# -eq 2 ] || { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 data=$1
@@ -24,7 +24,7 @@ else
     sqlite3 -cmd '.timeout 30000' "file:$data/jobs.sqlite?mode=ro" ".backup '$out.part/jobs.sqlite'"
     [ "$(sqlite3 "$out.part/jobs.sqlite" 'PRAGMA integrity_check')" = ok ]
 fi
-# incoming holds what nobody was promised yet, and what is being written.
+# incoming holds objects that are still being received and not yet acknowledged.
 tar --create --file="$out.part/data.tar" --directory="$data" \
     --exclude='./spool/incoming/*' --exclude='./jobs.sqlite*' --warning=no-file-changed \
     --warning=no-file-removed . || [ $? -eq 1 ]

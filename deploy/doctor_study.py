@@ -1,7 +1,7 @@
-"""Makes the small phantom study that `sij-node doctor` sends through the node.
+"""Generates the small phantom study that `sij-node doctor` sends through the node.
 
-Run ``python -m deploy.doctor_study`` when the phantom or what the node accepts has changed; it
-writes ``sij_node/doctor/study.zip``. The study is a phantom's middle slices, T1 made coarser.
+Run ``python -m deploy.doctor_study`` when the phantom or the accepted input has changed; it writes
+``sij_node/doctor/study.zip``: the middle slices of a phantom, T1 at half its resolution.
 """
 
 import io
@@ -22,7 +22,7 @@ OUT = Path(__file__).parents[1] / "sij_node" / "doctor" / "study.zip"
 
 
 def main() -> None:
-    """Draw the phantom and write the study."""
+    """Generate the phantom and write the study."""
     with tempfile.TemporaryDirectory() as folder:
         phantom = [sys.executable, "-m", "trainer", "phantom", "--seed", SEED, "--out", folder]
         subprocess.run([*phantom, "--patient-id", "DOCTOR"], check=True)  # noqa: S603
@@ -47,7 +47,7 @@ def _number(image: Dataset) -> int:
 
 
 def _coarse(image: Dataset) -> Dataset:
-    """Pixels of twice the size where there are very many, in the same place."""
+    """Halve the resolution of a large image; its position in the patient stays the same."""
     if image.Rows < 400:
         return image
     pixels = image.pixel_array.astype(np.float64)

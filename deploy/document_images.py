@@ -1,6 +1,6 @@
-"""Puts pictures that the browser tests have kept among those that documents show.
+"""Converts screenshots of the browser tests into the images of the documentation.
 
-`make pictures` has them taken anew and runs this.
+`make pictures` takes new screenshots and runs this.
 """
 
 from pathlib import Path
@@ -10,20 +10,20 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 KEPT, SHOWN = ROOT / "test-artefacts", ROOT / "docs" / "images"
 WIDTH, TALLEST = 900, 1.9
-"""Pixels, and how many times as high as wide; what is below is left out."""
+"""Width in pixels, and greatest ratio of height to width; the rest is cropped."""
 COLOURS, ROUNDS = 256, 3
-"""How many, and how often they are moved so that large areas have their own colour too."""
+"""Palette size and k-means rounds, so that large areas keep their own colour."""
 PICTURES = {
     "queue.png": "page-queue-desktop-dark.png",
     "study.png": "page-live-study-desktop-light.png",
     "health.png": "page-health-desktop-light.png",
     "report.png": "report.png",
 }
-"""By the name that documents know, the one that a test has given."""
+"""Image name in the documentation: name of the screenshot."""
 
 
 def small(picture: Image.Image) -> Image.Image:
-    """As a document shows it: not wide, not long, and in few colours that are chosen for it."""
+    """The image cropped, resized and reduced to a palette of its own."""
     top = picture.convert("RGB").crop(
         (0, 0, picture.width, min(picture.height, round(picture.width * TALLEST)))
     )
@@ -34,7 +34,7 @@ def small(picture: Image.Image) -> Image.Image:
 
 
 def main() -> None:
-    """Write each of them, and say how large it is."""
+    """Write all images and print their sizes."""
     for name, kept in PICTURES.items():
         with Image.open(KEPT / kept) as picture:
             small(picture).save(SHOWN / name, optimize=True)

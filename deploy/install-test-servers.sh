@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the real peers that tests and benchmarks run against: Orthanc, DCMTK, dicom3tools,
-# poppler, Prometheus, PostgreSQL, and systemd-nspawn, in which a systemd of its own runs the units.
-# Installs nothing that is there already, and starts no service.
+# poppler, Prometheus, PostgreSQL, and systemd-nspawn, in which the tests run the systemd units.
+# Skips what is already installed, and starts no service.
 set -eu
 
 packages=""
@@ -30,7 +30,7 @@ if [ "$(id -u)" -eq 0 ]; then as_root=""; elif sudo -n true 2>/dev/null; then as
     exit 1
 fi
 
-# Keeps the packages from starting services of their own; the tests start what they need.
+# Prevent the packages from starting services; the tests start what they need.
 policy=/usr/sbin/policy-rc.d
 made_policy=""
 if [ ! -e "$policy" ]; then

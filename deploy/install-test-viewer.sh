@@ -1,7 +1,6 @@
 #!/bin/sh
-# Installs what the tests look at results and pages with: Debian's Chromium, and from npm OHIF as its
-# makers built it, into .cache/ohif, and axe, which checks that everybody can use a page, into
-# .cache/axe. Installs nothing that is there already.
+# Installs the viewers of the tests: Debian's Chromium, and from npm the OHIF release build into
+# .cache/ohif and the accessibility checker axe into .cache/axe. Skips what is already installed.
 set -eu
 
 cache="$(cd "$(dirname "$0")/.." && pwd)/.cache"
@@ -41,7 +40,7 @@ fetch() { # fetch PACKAGE VERSION SHA256 FOLDER [TAR OPTION...]: FOLDER of the p
 }
 
 if [ ! -e "$cache/ohif/$ohif/index.html" ]; then
-    # Networks that run in the browser and the viewer of microscopes are most of it, and not needed.
+    # In-browser networks and the microscopy viewer make up most of it and are not needed.
     fetch @ohif/app "$ohif" "$ohif_sha256" package/dist \
         --exclude=package/dist/ort --exclude=package/dist/dicom-microscopy-viewer
     mkdir -p "$cache/ohif"

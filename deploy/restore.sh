@@ -1,11 +1,11 @@
 #!/bin/sh
-# Restores a backup made by backup.sh. The node must not run.
+# Restores a backup made by backup.sh. Stop the node first.
 #
 #   restore.sh BACKUP DATA_FOLDER                    SQLite
 #   DATABASE_URL=postgresql://... restore.sh ...     PostgreSQL: into a database that is empty
 #
-# The data folder must be empty or not there: nothing is overwritten. Studies that came after the
-# backup are not in it; have them sent again. Then run `sij-node doctor`.
+# The data folder must be empty or missing: nothing is overwritten. Studies received after the backup
+# are not in it; send them again. Then run `sij-node doctor`.
 set -eu
 [ $# -eq 2 ] || { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 backup=$1
@@ -26,4 +26,4 @@ tar --extract --file="$backup/data.tar" --directory="$data"
 [ ! -e "$backup/jobs.sqlite" ] || cp "$backup/jobs.sqlite" "$data/jobs.sqlite"
 mkdir -p "$data/spool/incoming"
 sync
-echo "Restored to $data. Let it belong to the node's user, then run: sij-node doctor"
+echo "Restored to $data. Make the node's user its owner, then run: sij-node doctor"

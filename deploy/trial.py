@@ -1,4 +1,4 @@
-"""A node set up for trying it on one machine: a configuration in a folder, and free ports."""
+"""A trial node on one machine: a configuration in a folder of its own, and free ports."""
 
 import json
 import os
@@ -19,14 +19,14 @@ Settings = Mapping[str, str | float]
 
 @dataclass(frozen=True)
 class TrialNode:
-    """Where a node on trial keeps its things, and how it is reached.
+    """A trial node's folder, configuration and network address.
 
     Parameters
     ----------
     config
-        The configuration, to be given to ``sij-node --config``.
+        Configuration file for ``sij-node --config``.
     peer
-        The node, as the archive sees it.
+        The node as a peer of the archive.
     """
 
     folder: Path
@@ -43,22 +43,22 @@ def set_up(
     priors_from: str = "store",
     **sections: Settings,
 ) -> TrialNode:
-    """Write the configuration of a node that knows one archive on this machine.
+    """Write the configuration of a node with one archive on this machine as its peer.
 
     Parameters
     ----------
     folder
-        Created where it is missing.
+        Created if missing.
     archive
-        AE title of the one system that may send and gets the results.
+        AE title of the only peer, which sends images and receives the results.
     port
-        Where the node listens; 0 takes a free port.
+        The node's port; 0 for any free port.
     profile
-        What the archive gets.
+        Output profile of the archive.
     priors_from
-        Where earlier results come from, as in a [[peer]].
+        Where prior results come from, as in a [[peer]].
     sections
-        Further sections of config.toml, for instance ``study={"stable_age_without_pair_s": 5}``.
+        Further sections of config.toml, for example ``study={"stable_age_without_pair_s": 5}``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     peer = PeerConfig(ae_title=NODE, networks=(LOOPBACK,), host=LOOPBACK, port=port or free_port())
@@ -82,16 +82,16 @@ def set_up(
 
 
 def _section(title: str, content: Mapping[str, object]) -> str:
-    """A section of TOML; its strings, numbers and lists are written as JSON writes them."""
+    """A TOML section; strings, numbers and lists are written as JSON, which TOML accepts."""
     return "\n".join(
         [title, *(f"{key} = {json.dumps(value)}" for key, value in content.items()), ""]
     )
 
 
 def prefer_programs_of_the_system() -> None:
-    """Look for other programs behind the virtual environment in PATH.
+    """Move the virtual environment to the end of PATH.
 
-    pynetdicom puts namesakes of DCMTK's storescp and storescu there.
+    pynetdicom installs programs named storescp and storescu there, which hide DCMTK's.
     """
     own = str(Path(sys.executable).parent)
     others = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder != own]
@@ -102,15 +102,15 @@ _untried = random.sample(range(20_000, 32_000), 12_000)
 
 
 def keep_to_share(number: int, shares: int) -> None:
-    """Give out free ports of one share only, so that programs side by side never meet at one."""
+    """Use only this share of the free ports, so that parallel test processes never collide."""
     _untried[:] = [port for port in _untried if port % shares == number]
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on, and that was not given out before.
+    """A free TCP port on loopback that was not returned before.
 
-    It lies below those that the system gives to outgoing connections (from 32768), of which one
-    could take it before the program that it is meant for does.
+    It lies below the range of outgoing connections (from 32768), so that none of those can take it
+    before the intended program does.
     """
     while True:
         port = _untried.pop()

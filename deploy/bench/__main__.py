@@ -1,6 +1,6 @@
-"""`make bench`: measure the node beside its peers and write docs/benchmarks.md.
+"""`make bench`: run all benchmarks and write docs/benchmarks.md.
 
-What is missing, a peer or the weights, is said loudly in the page; the rest is measured.
+A benchmark that cannot run (server not installed, no weights) is listed as not measured.
 """
 
 import json
@@ -20,11 +20,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 import models
 from deploy.bench.analysis_stages import measure_study, phantom_case
 from deploy.bench.benchmarks_page import PARTS, Results, page
-from deploy.bench.ingest import Tell, measure_ingest
+from deploy.bench.ingest import Report, measure_ingest
 from deploy.bench.jobs import measure_jobs
 from deploy.bench.result_costs import measure_objects
 from deploy.bench.servers import MeasurementFailed
-from deploy.bench.system_info import circumstances
+from deploy.bench.system_info import system_info
 from deploy.bench.whole_node import measure_node
 from deploy.trial import prefer_programs_of_the_system
 from models.weights import WeightsInvalid
@@ -32,23 +32,27 @@ from sij_node.errors import NodeError
 
 WEIGHTS = Path(models.__file__).parent / "weights"
 Measured = TypeVar("Measured")
-_LEFT_OUT = "It was left out by --only."
+_LEFT_OUT = "Excluded by --only."
 _EXPECTED = (MeasurementFailed, WeightsInvalid, NodeError, OSError)
 
 console = Console()
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="The page; its numbers as JSON lie beside it.")] = Path(
-        "docs/benchmarks.md"
-    ),
-    repeats: Annotated[int, typer.Option(min=1, help="Runs of which medians are taken.")] = 5,
+    out: Annotated[
+        Path, typer.Option(help="Output page; the figures are written next to it as JSON.")
+    ] = Path("docs/benchmarks.md"),
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Runs per benchmark; medians are reported.")
+    ] = 5,
     weights: Annotated[
-        Path | None, typer.Option(help="Other weights than those that are shipped.")
+        Path | None, typer.Option(help="Weights folder (default: the shipped weights).")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(PARTS)}.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"Run only these: {', '.join(PARTS)}.")
+    ] = None,
 ) -> None:
-    """Measure everything, in less than six minutes on two idle cores."""
+    """Run all benchmarks (under six minutes on two idle cores)."""
     prefer_programs_of_the_system()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="sij_node_bench_") as scratch, _progress() as progress:
@@ -66,7 +70,7 @@ def main(
 
 
 def _measure(
-    scratch: Path, weights: Path | None, repeats: int, wanted: list[str], tell: Tell
+    scratch: Path, weights: Path | None, repeats: int, wanted: list[str], report: Report
 ) -> Results:
     case, missing = phantom_case(), dict[str, str]()
 
@@ -82,17 +86,17 @@ def _measure(
             return None
 
     return Results(
-        circumstances(scratch),
-        attempt("ingest", lambda folder: measure_ingest(folder, repeats, tell)),
+        system_info(scratch),
+        attempt("ingest", lambda folder: measure_ingest(folder, repeats, report)),
         attempt(
-            "study", lambda folder: measure_study(folder, weights or WEIGHTS, case, repeats, tell)
+            "study", lambda folder: measure_study(folder, weights or WEIGHTS, case, repeats, report)
         ),
         attempt(
             "objects",
-            lambda folder: measure_objects(folder, weights or WEIGHTS, case, repeats, tell),
+            lambda folder: measure_objects(folder, weights or WEIGHTS, case, repeats, report),
         ),
-        attempt("node", lambda folder: measure_node(folder, weights, case, repeats, tell)),
-        attempt("jobs", lambda folder: measure_jobs(folder, repeats, tell)),
+        attempt("node", lambda folder: measure_node(folder, weights, case, repeats, report)),
+        attempt("jobs", lambda folder: measure_jobs(folder, repeats, report)),
         missing,
     )
 

@@ -1,7 +1,7 @@
-"""How long one study takes, stage by stage, in one process, with the weights that are shipped.
+"""Analysis time of one study, stage by stage, in one process with the shipped weights.
 
-The networks are timed apart from what surrounds them, and compared with the time in which this
-machine could do the same number of operations as plain convolutions in single precision.
+The networks are timed separately and compared with the time this machine needs for the same number
+of operations as plain single-precision convolutions.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from pydicom import dcmread
 from torch.nn.functional import conv2d
 from torch.utils.flop_counter import FlopCounterMode
 
-from deploy.bench.ingest import Tell
+from deploy.bench.ingest import Report
 from models.analyser import Analyser, Analysis
 from models.contour_pair import ContourPair
 from models.lesion_resnet34 import LesionResNet34
@@ -49,11 +49,11 @@ class StudyTimes:
     Parameters
     ----------
     seconds
-        By stage, in the order in which they follow each other.
+        By stage, in order of execution.
     floor_s
-        For each network, the operations it does at the speed of a plain convolution.
+        Per network: its operations at the speed of a plain convolution.
     gigaflops
-        That speed, in 10^9 floating point operations a second.
+        Speed of the plain convolution, in 10^9 floating point operations per second.
     """
 
     seconds: Seconds
@@ -68,33 +68,33 @@ class StudyTimes:
 
     @property
     def network_s(self) -> float:
-        """In the networks."""
+        """Time spent in the networks."""
         return sum(self.seconds[name] for name in NETWORKS)
 
     @property
     def rest_s(self) -> float:
-        """In everything else."""
+        """Time spent outside the networks."""
         return sum(self.seconds.values()) - self.network_s
 
 
 def phantom_case() -> PhantomCase:
-    """The same patient in every measurement."""
+    """The phantom patient of every measurement."""
     return make_case(SEED, PhantomOptions(slices=SLICES))
 
 
 def measure_study(
-    folder: Path, weights: Path, case: PhantomCase, repeats: int, tell: Tell
+    folder: Path, weights: Path, case: PhantomCase, repeats: int, report: Report
 ) -> StudyTimes:
     """Analyse one study several times, after a warm-up."""
-    tell("study: loading the networks")
+    report("study: loading the networks")
     analyser = Analyser.load(weights)
     spool = Spool(folder / "spool")
     received = [receive(spool, file) for file in write_study(case, folder / "images")]
-    tell("study: warming up, counting operations")
+    report("study: warming up, counting operations")
     operations = _operations(analyser, spool, received)
     runs = []
     for repeat in range(repeats):
-        tell(f"study: stage by stage, {repeat + 1} of {repeats}")
+        report(f"study: stage by stage, {repeat + 1} of {repeats}")
         runs.append(_run(analyser, spool, received))
     per_s = _operations_per_s(analyser.device)
     return StudyTimes(
@@ -111,7 +111,7 @@ def measure_study(
 
 
 def receive(spool: Spool, file: Path) -> ReceivedInstance:
-    """Put a file into the spool, as the listener would."""
+    """Store a file in the spool, as the listener does."""
     content = file.read_bytes()
     header = dcmread(file, stop_before_pixels=True)
     name = instance_file_name(header.SOPInstanceUID)
@@ -135,29 +135,29 @@ def receive(spool: Spool, file: Path) -> ReceivedInstance:
     )
 
 
-class _Watch:
-    """Adds up how long each stage took, by its name."""
+class _Stopwatch:
+    """Accumulates the duration of each stage by name."""
 
     def __init__(self) -> None:
         self.seconds: Seconds = {}
         self._stage, self._since = "", 0.0
 
     def begin(self, stage: str) -> None:
-        """End the stage before and begin the next; an empty name only ends."""
+        """End the current stage and begin the next; an empty name only ends the current one."""
         now = time.perf_counter()
         if self._stage:
             self.add(self._stage, now - self._since)
         self._stage, self._since = stage, now
 
     def add(self, stage: str, amount: float) -> None:
-        """Add to a stage."""
+        """Add an amount to a stage."""
         self.seconds[stage] = self.seconds.get(stage, 0) + amount
 
 
 class _Timed:
-    """A network whose every call is timed; the rest of it is as it was."""
+    """A network whose calls are timed; other attributes are passed through."""
 
-    def __init__(self, network: Any, watch: _Watch, stage: str) -> None:
+    def __init__(self, network: Any, watch: _Stopwatch, stage: str) -> None:
         self._network, self._watch, self._stage = network, watch, stage
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
@@ -195,7 +195,7 @@ class _Timed:
         return answer
 
 
-def _timed(analyser: Analyser, watch: _Watch) -> Analyser:
+def _timed(analyser: Analyser, watch: _Stopwatch) -> Analyser:
     return replace(
         analyser,
         contour=cast(ContourPair, _Timed(analyser.contour, watch, DELINEATION)),
@@ -204,8 +204,8 @@ def _timed(analyser: Analyser, watch: _Watch) -> Analyser:
 
 
 def _run(analyser: Analyser, spool: Spool, received: Sequence[ReceivedInstance]) -> Seconds:
-    """The pipeline as the node runs it, its stages and the two networks under a watch."""
-    watch, networks = _Watch(), _Watch()
+    """The pipeline as the node runs it, with its stages and both networks timed."""
+    watch, networks = _Stopwatch(), _Stopwatch()
     within: Seconds = {}
 
     def analyse(t1: Volume, stir: Volume) -> Analysis:
@@ -224,14 +224,14 @@ def _run(analyser: Analyser, spool: Spool, received: Sequence[ReceivedInstance])
         "prepare slices, walk": within["delineation"] - of_networks[DELINEATION],
         "regions": within["regions"],
         LESIONS: of_networks[LESIONS],
-        "squares, where lesions are seen": within["lesions"] - of_networks[LESIONS],
+        "crops, lesion positions": within["lesions"] - of_networks[LESIONS],
         "two SEG and the SR, as files": of_pipeline["writing"],
         "read back and check": of_pipeline["checking"],
     }
 
 
 class _Counted(_Timed):
-    """A network whose operations are counted instead."""
+    """A network whose floating point operations are counted instead of its time."""
 
     def _clocked(self, function: Any, inputs: Sequence[torch.Tensor]) -> Any:
         with FlopCounterMode(display=False) as counter:
@@ -244,7 +244,7 @@ def _operations(
     analyser: Analyser, spool: Spool, received: Sequence[ReceivedInstance]
 ) -> dict[str, float]:
     """Floating point operations of each network for this study."""
-    tally = _Watch()
+    tally = _Stopwatch()
     counting = replace(
         analyser,
         contour=cast(ContourPair, _Counted(analyser.contour, tally, DELINEATION)),
@@ -256,7 +256,7 @@ def _operations(
 
 
 def _operations_per_s(device: torch.device) -> float:
-    """The fastest of some plain 3 x 3 convolutions in single precision."""
+    """The fastest of several plain 3 x 3 convolutions in single precision."""
     channels, size = _FLOOR_CHANNELS, _FLOOR_SIZE_PX
     layout = torch.channels_last
     images = torch.rand(_FLOOR_IMAGES, channels, size, size, device=device).to(memory_format=layout)

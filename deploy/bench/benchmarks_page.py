@@ -1,4 +1,4 @@
-"""What was measured as a page of Markdown tables: ratios first, absolute values beside them."""
+"""The benchmark results as a Markdown page: ratios first, then absolute values."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from deploy.bench.analysis_stages import NETWORKS, StudyTimes
 from deploy.bench.ingest import IDLE_ASSOCIATIONS, IDLE_S, INSTANCES, Ingest, ServerMedians
 from deploy.bench.jobs import Operation
 from deploy.bench.result_costs import ObjectCost
-from deploy.bench.system_info import NOT_INSTALLED, Circumstances
+from deploy.bench.system_info import NOT_INSTALLED, SystemInfo
 from deploy.bench.whole_node import QUIET_S, WholeNode
 
 PARTS = ("ingest", "study", "objects", "node", "jobs")
@@ -16,9 +16,9 @@ PHANTOM = "The weights are trained on phantoms. Not for clinical use."
 
 @dataclass(frozen=True)
 class Results:
-    """What has been measured, and for every part that has not, why."""
+    """Results of all benchmarks, and the reason for each that was not run."""
 
-    circumstances: Circumstances
+    system: SystemInfo
     ingest: Ingest | None
     study: StudyTimes | None
     objects: tuple[ObjectCost, ...] | None
@@ -28,9 +28,9 @@ class Results:
 
 
 def page(results: Results) -> str:
-    """The whole page."""
+    """The complete page."""
     sections = [
-        _head(results.circumstances),
+        _head(results.system),
         *([ingest_section(results.ingest)] if results.ingest else []),
         *([_study(results.study)] if results.study else []),
         *([objects_section(results.objects)] if results.objects else []),
@@ -42,22 +42,22 @@ def page(results: Results) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column is text, the others are numbers."""
+    """A Markdown table with a text column followed by numeric columns."""
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _head(of: Circumstances) -> str:
+def _head(of: SystemInfo) -> str:
     quiet = (
         ""
         if of.is_quiet
-        else (f"\n\n**The machine was busy (load {of.load:.1f}): do not trust these numbers.**")
+        else (f"\n\n**The machine was busy (load {of.load:.1f}): these figures are not valid.**")
     )
     versions = ", ".join(f"{name} {number}" for name, number in of.versions.items())
     return f"""# Benchmarks
 
 {PHANTOM} Everything ran on one machine over loopback.
-Compare the ratios: they are within one run, in which the measurements alternated. Absolute values
+Compare the ratios: they come from one run with alternating measurements. Absolute values
 differ between machines and days.{quiet}
 
 - Measured {of.at:%Y-%m-%d %H:%M} UTC with `{of.command}` at revision {of.revision}
@@ -66,19 +66,19 @@ differ between machines and days.{quiet}
 
 
 def ingest_section(of: Ingest) -> str:
-    """The node and its peers, taking images in."""
+    """Ingest of the node and the other servers."""
     return f"""## Receiving images
 
 MR images of 512 × 512 pixels of 16 bits ({of.size_bytes / 1e3:.0f} kB, about 120 elements) sent by
-DCMTK storescu, one process for each association, {INSTANCES} images a run, medians of
+DCMTK storescu, one process per association, {INSTANCES} images per run, medians of
 {of.repeats} runs. TCP_NODELAY is set on both sides. CPU is user and system time of the server's
 processes. **storescp neither syncs its files nor keeps an index**; Orthanc syncs and indexes; the
-node syncs file and folder and commits a row before each response. Images a second include the start
+node syncs file and folder and commits a row before each response. The rate includes the start
 of storescu.
 
 {_ingest_table(of.rows, of.not_installed)}
 
-One association of an unmodified storescu: TCP_NODELAY is set by the node alone, on its own side.
+One association of an unmodified storescu: only the node sets TCP_NODELAY, on its own side.
 
 {_ingest_table(of.untouched, of.not_installed)}
 
@@ -93,7 +93,14 @@ Resident memory after the first and the last run:
 
 def _ingest_table(rows: Sequence[ServerMedians], not_installed: Sequence[str]) -> str:
     return table(
-        ["server, associations", "CPU ratio", "speed ratio", "CPU ms each", "each s", "peak MB"],
+        [
+            "server, associations",
+            "CPU ratio",
+            "speed ratio",
+            "CPU ms per image",
+            "images/s",
+            "peak MB",
+        ],
         [
             *map(_ingest_row, rows),
             *([f"**{name}**", *[f"**{NOT_INSTALLED}**"] * 5] for name in not_installed),
@@ -119,7 +126,7 @@ def _ratio(ratio: float | None) -> str:
 
 def _idle_table(of: Ingest) -> str:
     return table(
-        ["server", "each association %", "all together %", "none %", "accepted"],
+        ["server", "per association %", "all %", "none %", "accepted"],
         [
             [
                 one.server,
@@ -159,8 +166,8 @@ of {_size(of.stir_shape)} in one process, {of.threads} threads on {of.device}, m
 
 {_stage_table(of)}
 
-The floor of a network is the time for the same number of operations as plain convolutions in
-single precision on this machine, which reaches {of.gigaflops:.0f} GFLOP/s.
+The floor of a network is the time this machine needs for the same number of operations as plain
+single-precision convolutions; it reaches {of.gigaflops:.0f} GFLOP/s.
 
 {_floor_table(of)}"""
 
@@ -171,7 +178,7 @@ def _size(shape: Sequence[int]) -> str:
 
 def _stage_table(of: StudyTimes) -> str:
     total = sum(of.seconds.values())
-    sums = {"**everything that is not a network**": of.rest_s, "**all**": total}
+    sums = {"**all but the networks**": of.rest_s, "**all**": total}
     return table(
         ["stage", "share", "ms"],
         [
@@ -194,7 +201,7 @@ def _floor_table(of: StudyTimes) -> str:
 
 
 def objects_section(of: Sequence[ObjectCost]) -> str:
-    """Each kind of result: time to make and check it, and its size."""
+    """Time to build and check each kind of result object, and its size."""
     whole_s = sum(one.made_s + one.checked_s for one in of)
     rows = [
         [
@@ -209,12 +216,12 @@ def objects_section(of: Sequence[ObjectCost]) -> str:
     ]
     return f"""## By result object
 
-Of the same phantom study, each made alone and written as files; `seg`, `findings` and
-`presentation` are two objects each. *Checked* is the self-check: read back and compared with the
+For the same phantom study, each kind built alone and written as files; `seg`, `findings` and
+`presentation` are two objects each. *Check* is the self-check: read back and compared with the
 findings.
 {PHANTOM}
 
-{table(["result", "objects", "share of time", "made ms", "checked ms", "kB"], rows)}"""
+{table(["result", "objects", "share of time", "build ms", "check ms", "kB"], rows)}"""
 
 
 def _node(of: WholeNode) -> str:
@@ -222,8 +229,8 @@ def _node(of: WholeNode) -> str:
     steps = {
         "claimed → results stored by the archive": passage.stored_s,
         "claimed → results in the outbox": passage.analysed_s,
-        f"last image sent → stored, {QUIET_S} s of quiet included": passage.sent_to_stored_s,
-        "processor time of the whole node": passage.cpu_s,
+        f"last image → stored, incl. {QUIET_S} s without new images": passage.sent_to_stored_s,
+        "CPU time of all node processes": passage.cpu_s,
     }
     starts = {"worker": of.start_s, "torch alone": of.import_s}
     return f"""## One study through the whole node
@@ -235,8 +242,8 @@ together: {of.peak_mb:.0f} MB.
 
 {_seconds_table(steps, passage.stored_s, "ratio to claimed → stored")}
 
-Time from starting a worker until its networks are ready, compared with starting Python and
-importing torch:
+Start of a worker until its networks are loaded, compared with starting Python and importing
+torch:
 
 {_seconds_table(starts, of.import_s, "ratio to torch alone")}"""
 
@@ -258,7 +265,7 @@ WAL, synchronous=FULL. Ratios are to a bare commit of one row on the same disk i
 
 def _jobs_table(operations: Sequence[Operation]) -> str:
     return table(
-        ["operation", "ratio", "ms each", "CPU ms each", "each s"],
+        ["operation", "ratio", "ms each", "CPU ms each", "per s"],
         [
             [
                 one.name,

@@ -1,4 +1,4 @@
-"""What a program costs: processor time and memory of it and of all its descendants.
+"""CPU time and memory of a process and all its descendants.
 
 Source: proc(5), /proc/PID/stat.
 """
@@ -19,9 +19,9 @@ _SAMPLE_S = 0.2
 
 @dataclass(frozen=True)
 class Footprint:
-    """Processor time so far, user and system, and resident memory now.
+    """CPU time so far (user and system) and current resident memory.
 
-    Pages that forked children share are counted once for each of them.
+    Pages shared by forked children are counted once per child.
     """
 
     cpu_s: float
@@ -36,7 +36,7 @@ class _Stat:
 
 
 def footprint_of(pid: int) -> Footprint:
-    """Of a process, its living descendants, and those that it has outlived."""
+    """CPU time and memory of a process, its live descendants and those already reaped."""
     stats = _all_stats()
     tree = [stats[one] for one in _tree(pid, stats)]
     return Footprint(
@@ -46,7 +46,7 @@ def footprint_of(pid: int) -> Footprint:
 
 
 def tree_of(pid: int) -> list[int]:
-    """A process and its living descendants."""
+    """Process ids of a process and its live descendants."""
     return _tree(pid, _all_stats())
 
 
@@ -63,19 +63,19 @@ def _all_stats() -> dict[int, _Stat]:
 
 def _read_stats(pids: Iterable[int]) -> Iterable[tuple[int, _Stat]]:
     for pid in pids:
-        with suppress(OSError):  # it may have ended meanwhile
+        with suppress(OSError):  # may have exited meanwhile
             yield pid, _parsed(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8"))
 
 
 def _parsed(line: str) -> _Stat:
-    """Fields after the name, which may hold anything: state, parent, and so on."""
+    """Fields after the command name, which may contain any character: state, parent, and so on."""
     fields = line.rpartition(")")[2].split()
     own_and_reaped = fields[11:15]
     return _Stat(int(fields[1]), sum(map(int, own_and_reaped)), int(fields[21]))
 
 
 class PeakMemory:
-    """Watches a tree of processes within a ``with`` block."""
+    """Peak resident memory of a process tree within a ``with`` block."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid

@@ -1,7 +1,7 @@
-"""How fast images are taken in, and what that costs: the node beside two known servers.
+"""Ingest speed and cost of the node, compared with DCMTK storescp and Orthanc.
 
-All are started once and measured in turn, so that a machine that slows down slows them all. The
-sender is DCMTK's storescu, one process for each association.
+All servers run throughout and are measured in turn, so that a slow phase of the machine affects
+them alike. The sender is DCMTK storescu, one process per association.
 """
 
 import os
@@ -34,25 +34,25 @@ from deploy.bench.servers import (
 ASSOCIATIONS = (1, 4, 16)
 INSTANCES = 480
 UNTOUCHED_INSTANCES = 48
-"""Without TCP_NODELAY a peer may take 44 ms for each."""
+"""Without TCP_NODELAY a server may need 44 ms per image."""
 IDLE_ASSOCIATIONS = 16
 IDLE_S = 5.0
 _SEND_LIMIT_S = 60.0
 _SETTLE_S = 0.3
 _IMAGE_BYTES = 400_000
-"""A stored file that is longer is one of the images."""
+"""Stored files larger than this are images."""
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One server, once, with some associations at the same time.
+    """One run: one server, a number of concurrent associations.
 
     Parameters
     ----------
     nodelay
-        Whether sender and server were told not to hold back small packets.
+        Whether TCP_NODELAY was set on sender and server.
     """
 
     server: str
@@ -65,12 +65,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class ServerMedians:
-    """Medians of the samples of one server; ratios to storescp in the same repetition.
+    """Medians over the runs of one server, and ratios to storescp in the same repetition.
 
     Parameters
     ----------
     cpu_ratio, speed_ratio
-        None where storescp was not there to compare with.
+        None if storescp is not installed.
     """
 
     sample: Sample
@@ -80,12 +80,12 @@ class ServerMedians:
 
 @dataclass(frozen=True)
 class Idle:
-    """What waiting costs, in per cent of a core.
+    """CPU load of idle associations, in percent of one core.
 
     Parameters
     ----------
     held
-        How many of the associations the server accepted.
+        Number of associations accepted.
     """
 
     server: str
@@ -106,7 +106,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Ingest:
-    """All that was measured, and what could not be because it is not installed."""
+    """Results of the ingest benchmark, and the servers that are not installed."""
 
     rows: tuple[ServerMedians, ...]
     untouched: tuple[ServerMedians, ...]
@@ -117,38 +117,41 @@ class Ingest:
     repeats: int
 
 
-def measure_ingest(folder: Path, repeats: int, tell: Tell) -> Ingest:
-    """Measure every server that is installed.
+def measure_ingest(folder: Path, repeats: int, report: Report) -> Ingest:
+    """Run the ingest benchmark on every installed server.
 
     Raises
     ------
     MeasurementFailed
-        If there is no storescu to send with, or a server loses an image.
+        If storescu is not installed, or a server loses an image.
     """
     if shutil.which("storescu") is None:
         raise MeasurementFailed("storescu (Debian package dcmtk) is NOT INSTALLED")
-    told = [storescp(folder / "storescp", nodelay=True), orthanc(folder / "orthanc", nodelay=True)]
+    with_nodelay = [
+        storescp(folder / "storescp", nodelay=True),
+        orthanc(folder / "orthanc", nodelay=True),
+    ]
     plain = [
         storescp(folder / "storescp plain", nodelay=False),
         orthanc(folder / "orthanc plain", nodelay=False),
     ]
     node = listener(folder / "node")
-    tell("ingest: writing images")
+    report("ingest: writing images")
     instances = make_instances(folder / "images", INSTANCES)
     with ExitStack() as stack:
         started = {
             server: stack.enter_context(running(server, folder / f"{server.port}.log"))
-            for server in [*told, *plain, node]
+            for server in [*with_nodelay, *plain, node]
             if server.is_installed
         }
-        rotation = [started[server] for server in [*told, node] if server in started]
+        rotation = [started[server] for server in [*with_nodelay, node] if server in started]
         plainly = [started[server] for server in [*plain, node] if server in started]
         for one in dict.fromkeys([*rotation, *plainly]):
             send_all(one, instances.first(ASSOCIATIONS[-1]), 1, nodelay=True)
-        tell("ingest: idle associations")
+        report("ingest: idle associations")
         idle = _measure_idle(rotation)
-        samples, resident = _measure_load(rotation, instances, repeats, tell)
-        untouched = _measure_untouched(plainly, instances, repeats, tell)
+        samples, resident = _measure_load(rotation, instances, repeats, report)
+        untouched = _measure_untouched(plainly, instances, repeats, report)
     return Ingest(
         _rows(samples),
         _rows(untouched),
@@ -157,21 +160,21 @@ def measure_ingest(folder: Path, repeats: int, tell: Tell) -> Ingest:
             Memory(name, seen[0], seen[-1], (len(seen) - 1) * len(ASSOCIATIONS) * INSTANCES)
             for name, seen in resident.items()
         ),
-        tuple(server.name for server in told if not server.is_installed),
+        tuple(server.name for server in with_nodelay if not server.is_installed),
         instances.files[0].stat().st_size,
         repeats,
     )
 
 
 def _measure_load(
-    rotation: Sequence[Running], instances: Instances, repeats: int, tell: Tell
+    rotation: Sequence[Running], instances: Instances, repeats: int, report: Report
 ) -> tuple[list[list[Sample]], dict[str, list[float]]]:
-    """Samples of each round, and the memory of each server after each repetition."""
+    """Samples per round, and the memory of each server after each repetition."""
     rounds: list[list[Sample]] = []
     resident: dict[str, list[float]] = {one.server.name: [] for one in rotation}
     for repeat in range(repeats):
         for associations in ASSOCIATIONS:
-            tell(f"ingest: {associations} associations, {repeat + 1} of {repeats}")
+            report(f"ingest: {associations} associations, {repeat + 1} of {repeats}")
             instances.renew()
             rounds.append(
                 [send_all(one, instances, associations, nodelay=True) for one in rotation]
@@ -182,12 +185,12 @@ def _measure_load(
 
 
 def _measure_untouched(
-    plainly: Sequence[Running], instances: Instances, repeats: int, tell: Tell
+    plainly: Sequence[Running], instances: Instances, repeats: int, report: Report
 ) -> list[list[Sample]]:
     rounds = []
     few = instances.first(UNTOUCHED_INSTANCES)
     for repeat in range(repeats):
-        tell(f"ingest: without TCP_NODELAY, {repeat + 1} of {repeats}")
+        report(f"ingest: without TCP_NODELAY, {repeat + 1} of {repeats}")
         instances.renew()
         rounds.append(
             [
@@ -199,8 +202,8 @@ def _measure_untouched(
 
 
 def send_all(one: Running, instances: Instances, associations: int, nodelay: bool) -> Sample:
-    """Send all instances over so many associations at once, and see that all have arrived."""
-    os.sync()  # what others have left to write is not this server's cost
+    """Send all instances over concurrent associations and check that all were stored."""
+    os.sync()  # pending writes of other servers must not count
     pid = one.process.pid
     before = footprint_of(pid).cpu_s
     began = time.perf_counter()
@@ -210,7 +213,7 @@ def send_all(one: Running, instances: Instances, associations: int, nodelay: boo
     time.sleep(_SETTLE_S)
     cpu_s = footprint_of(pid).cpu_s - before
     count = len(instances.files)
-    _take_away(one.server, count)
+    _truncate_stored(one.server, count)
     return Sample(
         one.server.name,
         associations,
@@ -246,10 +249,10 @@ def _run_senders(server: Server, parts: Sequence[Sequence[Path]], nodelay: bool)
         raise MeasurementFailed(f"{len(failed)} of {len(senders)} senders failed at {server.name}")
 
 
-def _take_away(server: Server, expected: int) -> None:
-    """Count the images that were stored and empty them, so that the disk stays free.
+def _truncate_stored(server: Server, expected: int) -> None:
+    """Count the stored images and truncate them to free disk space.
 
-    They are not removed: some file systems are slow to give out inodes that have just become free.
+    They are not deleted: some file systems are slow to reuse freed inodes.
     """
     stored = [file for file in _files(server.stored) if file.stat().st_size > _IMAGE_BYTES]
     for file in stored:
@@ -263,7 +266,7 @@ def _files(folder: Path) -> Iterable[Path]:
 
 
 def _measure_idle(rotation: Sequence[Running]) -> tuple[Idle, ...]:
-    """All servers in the same seconds: first without associations, then with."""
+    """All servers over the same interval: first without associations, then with."""
     without = _percent_of_a_core(rotation)
     with ExitStack() as stack:
         held = [
@@ -294,7 +297,7 @@ def _rows(rounds: Iterable[Sequence[Sample]]) -> tuple[ServerMedians, ...]:
 
 
 def compared_with_storescp(samples: Sequence[Sample]) -> list[ServerMedians]:
-    """Samples of one round beside the one of storescp, where there is one."""
+    """Samples of one round with their ratios to storescp, if it was measured."""
     floor = next((sample for sample in samples if sample.server == STORESCP), None)
     if floor is None:
         return [ServerMedians(sample, None, None) for sample in samples]

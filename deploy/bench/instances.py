@@ -1,7 +1,7 @@
-"""MR images to send: as long and as detailed as those of a scanner, under UIDs never used before.
+"""MR images to send, of realistic size and header length, each under a new UID.
 
-A server that has seen a UID does less work for it, so every run needs new ones. The files are
-written once; between runs only the digits of their UIDs are replaced, in place.
+A server does less work for a known UID, so every run needs new ones. The files are written once;
+between runs only the digits of their UIDs are replaced, in place.
 """
 
 import os
@@ -18,26 +18,26 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 PER_STUDY = 40
 _SIZE_PX = 512
 _PRIVATE_TEXTS = 34
-_SCANNER_NOTES_BYTES = 30_000
+_PRIVATE_BLOCK_BYTES = 30_000
 _DIGITS = 37
 _STUDY, _SERIES, _INSTANCE = (f"2.25.{kind}{'0' * _DIGITS}" for kind in (1, 2, 3))
 
 
 @dataclass(frozen=True)
 class Instances:
-    """Files of the same content, told apart by their UIDs.
+    """Files of equal content with different UIDs.
 
     Parameters
     ----------
     places
-        Where in each file the digits of a UID stand, and whether the UID is the instance's.
+        Offset of each UID's digits in the file, and whether it is the SOP Instance UID.
     """
 
     files: tuple[Path, ...]
     places: tuple[tuple[int, bool], ...]
 
     def renew(self) -> None:
-        """Give each a new SOP Instance UID, and every forty a new study and series."""
+        """Assign new SOP Instance UIDs, and a new study and series to every forty files."""
         for number, file in enumerate(self.files):
             if number % PER_STUDY == 0:
                 study = _digits()
@@ -52,11 +52,11 @@ class Instances:
             os.close(descriptor)
 
     def first(self, count: int) -> "Instances":
-        """Only some of them."""
+        """The first `count` files."""
         return Instances(self.files[:count], self.places)
 
     def divided(self, parts: int) -> list[Sequence[Path]]:
-        """The files in so many equal parts."""
+        """The files in `parts` equal parts."""
         each = len(self.files) // parts
         return [self.files[each * part : each * (part + 1)] for part in range(parts)]
 
@@ -88,10 +88,10 @@ def _places(content: bytes) -> list[tuple[int, bool]]:
 
 
 def mr_image() -> Dataset:
-    """An MR image as a scanner writes it, private elements included."""
+    """An MR image with the header of a scanner's, including private elements."""
     image = Dataset()
     _describe(image)
-    _add_scanner_notes(image)
+    _add_private_elements(image)
     noise = np.random.default_rng(1).integers(0, 4096, (_SIZE_PX, _SIZE_PX), np.uint16)
     image.Rows = image.Columns = _SIZE_PX
     image.PixelData = noise.tobytes()
@@ -184,13 +184,13 @@ _ATTRIBUTES: dict[str, object] = {
 }
 
 
-def _add_scanner_notes(image: Dataset) -> None:
-    """Private elements: short texts, and two long blocks of the scanner's own."""
+def _add_private_elements(image: Dataset) -> None:
+    """Add private elements: short texts and two long binary blocks."""
     block = image.private_block(0x0029, "BENCH HEADER", create=True)
     for number in range(_PRIVATE_TEXTS):
         block.add_new(number, "LO", f"value {number}")
     for number in (0xF0, 0xF1):
-        block.add_new(number, "OB", bytes(_SCANNER_NOTES_BYTES))
+        block.add_new(number, "OB", bytes(_PRIVATE_BLOCK_BYTES))
 
 
 def _part10(image: Dataset) -> bytes:

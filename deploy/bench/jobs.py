@@ -1,4 +1,4 @@
-"""How fast the job table is, on SQLite, beside a bare commit of one row on the same disk."""
+"""Speed of the job table on SQLite, compared with a bare commit of one row on the same disk."""
 
 import secrets
 import sqlite3
@@ -13,7 +13,7 @@ from statistics import median
 
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
-from deploy.bench.ingest import Tell
+from deploy.bench.ingest import Report
 from deploy.bench.instances import PER_STUDY
 from sij_node.domain.job import Job
 from sij_node.domain.study import ReceivedInstance
@@ -31,12 +31,12 @@ _THREADS = 16
 
 @dataclass(frozen=True)
 class Operation:
-    """Medians of several rounds; the ratio is to the bare commit of the same round.
+    """Medians over several rounds, and the ratio to the bare commit of the same round.
 
     Parameters
     ----------
     wall_ms, cpu_ms
-        For each instance, job or row; processor time of this process.
+        Per instance, job or row; CPU time of this process.
     """
 
     name: str
@@ -51,15 +51,15 @@ class _Cost:
     cpu_ms: float
 
 
-def measure_jobs(folder: Path, repeats: int, tell: Tell) -> tuple[Operation, ...]:
-    """Register, claim and finish."""
+def measure_jobs(folder: Path, repeats: int, report: Report) -> tuple[Operation, ...]:
+    """Measure registering instances, claiming jobs and finishing them."""
     folder.mkdir(parents=True)
     engine = open_database(f"sqlite:///{folder / 'jobs.sqlite'}")
     table = JobTable(engine)
     rounds = []
     try:
         for repeat in range(repeats):
-            tell(f"job table, {repeat + 1} of {repeats}")
+            report(f"job table, {repeat + 1} of {repeats}")
             rounds.append(_round(folder, table))
     finally:
         engine.dispose()

@@ -1,7 +1,7 @@
-"""How long each kind of result takes to make and to check, and how large it is.
+"""Time to build and check each kind of result object, and its size.
 
-One study is analysed once; then each kind that a destination can ask for is made alone, several
-times, with and without lossless compression of the pictures.
+One study is analysed once; then each kind in an output profile is built alone, several times, with
+and without lossless compression of the images.
 """
 
 import time
@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from deploy.bench.analysis_stages import receive
-from deploy.bench.ingest import Tell
+from deploy.bench.ingest import Report
 from deploy.bench.servers import MeasurementFailed
 from models.analyser import Analyser
 from sij_node import __version__
@@ -31,14 +31,14 @@ from trainer.phantom.dicom_files import write_study
 
 @dataclass(frozen=True)
 class ObjectCost:
-    """One kind of result; medians of several runs.
+    """One kind of result object; medians of several runs.
 
     Parameters
     ----------
     count
         Objects of this kind in a study.
     size_bytes
-        Of all of them, as files.
+        Total size as files.
     """
 
     name: str
@@ -49,10 +49,10 @@ class ObjectCost:
 
 
 def measure_objects(
-    folder: Path, weights: Path, case: PhantomCase, repeats: int, tell: Tell
+    folder: Path, weights: Path, case: PhantomCase, repeats: int, report: Report
 ) -> tuple[ObjectCost, ...]:
-    """Make and check each kind of result of one study."""
-    tell("objects: analysing one study")
+    """Measure each kind of result object of one study."""
+    report("objects: analysing one study")
     analyser = Analyser.load(weights)
     study = _analysed(folder, analyser, case)
     networks = tuple(
@@ -61,7 +61,7 @@ def measure_objects(
     first = ResultContext("", networks, __version__, datetime.now(UTC))
     found = []
     for name, profile in _alone():
-        tell(f"objects: {name}")
+        report(f"objects: {name}")
         found.append(_cost(name, study, replace(first, profile=profile), repeats))
     return tuple(found)
 

@@ -1,4 +1,4 @@
-"""The servers that are compared, each started as its documentation says and ended by its number."""
+"""The servers under comparison, each started as its documentation says and stopped by its pid."""
 
 import json
 import os
@@ -34,21 +34,21 @@ _END_LIMIT_S = 15.0
 
 
 class MeasurementFailed(Exception):
-    """Something could not be measured; the message says what and why."""
+    """A benchmark could not be run; the message says which and why."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A storage SCP that can be started.
+    """A storage SCP and how to start it.
 
     Parameters
     ----------
     program
-        What must be installed for it.
+        Executable that must be installed.
     stored
-        Folder below which its instances arrive.
+        Folder in which received instances are stored.
     nodelay
-        Whether it is told not to hold back small packets. The node never does.
+        Whether TCP_NODELAY is set for it. The node always sets it.
     """
 
     name: str
@@ -61,20 +61,20 @@ class Server:
 
     @property
     def is_installed(self) -> bool:
-        """Whether its program is there."""
+        """Whether its executable is installed."""
         return shutil.which(self.program) is not None
 
 
 @dataclass(frozen=True, eq=False)
 class Running:
-    """A server and its process."""
+    """A running server and its process."""
 
     server: Server
     process: subprocess.Popen[bytes]
 
 
 def storescp(folder: Path, nodelay: bool) -> Server:
-    """DCMTK's server in bit preserving mode, a process for each association."""
+    """DCMTK storescp in bit preserving mode, one process per association."""
     folder.mkdir(parents=True)
     port = free_port()
     options = ["--fork", "+B", "-pdu", "131072", "-aet", "STORESCP", "-od", str(folder)]
@@ -84,7 +84,7 @@ def storescp(folder: Path, nodelay: bool) -> Server:
 
 
 def orthanc(folder: Path, nodelay: bool) -> Server:
-    """Orthanc with its defaults: no plugins, and every file synced."""
+    """Orthanc with default settings: no plugins, every file synced."""
     folder.mkdir(parents=True)
     port = free_port()
     settings = {
@@ -109,7 +109,7 @@ def orthanc(folder: Path, nodelay: bool) -> Server:
 
 
 def listener(folder: Path) -> Server:
-    """The node's listener, as `sij-node run` starts it; no study settles while it is measured."""
+    """The node's listener, as `sij-node run` starts it; no study completes meanwhile."""
     trial = set_up(
         folder, CALLING, 104, study={"stable_age_s": 3600, "stable_age_without_pair_s": 3600}
     )
@@ -119,17 +119,17 @@ def listener(folder: Path) -> Server:
 
 
 def environment(nodelay: bool) -> Mapping[str, str]:
-    """Of a program built on DCMTK, which asks TCP_NODELAY whether to send small packets at once."""
+    """Environment of a DCMTK-based program, which reads TCP_NODELAY."""
     rest = {key: value for key, value in os.environ.items() if key != "TCP_NODELAY"}
     return {**rest, "TCP_NODELAY": "1"} if nodelay else rest
 
 
 @contextmanager
 def running(server: Server, log: Path) -> Iterator[Running]:
-    """Start a server, wait until it takes associations, and end it in any case."""
+    """Start a server, wait until it accepts associations, and always stop it."""
     with started(server.command, log, server.nodelay) as process:
         deadline = time.monotonic() + _START_LIMIT_S
-        while not _takes_associations(server):
+        while not _accepts_associations(server):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise MeasurementFailed(f"{server.name} did not start: {last_line(log)}")
             time.sleep(0.1)
@@ -140,7 +140,7 @@ def running(server: Server, log: Path) -> Iterator[Running]:
 def started(
     command: Sequence[str], log: Path, nodelay: bool = True
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program within a ``with`` block; its descendants end with it."""
+    """Run a program within a ``with`` block; its descendants are stopped with it."""
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603
             command, stdout=output, stderr=output, env=environment(nodelay)
@@ -152,9 +152,9 @@ def started(
 
 
 def last_line(log: Path) -> str:
-    """What a program said last."""
+    """The last line of a log."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "its log is empty"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -170,13 +170,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.kill(pid, SIGKILL)
 
 
-def _takes_associations(server: Server) -> bool:
+def _accepts_associations(server: Server) -> bool:
     with ExitStack() as stack:
         return idle_association(server, stack)
 
 
 def idle_association(server: Server, stack: ExitStack, timeout_s: float = 2.0) -> bool:
-    """Open an association that sends nothing; False unless it was accepted."""
+    """Open an association that sends nothing; False if it was not accepted."""
     try:
         connection = stack.enter_context(
             socket.create_connection(("127.0.0.1", server.port), timeout_s)
@@ -189,14 +189,14 @@ def idle_association(server: Server, stack: ExitStack, timeout_s: float = 2.0) -
 
 
 def _associate_request(called: str) -> bytes:
-    asked = A_ASSOCIATE()
-    asked.application_context_name = _APPLICATION_CONTEXT
-    asked.calling_ae_title, asked.called_ae_title = CALLING, called
+    request = A_ASSOCIATE()
+    request.application_context_name = _APPLICATION_CONTEXT
+    request.calling_ae_title, request.called_ae_title = CALLING, called
     context = build_context(Verification)
     context.context_id = 1
-    asked.presentation_context_definition_list = [context]
+    request.presentation_context_definition_list = [context]
     length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
     length.maximum_length_received, implementation.implementation_class_uid = 16384, "2.25.5"
-    asked.user_information = [length, implementation]
-    encoded: bytes = A_ASSOCIATE_RQ(asked).encode()
+    request.user_information = [length, implementation]
+    encoded: bytes = A_ASSOCIATE_RQ(request).encode()
     return encoded

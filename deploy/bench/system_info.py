@@ -1,4 +1,4 @@
-"""Where and with what something was measured: a number without these means nothing."""
+"""Machine, system and software versions of a benchmark run."""
 
 import os
 import platform
@@ -18,13 +18,13 @@ _ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
-class Circumstances:
-    """When, where and of what.
+class SystemInfo:
+    """Time, machine and versions of a run.
 
     Parameters
     ----------
     load
-        Average number of busy programs in the minute before: near 0 on a quiet machine.
+        Load average over the last minute: near 0 on an idle machine.
     """
 
     at: datetime
@@ -40,15 +40,15 @@ class Circumstances:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether numbers are worth keeping."""
+        """Whether the machine is idle enough for valid figures."""
         return self.load < 1
 
 
-def circumstances(work_folder: Path) -> Circumstances:
-    """Look at this machine."""
+def system_info(work_folder: Path) -> SystemInfo:
+    """Describe this machine."""
     cores = len(os.sched_getaffinity(0))
     memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-    return Circumstances(
+    return SystemInfo(
         datetime.now(UTC),
         " ".join(["python -m deploy.bench", *sys.argv[1:]]),
         _revision(),
@@ -56,15 +56,15 @@ def circumstances(work_folder: Path) -> Circumstances:
         cores,
         round(memory_gb),
         f"{platform.system()} {platform.release()}",
-        _said_by(["stat", "--file-system", "--format=%T", str(work_folder)]),
+        _output_of(["stat", "--file-system", "--format=%T", str(work_folder)]),
         os.getloadavg()[0],
         {"Python": platform.python_version(), **_libraries(), **_peers()},
     )
 
 
 def _revision() -> str:
-    head = _said_by(["git", "-C", str(_ROOT), "rev-parse", "--short", "HEAD"])
-    changes = _said_by(["git", "-C", str(_ROOT), "status", "--porcelain", "--untracked-files=no"])
+    head = _output_of(["git", "-C", str(_ROOT), "rev-parse", "--short", "HEAD"])
+    changes = _output_of(["git", "-C", str(_ROOT), "status", "--porcelain", "--untracked-files=no"])
     return f"{head} with changes that are not committed" if changes else head
 
 
@@ -84,11 +84,11 @@ def _peers() -> dict[str, str]:
 def _release(program: str) -> str:
     if shutil.which(program) is None:
         return NOT_INSTALLED
-    found = re.search(r"v?(\d+\.\d+\.\d+)", _said_by([program, "--version"]))
+    found = re.search(r"v?(\d+\.\d+\.\d+)", _output_of([program, "--version"]))
     return found.group(1) if found else "unknown"
 
 
-def _said_by(command: Sequence[str]) -> str:
+def _output_of(command: Sequence[str]) -> str:
     if shutil.which(command[0]) is None:
         return "unknown"
     done = subprocess.run(  # noqa: S603

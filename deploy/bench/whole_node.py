@@ -1,6 +1,6 @@
-"""One study through the whole node, as it is installed: from the queue to the archive's shelf.
+"""One study through an installed node: from C-STORE to the archive.
 
-The node runs as an administrator starts it; the demonstration's small archive plays the PACS.
+The node runs as an administrator starts it; the demo's small archive acts as the PACS.
 """
 
 import sys
@@ -13,7 +13,7 @@ from statistics import median
 from uuid import uuid4
 
 from deploy.bench.footprint import PeakMemory, footprint_of
-from deploy.bench.ingest import Tell
+from deploy.bench.ingest import Report
 from deploy.bench.servers import MeasurementFailed, last_line, started
 from deploy.demo.archive import Archive
 from deploy.trial import set_up
@@ -39,16 +39,17 @@ _ENDED = {State.DELIVERED, State.REJECTED, State.FAILED, State.CANCELLED}
 
 @dataclass(frozen=True)
 class Passage:
-    """One study: seconds from its claim, and of the processor in all of the node.
+    """Times of one study, and CPU time of all node processes.
 
     Parameters
     ----------
     analysed_s
-        Claimed until the results lie in the outbox.
+        From claim until the results are in the outbox.
     stored_s
-        Claimed until the archive has stored the last of them.
+        From claim until the archive has stored the last result.
     sent_to_stored_s
-        The last image sent until the same moment; this holds the quiet time that settles a study.
+        From the last image sent until the same moment, including the delay before a study is
+        complete.
     """
 
     analysed_s: float
@@ -59,16 +60,16 @@ class Passage:
 
 @dataclass(frozen=True)
 class WholeNode:
-    """Medians of several studies after a warm-up, and of several starts.
+    """Medians over several studies after a warm-up, and over several starts.
 
     Parameters
     ----------
     start_s
-        Starting a worker until its networks are ready.
+        From starting a worker until its networks are loaded.
     import_s
-        Starting Python and importing torch alone.
+        Starting Python and importing torch only.
     peak_mb
-        Listener, worker and analysis together.
+        Listener, worker and analysis process together.
     """
 
     passage: Passage
@@ -80,7 +81,7 @@ class WholeNode:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the node runs, and whom it knows."""
+    """Folder, configuration and peers of the node."""
 
     folder: Path
     config: Path
@@ -89,26 +90,26 @@ class _Place:
 
 
 def measure_node(
-    folder: Path, weights: Path | None, case: PhantomCase, repeats: int, tell: Tell
+    folder: Path, weights: Path | None, case: PhantomCase, repeats: int, report: Report
 ) -> WholeNode:
-    """Send studies through a node.
+    """Measure studies sent through a node.
 
     Parameters
     ----------
     weights
-        None takes those that come with the node.
+        None for the shipped weights.
 
     Raises
     ------
     MeasurementFailed
-        If the node does not start, or a study does not come back.
+        If the node does not start, or a study's results do not arrive.
     """
     folder.mkdir(parents=True)
     with Archive(folder / "archive", _ARCHIVE) as archive:
         place = _place(folder, weights, archive)
-        starts = [_start_s(place, tell, repeat + 1) for repeat in range(repeats)]
+        starts = [_start_s(place, report, repeat + 1) for repeat in range(repeats)]
         imports = [_import_s(folder) for _ in range(repeats)]
-        passages, peak_mb = _passages(place, case, repeats, tell)
+        passages, peak_mb = _passages(place, case, repeats, report)
     return WholeNode(_median(passages), peak_mb, median(starts), median(imports), repeats)
 
 
@@ -122,8 +123,8 @@ def _command(name: str, place: _Place) -> list[str]:
     return [sys.executable, "-m", "sij_node", name, "--config", str(place.config)]
 
 
-def _start_s(place: _Place, tell: Tell, number: int) -> float:
-    tell(f"node: starting a worker, {number}")
+def _start_s(place: _Place, report: Report, number: int) -> float:
+    report(f"node: starting a worker, {number}")
     log = place.folder / f"work {number}.log"
     began = time.perf_counter()
     with started(_command("work", place), log) as process:
@@ -142,16 +143,16 @@ def _import_s(folder: Path) -> float:
 
 
 def _passages(
-    place: _Place, case: PhantomCase, repeats: int, tell: Tell
+    place: _Place, case: PhantomCase, repeats: int, report: Report
 ) -> tuple[list[Passage], float]:
     log = place.folder / "node.log"
     with started(_command("run", place), log) as process, PeakMemory(process.pid) as memory:
-        tell("node: starting")
+        report("node: starting")
         _wait_until(lambda: _READY in log.read_text("utf-8"), log)
         engine = open_database(f"sqlite:///{place.folder / 'data' / 'jobs.sqlite'}")
         passages = []
         for number in range(repeats + 1):
-            tell(f"node: a study from queue to archive, {number} of {repeats}")
+            report(f"node: study {number} of {repeats}")
             passages.append(_passage(place, case, JobTable(engine), process.pid, number, log))
         engine.dispose()
     return passages[1:], memory.peak_mb
@@ -167,7 +168,7 @@ def _passage(
     before = footprint_of(pid).cpu_s
     sent = datetime.now(UTC)
     if not place.archive.wait_for(RESULTS * (number + 1), _LIMIT_S):
-        raise MeasurementFailed(f"a study did not come back: {last_line(log)}")
+        raise MeasurementFailed(f"results of a study did not arrive: {last_line(log)}")
     stored = datetime.now(UTC)
     cpu_s = footprint_of(pid).cpu_s - before
     job = _ended(table, uid, log)
@@ -184,7 +185,7 @@ def _passage(
 def _send(images: Path, peer: PeerConfig) -> None:
     answers = list(StoreScu(_ARCHIVE, DeliveryConfig()).send(peer, contents_of(images).objects))
     if not all(answer.acknowledged for answer in answers):
-        raise DestinationUnavailable("The node did not take every image.")
+        raise DestinationUnavailable("The node did not store every image.")
 
 
 def _ended(table: JobTable, study_uid: str, log: Path) -> Job:
@@ -198,7 +199,7 @@ def _ended(table: JobTable, study_uid: str, log: Path) -> Job:
 def _job(table: JobTable, study_uid: str) -> Job:
     jobs = jobs_of_study(table.database, study_uid)
     if not jobs:
-        raise MeasurementFailed("the node has no job for a study that it took")
+        raise MeasurementFailed("the node has no job for a study it stored")
     return jobs[-1]
 
 
@@ -206,7 +207,7 @@ def _wait_until(reached: Callable[[], bool], log: Path) -> None:
     deadline = time.monotonic() + _LIMIT_S
     while not reached():
         if time.monotonic() > deadline:
-            raise MeasurementFailed(f"{_LIMIT_S:g} s were not enough: {last_line(log)}")
+            raise MeasurementFailed(f"nothing happened within {_LIMIT_S:g} s: {last_line(log)}")
         time.sleep(_POLL_S)
 
 

@@ -1,1 +1,1 @@
-"""The demonstration: a phantom study goes in, coded findings come back."""
+"""The demo: a phantom study is sent to the node, and its coded findings come back."""

@@ -1,8 +1,8 @@
-"""`make demo`: everything on this machine, from a simulated scanner to a page with the findings.
+"""`make demo`: from a simulated scanner to a page with the findings, on one machine.
 
-An archive (a small storage SCP) plays the originating PACS. The node is started as an
-administrator would start it, on SQLite. A phantom study is made, sent over a real association,
-analysed, and the results that come back are shown beside the phantom's truth.
+A small storage SCP acts as the originating PACS. The node runs as an administrator would start it,
+on SQLite. A phantom study is generated, sent over a real association and analysed; the results that
+come back are shown next to the phantom's ground truth.
 """
 
 import json
@@ -34,7 +34,7 @@ from deploy.demo.read_results import (
     masks_of,
     report_among,
     segmentations_among,
-    words_of,
+    text_of,
 )
 from deploy.trial import set_up
 from sij_node.config.settings import DeliveryConfig, PeerConfig
@@ -55,24 +55,24 @@ console = Console()
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Made anew; what lay there is removed.")] = Path(
+    out: Annotated[Path, typer.Option(help="Output folder; existing contents are deleted.")] = Path(
         "demo-output"
     ),
-    seed: Annotated[int, typer.Option(help="Another seed is another patient.")] = 2,
+    seed: Annotated[int, typer.Option(help="Random seed; each seed is a different patient.")] = 2,
     disease: Annotated[str, typer.Option(help="early, mixed or advanced.")] = "advanced",
     vendor: Annotated[str, typer.Option(help="siemens, philips, ge or canon.")] = "siemens",
 ) -> None:
-    """Send a phantom study through the node and show what comes back."""
+    """Send a phantom study through the node and show the results."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     console.print("[bold]sij_node demo.[/bold] Trained on phantoms, not for clinical use.")
     with _progress() as progress, Archive(out / "archive", ARCHIVE) as archive:
         step = progress.add_task("starting the node")
         with _running_node(out, archive.port) as node:
-            progress.update(step, description="making a phantom study")
+            progress.update(step, description="generating a phantom study")
             _make_phantom(out, seed, disease, vendor)
             _wait_for_echo(node)
-            progress.update(step, description="sending it")
+            progress.update(step, description="sending the study")
             images = _send(out / "phantom" / "dicom", node)
             sent = time.monotonic()
             _follow(out, archive, progress, step)
@@ -90,7 +90,7 @@ def _show(out: Path, objects: list[Dataset], images: int, seconds: float) -> Non
     page = out / "index.html"
     page.write_text(_page(out, objects, report, findings, truth, seconds), encoding="utf-8")
     console.print(
-        f"{images} images went in; {len(objects)} objects came back {seconds} s after the last.\n"
+        f"{images} images sent; {len(objects)} objects received {seconds} s after the last.\n"
         f"Objects: {out / 'archive'}\nPage:    {page.resolve()}"
     )
 
@@ -117,7 +117,7 @@ def _running_node(out: Path, archive_port: int) -> Iterator[PeerConfig]:
         try:
             yield trial.peer
             if process.poll() is not None:
-                _fail(out, f"the node ended with status {process.returncode}")
+                _fail(out, f"the node exited with status {process.returncode}")
         finally:
             process.terminate()
             process.wait()
@@ -136,27 +136,27 @@ def _wait_for_echo(node: PeerConfig) -> None:
 def _send(folder: Path, node: PeerConfig) -> int:
     objects = contents_of(folder).objects
     answers = list(StoreScu(ARCHIVE, DeliveryConfig()).send(node, objects))
-    refused = [answer for answer in answers if not answer.acknowledged]
-    if refused:
-        raise DestinationUnavailable(f"{len(refused)} images were refused: {refused[0].note}")
+    rejected = [answer for answer in answers if not answer.acknowledged]
+    if rejected:
+        raise DestinationUnavailable(f"{len(rejected)} images were rejected: {rejected[0].note}")
     return len(answers)
 
 
 def _follow(out: Path, archive: Archive, progress: Progress, step: TaskID) -> None:
-    """Watch the job until it has ended and everything has arrived."""
+    """Follow the job until it has ended and all results have arrived."""
     engine = open_database(f"sqlite:///{(out / 'data' / 'jobs.sqlite').resolve()}")
     table = JobTable(engine)
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
         job = next(iter(newest_jobs(table.database)), None)
         if job is not None:
-            progress.update(step, description=f"the node is {job.state} ({job.instances} images)")
+            progress.update(step, description=f"job: {job.state} ({job.instances} images)")
             if job.state in ENDED:
                 break
         archive.wait_for(RESULTS, 0.3)
     engine.dispose()
     if job is None or job.state is not State.DELIVERED:
-        _fail(out, f"the job is {job.state}: {job.reason}" if job else "no job was opened")
+        _fail(out, f"the job is {job.state}: {job.reason}" if job else "no job was created")
 
 
 def _fail(out: Path, reason: str) -> None:
@@ -198,7 +198,7 @@ def _page(
             colours=COLOURS,
             pictures=_pictures(out, objects, truth),
             objects=objects,
-            words=words_of(report),
+            text=text_of(report),
         )
     )
 
@@ -218,7 +218,7 @@ def _pictures(
 
 
 def _series(folder: Path) -> dict[str, list[Dataset]]:
-    """The images that were sent, by series, each series in the order of its slices."""
+    """The sent images by series, each in slice order."""
     series: dict[str, list[Dataset]] = {}
     for file in sorted(folder.rglob("*.dcm")):
         image = dcmread(file)
@@ -229,7 +229,7 @@ def _series(folder: Path) -> dict[str, list[Dataset]]:
 def _truth_by_image(
     images: list[Dataset], contours: list[dict[str, object]]
 ) -> dict[str, list[NDArray[np.float64]]]:
-    """The true contours by SOP Instance UID: each lies on the image whose plane it is in."""
+    """The true contours by SOP Instance UID: each belongs to the image in whose plane it lies."""
     lines: dict[str, list[NDArray[np.float64]]] = {}
     for contour in contours:
         points = np.array(contour["points_mm"], float)

@@ -1,4 +1,4 @@
-"""A small archive that plays the originating PACS: it keeps what it is sent, and nothing more."""
+"""A small storage SCP that acts as the originating PACS."""
 
 import threading
 from pathlib import Path
@@ -17,13 +17,13 @@ class Archive:
     Parameters
     ----------
     folder
-        Where received objects go, named by SOP Instance UID.
+        Folder for received objects, named by SOP Instance UID.
     ae_title
-        The title it answers to.
+        Its AE title.
     port
-        TCP port on 127.0.0.1; 0 takes a free one.
+        TCP port on 127.0.0.1; 0 for any free port.
     status
-        What it answers to a C-STORE; anything but success keeps nothing.
+        Status returned to C-STORE; with anything but success, nothing is stored.
     """
 
     def __init__(self, folder: Path, ae_title: str, port: int = 0, status: int = 0x0000) -> None:
@@ -62,11 +62,11 @@ class Archive:
         return self._port
 
     def objects(self) -> list[Dataset]:
-        """What it holds, by file name."""
+        """The stored objects, sorted by file name."""
         return [dcmread(file) for file in sorted(self.folder.glob("*.dcm"))]
 
     def wait_for(self, count: int, timeout_s: float) -> bool:
-        """Wait until it holds so many objects; False when the time ran out."""
+        """Wait until it holds `count` objects; False on timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: self._held() >= count, timeout_s)
 

@@ -1,4 +1,4 @@
-"""Pictures of the result: slices with the regions that came back, and the true contours."""
+"""Images of the result: slices with the segmented regions and the true contours."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -26,14 +26,14 @@ Masks = Mapping[str, NDArray[np.bool_]]
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG, ready for a page."""
+    """A PNG for the demo page."""
 
     title: str
     png: bytes
 
     @property
     def as_uri(self) -> str:
-        """For an ``img`` element of a page that stands alone."""
+        """Data URI for an ``img`` element of a self-contained page."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
@@ -44,7 +44,7 @@ def key_pictures(
     truth_mm: Mapping[str, Sequence[NDArray[np.float64]]],
     count: int,
 ) -> list[Picture]:
-    """The slices that show most of the joints, from front to back.
+    """The slices with the largest joint area, from anterior to posterior.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _picture(
 
 
 def _around(masks: Masks, image: Dataset) -> tuple[int, int, int, int]:
-    """Top, left, bottom and right of the part of an image that shows the joints."""
+    """Top, left, bottom and right of the image area around the joints."""
     marked = np.any([np.zeros((image.Rows, image.Columns), bool), *masks.values()], axis=0)
     if not marked.any():
         return 0, 0, image.Rows, image.Columns
@@ -114,7 +114,7 @@ def _grey(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def _paint(colour: NDArray[np.float32], label: str, mask: NDArray[np.bool_]) -> None:
-    """Tint the region a little and draw its outline, so that the image stays readable."""
+    """Tint the region lightly and draw its outline, so that the image stays readable."""
     shade = next(shade for name, shade in COLOURS.items() if name in label.lower())
     outline = mask & ~binary_erosion(mask)
     colour[mask] = 0.82 * colour[mask] + 0.18 * np.array(shade)

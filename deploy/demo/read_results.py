@@ -1,4 +1,4 @@
-"""Reading what came back: the 28 findings of the report, the regions of the segmentations."""
+"""Read the received results: the 28 findings of the report and the segmented regions."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ PRESENT = "Present"
 
 @dataclass(frozen=True)
 class ReportedFinding:
-    """One measurement group of the report; probability in percent, None where not evaluable."""
+    """One measurement group of the report; probability in percent, None if not evaluable."""
 
     name: str
     probability: float | None
@@ -23,23 +23,23 @@ class ReportedFinding:
 
 
 def report_among(objects: list[Dataset]) -> Dataset:
-    """The one structured report among received objects."""
+    """The structured report among the received objects."""
     return next(one for one in objects if one.SOPClassUID == Comprehensive3DSRStorage)
 
 
 def segmentations_among(objects: list[Dataset]) -> list[Dataset]:
-    """The segmentations among received objects."""
+    """The segmentations among the received objects."""
     return [one for one in objects if one.SOPClassUID == SegmentationStorage]
 
 
 def findings_of(report: Dataset) -> list[ReportedFinding]:
-    """The findings of a report, in its order."""
+    """The findings of a report, in document order."""
     measurements = next(item for item in report.ContentSequence if _concept(item) == MEASUREMENTS)
     return [_finding(group) for group in measurements.ContentSequence]
 
 
-def words_of(report: Dataset) -> str:
-    """What the report says in plain text: its summary and its table."""
+def text_of(report: Dataset) -> str:
+    """The report's plain text: summary and table."""
     return "\n\n".join(
         str(item.TextValue).replace("\r\n", "\n")
         for item in report.ContentSequence
@@ -48,7 +48,7 @@ def words_of(report: Dataset) -> str:
 
 
 def masks_of(segmentation: Dataset) -> dict[str, dict[str, NDArray[np.bool_]]]:
-    """For each source image, by SOP Instance UID, the mask of each segment by its label."""
+    """Masks by source SOP Instance UID and segment label."""
     labels = {int(s.SegmentNumber): str(s.SegmentLabel) for s in segmentation.SegmentSequence}
     masks: dict[str, dict[str, NDArray[np.bool_]]] = {}
     groups = segmentation.PerFrameFunctionalGroupsSequence

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Puts the node of this checkout in /opt/sij_node, its units in place and its command in
-# /usr/local/bin; starts nothing. Run as root, again for an upgrade (see docs/operations.md).
+# Installs this checkout in /opt/sij_node, the systemd units, and sij-node in /usr/local/bin; starts
+# nothing. Run as root; run again to upgrade (see docs/operations.md).
 set -eu
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" -eq 0 ] || { echo "Run this as root." >&2; exit 1; }
 
 id sij-node >/dev/null 2>&1 || useradd --system --home-dir /var/lib/sij-node --shell /usr/sbin/nologin sij-node
 [ -x /opt/sij_node/bin/python ] || "${PYTHON:-/usr/bin/python3.11}" -m venv /opt/sij_node
-# The units see no home folder, and their user may not look into root's.
+# The units cannot read home folders, nor their user root's.
 case $(readlink -f /opt/sij_node/bin/python) in
     /home/* | /root/*)
-        echo "/opt/sij_node was made with a Python in somebody's home, which the node may not read." >&2
+        echo "/opt/sij_node was created with a Python in a home folder, which the node cannot read." >&2
         echo "Remove /opt/sij_node and run this with PYTHON=/usr/bin/python3.11." >&2
         exit 1 ;;
 esac

@@ -102,7 +102,7 @@ class AnalysisWorker:
             else:
                 after = self._settle(job, answer)
         except Stopping:
-            after = self._table.hand_back(job, self._name)
+            after = self._table.release_claim(job, self._name)
         except WorkerLost as error:
             after = self._table.fail(job, error, self._policy, self._name)
         log.info(

@@ -162,7 +162,7 @@ class AuditMessage:
     type: AuditCode | None = None
     outcome: EventOutcome = EventOutcome.SUCCESS
     description: str = ""
-    things: Sequence[ParticipantObject] = ()
+    objects: Sequence[ParticipantObject] = ()
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def begin_transferring(
         AuditEvent.BEGIN_TRANSFERRING,
         EventAction.EXECUTE,
         _both_ends(source, destination),
-        things=_study_and_patient(study),
+        objects=_study_and_patient(study),
     )
 
 
@@ -230,7 +230,7 @@ def instances_transferred(
         _both_ends(source, destination, was_fetched),
         outcome=EventOutcome.MINOR_FAILURE if failure else EventOutcome.SUCCESS,
         description=failure,
-        things=_study_and_patient(study),
+        objects=_study_and_patient(study),
     )
 
 
@@ -249,7 +249,7 @@ def instances_accessed(
         action,
         (_person(who),),
         description=what,
-        things=_study_and_patient(study),
+        objects=_study_and_patient(study),
     )
 
 
@@ -276,7 +276,7 @@ def query(
         details={"TransferSyntax": transfer_syntax_uid},
     )
     return AuditMessage(
-        AuditEvent.QUERY, EventAction.EXECUTE, _both_ends(source, destination), things=(asked,)
+        AuditEvent.QUERY, EventAction.EXECUTE, _both_ends(source, destination), objects=(asked,)
     )
 
 
@@ -293,7 +293,7 @@ def patient_searched(who: HumanUser, patient_id: str, found: str) -> AuditMessag
         EventAction.READ,
         (_person(who),),
         description=found,
-        things=(_patient(patient_id),),
+        objects=(_patient(patient_id),),
     )
 
 
@@ -340,7 +340,7 @@ def security_alert(
         type=kind.value,
         outcome=EventOutcome.SERIOUS_FAILURE if is_failure else EventOutcome.SUCCESS,
         description=description,
-        things=(about,),
+        objects=(about,),
     )
 
 
@@ -407,8 +407,8 @@ def as_xml(
     reported = {"AuditEnterpriseSiteID": reporter.site, "AuditSourceID": reporter.name}
     source = ET.SubElement(root, "AuditSourceIdentification", _present(reported))
     ET.SubElement(source, "AuditSourceTypeCode", {"csd-code": "4"})  # an application server
-    for thing in message.things:
-        _add_thing(root, thing, patient)
+    for entity in message.objects:
+        _add_object(root, entity, patient)
     return ET.tostring(root, encoding="unicode")
 
 
@@ -458,23 +458,23 @@ def _is_ip(address: str) -> bool:
     return True
 
 
-def _add_thing(root: ET.Element, thing: ParticipantObject, patient: Callable[[str], str]) -> None:
-    identifier = patient(thing.identifier) if thing.identifies_patient else thing.identifier
+def _add_object(root: ET.Element, entity: ParticipantObject, patient: Callable[[str], str]) -> None:
+    identifier = patient(entity.identifier) if entity.identifies_patient else entity.identifier
     attributes = {
         "ParticipantObjectID": identifier,
-        "ParticipantObjectTypeCode": thing.type_code,
-        "ParticipantObjectTypeCodeRole": thing.role,
+        "ParticipantObjectTypeCode": entity.type_code,
+        "ParticipantObjectTypeCodeRole": entity.role,
     }
     element = ET.SubElement(root, "ParticipantObjectIdentification", _cleaned(attributes))
-    _add_code(element, "ParticipantObjectIDTypeCode", thing.kind)
-    if thing.query is not None:
-        ET.SubElement(element, "ParticipantObjectQuery").text = _base64(thing.query)
+    _add_code(element, "ParticipantObjectIDTypeCode", entity.kind)
+    if entity.query is not None:
+        ET.SubElement(element, "ParticipantObjectQuery").text = _base64(entity.query)
     else:
-        ET.SubElement(element, "ParticipantObjectName").text = _clean(thing.name)
-    for name, value in thing.details.items():
+        ET.SubElement(element, "ParticipantObjectName").text = _clean(entity.name)
+    for name, value in entity.details.items():
         pair = {"type": name, "value": _base64(value.encode())}
         ET.SubElement(element, "ParticipantObjectDetail", pair)
-    _add_instances(element, thing.instances)
+    _add_instances(element, entity.instances)
 
 
 def _add_instances(element: ET.Element, instances: Mapping[str, int]) -> None:

@@ -39,11 +39,11 @@ def list_users(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> 
         users = accounts.users()
     if as_json:
         return print_json(
-            [{"name": user.name, "role": user.role, "standing": user.standing} for user in users]
+            [{"name": user.name, "role": user.role, "status": user.status} for user in users]
         )
     print_table(
         ["name", "role", "status", "since"],
-        [[user.name, user.role, user.standing, time_of(user.created_at)] for user in users],
+        [[user.name, user.role, user.status, time_of(user.created_at)] for user in users],
     )
 
 

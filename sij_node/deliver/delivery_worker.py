@@ -87,7 +87,7 @@ class DeliveryWorker:
         try:
             with renewed_lease(self._table, job, self._lease_s):
                 self._send_all(job, sendable)
-            close = self._table.hand_back if paused else self._table.delivered
+            close = self._table.release_claim if paused else self._table.delivered
             after, event, reason = close(job, self._name), "results delivered", ""
         except (LeaseLost, DatabaseUnavailable):
             raise

@@ -201,7 +201,7 @@ def health(facts: HealthFacts, limits: HealthConfig) -> tuple[Condition, ...]:
     )
 
 
-def troubles(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
+def problems(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
     """Conditions that are not OK, most severe first."""
     return tuple(
         condition

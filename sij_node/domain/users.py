@@ -42,7 +42,7 @@ class User:
     created_at: datetime
 
     @property
-    def standing(self) -> str:
+    def status(self) -> str:
         """Whether and how the user can sign in."""
         if self.disabled:
             return "disabled"

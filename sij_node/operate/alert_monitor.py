@@ -35,10 +35,10 @@ from sij_node.store.spool import Spool
 
 log = structlog.get_logger()
 
-LOOK_S = 30.0
+CHECK_ALERTS_S = 30.0
 DRIFT_S = 600.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 30.0, 900.0
-_LONGEST_GAP_S = 4 * LOOK_S
+_LONGEST_GAP_S = 4 * CHECK_ALERTS_S
 _SEEN_WITHOUT_DATABASE = (Component.DATABASE.value, Component.SPOOL.value, Component.DISK.value)
 
 
@@ -53,7 +53,7 @@ class _ChannelState:
     known: Mapping[str, ReportedAlert] | None = None
     wait_s: float = 0.0
     not_before: float = float("-inf")
-    gone: StallDetector = field(default_factory=lambda: StallDetector(_LONGEST_GAP_S))
+    resolved: StallDetector = field(default_factory=lambda: StallDetector(_LONGEST_GAP_S))
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class _CheckedNode:
 
     found: Mapping[str, ActiveAlert]
     lasted_s: Mapping[str, float]
-    is_whole: bool
+    is_complete: bool
 
 
 class AlertMonitor:
@@ -96,7 +96,7 @@ class AlertMonitor:
         self._lasting = StallDetector(_LONGEST_GAP_S)
         self._drift: tuple[float, tuple[ActiveAlert, ...]] = (float("-inf"), ())
 
-    def look(self) -> None:
+    def check_and_send(self) -> None:
         """Check once and send what is due; a failing channel does not affect the others."""
         if not self._channels:
             return
@@ -110,15 +110,15 @@ class AlertMonitor:
     def _check(self) -> _CheckedNode:
         report = check_health(self._config, self._database, self._spool)
         found = list(alerts_of(report.conditions))
-        is_whole = not report.facts.database_error
-        if is_whole:
+        is_complete = not report.facts.database_error
+        if is_complete:
             found += [*self._silent_senders(), *self._changed_senders()]
         now = self._clock()
         self._lasting.keep_only(problem.key for problem in found)
         return _CheckedNode(
             {one.key: one for one in found},
             {one.key: self._lasting.still_for_s(one.key, "", now) for one in found},
-            is_whole,
+            is_complete,
         )
 
     def _silent_senders(self) -> Iterable[ActiveAlert]:
@@ -174,11 +174,11 @@ class AlertMonitor:
             if key in known or checked.lasted_s[key] >= debounce_s:
                 yield problem
         missing = [key for key in known if key not in checked.found and key != FAILED_JOBS]
-        state.gone.keep_only(missing)
+        state.resolved.keep_only(missing)
         for key in missing:
-            gone_s = state.gone.still_for_s(key, "", self._clock())
-            is_not_checked = not checked.is_whole and not key.startswith(_SEEN_WITHOUT_DATABASE)
-            if is_not_checked or gone_s < debounce_s:
+            resolved_s = state.resolved.still_for_s(key, "", self._clock())
+            is_not_checked = not checked.is_complete and not key.startswith(_SEEN_WITHOUT_DATABASE)
+            if is_not_checked or resolved_s < debounce_s:
                 yield ActiveAlert(key, known[key].status, known[key].message, "")
 
     def _known(self, state: _ChannelState) -> Mapping[str, ReportedAlert]:

@@ -36,7 +36,7 @@ from sij_node.domain.peer_activity import PeerActivity
 from sij_node.errors import DatabaseUnavailable
 from sij_node.operate.health_check import HealthReport, check_health
 from sij_node.store.drift_figures import histories
-from sij_node.store.job_statistics import STEPS_AT_ONCE, StepTaken, job_counts, steps_after
+from sij_node.store.job_statistics import STEPS_AT_ONCE, RecordedStep, job_counts, steps_after
 from sij_node.store.job_table import JobTable
 from sij_node.store.peer_activity_table import PeerActivityTable, PeerCounter, Tally
 from sij_node.store.spool import Spool
@@ -74,7 +74,7 @@ class StepCounts:
         """The step to read on from; somewhat before the last, for late commits."""
         return max(0, self._last - _OVERLAP)
 
-    def add(self, steps: Iterable[StepTaken]) -> None:
+    def add(self, steps: Iterable[RecordedStep]) -> None:
         """Count the steps that have not been counted yet."""
         for step in steps:
             if step.step_id not in self._seen:
@@ -83,7 +83,7 @@ class StepCounts:
                 self._last = max(self._last, step.step_id)
         self._seen = {step_id for step_id in self._seen if step_id > self.read_from}
 
-    def _count(self, taken: StepTaken) -> None:
+    def _count(self, taken: RecordedStep) -> None:
         self.steps[taken.step] += 1
         if taken.step is Step.DELIVERY_FAILED:
             self.failed_deliveries[taken.source_ae] += 1
@@ -191,13 +191,13 @@ _TALLIED = {
 def _about_peers(
     tallies: Mapping[Tally, int], contacts: Sequence[PeerActivity]
 ) -> Iterator[Metric]:
-    for counted, (name, told, label) in _TALLIED.items():
+    for counted, (name, help_text, label) in _TALLIED.items():
         counts: dict[tuple[str, ...], float] = {
             (peer, outcome): count
             for (kind, peer, outcome), count in tallies.items()
             if kind is counted
         }
-        yield _counter(name, told, ("peer", label), counts)
+        yield _counter(name, help_text, ("peer", label), counts)
     yield _gauge(
         "sij_peer_accepted_timestamp_seconds",
         "Time of the last accepted association of a peer.",
@@ -276,13 +276,13 @@ def _about_drift(senders: Mapping[str, Histories]) -> Iterator[Metric]:
             {labels: share for labels, share in shares.items() if share is not None},
         )
     shifted = {sender: shifts(history) for sender, history in senders.items()}
-    for name, told in (
+    for name, help_text in (
         ("distance", "Distance between a sender's newest and first studies, 0 to 1."),
         ("limit", "A larger distance is statistically significant."),
     ):
         yield _gauge(
             f"sij_drift_{name}",
-            told,
+            help_text,
             ("sender", "figure"),
             {
                 (sender, one.figure): float(getattr(one, name))

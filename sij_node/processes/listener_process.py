@@ -13,7 +13,7 @@ from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.domain.health import Process, ProcessRole
 from sij_node.domain.study import ReceivedInstance, Registration
 from sij_node.operate.alert_channels import channels_of
-from sij_node.operate.alert_monitor import LOOK_S, AlertMonitor
+from sij_node.operate.alert_monitor import CHECK_ALERTS_S, AlertMonitor
 from sij_node.processes.assembly import (
     Store,
     archive_search,
@@ -30,7 +30,7 @@ from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
 from sij_node.store.clear_spool import clear_spool
 from sij_node.store.peer_activity_table import PeerActivityLog
-from sij_node.store.process_table import BEAT_S, deregister, is_running, this_process
+from sij_node.store.process_table import HEARTBEAT_S, deregister, is_running, this_process
 from sij_node.store.received_copies import add_copy
 from sij_node.store.refusals import add_refusal
 from sij_node.store.registration import received_instance
@@ -69,7 +69,7 @@ def run(config: Config, stop: threading.Event) -> None:
             ScheduledTask(
                 "apply corrections", TICK_S, lambda: corrections.apply_complete(time.monotonic())
             ),
-            ScheduledTask("send alerts", LOOK_S, monitor.look),
+            ScheduledTask("send alerts", CHECK_ALERTS_S, monitor.check_and_send),
         )
         scheduler = scheduler_of(config, store, tasks, service, events)
         listener.start()
@@ -87,11 +87,11 @@ def _heartbeats(store: Store, me: Process, activity: PeerActivityLog) -> tuple[S
     """Sent by the scheduler, so that a hanging scheduler shows as a missing heartbeat."""
     processes = store.processes
     return (
-        ScheduledTask("send heartbeat", BEAT_S, lambda: processes.beat(me)),
+        ScheduledTask("send heartbeat", HEARTBEAT_S, lambda: processes.record_heartbeat(me)),
         ScheduledTask(
             "remove dead processes", CLEANUP_S, lambda: processes.remove_dead(me, is_running)
         ),
-        ScheduledTask("write peer activity", BEAT_S, activity.write),
+        ScheduledTask("write peer activity", HEARTBEAT_S, activity.write),
     )
 
 

@@ -39,7 +39,7 @@ def renewed_lease(table: JobTable, job: Job, lease_s: float) -> Iterator[Lease]:
     """
     lease, done = Lease(), threading.Event()
 
-    def beat() -> None:
+    def renew() -> None:
         while not done.wait(lease_s / BEATS_PER_LEASE):
             try:
                 if not table.heartbeat(job):
@@ -47,7 +47,7 @@ def renewed_lease(table: JobTable, job: Job, lease_s: float) -> Iterator[Lease]:
             except DatabaseUnavailable:
                 continue
 
-    thread = threading.Thread(target=beat, name=f"lease of job {job.job_id}", daemon=True)
+    thread = threading.Thread(target=renew, name=f"lease of job {job.job_id}", daemon=True)
     thread.start()
     try:
         yield lease

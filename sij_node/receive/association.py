@@ -301,8 +301,8 @@ class Association:
 
     def _log(self) -> None:
         counts = self._counts
-        went_well = counts.status == "released" and not counts.refused
-        (_log.info if went_well else _log.warning)(
+        succeeded = counts.status == "released" and not counts.refused
+        (_log.info if succeeded else _log.warning)(
             "association ended",
             peer=counts.peer,
             address=self._address,

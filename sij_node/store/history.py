@@ -33,7 +33,7 @@ _CHANGE = (
 )
 
 
-def take_step(
+def record_step(
     connection: Connection,
     job: Job,
     step: Step,

@@ -32,7 +32,7 @@ _STATES = {state.value: state for state in State}
 
 
 @dataclass(frozen=True)
-class StepTaken:
+class RecordedStep:
     """A history entry with the source of the study."""
 
     step_id: int
@@ -170,7 +170,7 @@ def chart_events(database: Database, since: datetime) -> tuple[ChartEvent, ...]:
     )
 
 
-def steps_after(database: Database, step_id: int) -> Sequence[StepTaken]:
+def steps_after(database: Database, step_id: int) -> Sequence[RecordedStep]:
     """The next `STEPS_AT_ONCE` steps of all jobs after a given step, in order."""
     chosen = (
         select(
@@ -188,7 +188,7 @@ def steps_after(database: Database, step_id: int) -> Sequence[StepTaken]:
         .limit(STEPS_AT_ONCE)
     )
     return [
-        StepTaken(
+        RecordedStep(
             row.step_id,
             row.job_id,
             row.source_ae,

@@ -31,7 +31,7 @@ from sij_node.store.history import (
     lease_lost,
     note_step,
     open_job,
-    take_step,
+    record_step,
     waiting_job,
     write_step,
 )
@@ -120,15 +120,15 @@ class JobTable:
     def heartbeat(self, job: Job) -> bool:
         """Renew a lease; False if the job has been taken over."""
         with self._database.writing() as connection:
-            return _beat(connection, job)
+            return _renew_lease(connection, job)
 
-    def hand_back(self, job: Job, who: str) -> Job:
+    def release_claim(self, job: Job, who: str) -> Job:
         """Return a claimed job when its worker shuts down; this counts as no attempt."""
         with self._database.writing() as connection:
             lock_openings(connection)
             if _is_superseded(connection, job):
                 return _supersede(connection, job, who)
-            return take_step(connection, job, Step.HANDED_BACK, who)
+            return record_step(connection, job, Step.HANDED_BACK, who)
 
     # ---- analysis ------------------------------------------------------------------------
 
@@ -157,11 +157,11 @@ class JobTable:
         made_by, note = weights or job.weights, note or f"{len(made)} results"
         step = Step.WITHHELD if withhold else Step.RESULTS_STORED
         with self._database.writing() as connection:
-            after = take_step(connection, job, step, who, note, weights=made_by)
+            after = record_step(connection, job, step, who, note, weights=made_by)
             _store(connection, job, made, destination, record, withhold=withhold)
             if deliveries.any_left(connection, job.job_id):
                 return after
-            return take_step(connection, after, Step.ACKNOWLEDGED, who, "nothing new to deliver")
+            return record_step(connection, after, Step.ACKNOWLEDGED, who, "nothing new to deliver")
 
     def reject(
         self,
@@ -183,7 +183,7 @@ class JobTable:
         """
         reason, family = str(error), family_of(error)
         with self._database.writing() as connection:
-            after = take_step(
+            after = record_step(
                 connection, job, Step.REJECT, who, reason, reason=reason, error_family=family
             )
             _store(connection, job, made, destination, record, withhold=withhold)
@@ -193,7 +193,7 @@ class JobTable:
         """End an analysis whose images were corrected meanwhile; another job analyses them."""
         note = "images corrected during the analysis; a later job analyses them"
         with self._database.writing() as connection:
-            return take_step(connection, job, Step.SUPERSEDED, who, note, reason=note)
+            return record_step(connection, job, Step.SUPERSEDED, who, note, reason=note)
 
     def fail(self, job: Job, error: NodeError, policy: RetryPolicy, who: str) -> Job:
         """Record a failed attempt to analyse or to deliver; see `after_failure`."""
@@ -222,7 +222,7 @@ class JobTable:
             Whether the destination has stored the object, according to this status.
         """
         with self._database.writing() as connection:
-            if not _beat(connection, job):
+            if not _renew_lease(connection, job):
                 raise lease_lost(job)
             deliveries.record(
                 connection,
@@ -248,7 +248,7 @@ class JobTable:
                     f"Job {job.job_id} has results that {job.source_ae} has not acknowledged yet; "
                     "it cannot be closed before that."
                 )
-            return take_step(connection, job, Step.ACKNOWLEDGED, who)
+            return record_step(connection, job, Step.ACKNOWLEDGED, who)
 
     def analyse_again(self, job: Job, error: StoredResultDamaged, who: str) -> Job:
         """Queue a job whose stored results are damaged, so that an analysis makes them again.
@@ -266,7 +266,7 @@ class JobTable:
             _check_that_it_can_queue(connection, job)
             deliveries.give_up(connection, job.job_id)
             reason = str(error)
-            return take_step(connection, job, Step.RESULTS_DAMAGED, who, reason, reason=reason)
+            return record_step(connection, job, Step.RESULTS_DAMAGED, who, reason, reason=reason)
 
     # ---- the scheduler -------------------------------------------------------------------
 
@@ -277,12 +277,12 @@ class JobTable:
         """
         urgency = job.priority if priority is None or job.priority_by else priority
         with self._database.writing() as connection:
-            return take_step(connection, job, Step.SETTLED, who, note, priority=urgency)
+            return record_step(connection, job, Step.SETTLED, who, note, priority=urgency)
 
     def release(self, job: Job, who: str = SCHEDULER) -> Job:
         """End the wait before the next attempt."""
         with self._database.writing() as connection:
-            return take_step(connection, job, Step.RELEASED, who)
+            return record_step(connection, job, Step.RELEASED, who)
 
     def expire(self, job: Job, policy: RetryPolicy, who: str = SCHEDULER) -> Job:
         """End the lease of a worker without heartbeat; that counts as a failed attempt."""
@@ -301,7 +301,7 @@ class JobTable:
     def cancel(self, job: Job, who: str) -> Job:
         """Cancel a job that is receiving, queued or delivering."""
         with self._database.writing() as connection:
-            after = take_step(connection, job, Step.CANCELLED, who)
+            after = record_step(connection, job, Step.CANCELLED, who)
             deliveries.give_up(connection, job.job_id)
             return after
 
@@ -326,7 +326,7 @@ class JobTable:
         """Set the priority, 0 to 9, of a job that is receiving or queued."""
         note = f"from {job.priority} to {priority}"
         with self._database.writing() as connection:
-            return take_step(
+            return record_step(
                 connection, job, Step.PRIORITY_SET, who, note, priority=priority, priority_by=who
             )
 
@@ -341,7 +341,7 @@ class JobTable:
         """
         with self._database.writing() as connection:
             note = f"to {destination or 'all'}"
-            after = take_step(connection, job, Step.DELIVERY_ASKED, who, note)
+            after = record_step(connection, job, Step.DELIVERY_ASKED, who, note)
             if job.leased_by:
                 raise IllegalStep(f"Job {job.job_id} is being delivered; try again afterwards.")
             if not deliveries.redeliver(connection, job.job_id, destination, f"requested by {who}"):
@@ -375,7 +375,7 @@ class JobTable:
             )
             note_step(connection, job, Step.REANALYSIS_ASKED, who, f"job {opened.job_id}")
             note = f"reanalysis of job {job.job_id}{with_weights}"
-            return take_step(connection, opened, Step.SETTLED, who, note, weights_wanted=weights)
+            return record_step(connection, opened, Step.SETTLED, who, note, weights_wanted=weights)
 
     def _claim(
         self, worker: str, step: Step, due: ColumnElement[bool], *order: ColumnElement[int]
@@ -392,14 +392,14 @@ class JobTable:
             row = connection.execute(first_due).one_or_none()
             if row is None:
                 return None
-            return take_step(connection, job_from(row), step, worker, leased_by=worker)
+            return record_step(connection, job_from(row), step, worker, leased_by=worker)
 
 
 def _in(states: Sequence[State]) -> ColumnElement[bool]:
     return jobs.c.state.in_([state.value for state in states])
 
 
-def _beat(connection: Connection, job: Job) -> bool:
+def _renew_lease(connection: Connection, job: Job) -> bool:
     beaten = connection.execute(
         update(jobs)
         .where(jobs.c.job_id == job.job_id, jobs.c.revision == job.revision)
@@ -457,4 +457,4 @@ def _is_superseded(connection: Connection, job: Job) -> bool:
 
 def _supersede(connection: Connection, job: Job, who: str) -> Job:
     note = "later images have opened a job that analyses the whole study"
-    return take_step(connection, job, Step.SUPERSEDED, who, note, reason=note)
+    return record_step(connection, job, Step.SUPERSEDED, who, note, reason=note)

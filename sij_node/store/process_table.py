@@ -19,7 +19,7 @@ from sij_node.errors import DatabaseUnavailable
 from sij_node.store.database import Database
 from sij_node.store.tables import Utc, process_from, processes
 
-BEAT_S = 5.0
+HEARTBEAT_S = 5.0
 GONE_S = 900.0
 """A process without heartbeat for this long is removed from the table."""
 
@@ -39,7 +39,7 @@ class ProcessTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def beat(self, process: Process) -> None:
+    def record_heartbeat(self, process: Process) -> None:
         """Store a heartbeat with the current state of its process."""
         row = {**vars(process), "role": process.role.value, "beaten_at": func.current_timestamp()}
         mine = processes.c.name == process.name
@@ -114,17 +114,17 @@ def heartbeats(
     """
     done = threading.Event()
 
-    def beat() -> None:
+    def send_heartbeats() -> None:
         with suppress(DatabaseUnavailable):
             table.remove_dead(describe(), is_running)
         while not done.is_set():
             with suppress(DatabaseUnavailable):
-                table.beat(describe())
+                table.record_heartbeat(describe())
                 for write in also:
                     write()
-            done.wait(BEAT_S)
+            done.wait(HEARTBEAT_S)
 
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread = threading.Thread(target=send_heartbeats, name="heartbeat", daemon=True)
     thread.start()
     try:
         yield

@@ -25,7 +25,7 @@ from sij_node.errors import IllegalStep
 from sij_node.store import refusals
 from sij_node.store.database import Database, lock_openings
 from sij_node.store.deliveries import former_studies, result_references
-from sij_node.store.history import last_job, open_job, take_step, waiting_job
+from sij_node.store.history import last_job, open_job, record_step, waiting_job
 from sij_node.store.spool import Spool
 from sij_node.store.tables import copy_from, copy_row, instances, jobs
 from sij_node.store.tables import received_copies as copies
@@ -234,7 +234,7 @@ def _withdrawn(connection: Connection, study_uid: str, source_ae: str, who: str,
     """Cancel the open job of a study and source; returns the number of its last job, in words."""
     waiting = waiting_job(connection, study_uid, source_ae)
     if waiting is not None:
-        take_step(connection, waiting, Step.CANCELLED, who, note)
+        record_step(connection, waiting, Step.CANCELLED, who, note)
     last = last_job(connection, study_uid, source_ae)
     return f"; previous job {last.job_id}" if last else ""
 
@@ -254,7 +254,7 @@ def _opened(connection: Connection, study_uid: str, source_ae: str, who: str, no
     priority = last.priority if last else 5
     count = _images_of(connection, study_uid)
     job = open_job(connection, study_uid, source_ae, priority, count, who)
-    return take_step(connection, job, Step.SETTLED, who, note)
+    return record_step(connection, job, Step.SETTLED, who, note)
 
 
 # ---- what the results say ------------------------------------------------------------------------

@@ -167,11 +167,11 @@ def test_the_keyboard_reaches_everything_and_one_sees_where_it_is(
 def test_the_queue_page_starts_with_problems_and_actions(busy_pages: BusyPages, operator: Window):
     operator.open("/")
 
-    troubles = operator.page.get_by_role("status", name="Problems")
-    expect(troubles).to_contain_text("No listener is running.")
-    expect(troubles).to_contain_text("Start it: systemctl start sij-node-listener")
-    expect(troubles).to_contain_text("1 job failed.")
-    assert troubles.bounding_box()["y"] < 300
+    problems = operator.page.get_by_role("status", name="Problems")
+    expect(problems).to_contain_text("No listener is running.")
+    expect(problems).to_contain_text("Start it: systemctl start sij-node-listener")
+    expect(problems).to_contain_text("1 job failed.")
+    assert problems.bounding_box()["y"] < 300
 
 
 def test_an_error_is_explained_with_what_to_do(busy_pages: BusyPages, operator: Window):

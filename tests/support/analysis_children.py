@@ -1,4 +1,4 @@
-"""What may run in an analysis process, from a good one to one that cannot be stopped politely."""
+"""Stand-ins for the analysis process, from one that works to one that ignores SIGTERM."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def child_that_hangs_up(pipe: Connection) -> None:
 
 
 def child_that_dies_with_an_order_unread(pipe: Connection) -> None:
-    """As one that is killed while it draws pictures and the next order waits."""
+    """Dies while it draws images and the next order waits."""
     pipe.send(LoadedNetworks())
     pipe.poll(600)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The rules of an audit message, written down from PS3.15 A.5.1 (schema) and A.5.3 (tables)."""
+"""The rules for audit messages from PS3.15 A.5.1 (schema) and A.5.3 (tables)."""
 
 import re
 from base64 import b64decode
@@ -98,7 +98,7 @@ VALUES: Mapping[str, Callable[[str], object]] = {
 
 @dataclass(frozen=True)
 class EventRule:
-    """What A.5.3 asks of one kind of event.
+    """Requirements of A.5.3 for one kind of event.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ EVENTS: Mapping[str, EventRule] = {
 
 
 def check(xml: str) -> ET.Element:
-    """The message, if it follows all rules; raises `AssertionError` naming what does not."""
+    """The message if it follows all rules; else raises `AssertionError` naming the violation."""
     assert "\n" not in xml
     root = ET.fromstring(xml)
     assert root.tag == "AuditMessage"

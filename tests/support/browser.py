@@ -1,4 +1,4 @@
-"""Debian's Chromium looking at the node's pages, and what makes a page usable for everybody."""
+"""The node's pages in Debian's Chromium, and accessibility checks of them."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ expect.set_options(timeout=PATIENCE_MS)
 
 AXE = Path(__file__).parents[2] / ".cache" / "axe" / "4.14.1" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-"""WCAG 2.2, level AA, and what the makers of axe advise besides."""
+"""WCAG 2.2 level AA and axe's best practices."""
 ASK_AXE = """
 async (rules) => {
   const {violations} = await axe.run({runOnly: rules});
@@ -46,7 +46,7 @@ FLAWS = """
   return flaws;
 }
 """
-"""What would keep somebody with a screen reader from using a page, and axe does not look for."""
+"""Barriers for screen reader users that axe does not check."""
 
 FAINT = """
 () => {
@@ -94,7 +94,7 @@ FAINT = """
   return faint;
 }
 """
-"""Text whose contrast is below WCAG 2.2 AA (1.4.3), in drawings too, of which axe is not sure."""
+"""Text with contrast below WCAG 2.2 AA (1.4.3), including SVG text, which axe does not decide."""
 
 SHOW_PICTURES = """
 () => Promise.all([...document.images].map((one) => {
@@ -102,7 +102,7 @@ SHOW_PICTURES = """
   return one.decode().catch(() => null);
 }))
 """
-"""Pictures are fetched when one scrolls to them; a picture of a whole page needs them all."""
+"""Loads lazy images, which a screenshot of the whole page needs."""
 
 FOCUSED = """
 () => {
@@ -117,12 +117,12 @@ FOCUSED = """
 
 
 class Window:
-    """A window of a browser of its own, that notes everything that goes wrong in it."""
+    """A browser window of its own that records every error in it."""
 
     def __init__(self, page: Page, address: str) -> None:
         self.page, self._address = page, address
         self.faults: list[str] = []
-        """What the console, scripts or the content policy complained about."""
+        """Errors reported by the console, scripts or the content security policy."""
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("console", self._note)
@@ -136,7 +136,7 @@ class Window:
         self.page.goto(f"{self._address}{path}")
 
     def sign_in(self, name: str, password: str) -> None:
-        """As a person does."""
+        """Click like a user."""
         self.open("/login")
         self.page.get_by_label("Name").fill(name)
         self.page.get_by_label("Password").fill(password)
@@ -144,17 +144,17 @@ class Window:
         self.page.get_by_role("button", name="Sign out").wait_for()
 
     def text(self) -> str:
-        """Everything that is to be read."""
+        """All visible text."""
         return self.page.locator("body").inner_text()
 
     def flaws(self) -> list[str]:
-        """What would keep somebody from using this page; empty where nothing does."""
+        """Accessibility violations of this page."""
         self.page.evaluate(_axe())
         found_by_axe = self.page.evaluate(ASK_AXE, RULES)
         return [*found_by_axe, *self.page.evaluate(FLAWS), *self.page.evaluate(FAINT)]
 
     def overflow_px(self) -> int:
-        """By how much the page is wider than the window."""
+        """Pixels by which the page is wider than the window."""
         return int(
             self.page.evaluate(
                 "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -162,12 +162,12 @@ class Window:
         )
 
     def focus_next(self) -> dict[str, Any]:
-        """Press the tabulator: what is focused now, and whether one sees it."""
+        """Press Tab; returns the focused element and whether its focus is visible."""
         self.page.keyboard.press("Tab")
         return dict(self.page.evaluate(FOCUSED))
 
     def keep(self, name: str) -> None:
-        """Keep a picture of the whole page, for people to look at."""
+        """Save a screenshot of the whole page for review."""
         KEPT.mkdir(exist_ok=True)
         self.page.evaluate(SHOW_PICTURES)
         self.page.screenshot(path=KEPT / f"page-{name}.png", full_page=True, caret="initial")
@@ -175,7 +175,7 @@ class Window:
 
 @cache
 def _axe() -> str:
-    """What axe is made of (axe-core, MPL-2.0)."""
+    """The source of axe (axe-core, MPL-2.0)."""
     if not AXE.exists():
         raise RuntimeError(f"There is no {AXE}. Fetch it with: sh deploy/install-test-viewer.sh")
     return AXE.read_text(encoding="utf-8")
@@ -183,7 +183,7 @@ def _axe() -> str:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, which reaches loopback only."""
+    """Debian's Chromium, restricted to loopback."""
     with (
         sync_playwright() as driver,
         driver.chromium.launch(
@@ -197,7 +197,7 @@ def chromium() -> Iterator[Browser]:
 def window(
     browser: Browser, address: str, size: dict[str, int] = DESKTOP, scheme: str = "light"
 ) -> Iterator[Window]:
-    """A window in which nobody has signed in.
+    """A window without a signed-in user.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def window(
 
 
 def invitation_in(said: str) -> str:
-    """The link that a first start prints."""
+    """The link printed at first start."""
     found = re.search(r"https?://\S+/welcome/\S+", said)
     if found is None:
         raise LookupError(f"no link in: {said[-500:]}")

@@ -1,4 +1,4 @@
-"""A node's tables filled with studies in every state, some of them with hostile words."""
+"""Tables of a node with studies in every state, some with hostile text."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -40,7 +40,7 @@ OFTEN = RetryPolicy(max_attempts=9, first_wait_s=60, max_wait_s=60)
 
 
 def a_record(spool: Spool) -> AnalysisRecord:
-    """What an analysis leaves, with its pictures in the spool."""
+    """A stored analysis record, with its images in the spool."""
     from sij_node.results.key_image_previews import drawn, key_pictures  # noqa: PLC0415 - loads torch
 
     study = drawn_study()
@@ -51,7 +51,7 @@ def a_record(spool: Spool) -> AnalysisRecord:
 
 
 def delivered(table: JobTable, record: AnalysisRecord, study_uid: str = "1.2.10") -> Job:
-    """A study that went all the way."""
+    """A delivered study."""
     results = [made(kind, study_uid) for kind in ("seg t1", "seg stir", "scores")]
     job = analysing(table, study_uid)
     job = table.store_results(
@@ -74,13 +74,13 @@ def rejected(table: JobTable, study_uid: str = "1.2.11") -> Job:
 
 
 def failed(table: JobTable, study_uid: str = "1.2.12") -> Job:
-    """A study that the node could not analyse, for a reason full of markup."""
+    """A study that could not be analysed, with markup in the reason."""
     job = analysing(table, study_uid)
     return table.fail(job, InternalFault(f"The analysis stopped: {HOSTILE}"), ONCE, HOSTILE)
 
 
 def undelivered(table: JobTable, record: AnalysisRecord, study_uid: str = "1.2.13") -> Job:
-    """A study whose destination is silent; the node tries again in a minute."""
+    """A study whose destination does not respond; the next retry is in a minute."""
     job = analysing(table, study_uid)
     table.store_results(
         job, [made("scores", study_uid)], "PACS", "host:71", "contour 0.2.0", record=record
@@ -91,7 +91,7 @@ def undelivered(table: JobTable, record: AnalysisRecord, study_uid: str = "1.2.1
 
 
 def fill(table: JobTable, spool: Spool) -> dict[State, Job]:
-    """One study in each state that a node has on a busy day."""
+    """One study in each state."""
     record = a_record(spool)
     found = {
         State.DELIVERED: delivered(table, record),
@@ -153,7 +153,7 @@ def _add_images(connection: Connection, number: int) -> None:
 
 
 def _add_step(connection: Connection, step: Step, before: State | None, after: State) -> None:
-    """One step of each job, whatever became of it."""
+    """One step of each job, whatever its state."""
     taken = {
         "job_id": jobs.c.job_id,
         "step": literal(step.value),
@@ -168,7 +168,7 @@ def _add_step(connection: Connection, step: Step, before: State | None, after: S
 
 
 def _add_result(connection: Connection, kind: str) -> None:
-    """One result of each delivered job, and that it was taken."""
+    """One acknowledged result of each delivered job."""
     like_it, is_delivered = made(kind), jobs.c.state == State.DELIVERED.value
     uid = jobs.c.study_uid + f".8.{kind}"
     kept = {name: literal(value) for name, value in vars(like_it).items()}

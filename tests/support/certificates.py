@@ -1,4 +1,4 @@
-"""Certificates that live as long as a test."""
+"""Certificates created for a test."""
 
 import subprocess
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class IssuedCertificate:
 
 
 def authority(folder: Path, name: str) -> IssuedCertificate:
-    """A certificate that signs itself."""
+    """A self-signed certificate."""
     made = _paths(folder, name)
     _openssl("req", "-x509", *_new_key(made), "-out", made.certificate, "-days", "2")
     return made

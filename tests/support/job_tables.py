@@ -87,6 +87,6 @@ def analysing(
 def delivering(
     table: JobTable, *results: Result, study_uid: str = "1.2.3", source_ae: str = "PACS"
 ) -> Job:
-    """A job whose results wait to be delivered to the source."""
+    """A job with results pending for the source."""
     job = analysing(table, study_uid, source_ae=source_ae)
     return table.store_results(job, results or [made(study_uid=study_uid)], source_ae, "worker 1")

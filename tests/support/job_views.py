@@ -1,4 +1,4 @@
-"""Jobs and their histories for tests of what pages show."""
+"""Jobs and histories for tests of the view models."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -41,12 +41,12 @@ QUEUED = Job(
 
 
 def job(state: State, **changes: object) -> Job:
-    """A job in a state."""
+    """A job in the given state."""
     return replace(QUEUED, state=state, **changes)
 
 
 def steps(*taken: Step, every_s: float = 10) -> tuple[JobStep, ...]:
-    """A history from its opening, a step every so many seconds."""
+    """A history from the creation of the job, with a step every `every_s` seconds."""
     lines = [JobStep(41, Step.OPENED, None, State.RECEIVING, "PACS", "", QUEUED.created_at)]
     for number, step in enumerate(taken, 1):
         before = lines[-1].to_state
@@ -61,13 +61,13 @@ def delivery(
     kind: str = "scores",
     **changes: object,
 ) -> Delivery:
-    """A result on its way."""
+    """A result being delivered."""
     done = state is DeliveryState.ACKNOWLEDGED
     status, at = (0, NOW) if done else (None, None)
     return replace(Delivery(made(kind), destination, state, 1, status, "", at), **changes)
 
 
 def history(of: Job, *deliveries: Delivery, **changes: object) -> JobHistory:
-    """A job with its deliveries and what can be asked of it."""
+    """A job with its deliveries and available actions."""
     one = JobHistory(of, steps(), deliveries, (), legal_actions(of))
     return replace(one, **changes)

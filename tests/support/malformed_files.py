@@ -1,4 +1,4 @@
-"""DICOM files as a careless sender treats them: what the file meta says, and the bytes after it."""
+"""DICOM files with wrong or missing file meta, as careless senders produce them."""
 
 import struct
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX = 0x0002, 0x0003, 0x0010
 
 @dataclass(frozen=True)
 class Part10:
-    """What is announced, and the bytes that are sent, right or wrong."""
+    """Announced SOP class and transfer syntax, and the bytes sent; they may disagree."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -20,7 +20,7 @@ class Part10:
 
 
 def part10(content: bytes) -> Part10:
-    """Take a file apart without judging it; where it says nothing, an MR image is announced."""
+    """Split a file without validating it; a missing SOP class becomes MR Image Storage."""
     at = 132 if content[128:132] == b"DICM" else 0
     meta: dict[int, str] = {}
     while content[at : at + 2] == b"\2\0":

@@ -1,4 +1,4 @@
-"""A node on which each kind of thing that is measured has happened."""
+"""A node's tables with at least one event of each kind that the metrics count."""
 
 from sqlalchemy import insert
 
@@ -16,7 +16,7 @@ POLICY = RetryPolicy(max_attempts=5, first_wait_s=5, max_wait_s=300)
 
 
 def add_studies(table: JobTable, number: int, first: int, pixel_mm: float, share: float) -> None:
-    """Analysed studies of PACS, as they stand in the tables."""
+    """Analysed studies of PACS in the tables."""
     rows = range(first, first + number)
     state = {"study_uid": "", "revision": 1, "priority": 5, "analysis_attempts": 1}
     state |= {"delivery_attempts": 1, "leased_by": "", "heartbeat": 0, "wait_s": 0, "reason": ""}
@@ -46,7 +46,7 @@ def add_studies(table: JobTable, number: int, first: int, pixel_mm: float, share
 
 
 def everything_happens(web: RunningWeb) -> None:
-    """Let each kind of thing that is measured have happened."""
+    """Record at least one event of each kind."""
     book = PeerActivityLog(web.store.contacts)
     book.accepted("PACS", "10.0.0.1")
     book.count(PeerCounter.RECEIVED, "PACS", "0x0000")
@@ -56,7 +56,7 @@ def everything_happens(web: RunningWeb) -> None:
     book.count(PeerCounter.ASSOCIATIONS, "PACS", "aborted")
     book.write()
     worker = this_process(ProcessRole.WORKER)
-    web.store.processes.beat(
+    web.store.processes.record_heartbeat(
         type(worker)(**{**vars(worker), "device": "cuda:0", "gpu_used_mb": 9, "gpu_total_mb": 99})
     )
     delivering(web.table)

@@ -1,4 +1,4 @@
-"""OHIF, the real viewer as its makers built it, in Debian's Chromium, in front of an Orthanc.
+"""The OHIF viewer (release build) in Debian's Chromium, reading from an Orthanc.
 
 The viewer is served from loopback together with Orthanc's DICOMweb, so that the browser sees one
 origin; it can reach nothing else. What is drawn is read from the viewer's own state, and whether
@@ -75,7 +75,7 @@ ONLY_LOOPBACK = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 SCREEN = {"width": 1440, "height": 900}
 VIEWER_PATIENCE_S = 90.0
 SETTLED_MS = 700
-"""Nothing says when the viewer has finished drawing; this is several times what it takes."""
+"""The viewer does not signal that rendering is finished; this is several times what it needs."""
 KEPT = Path(__file__).parents[2] / "test-artefacts"
 
 VIEWPORT = (
@@ -133,7 +133,7 @@ class _Front(SimpleHTTPRequestHandler):
     def _pass_on(self) -> None:
         archive = http.client.HTTPConnection("127.0.0.1", self.archive_port, timeout=PATIENCE_S)
         try:
-            # Orthanc takes a list of fields with plain commas only.
+            # Orthanc accepts only literal commas in a list of fields.
             asked = self.path.replace("%2C", ",")
             archive.request("GET", asked, headers={**self.headers, "Accept-Encoding": "identity"})
             answer = archive.getresponse()
@@ -150,12 +150,12 @@ class _Front(SimpleHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Nobody reads it."""
+        """Do not log requests."""
 
 
 @contextmanager
 def served(archive_port: int) -> Iterator[str]:
-    """The viewer on a port of loopback while the block runs; gives its address."""
+    """Serves the viewer on loopback within a ``with`` block; yields its URL."""
     if not (BUILT / "index.html").exists():
         raise RuntimeError(f"No OHIF in {BUILT}. Install it: sh deploy/install-test-viewer.sh")
     front = type("Front", (_Front,), {"archive_port": archive_port})
@@ -174,7 +174,7 @@ def served(archive_port: int) -> Iterator[str]:
 
 
 class Viewer:
-    """A browser with the viewer in it.
+    """A browser showing the viewer.
 
     Parameters
     ----------
@@ -186,15 +186,15 @@ class Viewer:
         self._browser, self._address = browser, address
         self._page = browser.new_page()
         self.faults: list[str] = []
-        """Errors that nothing in the viewer caught, since a study was opened."""
+        """Uncaught errors in the viewer since a study was opened."""
 
     @property
     def viewport(self) -> Locator:
-        """Where a series is shown."""
+        """The viewport of a series."""
         return self._page.locator("[data-cy=viewport-pane]")
 
     def open_study(self, study_uid: str) -> None:
-        """Open a study as a user who was never here; returns once its first series is drawn."""
+        """Open a study as a new user; returns once its first series is rendered."""
         self._page.close()
         self._page = self._browser.new_page(viewport=SCREEN)
         self._page.set_default_timeout(1000 * VIEWER_PATIENCE_S)
@@ -202,11 +202,11 @@ class Viewer:
         self._page.on("pageerror", lambda error: self.faults.append(str(error)))
         self._page.goto(f"{self._address}/viewer?StudyInstanceUIDs={study_uid}")
         self._page.wait_for_selector("canvas.cornerstone-canvas")
-        # It greets a new user with a tour.
+        # The viewer shows new users a tour.
         self._page.get_by_text("Skip all").click()
 
     def open_series(self, description: str) -> None:
-        """Open a series as a user does, with a double click on what the study browser lists."""
+        """Open a series with a double click in the study browser, like a user."""
         self.listed(description).dblclick()
 
     def listed(self, description: str) -> Locator:
@@ -219,7 +219,7 @@ class Viewer:
         return self._page.locator("[data-cy=series-description-label]").all_inner_texts()
 
     def agree(self) -> None:
-        """Say yes to what the viewer asks."""
+        """Confirm the viewer's question."""
         self._page.get_by_text("Yes", exact=True).click()
 
     def show_image(self, sop_instance_uid: str) -> None:
@@ -243,7 +243,7 @@ class Viewer:
         wait_for(go, f"image {sop_instance_uid} in the viewport", VIEWER_PATIENCE_S)
 
     def drawn(self, count: int) -> list[dict[str, Any]]:
-        """What is drawn of the report in the viewport, once there is so much of it."""
+        """The report annotations in the viewport, once there are at least `count`."""
 
         def look() -> list[dict[str, Any]]:
             found = self._page.evaluate(DRAWN)
@@ -256,12 +256,12 @@ class Viewer:
         return wait_for(lambda: self._page.evaluate(SEGMENTS), "segmentation", VIEWER_PATIENCE_S)
 
     def open_list_of_segments(self) -> Locator:
-        """Unfold the panel in which the viewer lists segments; returns where it says which."""
+        """Open the segmentation panel; returns its list of segments."""
         self._page.locator("[data-cy=panelSegmentation-btn]").click()
         return self._page.locator("body")
 
     def text(self) -> str:
-        """What the viewport says in words."""
+        """The viewport's text."""
         return self.viewport.inner_text()
 
     def document(self) -> bytes:
@@ -275,30 +275,30 @@ class Viewer:
         return np.asarray(shot, np.int16)
 
     def wait_until_lit(self, patience_s: float = VIEWER_PATIENCE_S) -> None:
-        """Wait for a picture in the viewport; a black viewport is a failure."""
+        """Wait for an image in the viewport; a black viewport is a failure."""
         wait_for(lambda: is_lit(self.picture()), "picture but black", patience_s)
         self._page.wait_for_timeout(SETTLED_MS)
 
     def keep(self, name: str) -> None:
-        """Keep what the window shows, for people to look at."""
+        """Save a screenshot of the window for review."""
         KEPT.mkdir(exist_ok=True)
         self._page.screenshot(path=KEPT / f"ohif-{name}.png")
 
 
 def is_lit(picture: NDArray[np.int16]) -> bool:
-    """Whether there is an image: much of it is not black, and it is not all the same."""
+    """Whether there is an image: neither mostly black nor uniform."""
     grey = picture.mean(axis=-1)
     return bool((grey > 25).mean() > 0.1 and grey.std() > 15)
 
 
 def near(picture: NDArray[np.int16], colour: tuple[int, int, int]) -> NDArray[np.int64]:
-    """Rows and columns of the pixels that have about a colour, shape ``(n, 2)``."""
+    """Rows and columns of the pixels close to a colour, shape ``(n, 2)``."""
     return np.argwhere((abs(picture - np.array(colour, np.int16)) < 30).all(axis=-1))
 
 
 @contextmanager
 def running_viewer(archive_port: int) -> Iterator[Viewer]:
-    """A browser that shows what the Orthanc behind a port of loopback holds."""
+    """A browser with the viewer on an Orthanc at a loopback port."""
     chromium = program("chromium", "chromium")
     with (
         served(archive_port) as address,

@@ -1,4 +1,4 @@
-"""An identity provider on this machine that lets in whoever it is told to."""
+"""An OpenID Connect provider on loopback that authenticates a configurable user."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ CLIENT, SECRET = "sij-node", "between us two"
 
 @dataclass
 class Provider:
-    """What the provider says; a test changes it as it needs.
+    """The provider's responses, which a test can change.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class Provider:
 
 
 def _proves(given: dict[str, Any], asked: dict[str, str]) -> bool:
-    """Whether who brings the code is who asked for it, RFC 7636 4.6."""
+    """Whether the code verifier matches the challenge, RFC 7636 4.6."""
     digest = hashlib.sha256(str(given.get("code_verifier", "")).encode()).digest()
     challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
     return asked.get("code_challenge_method") == "S256" and challenge == asked["code_challenge"]
@@ -114,7 +114,7 @@ def _proves(given: dict[str, Any], asked: dict[str, str]) -> bool:
 
 @contextmanager
 def running_provider(**said: Any) -> Iterator[Provider]:
-    """A provider that answers while the block runs."""
+    """A provider within a ``with`` block."""
     provider = Provider(**said)
     with socket.create_server(("127.0.0.1", 0)) as door:
         provider.url = f"http://127.0.0.1:{door.getsockname()[1]}"

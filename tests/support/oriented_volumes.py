@@ -1,4 +1,4 @@
-"""Volumes in every orientation, with the contours that belong to them."""
+"""Volumes in every orientation with matching contours."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ def coronal_affine(
     turn_deg: float = 0.0,
     origin_mm: tuple[float, float, float] = (-60.0, -10.0, 50.0),
 ) -> NDArray[np.float64]:
-    """A canonical coronal grid, tilted about the left-right axis, then turned within its plane."""
+    """A canonical coronal grid, tilted about the left-right axis, then rotated within its plane."""
     tilt, turn = np.radians([tilt_deg, turn_deg])
     back = np.array([0, np.cos(tilt), np.sin(tilt)])
     feet = np.array([0, np.sin(tilt), -np.cos(tilt)])
@@ -28,7 +28,7 @@ def coronal_affine(
 
 
 def reordered(volume: Volume, lying: bool, flips: tuple[int, ...]) -> Volume:
-    """The same voxels at the same places, with in-plane axes exchanged and axes reversed."""
+    """The same voxels at the same positions, with in-plane axes swapped and axes reversed."""
     voxels, affine = volume.voxels, volume.affine
     if lying:
         voxels, affine = voxels.transpose(0, 2, 1), affine[:, [0, 2, 1, 3]]
@@ -56,7 +56,7 @@ def two_joints(volume: Volume, slices: range) -> Delineation:
 
 
 def _in_plane(volume: Volume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Unit vectors within the slices that point most to the feet and most to the left."""
+    """In-plane unit vectors closest to inferior and to left."""
     axes = volume.affine[:3, 1:3] / np.linalg.norm(volume.affine[:3, 1:3], axis=0)
     feet, left = axes @ (axes.T @ [0, 0, -1.0]), axes @ (axes.T @ [1.0, 0, 0])
     return feet / np.linalg.norm(feet), left / np.linalg.norm(left)

@@ -1,4 +1,4 @@
-"""Orthanc, Debian's real one, as the PACS that a study comes from and its results go back to.
+"""Debian's Orthanc as the PACS that sends the study and receives its results.
 
 It takes studies from a scanner and routes each MR series to the node once it is stable. It cannot
 be told an address to bind to, so the configuration keeps everybody else out: HTTP answers this
@@ -37,12 +37,12 @@ end
 
 
 class Orthanc:
-    """An Orthanc with a folder and ports of its own, that routes to one node.
+    """An Orthanc with its own folder and ports that routes to one node.
 
     Parameters
     ----------
     ports
-        For DICOM and for HTTP.
+        Free ports for DICOM and HTTP.
     """
 
     def __init__(self, folder: Path, node: PeerConfig, ports: tuple[int, int]) -> None:
@@ -85,11 +85,11 @@ class Orthanc:
 
     @property
     def http_port(self) -> int:
-        """Where its REST interface and DICOMweb answer."""
+        """Base URL of its REST API and DICOMweb."""
         return self._http_port
 
     def start(self) -> None:
-        """Start, and wait until it answers."""
+        """Start it and wait until it responds."""
         if not DICOMWEB.exists():
             raise RuntimeError(f"No {DICOMWEB}. Install it with: sh deploy/install-test-servers.sh")
         with (self._folder / "orthanc.log").open("ab") as log:
@@ -99,7 +99,7 @@ class Orthanc:
         wait_for(self._answers, "answer of Orthanc")
 
     def stop(self) -> None:
-        """End it and wait until it has."""
+        """Stop it and wait until it has exited."""
         if self._process is None:
             return
         self._process.terminate()
@@ -110,14 +110,14 @@ class Orthanc:
             self._process.wait()
 
     def receive(self, files: list[Path]) -> None:
-        """Have a scanner push files into it, with DCMTK's storescu."""
+        """Send files to it with DCMTK storescu, as a scanner would."""
         to = ["-R", "-aet", SCANNER, "-aec", ORTHANC, "127.0.0.1", str(self.port)]
         said = said_by("storescu", "dcmtk", *to, *files)
         if any(line.startswith(("E:", "F:")) for line in said):
             raise RuntimeError("storescu: " + "; ".join(said))
 
     def send_study(self, study_uid: str) -> None:
-        """Send everything it holds of a study to the node; returns when all was acknowledged."""
+        """Send all instances of a study to the node; returns when all are acknowledged."""
         self.ask("/modalities/node/store", self._study(study_uid))
 
     def files_of(self, study_uid: str) -> list[bytes]:
@@ -126,26 +126,26 @@ class Orthanc:
         return [self._fetch(f"/instances/{instance['ID']}/file") for instance in instances]
 
     def result_files_of(self, study_uid: str) -> list[bytes]:
-        """The instances of a study that are no MR images, as files."""
+        """The instances of a study other than MR images, as files."""
         return [file for file in self.files_of(study_uid) if _read(file).Modality != "MR"]
 
     def results_of(self, study_uid: str) -> list[Dataset]:
-        """The instances of a study that are no MR images."""
+        """The instances of a study other than MR images."""
         return [_read(file) for file in self.result_files_of(study_uid)]
 
     def ask(self, path: str, body: Any = None) -> Any:
-        """A question to its REST interface, or with a body an order."""
+        """A GET request to its REST API, or a POST with a body."""
         return json.loads(self._fetch(path, body))
 
     def _study(self, study_uid: str) -> str:
-        """Its own name for a study."""
+        """Its internal id of a study."""
         (found,) = self.ask(
             "/tools/find", {"Level": "Study", "Query": {"StudyInstanceUID": study_uid}}
         )
         return str(found)
 
     def _fetch(self, path: str, body: Any = None) -> bytes:
-        """Text is sent as it is, everything else as JSON."""
+        """Text is sent unchanged, everything else as JSON."""
         sent = body if isinstance(body, str) or body is None else json.dumps(body)
         request = Request(
             f"http://127.0.0.1:{self._http_port}{path}", sent.encode() if sent else None
@@ -169,7 +169,7 @@ def _read(file: bytes) -> Dataset:
 
 @contextmanager
 def running_orthanc(folder: Path, node: PeerConfig, ports: tuple[int, int]) -> Iterator[Orthanc]:
-    """An Orthanc that runs while the block does."""
+    """An Orthanc within a ``with`` block."""
     orthanc = Orthanc(folder, node, ports)
     try:
         orthanc.start()
@@ -179,5 +179,5 @@ def running_orthanc(folder: Path, node: PeerConfig, ports: tuple[int, int]) -> I
 
 
 def two_ports() -> tuple[int, int]:
-    """For DICOM and for HTTP."""
+    """Free ports for DICOM and HTTP."""
     return free_port(), free_port()

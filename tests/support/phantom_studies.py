@@ -1,4 +1,4 @@
-"""Phantom studies on disk, small enough to be sent and analysed often."""
+"""Phantom studies on disk, small enough to send and analyse often."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ T1, STIR = 2, 3
 
 @dataclass(frozen=True)
 class PhantomStudy:
-    """The files of one study, in the order in which a scanner would send them."""
+    """The files of one study, in the order a scanner would send them."""
 
     study_uid: str
     files: Sequence[Path]
@@ -38,23 +38,23 @@ class PhantomStudy:
         ]
 
     def without_stir(self) -> "PhantomStudy":
-        """The same study, of which the STIR was never sent."""
+        """The same study without its STIR series."""
         return replace(self, files=[f for f in self.files if f not in self.files_of(STIR)])
 
 
 @cache
 def drawn_case(seed: int, options: PhantomOptions) -> PhantomCase:
-    """A patient who is drawn once for all tests; none changes him."""
+    """A phantom generated once for all tests and never changed."""
     return make_case(seed, options)
 
 
 def small_case() -> PhantomCase:
-    """A patient with much to see, on few and small images."""
+    """A phantom with many lesions on few small images."""
     return drawn_case(7, PhantomOptions(slices=16, matrix=256, disease="advanced"))
 
 
 def written(case: PhantomCase, folder: Path, **how: object) -> PhantomStudy:
-    """Write a case as a study of its own; `how` as for `write_study`."""
+    """Write a case as a separate study; `how` as for `write_study`."""
     study_uid = str(generate_uid(prefix=None))
     files = write_study(
         case,
@@ -68,7 +68,7 @@ def written(case: PhantomCase, folder: Path, **how: object) -> PhantomStudy:
 
 
 def axial(case: PhantomCase) -> PhantomCase:
-    """The same images, said to be axial."""
+    """The same images, described as axial."""
     return replace(case, t1=_axial(case.t1), stir=_axial(case.stir))
 
 

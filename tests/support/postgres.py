@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: started in a folder of its own, stopped by its process id."""
+"""A PostgreSQL server for tests, in its own folder, stopped by its process id."""
 
 import os
 import pwd
@@ -21,7 +21,7 @@ START_S = 60
 
 
 class Postgres:
-    """A server on a loopback port. Its databases vanish with it."""
+    """A server on a loopback port; its databases are deleted with it."""
 
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self._folder = folder
@@ -46,7 +46,7 @@ class Postgres:
         return f"postgresql+psycopg://{USER}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start, and wait until it answers."""
+        """Start it and wait until it responds."""
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -68,14 +68,14 @@ class Postgres:
         self._wait_until_it_answers()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Stop it: SIGINT ends its sessions, SIGQUIT leaves everything as it lies."""
+        """Stop it: SIGINT closes its sessions, SIGQUIT is an immediate shutdown."""
         if self._process is not None:
             self._process.send_signal(how)
             self._process.wait(timeout=START_S)
             self._process = None
 
     def create(self, database: str, template: str = "template0") -> str:
-        """Make a database, as a copy of another, and return its URL."""
+        """Create a database as a copy of another, and return its URL."""
         make = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
             sql.Identifier(database), sql.Identifier(template)
         )
@@ -117,7 +117,7 @@ class Postgres:
 
 @contextmanager
 def running_postgres(*, durable: bool = False) -> Iterator[Postgres]:
-    """A server that runs while the block does."""
+    """A server within a ``with`` block."""
     folder = Path(tempfile.mkdtemp(prefix="sij-postgres-"))
     if os.geteuid() == 0:
         os.chown(folder, _servant().pw_uid, _servant().pw_gid)
@@ -145,13 +145,13 @@ def _binary(name: str) -> Path:
 
 
 def _ends_with_us() -> tuple[str, ...]:
-    """A prefix to a command that stops it when the tests are killed, where there is one."""
+    """Command prefix that stops the server when the tests are killed, if available."""
     setpriv = shutil.which("setpriv")
     return (setpriv, "--pdeathsig", "INT", "--") if setpriv else ()
 
 
 def _unprivileged() -> dict[str, int | list[int]]:
-    """PostgreSQL refuses to run as root; then it runs as somebody who owns nothing."""
+    """PostgreSQL refuses to run as root; under root it runs as an unprivileged user."""
     if os.geteuid() != 0:
         return {}
     servant = _servant()

@@ -1,4 +1,4 @@
-"""Earlier reports for tests: what a node has written of another study of the same patient."""
+"""Reports of a prior study of the same patient."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ VALUES = np.zeros((5, 4, 4), np.uint16)
 
 
 def earlier_findings() -> list[Finding]:
-    """As of a year before; the tenth could not be evaluated, and the thresholds were lower."""
+    """Findings of a year before; the tenth is not evaluable, and the thresholds were lower."""
     return [
         Finding(position, None if index == 9 else (index * 53 % 100) / 100, 0.45)
         for index, position in enumerate(POSITIONS)
@@ -32,7 +32,7 @@ def earlier_report(
     made_by: ResultContext | None = None,
     **attributes: str,
 ) -> bytes:
-    """The file of a report of all scores; each study date is a study of its own."""
+    """A report of all scores as a file; each study date is a separate study."""
     images = classic_series(
         VALUES,
         f"1.2.9.{study_date}.1",
@@ -45,7 +45,7 @@ def earlier_report(
 
 
 def earlier_findings_report(study_date: str = "20230301") -> bytes:
-    """The file of the findings on the T1 images of the same study."""
+    """The image findings SR on T1 of the same study, as a file."""
     images = classic_series(
         np.zeros((5, 16, 12), np.uint16),
         f"1.2.9.{study_date}.1",
@@ -58,7 +58,7 @@ def earlier_findings_report(study_date: str = "20230301") -> bytes:
 
 
 def earlier(study_date: str = "20230301", **how: object) -> PriorScores:
-    """The same, read back."""
+    """The same report, read back."""
     read = read_prior_scores(earlier_report(study_date, **how))
     if read is None:
         raise LookupError("the report is none of scores")

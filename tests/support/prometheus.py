@@ -1,4 +1,4 @@
-"""A real Prometheus, Debian's, that scrapes one target with the rules that the node ships."""
+"""Debian's Prometheus, scraping one target with the shipped alert rules."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ SHIPPED = Path(__file__).parents[2] / "deploy" / "prometheus"
 
 
 class Prometheus:
-    """A server on a loopback port, with a folder of its own."""
+    """A server on a loopback port, with its own folder."""
 
     def __init__(self, folder: Path, target: str) -> None:
         self._folder = folder
@@ -31,7 +31,7 @@ class Prometheus:
         (folder / "prometheus.yml").write_text(often, encoding="utf-8")
 
     def start(self) -> None:
-        """Start, and wait until it answers."""
+        """Start it and wait until it responds."""
         with (self._folder / "prometheus.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -46,19 +46,19 @@ class Prometheus:
         wait_for(self._answers, "answer of Prometheus")
 
     def stop(self) -> None:
-        """End it and wait until it has."""
+        """Stop it and wait until it has exited."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(timeout=PATIENCE_S)
 
     def ask(self, path: str, **parameters: str) -> Any:
-        """What its HTTP API answers to a question."""
+        """Response of its HTTP API."""
         url = f"http://127.0.0.1:{self._port}/api/v1/{path}?{urlencode(parameters)}"
         with urlopen(url, timeout=30) as answer:
             return json.load(answer)["data"]
 
     def values(self, query: str) -> dict[tuple[tuple[str, str], ...], float]:
-        """The value of each series that a query finds, by its own labels."""
+        """The value of each series matching a query, by labels."""
         found = self.ask("query", query=query)["result"]
         return {
             tuple(
@@ -83,7 +83,7 @@ class Prometheus:
 
 @contextmanager
 def running_prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
-    """A Prometheus that runs while the block does."""
+    """A Prometheus within a ``with`` block."""
     folder.mkdir(parents=True, exist_ok=True)
     prometheus = Prometheus(folder, target)
     try:

@@ -1,4 +1,4 @@
-"""An archive that can be asked and fetched from, and that can be wrong in several ways."""
+"""A query/retrieve archive that can also fail in several ways."""
 
 import ssl
 import threading
@@ -32,7 +32,7 @@ RETURNED = {
 
 
 class QueryArchive:
-    """Holds files, answers C-FIND, and gives files by C-GET or C-MOVE.
+    """Stores files and serves C-FIND, C-GET and C-MOVE.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class QueryArchive:
 
     @property
     def port(self) -> int:
-        """On loopback."""
+        """Its address as a peer on loopback."""
         return int(self._server.server_address[1])
 
     def _find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:

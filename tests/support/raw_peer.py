@@ -1,4 +1,4 @@
-"""A peer that speaks DICOM byte by byte, and can therefore be wrong in any way."""
+"""A DICOM peer that writes its own PDUs, and can therefore violate the protocol in any way."""
 
 import socket
 import struct
@@ -101,7 +101,7 @@ def fragment(context_id: int, control: int, content: bytes) -> bytes:
 
 
 def encoded(dataset: Dataset, explicit_vr: bool = True) -> bytes:
-    """A dataset as it goes over the wire, without file meta."""
+    """A dataset as encoded on the network, without file meta."""
     buffer = DicomBytesIO()
     buffer.is_little_endian = True
     buffer.is_implicit_VR = not explicit_vr
@@ -110,7 +110,7 @@ def encoded(dataset: Dataset, explicit_vr: bool = True) -> bytes:
 
 
 ANSWER_S = 60.0
-"""How long a peer waits for an answer: far above what a busy machine takes."""
+"""Timeout for a response, far above what a busy machine needs."""
 
 
 class RawPeer:
@@ -134,7 +134,7 @@ class RawPeer:
         self.socket.sendall(pdu(kind, body))
 
     def associate(self, request: bytes = b"") -> tuple[int, bytes]:
-        """Ask for an association; returns the type and body of the answer."""
+        """Request an association; returns the type and body of the response PDU."""
         self.send(ASSOCIATE_RQ, request or associate_request())
         return self.read()
 
@@ -167,7 +167,7 @@ class RawPeer:
         return self.read_status()
 
     def read_response(self) -> dict[int, bytes]:
-        """Elements of the response that comes next."""
+        """Elements of the next response."""
         kind, body = self.read()
         assert kind == P_DATA, f"a PDU of type {kind} came: {body!r}"
         return command_elements(body[6:])
@@ -176,12 +176,12 @@ class RawPeer:
         return int.from_bytes(self.read_response()[0x0900], "little")
 
     def release(self) -> int:
-        """Release; returns the type of the answer."""
+        """Release the association; returns the type of the response PDU."""
         self.send(RELEASE_RQ, bytes(4))
         return self.read()[0]
 
     def is_closed_within(self, seconds: float) -> bool:
-        """Whether the node ends the connection, whatever it says before."""
+        """Whether the node closes the connection, possibly after further PDUs."""
         self.socket.settimeout(seconds)
         try:
             while self.socket.recv(65536):

@@ -1,4 +1,4 @@
-"""A small trial without images: features that show the truth through noise, and readings of it."""
+"""A small reader trial without images: noisy features of the truth, and readings of them."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ ZONES, CHANNELS = 6, 16
 
 
 def toy_joints(patients: int, visits: int, seed: int) -> TrialJoints:
-    """Joints whose features hold each head's grade in a channel of its own."""
+    """Joints whose features contain each head's grade in a separate channel."""
     rng = np.random.default_rng(seed)
     joints = patients * visits * 2
     severity = rng.choice(4, (joints, len(HEADS)), p=[0.7, 0.15, 0.1, 0.05]).astype(np.int8)
@@ -28,7 +28,7 @@ def toy_joints(patients: int, visits: int, seed: int) -> TrialJoints:
 
 
 def toy_trials() -> dict[str, ReadTrial]:
-    """Three trials with the names and the readers of the real ones."""
+    """Three trials with the names and readers of the real ones."""
     sizes = {"measure-like": (20, 4), "prevent-like": (10, 2), "surpass-like": (10, 2)}
     return {
         name: read_trial(TRIALS[name], toy_joints(*size, seed=number), 1)

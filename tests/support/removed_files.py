@@ -1,8 +1,8 @@
-"""Files that a table wants removed, where a test keeps none."""
+"""Records the spool files that a table would delete."""
 
 
 class Removed:
-    """Notes the names of what was to be removed, instead of a spool."""
+    """Stands in for a spool and records the deleted file names."""
 
     def __init__(self) -> None:
         self.instances: list[str] = []

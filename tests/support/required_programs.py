@@ -1,4 +1,4 @@
-"""The programs of others that tests need."""
+"""External programs that tests need."""
 
 import shutil
 import subprocess
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def program(name: str, package: str) -> str:
-    """Where a program is; without it no test can say anything, so this fails loudly."""
+    """Path of a program; fails the test if it is not installed."""
     found = shutil.which(name)
     if found is None:
         raise RuntimeError(
@@ -17,7 +17,7 @@ def program(name: str, package: str) -> str:
 
 
 def said_by(name: str, package: str, *arguments: Path | str) -> list[str]:
-    """What a program writes, to either output, line by line."""
+    """Lines of a program's output and error output."""
     done = subprocess.run(
         [program(name, package), *map(str, arguments)],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Results for tests: a context, findings, and label maps in which right and left differ."""
+"""Inputs of result objects: a context, findings, and label maps in which right and left differ."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ def context(
 
 
 def findings() -> list[Finding]:
-    """A different probability at every position; the fifth could not be evaluated."""
+    """A different probability at every position; the fifth is not evaluable."""
     return [
         Finding(position, None if index == 4 else (index * 37 % 100) / 100, 0.5)
         for index, position in enumerate(POSITIONS)
@@ -42,7 +42,7 @@ def findings() -> list[Finding]:
 
 
 def regions_in_patient(volume: Volume) -> NDArray[np.uint8]:
-    """Regions decided by where a voxel lies: side by x, region by height, in any orientation."""
+    """Regions by voxel position: side by x, region by height, in any orientation."""
     at = volume.to_patient(np.stack(np.indices(volume.voxels.shape), axis=-1))
     across, height = at[..., 0] - at[..., 0].mean(), at[..., 2]
     band = ((height - height.min()) / (np.ptp(height) + 1e-6) * 7).astype(int)
@@ -55,7 +55,7 @@ def regions_in_patient(volume: Volume) -> NDArray[np.uint8]:
 
 
 def joints_in_patient(volume: Volume, vertices: int = 9) -> Delineation:
-    """A slanting line on either side of the middle, on every slice but the first and the last."""
+    """An oblique line on each side of the midline, on every slice but the first and last."""
     slices, rows, columns = volume.voxels.shape
     corners = volume.to_patient(
         [(slices / 2, row, column) for row in (0, rows - 1) for column in (0, columns - 1)]
@@ -73,7 +73,7 @@ def joints_in_patient(volume: Volume, vertices: int = 9) -> Delineation:
 
 
 def sighted(volume: Volume, sequence: Kind) -> list[Finding]:
-    """Each positive finding seen at a place of its own, near the joint of its side."""
+    """A different position for each positive finding, near the joint of its side."""
     joints = joints_in_patient(volume)
     seen = []
     for number, finding in enumerate(findings()):
@@ -100,7 +100,7 @@ def analysed(
 
 
 def analysed_study(t1: Sequence[Dataset], stir: Sequence[Dataset]) -> AnalysedStudy:
-    """A study whose findings are seen on both series in turn."""
+    """A study whose findings are located on both series alternately."""
     series = (analysed(t1, Kind.T1), analysed(stir, Kind.STIR))
     seen = [sighted(one.source.volume, one.sequence) for one in series]
     mixed = [seen[number % 2][number] for number in range(len(POSITIONS))]

@@ -21,7 +21,7 @@ from tests.support.unrecorded_events import no_events
 
 
 class Register:
-    """A job table's answer to instances, without a database."""
+    """A job table in memory."""
 
     def __init__(self) -> None:
         self.rows: dict[str, ReceivedInstance] = {}
@@ -39,7 +39,7 @@ class Register:
 
 @dataclass
 class Node:
-    """What a test looks at."""
+    """The listener and what it stored."""
 
     listener: Listener
     spool: Spool
@@ -87,7 +87,7 @@ def listening(
     room: Callable[[], bool] = lambda: True,
     events: PeerEvents | None = None,
 ) -> Iterator[Node]:
-    """A node that takes associations from MODALITY as long as the block lasts."""
+    """A listener that accepts associations from MODALITY within a ``with`` block."""
     limits = limits or ListenerConfig(max_connections_per_address=32)
     real_spool = Spool(folder / "spool")
     rows = Register()
@@ -114,7 +114,7 @@ def listening(
 
 
 def mr_image(sop_instance_uid: str = "", pixels: bytes = bytes(128), **changes: object) -> Dataset:
-    """A small MR image, complete for a receiver."""
+    """A small MR image with all attributes a receiver needs."""
     image = Dataset()
     image.SOPClassUID = MR
     image.SOPInstanceUID = sop_instance_uid or generate_uid()

@@ -1,4 +1,4 @@
-"""The node as an administrator runs it: `sij-node run`, with all its processes."""
+"""A node started with `sij-node run`, with all its processes."""
 
 import os
 import signal
@@ -19,11 +19,11 @@ from tests.support.waiting import PATIENCE_S, wait_for
 
 ARCHIVE = "ARCHIVE"
 LISTENER, WORKER, ANALYSIS = "-m sij_node listen", "-m sij_node work", "spawn_main"
-"""What is in the command line of each process below `sij-node run`."""
+"""Part of the command line of each process below `sij-node run`."""
 
 
 class RunningNode:
-    """A node with a folder of its own, whose results go to an archive on this machine.
+    """A node with its own folder that delivers to an archive on this machine.
 
     Its processes form a process group, so that none can be overlooked.
 
@@ -68,11 +68,11 @@ class RunningNode:
 
     @property
     def log_file(self) -> Path:
-        """What its processes write to standard error."""
+        """The standard error of its processes."""
         return self.folder / "node.log"
 
     def start(self) -> None:
-        """Start, and wait until it answers and its networks are loaded."""
+        """Start it and wait until it responds and its networks are loaded."""
         ready = self.log().count("worker ready")
         with self.log_file.open("ab") as log:
             self._run = subprocess.Popen(
@@ -85,16 +85,16 @@ class RunningNode:
         wait_for(lambda: self._is_alive() and self.log().count("worker ready") > ready, "worker")
 
     def wait_until_it_listens(self) -> None:
-        """Wait for an answer to a C-ECHO."""
+        """Wait until it responds to C-ECHO."""
         wait_for(lambda: self._is_alive() and self._answers(), "answer to a C-ECHO")
 
     def stop(self) -> int:
-        """SIGTERM, as an administrator's service would be stopped; returns the exit status."""
+        """Stop it with SIGTERM, as systemd does; returns the exit status."""
         self._run.terminate()
         return self._run.wait(timeout=PATIENCE_S)
 
     def close(self) -> None:
-        """Leave nothing behind, whatever state it is in."""
+        """Kill all its processes, whatever their state."""
         if self.processes():
             os.killpg(self._run.pid, signal.SIGKILL)
             self._run.wait(timeout=PATIENCE_S)
@@ -106,7 +106,7 @@ class RunningNode:
 
     @contextmanager
     def held_still(self, role: str) -> Iterator[None]:
-        """Let one of its processes do nothing for a while, so that others are not too late."""
+        """Suspend one of its processes for a while."""
         pid = self._pid_of(role)
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -117,7 +117,7 @@ class RunningNode:
                     os.kill(pid, signal.SIGCONT)
 
     def processes(self) -> dict[int, str]:
-        """Process id and command line of each of its processes that lives."""
+        """Process id and command line of each live process."""
         if self._run is None:
             return {}
         found = (_process(folder) for folder in Path("/proc").glob("[0-9]*"))
@@ -144,7 +144,7 @@ class RunningNode:
             raise TimeoutError(f"{error} {self.job_of(study_uid)}\n{self.log()[-4000:]}") from None
 
     def log(self) -> str:
-        """Everything its processes have written."""
+        """The complete log of its processes."""
         return self.log_file.read_text(encoding="utf-8") if self.log_file.exists() else ""
 
     def _is_alive(self) -> bool:
@@ -162,7 +162,7 @@ class RunningNode:
 
 
 def _process(folder: Path) -> tuple[int, int, str]:
-    """Process id, group and command line; no group for one that has ended."""
+    """Process id, group and command line; no group if the process has exited."""
     try:
         status = (folder / "stat").read_text().rpartition(")")[2].split()
         command = (folder / "cmdline").read_text().replace("\0", " ")
@@ -181,7 +181,7 @@ def running_node(
     page_port: int = 0,
     priors_from: str = "store",
 ) -> Iterator[RunningNode]:
-    """A node that runs while the block does; its results go to `ARCHIVE` on that port."""
+    """A node within a ``with`` block that delivers to `ARCHIVE` on that port."""
     node = RunningNode(folder, archive_port, quiet_s, profile, page_port, priors_from)
     try:
         node.start()

@@ -1,4 +1,4 @@
-"""The page and the API on a port of this machine, over a real job table and spool."""
+"""The pages and the API on a loopback port, with a real job table and spool."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,11 +23,11 @@ from sij_node.web.dependencies import Parts
 
 PASSWORD = "correct horse battery"
 QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-"""The same way as in earnest, but weak, so that tests do not take long."""
+"""The production hash with weak parameters, to keep tests fast."""
 
 
 class TestClock:
-    """The time of the page's sessions: it stands still unless a test moves it `ahead`."""
+    """Clock of the sessions: fixed unless a test moves it `ahead`."""
 
     __test__ = False
 
@@ -44,7 +44,7 @@ class TestClock:
 
 @dataclass(frozen=True)
 class RunningWeb:
-    """A page that answers at `url`, and what lies behind it."""
+    """A web server at `url` and its tables."""
 
     url: str
     config: Config
@@ -61,17 +61,17 @@ class RunningWeb:
         return self.parts.access
 
     def add_user(self, name: str, role: Role) -> None:
-        """Somebody with `PASSWORD`."""
+        """Add a user with `PASSWORD`."""
         secret = self.access.add(name, role, "test")
         self.access.accept_invitation(secret, PASSWORD, "127.0.0.1")
 
     def visitor(self) -> httpx.Client:
-        """A browser in which nobody is signed in; the caller closes it."""
+        """An HTTP client without a session; the caller closes it."""
         return httpx.Client(base_url=self.url, timeout=30)
 
     @contextmanager
     def browser(self, role: Role = Role.VIEWER) -> Iterator[httpx.Client]:
-        """A browser in which a new user of this role is signed in; its changes are marked."""
+        """An HTTP client signed in as a new user of this role; its changes carry the CSRF token."""
         name = f"{role.value}{len(self.access.users())}"
         self.add_user(name, role)
         with self.visitor() as client:
@@ -81,7 +81,7 @@ class RunningWeb:
 
     @contextmanager
     def program(self, role: Role = Role.VIEWER) -> Iterator[httpx.Client]:
-        """A program with a token of this role."""
+        """An API client with a token of this role."""
         name = f"{role.value}{len(self.access.users())}"
         self.add_user(name, role)
         session = self.access.sign_in(name, PASSWORD, "127.0.0.1")
@@ -93,7 +93,7 @@ class RunningWeb:
 
 
 def sign_in(client: httpx.Client, name: str, password: str = PASSWORD) -> httpx.Response:
-    """Fill in the form and send it."""
+    """Fill in and submit the sign-in form."""
     form = {
         "csrf_token": csrf_token_in(client.get("/login").text),
         "name": name,
@@ -103,7 +103,7 @@ def sign_in(client: httpx.Client, name: str, password: str = PASSWORD) -> httpx.
 
 
 def csrf_token_in(text: str) -> str:
-    """The mark of the first form of a page."""
+    """The CSRF token of a page's first form."""
     return text.split('name="csrf_token" value="', 1)[1].split('"', 1)[0]
 
 
@@ -113,7 +113,7 @@ def running_web(
     change: Callable[[Parts], Parts] = lambda parts: parts,
     **sections: dict[str, object],
 ) -> Iterator[RunningWeb]:
-    """A page that runs while the block does, on a free port.
+    """A web server on a free port within a ``with`` block.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A small analysed study in any orientation: both joints drawn, lesions seen at points."""
+"""A small analysed study in any orientation, with contours of both joints and lesion positions."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,14 +18,14 @@ from tests.support.mr_series import CORONAL, STIR_TIMES, T1_TIMES, classic_serie
 from tests.support.oriented_volumes import two_joints
 
 SHAPE = (5, 45, 51)
-"""Odd, so that the frames of a segmentation do not begin at whole bytes."""
+"""Odd, so that segmentation frames do not start at byte boundaries."""
 SPACING_MM = (4.4, 2.0, 1.8)
 FIRST_PIXEL_MM = np.array([12.0, -30.0, 50.0])
 Cosines = tuple[Sequence[float], Sequence[float]]
 
 
 def turned(cosines: Cosines, degrees: float, mirrored: bool = False) -> Cosines:
-    """Rows and columns turned within their plane; mirrored, the slices count the other way."""
+    """Rows and columns rotated within their plane; if mirrored, slices are numbered in reverse."""
     row, column = (np.array(one) for one in cosines)
     angle = np.radians(degrees)
     across = np.cos(angle) * row + np.sin(angle) * column
@@ -34,7 +34,7 @@ def turned(cosines: Cosines, degrees: float, mirrored: bool = False) -> Cosines:
 
 
 def drawn_study(cosines: Cosines = CORONAL, many_frames: bool = False) -> AnalysedStudy:
-    """T1 and STIR of one patient, both joints on the inner three slices."""
+    """T1 and STIR of one patient, with both joints on the inner three slices."""
     series = tuple(
         _analysed(kind, number, cosines, many_frames) for number, kind in enumerate(Kind, 1)
     )
@@ -60,13 +60,13 @@ def _analysed(kind: Kind, number: int, cosines: Cosines, many_frames: bool) -> A
 
 
 def _grained(number: int) -> np.ndarray:
-    """No two slices alike, and none like its own mirror image."""
+    """Every slice is different, and none is mirror-symmetric."""
     grain = gaussian_filter(np.random.default_rng(number).normal(size=SHAPE), (0, 1.5, 1.5))
     return np.uint16(1000 + 300 * grain / grain.std()).clip(0, 2000)
 
 
 def _joints(volume) -> Delineation:
-    """Bent a little differently on every slice, so that no contour can stand for another."""
+    """Curved differently on every slice, so that no two contours are interchangeable."""
     straight = two_joints(volume, range(1, SHAPE[0] - 1))
     return Delineation(
         tuple(
@@ -80,7 +80,7 @@ def _joints(volume) -> Delineation:
 
 
 def _finding(number: int, series: Sequence[AnalysedSeries]) -> Finding:
-    """The fifth could not be evaluated; every fourth is present, near a contour of its joint."""
+    """The fifth is not evaluable; every fourth is present, near a contour of its joint."""
     position = POSITIONS[number]
     if number % 4:
         return Finding(position, number / 100, 0.5)

@@ -1,4 +1,4 @@
-"""A mail server on loopback that takes mail with STARTTLS or TLS and a password, or refuses."""
+"""A mail server on loopback with STARTTLS or TLS and a password, which can also reject mail."""
 
 import base64
 import socketserver
@@ -14,7 +14,7 @@ from email.policy import default
 
 @dataclass
 class MailServer:
-    """Where it listens, what it took, and whether it refuses recipients."""
+    """Its port, the mail received, and whether it rejects recipients."""
 
     port: int
     mails: list[EmailMessage] = field(default_factory=list)
@@ -24,7 +24,7 @@ class MailServer:
 
 
 class _Conversation(socketserver.StreamRequestHandler):
-    """RFC 5321, as far as a client of smtplib goes."""
+    """The part of RFC 5321 that smtplib uses."""
 
     def handle(self) -> None:
         self.is_secure = self.server.at_once
@@ -105,12 +105,12 @@ class _Server(socketserver.ThreadingTCPServer):
         return connection, address
 
     def handle_error(self, request, client_address) -> None:
-        """A client that goes away is no news."""
+        """Ignore closed connections."""
 
 
 @contextmanager
 def mail_server(tls: ssl.SSLContext | None = None, at_once: bool = False) -> Iterator[MailServer]:
-    """A server that runs while the block does.
+    """A server within a ``with`` block.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The rules of the SR templates that the node uses, as data, and a check of a report by them.
+"""The rules of the SR templates used by the node, as data, and a check of reports against them.
 
 No validator checks templates, so the rows that our reports use are written down here by hand.
 TID 1411 (a volume with measurements) is among them although the node writes no such group: its
@@ -20,7 +20,7 @@ MANY = 10_000
 
 @dataclass(frozen=True)
 class TemplateRow:
-    """A content item that may or must be there, `least` to `most` times.
+    """A content item that occurs `least` to `most` times.
 
     Its children are not looked at where they are None.
     """
@@ -101,13 +101,13 @@ VOLUME_GROUP = (
     one(CONTAINS, "IMAGE", "121233"),
     many(CONTAINS, "NUM", "122157"),
 )
-"""TID 1411, of a segment and the series that it was drawn on."""
+"""TID 1411, of a segment and the series it was drawn on."""
 GROUPS = {"1501": LESION_GROUP, "1410": CONTOUR_GROUP, "1411": VOLUME_GROUP}
 SCHEMES = {
     **dict.fromkeys(("363698007", "272741003", "106233006", "276214006"), "SCT"),
     **dict.fromkeys(("55112-7", "18834-2"), "LN"),
 }
-"""Of concept names; numbers are DICOM's own otherwise, and words ours."""
+"""Names of concepts with private codes; all others use DICOM's numbers."""
 COMPREHENSIVE, COMPREHENSIVE_3D = "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.88.34"
 RELATIONS = frozenset(
     {
@@ -120,11 +120,11 @@ RELATIONS = frozenset(
         ("SCOORD", SELECTED, "IMAGE"),
     }
 )  # fmt: skip
-"""Parent, relationship and child that both SOP classes allow and the node uses."""
+"""Parent, relationship and child allowed by both SOP classes and used by the node."""
 
 
 def violations_of_class(report: Dataset) -> list[str]:
-    """What breaks the rules of the SOP class: relationships, schemes, template of the root."""
+    """Violations of the SOP class: relationships, coding schemes, root template."""
     assert report.SOPClassUID in (COMPREHENSIVE, COMPREHENSIVE_3D)
     (template,) = report.ContentTemplateSequence
     found = [] if template.MappingResource == "DCMR" else ["root: not of DCMR"]
@@ -149,7 +149,7 @@ def _edges(parent: Dataset) -> Iterator[tuple[Dataset, Dataset]]:
 
 MEASUREMENTS = TemplateRow(CONTAINS, "CONTAINER", "126010", 1, 1, None)
 REPORT = (*OBSERVER, optional(CONTAINS, "TEXT", "121106"), MEASUREMENTS)
-"""TID 1500 without its groups; it is extensible, and the comment is ours."""
+"""TID 1500 without its groups; it is extensible, and the comment is an extension."""
 
 
 SCORE_GROUP = (
@@ -166,7 +166,7 @@ SCORE_GROUP = (
     one(CONTAINS, "CODE", "121052"),
     one(CONTAINS, "TEXT", "121106"),
 )
-"""TID 1501 without coordinates; it is extensible, and what was before is ours."""
+"""TID 1501 without coordinates; it is extensible, and the prior value is an extension."""
 PREVIOUS = optional(
     CONTAINS, "CONTAINER", "18834-2",
     one(CONTAINS, "COMPOSITE", "122075"),
@@ -191,7 +191,7 @@ REFUSED_GROUP = (
     one(CONTAINS, "CODE", "121052", value="121059"),
     one(CONTAINS, "TEXT", "121106"),
 )
-"""TID 1501 without a number, for no network has looked."""
+"""TID 1501 without a measurement, as nothing was analysed."""
 REFUSAL = (
     *OBSERVER,
     one(CONTAINS, "TEXT", "55112-7"),
@@ -201,7 +201,7 @@ REFUSAL = (
 
 
 def violations_of_refusal(report: Dataset) -> list[str]:
-    """What a notice that nothing was analysed breaks of its rows and of those of its groups."""
+    """Violations in a "not analysed" report and its groups."""
     found = violations_of_class(report) + violations(report, REFUSAL)
     (heading,) = [item for item in report.ContentSequence if _is(item, MEASUREMENTS)]
     for number, group in enumerate(heading.ContentSequence):
@@ -211,7 +211,7 @@ def violations_of_refusal(report: Dataset) -> list[str]:
 
 
 def violations_of_scores(report: Dataset) -> list[str]:
-    """What a report of all scores breaks of its rows and of those of its groups."""
+    """Violations in a report of all scores and its groups."""
     found = violations_of_class(report) + violations(report, SCORES)
     (heading,) = [item for item in report.ContentSequence if _is(item, MEASUREMENTS)]
     for number, group in enumerate(heading.ContentSequence):
@@ -227,7 +227,7 @@ def _template(group: Dataset, identifier: str, number: int) -> list[str]:
 
 
 def violations_of_report(report: Dataset) -> list[str]:
-    """What a report breaks of TID 1500 and of the templates of its groups."""
+    """Violations of TID 1500 and its groups' templates in a report."""
     found = violations_of_class(report) + violations(report, REPORT)
     (heading,) = [item for item in report.ContentSequence if _is(item, MEASUREMENTS)]
     for number, group in enumerate(heading.ContentSequence):
@@ -239,7 +239,7 @@ def violations_of_report(report: Dataset) -> list[str]:
 
 
 def violations(parent: Dataset, rows: tuple[TemplateRow, ...], where: str = "") -> list[str]:
-    """What an item's children break of the rows of its template."""
+    """Violations of a template's rows in an item's children."""
     rest = list(parent.get("ContentSequence", ()))
     found: list[str] = []
     for row in rows:

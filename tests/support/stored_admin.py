@@ -1,4 +1,4 @@
-"""An administrator of a node of which there is only what is stored."""
+"""`operate.admin` on stored data alone, without a running node."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +19,6 @@ def admin_of(
     *peers: PeerConfig,
     record: Callable[[AuditMessage], None] = lambda message: None,
 ) -> Admin:
-    """Mia, who administers a node with these peers, or PACS, and the weights ``trial``."""
+    """The administrator Mia of a node with these peers (default PACS) and the weights ``trial``."""
     config = Config.model_construct(peer=peers or (PACS,), weights=(TRIAL,))
     return Admin(config, table, spool, record, lambda peer: None, b"key", HumanUser("mia"))

@@ -1,4 +1,4 @@
-"""A study in a node's store, as if a scanner had sent it."""
+"""A study in a node's store, as sent by a scanner."""
 
 import zipfile
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.support.running_listener import listening
 
 
 def received_study(config_file: Path, folder: Path) -> Job:
-    """The doctor's phantom, as a scanner would have sent it."""
+    """The phantom study of `sij-node doctor`, as sent by a scanner."""
     with zipfile.ZipFile(STUDY) as bundle:
         bundle.extractall(folder)
     config = load_config(config_file)

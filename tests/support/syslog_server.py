@@ -1,4 +1,4 @@
-"""An audit repository: takes syslog over UDP, TCP or TLS on loopback, and keeps what came."""
+"""An audit repository on loopback: receives syslog over UDP, TCP or TLS."""
 
 import re
 import socketserver
@@ -18,13 +18,13 @@ HEADER = re.compile(
 
 @dataclass
 class Repository:
-    """Where it listens, and what it was told."""
+    """Its port and the messages received."""
 
     port: int
     messages: list[bytes] = field(default_factory=list)
 
     def xml(self) -> list[str]:
-        """What each message holds; raises `AttributeError` for one that is no RFC 5424."""
+        """The content of each message; raises `AttributeError` if one violates RFC 5424."""
         return [HEADER.fullmatch(message)["xml"].decode() for message in self.messages]
 
 
@@ -58,14 +58,14 @@ class _Stream(socketserver.ThreadingTCPServer):
         return connection, address
 
     def handle_error(self, request, client_address) -> None:
-        """A client that goes away is no news."""
+        """Ignore closed connections."""
 
 
 @contextmanager
 def repository(
     protocol: str, tls: ssl.SSLContext | None = None, port: int = 0
 ) -> Iterator[Repository]:
-    """A repository that listens while the block lasts."""
+    """A repository within a ``with`` block."""
     kind, handler = (
         (socketserver.UDPServer, _Datagrams) if protocol == "udp" else (_Stream, _Frames)
     )

@@ -1,4 +1,4 @@
-"""A Debian machine with a systemd of its own: this one, over a root folder that forgets.
+"""A Debian container with its own systemd: this machine's root file system with a volatile overlay.
 
 systemd-nspawn starts it within namespaces. Whatever is written there goes to memory and is gone at
 the end; ports are those of this machine.
@@ -15,7 +15,7 @@ from tests.support.required_programs import program
 from tests.support.waiting import PATIENCE_S, wait_for
 
 DEPENDENCIES = "/opt/dependencies"
-"""Where the machine finds the packages of this environment, so that none is fetched again."""
+"""Path of this environment's packages inside the container, so that none is downloaded again."""
 START = """
 set -e
 mount -t tmpfs -o mode=755 tmpfs "$1"
@@ -28,7 +28,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Machine:
-    """A machine that has started.
+    """A started container.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Machine:
         self._leader = leader
 
     def do(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        """What root does there."""
+        """Run a command as root in it."""
         set_to = [f"{name}={value}" for name, value in {"PATH": PATH, **environment}.items()]
         enter = ["nsenter", "--all", f"--target={self._leader}", "env", "-i", "HOME=/root", *set_to]
         return subprocess.run(
@@ -52,7 +52,7 @@ class Machine:
         )
 
     def done(self, *command: str | Path, **environment: str) -> str:
-        """The same; what it says. It has to succeed."""
+        """Run a command as root; returns its output and fails if it fails."""
         done = self.do(*command, **environment)
         if done.returncode:
             raise RuntimeError(
@@ -61,22 +61,22 @@ class Machine:
         return done.stdout
 
     def file(self, path: str) -> Path:
-        """One of its files, as this machine reaches it."""
+        """Path of one of its files on the host."""
         return Path(f"/proc/{self._leader}/root{path}")
 
     def told_of(self, unit: str, *names: str) -> list[str]:
-        """Properties of a unit, in the order in which systemd tells them."""
+        """Properties of a unit, in systemd's order."""
         wanted = [f"--property={name}" for name in names]
         return self.done("systemctl", "show", "--value", *wanted, unit).split()
 
     def state_of(self, unit: str) -> str:
-        """As `systemctl is-active` names it."""
+        """Its state, as `systemctl is-active` names it."""
         return self.do("systemctl", "is-active", unit).stdout.strip()
 
 
 @contextmanager
 def running_machine(folder: Path) -> Iterator[Machine]:
-    """A machine that runs while the block does; for root only."""
+    """A container within a ``with`` block; needs root."""
     program("systemd-nspawn", "systemd-container")
     site = [str(folder), uuid4().hex, get_path("purelib"), DEPENDENCIES]
     with (folder.parent / "machine.log").open("wb") as log:

@@ -1,4 +1,4 @@
-"""Events between peers that nobody records."""
+"""Peer events without audit trail or database."""
 
 from sij_node.audit.messages import Application, AuditSource
 from sij_node.audit.peer_events import PeerEvents
@@ -9,5 +9,5 @@ NO_TRAIL = AuditTrail(Application("SIJ"), AuditSource("SIJ"), ())
 
 
 def no_events() -> PeerEvents:
-    """They are counted in memory, audited nowhere and never written."""
+    """Peer events counted in memory, without audit or database."""
     return PeerEvents(PeerActivityLog(None), NO_TRAIL, str)

@@ -1,4 +1,4 @@
-"""Small experiments, and networks as they are before any training."""
+"""Small experiments and untrained networks."""
 
 from pathlib import Path
 
@@ -34,14 +34,14 @@ cases = { training = [0, 1], validation = [1, 2], test = [2, 3] }
 
 
 def experiment(text: str, folder: Path) -> Experiment:
-    """An experiment as read from a file in a folder."""
+    """An experiment read from a file in a folder."""
     file = folder / "experiment.toml"
     file.write_text(text, encoding="utf-8")
     return read_experiment(file)
 
 
 def save_untrained(plan: Experiment, folder: Path, walk: str = "best") -> Card:
-    """Write an experiment's network with random weights, and its card."""
+    """Write an experiment's network with random weights and its card."""
     settings = {"presence_threshold": 0.5, "walk": walk}
     card = Card(
         plan.name,

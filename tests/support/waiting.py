@@ -1,17 +1,17 @@
-"""Waiting for what other processes do, with a limit."""
+"""Wait for a condition with a time limit."""
 
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 PATIENCE_S = 180.0
-"""Far above what anything takes, so that a slow machine fails no test; waits end early."""
+"""Far above the time needed, so that no test fails on a slow machine; waits end early."""
 
 Seen = TypeVar("Seen")
 
 
 def wait_for(look: Callable[[], Seen | None], what: str, limit_s: float = PATIENCE_S) -> Seen:
-    """Look until there is something to see, and return it."""
+    """Poll until the result is truthy, and return it."""
     deadline = time.monotonic() + limit_s
     while not (seen := look()):
         if time.monotonic() > deadline:

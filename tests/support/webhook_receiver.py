@@ -1,4 +1,4 @@
-"""A program on loopback that takes posts, as a site's chat or pager would."""
+"""A webhook receiver on loopback, like a site's chat or pager service."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Receiver:
-    """Where it listens, what it answers, and what came."""
+    """Its URL, the status it returns, and the requests received."""
 
     url: str
     status: int = 204
@@ -26,12 +26,12 @@ class _Taking(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        """Do not log requests."""
 
 
 @contextmanager
 def hook_receiver() -> Iterator[Receiver]:
-    """A receiver that runs while the block does."""
+    """A receiver within a ``with`` block."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Taking) as server:
         server.daemon_threads = True
         server.receiver = Receiver(f"http://127.0.0.1:{server.server_address[1]}/hook/t0ken")

@@ -10,13 +10,13 @@ from sij_node.domain.job import Job, State
 from sij_node.domain.job_list import JobFilter
 from sij_node.operate.admin import Admin
 from sij_node.web.api.parameters import (
-    AnalysisAsked,
+    AnalysisBody,
     Cursor,
     JobNumber,
     Limit,
-    PatientAsked,
-    PriorityAsked,
-    RedeliveryAsked,
+    PatientBody,
+    PriorityBody,
+    RedeliveryBody,
     Title,
     Uid,
 )
@@ -58,9 +58,9 @@ def jobs(
 
 
 @router.post("/search")
-def jobs_of_patient(person: Operator, admin: TheAdmin, asked: PatientAsked) -> JobsAnswer:
+def jobs_of_patient(person: Operator, admin: TheAdmin, body: PatientBody) -> JobsAnswer:
     """Jobs of one patient. The patient ID is not part of the URL; the search is recorded."""
-    found = admin.jobs_of_patient(asked.patient_id.strip())
+    found = admin.jobs_of_patient(body.patient_id.strip())
     return JobsAnswer(jobs=_answers(admin, found.jobs), total=found.total, next_cursor=None)
 
 
@@ -126,26 +126,26 @@ def try_now(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobAnswer:
 
 @router.post("/{job_id}/priority")
 def set_priority(
-    person: Operator, admin: TheAdmin, job_id: JobNumber, asked: PriorityAsked
+    person: Operator, admin: TheAdmin, job_id: JobNumber, body: PriorityBody
 ) -> JobAnswer:
     """Set the priority of a job that is receiving or queued."""
-    return JobAnswer.of(admin.set_priority(job_id, asked.priority))
+    return JobAnswer.of(admin.set_priority(job_id, body.priority))
 
 
 @router.post("/{job_id}/redeliver")
 def redeliver(
-    person: Operator, admin: TheAdmin, job_id: JobNumber, asked: RedeliveryAsked
+    person: Operator, admin: TheAdmin, job_id: JobNumber, body: RedeliveryBody
 ) -> JobAnswer:
     """Resend a job's results, with the same UIDs."""
-    return JobAnswer.of(admin.redeliver(job_id, asked.destination))
+    return JobAnswer.of(admin.redeliver(job_id, body.destination))
 
 
 @router.post("/{job_id}/reanalyse", status_code=201)
 def reanalyse(
-    person: Operator, admin: TheAdmin, job_id: JobNumber, asked: AnalysisAsked
+    person: Operator, admin: TheAdmin, job_id: JobNumber, body: AnalysisBody
 ) -> JobAnswer:
     """Open a job that reanalyses the stored study; its results are a revision."""
-    return JobAnswer.of(admin.reanalyse(job_id, asked.weights))
+    return JobAnswer.of(admin.reanalyse(job_id, body.weights))
 
 
 @router.post("/{job_id}/accept-copies")

@@ -9,7 +9,7 @@ from pydantic import Field
 from sij_node.config.user_roles import Role
 from sij_node.domain.users import CurrentUser, Token
 from sij_node.errors import RoleTooLow, UnknownName
-from sij_node.web.api.parameters import Asked, JobNumber, Line
+from sij_node.web.api.parameters import JobNumber, Line, RequestBody
 from sij_node.web.api.responses import NewToken
 from sij_node.web.current_user import Viewer
 from sij_node.web.dependencies import TheParts
@@ -17,7 +17,7 @@ from sij_node.web.dependencies import TheParts
 router = APIRouter(prefix="/me", tags=["tokens"])
 
 
-class TokenAsked(Asked):
+class TokenBody(RequestBody):
     """A new API token."""
 
     label: Annotated[Line, Field(min_length=1, max_length=100)]
@@ -50,10 +50,10 @@ def tokens(person: Viewer, parts: TheParts) -> list[Token]:
 
 
 @router.post("/tokens", status_code=201)
-def add_token(person: InPerson, parts: TheParts, asked: TokenAsked) -> NewToken:
+def add_token(person: InPerson, parts: TheParts, body: TokenBody) -> NewToken:
     """Create a token; its secret is shown only once."""
-    lasts = timedelta(days=asked.days)
-    token, secret = parts.access.add_token(person, asked.label, asked.role, lasts)
+    lasts = timedelta(days=body.days)
+    token, secret = parts.access.add_token(person, body.label, body.role, lasts)
     return NewToken(**vars(token), secret=secret)
 
 

@@ -17,37 +17,37 @@ Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{0,200}$
 """One line of text."""
 
 
-class Asked(BaseModel):
+class RequestBody(BaseModel):
     """A request body; unknown keys are an error."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class PriorityAsked(Asked):
+class PriorityBody(RequestBody):
     """The priority of a job."""
 
     priority: int = Field(ge=0, le=9)
 
 
-class RedeliveryAsked(Asked):
+class RedeliveryBody(RequestBody):
     """Where to resend results; to all destinations of the job by default."""
 
     destination: Title | None = None
 
 
-class AnalysisAsked(Asked):
+class AnalysisBody(RequestBody):
     """The [[weights]] to reanalyse with; empty for those of [worker]."""
 
     weights: Annotated[str, StringConstraints(pattern=r"^[ -~]{0,64}$")] = ""
 
 
-class HoldAsked(Asked):
+class HoldBody(RequestBody):
     """Why a destination is held."""
 
     reason: Line = ""
 
 
-class PatientAsked(Asked):
+class PatientBody(RequestBody):
     """The patient whose jobs are searched for."""
 
     patient_id: Annotated[Line, StringConstraints(min_length=1, max_length=64)]

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from sij_node.operate.admin import Admin
-from sij_node.web.api.parameters import HoldAsked, Title
+from sij_node.web.api.parameters import HoldBody, Title
 from sij_node.web.api.responses import DestinationAnswer, EchoAnswer, JobAnswer, PeerAnswer
 from sij_node.web.current_user import Operator, TheAdmin, Viewer
 
@@ -24,9 +24,9 @@ def echo(person: Operator, admin: TheAdmin, ae_title: Title) -> EchoAnswer:
 
 
 @router.post("/{ae_title}/hold")
-def hold(person: Operator, admin: TheAdmin, ae_title: Title, asked: HoldAsked) -> DestinationAnswer:
+def hold(person: Operator, admin: TheAdmin, ae_title: Title, body: HoldBody) -> DestinationAnswer:
     """Hold a destination: results stay pending until it is released."""
-    admin.hold(ae_title, asked.reason)
+    admin.hold(ae_title, body.reason)
     return _status(admin, ae_title)
 
 

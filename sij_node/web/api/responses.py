@@ -210,8 +210,8 @@ class PeerAnswer(Answer):
     @classmethod
     def of(cls, peer: PeerStatus) -> Self:
         """The response for a peer in config.toml."""
-        told = {**vars(peer.activity), **vars(peer.destination), **dict(peer.config or ())}
-        return cls.model_validate({**told, "remarks": list(peer.destination.remarks)})
+        fields = {**vars(peer.activity), **vars(peer.destination), **dict(peer.config or ())}
+        return cls.model_validate({**fields, "remarks": list(peer.destination.remarks)})
 
 
 class EchoAnswer(Answer):

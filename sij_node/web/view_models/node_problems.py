@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sij_node.config.settings import HealthConfig
-from sij_node.domain.health import Component, Condition, HealthStatus, ProcessRole, troubles
+from sij_node.domain.health import Component, Condition, HealthStatus, ProcessRole, problems
 from sij_node.domain.job import State
 from sij_node.operate.health_check import HealthReport
 from sij_node.web.view_models.display_text import Tone, count
@@ -45,7 +45,7 @@ def node_problems(
         NodeProblem(
             tone_of(one.status), one.message, one.action, *_PAGES.get(one.component, _HEALTH)
         )
-        for one in troubles(conditions)
+        for one in problems(conditions)
     ]
     if counts[State.FAILED]:
         failed = count(counts[State.FAILED], "job")

@@ -29,7 +29,7 @@ class PeerCard:
     config: PeerConfig | None
     tone: Tone
     state: str
-    trouble: str
+    problem: str
     advice: str
     seen: str
     refused: str
@@ -73,7 +73,7 @@ def _card(peer: PeerStatus, wrong: Condition | None, now: datetime) -> PeerCard:
         config=peer.config,
         tone=tone,
         state=state,
-        trouble=wrong.message if wrong else "",
+        problem=wrong.message if wrong else "",
         advice=wrong.action if wrong else "",
         seen=_ago(contact.accepted_at, now, f" from {contact.address}"),
         refused=_ago(contact.refused_at, now, f": {contact.refused_because}"),

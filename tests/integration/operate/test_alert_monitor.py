@@ -22,7 +22,7 @@ from sij_node.domain.alerts import AlertKind, AlertLine
 from sij_node.domain.health import ProcessRole
 from sij_node.domain.job import RetryPolicy
 from sij_node.errors import AlertNotSent, DatabaseUnavailable, InternalFault
-from sij_node.operate.alert_monitor import LOOK_S, AlertMonitor
+from sij_node.operate.alert_monitor import CHECK_ALERTS_S, AlertMonitor
 from sij_node.processes import listener_process
 from sij_node.store.database import open_database
 from sij_node.store.job_table import JobTable
@@ -86,13 +86,13 @@ class MonitoredNode:
 
     def pass_time(self, minutes: float = 5, is_working: bool = True) -> list[tuple[AlertKind, str]]:
         """Look every half minute for a while; returns what the first paper was told."""
-        for _ in range(round(minutes * 60 / LOOK_S)):
+        for _ in range(round(minutes * 60 / CHECK_ALERTS_S)):
             if is_working:
-                self.processes.beat(self.worker)
+                self.processes.record_heartbeat(self.worker)
             else:
                 self.processes.end(self.worker.name)
-            self.monitor.look()
-            self.elapsed_s += LOOK_S
+            self.monitor.check_and_send()
+            self.elapsed_s += CHECK_ALERTS_S
         return self.papers[0].take()
 
 

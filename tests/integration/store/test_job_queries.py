@@ -105,7 +105,7 @@ def test_the_queue_is_told_in_the_order_in_which_it_is_claimed(table: JobTable):
 
 def test_how_long_an_analysis_took_is_from_its_last_claim(table: JobTable):
     job = analysing(table)
-    waiting = table.hand_back(job, "w")
+    waiting = table.release_claim(job, "w")
     again = table.claim("w")
     done = table.store_results(again, [made()], "PACS", "w")
 

@@ -412,7 +412,7 @@ def test_a_worker_that_was_woken_after_its_lease_cannot_write(table, another_tab
         lambda: sleeper.store_results(job, [made()], "PACS", "sleeper"),
         lambda: sleeper.fail(job, WorkerLost("late"), POLICY, "sleeper"),
         lambda: sleeper.reject(job, PairMissing("no T1"), [made()], "PACS", "sleeper"),
-        lambda: sleeper.hand_back(job, "sleeper"),
+        lambda: sleeper.release_claim(job, "sleeper"),
     ):
         with pytest.raises(LeaseLost):
             write()
@@ -535,7 +535,7 @@ def test_a_poison_study_ends_as_failed_and_the_others_are_done(table):
 def test_a_stopping_worker_returns_its_job_without_using_an_attempt(table):
     job = analysing(table)
 
-    table.hand_back(job, "worker 1")
+    table.release_claim(job, "worker 1")
 
     again = table.claim("worker 2")
     assert (again.job_id, again.analysis_attempts) == (job.job_id, 1)

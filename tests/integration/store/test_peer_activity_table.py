@@ -54,8 +54,8 @@ def grow_old(table: JobTable, name: str) -> None:
 
 def test_a_process_is_seen_as_it_described_itself(known):
     me = replace(ME, device="cuda:0 H200", gpu_used_mb=1.5, gpu_total_mb=9.0, weights="a 1, b 2")
-    known.beat(me)
-    known.beat(replace(me, job_id=41))
+    known.record_heartbeat(me)
+    known.record_heartbeat(replace(me, job_id=41))
 
     (seen,) = known.seen()
 
@@ -64,8 +64,8 @@ def test_a_process_is_seen_as_it_described_itself(known):
 
 
 def test_a_process_that_beats_no_more_grows_silent_and_is_forgotten(table, known):
-    known.beat(replace(ME, name="elsewhere:1", host="elsewhere"))
-    known.beat(ME)
+    known.record_heartbeat(replace(ME, name="elsewhere:1", host="elsewhere"))
+    known.record_heartbeat(ME)
     grow_old(table, "elsewhere:1")
     assert known.seen()[0].silent_s > 1e6
 
@@ -77,9 +77,11 @@ def test_a_process_that_beats_no_more_grows_silent_and_is_forgotten(table, known
 def test_a_process_replaces_dead_ones_of_its_machine_and_role(known):
     with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
         pass
-    known.beat(replace(ME, name="here:dead", pid=ended.pid))
-    known.beat(replace(ME, name="here:listener", pid=ended.pid, role=ProcessRole.LISTENER))
-    known.beat(replace(ME, name="there:1", pid=ended.pid, host="there"))
+    known.record_heartbeat(replace(ME, name="here:dead", pid=ended.pid))
+    known.record_heartbeat(
+        replace(ME, name="here:listener", pid=ended.pid, role=ProcessRole.LISTENER)
+    )
+    known.record_heartbeat(replace(ME, name="there:1", pid=ended.pid, host="there"))
 
     known.remove_dead(ME, is_running)
 
@@ -246,7 +248,7 @@ def test_a_checkup_says_what_is_wrong_here_and_now(table, known, tmp_path):
         peer=(PeerConfig(ae_title="PACS", networks=("10.0.0.0/8",), host="pacs", port=104),),
     )
     spool = Spool(tmp_path / "spool")
-    known.beat(ME)
+    known.record_heartbeat(ME)
 
     found = check_health(config, table.database, spool)
 

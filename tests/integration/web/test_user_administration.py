@@ -160,9 +160,7 @@ def test_people_are_managed_on_the_command_line_and_that_is_noted(tmp_path: Path
 
     assert "http://127.0.0.1:8570/welcome/" in added.stdout
     assert disabled.returncode == 0
-    assert json.loads(listed.stdout) == [
-        {"name": "anna", "role": "operator", "standing": "disabled"}
-    ]
+    assert json.loads(listed.stdout) == [{"name": "anna", "role": "operator", "status": "disabled"}]
     assert [one["action"] for one in json.loads(noted.stdout)] == ["disable user", "add user"]
 
 

@@ -17,7 +17,7 @@ from sij_node.domain.health import (
     ProcessRole,
     QueueStatus,
     health,
-    troubles,
+    problems,
     worst,
 )
 from sij_node.domain.time_spans import in_words
@@ -56,7 +56,7 @@ CHECKED = {
 def condition(facts: HealthFacts, component: Component) -> Condition:
     """The worst condition of a part."""
     found = [one for one in health(facts, LIMITS) if one.component is component]
-    return next(iter(troubles(found)), found[0])
+    return next(iter(problems(found)), found[0])
 
 
 def test_a_node_that_is_well_says_so_of_every_part():
@@ -64,7 +64,7 @@ def test_a_node_that_is_well_says_so_of_every_part():
 
     assert {one.component for one in conditions} == CHECKED
     assert worst(conditions) is HealthStatus.OK
-    assert troubles(conditions) == ()
+    assert problems(conditions) == ()
 
 
 def test_every_trouble_says_what_to_do():
@@ -77,7 +77,7 @@ def test_every_trouble_says_what_to_do():
         stuck={"PACS": FailingDestination("PACS", 2, 900, False, "PACS cannot be reached.")},
     )
 
-    found = troubles(health(ill, LIMITS))
+    found = problems(health(ill, LIMITS))
 
     assert {one.component for one in found} == {
         Component.DISK,

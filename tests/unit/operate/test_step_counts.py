@@ -6,7 +6,7 @@ import pytest
 
 from sij_node.domain.job import State, Step
 from sij_node.operate.metrics import BUCKETS_S, StepCounts
-from sij_node.store.job_statistics import StepTaken
+from sij_node.store.job_statistics import RecordedStep
 from tests.support.job_tables import NOON
 
 LIFE = (
@@ -21,9 +21,9 @@ LIFE = (
 )
 
 
-def life(job_id: int = 1, first: int = 1) -> list[StepTaken]:
+def life(job_id: int = 1, first: int = 1) -> list[RecordedStep]:
     return [
-        StepTaken(first + n, job_id, "PACS", step, before, after, NOON + timedelta(seconds=at))
+        RecordedStep(first + n, job_id, "PACS", step, before, after, NOON + timedelta(seconds=at))
         for n, (at, step, before, after) in enumerate(LIFE)
     ]
 
@@ -93,7 +93,7 @@ def test_a_job_that_is_tried_again_long_after_it_failed_counts_from_then():
     claimed = (Step.CLAIMED, State.QUEUED, State.ANALYSING)
 
     counts.add(
-        StepTaken(n, 1, "PACS", step, before, after, NOON + timedelta(hours=n))
+        RecordedStep(n, 1, "PACS", step, before, after, NOON + timedelta(hours=n))
         for n, (step, before, after) in enumerate((failed, retried, claimed), start=1)
     )
 

@@ -91,7 +91,7 @@ def test_a_peer_that_takes_nothing_says_so_with_what_to_do():
     shown = card(facts=replace(HEALTHY, stuck={"PACS": stuck}))
 
     assert (shown.tone, shown.state) == (Tone.BAD, "delivery failing")
-    assert "3 jobs pending" in shown.trouble
+    assert "3 jobs pending" in shown.problem
     assert shown.advice
 
 
