@@ -1,4 +1,4 @@
-"""For all tests: the programs they start are the system's; those side by side do not meet.
+"""For all tests: system programs come first in PATH, and parallel tests use different ports.
 
 A busy machine is no fault of what is tested, so no example of hypothesis is timed.
 

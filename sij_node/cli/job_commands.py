@@ -119,7 +119,7 @@ def set_priority(
 
 @app.command("try-now")
 def try_now(job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Start a job's next attempt without further delay."""
+    """Start a job's next attempt immediately."""
     _act(config, lambda admin: admin.try_now(job_id))
 
 

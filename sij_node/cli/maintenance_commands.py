@@ -26,7 +26,7 @@ app = typer.Typer()
 
 @app.command("check-config")
 def check_config(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Report every problem of the configuration, or print all settings in force."""
+    """Report every problem of the configuration, or print all effective settings."""
     settings = load_config(config)
     if as_json:
         print_json(settings.model_dump(mode="json"))

@@ -183,7 +183,9 @@ class Authentication:
             self.by_address.failed(address, now_s)
             self.by_name.failed(given, now_s)
             self.record(audit.user_authentication(given, address, failure="wrong password"))
-            raise SignInFailed("Wrong name or password. Try again, or ask for a new invitation.")
+            raise SignInFailed(
+                "Wrong name or password. Try again, or ask an administrator for a new link."
+            )
         self.throttle.succeeded(origin)
         return self.open_session(user, address)
 

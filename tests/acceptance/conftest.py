@@ -1,4 +1,4 @@
-"""What all acceptance tests send: one phantom patient."""
+"""The phantom study that all acceptance tests send."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Where the contours are that a PACS gets back, against the truth of the phantom it sent.
+"""Contours returned to the PACS, compared with the ground truth of the phantom it sent.
 
 Everything is measured in the patient's coordinates, from what lies in the PACS.
 """

@@ -1,4 +1,4 @@
-"""The demonstration, as a newcomer runs it."""
+"""The demo, as a new user runs it."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Every kind of result reaches a real archive, which keeps it as it was sent."""
+"""Every kind of result object reaches a real archive and is stored unchanged."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The node's processes are killed where it hurts, and its results arrive all the same, once."""
+"""The node's processes are killed at critical moments; results still arrive, exactly once."""
 
 import time
 from collections.abc import Iterator

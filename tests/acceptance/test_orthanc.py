@@ -1,4 +1,4 @@
-"""The node beside a real PACS: Orthanc routes studies to it and gets the results back."""
+"""The node with a real PACS: Orthanc routes studies to it and receives the results."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The pages in a real browser: what people see, and that everybody can use it."""
+"""The pages in a real browser: content, layout and accessibility."""
 
 import time
 from collections.abc import Iterator
@@ -348,7 +348,7 @@ def test_a_page_says_when_the_node_is_unreachable_and_recovers(
     operator.faults.clear()  # the browser notes what it could not fetch
 
 
-def test_a_page_that_is_only_looked_at_does_not_keep_a_session_alive(busy_pages: BusyPages):
+def test_automatic_page_updates_do_not_keep_a_session_alive(busy_pages: BusyPages):
     with window(busy_pages.browser, busy_pages.web.url) as seen:
         seen.sign_in("viewer", PASSWORD)
         try:

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes the node, knows its rules, and calls when something is wrong."""
+"""A real Prometheus scrapes the node, loads its alert rules and raises alerts."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A patient comes back: the report of the second study tells what has changed since the first.
+"""A follow-up study: its report states the changes since the prior study.
 
 Orthanc keeps the studies. The node finds the first report in its own store, and once that has been
 cleared away, in Orthanc, by C-FIND and C-GET or C-MOVE.

@@ -1,4 +1,4 @@
-"""The node as docs/operations.md has it installed: under a real systemd, within all its fences.
+"""The node installed as in docs/operations.md, under a real systemd with its sandbox.
 
 The machine is this Debian with a systemd of its own. The checkout is installed there by the script
 of deploy/systemd; the packages that it needs are those of the environment that runs the tests.

@@ -1,4 +1,4 @@
-"""What a radiologist sees: everything that the node sends, opened in a real viewer.
+"""Every result object opened in a real viewer, as a radiologist sees it.
 
 The viewer's failures are silent, so what is drawn is counted and compared with what was sent, in
 patient coordinates, and every picture is checked not to be black.

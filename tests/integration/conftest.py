@@ -1,4 +1,4 @@
-"""The databases that the tests run on: SQLite, and a PostgreSQL that they start themselves."""
+"""The databases of the tests: SQLite, and a PostgreSQL server started by the tests."""
 
 import itertools
 from collections.abc import Iterator

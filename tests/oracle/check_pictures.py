@@ -56,7 +56,7 @@ class PdfImage:
 
 
 def check_results_and_pictures(files: Iterable[bytes], expected: ExpectedResults) -> None:
-    """The node's self-check, and then every picture as a person would look at it.
+    """The node's self-check, followed by a check of every rendered image.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A picture of a slice, read back: it shows that slice, unmirrored, and the drawings are its own.
+"""Reads back a key image: it shows its slice, unmirrored, with the right annotations.
 
 Where a voxel lies on the picture is worked out once more, from the headers' planes: seen from the
 front, the box around all contours in the middle, with a margin.

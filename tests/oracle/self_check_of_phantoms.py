@@ -1,4 +1,4 @@
-"""How often the self-check stops a right study, and whether it finds every swap of sides.
+"""False alarm rate of the self-check, and detection of every swap of sides.
 
 Phantoms of every style, turned, shifted and cut to a part of the field of view, with their true
 contours and true lesions as findings: every result is right, so nothing may be stopped.

@@ -86,7 +86,7 @@ def undelivered(table: JobTable, record: AnalysisRecord, study_uid: str = "1.2.1
         job, [made("scores", study_uid)], "PACS", "host:71", "contour 0.2.0", record=record
     )
     job = table.claim_delivery("host:71")
-    silent = DestinationUnavailable("PACS at pacs:104 cannot be reached: check that it runs.")
+    silent = DestinationUnavailable("PACS at pacs:104 cannot be reached: connection refused.")
     return table.fail(job, silent, OFTEN, "host:71")
 
 

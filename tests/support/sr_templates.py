@@ -2,7 +2,7 @@
 
 No validator checks templates, so the rows that our reports use are written down here by hand.
 TID 1411 (a volume with measurements) is among them although the node writes no such group: its
-regions are a Segmentation of their own. A group that says it follows 1411 is held against its rows.
+regions are separate Segmentations. A group that claims to follow 1411 is checked against its rows.
 
 Source: DICOM PS3.16 TID 1500, 1501, 1410, 1411, 300, 320, 1204, 1001, 1004, 4019; PS3.3 A.35.3.3
 and A.35.13.3 (which value types and relationships a class of reports may have).

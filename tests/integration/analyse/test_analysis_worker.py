@@ -1,4 +1,4 @@
-"""The worker and its analysis process: whatever a study does, the worker goes on."""
+"""The worker and its analysis process: no study can stop the worker."""
 
 import subprocess
 import sys

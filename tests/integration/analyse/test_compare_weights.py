@@ -1,4 +1,4 @@
-"""Stored studies are analysed with other weights too; nothing is sent and no job changes."""
+"""Stored studies are analysed with other weights; nothing is sent and no job changes."""
 
 import json
 from dataclasses import dataclass, replace
@@ -51,7 +51,7 @@ def test_the_same_weights_say_the_same_and_the_outcome_is_kept(tmp_path: Path):
         assert deliveries_of(store.table.database, job.job_id) == ()
 
 
-def test_what_other_weights_say_stands_beside_what_is_said_today(tmp_path: Path):
+def test_scores_of_other_weights_are_shown_beside_the_present_ones(tmp_path: Path):
     config_file = set_up(tmp_path / "node", "MODALITY", free_port()).config
     job = received_study(config_file, tmp_path / "images")
     networks = Analyser.load(WEIGHTS)

@@ -1,4 +1,4 @@
-"""Earlier results are found where they are, whatever an archive does, and nobody waits for long."""
+"""Results of prior studies are found, whatever an archive does, within the time limit."""
 
 import hashlib
 import socket
@@ -103,7 +103,7 @@ def configured(folder: Path, way: str, port: int = 9, limit_s: float = 20) -> Co
             ],
             "priors": {"timeout_s": limit_s},
             "delivery": {"connect_timeout_s": 2, "response_timeout_s": ANSWER_S},
-            "worker": {"lease_s": 600},  # nobody beats for the job in hand
+            "worker": {"lease_s": 600},  # no heartbeat is sent for the current job
             "spool": {"min_free_mb": 1},
         }
     )
@@ -381,7 +381,7 @@ def test_an_archive_that_answers_with_other_patients_gives_no_prior(tmp_path):
     assert asked(tmp_path, *others, finds_all=True) == NO_PRIORS
 
 
-def test_a_wildcard_in_an_identifier_finds_nobody_else(tmp_path):
+def test_a_wildcard_in_an_identifier_matches_no_other_patient(tmp_path):
     with (
         QueryArchive([earlier_report()], finds_all=True) as archive,
         node_with_priors(tmp_path, "get", archive.port, PatientID="47*") as here,
@@ -389,7 +389,7 @@ def test_a_wildcard_in_an_identifier_finds_nobody_else(tmp_path):
         assert here.priors() == NO_PRIORS
 
 
-def test_a_report_of_another_patient_is_said_and_left_aside(tmp_path):
+def test_a_report_of_another_patient_is_reported_and_ignored(tmp_path):
     wrong = earlier_report(PatientID="4712")
 
     assert asked(tmp_path, instead=wrong) == Priors((), ("another patient",))
@@ -401,7 +401,7 @@ def without_a_group(file: bytes) -> bytes:
     return to_part10(report, "PACS")
 
 
-def test_what_an_archive_gave_is_told_as_what_it_says_of_itself(tmp_path):
+def test_retrieved_objects_are_recorded_by_their_own_identifiers(tmp_path):
     wrong, recording = earlier_report(PatientID="4712"), RecordingPeerEvents()
     with (
         QueryArchive([earlier_report(), earlier_report("20190101")], instead=wrong) as archive,
@@ -413,7 +413,7 @@ def test_what_an_archive_gave_is_told_as_what_it_says_of_itself(tmp_path):
     assert recording.studies == [ReceivedStudy(BEFORE, "4712", Counter({report_class: 2}))]
 
 
-def test_nothing_is_told_as_fetched_that_did_not_come(tmp_path):
+def test_only_received_objects_are_recorded_as_retrieved(tmp_path):
     recording = RecordingPeerEvents()
     with (
         QueryArchive([earlier_report()], status=0xA702) as archive,
@@ -424,7 +424,7 @@ def test_nothing_is_told_as_fetched_that_did_not_come(tmp_path):
     assert recording.studies == []
 
 
-def test_a_damaged_report_is_said_and_others_are_compared(tmp_path):
+def test_a_damaged_report_is_reported_and_others_are_compared(tmp_path):
     damaged = without_a_group(earlier_report())
 
     priors = asked(tmp_path, damaged, earlier_report("20190101"))
@@ -445,17 +445,17 @@ def test_a_damaged_report_is_said_and_others_are_compared(tmp_path):
     ],
     ids=str,
 )
-def test_an_archive_that_refuses_is_said(tmp_path, how):
+def test_an_archive_that_rejects_is_reported(tmp_path, how):
     assert asked(tmp_path, **how) == Priors((), ("refused",))
 
 
-def test_an_archive_that_is_not_there_is_said(tmp_path):
+def test_an_unreachable_archive_is_reported(tmp_path):
     with node_with_priors(tmp_path, "get", free_port()) as here:
         assert here.priors() == Priors((), ("unreachable",))
 
 
 @pytest.mark.parametrize(("silent_on", "way"), [("find", "get"), ("get", "get"), ("move", "move")])
-def test_a_silent_archive_keeps_nobody_waiting(tmp_path, silent_on, way):
+def test_an_archive_that_does_not_respond_delays_nothing(tmp_path, silent_on, way):
     began = time.monotonic()
 
     assert asked(tmp_path, silent_on=silent_on, way=way, limit_s=1.5) == Priors((), ("late",))

@@ -1,4 +1,4 @@
-"""Earlier results are asked for and fetched over TLS, and only from who can show who they are."""
+"""Results of prior studies are queried and retrieved over TLS, from authenticated peers only."""
 
 import ssl
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A stored study's results are made again into a folder, and drawn; nothing is sent."""
+"""Results of a stored study are regenerated into a folder and rendered; nothing is sent."""
 
 import hashlib
 from pathlib import Path

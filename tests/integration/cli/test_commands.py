@@ -76,7 +76,7 @@ def test_the_environment_names_the_configuration_and_who_called_sudo(config: Pat
         assert steps_of(store.table.database, job.job_id)[-1].who == "anna"
 
 
-def test_files_that_are_no_dicom_files_are_told_and_are_no_failure(tmp_path: Path):
+def test_files_that_are_not_dicom_are_reported_without_failing(tmp_path: Path):
     with zipfile.ZipFile(STUDY) as study:
         study.extractall(tmp_path / "study")
     (tmp_path / "study" / "truth.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""The conformance statement says what the node does, and the one that is kept is current."""
+"""The conformance statement matches the node's behaviour, and docs/conformance.md is current."""
 
 from pathlib import Path
 

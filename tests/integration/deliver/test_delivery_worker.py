@@ -1,4 +1,4 @@
-"""The courier: results reach the sender once, however often it has to try."""
+"""The delivery worker: results reach the destination once, however often it has to try."""
 
 import threading
 from collections.abc import Iterator, Sequence

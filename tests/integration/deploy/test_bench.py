@@ -1,4 +1,4 @@
-"""What the benchmarks rest on: honest footprints, images that are new, and loud gaps."""
+"""Basis of the benchmarks: correct footprints, new UIDs, and visible gaps."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What is handed over for running the node: units, images and manifests hold together.
+"""Units, images and manifests of the deployment are valid and consistent.
 
 No engine for containers runs here. Units, scripts, image, compose file and manifests are checked by
 systemd, linters and the schemas of those who read them, and held against the rest of this checkout.
@@ -90,7 +90,7 @@ def test_a_unit_starts_a_command_that_there_is(unit: Path):
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
-def test_a_shell_understands_each_script(script: Path):
+def test_each_script_is_valid_shell(script: Path):
     assert run("sh", "-n", script).stderr == ""
 
 

@@ -1,4 +1,4 @@
-"""The doctor finds real faults, each told in its own line."""
+"""The doctor finds real faults and reports each in one line."""
 
 import json
 import shutil
@@ -32,14 +32,14 @@ def config(tmp_path: Path) -> Path:
     return set_up(tmp_path / "node", "PACS", free_port()).config
 
 
-def told(config: Path, component: Component) -> list[Condition]:
-    """What a quick look says about one part."""
+def reported(config: Path, component: Component) -> list[Condition]:
+    """The conditions of one component in a quick check."""
     return [line for line in run_checks(config) if line.component is component]
 
 
 def the_one(config: Path, component: Component, status: HealthStatus) -> str:
     """The words of the one line with this verdict."""
-    (line,) = [line for line in told(config, component) if line.status is status]
+    (line,) = [line for line in reported(config, component) if line.status is status]
     assert line.action or status is HealthStatus.OK
     return line.message
 
@@ -64,7 +64,7 @@ def test_a_folder_that_can_be_written_is_measured(config: Path, monkeypatch):
     assert list(load_config(config).node.data_folder.glob(".doctor-*")) == []
 
 
-def test_a_folder_that_cannot_be_made_is_told(config: Path):
+def test_a_folder_that_cannot_be_created_is_reported(config: Path):
     folder = load_config(config).node.data_folder
     folder.write_text("a file in its place")
 
@@ -79,7 +79,7 @@ def upgrade_to(url: str, version: str) -> None:
         command.upgrade(settings, version)
 
 
-def test_looking_at_a_database_makes_and_changes_nothing(empty_database: str):
+def test_inspecting_a_database_changes_nothing(empty_database: str):
     found = schema_of(empty_database)
 
     assert found.current is None
@@ -168,7 +168,7 @@ def test_trusted_cas_may_come_in_any_order_and_each_is_checked(tmp_path: Path):
     sections = {"listener.tls": tls, "audit": audit}
     config = set_up(tmp_path / "node", "PACS", free_port(), **sections).config
 
-    words = [(line.status, line.message) for line in told(config, Component.TLS)]
+    words = [(line.status, line.message) for line in reported(config, Component.TLS)]
 
     assert HealthStatus.FAILED not in [verdict for verdict, _ in words]
     for where in ("[listener.tls] client_ca", "[audit] syslog_ca"):
@@ -223,7 +223,7 @@ def test_a_listener_that_is_named_and_not_numbered_is_looked_at_too(tmp_path: Pa
 
         assert load_config(config).listener.host == "localhost"
         words = [
-            one.message for one in told(config, Component.NETWORK) if "localhost" in one.message
+            one.message for one in reported(config, Component.NETWORK) if "localhost" in one.message
         ]
 
     assert words
@@ -245,7 +245,9 @@ def test_a_listener_that_runs_under_another_title_is_told(tmp_path: Path):
     with listening(tmp_path / "spool") as node:
         config = with_listener(tmp_path / "node", node.listener.port, "RENAMED")
         words = [
-            one.message for one in told(config, Component.NETWORK) if "own AE title" in one.message
+            one.message
+            for one in reported(config, Component.NETWORK)
+            if "own AE title" in one.message
         ]
 
     assert len(words) == 1
@@ -260,7 +262,7 @@ def test_a_program_that_speaks_no_dicom_on_our_port_is_told(tmp_path: Path, monk
         config = with_listener(tmp_path / "node", taken.getsockname()[1])
 
         failed = [
-            one for one in told(config, Component.NETWORK) if one.status is HealthStatus.FAILED
+            one for one in reported(config, Component.NETWORK) if one.status is HealthStatus.FAILED
         ]
 
     assert any("does not accept associations" in one.message for one in failed)
@@ -289,14 +291,14 @@ def with_page(folder: Path, port: int) -> Path:
 
 def about(config: Path, word: str) -> Condition:
     """The one line about the network with a word in it."""
-    (line,) = [one for one in told(config, Component.NETWORK) if word in one.message]
+    (line,) = [one for one in reported(config, Component.NETWORK) if word in one.message]
     return line
 
 
 def test_a_page_that_is_not_wanted_is_not_looked_for(tmp_path: Path):
     config = set_up(tmp_path, "PACS", free_port(), web={"enabled": False}).config
 
-    assert [one for one in told(config, Component.NETWORK) if "Web server" in one.message] == []
+    assert [one for one in reported(config, Component.NETWORK) if "Web server" in one.message] == []
 
 
 def test_ways_of_telling_people_are_tried_and_nobody_is_told(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""A score belongs to the patient: how images are sent, or a little noise, does not move it."""
+"""Scores do not depend on how images are encoded or ordered, nor on slight noise."""
 
 from pathlib import Path
 

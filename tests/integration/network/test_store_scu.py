@@ -1,4 +1,4 @@
-"""Sending: stored bytes go out as they were stored, and every answer is understood."""
+"""Storage SCU: stored bytes are sent unchanged, and every response status is handled."""
 
 import threading
 import time

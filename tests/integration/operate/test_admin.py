@@ -1,4 +1,4 @@
-"""What a person asks for is done once, under their name, and only where the state allows it."""
+"""User actions are executed once, recorded under the user's name, and only in permitted states."""
 
 import threading
 from collections.abc import Callable
@@ -377,7 +377,7 @@ def test_a_study_of_a_peer_in_shadow_mode_is_analysed_and_not_sent(table, spool)
     assert history.standstill == "shadow: not sent to PACS"
 
 
-def test_the_notice_of_a_study_in_shadow_mode_is_withheld_too(table, spool):
+def test_the_not_analysed_report_is_withheld_in_shadow_mode(table, spool):
     notice = [made("not analysed")]
     table.reject(analysing(table), PairMissing("No T1."), notice, "PACS", "w", withhold=True)
     pacs = FakePacs()
@@ -417,7 +417,7 @@ def test_of_two_shadow_mode_analyses_only_the_newest_is_sent(table, mia, spool):
     assert table.get(first.job_id).state is State.NOT_SENT
 
 
-def test_what_was_withheld_was_not_given(table, mia):
+def test_withheld_results_do_not_count_as_delivered(table, mia):
     first = withheld(table, SCORES)
 
     assert results_sent_before(table.database, mia.reanalyse(first.job_id)) == ()

@@ -1,4 +1,4 @@
-"""Notices reach a real mail server and a real HTTP receiver, and failures are told as such."""
+"""Alerts reach a real mail server and a real webhook receiver, and failures are reported."""
 
 import json
 import ssl
@@ -141,9 +141,9 @@ def test_a_webhook_gets_a_signed_post(tmp_path):
     ((headers, body),) = receiver.posts
     assert headers[SIGNATURE] == f"sha256={signature(b'shared', headers[TIMESTAMP], body)}"
     assert headers["Content-Type"] == "application/json"
-    told = json.loads(body)
-    assert told["node"] == "SIJNODE"
-    assert told["lines"][1] == {
+    sent = json.loads(body)
+    assert sent["node"] == "SIJNODE"
+    assert sent["lines"][1] == {
         "kind": "Resolved",
         "status": "ok",
         "message": "Größe: 4 GB are free.",
@@ -168,10 +168,10 @@ def test_a_webhook_that_does_not_take_it_is_told_without_its_address(tmp_path, s
     with hook_receiver() as receiver:
         receiver.status = status
         hook = WebhookConfig(url=receiver.url, secret_file=tmp_path / "secret")
-        with pytest.raises(AlertNotSent, match=str(status)) as told:
+        with pytest.raises(AlertNotSent, match=str(status)) as sent:
             channel(tmp_path, webhook=hook).send(LINES)
 
-    assert "t0ken" not in str(told.value)
+    assert "t0ken" not in str(sent.value)
 
 
 def test_a_secret_that_is_missing_is_named_before_anything_starts(tmp_path):

@@ -1,4 +1,4 @@
-"""The monitor tells what is wrong, once, over restarts and outages, and disturbs nobody."""
+"""The alert monitor reports each problem once, across restarts and outages."""
 
 import threading
 from collections.abc import Sequence
@@ -37,21 +37,21 @@ PACS = PeerConfig(ae_title="PACS", networks=("10.0.0.0/8",), host="pacs", port=1
 
 
 class Paper:
-    """A way of telling that keeps what it was told, or cannot be reached."""
+    """An alert channel that records what it sends, or is unreachable."""
 
     def __init__(self, name: str = "paper") -> None:
         self.name = name
-        self.told: list[tuple[AlertKind, str]] = []
+        self.sent: list[tuple[AlertKind, str]] = []
         self.fails = False
 
     def send(self, lines: Sequence[AlertLine]) -> None:
         if self.fails:
             raise AlertNotSent("No paper.")
-        self.told += [(line.kind, line.message) for line in lines]
+        self.sent += [(line.kind, line.message) for line in lines]
 
     def take(self) -> list[tuple[AlertKind, str]]:
-        told, self.told = self.told, []
-        return told
+        sent, self.sent = self.sent, []
+        return sent
 
 
 class MonitoredNode:
@@ -85,7 +85,7 @@ class MonitoredNode:
         )
 
     def pass_time(self, minutes: float = 5, is_working: bool = True) -> list[tuple[AlertKind, str]]:
-        """Look every half minute for a while; returns what the first paper was told."""
+        """Check every half minute for a while; returns the alerts sent by the first channel."""
         for _ in range(round(minutes * 60 / CHECK_ALERTS_S)):
             if is_working:
                 self.processes.record_heartbeat(self.worker)
@@ -124,12 +124,12 @@ def test_a_missing_worker_is_alerted_after_debounce_and_on_recovery(monitored):
 
 
 def test_a_flapping_condition_sends_no_alert(monitored):
-    told = []
+    sent = []
     for _ in range(5):
-        told += monitored.pass_time(1, is_working=False)
-        told += monitored.pass_time(1)
+        sent += monitored.pass_time(1, is_working=False)
+        sent += monitored.pass_time(1)
 
-    assert told == []
+    assert sent == []
 
 
 def test_a_restart_repeats_no_alert(monitored):
@@ -154,10 +154,10 @@ def test_a_failed_job_is_told_once_and_old_ones_never(tmp_path, table):
     assert monitored.pass_time() == []
 
     fail(table, "1.2.4")
-    told = monitored.pass_time()
+    sent = monitored.pass_time()
     monitored.start()
 
-    assert told == [(AlertKind.NEW, "Job 2 from PACS failed: It crashed.")]
+    assert sent == [(AlertKind.NEW, "Job 2 from PACS failed: It crashed.")]
     assert monitored.pass_time() == []
 
 
@@ -248,12 +248,12 @@ def test_an_outage_of_the_database_is_told_and_ends_no_other_trouble(tmp_path):
 
     outage.is_away = True
     monitored.processes = Mute(table.database)
-    told = monitored.pass_time(10, is_working=False)
+    sent = monitored.pass_time(10, is_working=False)
     outage.is_away = False
     after = monitored.pass_time(10, is_working=False)
     engine.dispose()
 
-    assert told == [(AlertKind.NEW, "The job table does not answer.")]
+    assert sent == [(AlertKind.NEW, "The job table does not answer.")]
     assert [kind for kind, _ in after] == [AlertKind.RESOLVED]
     assert "does not answer" in after[0][1]
 

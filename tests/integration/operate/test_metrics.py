@@ -1,4 +1,4 @@
-"""What Prometheus reads: the whole node, nobody else's business, and nothing of a patient."""
+"""The metrics cover the whole node and contain no patient data."""
 
 import json
 import re

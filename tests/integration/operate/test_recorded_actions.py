@@ -1,4 +1,4 @@
-"""Whatever a person does or looks up, and whichever way: change log and audit trail hold it."""
+"""Every user action, by page, API or command line, is in the change log and the audit trail."""
 
 import hashlib
 import itertools

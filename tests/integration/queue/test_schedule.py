@@ -1,4 +1,4 @@
-"""What time brings about, on clocks that the tests turn themselves."""
+"""Time-driven transitions, on clocks set by the tests."""
 
 import threading
 import time
@@ -53,7 +53,7 @@ def seconds(first: int, last: int) -> range:
 # ---- quiet studies -----------------------------------------------------------------------
 
 
-def test_a_study_with_its_pair_is_queued_after_the_short_quiet(table):
+def test_a_study_with_its_pair_is_queued_after_the_shorter_delay(table):
     schedule = schedule_of(table)
     table.register(received(1), 5, opens_job=True)
 
@@ -66,7 +66,7 @@ def test_a_study_with_its_pair_is_queued_after_the_short_quiet(table):
     assert steps_of(table.database, 1)[-1].note == "T1 and STIR received, no new images for 10 s"
 
 
-def test_a_study_without_a_pair_is_queued_after_the_long_quiet(table):
+def test_a_study_without_a_pair_is_queued_after_the_longer_delay(table):
     schedule = schedule_of(table, assess=lambda _: NO_PAIR)
     table.register(received(1), 5, opens_job=True)
 
@@ -92,7 +92,7 @@ def test_a_priority_rule_that_applies_decides_over_the_peer(table, rule, priorit
     assert [job.priority for job in newest_jobs(table.database, [State.QUEUED])] == [priority]
 
 
-def test_each_image_begins_the_quiet_anew(table):
+def test_each_image_restarts_the_delay_before_a_study_is_complete(table):
     schedule = schedule_of(table)
     for now in seconds(0, 60):
         if now % (PAIR_QUIET_S - 1) == 0:
@@ -212,7 +212,7 @@ def test_a_pause_of_the_whole_machine_costs_no_worker_its_job(table):
     job = analysing(table)
     schedule.expire_leases(0)
 
-    schedule.expire_leases(3600)  # the first look after an hour of standing still
+    schedule.expire_leases(3600)  # the first check after an hour of suspension
 
     assert table.heartbeat(job)
 
@@ -376,7 +376,7 @@ def test_a_schedule_survives_a_database_that_goes_and_comes_back(table):
         assert wait_until(lambda: job_counts(table.database)[State.QUEUED] == 1)
 
 
-def test_a_fault_in_the_schedule_is_logged_and_the_rest_goes_on(table):
+def test_a_failed_scheduled_task_is_logged_and_others_run(table):
     def break_down() -> None:
         raise ZeroDivisionError
 

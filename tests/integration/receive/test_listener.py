@@ -1,4 +1,4 @@
-"""What the node promises to whoever sends it images, over real associations."""
+"""Guarantees to senders of images, over real associations."""
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -386,7 +386,7 @@ def test_an_acknowledged_file_survives_a_database_outage(tmp_path):
         assert node.stored_dataset("1.2.3") == raw
 
 
-def test_a_fault_of_the_node_is_said_to_be_one(tmp_path):
+def test_an_internal_fault_is_reported_as_one(tmp_path):
     def register(_):
         raise InternalFault("The job table is in an impossible state.")
 
@@ -514,7 +514,7 @@ def test_a_full_disk_rejects_associations_before_it_is_full(tmp_path):
         ListenerConfig(max_connections_per_address=2),
     ],
 )
-def test_too_many_associations_are_told_to_come_back(tmp_path, limits):
+def test_excess_associations_are_rejected_as_transient(tmp_path, limits):
     with listening(tmp_path, limits=limits) as node, node.associated() as first, node.associated():
         with node.peer() as third:
             assert third.associate() == (3, bytes((0, 2, 3, 2)))
@@ -667,7 +667,7 @@ def amid_message(node: Node) -> int:
     return sum(one is not None and one.is_receiving for one in associations)
 
 
-def test_stopping_does_not_wait_longer_than_it_was_told(tmp_path):
+def test_stopping_waits_no_longer_than_its_limit(tmp_path):
     with listening(tmp_path) as node, node.associated() as busy:
         busy.begin_store("1.2.3")
         node.listener.stop(drain_s=0.3)

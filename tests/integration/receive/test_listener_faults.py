@@ -1,4 +1,4 @@
-"""What a broken or hostile peer can do: end its own association, and nothing else."""
+"""A faulty or hostile peer can end its own association and nothing else."""
 
 import errno
 import gc
@@ -83,7 +83,7 @@ def settles(condition, seconds: float = 60) -> bool:
 # ---- silence -----------------------------------------------------------------------------------
 
 
-def test_silent_connections_shut_nobody_out(tmp_path):
+def test_silent_connections_do_not_block_other_peers(tmp_path):
     limits = PATIENT.model_copy(update={"handshake_timeout_s": AT_ONCE_S})
     with listening(tmp_path, limits=limits) as node, ExitStack() as silent:
         peers = [silent.enter_context(node.peer()) for _ in range(200)]
@@ -94,7 +94,7 @@ def test_silent_connections_shut_nobody_out(tmp_path):
         assert all(peer.is_closed_within(3 * AT_ONCE_S) for peer in peers)
 
 
-def test_a_connection_that_says_nothing_is_closed(impatient_node):
+def test_a_silent_connection_is_closed(impatient_node):
     with impatient_node.peer() as peer:
         assert peer.is_closed_within(10)
 

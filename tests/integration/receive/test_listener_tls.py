@@ -1,4 +1,4 @@
-"""Associations over TLS: who may come in, and that a stuck handshake holds nobody up."""
+"""Associations over TLS: who may connect, and that a stalled handshake blocks no other peer."""
 
 import socket
 import ssl

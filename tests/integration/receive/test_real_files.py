@@ -1,4 +1,4 @@
-"""Files that scanners of many makers have written, and files that were broken on purpose.
+"""Files of scanners of many vendors, and deliberately corrupted files.
 
 They do not come with the repository: REAL_DICOM names the folder that holds them.
 """

@@ -1,4 +1,4 @@
-"""Results as files, judged by programs that are not ours: dicom3tools, DCMTK and highdicom."""
+"""Result files validated with third-party tools: dicom3tools, DCMTK and highdicom."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""The self-check lets right studies pass and finds every swap, on phantoms of every style."""
+"""The self-check passes correct results and detects every swap, on phantoms of all styles."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What an analysis leaves for people, in the database."""
+"""Analysis records in the database."""
 
 from datetime import timedelta
 

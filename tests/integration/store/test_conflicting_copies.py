@@ -1,4 +1,4 @@
-"""What the listener does with a second copy of an image, and what the job table keeps of it."""
+"""A second copy of an image with other content: handling by listener and job table."""
 
 import pytest
 

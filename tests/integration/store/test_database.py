@@ -1,4 +1,4 @@
-"""Opening, migrating and losing the database."""
+"""Opening and migrating the database, and losing the connection to it."""
 
 import signal
 import sqlite3
@@ -151,12 +151,12 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
 
 
 def test_a_server_that_does_not_answer_is_named_without_the_password(postgres):
-    with pytest.raises(DatabaseUnavailable) as told:
+    with pytest.raises(DatabaseUnavailable) as error:
         open_database("postgresql://sij:s3cret@127.0.0.1:1/jobs")
 
-    assert "127.0.0.1:1/jobs does not answer" in str(told.value)
-    assert "s3cret" not in str(told.value)
-    assert "\n" not in str(told.value)
+    assert "127.0.0.1:1/jobs does not answer" in str(error.value)
+    assert "s3cret" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_user_who_may_make_no_tables_is_told_so(postgres):

@@ -1,4 +1,4 @@
-"""Questions across all jobs, on both databases."""
+"""Queries over all jobs, on both databases."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -93,7 +93,7 @@ def test_jobs_of_a_patient_are_found_by_the_whole_identifier(table: JobTable):
     assert [job.study_uid for job in jobs_of_patient(table.database, "A1", 10).jobs] == ["1.2.1"]
 
 
-def test_the_queue_is_told_in_the_order_in_which_it_is_claimed(table: JobTable):
+def test_the_queue_is_listed_in_the_order_of_claiming(table: JobTable):
     for number, priority in enumerate((3, 9, 3, 5)):
         queued(table, f"1.2.{number}", priority)
 

@@ -1,4 +1,4 @@
-"""The promises of the job table, the same on SQLite and on PostgreSQL."""
+"""Guarantees of the job table, on SQLite and on PostgreSQL."""
 
 import subprocess
 import sys
@@ -171,12 +171,14 @@ def test_a_conflict_between_two_studies_makes_both_doubtful(table):
 def test_what_the_listener_adds_about_a_conflict_completes_its_note(table):
     table.register(received(1), 5, opens_job=True)
     table.register(received(1, sha256="0" * 64), 5, opens_job=True)
-    told = Refusal(NOON, "PACS", "10.0.0.7", "1.2.3.9.1", "1.2.3", 0xC000, "other bytes", "ab.dcm")
+    reported = Refusal(
+        NOON, "PACS", "10.0.0.7", "1.2.3.9.1", "1.2.3", 0xC000, "other bytes", "ab.dcm"
+    )
 
-    add_refusal(table.database, told)
+    add_refusal(table.database, reported)
 
-    assert newest_refusals(table.database) == (told,)
-    assert conflicts_of(table.database, "1.2.3") == (told,)
+    assert newest_refusals(table.database) == (reported,)
+    assert conflicts_of(table.database, "1.2.3") == (reported,)
 
 
 def test_a_conflicting_copy_sent_again_and_again_is_noted_once(table):
@@ -445,7 +447,7 @@ def test_a_worker_that_showed_life_in_the_last_moment_keeps_its_job(table):
     assert table.get(job.job_id).leased_by == "worker 1"
 
 
-def test_a_job_that_nobody_holds_cannot_expire(table):
+def test_a_job_without_a_lease_cannot_expire(table):
     with pytest.raises(LeaseLost):
         table.expire(queued(table), POLICY)
 
@@ -513,7 +515,7 @@ def test_what_was_acknowledged_survives_a_killed_listener(table, database_url):
     )
 
 
-def test_a_poison_study_ends_as_failed_and_the_others_are_done(table):
+def test_a_study_that_kills_its_worker_fails_and_others_complete(table):
     poison = queued(table, "6.6.6", priority=9)
     good = {queued(table, f"1.2.{n}").job_id for n in range(20)}
 
@@ -587,7 +589,7 @@ def test_a_delivery_is_not_closed_while_something_is_pending(table):
         table.delivered(job, "courier")
 
 
-def test_a_courier_that_lost_its_job_cannot_record_a_delivery(table):
+def test_a_worker_that_lost_its_job_cannot_record_a_delivery(table):
     delivering(table)
     job = table.claim_delivery("courier")
     table.expire(leased_jobs(table.database)[0], POLICY)
@@ -763,7 +765,7 @@ def test_a_rejected_study_stays_rejected_while_its_notice_is_delivered(table):
     assert table.claim_delivery("courier") is None
 
 
-def test_a_notice_that_nobody_takes_is_given_up_in_the_end(table):
+def test_a_notification_never_acknowledged_is_finally_abandoned(table):
     table.reject(analysing(table), PairMissing("no STIR"), [made("not analysed")], "PACS", "w")
     after = table.fail(table.claim_delivery("c"), InternalFault("no peer"), POLICY, "c")
 
@@ -789,7 +791,7 @@ def test_a_job_that_is_being_analysed_cannot_be_cancelled(table):
         table.cancel(job, "admin")
 
 
-def test_a_person_who_looked_too_early_changes_nothing(table):
+def test_an_action_on_an_outdated_page_changes_nothing(table):
     seen = queued(table)
     table.claim("worker 1")
 
@@ -799,16 +801,16 @@ def test_a_person_who_looked_too_early_changes_nothing(table):
     assert only_job(table).state is State.ANALYSING
 
 
-def test_the_history_tells_who_did_what_and_why(table):
+def test_the_history_records_who_did_what_and_why(table):
     job = analysing(table)
     failed = table.fail(job, InternalFault("The model is broken."), POLICY, "worker 1")
     table.retry(failed, "Dr Grey")
 
-    told = [
+    reported = [
         (line.step, line.from_state, line.to_state, line.who, line.note)
         for line in steps_of(table.database, job.job_id)
     ]
-    assert told == [
+    assert reported == [
         (Step.OPENED, None, State.RECEIVING, "PACS", ""),
         (Step.SETTLED, State.RECEIVING, State.QUEUED, "scheduler", "quiet"),
         (Step.CLAIMED, State.QUEUED, State.ANALYSING, "worker 1", ""),
@@ -858,7 +860,7 @@ def removed_files(table: JobTable, study_uid: str, moment=None) -> Removed | Non
     return removed if clear_study(table.database, study_uid, after, removed) else None
 
 
-def test_a_finished_study_can_be_forgotten_but_its_history_stays(table):
+def test_a_finished_study_can_be_deleted_but_its_history_stays(table):
     delivering(table)
     job = table.claim_delivery("courier")
     table.record_delivery(job, made().sop_instance_uid, "PACS", 0, True)
@@ -894,7 +896,7 @@ def test_a_rejected_study_is_not_forgotten_before_its_notice_is_delivered(table)
     assert finished_before(table.database, NOON + timedelta(days=40_000)) == ()
 
 
-def test_a_study_that_ended_lately_is_kept(table):
+def test_a_recently_finished_study_is_kept(table):
     table.fail(analysing(table), InternalFault("broken"), POLICY, "worker 1")
 
     assert finished_before(table.database, NOON + timedelta(seconds=1)) == ()
@@ -903,9 +905,9 @@ def test_a_study_that_ended_lately_is_kept(table):
 
 def conflicting_copy(table: JobTable, name: str, study_uid: str = "1.2.3", at=NOON) -> Refusal:
     """Enter a copy in quarantine, as the listener does."""
-    told = Refusal(at, "PACS", "10.0.0.7", "1.2.3.9.1", study_uid, 0xC001, "other bytes", name)
-    add_refusal(table.database, told)
-    return told
+    reported = Refusal(at, "PACS", "10.0.0.7", "1.2.3.9.1", study_uid, 0xC001, "other bytes", name)
+    add_refusal(table.database, reported)
+    return reported
 
 
 def test_copies_in_quarantine_are_cleared_with_their_study(table):
@@ -1037,7 +1039,7 @@ def test_registering_and_claiming_at_once_loses_neither_images_nor_jobs(table, a
 
 
 def test_a_database_error_never_tells_a_patient(table):
-    with pytest.raises((InternalFault, DatabaseUnavailable)) as told:
+    with pytest.raises((InternalFault, DatabaseUnavailable)) as reported:
         table.register(received(1, patient_id="CANARY"), 77, opens_job=True)
 
-    assert "CANARY" not in str(told.value)
+    assert "CANARY" not in str(reported.value)

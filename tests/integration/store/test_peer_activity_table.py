@@ -1,4 +1,4 @@
-"""What processes report of themselves, and what is known of peers, on both databases."""
+"""Heartbeats of processes and activity of peers, on both databases."""
 
 import subprocess
 import sys
@@ -63,7 +63,7 @@ def test_a_process_is_seen_as_it_described_itself(known):
     assert seen.silent_s < 60
 
 
-def test_a_process_that_beats_no_more_grows_silent_and_is_forgotten(table, known):
+def test_a_process_without_heartbeat_is_flagged_then_removed(table, known):
     known.record_heartbeat(replace(ME, name="elsewhere:1", host="elsewhere"))
     known.record_heartbeat(ME)
     grow_old(table, "elsewhere:1")
@@ -88,7 +88,7 @@ def test_a_process_replaces_dead_ones_of_its_machine_and_role(known):
     assert {one.process.name for one in known.seen()} == {"here:listener", "there:1"}
 
 
-def test_a_process_is_there_while_it_beats_and_gone_when_it_ends(known):
+def test_a_process_is_listed_while_it_sends_heartbeats(known):
     written = []
     with heartbeats(known, lambda: ME, lambda: written.append(1)):
         wait_for(known.seen, "process")
@@ -140,22 +140,22 @@ def test_contacts_and_counts_are_kept_and_added_to(table):
 def test_what_could_not_be_written_is_written_the_next_time(table):
     kept = PeerActivityTable(table.database)
 
-    class Hindered(PeerActivityTable):
-        hindered = True
+    class UnreachableDatabase(PeerActivityTable):
+        database_is_down = True
 
         def write(self, news, counts):
-            if self.hindered:
+            if self.database_is_down:
                 raise DatabaseUnavailable("away")
             super().write(news, counts)
 
-    hindered = Hindered(table.database)
-    book = PeerActivityLog(hindered)
+    database_is_down = UnreachableDatabase(table.database)
+    book = PeerActivityLog(database_is_down)
     book.count(PeerCounter.SENT, "PACS", "0x0000")
     book.accepted("PACS", "10.0.0.1")
     with pytest.raises(DatabaseUnavailable):
         book.write()
     book.count(PeerCounter.SENT, "PACS", "0x0000")
-    hindered.hindered = False
+    database_is_down.database_is_down = False
     book.write()
 
     assert kept.tallies() == {(PeerCounter.SENT, "PACS", "0x0000"): 2}

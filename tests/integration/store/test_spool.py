@@ -1,4 +1,4 @@
-"""What the spool promises about files, also when the disk does not cooperate."""
+"""Guarantees of the spool, including disk failures."""
 
 import errno
 import os
@@ -51,7 +51,7 @@ def test_a_kept_file_is_never_replaced(spool, tmp_path):
     assert files_of(spool, tmp_path) == [NAME]
 
 
-def test_what_was_staged_and_not_kept_is_gone(spool, tmp_path):
+def test_a_staged_file_that_is_not_kept_is_deleted(spool, tmp_path):
     with spool.stage() as staged:
         staged.write(b"half of it")
 

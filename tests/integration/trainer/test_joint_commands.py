@@ -82,7 +82,7 @@ def test_draw_slabs_leaves_existing_files_alone(folder, kind):
     assert list((folder / "cache" / kind).iterdir()) == [file]
 
 
-def test_training_goes_on_from_its_checkpoint(folder, kind, tmp_path):
+def test_training_resumes_from_its_checkpoint(folder, kind, tmp_path):
     runs = tmp_path / "runs"
     runs.mkdir()
     (runs / f"{kind}.pt").write_bytes((folder / "runs" / f"{kind}.pt").read_bytes())

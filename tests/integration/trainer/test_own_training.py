@@ -1,4 +1,4 @@
-"""From a hospital's DICOM files to weights that the node takes, as docs/training.md tells it."""
+"""From a site's DICOM files to weights for the node, as described in docs/training.md."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A site's own study becomes a case for training, with nothing that names the patient."""
+"""A site's study is converted into a training case without patient data."""
 
 import json
 
@@ -118,10 +118,10 @@ def test_a_case_file_holds_nothing_of_the_patient(case, study, tmp_path):
         study.files[0].parent, [contours_file(case, study, tmp_path)], None, "S001"
     )
 
-    told = repr(teaching) + "".join(one.kind for one in teaching.series)
+    reported = repr(teaching) + "".join(one.kind for one in teaching.series)
     header = dcmread(study.files[0], stop_before_pixels=True)
-    assert PATIENT_ID not in told
-    assert str(header.StudyInstanceUID) not in told
+    assert PATIENT_ID not in reported
+    assert str(header.StudyInstanceUID) not in reported
 
 
 def test_contours_of_another_study_are_refused(case, study, tmp_path):

@@ -1,4 +1,4 @@
-"""The HTTP API as a program meets it, over a real job table and spool."""
+"""The HTTP API as a client sees it, with a real job table and spool."""
 
 import hashlib
 import time
@@ -88,17 +88,15 @@ def test_jobs_are_filtered_by_state_and_source(web: RunningWeb, viewer: httpx.Cl
     assert none.json()["jobs"] == []
 
 
-def test_one_job_is_told_with_its_history_and_what_can_be_asked_of_it(
-    web: RunningWeb, viewer: httpx.Client
-):
+def test_a_job_is_shown_with_history_and_available_actions(web: RunningWeb, viewer: httpx.Client):
     job_id, result = delivering(web, "1.2.13")
 
-    told = viewer.get(f"/api/v1/jobs/{job_id}").json()
+    reported = viewer.get(f"/api/v1/jobs/{job_id}").json()
 
-    assert told["job"]["state"] == "delivering"
-    assert [step["step"] for step in told["steps"]][-1] == "results stored"
-    assert told["deliveries"][0]["sop_instance_uid"] == result.sop_instance_uid
-    assert "cancel" in told["actions"]
+    assert reported["job"]["state"] == "delivering"
+    assert [step["step"] for step in reported["steps"]][-1] == "results stored"
+    assert reported["deliveries"][0]["sop_instance_uid"] == result.sop_instance_uid
+    assert "cancel" in reported["actions"]
 
 
 def test_a_patient_is_nowhere_unless_it_is_asked_for(

@@ -1,4 +1,4 @@
-"""Signing in at the hospital's identity provider, and what the node does not believe."""
+"""OpenID Connect sign-in, and the responses the node rejects."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Signing in: what opens the door, what keeps it shut, and what a browser is told to keep."""
+"""Sign-in: accepted and rejected attempts, and the cookies set."""
 
 import ssl
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def test_a_name_counts_in_capital_letters_too(visitor: httpx.Client):
     ("name", "password"),
     [("meier", "a wrong password"), ("nobody", PASSWORD), ("", ""), ("meier", "x" * 900)],
 )
-def test_a_wrong_name_and_a_wrong_password_are_told_in_the_same_words(
+def test_wrong_name_and_wrong_password_give_the_same_message(
     visitor: httpx.Client, name: str, password: str
 ):
     answer = sign_in(visitor, name, password)
@@ -342,7 +342,7 @@ def test_a_probe_is_answered_under_any_name(visitor: httpx.Client):
     assert visitor.get("/live", headers={"host": "10.1.2.3:8570"}).json() == {"status": "ok"}
 
 
-def test_a_large_body_is_refused_whether_or_not_it_says_so(visitor: httpx.Client):
+def test_a_large_body_is_rejected_with_or_without_content_length(visitor: httpx.Client):
     announced = visitor.post("/login", content=b"x" * 100_000)
     form = {"content-type": "application/x-www-form-urlencoded"}
     in_pieces = visitor.post("/login", content=iter([b"x" * 10_000] * 10), headers=form)
@@ -386,7 +386,7 @@ def test_behind_a_tls_proxy_cookies_are_secure_and_addresses_true(tmp_path: Path
         assert running.access.table.session(hash_of(secret))[0].address == "10.7.7.7"
 
 
-def test_behind_a_proxy_whoever_comes_unencrypted_is_turned_away(tmp_path: Path):
+def test_behind_a_proxy_unencrypted_requests_are_rejected(tmp_path: Path):
     web = {"trusted_proxies": ["127.0.0.1"], "host_names": ["sij.hospital.example"]}
     plain = {"x-forwarded-proto": "http", "x-forwarded-for": "10.7.7.7"}
     with running_web(tmp_path, web=web) as running, running.visitor() as visitor:

@@ -1,4 +1,4 @@
-"""Who may come in, changed on the page and on the command line; and every door tried without."""
+"""User management on the page and the command line, and access to every route without a session."""
 
 import json
 import subprocess
@@ -72,9 +72,7 @@ def test_a_viewer_changes_nothing_on_any_page(web: RunningWeb, address: str):
     assert answer.status_code in ((403, 422) if address == "/rules" else (403,))
 
 
-def test_somebody_is_added_and_sets_a_password_by_the_link(
-    web: RunningWeb, administrator: httpx.Client
-):
+def test_a_new_user_sets_a_password_by_the_link(web: RunningWeb, administrator: httpx.Client):
     shown = administrator.post("/users", data={"name": "Braun", "role": "operator"}).text
     link = shown.split('id="invitation">', 1)[1].split("<", 1)[0]
     with web.visitor() as visitor:
@@ -96,7 +94,7 @@ def test_a_name_that_is_taken_or_misleading_is_refused_in_words(administrator: h
     assert "<script>alert" not in hostile.text
 
 
-def test_nobody_shuts_themselves_out(web: RunningWeb, administrator: httpx.Client):
+def test_administrators_cannot_lock_themselves_out(web: RunningWeb, administrator: httpx.Client):
     (me,) = [user.name for user in web.access.users() if user.role is Role.ADMINISTRATOR]
 
     assert administrator.post(f"/users/{me}/disable").status_code == 422

@@ -1,4 +1,4 @@
-"""The story of one study, with networks that a test invents."""
+"""The pipeline for one study, with fake networks."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -386,7 +386,7 @@ def test_pixel_data_with_padding_is_analysed(padding):
 
 
 @pytest.mark.parametrize("uid", ["1.2.3.1.0", "1.2.3.1.99"], ids=["first", "last"])
-def test_guests_in_a_series_are_left_out_and_reported(uid):
+def test_foreign_images_in_a_series_are_excluded_and_reported(uid):
     capture, localiser = t1_series()[:2]
     capture.SOPClassUID, capture.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", uid
     localiser.SOPInstanceUID = f"{uid}.1"
@@ -493,7 +493,7 @@ def test_what_was_checked_is_what_is_given_out():
     ]
 
 
-def test_the_record_says_of_every_series_what_it_was_and_why():
+def test_the_record_states_every_series_role_and_why():
     axial = classic_series(VALUES, "1.2.3.9", **T1_TIMES)
     for number, series in enumerate((stir := stir_series(), t1 := t1_series(), axial), 2):
         for image in series:
@@ -538,7 +538,7 @@ def test_low_confidence_is_reported_and_changes_no_score():
     assert b"large slice spacing (STIR)" in report
 
 
-def test_the_record_of_a_rejected_study_still_says_what_each_series_is():
+def test_the_record_of_a_rejected_study_lists_every_series_role():
     results = Stored(t1_series()).analysed()
 
     (series,) = results.record.series

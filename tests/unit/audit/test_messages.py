@@ -82,7 +82,7 @@ def test_a_transfer_says_from_whom_to_whom_and_what():
     assert event.get("EventDateTime") == "2024-05-06T12:00:00.250Z"
 
 
-def test_a_failure_is_told_with_its_reason():
+def test_a_failure_is_alerted_with_its_reason():
     failed = instances_transferred(NODE, PACS, STUDY, failure="refused: 0xA700")
     event = check(xml_of(failed)).find("EventIdentification")
 

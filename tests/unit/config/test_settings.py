@@ -90,7 +90,7 @@ def test_the_shipped_config_shows_the_minimal_profiles_defaults():
     assert Profile.model_validate(stated).number_of("pdf") == 9800
 
 
-def test_a_profile_gives_what_it_says_and_the_rest_of_what_it_is_like():
+def test_a_profile_inherits_what_it_does_not_set():
     config = config_from(
         SMALLEST
         + 'profile = "ward"\n[[profile]]\nname = "ward"\nbased_on = "ohif"\nlanguage = "de"\n'

@@ -1,4 +1,4 @@
-"""The first look at an object finds who it is and notices what is missing, within bounds."""
+"""The dataset scan finds identifiers and missing attributes within limits."""
 
 import struct
 from time import process_time
@@ -70,7 +70,7 @@ def test_what_is_absent_is_empty_or_none():
     assert found.number_of_frames is None
 
 
-def test_a_patient_id_in_latin_1_is_told_apart():
+def test_patient_ids_in_latin_1_are_distinguished():
     raw = encoded(mr_image(PatientID="M-ller-1")).replace(b"M-ller-1", b"M\xfcller-1")
 
     assert scan(raw, explicit_vr=True).patient_id == "Müller-1"

@@ -1,4 +1,4 @@
-"""What the scanners of six vendors write into headers, and which role each series has.
+"""Headers of scanners of six vendors and the expected role of each series.
 
 Each row: vendor | description (prot= protocol name) | kind TR/TE/TI, scanning sequence, scan
 options, image type, contrast agent, tilt along the sacrum | expected role. Header values are

@@ -1,4 +1,4 @@
-"""Which series is T1 and which STIR: numbers decide, whatever the series is called."""
+"""T1 and STIR are recognised by acquisition parameters, whatever the series description."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""From images to a volume: every slice where it belongs, or a named refusal."""
+"""From images to a volume: every slice in its position, or a specific error."""
 
 import numpy as np
 import pytest

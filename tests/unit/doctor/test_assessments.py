@@ -1,4 +1,4 @@
-"""What the doctor makes of what it finds."""
+"""The doctor's assessment of its measurements."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -77,7 +77,7 @@ def test_a_loopback_listener_is_reported_if_peers_are_remote():
         (500, 0.004, HealthStatus.FAILED),
     ],
 )
-def test_a_disk_that_is_full_or_slow_is_told(free_mb, sync_s, status):
+def test_a_full_or_slow_disk_is_reported(free_mb, sync_s, status):
     assert assess_disk(free_mb, sync_s, configured()).status is status
 
 
@@ -90,7 +90,7 @@ def test_a_disk_that_is_full_or_slow_is_told(free_mb, sync_s, status):
         ("v9", HealthStatus.FAILED),
     ],
 )
-def test_tables_of_another_version_are_told(current, status):
+def test_tables_of_another_version_are_reported(current, status):
     assert assess_schema("jobs.sqlite", current, "v2", ["v2", "v1"]).status is status
 
 

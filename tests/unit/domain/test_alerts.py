@@ -1,4 +1,4 @@
-"""People are told once, reminded, told when it is over, and not flooded."""
+"""Alerts are sent once, repeated, resolved, and limited in number."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -44,7 +44,7 @@ moments = st.datetimes(
 )
 
 
-def told(notice: AlertMessage) -> list[tuple[AlertKind, str]]:
+def reported(notice: AlertMessage) -> list[tuple[AlertKind, str]]:
     return [(line.kind, line.message) for line in notice.lines]
 
 
@@ -52,32 +52,32 @@ def job(step_id: int) -> FailedJob:
     return FailedJob(step_id, step_id * 10, "PACS", "It crashed.", "1.2.3", "P-17")
 
 
-# ---- troubles that stand -----------------------------------------------------------------
+# ---- unresolved problems -----------------------------------------------------------------
 
 
-def test_a_trouble_is_told_once():
+def test_a_problem_is_alerted_once():
     first = message_of([DOWN], {}, NOON, REPEAT)
     again = message_of([DOWN], first.known, NOON + timedelta(hours=1), REPEAT)
 
-    assert told(first) == [(AlertKind.NEW, DOWN.message)]
+    assert reported(first) == [(AlertKind.NEW, DOWN.message)]
     assert first.lines[0].action == "Look at it."
     assert again.lines == ()
 
 
-def test_what_still_stands_is_told_again_after_the_time_that_was_set():
+def test_unresolved_alerts_are_repeated_after_repeat_hours():
     first = message_of([DOWN], {}, NOON, REPEAT)
     day = message_of([DOWN], first.known, NOON + REPEAT, REPEAT)
     next_hour = message_of([DOWN], day.known, NOON + REPEAT + timedelta(hours=1), REPEAT)
 
-    assert told(day) == [(AlertKind.UNRESOLVED, DOWN.message)]
+    assert reported(day) == [(AlertKind.UNRESOLVED, DOWN.message)]
     assert next_hour.lines == ()
 
 
-def test_the_end_is_told_with_how_long_it_lasted():
+def test_a_resolved_alert_states_its_duration():
     first = message_of([DOWN], {}, NOON, REPEAT)
     over = message_of([], first.known, NOON + timedelta(hours=3), REPEAT)
 
-    assert told(over) == [(AlertKind.RESOLVED, "PACS has taken nothing. This lasted 3 h.")]
+    assert reported(over) == [(AlertKind.RESOLVED, "PACS has taken nothing. This lasted 3 h.")]
     assert over.known == {}
 
 
@@ -86,11 +86,11 @@ def test_what_grows_worse_is_sent_at_once():
     full = ActiveAlert("disk", HealthStatus.FAILED, "0.2 GB are free.", "Make room.")
     worse = message_of([full], first.known, NOON + timedelta(minutes=5), REPEAT)
 
-    assert told(worse) == [(AlertKind.NEW, full.message)]
+    assert reported(worse) == [(AlertKind.NEW, full.message)]
     assert worse.known["disk"].since == NOON
 
 
-def test_a_clock_that_was_set_back_tells_nothing_anew():
+def test_a_clock_set_back_repeats_no_alert():
     first = message_of([DOWN], {}, NOON, REPEAT)
 
     assert message_of([DOWN], first.known, NOON - timedelta(days=400), REPEAT).lines == ()

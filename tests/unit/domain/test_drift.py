@@ -88,7 +88,7 @@ def test_a_few_more_positive_patients_are_no_drift():
     assert not shift.is_beyond
 
 
-def test_with_few_studies_nothing_is_said():
+def test_with_few_studies_no_drift_is_reported():
     assert shifts(Histories(studies(np.ones(MIN_STUDIES - 1)), studies(np.zeros(50)))) == ()
     assert shifts(Histories(studies(np.ones(50)), studies(np.zeros(MIN_STUDIES - 1)))) == ()
 

@@ -1,4 +1,4 @@
-"""What the node says is wrong with it, and what to do about it."""
+"""The node's health conditions and recommended actions."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -59,7 +59,7 @@ def condition(facts: HealthFacts, component: Component) -> Condition:
     return next(iter(problems(found)), found[0])
 
 
-def test_a_node_that_is_well_says_so_of_every_part():
+def test_a_healthy_node_reports_every_component_as_ok():
     conditions = health(WELL, LIMITS)
 
     assert {one.component for one in conditions} == CHECKED
@@ -67,7 +67,7 @@ def test_a_node_that_is_well_says_so_of_every_part():
     assert problems(conditions) == ()
 
 
-def test_every_trouble_says_what_to_do():
+def test_every_problem_states_what_to_do():
     ill = HealthFacts(
         min_free_mb=1000,
         destinations=("PACS", "OTHER"),

@@ -1,4 +1,4 @@
-"""What a job may do, what follows from an error, and how stillness is measured."""
+"""Transitions of a job, consequences of errors, and detection of stalls."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -349,7 +349,7 @@ class LifeOfAJob(RuleBasedStateMachine):
         )
     )
     @rule()
-    def a_courier_claims(self):
+    def a_delivery_worker_claims(self):
         self.become(advance(self.job, Step.DELIVERY_CLAIMED, leased_by="courier"))
 
     @precondition(lambda self: self.job.leased_by)
@@ -415,15 +415,15 @@ class LifeOfAJob(RuleBasedStateMachine):
         )
 
     @invariant()
-    def only_work_in_hand_is_leased(self):
+    def only_jobs_in_progress_are_leased(self):
         assert not self.job.leased_by or self.job.state in (State.ANALYSING, *DELIVERABLE)
 
     @invariant()
-    def an_analysis_is_always_in_somebodys_hand(self):
+    def an_analysing_job_always_has_a_worker(self):
         assert self.job.state is not State.ANALYSING or self.job.leased_by
 
     @invariant()
-    def nobody_waits_and_works(self):
+    def no_job_is_both_waiting_and_leased(self):
         assert not (self.job.wait_s and self.job.leased_by)
 
     @invariant()
@@ -439,13 +439,18 @@ class LifeOfAJob(RuleBasedStateMachine):
         assert self.job.state is not State.DELIVERED or not self.job.reason
 
     @invariant()
-    def what_is_over_stays_over_without_a_person_or_a_notice(self):
-        asked_or_told = {Step.RETRIED, Step.DELIVERY_ASKED, Step.COMMITTED, Step.ACKNOWLEDGED}
+    def a_finished_job_changes_only_by_a_user_or_a_notification(self):
+        by_user_or_notification = {
+            Step.RETRIED,
+            Step.DELIVERY_ASKED,
+            Step.COMMITTED,
+            Step.ACKNOWLEDGED,
+        }
         if self.job.state in FINISHED:
             led_to = {
                 TRANSITIONS[self.job.state, step]
                 for step in legal_steps(self.job.state)
-                if step not in asked_or_told
+                if step not in by_user_or_notification
             }
             assert led_to <= {self.job.state}
 

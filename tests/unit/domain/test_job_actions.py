@@ -1,4 +1,4 @@
-"""What a person can ask of a job, and what is said when nothing happens to it."""
+"""Actions available on a job, and messages when an action has no effect."""
 
 import pytest
 
@@ -53,31 +53,31 @@ def delivery(state: DeliveryState) -> Delivery:
 HOLD = Hold("PACS", "migration", "mia", NOON)
 
 
-def test_a_job_for_a_held_destination_says_who_holds_it_and_why():
+def test_a_job_for_a_held_destination_shows_who_held_it_and_why():
     said = standstill(job_in(State.DELIVERING), [delivery(DeliveryState.PENDING)], [HOLD])
 
     assert said == "PACS is held by mia since 2024-05-06 12:00 UTC: migration"
 
 
-def test_a_hold_says_nothing_of_what_was_delivered_already():
+def test_a_hold_is_not_shown_for_delivered_results():
     job, done = job_in(State.DELIVERED), [delivery(DeliveryState.ACKNOWLEDGED)]
 
     assert standstill(job, done, [HOLD]) == ""
 
 
-def test_what_is_withheld_says_so():
+def test_withheld_results_are_marked():
     job, kept = job_in(State.NOT_SENT), [delivery(DeliveryState.WITHHELD)]
 
     assert standstill(job, kept, [], ["PACS"]) == "shadow: not sent to PACS"
 
 
-def test_what_waits_for_a_peer_that_went_into_shadow_mode_says_so():
+def test_results_pending_for_a_peer_in_shadow_mode_are_marked():
     job, waiting = job_in(State.DELIVERING), [delivery(DeliveryState.PENDING)]
 
     assert standstill(job, waiting, [], ["PACS"]) == "PACS is in shadow mode"
 
 
-def test_a_job_that_waits_for_its_next_attempt_says_how_long():
+def test_a_job_waiting_for_its_next_attempt_shows_how_long():
     waiting = job_in(State.DELIVERING, wait_s=40.0)
 
     assert "40 s" in standstill(waiting, [delivery(DeliveryState.PENDING)], [])

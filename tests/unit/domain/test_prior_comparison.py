@@ -1,4 +1,4 @@
-"""Since the prior: which study is the prior, and what has become of each lesion."""
+"""Selection of the prior study, and the change of each lesion since then."""
 
 from dataclasses import replace
 from itertools import permutations
@@ -45,7 +45,7 @@ def compared(*found, patient=PATIENT, studied=NOW, weights=WEIGHTS, problems=())
         (None, None, LesionChange.NOT_COMPARABLE),
     ],
 )
-def test_a_lesion_is_new_gone_unchanged_or_not_comparable(before, now, expected):
+def test_a_lesion_is_new_resolved_unchanged_or_not_comparable(before, now, expected):
     assert change(Finding(HERE, before, 0.5), Finding(HERE, now, 0.5)) is expected
 
 

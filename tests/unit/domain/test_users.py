@@ -1,4 +1,4 @@
-"""People: what a role may do, when sessions and tokens end, and how long a guesser waits."""
+"""Users: permissions of roles, expiry of sessions and tokens, and delays after failed sign-ins."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,7 @@ def test_a_role_may_do_what_lesser_roles_may(role: Role, may: list[Role]):
     assert [other for other in Role if role.includes(other)] == may
 
 
-def test_nobody_may_do_nothing():
+def test_without_a_role_nothing_is_permitted():
     with pytest.raises(SignInNeeded):
         needed(None, Role.VIEWER)
 

@@ -1,4 +1,4 @@
-"""Two sets of weights side by side: what changes, and by how much."""
+"""Comparison of two sets of weights."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Commands are understood, answered in DICOM's words, or named as violations."""
+"""DIMSE commands are parsed, answered, or reported as protocol violations."""
 
 from io import BytesIO
 

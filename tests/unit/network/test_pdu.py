@@ -1,4 +1,4 @@
-"""Association requests and fragments are understood within bounds, or named as violations."""
+"""Association requests and fragments are parsed within limits, or reported as violations."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""Working on jobs one after the other, whatever becomes of one of them."""
+"""Jobs are processed one after another, whatever happens to any of them."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a destination gets: exactly what its profile asks for, in its order."""
+"""The results of a destination: exactly the objects of its profile, in order."""
 
 from dataclasses import replace
 from io import BytesIO

@@ -1,4 +1,4 @@
-"""Pictures of the places with most lesions."""
+"""Previews of the slices with most lesions."""
 
 from io import BytesIO
 

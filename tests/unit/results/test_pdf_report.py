@@ -51,7 +51,7 @@ def test_it_is_one_pdf_page_with_its_own_length():
     assert document.BurnedInAnnotation == "YES"
 
 
-def test_the_most_that_can_be_said_still_fits_one_page():
+def test_the_longest_report_still_fits_one_page():
     everywhere = [Finding(p, 0.999, 0.5) for p in POSITIONS]
     document = made(
         Profile(name="ward", language="de"),

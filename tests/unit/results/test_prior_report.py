@@ -1,4 +1,4 @@
-"""Reports of the node are read back to what was found, and nothing else is taken for one."""
+"""The node's reports are read back as findings; other documents are rejected."""
 
 import secrets
 from dataclasses import replace
@@ -139,10 +139,10 @@ def test_a_report_that_is_not_whole_is_never_compared(change):
     report = dcmread(BytesIO(earlier_report()))
     change(report)
 
-    with pytest.raises(PriorUnreadable) as told:
+    with pytest.raises(PriorUnreadable) as error:
         read_prior_scores(to_part10(report, "NODE"))
 
-    assert "4711" not in str(told.value)
+    assert "4711" not in str(error.value)
 
 
 @settings(deadline=None, max_examples=60)

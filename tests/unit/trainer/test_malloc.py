@@ -40,7 +40,7 @@ def test_a_training_uses_the_memory_of_one_step_in_the_next():
     assert pages_fetched("keep") < pages_fetched("give back") / 5
 
 
-def test_without_the_choice_training_goes_on_as_it_is(monkeypatch):
+def test_without_the_option_training_is_unchanged(monkeypatch):
     monkeypatch.setattr("ctypes.CDLL", lambda _: object())
 
     assert keep_freed_memory() is False

@@ -1,4 +1,4 @@
-"""Lines that people drew arrive on the right slice, side and place, whatever the orientation."""
+"""Lines drawn by readers map to the right slice, side and position in any orientation."""
 
 import io
 import json

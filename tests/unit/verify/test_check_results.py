@@ -1,4 +1,4 @@
-"""Results are read back before they are sent: whatever was changed on the way is noticed."""
+"""Results are read back before they are sent, and any change is detected."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -704,7 +704,7 @@ OTHERWISE_TOLD = [
 
 
 @pytest.mark.parametrize("change", WRONG_DRAWINGS, ids=lambda change: change.__name__)
-def test_drawings_that_lie_elsewhere_are_noticed(results, change):
+def test_misplaced_graphics_are_noticed(results, change):
     with pytest.raises(ResultsInconsistent, match="SR") as caught:
         check_results(results.changed("findings t1", change), results.evidence)
 
@@ -712,7 +712,7 @@ def test_drawings_that_lie_elsewhere_are_noticed(results, change):
 
 
 @pytest.mark.parametrize("change", OTHERWISE_TOLD, ids=lambda change: change.__name__)
-def test_findings_on_images_that_are_told_otherwise_are_noticed(classic, change):
+def test_image_findings_that_differ_from_the_scores_are_noticed(classic, change):
     with pytest.raises(ResultsInconsistent, match="SR") as caught:
         check_results(classic.changed("findings t1", change), classic.evidence)
 

@@ -1,4 +1,4 @@
-"""Right and left are judged by the joints, wherever they lie in the image and in the patient."""
+"""Sides are checked by joint position in the patient, independent of image orientation."""
 
 from dataclasses import replace
 

@@ -67,7 +67,7 @@ def test_studies_are_counted_by_how_they_ended_and_when():
     assert throughput.summary == "2 delivered, 1 rejected, 1 failed."
 
 
-def test_the_time_to_result_is_told_by_median_and_95th_percentile():
+def test_turnaround_is_shown_as_median_and_95th_percentile():
     many = [delivered(0.2, took_s=seconds) for seconds in range(1, 101)]
 
     _, latency, _ = charts(many, Slots.until(NOW, Range.DAY))

@@ -1,4 +1,4 @@
-"""What the pages of peers and health show."""
+"""The view models of the peers and health pages."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -58,7 +58,7 @@ def page(facts: HealthFacts = HEALTHY, **changes: object):
     return health_page(checkup, LIMITS.heartbeat_timeout_s, changes.get("oldest"), "SQLite", NOW)
 
 
-def test_a_peer_that_was_heard_of_is_in_order_and_says_when():
+def test_an_active_peer_is_ok_and_shows_its_last_contact():
     shown = card()
 
     assert (shown.tone, shown.state) == (Tone.GOOD, "OK")
@@ -79,13 +79,11 @@ def test_a_peer_that_was_heard_of_is_in_order_and_says_when():
         ),
     ],
 )
-def test_a_peer_says_how_it_stands(
-    destination: DestinationStatus, contact: PeerActivity, state: str
-):
+def test_a_peer_shows_its_status(destination: DestinationStatus, contact: PeerActivity, state: str):
     assert card(destination, contact).state == state
 
 
-def test_a_peer_that_takes_nothing_says_so_with_what_to_do():
+def test_a_peer_without_successful_deliveries_shows_what_to_do():
     stuck = FailingDestination("PACS", 3, 3600, False, "It cannot be reached.")
 
     shown = card(facts=replace(HEALTHY, stuck={"PACS": stuck}))
@@ -95,7 +93,7 @@ def test_a_peer_that_takes_nothing_says_so_with_what_to_do():
     assert shown.advice
 
 
-def test_peers_in_trouble_come_first():
+def test_peers_with_problems_come_first():
     other = replace(IN_ORDER, ae_title="ABROAD", is_peer=False)
 
     cards = peer_cards(

@@ -1,4 +1,4 @@
-"""What the queue shows."""
+"""The view model of the queue page."""
 
 from datetime import timedelta
 from urllib.parse import parse_qs
@@ -95,7 +95,7 @@ def test_without_a_worker_nothing_is_expected():
     assert said(State.QUEUED, Pace.of([41], [30.0], 0)) == "once a worker is running"
 
 
-def test_without_an_analysis_before_nothing_is_guessed():
+def test_without_previous_analyses_no_estimate_is_shown():
     assert said(State.QUEUED, Pace.of([41], [], 1)) == ""
 
 

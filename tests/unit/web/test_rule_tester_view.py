@@ -1,4 +1,4 @@
-"""What the node would make of a dropped file."""
+"""The rule tester's result for an uploaded file."""
 
 import zlib
 from io import BytesIO
@@ -69,7 +69,7 @@ def test_a_t1_and_a_stir_are_recognised_with_the_reason():
     assert "TI" in stir.reason
 
 
-def test_a_series_that_is_not_used_says_why():
+def test_an_unused_series_states_why():
     found = rule(image(T1_TIMES, ImageOrientationPatient=[1, 0, 0, 0, 1, 0]))
 
     assert (found.role, found.tone) == ("other", Tone.QUIET)

@@ -1,4 +1,4 @@
-"""What the page of a study shows."""
+"""The view model of the study page."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ def test_every_step_has_words():
     assert set(STEP_WORDS) == set(Step)
 
 
-def test_a_failed_job_says_what_is_wrong_and_what_to_do_first():
+def test_a_failed_job_states_the_problem_and_what_to_do():
     failed = job(State.FAILED, reason="It broke.", error_family="InternalFault")
 
     (one,) = problems(history(failed))
@@ -53,7 +53,7 @@ def test_every_family_of_errors_has_advice(family: str):
     assert one.advice
 
 
-def test_a_job_that_still_tries_needs_nobody():
+def test_a_job_still_being_retried_needs_no_action():
     trying = job(State.DELIVERING, reason="PACS is silent.", error_family="TemporarilyUnavailable")
 
     (one,) = problems(history(trying))
@@ -61,7 +61,7 @@ def test_a_job_that_still_tries_needs_nobody():
     assert (one.tone, "automatically" in one.advice) == (Tone.WARN, True)
 
 
-def test_a_failed_delivery_is_told_from_a_failed_analysis():
+def test_failed_delivery_and_failed_analysis_are_distinguished():
     undelivered = job(
         State.FAILED, reason="Silent.", error_family="TemporarilyUnavailable", weights="contour 1"
     )
@@ -71,7 +71,7 @@ def test_a_failed_delivery_is_told_from_a_failed_analysis():
     assert "only the delivery failed" in one.advice
 
 
-def test_conflicting_copies_and_a_standstill_are_told():
+def test_conflicting_copies_and_a_stall_are_reported():
     copy = Refusal(NOW, "PACS", "", "1.2.3.9", "1.2.3", 0, "twice")
     of = history(job(State.QUEUED), conflicts=(copy,), standstill="PACS is held by me")
 
@@ -81,7 +81,7 @@ def test_conflicting_copies_and_a_standstill_are_told():
     assert "1.2.3.9" in said[1]
 
 
-def test_a_job_in_order_has_no_trouble():
+def test_a_healthy_job_has_no_problem():
     assert list(problems(history(job(State.DELIVERED)))) == []
 
 

@@ -70,7 +70,7 @@ def test_lines_masks_and_doubts_are_read_in_patient_space(folder):
     assert scan.bone.any()
 
 
-def test_missed_false_and_distance_are_told_apart(folder):
+def test_missed_false_and_distance_are_distinguished(folder):
     ((scan,),) = read_studies(folder)
     found = Delineation(
         (

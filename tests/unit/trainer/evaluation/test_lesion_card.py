@@ -35,7 +35,7 @@ def made_up(joints=120, seed=0):
     return labels, probability, np.repeat(np.arange(joints // 4), 4)
 
 
-def test_every_score_of_every_lesion_stands_beside_its_interval():
+def test_every_score_of_every_lesion_has_its_interval():
     scores = card_scores(*made_up(), THRESHOLDS)
 
     assert list(scores) == ["oedema", "erosion", "fatty_lesion", "sclerosis", "ankylosis"]
@@ -86,7 +86,7 @@ def test_places_without_a_label_are_left_out():
     assert one["positive"] == np.nansum(labels[:, -1])
 
 
-def test_a_lesion_nobody_has_gets_no_auc():
+def test_a_lesion_without_positive_cases_has_no_auc():
     labels, probability, patient = made_up()
     labels[:, -1], labels[:, -2] = 0, np.nan
 
