@@ -70,9 +70,22 @@ def joint_segmentation(
     """
     _check_regions(series, regions)
     by_uid = {text(header, "SOPInstanceUID"): header for header in headers}
-    sources = _source_images(series, by_uid)
     kind: SeriesKind = "seg stir" if name == "STIR" else "seg t1"
-    segmentation = hd.seg.Segmentation(
+    segmentation = _encoded(series, _source_images(series, by_uid), regions, context, kind)
+    _derive_dimension_uid(segmentation, context.uid(series.study_uid, kind, "dimensions"))
+    stamp(segmentation, by_uid[series.sources[0].sop_instance_uid], context, kind)
+    return segmentation
+
+
+def _encoded(
+    series: SeriesVolume,
+    sources: Sequence[Dataset],
+    regions: NDArray[np.uint8],
+    context: ResultContext,
+    kind: SeriesKind,
+) -> hd.seg.Segmentation:
+    name = "STIR" if kind == "seg stir" else "T1"
+    return hd.seg.Segmentation(
         source_images=sources,
         pixel_array=_in_order_of(sources, series, regions),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
@@ -90,9 +103,6 @@ def joint_segmentation(
         content_description=f"Sacroiliac joints and quadrants on {name}",
         content_creator_name="sij_node^",
     )
-    _derive_dimension_uid(segmentation, context.uid(series.study_uid, kind, "dimensions"))
-    stamp(segmentation, by_uid[series.sources[0].sop_instance_uid], context, kind)
-    return segmentation
 
 
 def _check_regions(series: SeriesVolume, regions: NDArray[np.uint8]) -> None:

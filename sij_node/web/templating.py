@@ -16,7 +16,8 @@ from sij_node.web.cookies import VISIT, set_cookie
 from sij_node.web.current_user import csrf_token
 from sij_node.web.dependencies import parts
 from sij_node.web.model_cards import intended_use
-from sij_node.web.view_models.display_text import count, moment
+from sij_node.web.view_models.display_text import count, moment, span
+from sij_node.web.view_models.node_problems import tone_of
 
 FOLDER = Path(__file__).parent
 ENVIRONMENT = Environment(
@@ -34,7 +35,14 @@ def commands(words: str) -> Markup:
 
 
 _COMMAND = re.compile(r"`([^`]+)`")
-ENVIRONMENT.filters |= {"moment": moment, "count": count, "commands": commands}
+ENVIRONMENT.filters |= {
+    "moment": moment,
+    "count": count,
+    "commands": commands,
+    "span": span,
+    "tone": tone_of,
+    "gigabytes": lambda megabytes: f"{megabytes / 1000:.1f}",
+}
 ENVIRONMENT.globals["parts"] = ENVIRONMENT.get_template("parts.html").module
 
 
