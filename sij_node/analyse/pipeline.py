@@ -47,6 +47,7 @@ from sij_node.queue.completeness import (
 )
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.build import AnalysedStudy, ResultObject, result_objects
+from sij_node.results.conclusion import asas_criterion
 from sij_node.results.provenance import AlgorithmIdentity, ResultContext, inputs_digest, to_part10
 from sij_node.results.rejection_note import rejection_note
 from sij_node.results.revisions import Revision, in_history
@@ -249,6 +250,8 @@ def _record(
             for one in context.networks
         ),
         remarks=tuple(study.remarks),
+        asas_met=study.asas_met,
+        prior=context.since.compared,
         figures=input_figures(
             {one.sequence: (one.source.volume, one.delineation) for one in study.series}
         ),
@@ -314,7 +317,9 @@ def _analysed(
     complete = all(one.presence is not Presence.UNDETERMINED for one in analysis.findings)
     remarks += context.wording.criteria_met(analysis.slices, complete)
     remarks += context.wording.low_confidence_remark(analysis.quality)
-    return AnalysedStudy(series, analysis.findings, remarks)
+    return AnalysedStudy(
+        series, analysis.findings, remarks, asas_criterion(analysis.slices, complete)
+    )
 
 
 def _of(series: SeriesVolume, headers: Sequence[Dataset]) -> list[Dataset]:

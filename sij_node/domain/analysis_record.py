@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from models.findings import Finding
+from sij_node.domain.prior_comparison import ComparedPrior
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class UsedNetwork:
 
 @dataclass(frozen=True)
 class KeyPicture:
-    """A slice with its contours and numbered rings, as a picture in the spool.
+    """A slice with its contours and rings around lesions, as a picture in the spool.
 
     Parameters
     ----------
@@ -68,9 +69,12 @@ class KeyPicture:
     image
         The number that viewers show for the slice.
     seen
-        Descriptions of the lesions at this location, in the order of their numbers.
+        Descriptions of the lesions at this location, in the order of their labels.
     file_name
         Name within the spool's results.
+    labels
+        What marks each lesion on the picture, e.g. ``O`` or ``E2``; empty in old records, whose
+        lesions are numbered.
     """
 
     place: int
@@ -78,6 +82,7 @@ class KeyPicture:
     image: str
     seen: tuple[str, ...]
     file_name: str
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,10 @@ class AnalysisRecord:
         Notes for the reader, in full sentences.
     figures
         From `sij_node.domain.drift.input_figures`.
+    asas_met
+        Whether the ASAS criterion of active sacroiliitis is met; None if unknown.
+    prior
+        The prior study that was compared with.
     """
 
     series: tuple[SeriesUse, ...] = ()
@@ -100,6 +109,8 @@ class AnalysisRecord:
     remarks: tuple[str, ...] = ()
     pictures: tuple[KeyPicture, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    asas_met: bool | None = None
+    prior: ComparedPrior | None = None
 
 
 NOTHING_KEPT = AnalysisRecord()

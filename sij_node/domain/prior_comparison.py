@@ -130,6 +130,39 @@ NO_PRIORS = Priors()
 
 
 @dataclass(frozen=True)
+class ComparedPrior:
+    """The findings of a prior study and nothing that identifies the patient.
+
+    Parameters
+    ----------
+    studied
+        Date of the study, for display.
+    other_weights
+        Whether it was scored with different weights.
+    networks
+        Names and versions of its networks, for display.
+    """
+
+    studied: str
+    findings: tuple[Finding, ...]
+    other_weights: bool = False
+    networks: tuple[str, ...] = ()
+
+    @cached_property
+    def _before(self) -> Mapping[Position, Finding]:
+        return {finding.position: finding for finding in self.findings}
+
+    def before(self, position: Position) -> Finding | None:
+        """The prior finding at a position; None if it has none."""
+        return self._before.get(position)
+
+    def change(self, now: Finding) -> LesionChange | None:
+        """Change of a finding; None if the prior study has none at its position."""
+        before = self.before(now.position)
+        return None if before is None else change(before, now)
+
+
+@dataclass(frozen=True)
 class SincePrior:
     """The prior study that a study is compared with.
 
@@ -151,23 +184,20 @@ class SincePrior:
     problems: tuple[str, ...] = ()
 
     @cached_property
-    def _before(self) -> Mapping[Position, Finding]:
-        found = self.prior.findings if self.prior else ()
-        return {finding.position: finding for finding in found}
+    def compared(self) -> ComparedPrior | None:
+        """The findings compared with; None without a prior study."""
+        if self.prior is None:
+            return None
+        prior = self.prior
+        return ComparedPrior(str(prior.studied), prior.findings, self.other_weights, prior.networks)
 
     def before(self, position: Position) -> Finding | None:
         """The prior finding at a position; None without a prior study."""
-        return self._before.get(position)
+        return self.compared.before(position) if self.compared else None
 
     def change(self, now: Finding) -> LesionChange | None:
         """Change of a finding; None without a prior study."""
-        before = self.before(now.position)
-        return None if before is None else change(before, now)
-
-    def count(self, findings: Iterable[Finding]) -> Mapping[LesionChange, int]:
-        """Number of positions for each kind of change."""
-        found = [self.change(finding) for finding in findings]
-        return {each: found.count(each) for each in LesionChange}
+        return self.compared.change(now) if self.compared else None
 
     @property
     def digest(self) -> str:

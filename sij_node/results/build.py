@@ -37,11 +37,14 @@ class AnalysedStudy:
         One for each position.
     remarks
         Notes for the reader, in full sentences.
+    asas_met
+        As from `sij_node.results.conclusion.asas_criterion`.
     """
 
     series: tuple[AnalysedSeries, ...]
     findings: Sequence[Finding]
     remarks: Sequence[str] = field(default=())
+    asas_met: bool | None = None
 
     @property
     def headers(self) -> list[Dataset]:
@@ -69,7 +72,7 @@ def _findings(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultOb
 
 
 def _scores(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
-    made = scores_report(study.findings, study.headers, context, study.remarks)
+    made = scores_report(study.findings, study.headers, context, study.remarks, study.asas_met)
     yield ResultObject("scores", made)
 
 
@@ -81,13 +84,13 @@ def _presentations(study: AnalysedStudy, context: ResultContext) -> Iterator[Res
 
 
 def _summary(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
-    captures = summary(study.series, study.findings, context, study.remarks)
+    captures = summary(study.series, study.findings, context, study.remarks, study.asas_met)
     for number, made in enumerate(captures, 1):
         yield ResultObject("summary" if number == 1 else f"summary {number}", made)
 
 
 def _page(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
-    made = page_report(study.series, study.findings, study.remarks, context)
+    made = page_report(study.series, study.findings, study.remarks, context, study.asas_met)
     yield ResultObject("pdf", made)
 
 

@@ -24,11 +24,11 @@ from sij_node.results.provenance import ResultContext, derived_uid
 from sij_node.results.sr_document import (
     algorithm,
     coded,
-    conclusion,
     container,
     document,
     lesion,
     measurements,
+    presence_of,
     probability,
     site,
     tracked,
@@ -95,7 +95,7 @@ def _lesion(
     content = [
         *lesion(finding, analysed.source.study_uid, context),
         number,
-        *conclusion(finding, context),
+        *presence_of(finding, context),
     ]
     return container(codes.MEASUREMENT_GROUP, content, template_id="1501")
 

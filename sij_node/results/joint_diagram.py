@@ -4,8 +4,9 @@ The patient's right is on the left, as on the images. Lengths are in units of th
 Secondary Capture and the PDF draw the same shapes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from models.findings import (
     ILIUM,
@@ -20,6 +21,7 @@ from models.findings import (
 )
 from sij_node.results.canvas import Colour, Point
 
+DiagramName = Literal["ilium", "sacrum", "upper", "lower"]
 WIDTH, HEIGHT = 120.0, 64.0
 MARK_RADIUS = 2.9
 COLOURS: Mapping[Lesion, Colour] = {
@@ -29,6 +31,14 @@ COLOURS: Mapping[Lesion, Colour] = {
     Lesion.SCLEROSIS: (135, 75, 185),
     Lesion.ANKYLOSIS: (15, 130, 110),
 }
+ON_IMAGES: Mapping[Lesion, Colour] = {
+    Lesion.OEDEMA: (90, 165, 255),
+    Lesion.EROSION: (255, 90, 70),
+    Lesion.FATTY_LESION: (255, 135, 0),
+    Lesion.SCLEROSIS: (205, 140, 255),
+    Lesion.ANKYLOSIS: (45, 215, 150),
+}
+"""The same colours, bright enough for rings and letters on grey images."""
 TINTS: Mapping[Lesion, Colour] = {
     lesion: (255 - (255 - red) // 3, 255 - (255 - green) // 3, 255 - (255 - blue) // 3)
     for lesion, (red, green, blue) in COLOURS.items()
@@ -38,6 +48,22 @@ HEALTHY: Colour = (232, 236, 240)
 UNKNOWN: Colour = (200, 200, 200)
 LINE: Colour = (110, 118, 128)
 WHITE: Colour = (255, 255, 255)
+
+MARGIN = 12.0
+"""Room for the words around the diagram."""
+NAME_HEIGHT, SIDE_HEIGHT, LEGEND_STEP = 4.6, 6.0, 8.5
+NAMES: Sequence[tuple[DiagramName, Point]] = (
+    ("ilium", (19.0, 4.0)),
+    ("sacrum", (60.0, 4.0)),
+    ("ilium", (101.0, 4.0)),
+    ("upper", (2.0, 20.0)),
+    ("lower", (8.0, 44.0)),
+    ("upper", (118.0, 20.0)),
+    ("lower", (112.0, 44.0)),
+)
+"""Where bones and parts are named."""
+SIDES: Mapping[Side, float] = {Side.RIGHT: 30.0, Side.LEFT: 90.0}
+"""Where each side is named, across."""
 
 _TOP, _MIDDLE, _BOTTOM = 9.0, 32.0, 55.0
 _MIDLINE = WIDTH / 2

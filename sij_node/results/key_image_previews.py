@@ -11,7 +11,7 @@ from sij_node.results.build import AnalysedStudy
 from sij_node.results.key_images import KeyLocation, SeriesView, cameras, key_places
 from sij_node.results.language import ENGLISH
 
-WIDTH_PX, HEIGHT_PX = 448, 400
+WIDTH_PX, HEIGHT_PX = 480, 340
 
 
 def key_pictures(study: AnalysedStudy, named: str) -> tuple[KeyPicture, ...]:
@@ -30,6 +30,7 @@ def key_pictures(study: AnalysedStudy, named: str) -> tuple[KeyPicture, ...]:
             image=study.series[which].image_number(slice_index),
             seen=tuple(ENGLISH.comment(one.finding) for one in place.seen),
             file_name=f"{named}-{order:x}.png",
+            labels=tuple(one.label for one in place.seen),
         )
         for order, (number, place, which, slice_index) in enumerate(shots, 1)
     )

@@ -1,9 +1,12 @@
-"""The key images, T1 next to STIR, with contours and numbered rings.
+"""The key images, T1 next to STIR, with contours and a ring around each lesion.
+
+A ring has the colour and the letter of its lesion.
 
 Always in frontal view: the patient's right is on the left of the picture, the head at the top.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,31 +14,39 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
 from models.delineation import Contour
-from models.findings import Finding, Region, Side, Sight
+from models.findings import SACRUM, Finding, Lesion, Presence, Side, Sight
 from models.orientation import canonical
 from models.volume import Volume
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.fonts import pixel_font
+from sij_node.results.joint_diagram import ON_IMAGES
+from sij_node.results.language import ENGLISH
 from sij_node.results.presentation_state import RING_MM, window
 
 MOST = 6
 """Maximum number of key images."""
-MARGIN_MM = 22.0
+MARGIN_MM = 16.0
 """Margin of bone around both joints."""
+RING_STEP_PX = 3
+"""Distance of concentric rings."""
 FINENESS = 2
 """Supersampling factor, for smooth lines."""
 BLACK, WHITE = (0, 0, 0), (245, 245, 245)
 YELLOW = (255, 221, 51)
-RED = (255, 90, 70)
-SACRUM = (Region.UPPER_SACRUM, Region.LOWER_SACRUM)
 Slices = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
-class NumberedLesion:
-    """A lesion, where it is best seen, and its number among those at one location."""
+class LabelledLesion:
+    """A lesion, where it is best seen, and its label.
 
-    number: int
+    Parameters
+    ----------
+    label
+        The letter of the lesion, numbered where a location shows several of its kind.
+    """
+
+    label: str
     finding: Finding
     sight: Sight
 
@@ -53,11 +64,14 @@ class KeyLocation:
     """
 
     slices: Slices
-    seen: tuple[NumberedLesion, ...]
+    seen: tuple[LabelledLesion, ...]
 
 
 def key_places(
-    series: Sequence[AnalysedSeries], findings: Sequence[Finding], most: int = MOST
+    series: Sequence[AnalysedSeries],
+    findings: Sequence[Finding],
+    most: int = MOST,
+    letters: Mapping[Lesion, str] = ENGLISH.letters,
 ) -> list[KeyLocation]:
     """The locations with most lesions, anterior to posterior; without lesions, mid-joint.
 
@@ -65,17 +79,43 @@ def key_places(
     ----------
     series
         T1 and STIR.
+    letters
+        The letter for each lesion.
     """
-    by_place: dict[Slices, list[NumberedLesion]] = {}
+    by_place: dict[Slices, list[tuple[Finding, Sight]]] = {}
     for number, one in enumerate(series):
         for finding, sight in one.seen(findings):
-            here = by_place.setdefault(_slices_at(series, number, sight.slice_index), [])
-            here.append(NumberedLesion(len(here) + 1, finding, sight))
+            place = _slices_at(series, number, sight.slice_index)
+            by_place.setdefault(place, []).append((finding, sight))
     if not by_place:
         return [KeyLocation(place, ()) for place in _middle(series)]
     largest = sorted(by_place, key=lambda place: -len(by_place[place]))[:most]
-    places = [KeyLocation(place, tuple(by_place[place])) for place in largest]
+    places = [KeyLocation(place, _labelled(by_place[place], letters)) for place in largest]
     return sorted(places, key=lambda place: _depth_mm(series, place.slices))
+
+
+def _labelled(
+    seen: Sequence[tuple[Finding, Sight]], letters: Mapping[Lesion, str]
+) -> tuple[LabelledLesion, ...]:
+    total = Counter(finding.position.head.lesion for finding, _ in seen)
+    so_far: Counter[Lesion] = Counter()
+    labelled = []
+    for finding, sight in seen:
+        lesion = finding.position.head.lesion
+        so_far[lesion] += 1
+        number = str(so_far[lesion]) if total[lesion] > 1 else ""
+        labelled.append(LabelledLesion(f"{letters[lesion]}{number}", finding, sight))
+    return tuple(labelled)
+
+
+def not_shown(findings: Iterable[Finding], places: Iterable[KeyLocation]) -> list[Finding]:
+    """The present lesions that none of the key images shows."""
+    shown = {one.finding.position for place in places for one in place.seen}
+    return [
+        finding
+        for finding in findings
+        if finding.presence is Presence.PRESENT and finding.position not in shown
+    ]
 
 
 def _middle(series: Sequence[AnalysedSeries]) -> list[Slices]:
@@ -138,11 +178,11 @@ class SeriesView:
     def picture(
         self,
         slice_index: int,
-        seen: Iterable[NumberedLesion],
+        seen: Iterable[LabelledLesion],
         width_px: int,
         height_px: int,
     ) -> Image.Image:
-        """Draw a slice with its contours and a numbered ring around each lesion.
+        """Draw a slice with its contours and a labelled ring around each lesion.
 
         Parameters
         ----------
@@ -165,8 +205,9 @@ class SeriesView:
             for one in seen
             if (one.sight.sequence, one.sight.slice_index) == (self.series.sequence, slice_index)
         ]
+        labels = Labels(pen, size)
         for ring in _rings(here, self.upright.spacing_mm[2]):
-            self._draw_ring(pen, ring, size)
+            self._draw_rings(pen, ring, labels, size)
         _draw_sides(pen, size)
         return picture.resize((width_px, height_px), Image.Resampling.BOX)
 
@@ -195,26 +236,97 @@ class SeriesView:
         at = self._on_picture(contour.slice_index, contour.points, size)
         pen.line([tuple(point) for point in at], YELLOW, width=2 * FINENESS, joint="curve")
 
-    def _draw_ring(
-        self, pen: ImageDraw.ImageDraw, ring: list[NumberedLesion], size: tuple[int, int]
+    def _draw_rings(
+        self,
+        pen: ImageDraw.ImageDraw,
+        rings: list[LabelledLesion],
+        labels: "Labels",
+        size: tuple[int, int],
     ) -> None:
-        sight = ring[0].sight
+        """Draw lesions at one point as concentric rings, then their labels in a row."""
+        sight = rings[0].sight
         ((x, y),) = self._on_picture(sight.slice_index, [(sight.row, sight.column)], size)
         column_mm = self.upright.spacing_mm[2]
         radius = RING_MM / column_mm * size[0] / (self.frame[2] - self.frame[0])
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), None, RED, 2 * FINENESS)
-        in_sacrum = ring[0].finding.position.head.region in SACRUM
-        to_the_left = in_sacrum != (ring[0].finding.position.side is Side.RIGHT)
-        away = -(radius + 3 * FINENESS) if to_the_left else radius + 3 * FINENESS
-        pen.text(
-            (x + away, y),
-            ", ".join(str(one.number) for one in ring),
-            RED,
-            pixel_font(15 * FINENESS, "bold"),
-            anchor="rm" if to_the_left else "lm",
-            stroke_width=FINENESS,
-            stroke_fill=BLACK,
+        for one in rings:
+            box = (x - radius, y - radius, x + radius, y + radius)
+            pen.ellipse(box, None, _colour_of(one), 2 * FINENESS)
+            radius += RING_STEP_PX * FINENESS
+        position = rings[0].finding.position
+        leftwards = (position.head.region in SACRUM) != (position.side is Side.RIGHT)
+        labels.put((x, y), radius, rings, leftwards=leftwards)
+
+
+class Labels:
+    """The labels on a picture; none is written over another."""
+
+    def __init__(self, pen: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
+        self._pen = pen
+        self._size = size
+        self._font = pixel_font(15 * FINENESS, "bold")
+        self._used: list[tuple[float, float, float, float]] = []
+
+    def put(
+        self,
+        centre: tuple[float, float],
+        radius: float,
+        lesions: Sequence[LabelledLesion],
+        *,
+        leftwards: bool,
+    ) -> None:
+        """Write the labels of lesions in a row beside their ring, on its free side.
+
+        Parameters
+        ----------
+        leftwards
+            Which side to prefer.
+        """
+        texts = [one.label for one in lesions]
+        gap = 4 * FINENESS
+        widths = [self._font.getlength(text) for text in texts]
+        width, height = sum(widths) + gap * (len(texts) - 1), 16.0 * FINENESS
+        x, y = self._free_place(centre, radius + gap, (width, height), leftwards=leftwards)
+        self._used.append((x, y, x + width, y + height))
+        for one, length in zip(lesions, widths, strict=True):
+            self._pen.text(
+                (x, y + height / 2),
+                one.label,
+                _colour_of(one),
+                self._font,
+                anchor="lm",
+                stroke_width=FINENESS,
+                stroke_fill=BLACK,
+            )
+            x += length + gap
+
+    def _free_place(
+        self,
+        centre: tuple[float, float],
+        away: float,
+        size: tuple[float, float],
+        *,
+        leftwards: bool,
+    ) -> tuple[float, float]:
+        (x, y), (width, height) = centre, size
+        beside = [(x - away - width, y - height / 2), (x + away, y - height / 2)]
+        candidates = [
+            *(beside if leftwards else beside[::-1]),
+            (x - width / 2, y - away - height),
+            (x - width / 2, y + away),
+        ]
+        return next((one for one in candidates if self._is_free(one, size)), candidates[0])
+
+    def _is_free(self, at: tuple[float, float], size: tuple[float, float]) -> bool:
+        (x, y), (width, height) = at, size
+        inside = 0 <= x <= self._size[0] - width and 0 <= y <= self._size[1] - height
+        return inside and not any(
+            x < right and left < x + width and y < lower and upper < y + height
+            for left, upper, right, lower in self._used
         )
+
+
+def _colour_of(one: LabelledLesion) -> tuple[int, int, int]:
+    return ON_IMAGES[one.finding.position.head.lesion]
 
 
 def _draw_sides(pen: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
@@ -232,9 +344,9 @@ def _draw_sides(pen: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
         )
 
 
-def _rings(seen: Iterable[NumberedLesion], pixel_mm: float) -> list[list[NumberedLesion]]:
+def _rings(seen: Iterable[LabelledLesion], pixel_mm: float) -> list[list[LabelledLesion]]:
     """Group lesions whose rings would overlap into one ring."""
-    rings: list[list[NumberedLesion]] = []
+    rings: list[list[LabelledLesion]] = []
     for one in seen:
         near = (ring for ring in rings if _apart_px(one, ring[0]) * pixel_mm < RING_MM)
         ring = next(near, None)
@@ -245,7 +357,7 @@ def _rings(seen: Iterable[NumberedLesion], pixel_mm: float) -> list[list[Numbere
     return rings
 
 
-def _apart_px(one: NumberedLesion, other: NumberedLesion) -> float:
+def _apart_px(one: LabelledLesion, other: LabelledLesion) -> float:
     return float(np.hypot(one.sight.row - other.sight.row, one.sight.column - other.sight.column))
 
 

@@ -5,18 +5,21 @@ Sides are the patient's and are always written out.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from pydicom.sr.coding import Code
 
-from models.findings import Finding, Head, Lesion, Position, Presence, Region, Side
+from models.findings import ILIUM, SACRUM, Finding, Head, Lesion, Position, Presence, Region, Side
 from models.lesion_counts import ACTIVE, STRUCTURAL, JointCounts
 from models.mri_criteria import Definition, SlicesSeen, any_met, definitions
 from models.quality_limits import ImageQuality, LowConfidence
 from sij_node.config.profiles import Language, SeriesKind
 from sij_node.dicom.series_extent import Incompleteness, Signs
 from sij_node.dicom.series_roles import SeriesDoubt
-from sij_node.domain.prior_comparison import LesionChange, SincePrior
+from sij_node.domain.prior_comparison import LesionChange
 from sij_node.domain.study import IdentityCorrection
+
+ReportField = Literal["name", "id", "born", "sex", "accession", "date", "description"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,12 @@ class Wording:
     undetermined: str
     not_evaluable: str
     threshold: str
+    no_lesion: str
+    none: str
+    in_all_quadrants: str
+    site_groups: Mapping[frozenset[Region], str]
+    sites_unknown: str
+    asas: str
     sites_positive: str
     sites_not_evaluable: str
     not_analysed: str
@@ -79,14 +88,17 @@ class Wording:
     limitations_text: str
     models: str
     software: str
-    patient: str
-    born: str
-    study: str
+    fields: Mapping[ReportField, str]
+    diagram_names: Mapping[str, str]
+    not_shown: str
     no_lesion_best_seen: str
     revision: str
     series: Mapping[SeriesKind, str]
     changes: Mapping[LesionChange, str]
     compared: str
+    changes_named: Mapping[LesionChange, str]
+    no_lesion_either_time: str
+    sites_not_comparable: str
     prior_in_brackets: str
     different_model: str
     other_priors: str
@@ -125,6 +137,13 @@ class Wording:
         """One line: site, lesion, presence and probability."""
         sure = "" if finding.probability is None else f", {self.percent(finding.probability)}"
         return f"{self.position(finding.position)}: {self.presence(finding)}{sure}"
+
+    def caption(self, finding: Finding) -> str:
+        """A present lesion beside a key image, e.g. ``Left oedema lower ilium, 47.3 %``."""
+        side, head = self.sides[finding.position.side], finding.position.head
+        region = "" if head.region is Region.JOINT else f" {self.regions[head.region]}"
+        sure = "" if finding.probability is None else f", {self.percent(finding.probability)}"
+        return _capital(f"{side} {self.lesions[head.lesion]}{region}{sure}")
 
     def percent(self, part: float) -> str:
         """A probability as a percentage with one decimal."""
@@ -212,27 +231,6 @@ class Wording:
         each = [f"{self.missing_signs[sign]} ({sequence})" for sign, sequence in signs]
         return [self.images_missing.format(signs="; ".join(each))] if each else []
 
-    def prior_comparison(self, since: SincePrior, findings: Iterable[Finding]) -> list[str]:
-        """The comparison with the prior study, in full sentences."""
-        unavailable = [
-            self.priors_unavailable.format(reason=self.prior_problems[problem])
-            for problem in since.problems
-        ]
-        if since.prior is None:
-            return unavailable
-        counts = since.count(findings)
-        counted = ", ".join(f"{counts[each]} {self.changes[each]}" for each in LesionChange)
-        networks, dates = (
-            ", ".join(since.prior.networks),
-            ", ".join(str(other.studied) for other in since.others),
-        )
-        return [
-            self.compared.format(date=since.prior.studied, counts=counted),
-            *([self.different_model.format(networks=networks)] if since.other_weights else []),
-            *([self.other_priors.format(dates=dates)] if dates else []),
-            *unavailable,
-        ]
-
 
 def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
@@ -254,6 +252,19 @@ ENGLISH = Wording(
     undetermined="undetermined",
     not_evaluable="not evaluable",
     threshold="threshold",
+    no_lesion="no lesions",
+    none="none",
+    in_all_quadrants="{lesion} in all 4 quadrants",
+    site_groups={
+        frozenset((Region.UPPER_ILIUM,)): "upper ilium",
+        frozenset((Region.LOWER_ILIUM,)): "lower ilium",
+        frozenset(ILIUM): "upper and lower ilium",
+        frozenset((Region.UPPER_SACRUM,)): "upper sacrum",
+        frozenset((Region.LOWER_SACRUM,)): "lower sacrum",
+        frozenset(SACRUM): "upper and lower sacrum",
+    },
+    sites_unknown=" ({number} of 14 sites not evaluable)",
+    asas="ASAS active sacroiliitis criterion: {outcome} (research).",
     sites_positive="{present} of {all} sites positive",
     sites_not_evaluable="Not evaluable: {missing} of {all} sites.",
     not_analysed="The sacroiliac joints were not analysed.",
@@ -314,9 +325,17 @@ ENGLISH = Wording(
     ),
     models="Models",
     software="Software",
-    patient="Patient",
-    born="born",
-    study="Study",
+    fields={
+        "name": "Name",
+        "id": "Patient ID",
+        "born": "Born",
+        "sex": "Sex",
+        "accession": "Accession",
+        "date": "Study date",
+        "description": "Study description",
+    },
+    diagram_names={name: name for name in ("ilium", "sacrum", "upper", "lower")},
+    not_shown="Present, without key image: {lesions}.",
     no_lesion_best_seen="No lesion is marked on this image.",
     revision="{series}, revision {number}",
     series={
@@ -338,7 +357,14 @@ ENGLISH = Wording(
         LesionChange.UNCHANGED: "unchanged",
         LesionChange.NOT_COMPARABLE: "not comparable",
     },
-    compared="Compared with the prior study of {date}: {counts}.",
+    compared="Compared with the prior study of {date}.",
+    changes_named={
+        LesionChange.NEW: "New",
+        LesionChange.RESOLVED: "Resolved",
+        LesionChange.UNCHANGED: "Persisting",
+    },
+    no_lesion_either_time="No lesions then or now.",
+    sites_not_comparable="Not comparable: {number} of 28 sites.",
     prior_in_brackets="In brackets: prior study of {date}",
     different_model=(
         "The prior study was scored with a different model ({networks}); "
@@ -391,6 +417,19 @@ GERMAN = Wording(
     undetermined="nicht beurteilbar",
     not_evaluable="nicht beurteilbar",
     threshold="Schwellenwert",
+    no_lesion="keine Läsionen",
+    none="keine",
+    in_all_quadrants="{lesion} in allen 4 Quadranten",
+    site_groups={
+        frozenset((Region.UPPER_ILIUM,)): "Ilium kranial",
+        frozenset((Region.LOWER_ILIUM,)): "Ilium kaudal",
+        frozenset(ILIUM): "Ilium kranial und kaudal",
+        frozenset((Region.UPPER_SACRUM,)): "Sacrum kranial",
+        frozenset((Region.LOWER_SACRUM,)): "Sacrum kaudal",
+        frozenset(SACRUM): "Sacrum kranial und kaudal",
+    },
+    sites_unknown=" ({number} von 14 Lokalisationen nicht beurteilbar)",
+    asas="ASAS-Kriterium der aktiven Sakroiliitis: {outcome} (Forschung).",
     sites_positive="{present} von {all} Lokalisationen positiv",
     sites_not_evaluable="Nicht beurteilbar: {missing} von {all} Lokalisationen.",
     not_analysed="Die Sakroiliakalgelenke wurden nicht analysiert.",
@@ -457,9 +496,17 @@ GERMAN = Wording(
     ),
     models="Modelle",
     software="Software",
-    patient="Patient",
-    born="geb.",
-    study="Untersuchung",
+    fields={
+        "name": "Name",
+        "id": "Patienten-ID",
+        "born": "Geboren",
+        "sex": "Geschlecht",
+        "accession": "Auftragsnummer",
+        "date": "Untersuchungsdatum",
+        "description": "Untersuchung",
+    },
+    diagram_names={"ilium": "Ilium", "sacrum": "Sacrum", "upper": "kranial", "lower": "kaudal"},
+    not_shown="Vorhanden, ohne Schlüsselbild: {lesions}.",
     no_lesion_best_seen="Auf diesem Bild ist keine Läsion markiert.",
     revision="{series}, Revision {number}",
     series={
@@ -481,7 +528,14 @@ GERMAN = Wording(
         LesionChange.UNCHANGED: "unverändert",
         LesionChange.NOT_COMPARABLE: "nicht vergleichbar",
     },
-    compared="Im Vergleich zur Voruntersuchung vom {date}: {counts}.",
+    compared="Im Vergleich zur Voruntersuchung vom {date}.",
+    changes_named={
+        LesionChange.NEW: "Neu",
+        LesionChange.RESOLVED: "Rückgebildet",
+        LesionChange.UNCHANGED: "Fortbestehend",
+    },
+    no_lesion_either_time="Damals wie heute keine Läsionen.",
+    sites_not_comparable="Nicht vergleichbar: {number} von 28 Lokalisationen.",
     prior_in_brackets="In Klammern: Voruntersuchung {date}",
     different_model=(
         "Die Voruntersuchung wurde mit einem anderen Modell bewertet ({networks}); "

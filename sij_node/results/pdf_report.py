@@ -7,7 +7,7 @@ everywhere.
 Source: DICOM PS3.3 A.45.1 (Encapsulated PDF), C.24 (Encapsulated Document).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,37 +18,60 @@ from fpdf.enums import MethodReturnValue
 from pydicom.dataset import Dataset
 from pydicom.uid import EncapsulatedPDFStorage
 
-from models.findings import Finding
+from models.findings import POSITIONS, Finding
 from sij_node.dicom import codes
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.canvas import Anchor, Colour, Palette, Point
+from sij_node.results.conclusion import conclusion, since_prior_in_words
 from sij_node.results.fonts import font_file
-from sij_node.results.key_images import KeyLocation, cameras, key_places
-from sij_node.results.language import Wording
+from sij_node.results.joint_diagram import COLOURS
+from sij_node.results.key_images import KeyLocation, cameras, key_places, not_shown
+from sij_node.results.language import ReportField, Wording
 from sij_node.results.provenance import ResultContext, code_item, stamp
 from sij_node.results.score_sheet import (
-    DIAGRAM_HEIGHT,
     TABLE_HEIGHT,
     TABLE_WIDTH,
     Findings,
     draw_joints,
+    draw_legend,
     draw_table,
 )
-from sij_node.results.scores_sr import in_short
+from sij_node.results.scores_sr import in_numbers
 from sij_node.results.sr_document import first_header, referenced_images
 
-WIDTH_MM, HEIGHT_MM, MARGIN_MM = 210.0, 297.0, 15.0
+WIDTH_MM, HEIGHT_MM, MARGIN_MM = 210.0, 297.0, 12.0
 INNER_MM = WIDTH_MM - 2 * MARGIN_MM
-UNIT_MM = INNER_MM / TABLE_WIDTH
+RIGHT_MM = WIDTH_MM - MARGIN_MM
 PT_MM = 25.4 / 72
 PLACES = 2
 """Key images come in pairs of T1 and STIR."""
-_PICTURE_MM = (43.5, 39.0)
-_PICTURE_PX = (348, 312)
-_GAP_MM = 2.0
-_FOOT_MM = 270.0
+PX_PER_MM = 8.0
+"""203 dots per inch."""
+_HEADER_MM, _HEADER_ROW_MM = 22.0, 9.0
+_FIELDS: Sequence[Sequence[tuple[ReportField, float, float]]] = (
+    (("name", 0.0, 78.0), ("id", 80.0, 62.0), ("born", 144.0, 20.0), ("sex", 166.0, 18.0)),
+    (("description", 0.0, 78.0), ("accession", 80.0, 62.0), ("date", 144.0, 40.0)),
+)
+"""Each field with its left edge and width, from the left edge of the header."""
+_TOP_MM = 44.0
+"""Top of the diagram and the conclusion."""
+_DIAGRAM_SCALE_MM = 0.5
+_CONCLUSION_MM = (109.0, 89.0, 39.0)
+"""Left edge, width and height of the conclusion."""
+_KEY_MM = 85.0
+"""Top of the key images."""
+_PICTURES_MM = {1: (92.0, 61.0), 2: (68.0, 45.0)}
+"""Size of a picture, by the number of locations shown."""
+_GAP_MM, _CAPTION_MM = 2.0, 4.0
+_LABEL_MM = 5.0
+"""Width of the labels of lesions."""
+_TABLE_MM = 199.0
+"""Top of the table of scores."""
+_TABLE_UNIT_MM = 0.152
+_FOOT_MM = 266.0
 """Top of the fine print."""
-_NOTE_SIZES_MM = (3.5, 3.1, 2.8, 2.5, 2.2, 1.9)
+_CONCLUSION_SIZES_MM = (4.3, 3.9, 3.5, 3.1, 2.8, 2.5, 2.2, 1.9, 1.6)
+_NOTE_SIZES_MM = (3.0, 2.8, 2.5, 2.2, 1.9, 1.6, 1.3)
 
 
 def page_report(
@@ -56,6 +79,7 @@ def page_report(
     findings: Sequence[Finding],
     remarks: Sequence[str],
     context: ResultContext,
+    asas_met: bool | None = None,
 ) -> Dataset:
     """The page as a DICOM object.
 
@@ -65,6 +89,8 @@ def page_report(
         T1 and STIR.
     remarks
         Notes for the reader, in full sentences.
+    asas_met
+        As from `sij_node.results.conclusion.asas_criterion`.
 
     Returns
     -------
@@ -85,7 +111,7 @@ def page_report(
     document.VerificationFlag = "UNVERIFIED"
     document.SourceInstanceSequence = referenced_images(headers)
     document.MIMETypeOfEncapsulatedDocument = "application/pdf"
-    pdf = page(series, findings, remarks, context)
+    pdf = page(series, findings, remarks, context, asas_met)
     document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
     document.EncapsulatedDocumentLength = len(pdf)
     return document
@@ -96,34 +122,32 @@ def page(
     findings: Sequence[Finding],
     remarks: Sequence[str],
     context: ResultContext,
+    asas_met: bool | None = None,
 ) -> bytes:
     """The page as a PDF file; the same inputs yield the same bytes."""
     wording = context.wording
     by_position = {finding.position: finding for finding in findings}
+    ordered = [by_position[position] for position in POSITIONS]
+    concluded = conclusion(ordered, asas_met, wording)
+    since = since_prior_in_words(context.since, ordered, wording)
     with TemporaryDirectory() as folder:
         sheet = Page(Path(folder), context)
         sheet.title(wording.title, context.intended_use)
         sheet.patient(first_header([h for one in series for h in one.headers]), wording)
-        y = 57.0
-        draw_joints(sheet, (MARGIN_MM + 11, y), UNIT_MM, by_position, wording)
-        in_short = _in_short(by_position, remarks, wording)
-        height = DIAGRAM_HEIGHT * UNIT_MM
-        sheet.fitted((138, y + 1), 57, height, "\n".join(in_short), _NOTE_SIZES_MM)
-        y += DIAGRAM_HEIGHT * UNIT_MM + 3
-        draw_table(sheet, (MARGIN_MM, y), UNIT_MM, by_position, wording, context.since)
-        y += TABLE_HEIGHT * UNIT_MM + 3
-        y = sheet.remark(y, " ".join(wording.prior_comparison(context.since, findings)))
-        sheet.key_images(y, series, findings, wording)
+        sheet.overview(by_position, concluded, since, wording)
+        sheet.key_images(series, ordered, wording)
+        draw_table(
+            sheet, (MARGIN_MM, _TABLE_MM), _TABLE_UNIT_MM, by_position, wording, context.since
+        )
+        sheet.notes(_notes(by_position, remarks, wording))
         sheet.fine_print(wording, context)
         return sheet.finished()
 
 
-def _in_short(findings: Findings, remarks: Sequence[str], wording: Wording) -> list[str]:
-    """The counts, without the lesions that the table shows."""
-    present, *missing = in_short(findings, wording)
-    counted = [f"{present.split(':')[0].rstrip('.')}.", *missing]
+def _notes(findings: Findings, remarks: Sequence[str], wording: Wording) -> list[str]:
+    """What a reader must know beside the scores."""
     sides = wording.side_of_patient
-    return [*counted, *remarks, f"{sides[:1].upper()}{sides[1:]}."]
+    return [*remarks, *in_numbers(findings, wording), f"{sides[:1].upper()}{sides[1:]}."]
 
 
 class Page:
@@ -199,20 +223,38 @@ class Page:
 
     def title(self, heading: str, intended_use: str) -> None:
         """What this is, and what it is not for."""
-        self.write((MARGIN_MM, 17), heading, 5.6, self.palette.ink, bold=True)
-        self.write((MARGIN_MM, 24.5), intended_use, 3.6, self.palette.warning, bold=True)
+        self.write((MARGIN_MM, 12.5), heading, 5.4, self.palette.ink, bold=True)
+        self.write((MARGIN_MM, 18.5), intended_use, 3.4, self.palette.warning, bold=True)
 
     def patient(self, header: Dataset, wording: Wording) -> None:
-        """Whose it is: every value whole, smaller where it is long."""
-        self.box((MARGIN_MM, 29), (WIDTH_MM - MARGIN_MM, 51), self.palette.stripe)
-        rows = (
-            (wording.patient, _name(header), 30.5, 7.0),
-            ("ID", _identity(header, wording), 38.0, 5.5),
-            (wording.study, _study(header), 44.0, 5.5),
-        )
-        for label, words, top, height in rows:
-            self.write((MARGIN_MM + 3, top + 2.5), label, 3.2, self.palette.faint)
-            self.fitted((MARGIN_MM + 28, top), INNER_MM - 31, height, words)
+        """Patient and study: every value whole, smaller where it is long."""
+        lower = _HEADER_MM + len(_FIELDS) * _HEADER_ROW_MM + 1
+        self.box((MARGIN_MM, _HEADER_MM), (RIGHT_MM, lower), self.palette.stripe)
+        values = _header_values(header)
+        for row, fields in enumerate(_FIELDS):
+            top = _HEADER_MM + row * _HEADER_ROW_MM
+            for field, left, width in fields:
+                x = MARGIN_MM + 2 + left
+                self.write((x, top + 2.4), wording.fields[field], 2.4, self.palette.faint)
+                self.fitted((x, top + 4.0), width, 5.2, values[field])
+
+    def overview(
+        self,
+        findings: Findings,
+        concluded: Sequence[str],
+        since: Sequence[str],
+        wording: Wording,
+    ) -> None:
+        """The diagram of both joints; beside it the conclusion, and what is new below it."""
+        scale = _DIAGRAM_SCALE_MM
+        draw_joints(self, (MARGIN_MM + 6, _TOP_MM + 5.5), scale, findings, wording)
+        draw_legend(self, (MARGIN_MM + 71.5, _TOP_MM + 12), scale, wording)
+        left, width, height = _CONCLUSION_MM
+        upper = height / 2 if since else height
+        words = "\n".join(concluded)
+        self.fitted((left, _TOP_MM), width, upper, words, _CONCLUSION_SIZES_MM)
+        words = "\n".join(since)
+        self.fitted((left, _TOP_MM + upper), width, height - upper, words, _NOTE_SIZES_MM)
 
     def fitted(
         self,
@@ -242,52 +284,69 @@ class Page:
         self._pdf.set_xy(*at)
         self._pdf.multi_cell(width, height * 1.3, words, align="L")
 
-    def remark(self, top: float, words: str) -> float:
-        """A full-width paragraph, unless empty; returns the position below it."""
-        if not words:
-            return top + 4
-        self._font(3.1 / PT_MM, self.palette.ink, False, words)
-        self._pdf.set_xy(MARGIN_MM, top)
-        self._pdf.multi_cell(INNER_MM, 4.0, words, align="L")
-        return float(self._pdf.get_y()) + 5
+    def notes(self, sentences: Sequence[str]) -> None:
+        """Full sentences to the right of the table."""
+        left = MARGIN_MM + TABLE_WIDTH * _TABLE_UNIT_MM + 4
+        size = RIGHT_MM - left, TABLE_HEIGHT * _TABLE_UNIT_MM
+        self.fitted((left, _TABLE_MM + 1), *size, "\n".join(sentences), _NOTE_SIZES_MM)
 
     def key_images(
-        self,
-        top: float,
-        series: Sequence[AnalysedSeries],
-        findings: Sequence[Finding],
-        wording: Wording,
+        self, series: Sequence[AnalysedSeries], findings: Sequence[Finding], wording: Wording
     ) -> None:
-        """The key images with most lesions, T1 next to STIR."""
-        looking = cameras(series, *_PICTURE_PX)
-        self.write((MARGIN_MM, top), wording.key_images, 4.2, self.palette.ink, bold=True)
-        for number, place in enumerate(key_places(series, findings, PLACES)):
-            x = MARGIN_MM + number * 2 * (_PICTURE_MM[0] + _GAP_MM)
-            for camera, slice_index in zip(looking, place.slices, strict=True):
-                if slice_index is not None:
-                    picture = camera.picture(slice_index, place.seen, *_PICTURE_PX)
-                    image = wording.image.format(image=camera.series.image_number(slice_index))
-                    caption = f"{camera.series.sequence}, {image}"
-                    self._pdf.image(picture, x, top + 7.5, *_PICTURE_MM)
-                    middle = (x + _PICTURE_MM[0] / 2, top + 5)
-                    self.write(middle, caption, 2.9, self.palette.ink, anchor="middle")
-                x += _PICTURE_MM[0] + _GAP_MM
-            self._name_lesions(place, (x - 2 * (_PICTURE_MM[0] + _GAP_MM), top + 48), wording)
+        """The key images with most lesions, T1 next to STIR, and what they do not show."""
+        places = key_places(series, findings, PLACES, wording.letters)
+        self.write((MARGIN_MM, _KEY_MM), wording.key_images, 4.2, self.palette.ink, bold=True)
+        top = _KEY_MM + 3
+        for place in places:
+            top = self._key_image(place, top, _PICTURES_MM[len(places)], series, wording)
+        missing = "; ".join(map(wording.caption, not_shown(findings, places)))
+        if missing:
+            words, height = wording.not_shown.format(lesions=missing), _TABLE_MM - top - 2
+            self.fitted((MARGIN_MM, top), INNER_MM, height, words, _NOTE_SIZES_MM)
 
-    def _name_lesions(self, place: KeyLocation, at: Point, wording: Wording) -> None:
-        """A line for each lesion, in a size in which the longest fits below its pictures."""
-        lines = [
-            f"{one.number}  {wording.comment(one.finding)}  ·  {one.sight.sequence}"
-            for one in place.seen
-        ]
-        step = min(3.6, (_FOOT_MM - 2 - at[1]) / max(len(lines), 1))
-        size_mm, longest_mm = step * 0.8, 2 * _PICTURE_MM[0]
+    def _key_image(
+        self,
+        place: KeyLocation,
+        top: float,
+        size_mm: tuple[float, float],
+        series: Sequence[AnalysedSeries],
+        wording: Wording,
+    ) -> float:
+        """One location on both series, with its lesions beside or below; returns its end."""
+        width, height = size_mm
+        size_px = round(width * PX_PER_MM), round(height * PX_PER_MM)
+        x, upper = MARGIN_MM, top + _CAPTION_MM
+        for view, slice_index in zip(cameras(series, *size_px), place.slices, strict=True):
+            if slice_index is not None:
+                image = wording.image.format(image=view.series.image_number(slice_index))
+                self._pdf.image(
+                    view.picture(slice_index, place.seen, *size_px), x, upper, width, height
+                )
+                caption = f"{view.series.sequence}, {image}"
+                self.write((x + 0.2, top + 2), caption, 2.9, self.palette.ink)
+            x += width + _GAP_MM
+        if x + 30 < RIGHT_MM:
+            self._name_lesions(place, (x + 1, upper), (RIGHT_MM - x - 1, height), wording)
+            return upper + height + 1
+        lines_mm = _TABLE_MM - upper - height - 4
+        self._name_lesions(place, (MARGIN_MM, upper + height + 1), (INNER_MM, lines_mm), wording)
+        return upper + height + 1 + min(lines_mm, 4.0 * len(place.seen))
+
+    def _name_lesions(
+        self, place: KeyLocation, at: Point, space: tuple[float, float], wording: Wording
+    ) -> None:
+        """A line for each lesion, in a size in which all of them fit."""
+        lines = [f"{wording.caption(one.finding)}, {one.sight.sequence}" for one in place.seen]
+        step = min(4.0, space[1] / max(len(lines), 1))
+        size_mm = step * 0.72
         for line in lines:
-            self._font(step * 0.8 / PT_MM, self.palette.ink, False, line)
-            width_mm = self._pdf.get_string_width(line)
-            size_mm = min(size_mm, step * 0.8 * longest_mm / width_mm)
-        for row, line in enumerate(lines):
-            self.write((at[0], at[1] + 1.5 + row * step), line, size_mm, self.palette.ink)
+            self._font(size_mm / PT_MM, self.palette.ink, False, line)
+            size_mm *= min(1.0, (space[0] - _LABEL_MM) / self._pdf.get_string_width(line))
+        for row, (line, one) in enumerate(zip(lines, place.seen, strict=True)):
+            middle = at[1] + (row + 0.5) * step
+            colour = COLOURS[one.finding.position.head.lesion]
+            self.write((at[0], middle), one.label, size_mm, colour, bold=True)
+            self.write((at[0] + _LABEL_MM, middle), line, size_mm, self.palette.ink)
 
     def fine_print(self, wording: Wording, context: ResultContext) -> None:
         """Limitations, models and software, at the foot of the page."""
@@ -300,7 +359,7 @@ class Page:
             f"{wording.models}: {networks}\n"
             f"{wording.software}: sij_node {context.software_version}, {moment}"
         )
-        self.paragraph((MARGIN_MM, _FOOT_MM), INNER_MM, words, 2.5)
+        self.paragraph((MARGIN_MM, _FOOT_MM), INNER_MM, words, 2.3)
 
     def finished(self) -> bytes:
         """The file."""
@@ -326,24 +385,18 @@ def _name(header: Dataset) -> str:
     return " / ".join(group for group in spoken if group)
 
 
-def _identity(header: Dataset, wording: Wording) -> str:
-    values = [str(header.get(key) or "") for key in ("PatientID", "IssuerOfPatientID")]
-    born = str(header.get("PatientBirthDate") or "")
-    said = [
-        *(value for value in values if value),
-        f"{wording.born} {_date(born)}" if born else "",
-        str(header.get("PatientSex") or ""),
-    ]
-    return "  ·  ".join(part for part in said if part)
-
-
-def _study(header: Dataset) -> str:
-    said = (
-        _date(str(header.get("StudyDate") or "")),
-        str(header.get("StudyDescription") or ""),
-        str(header.get("AccessionNumber") or ""),
-    )
-    return "  ·  ".join(part for part in said if part)
+def _header_values(header: Dataset) -> Mapping[ReportField, str]:
+    """Patient and study, as far as the images name them."""
+    identity = (str(header.get(key) or "") for key in ("PatientID", "IssuerOfPatientID"))
+    return {
+        "name": _name(header) or "–",
+        "id": "  ·  ".join(filter(None, identity)) or "–",
+        "born": _date(str(header.get("PatientBirthDate") or "")) or "–",
+        "sex": str(header.get("PatientSex") or "") or "–",
+        "accession": str(header.get("AccessionNumber") or "") or "–",
+        "date": _date(str(header.get("StudyDate") or "")) or "–",
+        "description": str(header.get("StudyDescription") or "") or "–",
+    }
 
 
 def _date(stated: str) -> str:

@@ -11,12 +11,10 @@ from sij_node.results.language import Wording
 
 Findings = Mapping[Position, Finding]
 
-TABLE_WIDTH, ROW_HEIGHT = 904.0, 25.0
+TABLE_WIDTH, ROW_HEIGHT = 896.0, 25.0
 TABLE_HEIGHT = ROW_HEIGHT * (len(HEADS) + 1)
-DIAGRAM_SCALE = 2.6
-DIAGRAM_HEIGHT = diagram.HEIGHT * DIAGRAM_SCALE
-_COLUMNS: Mapping[Side, float] = {Side.RIGHT: 258.0, Side.LEFT: 594.0}
-_BEFORE_ENDS = 306.0
+_COLUMNS: Mapping[Side, float] = {Side.RIGHT: 260.0, Side.LEFT: 580.0}
+_BEFORE_ENDS = 314.0
 """Right edge of the prior score, from the left edge of a cell."""
 _BAR_WIDTH = 80.0
 _TEXT = 15.0
@@ -46,7 +44,7 @@ def draw_table(
     if since.prior:
         words = wording.prior_in_brackets.format(date=since.prior.studied)
         middle = top + ROW_HEIGHT / 2 * unit
-        canvas.write((left + 8 * unit, middle), words, 12 * unit, canvas.palette.faint)
+        canvas.write((left + 8 * unit, middle), words, 11 * unit, canvas.palette.faint)
     for side, x in _COLUMNS.items():
         place = (left + x * unit, top + ROW_HEIGHT / 2 * unit)
         canvas.write(place, wording.sides[side].upper(), _TEXT * unit, ink, bold=True)
@@ -104,16 +102,18 @@ def _draw_before(
 
 
 def draw_joints(
-    canvas: Canvas, at: Point, unit: float, findings: Findings, wording: Wording
+    canvas: Canvas, at: Point, scale: float, findings: Findings, wording: Wording
 ) -> None:
-    """Draw the diagram of both joints with the sides in words, and its legend.
+    """Draw the diagram of both joints with its bones, sides and parts in words.
 
     Parameters
     ----------
     at
-        Upper left corner of the diagram, which is `DIAGRAM_HEIGHT` units high.
+        Upper left corner of the diagram.
+    scale
+        Size of a unit of the diagram, which is `diagram.WIDTH` × `diagram.HEIGHT` units and has
+        its words in a margin of `diagram.MARGIN` units on every side.
     """
-    scale = DIAGRAM_SCALE * unit
     left, top = at
 
     def place(point: Point) -> Point:
@@ -124,14 +124,22 @@ def draw_joints(
             canvas.patch([place(corner) for corner in shape.corners], shape.fill)
         else:
             _draw_mark(canvas, place(shape.centre), scale, shape)
-    ink, middle = canvas.palette.ink, diagram.HEIGHT / 2
-    right_word, left_word = (wording.sides[side].upper() for side in (Side.RIGHT, Side.LEFT))
-    canvas.write(place((4, middle)), right_word, 17 * unit, ink, bold=True, anchor="right")
-    canvas.write(place((diagram.WIDTH - 4, middle)), left_word, 17 * unit, ink, bold=True)
+    for name, point in diagram.NAMES:
+        word, height = wording.diagram_names[name], diagram.NAME_HEIGHT * scale
+        canvas.write(place(point), word, height, canvas.palette.faint, anchor="middle")
+    for side, x in diagram.SIDES.items():
+        words, height = wording.sides[side].upper(), diagram.SIDE_HEIGHT * scale
+        ink = canvas.palette.ink
+        canvas.write(place((x, -8.0)), words, height, ink, bold=True, anchor="middle")
+
+
+def draw_legend(canvas: Canvas, at: Point, scale: float, wording: Wording) -> None:
+    """Draw the colour, letter and name of each lesion in a column."""
     for number, (lesion, letter) in enumerate(wording.letters.items()):
-        x, y = place((diagram.WIDTH + 32, 14 + number * 8.5))
+        x, y = at[0], at[1] + number * diagram.LEGEND_STEP * scale
         _draw_mark(canvas, (x, y), scale, Mark((0, 0), diagram.COLOURS[lesion], letter))
-        canvas.write((x + 14 * unit, y), wording.lesions[lesion], 14 * unit, ink)
+        name, ink = wording.lesions[lesion], canvas.palette.ink
+        canvas.write((x + 5 * scale, y), name, diagram.NAME_HEIGHT * scale, ink)
 
 
 def _draw_mark(canvas: Canvas, centre: Point, scale: float, mark: Mark) -> None:

@@ -17,11 +17,11 @@ from models.lesion_counts import study_counts
 from sij_node.dicom import codes
 from sij_node.dicom.headers import text
 from sij_node.domain.prior_comparison import LesionChange, SincePrior
+from sij_node.results.conclusion import conclusion, since_prior_in_words
 from sij_node.results.language import ENGLISH, Wording
 from sij_node.results.provenance import ResultContext
 from sij_node.results.sr_document import (
     coded,
-    conclusion,
     container,
     dated,
     document,
@@ -29,6 +29,7 @@ from sij_node.results.sr_document import (
     first_header,
     lesion,
     measurements,
+    presence_of,
     probability,
     words,
 )
@@ -46,6 +47,7 @@ def scores_report(
     headers: Sequence[Dataset],
     context: ResultContext,
     remarks: Sequence[str] = (),
+    asas_met: bool | None = None,
 ) -> Dataset:
     """The report of all scores of a study.
 
@@ -60,6 +62,8 @@ def scores_report(
     remarks
         Notes for the reader, in full sentences, e.g. that a fat-saturated T2 series was used
         instead of STIR.
+    asas_met
+        As from `sij_node.results.conclusion.asas_criterion`.
 
     Returns
     -------
@@ -76,7 +80,7 @@ def scores_report(
         raise ValueError(f"findings must be one for each of the {len(POSITIONS)} positions")
     study_uid = text(first_header(headers), "StudyInstanceUID")
     content = [
-        words(codes.SUMMARY, _summary(by_position, context, remarks)),
+        words(codes.SUMMARY, _summary(by_position, context, remarks, asas_met)),
         words(codes.FINDING, score_table(by_position, context.wording)),
         *_previous(by_position, context),
         measurements(
@@ -164,31 +168,34 @@ def _cell(finding: Finding, wording: Wording) -> str:
 
 
 def _summary(
-    findings: Mapping[Position, Finding], context: ResultContext, remarks: Sequence[str]
+    findings: Mapping[Position, Finding],
+    context: ResultContext,
+    remarks: Sequence[str],
+    asas_met: bool | None,
 ) -> str:
-    """The summary at the top of the report."""
-    wording = context.wording
-    since = wording.prior_comparison(context.since, findings.values())
-    return LINE.join((*in_short(findings, wording), *since, *remarks, context.intended_use))
+    """The text at the top of the report: conclusion, changes, remarks, counts."""
+    wording, ordered = context.wording, [findings[position] for position in POSITIONS]
+    return LINE.join(
+        (
+            *conclusion(ordered, asas_met, wording),
+            *since_prior_in_words(context.since, ordered, wording),
+            *remarks,
+            *in_numbers(findings, wording),
+            context.intended_use,
+        )
+    )
 
 
-def in_short(findings: Mapping[Position, Finding], wording: Wording) -> list[str]:
-    """The lesions present, counts for each joint, and the number of positions not evaluable."""
-    at = [p for p in POSITIONS if findings[p].presence is Presence.PRESENT]
+def in_numbers(findings: Mapping[Position, Finding], wording: Wording) -> list[str]:
+    """The number of positive sites, and counts for each joint."""
+    present = sum(finding.presence is Presence.PRESENT for finding in findings.values())
     missing = sum(finding.presence is Presence.UNDETERMINED for finding in findings.values())
-    present = wording.sites_positive.format(present=len(at), all=len(findings))
+    unknown = wording.sites_not_evaluable.format(missing=missing, all=len(findings))
+    joints = study_counts(list(findings.values())).joints
     return [
-        present + (f": {'; '.join(map(wording.named, at))}." if at else "."),
-        *(
-            wording.joint_summary(joint)
-            for joint in study_counts(list(findings.values())).joints
-            if joint.seen
-        ),
-        *(
-            [wording.sites_not_evaluable.format(missing=missing, all=len(findings))]
-            if missing
-            else []
-        ),
+        f"{wording.sites_positive.format(present=present, all=len(findings))}.",
+        *(wording.joint_summary(joint) for joint in joints if joint.seen),
+        *([unknown] if missing else []),
     ]
 
 
@@ -199,7 +206,7 @@ def _group(
     content = [
         *lesion(finding, study_uid, context),
         *numbers,
-        *conclusion(finding, context),
+        *presence_of(finding, context),
     ]
     return container(codes.MEASUREMENT_GROUP, content, template_id="1501")
 

@@ -5,7 +5,7 @@ True colour, without patient data in the pixels, and with a margin for the viewe
 Source: DICOM PS3.3 A.8.5 (Multi-frame True Color Secondary Capture), A.8.1 (single-frame).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from textwrap import wrap
 
 import imagecodecs
@@ -17,33 +17,45 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage as MultiFrame
 from pydicom.uid import SecondaryCaptureImageStorage as SingleFrame
 
-from models.findings import Finding, Position
+from models.findings import POSITIONS, Finding
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.canvas import Anchor, Colour, Palette, Point
+from sij_node.results.conclusion import conclusion, since_prior_in_words
 from sij_node.results.fonts import pixel_font
+from sij_node.results.joint_diagram import ON_IMAGES
 from sij_node.results.key_images import (
     FINENESS,
-    RED,
     KeyLocation,
-    NumberedLesion,
+    LabelledLesion,
     SeriesView,
     cameras,
     key_places,
+    not_shown,
 )
 from sij_node.results.language import Wording
 from sij_node.results.provenance import ResultContext, stamp
-from sij_node.results.score_sheet import draw_joints, draw_table
+from sij_node.results.score_sheet import draw_joints, draw_legend, draw_table
 from sij_node.results.sr_document import first_header, referenced_images
 
-WIDTH, HEIGHT, MARGIN = 1024, 832, 60
-"""Pixels; viewers overlay their own text on the margin."""
-_TEXT_SIZES = (13.0, 11.5, 10.0, 8.5, 7.0)
-_LETTER_WIDTH, _LINE_HEIGHT = 0.504, 1.15
+WIDTH, HEIGHT, MARGIN = 1280, 800, 24
+"""Pixels; the edge of a viewport is left to the viewer's own text."""
+_TEXT_SIZES = (24.0, 21.0, 18.0, 16.0, 14.0, 12.5, 11.0, 9.5, 8.0, 7.0)
+_NOTE_SIZES = _TEXT_SIZES[2:]
+_LETTER_WIDTH, _LINE_HEIGHT = 0.504, 1.2
 """Mean width of a letter and height of a line, relative to the size of the text."""
-_TITLE, _BELOW_TITLE = 100, 125
-"""Below the margin, where viewers overlay their cine controls."""
-_PANEL_TOP = 166
-_PANEL_WIDTH, _PANEL_HEIGHT = 446, 400
+_TITLE, _BELOW_TITLE = 46, 74
+_FOOT, _BELOW_FOOT = HEIGHT - 52, HEIGHT - 33
+_DIAGRAM = ((62.0, 262.0), 3.1)
+"""Upper left corner and scale of the diagram."""
+_LEGEND = (62.0, 478.0)
+_TABLE = ((490.0, 240.0), 0.85)
+"""Upper left corner and unit of the table."""
+_CONCLUSION = ((MARGIN, 90.0), (WIDTH - 2.0 * MARGIN, 88.0))
+_SINCE = ((MARGIN, 180.0), (WIDTH - 2.0 * MARGIN, 42.0))
+_REMARKS = ((MARGIN, 610.0), (WIDTH - 2.0 * MARGIN, 126.0))
+"""Upper left corner and size (across, down) of texts on the score sheet."""
+_PANEL_TOP = 120
+_PANEL_WIDTH, _PANEL_HEIGHT = 610, 440
 _PANELS = (MARGIN, WIDTH - MARGIN - _PANEL_WIDTH)
 """Left edges of T1 and STIR."""
 _CAPTIONS_TOP = _PANEL_TOP + _PANEL_HEIGHT + 20
@@ -54,6 +66,7 @@ def summary(
     findings: Sequence[Finding],
     context: ResultContext,
     remarks: Sequence[str] = (),
+    asas_met: bool | None = None,
 ) -> list[Dataset]:
     """One multi-frame object, or one object for each picture, according to the profile.
 
@@ -63,13 +76,15 @@ def summary(
         T1 and STIR.
     remarks
         Notes for the reader, in full sentences.
+    asas_met
+        As from `sij_node.results.conclusion.asas_criterion`.
 
     Returns
     -------
     list of Dataset
         Secondary Capture Images, all in one series.
     """
-    pictures = pages(series, findings, context, remarks)
+    pictures = pages(series, findings, context, remarks, asas_met)
     headers = [header for one in series for header in one.headers]
     stacks = [pictures]
     if context.profile.summary_class == "single-frame":
@@ -139,13 +154,16 @@ def pages(
     findings: Sequence[Finding],
     context: ResultContext,
     remarks: Sequence[str] = (),
+    asas_met: bool | None = None,
 ) -> list[Image.Image]:
-    """The score sheet, then the key images."""
-    looking = cameras(series, _PANEL_WIDTH, _PANEL_HEIGHT)
-    by_position = {finding.position: finding for finding in findings}
+    """The score sheet with the conclusion, then the key images."""
+    looking, wording = cameras(series, _PANEL_WIDTH, _PANEL_HEIGHT), context.wording
+    places = key_places(series, findings, letters=wording.letters)
+    missing = "; ".join(map(wording.caption, not_shown(findings, places)))
+    notes = [*remarks, *([wording.not_shown.format(lesions=missing)] if missing else [])]
     return [
-        _score_page(by_position, context, remarks),
-        *(_key_page(place, looking, context) for place in key_places(series, findings)),
+        _score_page(findings, context, notes, asas_met),
+        *(_key_page(place, looking, context) for place in places),
     ]
 
 
@@ -178,11 +196,18 @@ class Sheet:
         font = pixel_font(round(height * FINENESS), "bold" if bold else "regular")
         self._pen.text(_fine(at), words, colour, font, anchor=f"{anchor[0]}m")
 
-    def fitted(self, at: Point, space: tuple[float, float], words: str) -> None:
-        """Wrapped text below a point, as large as a space (across, down) allows."""
+    def fitted(
+        self,
+        at: Point,
+        space: tuple[float, float],
+        sentences: Sequence[str],
+        sizes: Sequence[float] = _TEXT_SIZES,
+    ) -> None:
+        """Wrapped lines below a point, as large as a space (across, down) allows."""
         across, down = space
-        for size in _TEXT_SIZES:
-            lines = wrap(words, int(across / (size * _LETTER_WIDTH)))
+        for size in sizes:
+            width = int(across / (size * _LETTER_WIDTH))
+            lines = [line for sentence in sentences for line in wrap(sentence, width)]
             if len(lines) * size * _LINE_HEIGHT <= down:
                 break
         for number, line in enumerate(lines):
@@ -220,16 +245,22 @@ def _fine(at: Point) -> Point:
 
 
 def _score_page(
-    findings: Mapping[Position, Finding], context: ResultContext, remarks: Sequence[str]
+    findings: Sequence[Finding],
+    context: ResultContext,
+    notes: Sequence[str],
+    asas_met: bool | None,
 ) -> Image.Image:
-    wording = context.wording
-    sheet = Sheet()
+    wording, sheet = context.wording, Sheet()
+    by_position = {finding.position: finding for finding in findings}
+    ordered = [by_position[position] for position in POSITIONS]
+    since = since_prior_in_words(context.since, ordered, wording)
     _frame(sheet, wording.title, f"{wording.scores}; {wording.side_of_patient}", context)
-    draw_joints(sheet, ((WIDTH - 312) / 2, 140), 1.0, findings, wording)
-    draw_table(sheet, (MARGIN, 314), 1.0, findings, wording, context.since)
-    sheet.fitted((MARGIN, 150), (230, 150), " ".join(remarks))
-    since = " ".join(wording.prior_comparison(context.since, findings.values()))
-    sheet.fitted((MARGIN, 698), (WIDTH - 2 * MARGIN, 38), since)
+    sheet.fitted(*_CONCLUSION, conclusion(ordered, asas_met, wording))
+    sheet.fitted(*_SINCE, [" ".join(since)], _NOTE_SIZES)
+    draw_joints(sheet, *_DIAGRAM, by_position, wording)
+    draw_legend(sheet, _LEGEND, _DIAGRAM[1], wording)
+    draw_table(sheet, *_TABLE, by_position, wording, context.since)
+    sheet.fitted(*_REMARKS, notes, _NOTE_SIZES)
     return sheet.finished()
 
 
@@ -239,8 +270,8 @@ def _frame(sheet: Sheet, title: str, below: str, context: ResultContext) -> None
     sheet.write((MARGIN, _TITLE), title, 24, palette.ink, bold=True)
     sheet.write((MARGIN, _BELOW_TITLE), below, 15, palette.faint)
     made_by = ", ".join(f"{network.name} {network.version}" for network in context.networks)
-    sheet.write((MARGIN, HEIGHT - 88), made_by, 13, palette.faint)
-    sheet.write((MARGIN, HEIGHT - 69), context.intended_use, 15, palette.warning, bold=True)
+    sheet.write((MARGIN, _FOOT), made_by, 13, palette.faint)
+    sheet.write((MARGIN, _BELOW_FOOT), context.intended_use, 15, palette.warning, bold=True)
 
 
 def _key_page(
@@ -255,7 +286,7 @@ def _key_page(
         image = wording.image.format(image=camera.series.image_number(slice_index))
         title = f"{camera.series.sequence}, {image}"
         middle = x + _PANEL_WIDTH / 2
-        sheet.write((middle, 152), title, 17, sheet.palette.ink, bold=True, anchor="middle")
+        sheet.write((middle, 104), title, 17, sheet.palette.ink, bold=True, anchor="middle")
         sheet.paste(
             camera.picture(slice_index, place.seen, _PANEL_WIDTH, _PANEL_HEIGHT), (x, _PANEL_TOP)
         )
@@ -268,12 +299,12 @@ def _key_page(
 
 
 def _name_lesions(
-    sheet: Sheet, seen: Sequence[NumberedLesion], left: float, wording: Wording
+    sheet: Sheet, seen: Sequence[LabelledLesion], left: float, wording: Wording
 ) -> None:
-    """Describe each ring below the picture on which it is drawn."""
-    step = min(24.0, (HEIGHT - 100 - _CAPTIONS_TOP) / max(len(seen), 1))
-    size = min(15.0, 0.9 * step)
+    """Describe each ring below the picture on which it is drawn, in its colour."""
+    step = min(26.0, (_FOOT - 12 - _CAPTIONS_TOP) / max(len(seen), 1))
+    size = min(17.0, 0.9 * step)
     for row, one in enumerate(seen):
-        y = _CAPTIONS_TOP + row * step
-        sheet.write((left + 18, y), str(one.number), size, RED, bold=True, anchor="right")
-        sheet.write((left + 28, y), wording.comment(one.finding), size, sheet.palette.ink)
+        y, colour = _CAPTIONS_TOP + row * step, ON_IMAGES[one.finding.position.head.lesion]
+        sheet.write((left + 30, y), one.label, size, colour, bold=True, anchor="right")
+        sheet.write((left + 40, y), wording.caption(one.finding), size, sheet.palette.ink)

@@ -198,7 +198,7 @@ def lesion(finding: Finding, study_uid: str, context: ResultContext) -> list[sr.
     ]
 
 
-def conclusion(finding: Finding, context: ResultContext) -> list[sr.ContentItem]:
+def presence_of(finding: Finding, context: ResultContext) -> list[sr.ContentItem]:
     """The last rows of a group about a lesion: its presence, coded and as text."""
     return [
         coded(codes.PRESENCE, codes.PRESENCES[finding.presence]),

@@ -1,12 +1,13 @@
 """Records of analyses for the study page, written with the step that ends the analysis."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, delete, insert, select
 
 from models.findings import Finding, Head, Lesion, Position, Region, Side
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
+from sij_node.domain.prior_comparison import ComparedPrior
 from sij_node.store.database import Database
 from sij_node.store.tables import (
     analyses,
@@ -28,11 +29,16 @@ def put_record(connection: Connection, job_id: int, record: AnalysisRecord) -> N
             networks=[vars(network) for network in record.networks],
             remarks=list(record.remarks),
             figures=dict(record.figures),
+            asas_met=record.asas_met,
+            prior=_prior_values(record.prior),
         )
     )
     _add(connection, job_id, analysis_series, _numbered(map(vars, record.series)))
     _add(connection, job_id, analysis_findings, _numbered(map(_finding_row, record.findings)))
-    pictures = ({**vars(each), "seen": list(each.seen)} for each in record.pictures)
+    pictures = (
+        {**vars(each), "seen": list(each.seen), "labels": list(each.labels)}
+        for each in record.pictures
+    )
     _add(connection, job_id, analysis_pictures, pictures)
 
 
@@ -76,7 +82,28 @@ def _record(connection: Connection, job_id: int) -> AnalysisRecord | None:
         remarks=tuple(row.remarks),
         pictures=tuple(_picture_from(one) for one in _rows(connection, analysis_pictures, job_id)),
         figures=row.figures,
+        asas_met=row.asas_met,
+        prior=_prior_from(row.prior),
     )
+
+
+def _prior_values(prior: ComparedPrior | None) -> dict[str, Any] | None:
+    if prior is None:
+        return None
+    return {
+        "studied": prior.studied,
+        "findings": [_finding_row(finding) for finding in prior.findings],
+        "other_weights": prior.other_weights,
+        "networks": list(prior.networks),
+    }
+
+
+def _prior_from(values: dict[str, Any] | None) -> ComparedPrior | None:
+    if values is None:
+        return None
+    findings = tuple(_finding(**row) for row in values["findings"])
+    networks = tuple(values["networks"])
+    return ComparedPrior(values["studied"], findings, values["other_weights"], networks)
 
 
 def _rows(connection: Connection, table: Table, job_id: int) -> Sequence[Row[Any]]:
@@ -89,12 +116,35 @@ def _series_from(row: Row[Any]) -> SeriesUse:
 
 
 def _finding_from(row: Row[Any]) -> Finding:
-    head = Head(Lesion(row.lesion), Region(row.region))
-    return Finding(Position(Side(row.side), head), row.probability, row.threshold)
+    return _finding(row.side, row.lesion, row.region, row.probability, row.threshold)
+
+
+def _finding(
+    side: str, lesion: str, region: str, probability: float | None, threshold: float
+) -> Finding:
+    head = Head(Lesion(lesion), Region(region))
+    return Finding(Position(Side(side), head), probability, threshold)
 
 
 def _picture_from(row: Row[Any]) -> KeyPicture:
-    return KeyPicture(row.place, row.sequence, row.image, tuple(row.seen), row.file_name)
+    seen, labels = tuple(row.seen), tuple(row.labels or ())
+    return KeyPicture(row.place, row.sequence, row.image, seen, row.file_name, labels)
+
+
+def conclusions_of(
+    database: Database, job_ids: Iterable[int]
+) -> Mapping[int, tuple[tuple[Finding, ...], bool | None]]:
+    """The findings of some jobs, and whether the ASAS criterion is met; only analysed jobs."""
+    wanted = list(job_ids)
+    findings = select(analysis_findings).where(analysis_findings.c.job_id.in_(wanted))
+    met = select(analyses.c.job_id, analyses.c.asas_met).where(analyses.c.job_id.in_(wanted))
+    with database.reading() as connection:
+        rows = connection.execute(findings.order_by(analysis_findings.c.place)).all()
+        asas_met = {row.job_id: row.asas_met for row in connection.execute(met)}
+    found: dict[int, tuple[Finding, ...]] = {}
+    for row in rows:
+        found[row.job_id] = (*found.get(row.job_id, ()), _finding_from(row))
+    return {job_id: (findings, asas_met.get(job_id)) for job_id, findings in found.items()}
 
 
 def picture_files(connection: Connection, jobs: Select[int]) -> Sequence[str]:

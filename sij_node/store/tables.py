@@ -215,6 +215,8 @@ analyses = Table(
     Column("networks", JSON, nullable=False),
     Column("remarks", JSON, nullable=False),
     Column("figures", JSON, nullable=False),
+    Column("asas_met", Boolean, nullable=True),
+    Column("prior", JSON(none_as_null=True), nullable=True),
 )
 
 analysis_series = Table(
@@ -252,6 +254,7 @@ analysis_pictures = Table(
     Column("sequence", String(8), nullable=False),
     Column("image", Foreign, nullable=False),
     Column("seen", JSON, nullable=False),
+    Column("labels", JSON(none_as_null=True), nullable=True),
 )
 
 refusals = Table(

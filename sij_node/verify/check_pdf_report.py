@@ -108,17 +108,17 @@ def _check_presences(
 
 
 def _check_lesions_in_words(words: Iterable[TextLine], expected: ExpectedResults) -> None:
-    """Check that each lesion listed below the key images is present, with side and score."""
+    """Check that each lesion named beside the key images is present, with side and score."""
     present = {
         (p.side, shown_percent(expected.finding_at[p]))
         for p in POSITIONS
         if expected.finding_at[p].presence is Presence.PRESENT
     }
-    for one in words:
-        sides, percents = sides_named(one.text), percents_in(one.text)
+    for words_of_lesion in (part for one in words for part in one.text.split(";")):
+        sides, percents = sides_named(words_of_lesion), percents_in(words_of_lesion)
         if sides and percents:
-            is_found = names_only(one.text, sides[0]) and (sides[0], percents[0]) in present
-            if not is_found or len(percents) != 1:
+            is_found = names_only(words_of_lesion, sides[0])
+            if not is_found or len(percents) != 1 or (sides[0], percents[0]) not in present:
                 raise ResultsInconsistent(
-                    "A lesion listed below the key images was not found on that side."
+                    "A lesion named beside the key images was not found on that side."
                 )

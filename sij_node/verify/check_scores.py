@@ -19,6 +19,7 @@ from sij_node.dicom.read_back.vocabulary import (
     SUMMARY,
     THRESHOLD,
     TRACKING_IDENTIFIER,
+    heads_named,
     names_only,
     percents_in,
     sides_named,
@@ -142,15 +143,15 @@ def _percent_in(cell: str) -> str | None:
 
 
 def _check_summary(root: Item, found: Mapping[Position, Finding]) -> None:
-    """Check that the first sentence names the sides of all present lesions, in order."""
-    first = root.only(SUMMARY).text.splitlines()[0]
-    present = [
-        position.side for position in POSITIONS if found[position].presence is Presence.PRESENT
-    ]
-    named = sides_named(first)
-    if named != present:
-        raise ResultsInconsistent(
-            f"The summary names the wrong sides: {named.count(Side.LEFT)} left and "
-            f"{named.count(Side.RIGHT)} right instead of {present.count(Side.LEFT)} and "
-            f"{present.count(Side.RIGHT)}, or in the wrong order."
-        )
+    """Check that the conclusion of each joint names its lesions and their sites, and no others."""
+    joints = root.only(SUMMARY).text.splitlines()[: len(Side)]
+    for line, side in zip(joints, (Side.RIGHT, Side.LEFT), strict=True):
+        if sides_named(line) != [side]:
+            raise ResultsInconsistent(f"The summary has no conclusion for the {side} side.")
+        present = {p.head for p in POSITIONS if p.side is side and _is_present(found[p])}
+        if heads_named(line) != present:
+            raise ResultsInconsistent(f"The summary names lesions not found on the {side} side.")
+
+
+def _is_present(finding: Finding) -> bool:
+    return finding.presence is Presence.PRESENT

@@ -26,12 +26,12 @@ _MOST_PICTURES = 7
 _CAPTION = re.compile(r"(T1|STIR), \w+ (\S+)")
 _LEAST_CONTRAST = 4.0
 """Standard deviation of a picture that is not empty; the score sheet has 30."""
-_PANEL_SIZE = (446, 400)
-_PANELS = ((60, 166), (518, 166))
+_PANEL_SIZE = (610, 440)
+_PANELS = ((24, 120), (646, 120))
 """Upper left corners of T1 and STIR on a picture, across and down."""
-_FIRST_ROW, _ROW, _BELOW_MIDDLE = 351.5, 25.0, 3.0
-_BARS = {Side.RIGHT: 318, Side.LEFT: 654}
-_BAR_PX = 80
+_FIRST_ROW, _ROW, _BELOW_MIDDLE = 271.875, 21.25, 3.0
+_BARS = {Side.RIGHT: 711, Side.LEFT: 983}
+_BAR_PX = 68
 _SAME_BAR_PX, _TICK_PX = 1.6, 2.0
 _EMPTY_BAR = (58, 62, 68)
 _GREY = 20
@@ -123,10 +123,10 @@ def images_of_pdf(pdf: bytes) -> list[PdfImage]:
     ]
 
 
-def _between_pt(shown: PdfImage, caption: TextLine) -> float:
-    """From the left edge of a picture to where a caption above it begins."""
-    apart = caption.across_pt - shown.across_pt
-    return apart if apart >= 0 and caption.up_pt > shown.up_pt else float("inf")
+def _between_pt(shown: PdfImage, caption: TextLine) -> tuple[float, float]:
+    """From the left edge of a picture to where a caption above it begins, and how far above."""
+    apart, above = caption.across_pt - shown.across_pt, caption.up_pt - shown.up_pt
+    return (apart, above) if apart >= 0 and above > 0 else (float("inf"), float("inf"))
 
 
 def check_bars(sheet: Picture, evidence: ExpectedResults) -> None:

@@ -7,27 +7,39 @@ front, the box around all contours in the middle, with a margin.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, find_objects, label
 from scipy.spatial import cKDTree
 
+from models.findings import Lesion
 from sij_node.errors import ResultsInconsistent
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.verify.expected_results import ExpectedResults, contour_mm
 
-MARGIN_MM, RING_MM = 22.0, 4.0
+MARGIN_MM, RING_MM = 16.0, 4.0
 SAME_LINE_PX, SAME_PLACE_PX = 1.5, 0.5
 """How far a single pixel of a line may lie off, and all of them in the mean."""
 LEAST_DRAWN, LEAST_OF_A_RING = 0.7, 0.5
 """Part of a line that nothing hides, and of a ring, that must be there."""
 _HIDING_PX = 3.0
 """Numbers and rings hide what is so near to them."""
-_LABEL_PX = 48.0
+_LABEL_PX = 64.0
 """How far from a ring its numbers may reach."""
-_YELLOW, _RED = (255, 221, 51), (255, 90, 70)
+_YELLOW = (255, 221, 51)
+_COLOURS = {
+    Lesion.OEDEMA: (90, 165, 255),
+    Lesion.EROSION: (255, 90, 70),
+    Lesion.FATTY_LESION: (255, 135, 0),
+    Lesion.SCLEROSIS: (205, 140, 255),
+    Lesion.ANKYLOSIS: (45, 215, 150),
+}
+_RING_STEP_PX, _MOST_RINGS = 3.0, 5
+"""Lesions at one point have concentric rings."""
+_SAME_COLOUR = 45
+_MOST_MIXED_PX = 30
+"""Pixels in which other colours may blend to that of a lesion."""
 _GRID = 72
 _AS_LIKE = 0.03
 """Slices whose likeness differs by less cannot be told apart by it alone."""
@@ -180,7 +192,7 @@ def check_key_image(
 
 def has_rings(picture: Picture) -> bool:
     """Whether any lesion is pointed at."""
-    return bool(_near(picture, _RED).any())
+    return any(_near(picture, colour).any() for colour in _COLOURS.values())
 
 
 # ---- which slice, and which way round ------------------------------------------------------------
@@ -249,7 +261,7 @@ def check_contours(picture: Picture, view: ExpectedSeriesView, index: int) -> No
         if drawn.any():
             raise ResultsInconsistent(f"A contour is drawn on {what}, where none was found.")
         return
-    away, hiding = _away_from(drawn), _away_from(_near(picture, _RED))
+    away, hiding = _away_from(drawn), _away_from(_any_ring(picture))
     for line in lines:
         open_to_view = _at(away, line[_at(hiding, line) > _HIDING_PX])
         if len(open_to_view) and float(np.mean(open_to_view <= SAME_LINE_PX)) < LEAST_DRAWN:
@@ -277,29 +289,48 @@ def check_rings(
     ResultsInconsistent
         If one does not, or has none.
     """
-    drawn = _near(picture, _RED)
-    if not drawn.any():
+    if not has_rings(picture):
         return
     what = f"a key image of {view.series.sequence}, slice {index}"
-    seen = [f.sight for f in evidence.seen_on(view.series) if f.sight]
-    at = np.array([(one.row, one.column) for one in seen if one.slice_index == index])
-    if not len(at):
-        raise ResultsInconsistent(f"A lesion is drawn on {what}, where none is seen.")
+    here = [f for f in evidence.seen_on(view.series) if f.sight and f.sight.slice_index == index]
     size = np.array(picture.shape[1::-1], float)
-    centres = view.shown_at(at, size)
     radius = RING_MM / (2 * view.half_mm[0]) * size[0]
-    away = _away_from(drawn)
-    ringed = [float(np.mean(_at(away, ring) <= SAME_LINE_PX)) for ring in _rings(centres, radius)]
-    apart = np.linalg.norm(centres[:, None] - centres, axis=-1)
-    inside = ((centres > radius) & (centres < size - radius)).all(axis=1)
-    for near in (apart < radius * 1.05)[inside]:
-        if max(compress(ringed, near)) < LEAST_OF_A_RING:
+    for lesion, colour in _COLOURS.items():
+        drawn = _near(picture, colour)
+        at = [(f.sight.row, f.sight.column) for f in here if f.position.head.lesion is lesion]
+        if not at and _is_ring(drawn):
+            raise ResultsInconsistent(f"{lesion} is drawn on {what}, where none is seen.")
+        if at:
+            _check_rings_of(drawn, view.shown_at(np.array(at), size), radius, what)
+
+
+def _is_ring(drawn: NDArray[np.bool_]) -> bool:
+    """Whether more is drawn than where two other colours meet."""
+    return bool(drawn.sum() > _MOST_MIXED_PX)
+
+
+def _check_rings_of(drawn: NDArray[np.bool_], centres: _Points, radius: float, what: str) -> None:
+    """Check the rings of one kind of lesion: all of them are there, and no other."""
+    away, size = _away_from(drawn), np.array(drawn.shape[::-1], float)
+    for centre in centres:
+        rings = (
+            next(_rings(centre[None], radius + number * _RING_STEP_PX))
+            for number in range(_MOST_RINGS)
+        )
+        ringed = max(float(np.mean(_at(away, ring) <= SAME_LINE_PX)) for ring in rings)
+        near = np.linalg.norm(centres - centre, axis=-1) < radius * 1.05
+        inside = ((centre > radius) & (centre < size - radius)).all()
+        if inside and near.sum() == 1 and ringed < LEAST_OF_A_RING:
             raise ResultsInconsistent(f"A lesion has no ring where it is seen on {what}.")
     y, x = np.nonzero(drawn)
     pixels = np.column_stack([x, y]) + 0.5
-    to_nearest = np.linalg.norm(pixels[:, None] - centres, axis=-1).min(axis=1)
-    if to_nearest.max() > radius + _LABEL_PX:
+    to_nearest = np.linalg.norm(pixels[:, None] - centres, axis=-1).min(axis=1, initial=np.inf)
+    if (to_nearest > radius + _LABEL_PX).sum() > _MOST_MIXED_PX:
         raise ResultsInconsistent(f"A ring is drawn beside the lesions on {what}.")
+
+
+def _any_ring(picture: Picture) -> NDArray[np.bool_]:
+    return np.any([_near(picture, colour) for colour in _COLOURS.values()], axis=0)
 
 
 def _away_from(drawn: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -338,7 +369,7 @@ def _within(points: _Points, shape_of: NDArray[np.generic]) -> tuple[NDArray[np.
 
 
 def _near(picture: Picture, colour: tuple[int, int, int]) -> NDArray[np.bool_]:
-    return np.asarray((abs(picture.astype(int) - colour) < 60).all(axis=-1))
+    return np.asarray((abs(picture.astype(int) - colour) < _SAME_COLOUR).all(axis=-1))
 
 
 # ---- letters -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from models.findings import Lesion, Presence, Region, Side
+from models.findings import Head, Lesion, Presence, Region, Side
 from sij_node.domain.prior_comparison import LesionChange
 
 Code = tuple[str, str]
@@ -96,6 +96,23 @@ COMMENT: Code = ("DCM", "121106")
 SUMMARY: Code = ("LN", "55112-7")
 PERCENT: Code = ("UCUM", "%")
 
+_LESION_WORDS: Mapping[str, Lesion] = MappingProxyType(
+    {
+        **dict.fromkeys(("oedema", "Knochenmarködem"), Lesion.OEDEMA),
+        **dict.fromkeys(("erosion", "Erosion"), Lesion.EROSION),
+        **dict.fromkeys(("fatty lesion", "Fettläsion"), Lesion.FATTY_LESION),
+        **dict.fromkeys(("sclerosis", "Sklerose"), Lesion.SCLEROSIS),
+        **dict.fromkeys(("ankylosis", "Ankylose"), Lesion.ANKYLOSIS),
+    }
+)
+_UPPER, _LOWER = ("upper", "kranial"), ("lower", "kaudal")
+_BONES: Mapping[str, tuple[Region, Region]] = MappingProxyType(
+    {
+        "ilium": (Region.UPPER_ILIUM, Region.LOWER_ILIUM),
+        "sacrum": (Region.UPPER_SACRUM, Region.LOWER_SACRUM),
+    }
+)
+_ALL_QUADRANTS = re.compile(r"\b(all 4 quadrants|allen 4 Quadranten)\b")
 _SIDE = re.compile(
     r"\b(?:(left|links|linke[rsnm]?)|(?:right|rechts|rechte[rsnm]?))\b", re.IGNORECASE
 )
@@ -116,3 +133,33 @@ def percents_in(text: str) -> list[str]:
 def names_only(text: str, side: Side) -> bool:
     """Whether a text names this side and not the other."""
     return set(sides_named(text)) == {side}
+
+
+def heads_named(sentence: str) -> set[Head]:
+    """The lesions and regions that a conclusion names, in English or German.
+
+    Lesions are separated by semicolons, the bones of a lesion by commas.
+    """
+    clauses = sentence.partition(":")[2].rstrip(".").split(";")
+    return {head for clause in clauses for head in _heads_in(clause.strip())}
+
+
+def _heads_in(clause: str) -> set[Head]:
+    word = next((word for word in _LESION_WORDS if clause.startswith(word)), None)
+    if word is None:
+        return set()
+    return {Head(_LESION_WORDS[word], region) for region in _regions_in(clause)}
+
+
+def _regions_in(clause: str) -> set[Region]:
+    if _ALL_QUADRANTS.search(clause):
+        return {region for parts in _BONES.values() for region in parts}
+    named = {
+        region
+        for phrase in clause.lower().split(",")
+        for bone, parts in _BONES.items()
+        if bone in phrase
+        for words, region in zip((_UPPER, _LOWER), parts, strict=True)
+        if any(word in phrase for word in words)
+    }
+    return named or {Region.JOINT}

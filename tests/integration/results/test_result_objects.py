@@ -500,7 +500,7 @@ def test_the_page_says_in_words_what_was_found_and_on_which_side(study, delivere
     places = key_places(study.analysed.series, study.analysed.findings, PLACES)
     for place in places:
         for one in place.seen:
-            assert wording.comment(one.finding) in text
+            assert wording.caption(one.finding) in text
 
 
 def test_highdicom_reads_the_refusal_back(study):

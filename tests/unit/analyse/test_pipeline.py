@@ -244,7 +244,7 @@ def test_a_study_is_compared_with_the_newest_prior():
         destination=ResultRecipient(priors=PRIORS)
     )
 
-    assert "Compared with the prior study of 2023-03-01: " in words_in(results)
+    assert "Compared with the prior study of 2023-03-01." in words_in(results)
     assert "Other prior results, not compared: 2019-01-01." in words_in(results)
     assert "scored with a different model (contour 1.4.0, lesion 2.1.0)" in words_in(results)
 

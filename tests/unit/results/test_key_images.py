@@ -4,14 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from models.delineation import Contour, Delineation
-from models.findings import POSITIONS, Finding, Side, Sight
+from models.findings import POSITIONS, Finding, Lesion, Side, Sight
 from models.findings import Sequence as Kind
 from sij_node.dicom.volumes import volume_from
 from sij_node.results.analysed_series import AnalysedSeries
-from sij_node.results.key_images import KeyLocation, NumberedLesion, cameras, key_places
+from sij_node.results.joint_diagram import ON_IMAGES
+from sij_node.results.key_images import (
+    KeyLocation,
+    LabelledLesion,
+    Labels,
+    cameras,
+    key_places,
+    not_shown,
+)
 from tests.support.mr_series import CORONAL, classic_series, enhanced, oblique
 
 FLIPPED = ((-1.0, 0.0, 0.0), (0.0, 0.0, -1.0))
@@ -52,16 +60,20 @@ def joints(volume) -> Delineation:
     return Delineation(tuple(lines))
 
 
-def seen_at(one: AnalysedSeries, position, at_mm, number: int = 1) -> NumberedLesion:
+def seen_at(one: AnalysedSeries, position, at_mm, label: str = "O") -> LabelledLesion:
     index, row, column = one.source.volume.to_indices(at_mm)
     sight = Sight(one.sequence, round(index), float(row), float(column))
-    return NumberedLesion(number, Finding(position, 0.9, 0.5, sight), sight)
+    return LabelledLesion(label, Finding(position, 0.9, 0.5, sight), sight)
 
 
-def reddest(picture: Image.Image) -> np.ndarray:
-    """Middle of what is drawn in the colour of rings, across and down, as parts of the size."""
-    pixels = np.asarray(picture).astype(int)
-    ring = (pixels[..., 0] > 200) & (pixels[..., 1] < 140)
+def in_colour(picture: Image.Image, lesion: Lesion = Lesion.OEDEMA) -> np.ndarray:
+    """What is drawn in the colour of a lesion."""
+    return (abs(np.asarray(picture).astype(int) - ON_IMAGES[lesion]) < 45).all(axis=-1)
+
+
+def middle_of_ring(picture: Image.Image) -> np.ndarray:
+    """Middle of what is drawn in its colour, across and down, as parts of the size."""
+    ring = in_colour(picture)
     return np.argwhere(ring).mean(axis=0)[::-1] / SIZE
 
 
@@ -98,7 +110,7 @@ def test_a_ring_is_drawn_around_what_it_points_at(cosines):
     (camera,) = cameras([one], *SIZE)
 
     bare = brightest(camera.picture(2, [], *SIZE))
-    ring = reddest(camera.picture(2, [seen_at(one, LEFT, LEFT_MM)], *SIZE))
+    ring = middle_of_ring(camera.picture(2, [seen_at(one, LEFT, LEFT_MM, "")], *SIZE))
 
     assert np.allclose(ring, bare, atol=0.04)
 
@@ -141,7 +153,7 @@ def test_the_same_place_is_found_on_both_series():
     (place,) = key_places([t1, stir], [lesion])
 
     assert place.slices == (1, 3)
-    assert [(one.number, one.finding) for one in place.seen] == [(1, lesion)]
+    assert [(one.label, one.finding) for one in place.seen] == [("O", lesion)]
 
 
 def test_places_with_most_lesions_are_kept_from_front_to_back():
@@ -169,12 +181,57 @@ def test_without_contours_and_lesions_there_is_no_key_image():
 def test_lesions_at_one_point_share_a_ring():
     one = pelvis(CORONAL)
     (camera,) = cameras([one], *SIZE)
-    twice = [seen_at(one, LEFT, LEFT_MM, 1), seen_at(one, LEFT, LEFT_MM + np.array([1, 0, 0]), 2)]
-    apart = [seen_at(one, LEFT, LEFT_MM, 1), seen_at(one, RIGHT, RIGHT_MM, 2)]
+    twice = [
+        seen_at(one, LEFT, LEFT_MM, "O1"),
+        seen_at(one, LEFT, LEFT_MM + np.array([1, 0, 0]), "O2"),
+    ]
+    apart = [seen_at(one, LEFT, LEFT_MM, "O1"), seen_at(one, RIGHT, RIGHT_MM, "O2")]
 
-    def red(seen):
-        pixels = np.asarray(camera.picture(2, seen, *SIZE)).astype(int)
-        return int(((pixels[..., 0] > 200) & (pixels[..., 1] < 140)).sum())
+    def extent(seen):
+        return np.ptp(np.argwhere(in_colour(camera.picture(2, seen, *SIZE))), axis=0)
 
-    assert red(twice) < 1.5 * red(twice[:1])
-    assert red(apart) > 1.7 * red(apart[:1])
+    assert (extent(twice) < extent(twice[:1]) + 40).all()
+    assert extent(apart)[1] > SIZE[0] / 3
+
+
+def test_a_ring_and_its_label_have_the_colour_and_letter_of_the_lesion():
+    one = pelvis(CORONAL)
+    (camera,) = cameras([one], *SIZE)
+    erosion = next(p for p in POSITIONS if p.head.lesion is Lesion.EROSION)
+    picture = camera.picture(2, [seen_at(one, erosion, LEFT_MM, "E")], *SIZE)
+
+    assert in_colour(picture, Lesion.EROSION).sum() > 100
+    assert not in_colour(picture, Lesion.OEDEMA).any()
+
+
+def test_several_lesions_of_a_kind_are_told_apart_by_numbers():
+    one = pelvis(CORONAL)
+    at = one.source.volume.to_patient((2, 20, 20))
+    found = [seen_at(one, position, at).finding for position in POSITIONS[:5]]
+
+    (place,) = key_places([one], found)
+
+    assert [each.label for each in place.seen] == ["O1", "O2", "O3", "O4", "E"]
+
+
+def test_labels_are_not_written_over_each_other():
+    labels = Labels(ImageDraw.Draw(Image.new("RGB", (600, 480))), (600, 480))
+    one = pelvis(CORONAL)
+    for across in range(0, 12, 4):
+        lesion = seen_at(one, LEFT, LEFT_MM, "O12")
+        labels.put((300.0 + across, 240.0), 20.0, [lesion], leftwards=True)
+
+    boxes = labels._used
+    for number, (left, upper, right, lower) in enumerate(boxes):
+        for x, y, x_end, y_end in boxes[number + 1 :]:
+            assert x >= right or x_end <= left or y >= lower or y_end <= upper
+
+
+def test_present_lesions_without_a_key_image_are_listed():
+    one = pelvis(CORONAL)
+    found = [
+        seen_at(one, position, one.source.volume.to_patient((index, 20, 20))).finding
+        for position, index in zip(POSITIONS, (4, 4, 2), strict=False)
+    ]
+
+    assert not_shown(found, key_places([one], found, most=1)) == found[2:]

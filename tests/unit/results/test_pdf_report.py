@@ -79,11 +79,12 @@ def test_lesion_names_stay_below_their_picture_and_above_the_footer():
     words = lines_of_text(page(study.series, two_places, (), german))
 
     (fine_print,) = [one for one in words if one.text.startswith("Einschränkungen:")]
-    lesions = [one for one in words if re.match(r"\d+  ISG", one.text)]
+    lesions = [one for one in words if re.match(r"(Rechts|Links) .*%, (T1|STIR)$", one.text)]
     assert len(lesions) == len(POSITIONS)
     assert min(one.up_pt for one in lesions) > fine_print.up_pt + 2
-    columns = {round(one.across_pt) for one in lesions}
-    assert len(columns) == 2
+    lines = sorted(one.up_pt for one in lesions)
+    assert min(np.diff(lines)) > 4
+    assert len([one for one in words if re.fullmatch(r"[ÖEFSA]\d*", one.text)]) >= len(POSITIONS)
 
 
 def test_empty_values_are_no_obstacle():

@@ -13,7 +13,7 @@ from pydicom.encaps import encapsulate, generate_frames
 
 from models.findings import Side
 from sij_node.errors import ResultsInconsistent
-from sij_node.results.key_images import NumberedLesion, SeriesView
+from sij_node.results.key_images import LabelledLesion, SeriesView
 from tests.oracle.check_pictures import check_results_and_pictures
 from tests.support.result_files import (
     Change,
@@ -54,11 +54,11 @@ def put_frames(capture: Dataset, frames: np.ndarray) -> None:
         capture.PixelData = frames.tobytes()
 
 
-T1_PANEL = (slice(166, 566), slice(60, 506))
-STIR_PANEL = (slice(166, 566), slice(518, 964))
+T1_PANEL = (slice(120, 560), slice(24, 634))
+STIR_PANEL = (slice(120, 560), slice(646, 1256))
 BARS = {
-    Side.RIGHT: (slice(340, 690), slice(318, 398)),
-    Side.LEFT: (slice(340, 690), slice(654, 734)),
+    Side.RIGHT: (slice(262, 560), slice(711, 779)),
+    Side.LEFT: (slice(262, 560), slice(983, 1051)),
 }
 
 
@@ -99,8 +99,8 @@ def drawings_moved(pixels: int) -> Change:
 
 
 def letters_exchanged(panel: np.ndarray) -> np.ndarray:
-    left, right = panel[170:230, :44].copy(), panel[170:230, -44:].copy()
-    panel[170:230, :44], panel[170:230, -44:] = right, left
+    left, right = panel[190:250, :44].copy(), panel[190:250, -44:].copy()
+    panel[190:250, :44], panel[190:250, -44:] = right, left
     return panel
 
 
@@ -178,7 +178,7 @@ def test_in_any_orientation_only_mirrored_pictures_are_rejected(cosines, frames)
         )
 
 
-Taken = Callable[[SeriesView, int, tuple[NumberedLesion, ...], int, int], Image.Image]
+Taken = Callable[[SeriesView, int, tuple[LabelledLesion, ...], int, int], Image.Image]
 
 
 def mirrored_camera(take: Taken) -> Taken:

@@ -104,7 +104,8 @@ def test_the_summary_lists_present_missing_and_intended_use():
     remark = "A T2 with fat saturation was used instead of STIR."
     summary = value(scores_report(findings(), IMAGES, context(), (remark,)), codes.SUMMARY)
 
-    assert "14 of 28 sites positive: right upper sacrum oedema" in summary
+    assert summary.startswith("RIGHT: oedema upper sacrum")
+    assert "14 of 28 sites positive." in summary
     assert "Not evaluable: 1 of 28 sites." in summary
     assert remark in summary
     assert summary.endswith(NOT_CLINICAL)
@@ -113,9 +114,10 @@ def test_the_summary_lists_present_missing_and_intended_use():
 def test_nothing_present_is_said_in_words():
     none = [type(f)(f.position, 0.1, 0.5) for f in findings()]
 
-    assert value(scores_report(none, IMAGES, context()), codes.SUMMARY).startswith(
-        "0 of 28 sites positive."
-    )
+    summary = value(scores_report(none, IMAGES, context()), codes.SUMMARY)
+
+    assert summary.startswith("RIGHT: no lesions.\r\nLEFT: no lesions.\r\n")
+    assert "0 of 28 sites positive." in summary
 
 
 def test_every_image_that_was_used_is_named_as_evidence_once():
