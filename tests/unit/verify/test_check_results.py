@@ -175,7 +175,13 @@ def every_item(dataset: Dataset) -> Iterator[Dataset]:
 
 
 def other_side(text: str) -> str:
-    return " ".join(WORDS.get(word, word) for word in text.split(" "))
+    return re.sub(r"\b(left|right)\b", _other_word, text, flags=re.IGNORECASE)
+
+
+def _other_word(found: re.Match[str]) -> str:
+    word = found[0]
+    other = "right" if word.lower() == "left" else "left"
+    return other.upper() if word.isupper() else other.title() if word.istitle() else other
 
 
 def swap_words_of(*keywords: str) -> Change:
@@ -398,7 +404,8 @@ def test_scores_in_german_pass_and_their_swapped_words_are_noticed():
     german = made(drawn_study(), objects=("seg", "findings", "scores"), language="de")
 
     def swapped(text: str) -> str:
-        return text.replace("links", "?").replace("rechts", "links").replace("?", "rechts")
+        pairs = {"links": "rechts", "rechts": "links", "LINKS": "RECHTS", "RECHTS": "LINKS"}
+        return re.sub("|".join(pairs), lambda found: pairs[found[0]], text)
 
     check_results(german.files.values(), german.evidence)
     for kind, code in (("scores", "55112-7"), ("scores", "121106"), ("findings t1", "112039")):
