@@ -15,6 +15,7 @@ from trainer.contours.phantom_stacks import draw_stacks
 from trainer.contours.train_joint import train_joint
 from trainer.errors import TrainingInputInvalid
 from trainer.evaluation.benchmark import benchmark
+from trainer.evaluation.evaluate_certainty import evaluate_certainty
 from trainer.evaluation.evaluate_contour import evaluate_contour
 from trainer.evaluation.evaluate_geometry import evaluate_geometry
 from trainer.evaluation.evaluate_lesion import evaluate_lesion
@@ -56,6 +57,7 @@ EXTRAS = ("matplotlib", "nibabel")
 """Packages of the ``training`` extra that some commands need."""
 
 evaluate = typer.Typer(help="Evaluate a network on its test cases.", no_args_is_help=True)
+evaluate.command("certainty")(evaluate_certainty)
 evaluate.command("contour")(evaluate_contour)
 evaluate.command("geometry")(evaluate_geometry)
 evaluate.command("lesion")(evaluate_lesion)

@@ -54,6 +54,7 @@ class Row:
 
     case: str
     kind: str
+    side: Side
     drawn: bool
     found: bool
     ambiguous: bool
@@ -196,7 +197,7 @@ def _row(
     doubtful = key in scan.ambiguous
     cause = cause_of(key, set(scan.lines or {}), set(contours), error)
     drawn, found = line is not None, contour is not None
-    return Row(scan.case, scan.kind, drawn, found, doubtful, error, quality, cause)
+    return Row(scan.case, scan.kind, key[1], drawn, found, doubtful, error, quality, cause)
 
 
 def scan_summary(
