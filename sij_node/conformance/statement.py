@@ -213,6 +213,11 @@ def _initiation(config: Config, examples: Sequence[ResultObject]) -> Iterator[st
         "Entry. It references all results that were sent under the former identity, and is filed "
         "in the study that holds them (IHE Imaging Object Change Management)."
     )
+    yield from _queries_sent(config)
+    yield "C-ECHO, on request of an administrator."
+
+
+def _queries_sent(config: Config) -> Iterator[str]:
     yield (
         "To query prior results, if a peer's `priors` is `get` or `move` and the node has none "
         f"stored, for at most {config.priors.timeout_s:g} s. Study Root, hierarchical, in "
@@ -248,7 +253,6 @@ def _initiation(config: Config, examples: Sequence[ResultObject]) -> Iterator[st
         "destination. The report states when prior studies are unavailable; the analysis is not "
         "delayed beyond the limit."
     )
-    yield "C-ECHO, on request of an administrator."
 
 
 def _sent_row(one: ResultObject) -> Row:

@@ -7,6 +7,7 @@ no extra write. A crash loses the last few seconds.
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -105,11 +106,10 @@ class PeerActivityLog:
             counts, self._counts = self._counts, Counter()
         if not news and not counts:
             return
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._restore, news, counts)
             self._table.write(news, counts)
-        except BaseException:
-            self._restore(news, counts)
-            raise
+            undo.pop_all()
 
     def _note(self, peer: str, **said: object) -> None:
         with self._lock:

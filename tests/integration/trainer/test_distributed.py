@@ -13,6 +13,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from models.weights import load_network
+from tests.support.untrained_networks import SMALL_CONTOUR
 from trainer.experiment import read_experiment
 from trainer.phantom.case import PhantomOptions, make_case
 from trainer.prepared_cases import stored_case, write_case
@@ -20,17 +21,6 @@ from trainer.train import NetworkKind, train
 from trainer.training_log import log_nothing, tensorboard_log
 
 ROOT = Path(__file__).parents[3]
-EXPERIMENT = """
-kind = "contour"
-name = "together"
-version = "1.0.0"
-steps = 2
-batch = 2
-learning_rate = 1e-3
-seed = 1
-architecture = { width = 2, levels = 3, fold = 2 }
-cases = { training = [0, 1], validation = [1, 2], test = [2, 3] }
-"""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +28,7 @@ def prepared(tmp_path_factory):
     """An experiment whose cases, of a few slices each, are drawn already."""
     folder = tmp_path_factory.mktemp("together")
     plan_file = folder / "small.toml"
-    plan_file.write_text(EXPERIMENT)
+    plan_file.write_text(SMALL_CONTOUR)
     case = make_case(7, PhantomOptions(slices=4, matrix=128))
     stored = stored_case(case, read_experiment(plan_file).roi)
     (folder / "runs" / "cases").mkdir(parents=True)
@@ -73,11 +63,11 @@ def test_two_processes_train_one_network_that_is_written_once(prepared, tmp_path
 
     said = ran([*launcher, *command(prepared, tmp_path)])
 
-    assert said.count("contour 1.0.0 written") == 1
-    record = json.loads((prepared / "runs" / "together-1.0.0" / "run.json").read_text())
+    assert said.count("contour 9.9.9 written") == 1
+    record = json.loads((prepared / "runs" / "contour-9.9.9" / "run.json").read_text())
     assert record["processes"] == 2
     assert record["experiment"]["seed"] == 1
-    checkpoint = prepared / "runs" / "together-1.0.0" / "checkpoint.pt"
+    checkpoint = prepared / "runs" / "contour-9.9.9" / "checkpoint.pt"
     states = torch.load(checkpoint, weights_only=True)
     first, second = states["random_of_all"]
     assert states["step"] == 2
@@ -104,7 +94,7 @@ def test_training_needs_neither_pydicom_nor_tensorboard(prepared, tmp_path):
     said = ran([str(program), *command(prepared, tmp_path)[2:]])
 
     assert "TensorBoard is not installed" in said
-    assert "contour 1.0.0 written" in said
+    assert "contour 9.9.9 written" in said
 
 
 def test_the_course_of_a_training_can_be_seen_in_tensorboard(tmp_path):
