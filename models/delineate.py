@@ -2,16 +2,15 @@
 
 Two are known: the one that finds the joints and delineates them at a fixed scale
 (`models.joint_delineation`), and the one that reads whole slices at 224 × 224 as the paper does
-(`models.contour_tracing`). A pair holds both, and the surer one answers.
+(`models.contour_tracing`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from models.contour_maps import contour_maps
-from models.contour_pair import ContourPair
 from models.contour_tracing import (
     WALKS,
     WalkedContour,
@@ -29,27 +28,8 @@ from models.roi import Sighting
 from models.volume import Volume
 from models.weights import LoadedNetwork, WeightsInvalid, load_network
 
-
-@dataclass(frozen=True)
-class PairRules:
-    """How a pair is read.
-
-    Parameters
-    ----------
-    joints, whole
-        Of either network.
-    least_quality
-        Mean quality of a study's contours from which the joints' network is believed; below it
-        the network of whole slices is asked as well.
-    """
-
-    joints: JointRules
-    whole: WalkRules
-    least_quality: float = 0.5
-
-
-ContourNetwork = ContourUNet | JointNetwork | ContourPair
-ContourRules = WalkRules | JointRules | PairRules
+ContourNetwork = ContourUNet | JointNetwork
+ContourRules = WalkRules | JointRules
 
 
 def loaded_contour_network(folder: Path) -> tuple[ContourNetwork, ContourRules]:
@@ -68,8 +48,6 @@ def contour_network_of(loaded: LoadedNetwork, folder: Path) -> tuple[ContourNetw
     network = loaded.network
     if isinstance(network, JointNetwork):
         return network, joint_rules(loaded.card.settings)
-    if isinstance(network, ContourPair):
-        return network, pair_rules(loaded.card.settings)
     if not isinstance(network, ContourUNet) or not network.gives_fields:
         raise WeightsInvalid(f"{folder} holds no contour network")
     return network, walk_rules(loaded.card.settings)
@@ -87,27 +65,11 @@ def delineations(
     """
     if isinstance(rules, WalkRules):
         return _walked(cast(ContourUNet, network), rules, volumes)
-    if isinstance(rules, PairRules):
-        return _surer(cast(ContourPair, network), rules, volumes)
     found = joint_lines(cast(JointNetwork, network), volumes, rules)
     return [
         Sighting(volume, _delineation_of(lines))
         for volume, lines in zip(volumes, found, strict=True)
     ]
-
-
-def _surer(pair: ContourPair, rules: PairRules, volumes: Sequence[Volume]) -> list[Sighting]:
-    """What the joints' network answers if it is sure of it; else the better of both answers."""
-    closely = delineations(pair.joints, rules.joints, volumes)
-    qualities = _qualities(closely)
-    if qualities and sum(qualities) / len(qualities) >= rules.least_quality:
-        return closely
-    wholly = delineations(pair.whole, rules.whole, volumes)
-    return closely if sum(qualities) > sum(_qualities(wholly)) else wholly
-
-
-def _qualities(seen: Sequence[Sighting]) -> list[float]:
-    return [contour.quality for one in seen for contour in one.delineation.contours]
 
 
 def _delineation_of(lines: Sequence[FoundLine]) -> Delineation:
@@ -136,21 +98,6 @@ def _delineation(frame: SquareFrame, found: tuple[WalkedContour, ...]) -> Deline
             for c in found
         )
     )
-
-
-def pair_rules(settings: Mapping[str, Any]) -> PairRules:
-    """How both networks of a pair are read, by the settings of its card.
-
-    Raises
-    ------
-    WeightsInvalid
-        If a setting is missing, unknown or of another kind.
-    """
-    try:
-        least = float(settings["least_quality"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsInvalid(f"the contour network's card has no least_quality: {error}") from error
-    return PairRules(joint_rules(settings), walk_rules(settings), least)
 
 
 def joint_rules(settings: Mapping[str, Any]) -> JointRules:

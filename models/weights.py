@@ -20,7 +20,6 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from models.contour_maps import with_neighbours
-from models.contour_pair import ContourPair, PairArchitecture
 from models.contour_unet import ContourArchitecture, ContourUNet
 from models.findings import HEADS
 from models.joint_unet import (
@@ -39,8 +38,8 @@ OWN_INTENDED_USE = "Trained on a site's own cases, for research, not for clinica
 KNOWN_CASE_TOLERANCE = 0.02
 _KNOWN_SLICES, _KNOWN_SIDE_PX = 3, 64
 
-Architecture = ContourArchitecture | JointArchitectures | PairArchitecture | LesionArchitecture
-Network = ContourUNet | JointNetwork | ContourPair | LesionResNet34
+Architecture = ContourArchitecture | JointArchitectures | LesionArchitecture
+Network = ContourUNet | JointNetwork | LesionResNet34
 
 
 class WeightsInvalid(ValueError):
@@ -100,8 +99,6 @@ def build(architecture: Architecture) -> Network:
         return ContourUNet(architecture)
     if isinstance(architecture, JointArchitectures):
         return JointNetwork(architecture)
-    if isinstance(architecture, PairArchitecture):
-        return ContourPair(architecture)
     return LesionResNet34(architecture)
 
 
@@ -205,9 +202,6 @@ def _read(path: Path) -> bytes:
 def _architecture(shape: dict[str, Any]) -> Architecture:
     if "pooling" in shape:
         return LesionArchitecture(**shape | {"pooling": Pooling(shape["pooling"])})
-    if "whole" in shape:
-        whole = ContourArchitecture(**shape["whole"])
-        return PairArchitecture(_joint_architectures(shape["joints"]), whole)
     if "finder" in shape:
         return _joint_architectures(shape)
     return ContourArchitecture(**shape)
@@ -265,8 +259,6 @@ def known_answer(network: Network, device: torch.device | None = None) -> dict[s
     dict
         Probability of each head, or mean and standard deviation of each output channel, by name.
     """
-    if isinstance(network, ContourPair):
-        return known_answer(network.joints, device) | known_answer(network.whole, device)
     waves = _waves().to(device or "cpu")
     with torch.inference_mode():
         if isinstance(network, JointNetwork):

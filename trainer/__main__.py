@@ -11,6 +11,7 @@ import typer
 from models.case_file import CaseFileInvalid
 from models.weights import WeightsInvalid
 from trainer.contours.export_joint import export_joint
+from trainer.contours.fine_tune import fine_tune
 from trainer.contours.phantom_stacks import draw_stacks
 from trainer.contours.train_joint import train_joint
 from trainer.errors import TrainingInputInvalid
@@ -45,6 +46,7 @@ app.command()(draw_slabs)
 app.command()(draw_stacks)
 app.command()(train_joint)
 app.command()(export_joint)
+app.command()(fine_tune)
 app.command()(calibrate)
 app.command()(benchmark)
 app.command()(import_encoder)

@@ -21,6 +21,8 @@ from trainer.readers.reader_plan import ReaderPlan, reader_plan
 
 RUNS_FOLDER = Path("runs")
 SHIPPED_WEIGHTS = Path(models.__file__).parent / "weights"
+WHOLE_SLICE_WEIGHTS = SHIPPED_WEIGHTS / "whole_slices"
+"""The contour network of whole slices, which the node does not use, in the subfolder contour."""
 """The weights that come with the package, whatever the working directory."""
 
 SHIPPED = "shipped"
@@ -165,8 +167,9 @@ class Experiment:
     def initial_weights_folder(self) -> Path | None:
         """Folder of the initial weights; None for random initialisation."""
         if self.initial_weights == SHIPPED:
-            is_contour = isinstance(self.architecture, ContourArchitecture)
-            return SHIPPED_WEIGHTS / ("contour" if is_contour else "lesion")
+            if isinstance(self.architecture, ContourArchitecture):
+                return WHOLE_SLICE_WEIGHTS / "contour"
+            return SHIPPED_WEIGHTS / "lesion"
         return Path(self.initial_weights) if self.initial_weights else None
 
     @property

@@ -14,7 +14,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from models.contour_pair import ContourPair
 from models.contour_unet import ContourArchitecture, ContourUNet
 from models.lesion_resnet34 import LesionResNet34
 from models.weights import load_network
@@ -53,8 +52,6 @@ def load_initial_weights(plan: Experiment, network: nn.Module) -> None:
 
 def copy_weights(before: nn.Module, network: nn.Module, seed: int) -> None:
     """Copy the weights of one network into another; see `load_initial_weights`."""
-    if isinstance(before, ContourPair):
-        before = before.whole
     if isinstance(before, ContourUNet) and isinstance(network, ContourUNet):
         widen(before, network, torch.Generator().manual_seed(seed))
         return

@@ -17,6 +17,7 @@ from trainer.distributed import ProcessGroup, process_group, seeded_generator
 from trainer.experiment import (
     RUNS_FOLDER,
     SHIPPED_WEIGHTS,
+    WHOLE_SLICE_WEIGHTS,
     Experiment,
     ExperimentInvalid,
     read_experiment,
@@ -45,6 +46,8 @@ class NetworkKind(StrEnum):
     LESION = "lesion"
 
 
+_SHIPPED = {NetworkKind.CONTOUR: WHOLE_SLICE_WEIGHTS, NetworkKind.LESION: SHIPPED_WEIGHTS}
+
 ExperimentFile = Annotated[Path, typer.Option("--experiment", help="Experiment file (TOML).")]
 WeightsFolder = Annotated[Path, typer.Option(help="Folder with one subfolder per network.")]
 RunsFolder = Annotated[Path, typer.Option(help="Folder for cases and checkpoints.")]
@@ -53,16 +56,22 @@ RunsFolder = Annotated[Path, typer.Option(help="Folder for cases and checkpoints
 def train(
     network: NetworkKind,
     experiment: ExperimentFile,
-    weights: WeightsFolder = SHIPPED_WEIGHTS,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Folder with one subfolder per network; by default the shipped weights."),
+    ] = None,
     runs: RunsFolder = RUNS_FOLDER,
 ) -> None:
     """Train a network, choose its thresholds, and write its weights and model card.
+
+    `train contour` trains the network of whole slices, as the paper has it; `train-joint` trains
+    the networks that the node ships.
 
     An interrupted run resumes from its checkpoint. On several GPUs:
     torchrun --nproc-per-node 4 -m trainer train contour --experiment FILE
     """
     plan = read_experiment(experiment)
-    if weights.resolve() == SHIPPED_WEIGHTS.resolve() and not plan.cases.are_phantoms:
+    if weights is None and not plan.cases.are_phantoms:
         raise ExperimentInvalid(
             f"{plan.name} trains on own cases and would overwrite the shipped weights; name "
             "another folder with --weights"
@@ -77,7 +86,8 @@ def train(
         learn = trained_contour if network is NetworkKind.CONTOUR else _trained_lesion
         trained, settings = learn(plan, runs, group)
         if group.is_main:
-            written = save_network(trained.eval(), _card(plan, settings, runs), weights / network)
+            folder = (weights or _SHIPPED[network]) / network
+            written = save_network(trained.eval(), _card(plan, settings, runs), folder)
             print(f"{network} {written.version} written, SHA-256 {written.sha256}")
         group.barrier()
 

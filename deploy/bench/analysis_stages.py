@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deploy.bench.ingest import Report
 from models.analyser import Analyser, Analysis
-from models.contour_pair import ContourPair
+from models.delineate import ContourNetwork
 from models.lesion_resnet34 import LesionResNet34
 from models.volume import Volume
 from sij_node.analyse.pipeline import Ports, analyse_study
@@ -166,14 +166,6 @@ class _Timed:
     def feature_maps(self, *inputs: torch.Tensor) -> Any:
         return self._clocked(self._network.feature_maps, inputs)
 
-    @property
-    def joints(self) -> Any:
-        return type(self)(self._network.joints, self._watch, self._stage)
-
-    @property
-    def whole(self) -> Any:
-        return type(self)(self._network.whole, self._watch, self._stage)
-
     def find(self, *inputs: torch.Tensor) -> Any:
         return self._clocked(self._network.find, inputs)
 
@@ -198,7 +190,7 @@ class _Timed:
 def _timed(analyser: Analyser, watch: _Stopwatch) -> Analyser:
     return replace(
         analyser,
-        contour=cast(ContourPair, _Timed(analyser.contour, watch, DELINEATION)),
+        contour=cast(ContourNetwork, _Timed(analyser.contour, watch, DELINEATION)),
         lesion=cast(LesionResNet34, _Timed(analyser.lesion, watch, LESIONS)),
     )
 
@@ -247,7 +239,7 @@ def _operations(
     tally = _Stopwatch()
     counting = replace(
         analyser,
-        contour=cast(ContourPair, _Counted(analyser.contour, tally, DELINEATION)),
+        contour=cast(ContourNetwork, _Counted(analyser.contour, tally, DELINEATION)),
         lesion=cast(LesionResNet34, _Counted(analyser.lesion, tally, LESIONS)),
     )
     header, dataset = partial(read_header, spool), partial(read_checked, spool)

@@ -8,34 +8,28 @@ import torch
 import typer
 from torch import nn
 
-from models.contour_pair import ContourPair, PairArchitecture
-from models.contour_unet import ContourUNet
-from models.delineate import PairRules
 from models.joint_delineation import JointRules
 from models.joint_unet import JointNetwork
 from models.preprocess import PREPROCESSING_VERSION
-from models.weights import INTENDED_USE, Card, load_network, read_card, save_network
+from models.weights import INTENDED_USE, Card, save_network
+from trainer.contours.image_stacks import stacks_folder
 from trainer.contours.train_joint import SHAPES
 from trainer.phantom.draw_slabs import CACHE, CHUNK, SlabKind
 from trainer.run_metadata import code_version
 
 NOTES = (
     "One network finds both joints on whole slices at 3 mm a pixel; another, or the mean of "
-    "several, delineates one joint at a time in a square of 101 mm at .9 mm a pixel. Where they "
-    "are unsure, the network of whole slices (see whole) is asked as well. They learnt from label "
-    "slabs of simulated pelves, with appearances drawn anew at every step, and from squares of "
-    "the first phantom's studies. The generator was tuned, and the rules and the checkpoint were "
-    "chosen, on real images published with PLOS ONE 10.1371/journal.pone.0284508; no weights "
-    "were trained on them."
+    "several, delineates one joint at a time in a square of 101 mm at .9 mm a pixel. They learnt "
+    "from label slabs of simulated pelves, with appearances drawn anew at every step, and from "
+    "squares of the first phantom's studies. The generator was tuned, and the rules and the "
+    "checkpoints were chosen, on real images published with PLOS ONE "
+    "10.1371/journal.pone.0284508; no weights were trained on them."
 )
 
 
 def export_joint(
     version: Annotated[str, typer.Option(help="Of the network.")],
     weights: Annotated[Path, typer.Option(help="Folder for weights and card.")],
-    whole: Annotated[
-        Path, typer.Option(help="Folder of the network of whole slices, or of a pair with it.")
-    ] = Path("models/weights/contour"),
     runs: Annotated[Path, typer.Option(help="Where the checkpoints are.")] = Path("runs"),
     member: Annotated[
         list[Path], typer.Option(help="Checkpoint of a delineating network; one for each.")
@@ -43,10 +37,9 @@ def export_joint(
     cache: Annotated[Path, typer.Option(help="Where the label slabs are.")] = CACHE,
     seed: Annotated[int, typer.Option(help="Of the training.")] = 1,
 ) -> None:
-    """Write the averaged weights of both checkpoints with a card that has no scores yet."""
+    """Write the averaged weights of all checkpoints with a card that has no scores yet."""
     members = member or [runs / "close.pt"]
     network = JointNetwork(replace(SHAPES, members=len(members)))
-    other, of_whole = _whole_network(whole)
     record: dict[str, Any] = {
         "data": "label slabs drawn by trainer.phantom.label_slabs and studies of the first "
         "phantom; no patient was involved",
@@ -60,22 +53,17 @@ def export_joint(
         _taken(delineator, checkpoint, SlabKind.CLOSE, cache)
         for delineator, checkpoint in zip(network.delineators, members, strict=True)
     ]
-    record["whole"] = of_whole
-    pair = ContourPair(PairArchitecture(network.architecture, other.architecture))
-    pair.joints, pair.whole = network, other
-    walk = {name: read_card(whole).settings[name] for name in ("presence_threshold", "walk")}
-    rules = {"rules": asdict(JointRules()), "least_quality": PairRules.least_quality}
     card = Card(
         "contour",
         version,
-        pair.architecture,
+        network.architecture,
         PREPROCESSING_VERSION,
         INTENDED_USE,
         record,
         {},
-        rules | walk,
+        {"rules": asdict(JointRules())},
     )
-    written = save_network(pair.eval(), card, weights)
+    written = save_network(network.eval(), card, weights)
     print(f"contour {written.version} written, SHA-256 {written.sha256}")
 
 
@@ -87,7 +75,7 @@ def _taken(part: nn.Module, checkpoint: Path, kind: SlabKind, cache: Path) -> di
     part.load_state_dict(state["average"])
     return {
         "slabs": CHUNK * _files(cache / kind),
-        "studies": _files(cache / f"phantom_{kind}"),
+        "studies": _files(stacks_folder(cache, kind)),
         "steps": state["steps"],
         "minutes": round(state["seconds"] / 60, 1),
     }
@@ -95,14 +83,3 @@ def _taken(part: nn.Module, checkpoint: Path, kind: SlabKind, cache: Path) -> di
 
 def _files(folder: Path) -> int:
     return len(list(folder.glob("*.npz")))
-
-
-def _whole_network(folder: Path) -> tuple[ContourUNet, dict[str, Any]]:
-    """The network of whole slices in a folder, alone or in a pair, and how it was trained."""
-    loaded = load_network(folder)
-    card = loaded.card
-    if isinstance(loaded.network, ContourPair):
-        return loaded.network.whole, dict(card.training["whole"])
-    if not isinstance(loaded.network, ContourUNet):
-        raise typer.BadParameter(f"{folder} has no network that delineates whole slices")
-    return loaded.network, {"version": card.version, "sha256": card.sha256} | dict(card.training)

@@ -23,17 +23,18 @@ from trainer.augmentation import (
     moved_points,
     random_moves,
 )
-from trainer.contours.phantom_stacks import BRIGHT_GREY
+from trainer.contours.image_stacks import BRIGHT_GREY, stacks_folder, stacks_path
 from trainer.contours.target_fields import heatmaps
 from trainer.phantom.appearance import images_of
+from trainer.phantom.draw_slabs import SlabKind
 
 MOVES = Movement(translation=0.08, scale=0.12, rotation_deg=10, flip=0.0, bending_px=2.0)
 FIELD_MOVES = Movement(translation=0.15, scale=0.15, rotation_deg=10, flip=0.5, bending_px=1.5)
 HEAT_WEIGHT, PEAK_WEIGHT, LINE_WEIGHT, PRESENCE_WEIGHT = 30.0, 10.0, 6.0, 0.5
 FIELD_STRIDE, FIELD_REACH_PX, FIELD_FLOOR = 2, 16.0, 0.1
 LINE_SPREAD_PX = 1.8
-STUDY_SHARE = 0.25
-"""Of each batch, from complete simulated studies."""
+STUDY_SHARE, OWN_SHARE = 0.25, 0.5
+"""Of each batch, from complete simulated studies, and from a site's own where there are any."""
 BATCHES_PER_READING = 150
 LATERAL = 1
 """Quarter turns that bring the lateral edge of a square to the top."""
@@ -91,6 +92,15 @@ class StackStock:
     visible_mm: list[Tensor] = field(default_factory=list)
     neighbours: list[tuple[int, int]] = field(default_factory=list)
 
+    @classmethod
+    def of_cases(cls, cases: Path, kind: SlabKind, numbers: range) -> "StackStock":
+        """The squares of some of a site's prepared cases; those without drawn joints have none."""
+        stock = cls(stacks_folder(cases, kind))
+        for path in (stacks_path(cases, kind, number) for number in numbers):
+            if path.exists():
+                stock._take(np.load(path))
+        return stock
+
     def grow(self) -> None:
         """Read the files that were not there before."""
         for arrays in _unread(self.folder, self._names):
@@ -128,15 +138,26 @@ def soft_presence(visible_mm: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class JointStocks:
-    """What one of the joint networks learns from: label slabs, and some simulated studies."""
+    """What one of the joint networks learns from.
+
+    Parameters
+    ----------
+    slabs
+        Label slabs; none if only own studies are learnt from.
+    stacks
+        Squares of simulated studies.
+    own
+        Squares of a site's own studies.
+    """
 
     slabs: SlabStock
     stacks: StackStock
+    own: StackStock | None = None
 
     @classmethod
-    def of(cls, cache: Path, kind: str) -> "JointStocks":
+    def of(cls, cache: Path, kind: SlabKind, own: StackStock | None = None) -> "JointStocks":
         """Read what a cache holds so far."""
-        stocks = cls(SlabStock(cache / kind), StackStock(cache / f"phantom_{kind}"))
+        stocks = cls(SlabStock(cache / kind), StackStock(stacks_folder(cache, kind)), own)
         stocks.grow()
         return stocks
 
@@ -145,24 +166,39 @@ class JointStocks:
         self.slabs.grow()
         self.stacks.grow()
 
-    def shares(self, size: int) -> tuple[int, int]:
-        """How many images of a batch come from slabs and from studies."""
-        studies = round(size * STUDY_SHARE) if self.stacks.images else 0
-        return size - studies, studies
+    def __bool__(self) -> bool:
+        """Whether there is anything to learn from."""
+        return bool(len(self.slabs) or (self.own and self.own.images))
+
+    def shares(self, size: int) -> tuple[int, int, int]:
+        """How many images of a batch come from slabs, simulated studies and own studies."""
+        own = round(size * OWN_SHARE) if self.own and self.own.images else 0
+        if own and not len(self.slabs):
+            return 0, 0, size
+        studies = round((size - own) * STUDY_SHARE) if self.stacks.images else 0
+        return size - own - studies, studies, own
 
 
 def close_batches(stocks: JointStocks, size: int, generator: torch.Generator) -> Iterator[Batch]:
     """Images ``(n, 3, size, size)``, lines ``(n, 1, 16, 2)`` and visible lengths, without end."""
     while True:
         stocks.grow()
-        of_slabs, of_studies = stocks.shares(size)
-        slab_pools = _pools(torch.stack(stocks.slabs.visible_mm)[:, 1:-1, 0])
-        study_pools = _pools(torch.stack(stocks.stacks.visible_mm)[:, 0]) if of_studies else []
+        of_slabs, *of_stacks = stocks.shares(size)
+        seen = [slab[1:-1, 0] for slab in stocks.slabs.visible_mm]
+        slab_pools = _pools(torch.stack(seen)) if of_slabs else []
+        stacks = [
+            (stock, _pools(torch.stack(stock.visible_mm)[:, 0]), count)
+            for stock, count in zip((stocks.stacks, stocks.own), of_stacks, strict=True)
+            if stock and count
+        ]
         for _ in range(BATCHES_PER_READING):
-            parts = [_of_slabs(stocks.slabs, _drawn(slab_pools, of_slabs, generator), generator)]
-            if of_studies:
-                chosen = _drawn(study_pools, of_studies, generator)[:, 0].tolist()
-                parts.append(stocks.stacks.batch(chosen, generator))
+            parts = [
+                stock.batch(_drawn(pools, count, generator)[:, 0].tolist(), generator)
+                for stock, pools, count in stacks
+            ]
+            if of_slabs:
+                chosen = _drawn(slab_pools, of_slabs, generator)
+                parts.insert(0, _of_slabs(stocks.slabs, chosen, generator))
             yield _moved(parts, MOVES, SQUARE_PX, generator)
 
 
@@ -197,19 +233,27 @@ def field_batches(stocks: JointStocks, size: int, generator: torch.Generator) ->
     """Images of whole fields of view, the lines of both joints ``(n, 2, 16, 2)``, lengths."""
     while True:
         stocks.grow()
-        slabs, (of_slabs, of_studies) = stocks.slabs, stocks.shares(size)
+        of_slabs, *of_stacks = stocks.shares(size)
         for _ in range(BATCHES_PER_READING):
-            chosen = torch.randint(len(slabs), (of_slabs,), generator=generator).tolist()
-            labels, lines, visible = (
-                torch.stack([kept[n] for n in chosen])
-                for kept in (slabs.labels, slabs.lines, slabs.visible_mm)
-            )
-            parts = [(images_of(labels, generator), lines[:, 0], visible[:, 0])]
-            if of_studies:
-                count = len(stocks.stacks.images)
-                chosen = torch.randint(count, (of_studies,), generator=generator).tolist()
-                parts.append(stocks.stacks.batch(chosen, generator))
+            parts = [_of_fields(stocks.slabs, of_slabs, generator)] if of_slabs else []
+            for stock, count in zip((stocks.stacks, stocks.own), of_stacks, strict=True):
+                if stock and count:
+                    parts.append(stock.batch(_any(len(stock.images), count, generator), generator))
             yield _moved(parts, FIELD_MOVES, FIELD_PX, generator)
+
+
+def _of_fields(slabs: SlabStock, count: int, generator: torch.Generator) -> Batch:
+    chosen = _any(len(slabs), count, generator)
+    labels, lines, visible = (
+        torch.stack([kept[n] for n in chosen])
+        for kept in (slabs.labels, slabs.lines, slabs.visible_mm)
+    )
+    return images_of(labels, generator), lines[:, 0], visible[:, 0]
+
+
+def _any(there: int, count: int, generator: torch.Generator) -> list[int]:
+    numbers: list[int] = torch.randint(there, (count,), generator=generator).tolist()
+    return numbers
 
 
 def _moved(

@@ -1,4 +1,4 @@
-"""Trains the joint networks from label slabs: ``python -m trainer train-joint close``.
+"""Trains the joint networks: ``python -m trainer train-joint close``.
 
 The learning rate falls along half a cosine over the minutes that are granted, so that training
 ends well on any machine; the weights that are kept are a running average, and one of every 250
@@ -20,7 +20,7 @@ import typer
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from models.joint_unet import JointArchitecture, JointArchitectures, JointUNet
+from models.joint_unet import JointArchitectures, JointUNet
 from trainer.contours.slab_training import (
     Batch,
     JointStocks,
@@ -50,9 +50,8 @@ class JointLearner:
     seconds: float = 0.0
 
     @classmethod
-    def begun(cls, architecture: JointArchitecture, rate: float) -> "JointLearner":
-        """Untrained."""
-        network = JointUNet(architecture)
+    def begun(cls, network: JointUNet, rate: float) -> "JointLearner":
+        """With the first weights."""
         optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=3e-2)
         return cls(network, copy.deepcopy(network), optimiser)
 
@@ -122,8 +121,8 @@ def _field(network: JointUNet, drawn: Iterator[Batch], _: torch.Generator) -> Te
 
 
 _PLANS = {
-    SlabKind.CLOSE: (SHAPES.delineator, close_batches, _close),
-    SlabKind.FIELD: (SHAPES.finder, field_batches, _field),
+    SlabKind.CLOSE: (close_batches, _close),
+    SlabKind.FIELD: (field_batches, _field),
 }
 
 
@@ -161,26 +160,49 @@ def train_joint(
     """Train one of the joint networks until its minutes are over."""
     keep_freed_memory()
     torch.manual_seed(seed)
-    architecture, batches, loss_of = _PLANS[kind]
-    learner, checkpoint = JointLearner.begun(architecture, rate), runs / f"{kind}.pt"
-    learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    runs.mkdir(parents=True, exist_ok=True)
-    learner.resume(checkpoint)
-    generator = torch.Generator().manual_seed(seed + learner.steps)
+    architecture = SHAPES.finder if kind is SlabKind.FIELD else SHAPES.delineator
     stocks = JointStocks.of(cache, kind)
     if not len(stocks.slabs):
         raise typer.BadParameter(f"{cache / kind} holds no slabs: run draw-slabs --kind {kind}")
-    drawn, recent = drawn_beside(batches(stocks, batch, generator)), 0.0
-    while learner.seconds < 60 * minutes:
+    learner = JointLearner.begun(JointUNet(architecture), rate)
+    train_until(learner, stocks, JointPlan(kind, minutes, batch, rate, seed), runs)
+
+
+@dataclass(frozen=True)
+class JointPlan:
+    """How a joint network is trained; the parameters are those of `train_joint`."""
+
+    kind: SlabKind
+    minutes: float
+    batch: int
+    rate: float
+    seed: int
+
+    def rate_after(self, seconds: float) -> float:
+        """The learning rate, which falls along half a cosine."""
+        falling = 0.5 * (1 + float(np.cos(np.pi * seconds / (60 * self.minutes))))
+        return max(self.rate * falling, 1e-6)
+
+
+def train_until(learner: JointLearner, stocks: JointStocks, plan: JointPlan, runs: Path) -> None:
+    """Train until the plan's minutes are over, from the checkpoint in `runs` if there is one."""
+    checkpoint = runs / f"{plan.kind}.pt"
+    runs.mkdir(parents=True, exist_ok=True)
+    learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learner.resume(checkpoint)
+    generator = torch.Generator().manual_seed(plan.seed + learner.steps)
+    batches, loss_of = _PLANS[plan.kind]
+    drawn, recent = drawn_beside(batches(stocks, plan.batch, generator)), 0.0
+    while learner.seconds < 60 * plan.minutes:
         started = time.monotonic()
-        now = 0.5 * rate * (1 + float(np.cos(np.pi * learner.seconds / (60 * minutes))))
         loss = loss_of(learner.network, drawn, generator)
-        learner.learn(loss, max(now, 1e-6))
+        learner.learn(loss, plan.rate_after(learner.seconds))
         recent = loss.item() if not recent else 0.98 * recent + 0.02 * loss.item()
         learner.seconds += time.monotonic() - started
         if learner.steps % STEPS_PER_SNAPSHOT == 0:
-            learner.keep_average(runs / f"{kind}-{learner.steps:06d}.pt")
+            learner.keep_average(runs / f"{plan.kind}-{learner.steps:06d}.pt")
         if learner.steps % STEPS_PER_CHECKPOINT == 0:
             learner.keep(checkpoint)
-            print(f"{learner.steps} {learner.seconds / 60:.1f} min loss {recent:.4f}", flush=True)
+            minutes = f"{learner.seconds / 60:.1f} of {plan.minutes:g} min"
+            print(f"step {learner.steps}, {minutes}, loss {recent:.4f}", flush=True)
     learner.keep(checkpoint)

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models.contour_pair import ContourPair
 from models.contour_tracing import (
     LITERAL_RULES,
     Maps,
@@ -89,12 +88,13 @@ class Delineator:
 
 
 def _contour_network(folder: Path) -> tuple[ContourUNet, Card]:
-    """The network of whole slices; of a pair, that part of it."""
     loaded = load_network(folder)
-    network = loaded.network.whole if isinstance(loaded.network, ContourPair) else loaded.network
-    if not isinstance(network, ContourUNet):
-        raise WeightsInvalid(f"{folder} holds no contour network of whole slices")
-    return network, loaded.card
+    if not isinstance(loaded.network, ContourUNet):
+        raise WeightsInvalid(
+            f"{folder} holds no contour network of whole slices; "
+            "evaluate real and evaluate phantoms take any contour network"
+        )
+    return loaded.network, loaded.card
 
 
 def _of_both_sequences(maps: Sequence[Maps], case: StoredCase, rules: WalkRules) -> Found:

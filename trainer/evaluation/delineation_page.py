@@ -9,8 +9,9 @@ Report = Mapping[str, Any]
 HEAD = """# Delineation accuracy
 
 **{warning}.** All numbers are from phantoms not used for training; for real images see
- [delineation_real.md](delineation_real.md). The whole-slice network is evaluated,
-one of the pair shipped since contour 0.7.0. The page is generated; the numbers,
+ [delineation_real.md](delineation_real.md). The network of whole slices is evaluated
+(`models/weights/whole_slices`), which the node has not used since contour 0.9.0. The page is
+generated; the numbers,
 with their intervals, rules and training records, are in [delineation.json](delineation.json).
 
 - Command: `{command}`

@@ -26,7 +26,7 @@ from trainer.evaluation.contour_summary import (
 from trainer.evaluation.delineation_page import delineation_page
 from trainer.evaluation.error_figure import draw_distributions
 from trainer.evaluation.rejection_rates import rejection_rates
-from trainer.experiment import RUNS_FOLDER, SHIPPED_WEIGHTS, Experiment, read_experiment
+from trainer.experiment import RUNS_FOLDER, WHOLE_SLICE_WEIGHTS, Experiment, read_experiment
 from trainer.prepared_cases import read_case, ready_cases
 from trainer.run_metadata import code_version, machine, refuse_trained_subjects
 
@@ -38,7 +38,7 @@ def evaluate_contour(
     experiment: Annotated[Path, typer.Option("--experiment", help="Its test cases are used.")],
     weights: Annotated[
         Path, typer.Option(help="Folder with the subfolder contour.")
-    ] = SHIPPED_WEIGHTS,
+    ] = WHOLE_SLICE_WEIGHTS,
     runs: Annotated[Path, typer.Option(help="Folder for prepared cases.")] = RUNS_FOLDER,
     beside: Annotated[
         list[str] | None,
@@ -55,7 +55,7 @@ def evaluate_contour(
         typer.Option(help="Folder for delineation.json, .md and the figure."),
     ] = None,
 ) -> None:
-    """Evaluate the contour network and others on test cases; write the scores to its card."""
+    """Evaluate contour networks of whole slices on test cases; write the scores to the card."""
     plan = read_experiment(experiment)
     seeds = range(*plan.cases.test)[: first or None]
     folder = ready_cases(plan.cases, (plan.cases.test,), runs, plan.roi)

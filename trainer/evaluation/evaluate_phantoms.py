@@ -13,7 +13,12 @@ from typing import Annotated
 import typer
 
 from models.acceptance import shows_joints
-from models.delineate import delineations, loaded_contour_network
+from models.delineate import (
+    ContourNetwork,
+    ContourRules,
+    delineations,
+    loaded_contour_network,
+)
 from models.delineation import Delineation
 from models.volume import Volume
 from models.weights import INTENDED_USE, read_card
@@ -43,11 +48,9 @@ def evaluate_phantoms(
     rows: dict[str, list[Row]] = {}
     rejected: dict[str, int] = {}
     for style, scans in _studies(own, second):
-        found = delineations(network, rules, tuple(scan.volume for scan in scans))
-        seen = [one.delineation for one in found]
+        seen = delineated(network, rules, scans)
         rejected[style] = rejected.get(style, 0) + (not shows_joints(seen))
-        for scan, delineation in zip(scans, seen, strict=True):
-            rows.setdefault(style, []).extend(judged_scan(scan, delineation))
+        rows.setdefault(style, []).extend(judged_scans(scans, seen))
     card = read_card(weights)
     tables = {style: summary_of(of_style) for style, of_style in sorted(rows.items())}
     numbers = {
@@ -64,6 +67,23 @@ def evaluate_phantoms(
         report.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
 
+def delineated(
+    network: ContourNetwork, rules: ContourRules, scans: Sequence[RealScan]
+) -> list[Delineation]:
+    """The network's contours on the scans of one study."""
+    volumes = tuple(scan.volume for scan in scans)
+    return [one.delineation for one in delineations(network, rules, volumes)]
+
+
+def judged_scans(scans: Sequence[RealScan], seen: Sequence[Delineation]) -> list[Row]:
+    """Every joint on every slice of a study that has a line or a contour."""
+    return [
+        row
+        for scan, delineation in zip(scans, seen, strict=True)
+        for row in judged_scan(scan, delineation)
+    ]
+
+
 def _studies(own: int, second: int) -> Studies:
     for seed in range(FIRST, FIRST + own):
         case = make_case(seed, training_options(seed))
@@ -71,9 +91,13 @@ def _studies(own: int, second: int) -> Studies:
         name = str(style["name"] if isinstance(style, dict) else style)
         yield name, scans_of(seed, (case.t1, case.stir), (case.t1_truth, case.stir_truth))
     for seed in range(SECOND_FIRST, SECOND_FIRST + second):
-        drawn = make_second_case(seed)
-        truths = (drawn.t1_truth, drawn.stir_truth)
-        yield "second phantom", scans_of(seed, (drawn.t1, drawn.stir), truths)
+        yield "second phantom", second_scans(seed)
+
+
+def second_scans(seed: int) -> list[RealScan]:
+    """T1 and STIR of a patient of the second phantom, with the true contours as lines."""
+    drawn = make_second_case(seed)
+    return scans_of(seed, (drawn.t1, drawn.stir), (drawn.t1_truth, drawn.stir_truth))
 
 
 def scans_of(seed: int, volumes: Sequence[Volume], truths: Sequence[Delineation]) -> list[RealScan]:

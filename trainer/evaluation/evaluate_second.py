@@ -6,18 +6,17 @@ performance shows how far the networks overfit to the first phantom's way of dra
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
-from models.findings import POSITIONS, Lesion
+from models.delineate import loaded_contour_network
+from models.findings import Lesion
 from models.weights import INTENDED_USE, read_card
-from trainer.evaluation.contour_judgement import Judgement, judged
-from trainer.evaluation.contour_methods import Delineator, Method
-from trainer.evaluation.contour_summary import Estimate, Resampling, Summary, summary
+from trainer.evaluation.evaluate_phantoms import delineated, judged_scans, second_scans
+from trainer.evaluation.evaluate_real import summary_of
 from trainer.evaluation.lesion_card import card_name, set_scores
 from trainer.evaluation.study_sets import (
     NETWORKS,
@@ -27,8 +26,6 @@ from trainer.evaluation.study_sets import (
     second_set,
 )
 from trainer.experiment import RUNS_FOLDER, SHIPPED_WEIGHTS
-from trainer.phantom.second_phantom import SecondCase, make_second_case
-from trainer.prepared_cases import StoredCase, canonical_sighting, stored
 from trainer.run_metadata import code_version, machine
 
 STYLE = "second phantom"
@@ -48,7 +45,9 @@ def evaluate_second(
     """Evaluate both networks on images of a generator not used for training."""
     seeds = range(first, first + cases)
     study_set = second_set(seeds)
-    drawn = contours_on(weights, (make_second_case(seed) for seed in seeds))
+    network, rules = loaded_contour_network(weights / "contour")
+    studies = map(second_scans, seeds)
+    rows = [row for one in studies for row in judged_scans(one, delineated(network, rules, one))]
     thresholds = read_card(weights / "lesion").settings["thresholds"]
     predictions = predictions_on(study_set, weights, runs)
     report = {
@@ -61,7 +60,7 @@ def evaluate_second(
             for card in (read_card(weights / name) for name in NETWORKS)
         ],
         "patients": cases,
-        "contours": _contour_numbers(summary(drawn, Resampling.of(seeds))),
+        "contours": summary_of(rows),
         "lesions": set_scores(study_set, predictions, thresholds)[SECOND_PHANTOM],
     }
     page = second_page(report)
@@ -71,48 +70,6 @@ def evaluate_second(
             json.dumps(report, indent=1) + "\n", encoding="utf-8"
         )
         (docs / f"{SECOND_PHANTOM}.md").write_text(page, encoding="utf-8")
-
-
-def contours_on(weights: Path, cases: Iterable[SecondCase]) -> list[Judgement]:
-    """The evaluation of every contour, from the images alone."""
-    delineator = Delineator([Method(STYLE, weights / "contour")])
-    return [
-        judgement
-        for prepared in map(_prepared, cases)
-        for _, found in delineator.contours(prepared)
-        for judgement in judged(prepared, found)
-    ]
-
-
-def _prepared(case: SecondCase) -> StoredCase:
-    pairs = ((case.t1, case.t1_truth), (case.stir, case.stir_truth))
-    return stored(
-        case.seed,
-        [canonical_sighting(volume, truth) for volume, truth in pairs],
-        stir_from=len(case.t1.voxels),
-        style=STYLE,
-        rois={},
-        severity=[case.severity[position] for position in POSITIONS],
-        lesions_readable=True,
-    )
-
-
-def _contour_numbers(of: Summary) -> dict[str, Any]:
-    rms = of.errors["rms"]["mm"]
-    numbers = {f"RMS p{percent}, mm": rms[percent] for percent in (50, 75, 90, 95)}
-    numbers |= {
-        "share below 1.5 mm": of.below_1_5_mm,
-        "missed": of.missed_fraction,
-        "false": of.false_fraction,
-        "false, not next to the joint": of.false_away_fraction,
-    }
-    return {"of": of.contours} | {name: _rounded(one) for name, one in numbers.items()}
-
-
-def _rounded(of: Estimate) -> list[float | str]:
-    """Value and interval, rounded for JSON."""
-    each = (of.value, of.low, of.high)
-    return [round(one, 3) if np.isfinite(one) else "missed" for one in each]
 
 
 def second_page(report: dict[str, Any]) -> str:
@@ -127,12 +84,12 @@ def second_page(report: dict[str, Any]) -> str:
         f"- Command: `{report['command']}`",
         f"- Code {report['code']}; {'; '.join(report['networks'])}",
         "",
-        f"| contours ({report['contours']['of']}) | value | 95 % interval over patients |",
+        f"| contours ({report['contours']['lines']}) | value | 95 % interval over patients |",
         "| --- | ---: | ---: |",
         *(
             f"| {name} | {one[0]} | {one[1]} to {one[2]} |"
             for name, one in report["contours"].items()
-            if name != "of"
+            if name not in ("lines", "patients")
         ),
         "",
         "| lesion | AUC | 95 % interval | balanced accuracy | 95 % interval | positive | of |",

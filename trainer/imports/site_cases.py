@@ -25,6 +25,7 @@ from models.findings import POSITIONS
 from models.orientation import canonical
 from models.roi import RoiRules, Sighting
 from models.volume import Volume
+from trainer.contours.image_stacks import image_stacks, write_stacks
 from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.imports.import_report import (
     ImportReport,
@@ -103,6 +104,9 @@ def import_cases(
     for number, (subject, path) in enumerate(numbered(cases, out)):
         case = read_case_file(path)
         write_case(site_case(number, case, rules, delineate, read_by), out)
+        if sightings := drawn_sightings(case):
+            rng = np.random.default_rng(number)
+            write_stacks(image_stacks(sightings, rng), out, number)
         report.add(number, case)
         subjects.append(subject)
         typer.echo(f"{number + 1}/{len(cases)} {path.name}")
@@ -159,10 +163,7 @@ def site_case(
     read_by
         Readers and sessions of all the site's cases; by default those of this case.
     """
-    drawn = sorted(
-        (one for one in case.series if not left_out_contours(one)),
-        key=lambda one: one.kind == "STIR",
-    )
+    drawn = _drawn_series(case)
     agreed = case.agreed()
     pair = [one for kind in ("T1", "STIR") if (one := case.of_kind(kind)) is not None]
     readable = not left_out_lesions(case)
@@ -181,6 +182,21 @@ def site_case(
         lesions_readable=readable,
         readings=read_by.values(case.readings) if readable else None,
     )
+
+
+def _drawn_series(case: Case) -> list[CaseSeries]:
+    """The series that train contours, STIR last."""
+    drawn = (one for one in case.series if not left_out_contours(one))
+    return sorted(drawn, key=lambda one: one.kind == "STIR")
+
+
+def drawn_sightings(case: Case) -> list[Sighting]:
+    """The series that train contours in canonical orientation, with their drawn contours."""
+    return [
+        canonical_sighting(one.volume, one.delineation)
+        for one in _drawn_series(case)
+        if one.delineation is not None
+    ]
 
 
 def _sighting(one: CaseSeries, delineate: Callable[[Volume], Delineation]) -> Sighting:

@@ -132,15 +132,17 @@ def _half(shared: np.random.Generator, own: np.random.Generator, lane: int) -> P
         space=max(between(0.6, 3.0), 0.5),
         iliac_plate=max(between(0.5, 2.6), 0.4),
         sacral_plate=max(between(0.3, 1.8), 0.3),
-        opening=between(0.15, 0.8),
-        sacral_opening=between(0.2, 1.0),
+        opening=float(np.exp(between(*np.log([0.12, 1.2])))),
+        sacral_opening=float(np.exp(between(*np.log([0.12, 1.2])))),
+        iliac_cleft=float(np.exp(between(*np.log([1.0, 14.0])))),
+        sacral_cleft=float(np.exp(between(*np.log([1.0, 14.0])))),
         plate_unevenness=abs(own.normal(0, 0.45)),
         tip_v=apex[1] - down * np.sin(closed) - limb + between(-4, 8),
         **_ilium(between),
         cortex=between(0.5, 2.0),
         sacrum_top=apex[1] + up * np.sin(opened) + limb + between(-6, 5),
         sacrum_front=between(-42, -27),
-        sacrum_back=between(12, 27),
+        sacrum_back=between(20, 46),
         front_curve=between(0.006, 0.015),
         taper=between(0.35, 1.1),
         **_foramina_and_gluteus(between),
@@ -158,7 +160,7 @@ def _ilium(between: Callable[..., float]) -> dict[str, Any]:
     """The ilium apart from its joint, in the order in which it is drawn."""
     return {
         "tip_radius": between(8, 20),
-        "plate": between(13, 25),
+        "plate": between(13, 31),
         "plate_growth": between(0.0, 0.3),
         "cup": between(0.0, 0.7),
         "fossa_slope": between(0.8, 2.2),
@@ -215,9 +217,9 @@ def close_slab(seed: int) -> LabelSlab:
     rng = np.random.default_rng([seed, 1])
     halves = sampled_halves(rng)
     half, noise = halves[0], Noise(rng)
-    pose, size = SlabPose.sampled(rng), float(np.exp(rng.normal(0, 0.09)))
+    pose, size = SlabPose.sampled(rng), float(np.exp(rng.normal(0, 0.11)))
     distance = float(np.clip(rng.normal(3.9, 0.7), 2.5, 6.5))
-    first = rng.uniform(-46, 34)
+    first = rng.uniform(-54, 42)
     frame = SlabFrame(
         np.array([half.width + 2, 0.0, 0.0]), rng.normal(0, 7, 2), SQUARE_MM / size, CLOSE_PX
     )

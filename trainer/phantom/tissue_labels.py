@@ -139,6 +139,8 @@ class PelvisHalf:
         Thickness of cartilage, and of the cortex on either side.
     opening, sacral_opening
         How fast both bones part beyond their cartilage.
+    iliac_cleft, sacral_cleft
+        How far they part at most: the cleft of the interosseous ligaments is often narrow.
     tip_v, tip_radius, plate, plate_growth, cup
         The ilium: the height of its lower end, how round that is, its thickness beside the
         joint, how that grows with the height, and by what share it is thicker in front.
@@ -164,6 +166,8 @@ class PelvisHalf:
     sacral_plate: float
     opening: float
     sacral_opening: float
+    iliac_cleft: float
+    sacral_cleft: float
     plate_unevenness: float
     tip_v: float
     tip_radius: float
@@ -259,8 +263,11 @@ def tissue_at(half: PelvisHalf, noise: Noise, x: Grid, d: Grid, v: Grid) -> Draw
     fine = noise.at(x, d, v, (2.2, 2.2, 2.2), half.lane + 5)
     beyond = np.maximum(outside, 0)
     behind = _step((d + 8 + 0.3 * v) / 14)
-    iliac_gap = half.space / 2 + half.opening * beyond * (0.45 + 0.55 * behind)
-    sacral_gap = half.space / 2 + np.minimum(half.sacral_opening * beyond, 14)
+    rough = 1 + 0.35 * medium * _step(beyond / 4)
+    iliac_gap = half.opening * beyond * (0.45 + 0.55 * behind)
+    iliac_gap = half.space / 2 + np.minimum(iliac_gap, half.iliac_cleft) * rough
+    sacral_gap = half.sacral_opening * beyond
+    sacral_gap = half.space / 2 + np.minimum(sacral_gap, half.sacral_cleft) * rough
     ilium = np.minimum(across - iliac_gap, _ilium_bounds(half, noise, x, d, v, coarse))
     sacrum = np.minimum(-across - sacral_gap, _sacrum_bounds(half, x, d, v, coarse))
     labels = _soft_tissue(half, noise, (x, d, v), (coarse, medium, fine))
@@ -308,7 +315,7 @@ def _sacrum_bounds(half: PelvisHalf, x: Grid, d: Grid, v: Grid, coarse: Grid) ->
     low = np.maximum(half.sacrum_top - 4 - v, 0)
     front = half.sacrum_front + half.front_curve * low**2 * (1 - 0.6 * np.minimum(side, 1))
     front = front + 11 * side + 1.5 * coarse
-    back = half.sacrum_back - 9 * side - 0.0035 * np.maximum(v - 5, 0) ** 2 + 3 * coarse
+    back = half.sacrum_back - 5 * side - 0.0035 * np.maximum(v - 5, 0) ** 2 + 3 * coarse
     back = back + 0.35 * np.maximum(-25 - v, 0)
     bottom = half.caudal[1] - half.limb + 2
     apex = half.width + half.slope * bottom - 3 - half.taper * np.maximum(bottom - v, 0) - x

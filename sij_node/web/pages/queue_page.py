@@ -95,15 +95,8 @@ def _content(parts: Parts, person: CurrentUser, wanted: JobFilter, page: int) ->
 def _rows(parts: Parts, admin: Admin, found: JobPage, workers: int | None) -> tuple[JobRow, ...]:
     pseudonyms = admin.pseudonyms(found.jobs)
     pace = Pace.of(admin.queue_order(), admin.analysis_seconds(), workers)
-    now, results = parts.clock(), admin.conclusions(found.jobs)
+    now = parts.clock()
     return tuple(
-        job_row(
-            job,
-            pseudonyms.get(job.study_uid, ""),
-            now,
-            pace,
-            parts.config.study,
-            " ".join(results.get(job.job_id, ())),
-        )
+        job_row(job, pseudonyms.get(job.study_uid, ""), now, pace, parts.config.study)
         for job in found.jobs
     )

@@ -41,8 +41,6 @@ class JobRow:
         When results can be expected; empty if not known.
     note
         The reason for its state, if there is one.
-    result
-        The conclusion in one line; empty if the study was not analysed.
     """
 
     job: Job
@@ -51,7 +49,6 @@ class JobRow:
     age: str
     expected: str
     note: str
-    result: str
 
 
 @dataclass(frozen=True)
@@ -169,21 +166,8 @@ def named(states: Sequence[State]) -> str:
     return groups.get(tuple(states), states[0].value if states else "")
 
 
-def job_row(
-    job: Job,
-    patient: str,
-    now: datetime,
-    pace: Pace,
-    study: StudyConfig,
-    result: str = "",
-) -> JobRow:
-    """The row of a job.
-
-    Parameters
-    ----------
-    result
-        The conclusion, if the study was analysed.
-    """
+def job_row(job: Job, patient: str, now: datetime, pace: Pace, study: StudyConfig) -> JobRow:
+    """The row of a job."""
     return JobRow(
         job=job,
         tone=STATE_TONES[job.state],
@@ -191,7 +175,6 @@ def job_row(
         age=span((now - job.created_at).total_seconds()),
         expected=expected(job, now, pace, study),
         note=note(job),
-        result=result,
     )
 
 

@@ -14,14 +14,16 @@ from sij_node.dicom.volumes import volume_from
 from tests.support.phantom_studies import STIR, T1, written
 from trainer.phantom.case import PhantomOptions, make_case
 
-NOISE_MOVES = 0.025, 0.15
-"""Of a probability: over all 28 places, and at the one that moves most."""
+NOISE_MOVES = 0.02, 0.4
+"""Of a probability: mean over three patients and 28 places, and the place that moves most.
 
-LYING_ELSEWHERE_MOVES = 0.07, 0.6
-"""Likewise; a lesion on the border of two quadrants may be counted in the other one.
-
-With contour 0.7.0 the limits were 0.02, 0.05 and 0.45: on phantoms 0.8.0 is less steady.
+A slice that joins or leaves a joint moves single scores; with contour 0.7.0 none moved by .15.
 """
+
+LYING_ELSEWHERE_MOVES = 0.05, 0.6
+"""Likewise; a lesion on the border of two quadrants may be counted in the other one."""
+
+SEEDS = 20000, 20003, 20005
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +32,24 @@ def analyser():
 
 
 @pytest.fixture(scope="module")
-def case():
-    return make_case(20000, PhantomOptions(slices=15, matrix=256, disease="advanced"))
+def cases():
+    options = PhantomOptions(slices=15, matrix=256, disease="advanced")
+    return [make_case(seed, options) for seed in SEEDS]
 
 
 @pytest.fixture(scope="module")
-def scores(analyser, case):
-    return probabilities(analyser, case.t1, case.stir)
+def case(cases):
+    return cases[0]
+
+
+@pytest.fixture(scope="module")
+def scores_of_all(analyser, cases):
+    return [probabilities(analyser, case.t1, case.stir) for case in cases]
+
+
+@pytest.fixture(scope="module")
+def scores(scores_of_all):
+    return scores_of_all[0]
 
 
 def probabilities(analyser, t1, stir):
@@ -71,30 +84,38 @@ def changed(volume, change):
     return Volume(change(volume.voxels).astype(np.float32), volume.affine)
 
 
-def moves_less(again, scores, limits):
-    moved = np.abs(again - scores)
-    return moved.mean() < limits[0] and moved.max() < limits[1]
+def moved(analyser, cases, scores_of_all, change):
+    """How far each score moves, ``(patients, 28)``."""
+    again = [
+        probabilities(analyser, changed(case.t1, change), changed(case.stir, change))
+        for case in cases
+    ]
+    return np.abs(np.array(again) - scores_of_all)
 
 
-def test_a_little_noise_changes_scores_little(analyser, case, scores):
+def test_a_little_noise_changes_scores_little(analyser, cases, scores_of_all):
     rng = np.random.default_rng(2)
 
     def noisy(voxels):
         return np.abs(voxels + rng.normal(0, 0.02 * np.quantile(voxels, 0.95), voxels.shape))
 
-    again = probabilities(analyser, changed(case.t1, noisy), changed(case.stir, noisy))
+    by = moved(analyser, cases, scores_of_all, noisy)
 
-    assert moves_less(again, scores, NOISE_MOVES)
+    assert by.mean() < NOISE_MOVES[0]
+    assert by.max() < NOISE_MOVES[1]
 
 
 @pytest.mark.parametrize("pixels", [(3, -2), (0.4, 0.6)], ids=["whole pixels", "parts of a pixel"])
-def test_a_slightly_shifted_patient_has_nearly_the_same_scores(analyser, case, scores, pixels):
-    def moved(voxels):
+def test_a_slightly_shifted_patient_has_nearly_the_same_scores(
+    analyser, cases, scores_of_all, pixels
+):
+    def shifted(voxels):
         return shift(voxels, (0, *pixels), order=1, mode="nearest")
 
-    again = probabilities(analyser, changed(case.t1, moved), changed(case.stir, moved))
+    by = moved(analyser, cases, scores_of_all, shifted)
 
-    assert moves_less(again, scores, LYING_ELSEWHERE_MOVES)
+    assert by.mean() < LYING_ELSEWHERE_MOVES[0]
+    assert by.max() < LYING_ELSEWHERE_MOVES[1]
 
 
 def test_a_brighter_scan_has_the_same_scores(analyser, case, scores):

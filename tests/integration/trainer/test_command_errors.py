@@ -9,7 +9,13 @@ import torch
 
 from models.weights import load_network
 from trainer.__main__ import main
-from trainer.experiment import SHIPPED, SHIPPED_WEIGHTS, Experiment, read_experiment
+from trainer.experiment import (
+    SHIPPED,
+    SHIPPED_WEIGHTS,
+    WHOLE_SLICE_WEIGHTS,
+    Experiment,
+    read_experiment,
+)
 from trainer.initialisation import load_initial_weights
 from trainer.readers.reader_plan import ReaderModel
 
@@ -109,16 +115,19 @@ def own_experiment(kind, tmp_path, more="") -> Experiment:
     return read_experiment(path)
 
 
-@pytest.mark.parametrize("kind", ["contour", "lesion"])
-def test_an_own_experiment_starts_from_the_shipped_weights(kind, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "folder"),
+    [("contour", WHOLE_SLICE_WEIGHTS / "contour"), ("lesion", SHIPPED_WEIGHTS / "lesion")],
+)
+def test_an_own_experiment_starts_from_the_shipped_weights(kind, folder, tmp_path):
     plan = own_experiment(kind, tmp_path)
-    shipped = load_network(SHIPPED_WEIGHTS / kind).network
-    network = type(getattr(shipped, "whole", shipped))(plan.architecture)
+    shipped = load_network(folder).network
+    network = type(shipped)(plan.architecture)
 
     load_initial_weights(plan, network)
 
     assert plan.initial_weights == SHIPPED
-    theirs = getattr(shipped, "whole", shipped).state_dict()
+    theirs = shipped.state_dict()
     for name, value in network.state_dict().items():
         torch.testing.assert_close(value, theirs[name])
 

@@ -9,10 +9,10 @@ import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
-from models.contour_pair import ContourPair
-from models.delineate import PairRules, loaded_contour_network
+from models.delineate import loaded_contour_network
+from models.joint_delineation import JointRules
+from models.joint_unet import JointNetwork
 from models.weights import INTENDED_USE, load_network, read_card
-from tests.support.untrained_networks import SMALL_CONTOUR, SMALL_LESION, experiment, save_untrained
 from trainer.__main__ import app
 from trainer.phantom import draw_slabs
 
@@ -106,33 +106,25 @@ def test_a_training_that_is_over_changes_nothing(folder, kind):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """Folder of an untrained network of whole slices."""
-    folder = tmp_path_factory.mktemp("whole")
-    save_untrained(experiment(SMALL_CONTOUR, folder), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def exported(folder, whole):
-    """Folder of the exported pair, and what the command printed."""
-    options = ("--whole", whole, "--runs", folder / "runs", "--cache", folder / "cache")
+def exported(folder):
+    """Folder of the exported network, and what the command printed."""
+    options = ("--runs", folder / "runs", "--cache", folder / "cache")
     weights = folder / "exported"
     return weights, done("export-joint", "--version", "9.9.9", "--weights", weights, *options)
 
 
-def test_export_joint_writes_a_pair_the_node_can_load(exported):
+def test_export_joint_writes_a_network_the_node_can_load(exported):
     weights, _ = exported
 
     network, rules = loaded_contour_network(weights)
 
-    assert isinstance(network, ContourPair)
-    assert isinstance(rules, PairRules)
+    assert isinstance(network, JointNetwork)
+    assert isinstance(rules, JointRules)
 
 
 def test_export_joint_writes_the_averaged_weights(exported, folder):
     weights, _ = exported
-    joints = load_network(weights).network.joints
+    joints = load_network(weights).network
 
     for kind, part in (("close", joints.delineators[0]), ("field", joints.finder)):
         average = torch.load(folder / "runs" / f"{kind}.pt", weights_only=True)["average"]
@@ -150,27 +142,15 @@ def test_export_joint_prints_the_hash_that_is_in_the_card(exported):
     assert card.sha256 in printed
 
 
-def test_the_exported_card_says_what_the_networks_learnt_from(exported, folder, whole):
+def test_the_exported_card_says_what_the_networks_learnt_from(exported, folder):
     card = read_card(exported[0])
 
     assert card.intended_use == INTENDED_USE
     assert card.metrics == {}
-    assert card.training["whole"]["sha256"] == read_card(whole).sha256
     for kind, said in (("close", card.training["close"][0]), ("field", card.training["field"])):
         steps = torch.load(folder / "runs" / f"{kind}.pt", weights_only=True)["steps"]
         assert said["steps"] == steps
         assert said["slabs"] > 0
-
-
-def test_export_joint_refuses_a_lesion_network_as_whole(folder, tmp_path):
-    save_untrained(experiment(SMALL_LESION, tmp_path), tmp_path / "lesion")
-    options = ("--whole", tmp_path / "lesion", "--runs", folder / "runs")
-
-    result = run("export-joint", "--version", "1", "--weights", tmp_path / "out", *options)
-
-    assert result.exit_code == 2
-    assert "has no network that delineates whole slices" in words(result.output)
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", ["train-joint sideways", "draw-slabs --kind sideways"])
@@ -217,26 +197,15 @@ def test_export_without_a_checkpoint_says_what_to_train(tmp_path):
     assert "is missing: run train-joint field" in words(result.output)
 
 
-def test_the_whole_network_is_taken_from_a_pair_as_well(exported, folder, tmp_path):
-    pair, _ = exported
-    options = ("--whole", pair, "--runs", folder / "runs", "--cache", folder / "cache")
-
-    done("export-joint", "--version", "10", "--weights", tmp_path / "again", *options)
-
-    again = read_card(tmp_path / "again")
-    assert again.training["whole"] == read_card(pair).training["whole"]
-    assert again.sha256 == read_card(pair).sha256
-
-
 def test_delineating_networks_of_several_seeds_answer_together(exported, folder, tmp_path):
     checkpoint = folder / "runs" / "close.pt"
-    options = ("--whole", exported[0], "--runs", folder / "runs", "--cache", folder / "cache")
+    options = ("--runs", folder / "runs", "--cache", folder / "cache")
     members = ("--member", checkpoint, "--member", checkpoint)
 
     done("export-joint", "--version", "11", "--weights", tmp_path, *members, *options)
 
-    alone = load_network(exported[0]).network.joints
-    together = load_network(tmp_path).network.joints
+    alone = load_network(exported[0]).network
+    together = load_network(tmp_path).network
     stacks = torch.randn(2, 3, 112, 112, generator=torch.Generator().manual_seed(0))
     assert len(together.delineators) == 2
     with torch.inference_mode():

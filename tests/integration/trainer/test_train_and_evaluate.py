@@ -267,8 +267,8 @@ def test_both_networks_are_measured_on_the_second_phantom(tmp_path):
 
     report = json.loads((tmp_path / "second_phantom.json").read_text())
     page = (tmp_path / "second_phantom.md").read_text()
-    assert report["contours"]["of"] > 20
-    assert 0 <= report["contours"]["missed"][0] <= 1
+    assert report["contours"]["lines"] > 20
+    assert 0 <= report["contours"]["missed, %"][0] <= 100
     assert report["lesions"]["patients"] == 2
     assert report["lesions"]["oedema"]["places"] == 16
     assert report["lesions"]["ankylosis"]["places"] == 4

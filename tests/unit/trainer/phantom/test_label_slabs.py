@@ -87,10 +87,10 @@ def test_slabs_and_studies_are_kept_and_come_back_in_one_batch(tmp_path, monkeyp
     draw_slabs(first=0, chunks=1, kind=SlabKind.CLOSE, cache=tmp_path)
     draw_stacks(first=0, studies=1, cache=tmp_path)
 
-    stocks = JointStocks.of(tmp_path, "close")
+    stocks = JointStocks.of(tmp_path, SlabKind.CLOSE)
     images, lines, visible = next(close_batches(stocks, 8, torch.Generator().manual_seed(0)))
 
-    assert stocks.shares(8) == (6, 2)
+    assert stocks.shares(8) == (6, 2, 0)
     assert images.shape == (8, 3, 112, 112)
     assert (lines.shape, visible.shape) == ((8, 1, 16, 2), (8, 1))
     assert images.flatten(1).mean(dim=1).abs().max() < 0.5
@@ -99,18 +99,18 @@ def test_slabs_and_studies_are_kept_and_come_back_in_one_batch(tmp_path, monkeyp
 def test_slabs_drawn_during_training_are_taken_in(tmp_path, monkeypatch):
     monkeypatch.setattr("trainer.phantom.draw_slabs.CHUNK", 2)
     draw_slabs(first=0, chunks=1, kind=SlabKind.FIELD, cache=tmp_path)
-    stocks = JointStocks.of(tmp_path, "field")
+    stocks = JointStocks.of(tmp_path, SlabKind.FIELD)
     draw_slabs(first=2, chunks=1, kind=SlabKind.FIELD, cache=tmp_path)
 
     stocks.grow()
 
     assert len(stocks.slabs) == 4
-    assert stocks.shares(8) == (8, 0)
+    assert stocks.shares(8) == (8, 0, 0)
 
 
 @pytest.mark.parametrize("side", [0, 1], ids=["right", "left"])
 def test_squares_of_a_study_show_the_joint_where_its_line_says(side):
-    close, whole = phantom_stacks(0)
+    close, whole = phantom_stacks(0).values()
     stack = close[side]
     shown = np.flatnonzero(stack.visible_mm[:, 0] > 7)
 
