@@ -22,6 +22,7 @@ from trainer.evaluation.evaluate_geometry import evaluate_geometry
 from trainer.evaluation.evaluate_lesion import evaluate_lesion
 from trainer.evaluation.evaluate_phantoms import evaluate_phantoms
 from trainer.evaluation.evaluate_real import evaluate_real
+from trainer.evaluation.evaluate_realism import evaluate_realism
 from trainer.evaluation.evaluate_second import evaluate_second
 from trainer.imports.import_nifti import import_nifti
 from trainer.imports.site_cases import import_cases
@@ -65,6 +66,7 @@ evaluate.command("geometry")(evaluate_geometry)
 evaluate.command("lesion")(evaluate_lesion)
 evaluate.command("phantoms")(evaluate_phantoms)
 evaluate.command("real")(evaluate_real)
+evaluate.command("realism")(evaluate_realism)
 evaluate.command("second")(evaluate_second)
 app.add_typer(evaluate, name="evaluate")
 
