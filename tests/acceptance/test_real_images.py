@@ -32,7 +32,7 @@ UNCERTAIN = "uncertain contours"
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class ReturnedResults:
     """What the archive got for one patient."""
 
     scans: list[RealScan]
@@ -90,7 +90,7 @@ def node_and_archive(tmp_path_factory) -> Iterator[tuple[RunningNode, Orthanc]]:
 
 
 @pytest.fixture(scope="module")
-def answers(node_and_archive, tmp_path_factory) -> Mapping[str, Answer]:
+def answers(node_and_archive, tmp_path_factory) -> Mapping[str, ReturnedResults]:
     studies = list(read_studies(real_folder("listener, analysis and delivery were")))
     sent = {}
     for scans in studies:
@@ -113,12 +113,12 @@ def _send(study: PhantomStudy, node: RunningNode) -> None:
 
 def _answer(
     scans: list[RealScan], study: PhantomStudy, node: RunningNode, orthanc: Orthanc
-) -> Answer:
+) -> ReturnedResults:
     job = node.wait_for_state(study.study_uid, State.DELIVERED, State.REJECTED, State.FAILED)
     wait_for(lambda: _results(orthanc, study), "results in the archive")
     results = _results(orthanc, study)
     lines = report_lines(results, map(dcmread, study.files))
-    return Answer(scans, job.state, results, lines)
+    return ReturnedResults(scans, job.state, results, lines)
 
 
 def _results(orthanc: Orthanc, study: PhantomStudy) -> list[Dataset]:

@@ -18,7 +18,6 @@ from scipy.ndimage import binary_closing
 from models.findings import Side
 from models.orientation import canonical
 from models.volume import Volume
-from trainer.dicom_series import dicom_studies
 from trainer.errors import TrainingInputInvalid
 from trainer.nifti import read_nifti
 
@@ -64,6 +63,8 @@ def read_studies(folder: Path) -> Iterator[list[RealScan]]:
     CaseFileInvalid
         If an image cannot be read.
     """
+    from trainer.dicom_series import dicom_studies  # noqa: PLC0415  pydicom only where needed
+
     found = False
     for case, volumes in (*_nifti_studies(folder), *dicom_studies(folder)):
         found = True
