@@ -123,6 +123,10 @@ class WorkerLost(TemporarilyUnavailable):
     """The worker that held the lease died or stopped sending heartbeats."""
 
 
+class OutOfMemory(TemporarilyUnavailable):
+    """An analysis needed more memory than allowed or available."""
+
+
 class PriorsUnavailable(NodeError):
     """Prior results are unavailable; the study is analysed without them, and its report says so.
 

@@ -20,7 +20,7 @@ from sij_node.domain.analysis_record import NOTHING_KEPT, AnalysisRecord
 from sij_node.domain.job import Result
 from sij_node.domain.prior_comparison import NO_PRIORS, Priors
 from sij_node.domain.study import IdentityCorrection, ReceivedInstance, Refusal
-from sij_node.errors import InputRejected, InternalFault, NodeError, WorkerLost
+from sij_node.errors import InputRejected, InternalFault, NodeError, OutOfMemory, WorkerLost
 
 log = structlog.get_logger()
 
@@ -265,6 +265,11 @@ def _answer(
         return analyse(request)
     except NodeError as error:
         return error
+    except MemoryError:
+        return OutOfMemory(
+            "The analysis ran out of memory: see [worker] memory_limit_mb, and the memory of this "
+            "host."
+        )
     except Exception as error:  # the only broad except: any error fails this study alone
         log.error("analysis failed", exc_info=error)
         return InternalFault(f"The analysis failed with {type(error).__name__}; see the log.")

@@ -4,6 +4,8 @@ Exit status: 0 done, 2 and 64 wrong usage, 65 to 78 as in `sij_node.errors`.
 """
 
 import getpass
+import os
+import resource
 import sys
 
 import typer
@@ -25,6 +27,8 @@ from sij_node.cli.renamed_commands import (
 from sij_node.errors import NodeError
 
 _NO_PERMISSION = 77
+_NO_CORE_DUMP = 1
+"""Limit in bytes; unlike 0, it also stops dumps that the kernel pipes to a program (core(5))."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,7 +46,21 @@ refuse_renamed(app, RENAMED_COMMANDS)
 refuse_renamed(destination_commands.app, RENAMED_DESTINATION_COMMANDS)
 
 
+def keep_patients_private() -> None:
+    """No core dumps, which would contain patients, and files for this user only."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    limit = 0 if hard == 0 else _NO_CORE_DUMP
+    resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
+    os.umask(0o077)
+
+
 def main() -> None:
+    """Run a command of the command line."""
+    keep_patients_private()
+    run_command()
+
+
+def run_command() -> None:
     """Run a command; an error of the node becomes one line and an exit status."""
     try:
         app()

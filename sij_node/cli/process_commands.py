@@ -29,7 +29,7 @@ def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
     program = [sys.executable, "-m", "sij_node"]
     commands = [[*program, name, "--config", str(config)] for name in names]
     with _stopped_by_signals() as stop:
-        sys.exit(supervisor.keep_running(commands, stop))
+        sys.exit(supervisor.keep_running(commands, stop, dispensable=("web",)))
 
 
 @app.command()

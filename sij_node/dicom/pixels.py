@@ -249,7 +249,7 @@ def _decoded(codec: Codec, frame: bytes, stated: PixelFormat, uid: str) -> NDArr
     """One frame, shape ``(rows, columns)``, as unsigned integers."""
     try:
         values = codec.decode(frame, stated)
-    except (ValueError, RuntimeError, MemoryError, TypeError) as error:
+    except (ValueError, RuntimeError, TypeError) as error:
         raise PixelsUnusable(f"Image {uid} cannot be decoded ({error}). Send it again.") from error
     if values.size != stated.rows * stated.columns or values.itemsize * 8 > stated.bits_allocated:
         raise PixelsUnusable(f"Image {uid} does not decode to the size stated in its header.")

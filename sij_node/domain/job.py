@@ -140,7 +140,6 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = MappingProxyType(
         (State.REJECTED, Step.RELEASED): State.REJECTED,
         (State.REJECTED, Step.ACKNOWLEDGED): State.REJECTED,
         (State.REJECTED, Step.GIVE_UP): State.REJECTED,
-        (State.REJECTED, Step.RESULTS_DAMAGED): State.QUEUED,
         (State.REJECTED, Step.DELIVERY_ASKED): State.REJECTED,
         (State.REJECTED, Step.REANALYSIS_ASKED): State.REJECTED,
         (State.REJECTED, Step.RETRIED): State.QUEUED,

@@ -8,7 +8,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sij_node.config.user_roles import Role
@@ -226,13 +226,23 @@ class SignInThrottle:
         pause_s = delay_after_s(costly, self._first_wait_s, self._max_wait_s)
         return max(0.0, failures.last_s + pause_s - now_s)
 
-    def failed(self, key: Hashable, now_s: float) -> None:
-        """Note a failure; the one longest without any is forgotten when there are too many."""
+    def count(self, key: Hashable, now_s: float) -> None:
+        """Count an attempt as failed until `forgive` is called for it.
+
+        It counts before the password is checked, so that parallel attempts are throttled as well.
+        The key longest without any is forgotten when there are too many.
+        """
         before = self._failures.pop(key, _Failures(0, now_s))
         if len(self._failures) >= self._kept:
             del self._failures[next(iter(self._failures))]
         count = 0 if now_s - before.last_s > 3600 else before.count
         self._failures[key] = _Failures(count + 1, now_s)
+
+    def forgive(self, key: Hashable) -> None:
+        """Count one attempt of `key` less."""
+        failures = self._failures.get(key)
+        if failures is not None:
+            self._failures[key] = replace(failures, count=max(0, failures.count - 1))
 
     def succeeded(self, key: Hashable) -> None:
         """Forget the failures of `key`."""

@@ -1,7 +1,8 @@
 """Users, invitations, passwords, sessions and API tokens."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -39,6 +40,8 @@ _PROVIDER = "identity provider"
 """Recorded as the author when a user is added or changes role at sign-in."""
 AT_ONCE = 2
 """Password hashes computed at a time: each takes 64 MB and most of a core."""
+MAX_WAITING = 16
+"""Sign-ins in progress; further ones are told to try again, so that pages keep their threads."""
 LONGEST_TOKEN = timedelta(days=366)
 
 
@@ -66,6 +69,10 @@ class Authentication:
     _turn: threading.BoundedSemaphore = field(
         default_factory=lambda: threading.BoundedSemaphore(AT_ONCE)
     )
+    _waiting: threading.BoundedSemaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(MAX_WAITING)
+    )
+    _counting: threading.Lock = field(default_factory=threading.Lock)
 
     # ---- users ---------------------------------------------------------------------------
 
@@ -174,19 +181,17 @@ class Authentication:
             After too many failed attempts.
         """
         given = name.strip().lower()[:64]
-        origin = (given, device or address)
-        self._check_waits(given, address, device)
+        self._start_attempt(given, address, device)
         user = self._user_or_none(given)
         if not self._is_right(user, password[:1024]) or user is None:
-            now_s = self.monotonic()
-            self.throttle.failed(origin, now_s)
-            self.by_address.failed(address, now_s)
-            self.by_name.failed(given, now_s)
             self.record(audit.user_authentication(given, address, failure="wrong password"))
             raise SignInFailed(
                 "Wrong name or password. Try again, or ask an administrator for a new link."
             )
-        self.throttle.succeeded(origin)
+        with self._counting:
+            self.throttle.succeeded((given, device or address))
+            self.by_address.forgive(address)
+            self.by_name.forgive(given)
         return self.open_session(user, address)
 
     def sign_in_by_provider(self, subject: str, name: str, role: Role, address: str) -> str:
@@ -329,7 +334,7 @@ class Authentication:
 
     def _is_right(self, user: User | None, password: str) -> bool:
         """Whether a password is correct; takes as long for unknown users."""
-        with self._turn:
+        with self._place_in_line(), self._turn:
             if user is None:
                 self.hasher.hash(password)
                 return False
@@ -341,8 +346,25 @@ class Authentication:
                 self.table.renew_hash(user.name, self.hasher.hash(password))
             return True
 
-    def _check_waits(self, name: str, address: str, device: str) -> None:
+    @contextmanager
+    def _place_in_line(self) -> Iterator[None]:
+        if not self._waiting.acquire(blocking=False):
+            raise SignInThrottled("Many users are signing in. Wait 5 seconds and try again.", 5)
+        try:
+            yield
+        finally:
+            self._waiting.release()
+
+    def _start_attempt(self, name: str, address: str, device: str) -> None:
+        """Count an attempt, or raise `SignInThrottled` if it must wait."""
         now_s = self.monotonic()
+        with self._counting:
+            self._check_waits(name, address, device, now_s)
+            self.throttle.count((name, device or address), now_s)
+            self.by_address.count(address, now_s)
+            self.by_name.count(name, now_s)
+
+    def _check_waits(self, name: str, address: str, device: str, now_s: float) -> None:
         waits = [self.throttle.wait_s((name, device or address), now_s)]
         if not device:
             waits += [self.by_address.wait_s(address, now_s), self.by_name.wait_s(name, now_s)]

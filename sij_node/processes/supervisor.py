@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -39,8 +39,16 @@ class _Supervised:
     due: float | None = None
 
 
-def keep_running(commands: Sequence[Sequence[str]], stop: threading.Event) -> int:
+def keep_running(
+    commands: Sequence[Sequence[str]], stop: threading.Event, dispensable: Collection[str] = ()
+) -> int:
     """Start commands, restart them when they exit, and end them when `stop` is set.
+
+    Parameters
+    ----------
+    dispensable
+        Subcommands that are restarted even if they cannot run, for instance because their port is
+        in use: the others do not depend on them.
 
     Returns
     -------
@@ -55,7 +63,8 @@ def keep_running(commands: Sequence[Sequence[str]], stop: threading.Event) -> in
                 status = one.process.poll()
                 if status is None:
                     continue
-                if status in PERMANENT and status != TEMPORARY:
+                is_permanent = status in PERMANENT and status != TEMPORARY
+                if is_permanent and _name(one.command) not in dispensable:
                     return status
                 _restart_when_due(one, status)
         return 0

@@ -60,7 +60,7 @@ class Spool:
         self._quarantine = folder / "quarantine"
         self._results = folder / "results"
         with _spool_errors():
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             folders = (self._incoming, self._instances, self._quarantine, self._results)
             for each in (folder, *folders):
                 each.mkdir(mode=0o700, exist_ok=True)

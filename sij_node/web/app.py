@@ -16,17 +16,18 @@ from sij_node import __version__
 from sij_node.config.settings import TlsConfig, WebConfig
 from sij_node.errors import ConfigurationInvalid
 from sij_node.network.tls import server_context
+from sij_node.receive.association import is_in
 from sij_node.web import api, openid_connect, pages, probe_routes, sign_in_routes
 from sij_node.web.current_user import check_form, is_known
 from sij_node.web.dependencies import Parts
 from sij_node.web.error_responses import explain_errors
-from sij_node.web.security_middleware import Guard
+from sij_node.web.http_server import LimitedServer, RequestLimit
+from sij_node.web.security_middleware import PROBES, Guard
 from sij_node.web.templating import FOLDER
 
 log = structlog.get_logger()
 
 DRAIN_S = 10
-MAX_CONNECTIONS = 200
 
 
 def create_app(parts: Parts) -> FastAPI:
@@ -47,6 +48,7 @@ def create_app(parts: Parts) -> FastAPI:
         dependencies=[Depends(check_form)],
         middleware=[
             Middleware(ProxyHeadersMiddleware, trusted_hosts=list(web.trusted_proxies)),
+            Middleware(RequestLimit, exempt=PROBES),
             Middleware(Guard, web=web, large=large, is_known=is_known),
         ],
     )
@@ -111,7 +113,6 @@ def serving(app: FastAPI, web: WebConfig, listener: socket.socket) -> Iterator[N
         server_header=False,
         lifespan="off",
         ws="none",
-        limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=DRAIN_S,
     )
@@ -119,8 +120,8 @@ def serving(app: FastAPI, web: WebConfig, listener: socket.socket) -> Iterator[N
         own = TlsConfig(certificate=web.tls.certificate, private_key=web.tls.private_key)
         context = server_context(own, "[web.tls]")
         settings.ssl_context_factory = lambda _config, _default: context
-    server = uvicorn.Server(settings)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="page")
+    server = LimitedServer(settings, listener, lambda address: is_in(address, web.trusted_proxies))
+    thread = threading.Thread(target=server.run, name="page")
     thread.start()
     try:
         yield

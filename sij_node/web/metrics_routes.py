@@ -5,12 +5,14 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Annotated
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from sij_node.config.settings import MetricsConfig
 from sij_node.errors import ConfigurationInvalid
 from sij_node.receive.association import is_in
+from sij_node.web.probe_routes import PROBE_THREADS
 
 
 def metrics_router(text: Callable[[], bytes], config: MetricsConfig) -> APIRouter:
@@ -30,12 +32,12 @@ def metrics_router(text: Callable[[], bytes], config: MetricsConfig) -> APIRoute
     router = APIRouter(tags=["probes"])
 
     @router.get("/metrics", response_class=Response)
-    def metrics(request: Request, authorization: Annotated[str, Header()] = "") -> Response:
+    async def metrics(request: Request, authorization: Annotated[str, Header()] = "") -> Response:
         """Metrics for Prometheus; from other networks only with the token."""
         address = request.client.host if request.client else ""
         if not (address and is_in(address, config.networks)) and not _shows(token, authorization):
             raise HTTPException(403, "Metrics are not available from this address; see [metrics].")
-        return Response(text(), media_type=CONTENT_TYPE_LATEST)
+        return Response(await run_sync(text, limiter=PROBE_THREADS), media_type=CONTENT_TYPE_LATEST)
 
     return router
 

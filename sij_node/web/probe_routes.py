@@ -2,12 +2,16 @@
 
 from typing import Literal
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import APIRouter
 from pydantic import BaseModel
 
 from sij_node.audit.messages import HumanUser
 from sij_node.web.dependencies import TheParts
 
+PROBE_THREADS = CapacityLimiter(2)
+"""Threads of the probes, so that they need not wait for those of pages and sign-in."""
 router = APIRouter(tags=["probes"])
 
 
@@ -24,7 +28,7 @@ async def live() -> Probe:
 
 
 @router.get("/ready")
-def ready(parts: TheParts) -> Probe:
+async def ready(parts: TheParts) -> Probe:
     """Readiness: database and spool are available; otherwise 503."""
-    parts.admin(HumanUser("probe")).check_ready()
+    await run_sync(parts.admin(HumanUser("probe")).check_ready, limiter=PROBE_THREADS)
     return Probe()

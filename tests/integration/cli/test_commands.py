@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -165,7 +166,7 @@ def test_a_renamed_command_is_refused_with_its_new_name(command, new, capsys, mo
     monkeypatch.setattr(sys, "argv", ["sij-node", *command, "PACS", "--config", "nowhere"])
 
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        cli.run_command()
 
     said = capsys.readouterr()
     assert ended.value.code == 64
@@ -176,11 +177,29 @@ def test_a_renamed_command_is_not_offered_any_more(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["sij-node", "--help"])
 
     with pytest.raises(SystemExit):
-        cli.main()
+        cli.run_command()
 
     offered = capsys.readouterr().out
     assert not [old for old in RENAMED_COMMANDS if f" {old} " in offered]
     assert all(f" {new} " in offered for new in RENAMED_COMMANDS.values())
+
+
+def test_a_crash_dumps_no_memory_and_files_are_for_this_user_only(tmp_path: Path):
+    script = (
+        "import os, resource, runpy, sys; from sij_node.cli import commands\n"
+        "_, hard = resource.getrlimit(resource.RLIMIT_CORE)\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))\n"
+        "commands.run_command = lambda: (open('made', 'w').close(), os.abort())\n"
+        "commands.main()\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=os.environ)
+    _, status = os.waitpid(child.pid, 0)
+    child.returncode = status
+
+    assert os.WTERMSIG(status) == signal.SIGABRT
+    assert not os.WCOREDUMP(status)
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o600
 
 
 def test_an_unknown_job_is_exit_66(config: Path):
@@ -284,7 +303,7 @@ def test_a_refusal_that_names_no_file_is_not_explained_away(monkeypatch):
     monkeypatch.setattr(cli, "app", refused)
 
     with pytest.raises(PermissionError):
-        cli.main()
+        cli.run_command()
 
 
 def test_a_folder_that_may_not_be_written_is_named_with_the_user(monkeypatch, capsys):
@@ -294,7 +313,7 @@ def test_a_folder_that_may_not_be_written_is_named_with_the_user(monkeypatch, ca
     monkeypatch.setattr(cli, "app", refused)
 
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        cli.run_command()
 
     assert ended.value.code == 77
     assert "has no access to /root/out" in capsys.readouterr().err

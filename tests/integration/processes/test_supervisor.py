@@ -80,6 +80,26 @@ def test_a_process_that_can_never_work_ends_all_with_its_status(tmp_path: Path):
     assert not any(is_running(pid) for pid in pids(notes))
 
 
+def test_a_page_that_cannot_start_leaves_the_others_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("sij_node.processes.supervisor.FIRST_WAIT_S", 0.1)
+    notes, tries, stop, status = tmp_path / "pids", tmp_path / "tries", threading.Event(), []
+    listener = python(NOTE_AND_SLEEP.format(notes=str(notes)))
+    hopeless = NOTE_AND_SLEEP.format(notes=str(tries)).replace("time.sleep(600)", "os._exit(78)")
+    commands = [[*listener, "listen"], [*python(hopeless), "web"]]
+    thread = threading.Thread(target=lambda: status.append(keep_running(commands, stop, ("web",))))
+    thread.start()
+    try:
+        wait_until(lambda: len(pids(tries)) >= 2)
+        assert is_running(pids(notes)[0])
+    finally:
+        stop.set()
+        thread.join(PATIENCE_S)
+
+    assert (status, len(pids(notes))) == ([0], 1)
+
+
 def test_a_temporary_failure_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sij_node.processes.supervisor.FIRST_WAIT_S", 0.1)
     notes = tmp_path / "pids"

@@ -77,7 +77,7 @@ def test_migrating_keeps_every_row(config: Config, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["sij-node", "migrate", "--config", str(file)])
 
     with pytest.raises(SystemExit) as ended:
-        commands.main()
+        commands.run_command()
 
     assert ended.value.code in (0, None), capsys.readouterr().err
     assert all(before.values())

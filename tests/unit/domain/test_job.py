@@ -72,7 +72,6 @@ LEGAL = {
         "released",
         "acknowledged",
         "give up",
-        "results damaged",
         "retried",
         "delivery asked for",
         "reanalysis asked for",

@@ -99,7 +99,7 @@ def test_a_few_words_are_a_good_password():
 def test_a_few_wrong_attempts_cost_no_time():
     throttle = SignInThrottle(free=5)
     for _ in range(4):
-        throttle.failed("meier", 0)
+        throttle.count("meier", 0)
 
     assert throttle.wait_s("meier", 0) == 0
 
@@ -108,7 +108,7 @@ def test_each_further_wrong_attempt_doubles_the_wait_up_to_a_limit():
     throttle = SignInThrottle(free=2, first_wait_s=1, max_wait_s=60)
     waits = []
     for _ in range(12):
-        throttle.failed("meier", 0)
+        throttle.count("meier", 0)
         waits.append(throttle.wait_s("meier", 0))
 
     assert waits == [0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]
@@ -118,14 +118,14 @@ def test_each_further_wrong_attempt_doubles_the_wait_up_to_a_limit():
 def test_nobody_is_locked_out_for_longer_than_a_minute(failures: int, later_s: float):
     throttle = SignInThrottle(max_wait_s=60)
     for _ in range(failures):
-        throttle.failed("meier", 100)
+        throttle.count("meier", 100)
 
     assert throttle.wait_s("meier", 100 + later_s) == 0
 
 
 def test_a_success_forgets_the_failures():
     throttle = SignInThrottle(free=1)
-    throttle.failed("meier", 0)
+    throttle.count("meier", 0)
     throttle.succeeded("meier")
 
     assert throttle.wait_s("meier", 0) == 0
@@ -134,7 +134,7 @@ def test_a_success_forgets_the_failures():
 def test_a_flood_of_names_does_not_fill_the_memory():
     throttle = SignInThrottle(free=1, kept=100)
     for number in range(1000):
-        throttle.failed(number, 0)
+        throttle.count(number, 0)
 
     assert [number for number in range(1000) if throttle.wait_s(number, 0) > 0] == list(
         range(900, 1000)
