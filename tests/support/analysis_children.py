@@ -15,6 +15,7 @@ from sij_node.domain.job import Result
 from sij_node.errors import PairMissing, WeightsRefused
 
 SLEEPY, DEADLY, BROKEN, HOPELESS = "sleepy", "deadly", "broken", "hopeless"
+OUT_OF_MEMORY = "out of memory"
 
 
 def child(pipe: Connection, results: tuple[Result, ...]) -> None:
@@ -52,6 +53,8 @@ def _outcome(order: AnalysisRequest, results: tuple[Result, ...]) -> AnalysisOut
             os.kill(os.getpid(), signal.SIGSEGV)
         case "broken":
             raise KeyError("Muster^Erika")
+        case "out of memory":
+            raise MemoryError
         case "hopeless":
             return AnalysisOutcome(results, rejected=PairMissing("No T1."))
     return AnalysisOutcome(results, weights=order.weights or "contour 1.0")

@@ -180,6 +180,16 @@ def test_an_unforeseen_error_fails_the_job_and_quotes_nothing_of_the_study(table
     assert "Muster" not in after.reason
 
 
+def test_running_out_of_memory_is_retried_and_not_blamed_on_images(table: JobTable):
+    job = queue(table, analysis_children.OUT_OF_MEMORY, "1.2.4")
+
+    with working(table):
+        after = wait_for(table, job, State.FAILED, State.REJECTED)
+
+    assert (after.state, after.analysis_attempts) == (State.FAILED, POLICY.max_attempts)
+    assert "ran out of memory" in after.reason
+
+
 def test_a_rejected_study_is_answered_with_a_notice(table: JobTable):
     job = queue(table, analysis_children.HOPELESS, "1.2.4")
 

@@ -15,8 +15,8 @@ import pytest
 from sij_node.config.user_roles import Role
 from sij_node.web import http_server
 from tests.support.certificates import authority, signed_by
-from tests.support.patience import PATIENCE_S
 from tests.support.running_web import RunningWeb, running_web, sign_in
+from tests.support.waiting import PATIENCE_S
 
 HALF_SENT = (
     b"",
