@@ -60,8 +60,7 @@ def scores_report(
     context
         Provenance; the last network is the lesion network.
     remarks
-        Notes for the reader, in full sentences, e.g. that a fat-saturated T2 series was used
-        instead of STIR.
+        Full sentences for the reader, e.g. that fat-saturated T2 was used instead of STIR.
     asas_met
         As from `sij_node.results.conclusion.asas_criterion`.
 

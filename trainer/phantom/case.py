@@ -172,10 +172,8 @@ def make_case(
     if not plain:
         bending = np.random.default_rng([person, 19])
         pelvis = restyled(pelvis, style.shape, style.look, bending)
-    plan = (free_plan if style.name == "randomised" else plausible_plan)(
-        rng, pelvis, options.slices, options.matrix
-    )
-    plan = replanned(plan)
+    sampled = free_plan if style.name == "randomised" else plausible_plan
+    plan = replanned(sampled(rng, pelvis, options.slices, options.matrix))
     slab, pose = plan.t1.slab, plan.t1.pose
     quadrants = {
         side: quadrants_on(joint, slab, pose, only_covered=not plain)
