@@ -14,7 +14,18 @@ contains a patient's name, identifier or birth date; UIDs are allowed. Exit code
 sysexits.
 """
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
+
+T = TypeVar("T")
+
+
+def attempted(call: Callable[[], T]) -> T | Exception:
+    """What a call returns, or any error that it raises, for the caller to judge."""
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 - returned to the caller, never dropped
+        return error
 
 
 class NodeError(Exception):

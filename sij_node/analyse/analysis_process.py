@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -20,7 +21,14 @@ from sij_node.domain.analysis_record import NOTHING_KEPT, AnalysisRecord
 from sij_node.domain.job import Result
 from sij_node.domain.prior_comparison import NO_PRIORS, Priors
 from sij_node.domain.study import IdentityCorrection, ReceivedInstance, Refusal
-from sij_node.errors import InputRejected, InternalFault, NodeError, OutOfMemory, WorkerLost
+from sij_node.errors import (
+    InputRejected,
+    InternalFault,
+    NodeError,
+    OutOfMemory,
+    WorkerLost,
+    attempted,
+)
 
 log = structlog.get_logger()
 
@@ -261,15 +269,14 @@ def _exit_with_parent() -> None:
 def _answer(
     request: AnalysisRequest, analyse: Callable[[AnalysisRequest], AnalysisOutcome]
 ) -> Answer:
-    try:
-        return analyse(request)
-    except NodeError as error:
-        return error
-    except MemoryError:
+    """The outcome, or the error that fails this study alone."""
+    outcome = attempted(partial(analyse, request))
+    if isinstance(outcome, MemoryError):
         return OutOfMemory(
             "The analysis ran out of memory: see [worker] memory_limit_mb, and the memory of this "
             "host."
         )
-    except Exception as error:  # the only broad except: any error fails this study alone
-        log.error("analysis failed", exc_info=error)
-        return InternalFault(f"The analysis failed with {type(error).__name__}; see the log.")
+    if isinstance(outcome, NodeError) or not isinstance(outcome, Exception):
+        return outcome
+    log.error("analysis failed", exc_info=outcome)
+    return InternalFault(f"The analysis failed with {type(outcome).__name__}; see the log.")

@@ -11,6 +11,8 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Generic, TypeVar
 
+from sij_node.errors import attempted
+
 Item = TypeVar("Item")
 
 
@@ -26,17 +28,14 @@ class _Producer(threading.Thread, Generic[Item]):
         self._items = items
         self._wanted = threading.Semaphore(0)
         self._is_over = False
-        self._made: SimpleQueue[Item | BaseException | type[_End]] = SimpleQueue()
+        self._made: SimpleQueue[Item | Exception | type[_End]] = SimpleQueue()
 
     def run(self) -> None:
-        try:
-            while self._wanted.acquire() and not self._is_over:
-                self._made.put(next(self._items, _End))
-            self._items.close()
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            self._made.put(error)
+        while self._wanted.acquire() and not self._is_over:
+            self._made.put(attempted(lambda: next(self._items, _End)))
+        self._items.close()
 
-    def next_item(self, limit_s: float) -> Item | BaseException | type[_End]:
+    def next_item(self, limit_s: float) -> Item | Exception | type[_End]:
         """The next item; raises `Empty` when it takes too long."""
         self._wanted.release()
         return self._made.get(timeout=max(0.0, limit_s))
@@ -71,7 +70,7 @@ def limited_in_time(
     producer.start()
     try:
         while (item := producer.next_item(deadline - monotonic())) is not _End:
-            if isinstance(item, BaseException):
+            if isinstance(item, Exception):
                 raise item
             yield item  # type: ignore[misc]
     except Empty:
