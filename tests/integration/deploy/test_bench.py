@@ -134,7 +134,7 @@ def test_every_image_sent_is_counted_at_the_node_and_storescp(tmp_path):
 
 
 def test_the_benchmark_times_each_stage_and_counts_each_networks_flops(tmp_path):
-    times = measure_study(tmp_path, WEIGHTS, small_case(), repeats=1, tell=lambda _: None)
+    times = measure_study(tmp_path, WEIGHTS, small_case(), repeats=1, report=lambda _: None)
 
     assert all(seconds > 0 for seconds in times.seconds.values())
     assert set(times.floor_s) == set(NETWORKS) < set(times.seconds)
