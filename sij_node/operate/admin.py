@@ -50,6 +50,8 @@ from sij_node.errors import (
 )
 from sij_node.operate.health_check import HealthReport, check_health
 from sij_node.queue.completeness import image_series, series_uses
+from sij_node.results.conclusion import conclusion
+from sij_node.results.language import ENGLISH
 from sij_node.store import (
     change_log,
     destination_holds,
@@ -58,7 +60,7 @@ from sij_node.store import (
     received_copies,
     refusals,
 )
-from sij_node.store.analysis_records import record_of
+from sij_node.store.analysis_records import conclusions_of, record_of
 from sij_node.store.database import Database
 from sij_node.store.deliveries import deliveries_of, jobs_by_destination, withheld_jobs
 from sij_node.store.job_table import JobTable
@@ -229,6 +231,14 @@ class Admin:
         return {
             study_uid: keyed_hash(self._key, "patient", one.patient_id, one.issuer)[:12]
             for study_uid, one in patients.items()
+        }
+
+    def conclusions(self, jobs: Iterable[Job]) -> Mapping[int, tuple[str, ...]]:
+        """The conclusions of the analysed jobs among some, in English, by job number."""
+        found = conclusions_of(self._database, (job.job_id for job in jobs))
+        return {
+            job_id: conclusion(findings, asas_met, ENGLISH)
+            for job_id, (findings, asas_met) in found.items()
         }
 
     def counts(self) -> dict[State, int]:

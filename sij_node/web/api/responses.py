@@ -16,6 +16,8 @@ from sij_node.domain.job import Delivery, DeliveryState, Job, JobAction, JobStep
 from sij_node.domain.study import CopySummary
 from sij_node.domain.users import Token
 from sij_node.operate.admin import PeerStatus, StudyDetails
+from sij_node.results.conclusion import conclusion, prior_changes
+from sij_node.results.language import ENGLISH
 
 
 class Answer(BaseModel):
@@ -140,6 +142,9 @@ class AnalysisAnswer(Answer):
     findings: list[FindingAnswer]
     networks: list[UsedNetwork]
     remarks: list[str]
+    conclusion: list[str] = Field(
+        description="What each joint shows and what is new since the prior study, for pasting."
+    )
 
     @classmethod
     def of(cls, record: AnalysisRecord | None) -> Self | None:
@@ -147,7 +152,13 @@ class AnalysisAnswer(Answer):
         if record is None:
             return None
         findings = [FindingAnswer.of(finding) for finding in record.findings]
-        return cls.model_validate({**vars(record), "findings": findings})
+        concluded = (
+            *conclusion(record.findings, record.asas_met, ENGLISH),
+            *prior_changes(record.prior, record.findings, ENGLISH),
+        )
+        return cls.model_validate(
+            {**vars(record), "findings": findings, "conclusion": list(concluded)}
+        )
 
 
 class HistoryAnswer(Answer):

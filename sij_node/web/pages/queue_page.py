@@ -95,8 +95,15 @@ def _content(parts: Parts, person: CurrentUser, wanted: JobFilter, page: int) ->
 def _rows(parts: Parts, admin: Admin, found: JobPage, workers: int | None) -> tuple[JobRow, ...]:
     pseudonyms = admin.pseudonyms(found.jobs)
     pace = Pace.of(admin.queue_order(), admin.analysis_seconds(), workers)
-    now = parts.clock()
+    now, results = parts.clock(), admin.conclusions(found.jobs)
     return tuple(
-        job_row(job, pseudonyms.get(job.study_uid, ""), now, pace, parts.config.study)
+        job_row(
+            job,
+            pseudonyms.get(job.study_uid, ""),
+            now,
+            pace,
+            parts.config.study,
+            " ".join(results.get(job.job_id, ())),
+        )
         for job in found.jobs
     )

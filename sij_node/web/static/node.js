@@ -1,4 +1,5 @@
 // Live updates: shows when the node cannot be reached, and reloads when the session has expired.
+// Copies a text when its button is pressed.
 "use strict";
 
 const offline = document.getElementById("offline");
@@ -22,4 +23,17 @@ document.addEventListener("htmx:responseError", (event) => {
 
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-sends]")) event.target.form.requestSubmit();
+});
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copies]");
+  if (!button) return;
+  const text = document.getElementById(button.dataset.copies).innerText;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    window.getSelection().selectAllChildren(document.getElementById(button.dataset.copies));
+    button.textContent = "Selected: press Ctrl+C";
+  }
 });

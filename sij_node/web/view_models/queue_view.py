@@ -41,6 +41,8 @@ class JobRow:
         When results can be expected; empty if not known.
     note
         The reason for its state, if there is one.
+    result
+        The conclusion in one line; empty if the study was not analysed.
     """
 
     job: Job
@@ -49,6 +51,7 @@ class JobRow:
     age: str
     expected: str
     note: str
+    result: str
 
 
 @dataclass(frozen=True)
@@ -166,8 +169,21 @@ def named(states: Sequence[State]) -> str:
     return groups.get(tuple(states), states[0].value if states else "")
 
 
-def job_row(job: Job, patient: str, now: datetime, pace: Pace, study: StudyConfig) -> JobRow:
-    """The row of a job."""
+def job_row(
+    job: Job,
+    patient: str,
+    now: datetime,
+    pace: Pace,
+    study: StudyConfig,
+    result: str = "",
+) -> JobRow:
+    """The row of a job.
+
+    Parameters
+    ----------
+    result
+        The conclusion, if the study was analysed.
+    """
     return JobRow(
         job=job,
         tone=STATE_TONES[job.state],
@@ -175,6 +191,7 @@ def job_row(job: Job, patient: str, now: datetime, pace: Pace, study: StudyConfi
         age=span((now - job.created_at).total_seconds()),
         expected=expected(job, now, pace, study),
         note=note(job),
+        result=result,
     )
 
 

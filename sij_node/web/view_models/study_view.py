@@ -21,6 +21,7 @@ from sij_node.domain.job import (
 )
 from sij_node.domain.study import CopyKind, CopyState, CopySummary
 from sij_node.operate.admin import JobHistory, StudyDetails
+from sij_node.results.conclusion import conclusion, prior_changes
 from sij_node.results.language import ENGLISH
 from sij_node.web.view_models.display_text import (
     ADVICE,
@@ -117,6 +118,7 @@ class LesionLocation:
 
     pictures: tuple[KeyPicture, ...]
     seen: tuple[str, ...]
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,8 @@ class StudyPage:
         Whether `series` was analysed; otherwise received so far.
     input_outcome
         Whether the images could be analysed.
+    conclusion, changes
+        What each joint shows, and what is new since the prior study, in full sentences.
     others
         Other jobs of the same study.
     copies
@@ -153,6 +157,8 @@ class StudyPage:
     findings: tuple[Finding, ...]
     scores: tuple[ScoreRow, ...]
     in_short: str
+    conclusion: tuple[str, ...]
+    changes: tuple[str, ...]
     places: tuple[LesionLocation, ...]
     networks: tuple[UsedNetwork, ...]
     destinations: tuple[DestinationDeliveries, ...]
@@ -199,6 +205,8 @@ def study_page(
         findings=kept.findings,
         scores=scores,
         in_short=in_short(kept.findings),
+        conclusion=conclusion(kept.findings, kept.asas_met, ENGLISH),
+        changes=prior_changes(kept.prior, kept.findings, ENGLISH),
         places=places(kept.pictures),
         networks=kept.networks,
         destinations=destinations(history.deliveries),
@@ -337,7 +345,8 @@ def places(pictures: Iterable[KeyPicture]) -> tuple[LesionLocation, ...]:
     ordered = sorted(pictures, key=lambda one: one.place)
     grouped = ([*group] for _, group in groupby(ordered, key=lambda one: one.place))
     return tuple(
-        LesionLocation(tuple(sorted(group, key=_t1_first)), group[0].seen) for group in grouped
+        LesionLocation(tuple(sorted(group, key=_t1_first)), group[0].seen, group[0].labels)
+        for group in grouped
     )
 
 

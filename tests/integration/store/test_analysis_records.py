@@ -4,8 +4,9 @@ from datetime import timedelta
 
 from models.findings import POSITIONS, Finding
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
+from sij_node.domain.prior_comparison import ComparedPrior
 from sij_node.errors import PairMissing
-from sij_node.store.analysis_records import record_of
+from sij_node.store.analysis_records import conclusions_of, record_of
 from sij_node.store.clear_spool import clear_study
 from sij_node.store.job_table import JobTable
 from tests.support.job_tables import analysing, made
@@ -21,7 +22,11 @@ RECORD = AnalysisRecord(
     ),
     networks=(UsedNetwork("contour", "1.0", "ab" * 32, "Phantoms only."),),
     remarks=("A fat-saturated T2 series was used instead of STIR.",),
-    pictures=(KeyPicture(1, "T1", "7", ("1 oedema",), "ab" * 32 + "-1.png"),),
+    pictures=(KeyPicture(1, "T1", "7", ("1 oedema",), "ab" * 32 + "-1.png", ("O",)),),
+    asas_met=True,
+    prior=ComparedPrior(
+        "2023-03-01", tuple(Finding(p, 0.5, 0.4) for p in POSITIONS), True, ("lesion 0.4.0",)
+    ),
 )
 
 
@@ -42,8 +47,15 @@ def test_a_record_is_read_as_it_was_written(table: JobTable):
         RECORD.remarks,
         RECORD.pictures,
     )
+    assert (read.asas_met, read.prior) == (True, RECORD.prior)
     assert read.series[0] == SERIES
     assert read.series[1].description.startswith("<script>")
+
+
+def test_the_findings_of_a_list_of_jobs_are_read_together(table: JobTable):
+    job_id = with_record(table)
+
+    assert conclusions_of(table.database, [job_id, 99]) == {job_id: (RECORD.findings, True)}
 
 
 def test_a_rejected_study_keeps_its_series(table: JobTable):

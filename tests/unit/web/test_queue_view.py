@@ -150,3 +150,9 @@ def test_the_worst_trouble_comes_first_and_leads_to_where_it_is_seen():
     ]
     assert [one.where for one in found] == ["/peers", "/health", "/?state=failed"]
     assert all(one.advice for one in found)
+
+
+def test_the_conclusion_of_an_analysed_study_is_in_its_row():
+    row = job_row(job(State.DELIVERED), "ab12", NOW, Pace(), STUDY, "RIGHT: no lesions.")
+
+    assert (row.note, row.result) == ("", "RIGHT: no lesions.")

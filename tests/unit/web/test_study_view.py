@@ -7,6 +7,7 @@ import pytest
 from models.findings import POSITIONS, Finding
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse
 from sij_node.domain.job import STEP_WORDS, DeliveryState, JobAction, State, Step
+from sij_node.domain.prior_comparison import ComparedPrior
 from sij_node.domain.study import Refusal
 from sij_node.operate.admin import StudyDetails
 from sij_node.web.view_models.display_text import Tone, status_in_words
@@ -236,3 +237,15 @@ def test_words_from_elsewhere_stay_words():
     failed = job(State.FAILED, reason=HOSTILE)
 
     assert shown(history(failed)).problems[0].words == HOSTILE
+
+
+def test_the_page_begins_with_the_conclusion_and_names_what_is_new():
+    none = [Finding(position, 0.1, 0.5) for position in POSITIONS]
+    record = replace(RECORD, asas_met=True, prior=ComparedPrior("2023-03-01", tuple(none)))
+
+    page = shown(record=record)
+
+    assert page.conclusion[0].startswith("RIGHT: ")
+    assert page.conclusion[2] == "ASAS active sacroiliitis criterion: met (research)."
+    assert page.changes[0] == "Compared with the prior study of 2023-03-01."
+    assert page.changes[1].startswith("New: ")
