@@ -137,7 +137,7 @@ def test_its_page_shows_what_was_found_and_where_it_went(live_pages: LivePages, 
     for number in range(pictures.count()):
         pictures.nth(number).scroll_into_view_if_needed()
     wait_for(
-        lambda: all(page.evaluate("[...document.images].map((one) => one.naturalWidth === 448)")),
+        lambda: all(page.evaluate("[...document.images].map((one) => one.naturalWidth === 480)")),
         "pictures",
     )
     expect(page.get_by_role("table", name="Results for ARCHIVE")).to_contain_text("0x0000: stored")
