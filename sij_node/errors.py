@@ -110,6 +110,15 @@ class DestinationUnavailable(TemporarilyUnavailable):
     """A destination rejected or aborted the association, or did not respond."""
 
 
+class ResultsRefused(NodeError):
+    """A destination refused results for a reason that no retry removes; its settings must change.
+
+    The delivery fails at once.
+    """
+
+    exit_code: ClassVar[int] = 75
+
+
 class AlertNotSent(TemporarilyUnavailable):
     """An alert could not be sent by e-mail or webhook; it is sent again later."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 
 import structlog
+from pydicom.uid import UID
 
 from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.profiles import Profile
@@ -20,6 +21,7 @@ from sij_node.errors import (
     IllegalStep,
     LeaseLost,
     NodeError,
+    ResultsRefused,
     SpoolUnavailable,
     StoredResultDamaged,
 )
@@ -127,13 +129,23 @@ class DeliveryWorker:
         )
 
     def _send_all(self, job: Job, pending: Sequence[Delivery]) -> None:
-        """Send results; raises `DestinationUnavailable` unless all were acknowledged."""
+        """Send results.
+
+        Raises
+        ------
+        DestinationUnavailable
+            If some were not acknowledged, and a retry may help.
+        ResultsRefused
+            If all others were refused for reasons that a retry cannot change.
+        """
         refused = [sent for sent in self._responses(job, pending) if not sent.acknowledged]
         if refused:
-            reasons = "; ".join(sorted({_reason(sent) for sent in refused}))
-            raise DestinationUnavailable(
-                f"{len(refused)} of {len(pending)} objects were refused: {reasons}"
-            )
+            classes = {one.result.sop_instance_uid: one.result.sop_class_uid for one in pending}
+            names = {uid: UID(sop_class).name for uid, sop_class in classes.items()}
+            reasons = sorted({_reason(sent, names[sent.sop_instance_uid]) for sent in refused})
+            said = f"{len(refused)} of {len(pending)} objects were refused: {'; '.join(reasons)}"
+            is_final = all(sent.remedy for sent in refused)
+            raise ResultsRefused(said) if is_final else DestinationUnavailable(said)
 
     def _responses(self, job: Job, pending: Sequence[Delivery]) -> Iterator[SendResult]:
         for destination in sorted({delivery.destination for delivery in pending}):
@@ -199,6 +211,7 @@ def _in_words(error: Exception) -> NodeError:
     return DeliveryInterrupted(f"The delivery failed with {type(error).__name__}; see the log.")
 
 
-def _reason(refused: SendResult) -> str:
-    """The status, without the archive's error comment, which may name the patient."""
-    return refused.note if refused.status is None else f"status 0x{refused.status:04X}"
+def _reason(refused: SendResult, sop_class: str) -> str:
+    """Class, status and remedy, without the archive's comment, which may name the patient."""
+    status = "not accepted" if refused.status is None else f"status 0x{refused.status:04X}"
+    return ": ".join(filter(None, (f"{sop_class}, {status}", refused.remedy)))

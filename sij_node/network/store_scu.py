@@ -24,6 +24,18 @@ _config.STORE_SEND_CHUNKED_DATASET = True
 _SUCCESS = 0x0000
 _DUPLICATE_INSTANCE = 0x0111
 _WARNINGS = range(0xB000, 0xC000)
+_REMEDIES: tuple[tuple[range, str], ...] = (
+    (range(0x0122, 0x0123), "enable this SOP class for the node's AE title at the destination"),
+    (range(0x0124, 0x0125), "allow the node's AE title to store objects at the destination"),
+    (range(0x0117, 0x0118), "the destination does not accept this SOP Instance UID"),
+    (range(0xA900, 0xAA00), "the destination does not accept this SOP class as it is encoded"),
+    (range(0xC000, 0xD000), "the destination cannot read this object; see its log"),
+)
+"""Statuses that no retry can change, and what to do (PS3.4 B.2.3, PS3.7 C.5)."""
+_CLASS_NOT_OFFERED = (
+    "enable this SOP class and transfer syntax for the node's AE title at the destination, or set "
+    "a profile without it for this [[peer]]"
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,13 @@ class SendResult:
     sop_instance_uid: str
     status: int | None
     note: str
+
+    @property
+    def remedy(self) -> str:
+        """What to change where a retry cannot help; empty where it may."""
+        if self.status is None:
+            return _CLASS_NOT_OFFERED
+        return next((words for codes, words in _REMEDIES if self.status in codes), "")
 
     @property
     def acknowledged(self) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unicodedata import category
 
 import noto_cjk_sans_jp_regular
 from fpdf import FPDF
@@ -20,6 +21,7 @@ from pydicom.uid import EncapsulatedPDFStorage
 
 from models.findings import POSITIONS, Finding
 from sij_node.dicom import codes
+from sij_node.dicom.headers import text
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.canvas import Anchor, Colour, Palette, Point
 from sij_node.results.conclusion import conclusion, since_prior_in_words
@@ -43,6 +45,10 @@ WIDTH_MM, HEIGHT_MM, MARGIN_MM = 210.0, 297.0, 12.0
 INNER_MM = WIDTH_MM - 2 * MARGIN_MM
 RIGHT_MM = WIDTH_MM - MARGIN_MM
 PT_MM = 25.4 / 72
+CONTROL_SIGN = "?"
+"""Shown in place of a control character."""
+BIDI_CONTROLS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Unicode TR 9: they could show an identifier in another order than it is stored."""
 PLACES = 2
 """Key images come in pairs of T1 and STIR."""
 PX_PER_MM = 8.0
@@ -380,23 +386,31 @@ class Page:
 
 def _name(header: Dataset) -> str:
     """All component groups of the name, for instance ``Yamada, Tarou / 山田, 太郎``."""
-    groups = str(header.get("PatientName") or "").split("=")
+    groups = _shown(header, "PatientName").split("=")
     spoken = (", ".join(part for part in group.split("^") if part) for group in groups)
     return " / ".join(group for group in spoken if group)
 
 
 def _header_values(header: Dataset) -> Mapping[ReportField, str]:
     """Patient and study, as far as the images name them."""
-    identity = (str(header.get(key) or "") for key in ("PatientID", "IssuerOfPatientID"))
+    identity = (_shown(header, key) for key in ("PatientID", "IssuerOfPatientID"))
     return {
         "name": _name(header) or "–",
         "id": "  ·  ".join(filter(None, identity)) or "–",
-        "born": _date(str(header.get("PatientBirthDate") or "")) or "–",
-        "sex": str(header.get("PatientSex") or "") or "–",
-        "accession": str(header.get("AccessionNumber") or "") or "–",
-        "date": _date(str(header.get("StudyDate") or "")) or "–",
-        "description": str(header.get("StudyDescription") or "") or "–",
+        "born": _date(_shown(header, "PatientBirthDate")) or "–",
+        "sex": _shown(header, "PatientSex") or "–",
+        "accession": _shown(header, "AccessionNumber") or "–",
+        "date": _date(_shown(header, "StudyDate")) or "–",
+        "description": _shown(header, "StudyDescription") or "–",
     }
+
+
+def _shown(header: Dataset, keyword: str) -> str:
+    """A value on one line; controls, which could break or reorder the line, are shown as a sign."""
+    return "".join(
+        CONTROL_SIGN if category(letter) == "Cc" or letter in BIDI_CONTROLS else letter
+        for letter in text(header, keyword)
+    )
 
 
 def _date(stated: str) -> str:

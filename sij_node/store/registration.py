@@ -23,13 +23,17 @@ from sij_node.store.tables import instance_from, instances, results
 _STORED = select(instances).where(
     instances.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
 )
-_OWN = select(results.c.sop_instance_uid, results.c.sop_class_uid).where(
+_OWN = select(results).where(
     results.c.sop_instance_uid.in_(bindparam("uids", expanding=True)),
     or_(results.c.file_name != "", results.c.kind != "scores"),
 )
 """Own results, which are not stored again. A score report whose file was cleared is accepted, since
 it may return as a prior; like every report it opens no job."""
 _NEW = insert(instances)
+
+
+OwnResult = tuple[str, str]
+"""UIDs of SOP class and series of a result of the node."""
 
 
 @dataclass(frozen=True)
@@ -141,16 +145,16 @@ class GroupCommit:
 
 
 def registration_of(
-    offered: ReceivedInstance, stored: ReceivedInstance | None, own_class_uid: str | None
+    offered: ReceivedInstance, stored: ReceivedInstance | None, own: OwnResult | None
 ) -> Registration:
     """Compare an offered instance with the stored one of the same SOP Instance UID.
 
     The same image in another transfer syntax has different bytes, but the same patient, study,
-    series and SOP class; it is a duplicate. Another object under the UID of a result of the node is
-    a conflict.
+    series and SOP class; it is a duplicate. Under the UID of a result of the node, an object of
+    another SOP class or series is a conflict.
     """
-    if own_class_uid is not None:
-        is_own = own_class_uid == offered.sop_class_uid
+    if own is not None:
+        is_own = own == (offered.sop_class_uid, offered.series_uid)
         return Registration.OWN_RESULT if is_own else Registration.CONFLICT
     if stored is None:
         return Registration.NEW
@@ -195,10 +199,10 @@ def _stored(connection: Connection, uids: Collection[str]) -> dict[str, Received
     return {row.sop_instance_uid: instance_from(row) for row in rows}
 
 
-def _own_results(connection: Connection, uids: Collection[str]) -> dict[str, str]:
-    """SOP Class UID of each of the node's results, by SOP Instance UID."""
+def _own_results(connection: Connection, uids: Collection[str]) -> dict[str, OwnResult]:
+    """The node's results by SOP Instance UID."""
     rows = connection.execute(_OWN, {"uids": list(uids)})
-    return {row.sop_instance_uid: row.sop_class_uid for row in rows}
+    return {row.sop_instance_uid: (row.sop_class_uid, row.series_uid) for row in rows}
 
 
 def _insert_new(

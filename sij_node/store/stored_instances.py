@@ -5,6 +5,7 @@ from io import BytesIO
 
 from pydicom import Dataset, dcmread
 
+from sij_node.dicom.character_sets import repair_texts
 from sij_node.dicom.headers import READING_ERRORS
 from sij_node.dicom.part10 import FILE_META_BYTES, read_file_meta
 from sij_node.domain.job import Result
@@ -25,7 +26,7 @@ def read_header(spool: Spool, instance: ReceivedInstance) -> Dataset:
     """
     with spool.open(instance.file_name) as file:
         try:
-            return dcmread(file, stop_before_pixels=True)
+            return repair_texts(dcmread(file, stop_before_pixels=True))
         except READING_ERRORS as error:
             raise _unreadable(instance, error) from error
 
@@ -51,7 +52,7 @@ def read_checked(spool: Spool, instance: ReceivedInstance) -> Dataset:
             "Check the disk, remove the file and send the instance again."
         )
     try:
-        return dcmread(BytesIO(content))
+        return repair_texts(dcmread(BytesIO(content)))
     except READING_ERRORS as error:
         raise _unreadable(instance, error) from error
 

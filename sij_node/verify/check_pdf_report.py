@@ -20,6 +20,7 @@ from sij_node.verify.check_scores import shown_percent
 from sij_node.verify.expected_results import ExpectedResults
 
 _SAME_ROW_PT = 3.0
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _NOW = re.compile(r"\d+[.,]\d %")
 _BEFORE = re.compile(r"\((\d+[.,]\d %|–)\)")
 
@@ -46,8 +47,11 @@ def check_pdf_report(document: Attributes, expected: ExpectedResults) -> None:
 
 
 def _check_patient(document: Attributes, words: Sequence[TextLine]) -> None:
-    """Check that the patient ID is shown; only an ASCII one can be compared."""
-    identifier = document.text("PatientID")
+    """Check that the patient ID is shown; only an ASCII one can be compared.
+
+    Control characters are shown as question marks.
+    """
+    identifier = _CONTROLS.sub("?", document.text("PatientID"))
     shown = "".join(one.text for one in words).replace(" ", "")
     if identifier.isascii() and identifier.replace(" ", "") not in shown:
         raise ResultsInconsistent("The PDF does not show the Patient ID.")

@@ -75,6 +75,7 @@ ADVICE: Mapping[str, str] = MappingProxyType(
         "InputRejected": "Retrying will not help unless the images change. Correct or complete the "
         "study at the sending system and send it again; this opens a new job.",
         "TemporarilyUnavailable": "A system did not respond in time. Check it, then retry.",
+        "NodeError": "Correct the setting at the destination, then resend the results.",
         "InternalFault": "Internal error. Retry once; if the job fails again, report it "
         "with the log from around this time.",
     }

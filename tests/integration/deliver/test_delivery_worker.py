@@ -112,6 +112,26 @@ def test_only_what_was_not_acknowledged_is_sent_again(table: JobTable, spool: Sp
     assert len(pacs.got) == len(set(pacs.got)) == 2
 
 
+@pytest.mark.parametrize("status", [0x0122, 0x0124, 0xA900, 0xC123])
+def test_what_no_retry_can_change_fails_at_once_and_says_what_to_do(table, spool, status):
+    pacs, job = FakePacs(*[status] * 2), delivering(table, SCORES, SEG)
+
+    after = deliver(table, spool, pacs, job)
+
+    assert (after.state, after.delivery_attempts) == (State.FAILED, 1)
+    assert f"status 0x{status:04X}: " in after.reason
+    assert "SR Storage" in after.reason
+    assert "destination" in after.reason
+
+
+def test_a_passing_refusal_beside_a_final_one_is_retried(table: JobTable, spool: Spool):
+    pacs, job = FakePacs(0x0122, 0xA700), delivering(table, SCORES, SEG)
+
+    after = deliver(table, spool, pacs, job)
+
+    assert (after.state, after.wait_s) == (State.DELIVERING, 1)
+
+
 def test_a_refused_object_is_retried_then_abandoned_with_the_reason(table: JobTable, spool: Spool):
     pacs, job = FakePacs(*[0xA700] * 3), delivering(table, SCORES)
 

@@ -192,7 +192,8 @@ def test_a_conflicting_copy_sent_again_and_again_is_noted_once(table):
 def test_the_nodes_own_results_are_recognised_and_not_stored(table):
     delivering(table, made("scores"))
     scores = made("scores")
-    uids = {"sop_instance_uid": scores.sop_instance_uid, "sop_class_uid": scores.sop_class_uid}
+    keywords = ("sop_instance_uid", "sop_class_uid", "series_uid")
+    uids = {keyword: getattr(scores, keyword) for keyword in keywords}
 
     answer = table.register(received(1, "1.2.3", **uids), 5, opens_job=True)
 
@@ -200,6 +201,15 @@ def test_the_nodes_own_results_are_recognised_and_not_stored(table):
 
     assert len(received_instances(table.database, "1.2.3")) == 1
     assert len(newest_jobs(table.database)) == 1
+
+
+def test_another_report_under_the_uid_of_a_result_is_a_conflict(table):
+    delivering(table, made("scores"))
+    own = made("scores")
+    uids = {"sop_instance_uid": own.sop_instance_uid, "sop_class_uid": own.sop_class_uid}
+    report = received(1, "1.2.4", **uids)
+
+    assert table.register(report, 5, opens_job=False) is Registration.CONFLICT
 
 
 def test_an_image_under_the_uid_of_a_result_is_a_conflict(table):
