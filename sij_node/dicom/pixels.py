@@ -333,7 +333,8 @@ def _rle_decode(frame: bytes, stated: PixelFormat) -> NDArray[Any]:
     count = stated.rows * stated.columns
     values = np.zeros((count, len(planes)), np.uint8)
     for index, plane in enumerate(reversed(planes)):
-        decoded = imagecodecs.packbits_decode(plane, out=count + 1)
+        padding = len(plane) - len(plane.rstrip(b"\0"))  # decodes to at most as many bytes
+        decoded = imagecodecs.packbits_decode(plane, out=count + 1 + padding)
         if len(decoded) < count:
             raise ValueError(f"byte plane of {len(decoded)} bytes; {count} required")
         values[:, index] = np.frombuffer(decoded, np.uint8)[:count]

@@ -152,7 +152,7 @@ def test_what_an_archive_says_of_a_patient_stays_with_the_delivery(table: JobTab
 
     (delivery,) = deliveries_of(table.database, job.job_id)
     assert delivery.note == "DOE^JANE exists already"
-    assert after.reason == "1 of 1 objects were refused: status 0xA700"
+    assert after.reason == "1 of 1 objects were refused: Comprehensive SR Storage, status 0xA700"
 
 
 def test_a_failed_delivery_waits_before_it_is_tried_again(table: JobTable, spool: Spool):
@@ -186,7 +186,10 @@ def test_a_failed_delivery_is_logged_even_for_a_rejected_study(table: JobTable, 
         deliver(table, spool, pacs, job)
 
     assert [(line["event"], line["reason"]) for line in lines] == [
-        ("delivery failed", "1 of 1 objects were refused: status 0xA700")
+        (
+            "delivery failed",
+            "1 of 1 objects were refused: Comprehensive SR Storage, status 0xA700",
+        )
     ]
 
 
