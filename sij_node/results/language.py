@@ -279,8 +279,8 @@ ENGLISH = Wording(
         LowConfidence.UNSURE_CONTOURS: "uncertain contours",
         LowConfidence.UNLIKE_TRAINING: "images differ from the training data",
     },
-    identity_corrected="Identification corrected on {date} ({attributes}); replaces {count} "
-    "results sent under the former identification.",
+    identity_corrected="Identification corrected on {date} ({attributes}); replaces the "
+    "results sent under the former identification ({count}).",
     identity_attributes={
         "PatientID": "patient ID",
         "IssuerOfPatientID": "issuer of patient ID",
@@ -444,8 +444,8 @@ GERMAN = Wording(
         LowConfidence.UNSURE_CONTOURS: "unsichere Konturen",
         LowConfidence.UNLIKE_TRAINING: "Bilder weichen von den Trainingsdaten ab",
     },
-    identity_corrected="Identifikation am {date} korrigiert ({attributes}); ersetzt {count} unter "
-    "der früheren Identifikation gesendete Ergebnisse.",
+    identity_corrected="Identifikation am {date} korrigiert ({attributes}); ersetzt die unter "
+    "der früheren Identifikation gesendeten Ergebnisse ({count}).",
     identity_attributes={
         "PatientID": "Patienten-ID",
         "IssuerOfPatientID": "Aussteller der Patienten-ID",

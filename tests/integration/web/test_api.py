@@ -12,9 +12,12 @@ from sqlalchemy import insert
 
 from sij_node.config.user_roles import Role
 from sij_node.domain.job import Result, State
+from sij_node.domain.study import CopyKind, ReceivedCopy
 from sij_node.errors import DestinationUnavailable
 from sij_node.store.change_log import newest_changes
 from sij_node.store.job_queries import steps_of
+from sij_node.store.received_copies import add_copy
+from sij_node.store.registration import received_instance
 from sij_node.store.tables import instances, jobs
 from tests.support.job_tables import NOON, POLICY, latest_job, made, queued, received
 from tests.support.running_web import RunningWeb, running_web
@@ -421,3 +424,56 @@ def _fastest_s(client: httpx.Client, address: str) -> float:
         assert client.get(address).status_code == 200
         spans.append(time.perf_counter() - begun)
     return min(spans)
+
+
+# ---- images received again -----------------------------------------------------------------------
+
+
+def received_again(web: RunningWeb, study_uid: str) -> int:
+    """A job whose image has come again under another patient; returns its number."""
+    job_id = new_study(web, study_uid)
+    stored = received_instance(web.store.table.database, f"{study_uid}.9.1")
+    assert stored is not None
+    again = replace(stored, patient_id="CANARY-NEW", sha256="0" * 64)
+    name = f"{'a' * 64}-{'0' * 16}.dcm"
+    with web.store.spool.stage() as staged:
+        staged.write(b"the corrected image")
+        staged.quarantine(name)
+    copy = ReceivedCopy(CopyKind.CORRECTION, again, stored, ("PatientID",), "new", "old", name)
+    add_copy(web.store.table.database, copy)
+    return job_id
+
+
+def test_copies_are_shown_with_both_digests_and_name_no_patient(web: RunningWeb, viewer):
+    job_id = received_again(web, "1.2.30")
+
+    answer = viewer.get(f"/api/v1/jobs/{job_id}")
+
+    (copy,) = answer.json()["copies"]
+    assert (copy["kind"], copy["differs"]) == ("correction", ["PatientID"])
+    assert copy["sha256"] != copy["stored_sha256"]
+    assert "CANARY" not in answer.text
+
+
+def test_copies_are_accepted_and_the_study_is_analysed_again(web: RunningWeb, operator, viewer):
+    job_id = received_again(web, "1.2.31")
+
+    assert viewer.post(f"/api/v1/jobs/{job_id}/accept-copies").status_code == 403
+    answer = operator.post(f"/api/v1/jobs/{job_id}/accept-copies")
+
+    assert (answer.status_code, answer.json()["state"]) == (200, "queued")
+    assert answer.json()["job_id"] > job_id
+    assert operator.post(f"/api/v1/jobs/{job_id}/discard-copies").status_code == 409
+
+
+def test_the_study_page_shows_copies_and_how_to_decide(web: RunningWeb):
+    job_id = received_again(web, "1.2.32")
+
+    with web.browser(Role.OPERATOR) as browser:
+        page = browser.get(f"/jobs/{job_id}").text
+
+    assert "Images received again" in page
+    assert f'action="/jobs/{job_id}/accept-copies"' in page
+    assert f'action="/jobs/{job_id}/discard-copies"' in page
+    assert "corrected Patient ID" in page
+    assert "CANARY" not in page
