@@ -15,18 +15,17 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from models.delineate import delineations, loaded_contour_network
+from models.delineate import loaded_contour_network
 from models.findings import Side
 from models.quality_limits import QualityLimits
 from models.weights import INTENDED_USE, read_card
-from trainer.evaluation.evaluate_phantoms import scans_of
-from trainer.evaluation.evaluate_real import Row, judged_scan
+from trainer.evaluation.evaluate_phantoms import scans_of, second_scans
+from trainer.evaluation.evaluate_real import Row, delineated, judged_scan
 from trainer.evaluation.real_scans import RealScan, read_studies
 from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.markdown_table import markdown
 from trainer.metrics.classification import auc
 from trainer.phantom.case import PhantomOptions, make_case
-from trainer.phantom.second_phantom import make_second_case
 from trainer.run_metadata import code_version
 
 FAR_MM, WRONG_SHARE = 3.0, 1 / 3
@@ -56,9 +55,9 @@ def evaluate_certainty(
     network, rules = loaded_contour_network(weights)
     joints: list[JointCertainty] = []
     for kind, scans in _studies(real, own, others):
-        found = delineations(network, rules, tuple(scan.volume for scan in scans))
-        for scan, one in zip(scans, found, strict=True):
-            joints += certainties(kind, scan, judged_scan(scan, one.delineation))
+        found = delineated(network, rules, scans)
+        for scan, delineation in zip(scans, found, strict=True):
+            joints += certainties(kind, scan, judged_scan(scan, delineation))
     card = read_card(weights)
     numbers = {
         "warning": INTENDED_USE,
@@ -86,9 +85,7 @@ def _studies(real: Path | None, own: int, others: int) -> Iterator[tuple[str, li
             scans = scans_of(seed, (case.t1, case.stir), (case.t1_truth, case.stir_truth))
             yield "own phantom" if options is OWN else "other regions", scans
     for seed in range(SECOND_FIRST, SECOND_FIRST + others):
-        drawn = make_second_case(seed)
-        truths = (drawn.t1_truth, drawn.stir_truth)
-        yield "second phantom", scans_of(seed, (drawn.t1, drawn.stir), truths)
+        yield "second phantom", second_scans(seed)
 
 
 def certainties(kind: str, scan: RealScan, rows: Sequence[Row]) -> Iterator[JointCertainty]:

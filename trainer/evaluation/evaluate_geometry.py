@@ -16,10 +16,10 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from models.delineate import ContourNetwork, ContourRules, delineations, loaded_contour_network
+from models.delineate import ContourNetwork, ContourRules, loaded_contour_network
 from models.weights import INTENDED_USE, read_card
 from trainer.evaluation.evaluate_phantoms import scans_of
-from trainer.evaluation.evaluate_real import Row, cell, judged_scan, summary_of
+from trainer.evaluation.evaluate_real import Row, cell, delineated, judged_scans, summary_of
 from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.markdown_table import markdown
 from trainer.phantom.case import PhantomOptions, make_case
@@ -129,12 +129,7 @@ def judged_geometry(
     """Every joint on every slice of one phantom imaged with a geometry."""
     case = make_case(seed, OPTIONS, geometry.replanned)
     scans = scans_of(seed, (case.t1, case.stir), (case.t1_truth, case.stir_truth))
-    found = delineations(network, rules, tuple(scan.volume for scan in scans))
-    return [
-        row
-        for scan, one in zip(scans, found, strict=True)
-        for row in judged_scan(scan, one.delineation)
-    ]
+    return judged_scans(scans, delineated(network, rules, scans))
 
 
 COLUMNS = ("lines", "missed, %", "false, %", "rms p50, mm", "rms p75, mm", "rms p95, mm")

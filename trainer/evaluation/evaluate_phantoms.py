@@ -13,16 +13,17 @@ from typing import Annotated
 import typer
 
 from models.acceptance import shows_joints
-from models.delineate import (
-    ContourNetwork,
-    ContourRules,
-    delineations,
-    loaded_contour_network,
-)
+from models.delineate import loaded_contour_network
 from models.delineation import Delineation
 from models.volume import Volume
 from models.weights import INTENDED_USE, read_card
-from trainer.evaluation.evaluate_real import Row, judged_scan, summary_of, table_of
+from trainer.evaluation.evaluate_real import (
+    Row,
+    delineated,
+    judged_scans,
+    summary_of,
+    table_of,
+)
 from trainer.evaluation.real_scans import RealScan
 from trainer.evaluation.study_sets import SECOND_FIRST
 from trainer.experiment import SHIPPED_WEIGHTS
@@ -65,23 +66,6 @@ def evaluate_phantoms(
     print(table_of("phantoms", tables))
     if report is not None:
         report.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
-
-
-def delineated(
-    network: ContourNetwork, rules: ContourRules, scans: Sequence[RealScan]
-) -> list[Delineation]:
-    """The network's contours on the scans of one study."""
-    volumes = tuple(scan.volume for scan in scans)
-    return [one.delineation for one in delineations(network, rules, volumes)]
-
-
-def judged_scans(scans: Sequence[RealScan], seen: Sequence[Delineation]) -> list[Row]:
-    """Every joint on every slice of a study that has a line or a contour."""
-    return [
-        row
-        for scan, delineation in zip(scans, seen, strict=True)
-        for row in judged_scan(scan, delineation)
-    ]
 
 
 def _studies(own: int, second: int) -> Studies:

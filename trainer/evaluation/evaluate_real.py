@@ -17,7 +17,12 @@ from scipy.ndimage import map_coordinates
 
 from models.acceptance import shows_joints
 from models.contour_tracing import evenly_spaced
-from models.delineate import delineations, loaded_contour_network
+from models.delineate import (
+    ContourNetwork,
+    ContourRules,
+    delineations,
+    loaded_contour_network,
+)
 from models.delineation import Contour, Delineation
 from models.findings import Side
 from models.regions import region_label_map
@@ -81,8 +86,7 @@ def evaluate_real(
     judged: list[JudgedScan] = []
     studies = rejected = 0
     for scans in read_studies(folder):
-        sightings = delineations(network, rules, tuple(scan.volume for scan in scans))
-        found = [one.delineation for one in sightings]
+        found = delineated(network, rules, scans)
         studies, rejected = studies + 1, rejected + (not shows_joints(found))
         judged += [JudgedScan.of(*one) for one in zip(scans, found, strict=True)]
         if sheets is not None:
@@ -99,6 +103,23 @@ def evaluate_real(
     print(real_page(numbers))
     if report is not None:
         report.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+
+
+def delineated(
+    network: ContourNetwork, rules: ContourRules, scans: Sequence[RealScan]
+) -> list[Delineation]:
+    """The network's contours on the scans of one study."""
+    volumes = tuple(scan.volume for scan in scans)
+    return [one.delineation for one in delineations(network, rules, volumes)]
+
+
+def judged_scans(scans: Sequence[RealScan], seen: Sequence[Delineation]) -> list[Row]:
+    """Every joint on every slice of a study that has a line or a contour."""
+    return [
+        row
+        for scan, delineation in zip(scans, seen, strict=True)
+        for row in judged_scan(scan, delineation)
+    ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,13 +15,14 @@ import typer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.delineate import delineations, loaded_contour_network
+from models.delineate import loaded_contour_network
 from models.delineation import Contour, Delineation
 from models.findings import Side
 from models.joint_delineation import resampled
 from models.joint_unet import SQUARE_MM, SQUARE_PX, standardised
 from models.volume import Volume
 from trainer.evaluation.evaluate_phantoms import scans_of
+from trainer.evaluation.evaluate_real import delineated
 from trainer.evaluation.real_scans import RealScan, read_studies
 from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.markdown_table import markdown
@@ -50,9 +51,8 @@ def evaluate_realism(
     network, rules = loaded_contour_network(weights)
     real = []
     for scans in read_studies(folder):
-        found = delineations(network, rules, tuple(scan.volume for scan in scans))
-        pairs = zip(scans, found, strict=True)
-        real.append(torch.cat([squares(scan.volume, one.delineation) for scan, one in pairs]))
+        pairs = zip(scans, delineated(network, rules, scans), strict=True)
+        real.append(torch.cat([squares(scan.volume, found) for scan, found in pairs]))
     scores = {
         name: realism_auc(real, [drawn(FIRST + number) for number in range(patients)])
         for name, drawn in GENERATORS.items()

@@ -15,8 +15,8 @@ import typer
 from models.delineate import loaded_contour_network
 from models.findings import Lesion
 from models.weights import INTENDED_USE, read_card
-from trainer.evaluation.evaluate_phantoms import delineated, judged_scans, second_scans
-from trainer.evaluation.evaluate_real import summary_of
+from trainer.evaluation.evaluate_phantoms import second_scans
+from trainer.evaluation.evaluate_real import delineated, judged_scans, summary_of
 from trainer.evaluation.lesion_card import card_name, set_scores
 from trainer.evaluation.study_sets import (
     NETWORKS,
