@@ -157,7 +157,7 @@ class PriorsUnavailable(NodeError):
     problem: ClassVar[str] = "unavailable"
 
 
-class ArchiveSilent(PriorsUnavailable):
+class ArchiveUnreachable(PriorsUnavailable):
     """The archive cannot be reached, or aborted."""
 
     problem = "unreachable"
@@ -169,7 +169,7 @@ class ArchiveRefused(PriorsUnavailable):
     problem = "refused"
 
 
-class ArchiveSlow(PriorsUnavailable):
+class ArchiveTimedOut(PriorsUnavailable):
     """The archive did not respond within [priors] timeout_s."""
 
     problem = "late"
@@ -207,7 +207,7 @@ class ProtocolViolated(AssociationEnded):
         self.abort_reason = abort_reason
 
 
-class PeerSilent(AssociationEnded):
+class PeerTimedOut(AssociationEnded):
     """The peer exceeded a timeout."""
 
 

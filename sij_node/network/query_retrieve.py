@@ -30,8 +30,8 @@ from sij_node.domain.prior_comparison import StudyDate
 from sij_node.domain.study import InstanceReference, PatientIdentity
 from sij_node.errors import (
     ArchiveRefused,
-    ArchiveSilent,
-    ArchiveSlow,
+    ArchiveTimedOut,
+    ArchiveUnreachable,
     DatasetUnreadable,
     DestinationRefused,
     DestinationUnavailable,
@@ -70,12 +70,12 @@ class Deadline:
 
         Raises
         ------
-        ArchiveSlow
+        ArchiveTimedOut
             If the limit is exceeded.
         """
         left_s = self._end_s - self._clock()
         if left_s <= 0:
-            raise ArchiveSlow("The search for prior studies exceeded [priors] timeout_s.")
+            raise ArchiveTimedOut("The search for prior studies exceeded [priors] timeout_s.")
         return left_s
 
 
@@ -268,9 +268,9 @@ class ArchiveSearch:
             )
         return found
 
-    def _silence(self) -> ArchiveSilent:
+    def _silence(self) -> ArchiveUnreachable:
         self.deadline.left_s()
-        return ArchiveSilent(f"{named(self.peer)} aborted or did not respond in time.")
+        return ArchiveUnreachable(f"{named(self.peer)} aborted or did not respond in time.")
 
     @contextmanager
     def _associated(
@@ -286,7 +286,7 @@ class ArchiveSearch:
             raise ArchiveRefused(str(error)) from error
         except DestinationUnavailable as error:
             self.deadline.left_s()
-            raise ArchiveSilent(str(error)) from error
+            raise ArchiveUnreachable(str(error)) from error
         except ValueError as error:  # pynetdicom: context not accepted
             raise ArchiveRefused(
                 f"{named(self.peer)} does not support Study Root Query/Retrieve."

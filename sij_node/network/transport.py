@@ -9,7 +9,7 @@ import socket
 import ssl
 from time import monotonic
 
-from sij_node.errors import HandshakeRefused, PeerGone, PeerSilent, ProtocolViolated
+from sij_node.errors import HandshakeRefused, PeerGone, PeerTimedOut, ProtocolViolated
 from sij_node.network.pdu import HEADER, AbortReason, PduType
 
 _ACKNOWLEDGE_AT_ONCE: int | None = getattr(socket, "TCP_QUICKACK", None)
@@ -46,7 +46,7 @@ class Transport:
             )
             self._socket.do_handshake()
         except TimeoutError as error:
-            raise PeerSilent("TLS handshake timed out") from error
+            raise PeerTimedOut("TLS handshake timed out") from error
         except OSError as error:
             left = not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError)
             kind = PeerGone if left else HandshakeRefused
@@ -97,7 +97,7 @@ class Transport:
             self._socket.settimeout(self._pdu_timeout_s)
             self._socket.sendall(pdu)
         except TimeoutError as error:
-            raise PeerSilent("the peer stopped reading") from error
+            raise PeerTimedOut("the peer stopped reading") from error
         except OSError as error:
             raise PeerGone("connection lost while sending") from error
 
@@ -144,7 +144,7 @@ class Transport:
                 if _ACKNOWLEDGE_AT_ONCE is not None:
                     self._socket.setsockopt(socket.IPPROTO_TCP, _ACKNOWLEDGE_AT_ONCE, 1)
         except TimeoutError as error:
-            raise PeerSilent("timed out waiting for a PDU") from error
+            raise PeerTimedOut("timed out waiting for a PDU") from error
         except OSError as error:
             raise PeerGone("connection reset") from error
 

@@ -52,7 +52,7 @@ class Utc(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class Foreign(TypeDecorator[str]):
+class ReceivedText(TypeDecorator[str]):
     """Text from outside, which may contain characters that databases reject."""
 
     impl = Text
@@ -92,8 +92,8 @@ instances = Table(
     Column("transfer_syntax_uid", UID, nullable=False),
     Column("study_uid", UID, nullable=False, index=True),
     Column("series_uid", UID, nullable=False),
-    Column("patient_id", Foreign, nullable=False, index=True),
-    Column("issuer_of_patient_id", Foreign, nullable=False),
+    Column("patient_id", ReceivedText, nullable=False, index=True),
+    Column("issuer_of_patient_id", ReceivedText, nullable=False),
     Column("source_ae", TITLE, nullable=False),
     Column("file_name", Text, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
@@ -197,7 +197,7 @@ holds = Table(
     metadata,
     Column("hold_id", Integer, primary_key=True),
     Column("destination", TITLE, nullable=False),
-    Column("reason", Foreign, nullable=False),
+    Column("reason", ReceivedText, nullable=False),
     Column("held_by", Text, nullable=False),
     Column("held_at", Utc, nullable=False),
     Column("released_by", Text, nullable=False),
@@ -225,12 +225,12 @@ analysis_series = Table(
     Column("job_id", Integer, ForeignKey("jobs.job_id"), primary_key=True),
     Column("place", Integer, primary_key=True),
     Column("series_uid", UID, nullable=False),
-    Column("number", Foreign, nullable=False),
-    Column("description", Foreign, nullable=False),
+    Column("number", ReceivedText, nullable=False),
+    Column("description", ReceivedText, nullable=False),
     Column("images", Integer, nullable=False),
     Column("role", String(32), nullable=False),
     Column("used", Boolean, nullable=False),
-    Column("reason", Foreign, nullable=False),
+    Column("reason", ReceivedText, nullable=False),
 )
 
 analysis_findings = Table(
@@ -252,7 +252,7 @@ analysis_pictures = Table(
     Column("file_name", String(96), primary_key=True),
     Column("place", Integer, nullable=False),
     Column("sequence", String(8), nullable=False),
-    Column("image", Foreign, nullable=False),
+    Column("image", ReceivedText, nullable=False),
     Column("seen", JSON, nullable=False),
     Column("labels", JSON(none_as_null=True), nullable=True),
 )
@@ -262,13 +262,13 @@ refusals = Table(
     metadata,
     Column("refusal_id", Integer, primary_key=True),
     Column("at", Utc, nullable=False),
-    Column("source_ae", Foreign, nullable=False),
-    Column("address", Foreign, nullable=False),
-    Column("sop_instance_uid", Foreign, nullable=False),
-    Column("study_uid", Foreign, nullable=False, index=True),
+    Column("source_ae", ReceivedText, nullable=False),
+    Column("address", ReceivedText, nullable=False),
+    Column("sop_instance_uid", ReceivedText, nullable=False),
+    Column("study_uid", ReceivedText, nullable=False, index=True),
     Column("status", Integer, nullable=False),
-    Column("reason", Foreign, nullable=False),
-    Column("quarantined_as", Foreign, nullable=False),
+    Column("reason", ReceivedText, nullable=False),
+    Column("quarantined_as", ReceivedText, nullable=False),
     Column("conflict", Boolean, nullable=False),
     sqlite_autoincrement=True,
 )
@@ -323,7 +323,7 @@ sessions = Table(
     metadata,
     Column("secret_hash", HASH, primary_key=True),
     Column("user_name", NAME, ForeignKey("users.name"), nullable=False, index=True),
-    Column("address", Foreign, nullable=False),
+    Column("address", ReceivedText, nullable=False),
     Column("created_at", Utc, nullable=False),
     Column("seen_at", Utc, nullable=False),
 )
@@ -342,7 +342,7 @@ tokens = Table(
     Column("token_id", Integer, primary_key=True),
     Column("secret_hash", HASH, nullable=False, unique=True),
     Column("user_name", NAME, ForeignKey("users.name"), nullable=False, index=True),
-    Column("label", Foreign, nullable=False),
+    Column("label", ReceivedText, nullable=False),
     Column("role", String(16), nullable=False),
     Column("created_at", Utc, nullable=False),
     Column("expires_at", Utc, nullable=False),
@@ -385,13 +385,13 @@ contacts = Table(
     "contacts",
     metadata,
     Column("peer", TITLE, primary_key=True),
-    Column("address", Foreign, nullable=False),
+    Column("address", ReceivedText, nullable=False),
     Column("accepted_at", Utc),
     Column("refused_at", Utc),
-    Column("refused_because", Foreign, nullable=False),
+    Column("refused_because", ReceivedText, nullable=False),
     Column("echo_in_at", Utc),
     Column("echo_out_at", Utc),
-    Column("echo_out_error", Foreign, nullable=False),
+    Column("echo_out_error", ReceivedText, nullable=False),
 )
 
 tallies = Table(

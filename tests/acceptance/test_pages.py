@@ -136,9 +136,7 @@ def test_every_page_can_be_used_by_everybody(busy_pages: BusyPages, scheme: str,
         ("<button style='width: 9px; height: 9px; padding: 0'></button>", "button-name"),
     ],
 )
-def test_what_keeps_somebody_from_using_a_page_is_seen(
-    busy_pages: BusyPages, markup: str, flaw: str
-):
+def test_barriers_to_using_a_page_are_detected(busy_pages: BusyPages, markup: str, flaw: str):
     with window(busy_pages.browser, busy_pages.web.url) as seen:
         seen.page.set_content(markup)
 
@@ -256,7 +254,7 @@ def test_a_patient_who_was_shown_stays_shown_while_the_page_goes_on(
     operator.page.get_by_role("button", name="Show patient ID").click()
     expect(operator.page.locator("#patient")).to_contain_text("P1")
 
-    table.cancel(job, "somebody else")
+    table.cancel(job, "another user")
     expect(operator.page.locator("h1 + .chip")).to_have_text("cancelled")
 
     expect(operator.page.locator("#patient")).to_contain_text("P1")
@@ -304,12 +302,12 @@ def test_the_queue_follows_a_job_without_a_click(busy_pages: BusyPages, operator
     job = busy_pages.jobs[State.QUEUED]
     row.get_by_role("link", name=str(job.job_id)).focus()
 
-    table.cancel(table.get(job.job_id), "somebody else")
+    table.cancel(table.get(job.job_id), "another user")
 
     expect(row.get_by_role("link", name=str(job.job_id), exact=True)).to_have_count(0)
 
 
-def test_what_somebody_types_stays_while_the_queue_goes_on(busy_pages: BusyPages, operator: Window):
+def test_typed_text_stays_while_the_queue_is_updated(busy_pages: BusyPages, operator: Window):
     operator.open("/")
     field = operator.page.get_by_label("Job number, study UID or AE title")
     field.press_sequentially("1.2")

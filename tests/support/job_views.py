@@ -40,7 +40,7 @@ QUEUED = Job(
 )
 
 
-def job(state: State, **changes: object) -> Job:
+def job_in(state: State, **changes: object) -> Job:
     """A job in the given state."""
     return replace(QUEUED, state=state, **changes)
 

@@ -441,7 +441,7 @@ def test_a_damaged_report_is_reported_and_others_are_compared(tmp_path):
         {"offers": ("find",), "way": "move"},
         {"status": 0xA702},
         {"way": "move", "move_to": None},
-        {"knows": "SOMEBODY"},
+        {"knows": "OTHERNODE"},
     ],
     ids=str,
 )

@@ -1,7 +1,7 @@
 """Units, images and manifests of the deployment are valid and consistent.
 
-No engine for containers runs here. Units, scripts, image, compose file and manifests are checked by
-systemd, linters and the schemas of those who read them, and held against the rest of this checkout.
+No container engine is used here. Units, scripts, the image, the compose file and the manifests are
+checked with systemd, linters and published schemas, and compared with the rest of the repository.
 """
 
 import re

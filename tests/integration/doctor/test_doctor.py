@@ -230,7 +230,7 @@ def test_a_listener_that_is_named_and_not_numbered_is_looked_at_too(tmp_path: Pa
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_port_is_free_until_somebody_listens_there(host):
+def test_a_port_is_free_until_a_program_listens_on_it(host):
     port = free_port()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
 

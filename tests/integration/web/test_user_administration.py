@@ -102,7 +102,7 @@ def test_administrators_cannot_lock_themselves_out(web: RunningWeb, administrato
     assert administrator.get("/users").status_code == 200
 
 
-def test_a_role_is_changed_and_somebody_disabled_and_that_is_noted(
+def test_changing_a_role_and_disabling_a_user_are_audited(
     web: RunningWeb, administrator: httpx.Client
 ):
     web.add_user("kurz", Role.VIEWER)
@@ -130,7 +130,7 @@ def test_a_token_is_made_shown_once_and_revoked_on_the_page(web: RunningWeb):
         assert "<b>" not in shown
 
 
-def test_a_large_file_is_taken_only_from_somebody_who_is_signed_in(web: RunningWeb):
+def test_large_uploads_are_accepted_from_signed_in_users_only(web: RunningWeb):
     large = {"file": ("x.dcm", b"x" * 200_000)}
     with web.visitor() as visitor, web.browser(Role.VIEWER) as viewer:
         visitor.get("/login")

@@ -117,7 +117,7 @@ def test_a_chain_in_the_wrong_order_is_told():
     assert assess_certificate("[listener.tls]", certificate, NOON).status is HealthStatus.FAILED
 
 
-def test_a_port_is_ours_or_free_or_somebody_elses():
+def test_a_port_is_in_use_by_the_node_by_another_program_or_free():
     said = [
         assess_port("The listener", "h:1", *found).status
         for found in [(False, True), (True, False), (False, False)]

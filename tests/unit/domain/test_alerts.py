@@ -110,19 +110,19 @@ def test_every_alert_resolves_once_and_is_never_repeated_in_a_row(looks):
         assert open_keys == set(keys)
 
 
-def test_only_what_is_worth_it_wakes_somebody():
+def test_only_conditions_that_need_action_raise_an_alert():
     conditions = [
         Condition(component, status, "A message.", "An action.", "X")
         for component in Component
         for status in HealthStatus
     ]
 
-    woken = {(one.key, one.status) for one in alerts_of(conditions)}
+    alerted = {(one.key, one.status) for one in alerts_of(conditions)}
 
-    assert ("destination X", HealthStatus.FAILED) in woken
-    assert ("destination X", HealthStatus.WARNING) not in woken
-    assert ("disk X", HealthStatus.WARNING) in woken
-    assert not any(status is HealthStatus.OK for _, status in woken)
+    assert ("destination X", HealthStatus.FAILED) in alerted
+    assert ("destination X", HealthStatus.WARNING) not in alerted
+    assert ("disk X", HealthStatus.WARNING) in alerted
+    assert not any(status is HealthStatus.OK for _, status in alerted)
 
 
 # ---- failed jobs -------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 """Transitions of a job, consequences of errors, and detection of stalls."""
 
-from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import product
 
 import pytest
@@ -15,7 +13,6 @@ from sij_node.domain.job import (
     OPEN,
     STEP_OF_ACTION,
     TRANSITIONS,
-    Job,
     JobAction,
     RetryPolicy,
     StallDetector,
@@ -35,8 +32,8 @@ from sij_node.errors import (
     WeightsRefused,
     WorkerLost,
 )
+from tests.support.job_views import job_in
 
-NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
 POLICY = RetryPolicy(max_attempts=3, first_wait_s=5, max_wait_s=300)
 
 LEGAL = {
@@ -82,30 +79,6 @@ LEGAL = {
 ILLEGAL = [
     (state, step) for state, step in product(State, Step) if step.value not in LEGAL[state.value]
 ]
-
-
-def job_in(state: State, **changes: object) -> Job:
-    job = Job(
-        job_id=1,
-        study_uid="1.2.3",
-        source_ae="PACS",
-        state=state,
-        revision=1,
-        priority=5,
-        analysis_attempts=0,
-        delivery_attempts=0,
-        leased_by="",
-        heartbeat=0,
-        wait_s=0.0,
-        reason="",
-        error_family="",
-        weights="",
-        predecessor_id=None,
-        created_at=NOON,
-        changed_at=NOON,
-        instances=40,
-    )
-    return replace(job, **changes)
 
 
 def test_the_table_holds_the_legal_steps_and_no_others():

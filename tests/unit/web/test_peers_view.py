@@ -24,7 +24,7 @@ from sij_node.web.view_models.display_text import Tone
 from sij_node.web.view_models.health_view import HealthPage, health_page
 from sij_node.web.view_models.node_problems import running_workers, tone_of
 from sij_node.web.view_models.peers_view import PeerCard, peer_cards
-from tests.support.job_views import NOW, job
+from tests.support.job_views import NOW, job_in
 
 LIMITS = HealthConfig()
 WORKER = Process(
@@ -161,7 +161,7 @@ def test_the_memory_of_a_gpu_is_shown():
 
 
 def test_the_oldest_unfinished_job_is_named_with_its_age():
-    shown = rendered(page(oldest=job(State.QUEUED)))
+    shown = rendered(page(oldest=job_in(State.QUEUED)))
 
     assert '<a id="oldest" href="/jobs/41">Job 41</a>, queued, 4 min old' in shown
 

@@ -22,14 +22,14 @@ from sij_node.web.view_models.queue_view import (
     tabs,
     wanted_from,
 )
-from tests.support.job_views import NOW, job
+from tests.support.job_views import NOW, job_in
 
 COUNTS = {state: number for number, state in enumerate(State)}
 STUDY, NO_PACE = StudyConfig(), Pace()
 
 
 def said(state: State, pace: Pace = NO_PACE, **changes: object) -> str:
-    return expected(job(state, **changes), NOW, pace, STUDY)
+    return expected(job_in(state, **changes), NOW, pace, STUDY)
 
 
 def test_every_state_has_words_and_a_tone():
@@ -116,7 +116,7 @@ def test_of_a_job_that_is_over_nothing_is_expected(state: State):
 
 
 def test_a_row_tells_why_the_job_stands_where_it_stands():
-    row = job_row(job(State.FAILED, reason="The disk is full."), "ab12", NOW, Pace(), STUDY)
+    row = job_row(job_in(State.FAILED, reason="The disk is full."), "ab12", NOW, Pace(), STUDY)
 
     assert (row.note, row.tone, row.patient, row.age) == (
         "The disk is full.",
@@ -153,6 +153,6 @@ def test_the_worst_trouble_comes_first_and_leads_to_where_it_is_seen():
 
 
 def test_the_conclusion_of_an_analysed_study_is_in_its_row():
-    row = job_row(job(State.DELIVERED), "ab12", NOW, Pace(), STUDY, "RIGHT: no lesions.")
+    row = job_row(job_in(State.DELIVERED), "ab12", NOW, Pace(), STUDY, "RIGHT: no lesions.")
 
     assert (row.note, row.result) == ("", "RIGHT: no lesions.")

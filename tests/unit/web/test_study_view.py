@@ -19,7 +19,7 @@ from sij_node.web.view_models.study_view import (
     study_page,
     timeline,
 )
-from tests.support.job_views import HOSTILE, NOW, delivery, history, job, steps
+from tests.support.job_views import HOSTILE, NOW, delivery, history, job_in, steps
 from tests.support.result_inputs import findings
 
 T1 = SeriesUse("1.2.3.1", "2", "T1 tse cor", 20, "T1", True, "used as T1: TR 550, TE 11 ms")
@@ -29,7 +29,7 @@ RECORD = AnalysisRecord(series=(T1,), findings=tuple(findings()))
 def shown(of=None, record: AnalysisRecord | None = RECORD, **changes: object) -> StudyPage:
     given = {"patient": "ab12", "expected": "", "weights": (), "now": NOW, **changes}
     same_study, so_far = given.pop("same_study", ()), given.pop("so_far", ())
-    of = of or history(job(State.DELIVERED))
+    of = of or history(job_in(State.DELIVERED))
     details = StudyDetails(of, record, False, tuple(so_far), same_study, given.pop("patient"))
     return study_page(details, **given)
 
@@ -39,7 +39,7 @@ def test_every_step_has_words():
 
 
 def test_a_failed_job_states_the_problem_and_what_to_do():
-    failed = job(State.FAILED, reason="It broke.", error_family="InternalFault")
+    failed = job_in(State.FAILED, reason="It broke.", error_family="InternalFault")
 
     (one,) = problems(history(failed))
 
@@ -49,13 +49,15 @@ def test_a_failed_job_states_the_problem_and_what_to_do():
 
 @pytest.mark.parametrize("family", ["InputRejected", "TemporarilyUnavailable", "InternalFault"])
 def test_every_family_of_errors_has_advice(family: str):
-    (one,) = problems(history(job(State.FAILED, reason="It broke.", error_family=family)))
+    (one,) = problems(history(job_in(State.FAILED, reason="It broke.", error_family=family)))
 
     assert one.advice
 
 
 def test_a_job_still_being_retried_needs_no_action():
-    trying = job(State.DELIVERING, reason="PACS is silent.", error_family="TemporarilyUnavailable")
+    trying = job_in(
+        State.DELIVERING, reason="PACS is silent.", error_family="TemporarilyUnavailable"
+    )
 
     (one,) = problems(history(trying))
 
@@ -63,7 +65,7 @@ def test_a_job_still_being_retried_needs_no_action():
 
 
 def test_failed_delivery_and_failed_analysis_are_distinguished():
-    undelivered = job(
+    undelivered = job_in(
         State.FAILED, reason="Silent.", error_family="TemporarilyUnavailable", weights="contour 1"
     )
 
@@ -74,7 +76,7 @@ def test_failed_delivery_and_failed_analysis_are_distinguished():
 
 def test_conflicting_copies_and_a_stall_are_reported():
     copy = Refusal(NOW, "PACS", "", "1.2.3.9", "1.2.3", 0, "twice")
-    of = history(job(State.QUEUED), conflicts=(copy,), standstill="PACS is held by me")
+    of = history(job_in(State.QUEUED), conflicts=(copy,), standstill="PACS is held by me")
 
     said = [one.words for one in problems(of)]
 
@@ -83,12 +85,12 @@ def test_conflicting_copies_and_a_stall_are_reported():
 
 
 def test_a_healthy_job_has_no_problem():
-    assert list(problems(history(job(State.DELIVERED)))) == []
+    assert list(problems(history(job_in(State.DELIVERED)))) == []
 
 
 @pytest.mark.parametrize("state", list(State))
 def test_only_what_the_state_table_allows_is_offered(state: State):
-    offered = shown(history(job(state))).actions
+    offered = shown(history(job_in(state))).actions
 
     assert (JobAction.RETRY in offered) == (state in (State.REJECTED, State.FAILED))
     assert (JobAction.CANCEL in offered) == (
@@ -125,7 +127,7 @@ def test_a_place_that_could_not_be_evaluated_is_counted_in_the_outcome():
 
 
 def test_a_rejected_study_says_that_it_was_not_analysed():
-    rejected = history(job(State.REJECTED, reason="No STIR.", error_family="InputRejected"))
+    rejected = history(job_in(State.REJECTED, reason="No STIR.", error_family="InputRejected"))
 
     page = shown(rejected, AnalysisRecord(series=(T1,)))
 
@@ -135,7 +137,7 @@ def test_a_rejected_study_says_that_it_was_not_analysed():
 
 
 def test_of_a_study_that_is_arriving_the_series_so_far_are_shown():
-    page = shown(history(job(State.RECEIVING)), None, so_far=(T1,))
+    page = shown(history(job_in(State.RECEIVING)), None, so_far=(T1,))
 
     assert (page.series, page.series_settled) == ((T1,), False)
 
@@ -208,17 +210,17 @@ def test_the_history_shows_who_did_what_and_durations_newest_first():
     ],
 )
 def test_a_page_asks_again_only_while_something_can_change(state: State, over: bool):
-    assert shown(history(job(state))).is_over is over
+    assert shown(history(job_in(state))).is_over is over
 
 
 def test_a_rejected_job_is_not_over_while_its_notice_is_delivered():
-    waiting = history(job(State.REJECTED), delivery(DeliveryState.PENDING))
+    waiting = history(job_in(State.REJECTED), delivery(DeliveryState.PENDING))
 
     assert not shown(waiting).is_over
 
 
 def test_other_jobs_of_the_study_are_named():
-    others = shown(same_study=(job(State.DELIVERED), job(State.FAILED, job_id=12))).others
+    others = shown(same_study=(job_in(State.DELIVERED), job_in(State.FAILED, job_id=12))).others
 
     assert [other.job_id for other in others] == [12]
 
@@ -234,7 +236,7 @@ def test_the_drawing_marks_what_is_present_and_is_told_in_words_too():
 
 
 def test_words_from_elsewhere_stay_words():
-    failed = job(State.FAILED, reason=HOSTILE)
+    failed = job_in(State.FAILED, reason=HOSTILE)
 
     assert shown(history(failed)).problems[0].words == HOSTILE
 
