@@ -395,8 +395,11 @@ class InstanceReceiver:
         if stored.is_recoded and registration is Registration.DUPLICATE:
             return (registration if is_same else Registration.CONFLICT), stored
         never_acknowledged = registration in (Registration.NEW, Registration.DUPLICATE)
+        file_name = stored.row.file_name if stored.row else instance.file_name
         if stored.sha256 != instance.sha256 and never_acknowledged:
-            staged.replace_instance(stored.row.file_name if stored.row else instance.file_name)
+            staged.replace_instance(file_name)
+        elif never_acknowledged and not self._service.spool.path_of(file_name).exists():
+            staged.keep(file_name)  # a file without a row, cleared just before it was registered
         return registration, stored
 
     def _register(self, instance: ReceivedInstance, is_new: bool) -> Registration:
@@ -415,8 +418,11 @@ class InstanceReceiver:
         """The stored copy, compared with the received one if their bytes differ."""
         spool, row = self._service.spool, self._service.stored(instance.sop_instance_uid)
         file_name = row.file_name if row else instance.file_name
-        sha256 = spool.digest_of(file_name)
-        if sha256 == instance.sha256:
+        try:
+            sha256 = spool.digest_of(file_name)
+        except DatasetUnreadable:  # damaged at its beginning
+            return _StoredFile("", row)
+        if instance.sha256 in (sha256, row and row.sha256):  # the same, or the file is damaged
             return _StoredFile(sha256, row)
         is_recoded = spool.transfer_syntax_of(file_name) != instance.transfer_syntax_uid
         try:

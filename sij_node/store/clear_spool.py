@@ -1,6 +1,6 @@
-"""Clearing the spool: removes files of studies past the retention time.
+"""Clearing the spool: removes files past the retention time, with and without a study.
 
-The history of their jobs is kept.
+The history of the studies' jobs is kept.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ from sij_node.domain.job import FINISHED
 from sij_node.store import analysis_records, received_copies, refusals
 from sij_node.store.database import Database, lock_openings
 from sij_node.store.deliveries import former_studies_in, has_pending
+from sij_node.store.referenced_files import clear_unreferenced
 from sij_node.store.spool import Spool
 from sij_node.store.tables import instances, jobs, results
 
@@ -31,12 +32,17 @@ log = structlog.get_logger()
 
 
 def clear_spool(database: Database, spool: Spool, retention_days: float, now: datetime) -> None:
-    """Remove the files of all studies finished more than `retention_days` ago."""
+    """Remove the files of all studies finished more than `retention_days` ago.
+
+    Files that belong to no study are removed when they are as old.
+    """
     limit = now - timedelta(days=retention_days)
     studies = finished_before(database, limit)
     cleared = sum(clear_study(database, study_uid, limit, spool) for study_uid in studies)
     if cleared:
         log.info("spool cleared", removed=cleared)
+    if files := clear_unreferenced(database, spool, limit, now):
+        log.info("files of no study cleared", removed=files)
 
 
 def finished_before(database: Database, moment: datetime) -> tuple[str, ...]:
@@ -49,7 +55,11 @@ def finished_before(database: Database, moment: datetime) -> tuple[str, ...]:
     )
     with database.reading() as connection:
         studies = connection.execute(received).scalars()
-        return (*studies, *refusals.quarantined_alone(connection, moment))
+        alone = {
+            *refusals.quarantined_alone(connection, moment),
+            *received_copies.copies_alone(connection, moment),
+        }
+        return (*studies, *sorted(alone))
 
 
 def clear_study(database: Database, study_uid: str, moment: datetime, spool: Spool) -> bool:

@@ -250,7 +250,8 @@ def _sqlite_engine(url: str, busy_timeout_s: int) -> Engine:
 def _prepare_sqlite(busy_timeout_s: int, connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # the driver must not begin transactions itself
     _write_ahead(connection, busy_timeout_s)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+    # secure_delete: what was deleted, patient IDs among it, is overwritten in the file.
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

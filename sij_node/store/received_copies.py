@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, or_, select, update
 
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.domain.job import OPEN, Job, Result, Step
@@ -74,6 +74,24 @@ def files_of(connection: Connection, study_uid: str) -> tuple[Sequence[str], Seq
     quarantined = [row.quarantined_as for row in rows]
     accepted = [row for row in rows if row.state == CopyState.ACCEPTED.value]
     return quarantined, [copy_from(row).stored.file_name for row in accepted]
+
+
+def copies_alone(connection: Connection, moment: datetime) -> Sequence[str]:
+    """Studies with nothing but second copies, all of them received before a moment.
+
+    Such copies stay when all images of their study have been moved to another one.
+    """
+    is_stored = exists().where(
+        instances.c.study_uid.in_((copies.c.stored_study_uid, copies.c.study_uid))
+    )
+    with_images = select(copies.c.stored_study_uid).where(is_stored)
+    studies = (
+        select(copies.c.stored_study_uid)
+        .where(copies.c.stored_study_uid.not_in(with_images))
+        .group_by(copies.c.stored_study_uid)
+        .having(func.max(copies.c.received_at) < moment)
+    )
+    return connection.execute(studies).scalars().all()
 
 
 def forget(connection: Connection, study_uid: str) -> None:

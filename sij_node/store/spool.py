@@ -19,6 +19,9 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from time import time
 from typing import BinaryIO
@@ -32,6 +35,30 @@ _READ_AT_ONCE = 1 << 20
 _RECEIVED = ".part"
 _RESULT = ".result"
 _DAY_S = 86400
+
+
+class SpoolFolder(StrEnum):
+    """A folder of the spool."""
+
+    INCOMING = "incoming"
+    INSTANCES = "instances"
+    QUARANTINE = "quarantine"
+    RESULTS = "results"
+
+
+@dataclass(frozen=True)
+class SpoolFile:
+    """A file of the spool.
+
+    Parameters
+    ----------
+    written_at
+        UTC, by the file system's clock.
+    """
+
+    name: str
+    size_bytes: int
+    written_at: datetime
 
 
 def instance_file_name(sop_instance_uid: str) -> str:
@@ -55,14 +82,13 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._incoming = folder / "incoming"
-        self._instances = folder / "instances"
-        self._quarantine = folder / "quarantine"
-        self._results = folder / "results"
+        self._incoming = folder / SpoolFolder.INCOMING
+        self._instances = folder / SpoolFolder.INSTANCES
+        self._quarantine = folder / SpoolFolder.QUARANTINE
+        self._results = folder / SpoolFolder.RESULTS
         with _spool_errors():
             folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folders = (self._incoming, self._instances, self._quarantine, self._results)
-            for each in (folder, *folders):
+            for each in (folder, *(folder / name for name in SpoolFolder)):
                 each.mkdir(mode=0o700, exist_ok=True)
             _sync_folder(folder)
 
@@ -156,6 +182,25 @@ class Spool:
         """Remove a result, if it exists."""
         with _spool_errors():
             self.path_of_result(name).unlink(missing_ok=True)
+
+    def files_in(self, folder: SpoolFolder, beginning: str = "") -> Iterator[SpoolFile]:
+        """The files of a folder whose names begin with a text, in no particular order."""
+        is_divided = folder is SpoolFolder.INSTANCES
+        pattern = f"{beginning[:2]:?<2}/{beginning}*" if is_divided else f"{beginning}*"
+        with _spool_errors():
+            for path in (self._folder / folder).glob(pattern):
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    found = path.stat()
+                    written_at = datetime.fromtimestamp(found.st_mtime, UTC)
+                    yield SpoolFile(path.name, found.st_size, written_at)
+
+    def remove_from(self, folder: SpoolFolder, name: str) -> None:
+        """Remove a file that `files_in` named, if it still exists."""
+        place = self._folder / folder
+        with _spool_errors():
+            (place / name[:2] if folder is SpoolFolder.INSTANCES else place).joinpath(name).unlink(
+                missing_ok=True
+            )
 
     def clear_incoming(self) -> int:
         """Remove incomplete files after a crash; returns their number.
