@@ -28,7 +28,7 @@ from sij_node.store.job_table import JobTable
 from trainer.phantom.case import PhantomCase
 from trainer.phantom.dicom_files import write_study
 
-RESULTS = 3
+RESULTS = 4
 QUIET_S = 1
 _ARCHIVE = "BENCH_ARCHIVE"
 _READY = "networks ready"

@@ -47,7 +47,7 @@ from sij_node.store.job_queries import newest_jobs
 from sij_node.store.job_table import JobTable
 
 ARCHIVE = "DEMO_ARCHIVE"
-RESULTS = 3
+RESULTS = 4
 LIMIT_S = 240.0
 HEADINGS = ("score", "threshold", "called", "true grade", "")
 ENDED = {State.DELIVERED, State.REJECTED, State.FAILED, State.CANCELLED}

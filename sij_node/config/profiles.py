@@ -34,7 +34,8 @@ PresetName = Literal["minimal", "ohif", "orthanc", "everything"]
 
 PRESETS: Mapping[PresetName, Mapping[str, Any]] = MappingProxyType(
     {
-        "minimal": {"objects": ("seg", "scores")},
+        # Any viewer displays the summary; new peers get it without another word in config.toml.
+        "minimal": {"objects": ("summary", "scores", "seg")},
         # OHIF lists presentation states but does not apply them.
         "ohif": {"objects": ("seg", "findings", "scores", "summary", "pdf")},
         # Orthanc's viewers display images; the rest is for systems that retrieve it from there.

@@ -30,8 +30,9 @@ NODE, DESTINATION, HERE = "DOCTOR_NODE", "DOCTOR_PACS", "127.0.0.1"
 START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 45.0
 POLL_S = 0.2
-EXPECTED_RESULTS = 3
-"""The profile `minimal` sends a segmentation of each series and the report of all scores."""
+EXPECTED_RESULTS = 4
+"""The profile `minimal` sends the summary, the report of all scores, and a segmentation of each
+series."""
 
 
 def send_test_study(config: Config, timeout_s: float) -> RoundTrip:
@@ -193,6 +194,6 @@ def _send(folder: Path, peer: PeerConfig) -> str:
 
 
 def _missing_results(objects: list[Dataset]) -> str:
-    """Check for a segmentation and a report; returns the problem, or an empty text."""
+    """Check for summary, report and segmentation; returns the problem, or an empty text."""
     kinds = sorted(str(one.get("Modality")) for one in objects)
-    return "" if {"SEG", "SR"} <= set(kinds) else f"Only {', '.join(kinds)} came back."
+    return "" if {"OT", "SEG", "SR"} <= set(kinds) else f"Only {', '.join(kinds)} came back."

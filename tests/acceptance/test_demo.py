@@ -35,8 +35,8 @@ def test_the_demo_runs_twice_and_leaves_no_process_behind(
         assert said.count("absent") + said.count("present ") >= 28
         assert "not for clinical use" in said
     assert processes_of(out) == []
-    assert len(names) == 3
-    assert {dcmread(out / "archive" / name).Modality for name in names} == {"SEG", "SR"}
+    assert len(names) == 4
+    assert {dcmread(out / "archive" / name).Modality for name in names} == {"OT", "SEG", "SR"}
     page = (out / "index.html").read_text(encoding="utf-8")
     assert page.count("<img") == 8
     assert "Trained on phantoms, not for clinical use" in page

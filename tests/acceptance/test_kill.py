@@ -75,7 +75,7 @@ class ArchiveWithNode:
             for dataset in self.archive.objects()
             if dataset.StudyInstanceUID == self.study.study_uid
         ]
-        assert sorted(dataset.Modality for dataset in held) == ["SEG", "SEG", "SR"]
+        assert sorted(dataset.Modality for dataset in held) == ["OT", "SEG", "SEG", "SR"]
         deliveries = deliveries_of(self.node.table.database, job.job_id)
         assert {one.result.sop_instance_uid for one in deliveries} == {
             dataset.SOPInstanceUID for dataset in held

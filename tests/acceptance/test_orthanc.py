@@ -28,6 +28,7 @@ pytestmark = pytest.mark.acceptance
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+SUMMARY = "1.2.840.10008.5.1.4.1.1.7.4"
 
 
 @dataclass
@@ -89,7 +90,7 @@ def test_results_arrive_in_the_same_study_of_the_same_patient(orthanc_with_node,
     results = orthanc_with_node.orthanc.results_of(study.study_uid)
 
     assert sorted(str(result.SOPClassUID) for result in results) == sorted(
-        [COMPREHENSIVE_3D_SR, SEGMENTATION, SEGMENTATION]
+        [COMPREHENSIVE_3D_SR, SEGMENTATION, SEGMENTATION, SUMMARY]
     )
     assert {result.StudyInstanceUID for result in results} == {study.study_uid}
     assert {str(result.PatientID) for result in results} == {PATIENT_ID}
@@ -107,7 +108,7 @@ def test_dciodvfy_finds_no_error_in_what_came_back(orthanc_with_node, study, tmp
 
     said = [line for file in files for line in said_by("dciodvfy", "dicom3tools", file)]
 
-    assert len(files) == 3
+    assert len(files) == 4
     assert said
     assert [line for line in said if line.startswith("Error")] == []
 

@@ -30,7 +30,7 @@ ROOT, CHECKOUT = Path(__file__).parents[2], "/srv/sij_node"
 PYTHON = "/usr/bin/python3.11"
 UNITS = ("sij-node-listener", "sij-node-web", "sij-node-worker@1")
 CONFIG = "/etc/sij-node/config.toml"
-RESULTS = 3
+RESULTS = 4
 
 
 @dataclass(frozen=True)

@@ -371,7 +371,7 @@ def test_a_phantom_study_passes_through_a_node_of_its_own(config: Path):
     trial = send_test_study(load_config(config), timeout_s=500)
 
     assert trial.problem == ""
-    assert trial.results == 3
+    assert trial.results == 4
     assert not load_config(config).node.data_folder.exists()
 
 

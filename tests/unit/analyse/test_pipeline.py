@@ -41,6 +41,8 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 VALUES = np.arange(8 * 6 * 5, dtype=np.uint16).reshape(8, 6, 5)
 NETWORKS = (NetworkIdentity("contour", "1.0", "a" * 64, "Phantoms only.", "cpu"),)
 SEG, SR = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34"
+SUMMARY = "1.2.840.10008.5.1.4.1.1.7.4"
+MINIMAL_KINDS = ["summary", "scores", "seg t1", "seg stir"]
 
 
 def t1_series() -> list[Dataset]:
@@ -116,18 +118,18 @@ def reason_in(results: StudyResults) -> str:
     return str([item.TextValue for item in notice.dataset.ContentSequence if "TextValue" in item])
 
 
-def test_a_study_gives_a_segmentation_of_each_series_and_all_scores():
+def test_a_study_gives_a_summary_scores_and_segmentations():
     results = Stored(t1_series(), stir_series()).analysed()
 
-    assert kinds(results) == ["seg t1", "seg stir", "scores"]
-    assert [made.dataset.SOPClassUID for made in results.objects] == [SEG, SEG, SR]
+    assert kinds(results) == MINIMAL_KINDS
+    assert [made.dataset.SOPClassUID for made in results.objects] == [SUMMARY, SR, SEG, SEG]
     assert results.weights == "contour 1.0"
 
 
 def test_each_segmentation_refers_to_the_series_it_lies_on():
     results = Stored(t1_series(), stir_series()).analysed()
 
-    seg_t1, seg_stir, _ = (made.dataset for made in results.objects)
+    _, _, seg_t1, seg_stir = (made.dataset for made in results.objects)
     assert seg_t1.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.1"
     assert seg_stir.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.2"
 
@@ -201,9 +203,8 @@ def test_a_late_image_makes_a_revision_that_names_the_report_before():
 
     second = study.analysed(destination=ResultRecipient(history=(given(first),)))
 
-    report = second.objects[-1].dataset
-    (series,) = report.PredecessorDocumentsSequence[0].ReferencedSeriesSequence
-    before = first.objects[-1].dataset
+    (series,) = scores_of(second).PredecessorDocumentsSequence[0].ReferencedSeriesSequence
+    before = scores_of(first)
     assert series.SeriesInstanceUID == before.SeriesInstanceUID
     assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == before.SOPInstanceUID
     assert all(one.dataset.SeriesDescription.endswith("revision 2") for one in second.objects)
@@ -216,8 +217,7 @@ def test_scores_follow_a_notice_that_something_was_missing():
         destination=ResultRecipient(history=(given(notice),))
     )
 
-    report = results.objects[-1].dataset
-    (series,) = report.PredecessorDocumentsSequence[0].ReferencedSeriesSequence
+    (series,) = scores_of(results).PredecessorDocumentsSequence[0].ReferencedSeriesSequence
     assert series.SeriesInstanceUID == notice.objects[0].dataset.SeriesInstanceUID
 
 
@@ -406,7 +406,7 @@ def test_a_t1_and_a_stir_under_one_series_uid_are_split():
     results = Stored(t1_series(), stir).analysed()
 
     assert results.rejected is None
-    assert kinds(results) == ["seg t1", "seg stir", "scores"]
+    assert kinds(results) == MINIMAL_KINDS
 
 
 def test_a_native_t1_is_used_beside_one_after_contrast():
@@ -416,7 +416,7 @@ def test_a_native_t1_is_used_beside_one_after_contrast():
 
     results = Stored(t1_series(), later, stir_series()).analysed()
 
-    seg = results.objects[0].dataset
+    seg = next(one.dataset for one in results.objects if one.kind == "seg t1")
     assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.1"
 
 
@@ -450,7 +450,7 @@ def test_objects_that_are_no_images_are_left_aside():
     report = replace(study.received[0], sop_class_uid=SR, sop_instance_uid="9", series_uid="9")
     study.received.append(report)
 
-    assert kinds(study.analysed()) == ["seg t1", "seg stir", "scores"]
+    assert kinds(study.analysed()) == MINIMAL_KINDS
 
 
 def test_a_study_without_images_gets_no_rejection_notice():
