@@ -71,11 +71,7 @@ def train(
     torchrun --nproc-per-node 4 -m trainer train contour --experiment FILE
     """
     plan = read_experiment(experiment)
-    if weights is None and not plan.cases.are_phantoms:
-        raise ExperimentInvalid(
-            f"{plan.name} trains on own cases and would overwrite the shipped weights; name "
-            "another folder with --weights"
-        )
+    _refuse_to_overwrite_shipped(plan, weights)
     keep_freed_memory()
     with process_group() as group:
         if group.is_main:
@@ -127,6 +123,14 @@ def _trained_lesion(
 
     fit(targets.module, loss_of_step, plan, generator, runs / plan.folder, group)
     return network, {"roi": asdict(plan.roi)} | _chosen_settings(network.cpu(), plan, validation)
+
+
+def _refuse_to_overwrite_shipped(plan: Experiment, weights: Path | None) -> None:
+    if weights is None and not plan.cases.are_phantoms:
+        raise ExperimentInvalid(
+            f"{plan.name} trains on own cases and would overwrite the shipped weights; name "
+            "another folder with --weights"
+        )
 
 
 def _joints(

@@ -128,9 +128,8 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     learner = Learner.of(network, experiment, generator, group)
     first = learner.resume(folder / CHECKPOINT, group)
-    report = _Report(
-        experiment.steps, first, tensorboard_log(folder) if group.is_main else log_nothing
-    )
+    log = tensorboard_log(folder) if group.is_main else log_nothing
+    report = _Report(experiment.steps, first, log)
     network.train()
     for step in range(first, experiment.steps):
         loss = loss_of_step(step)

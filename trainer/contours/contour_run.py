@@ -11,6 +11,7 @@ from models.contour_unet import CHANNELS_PER_JOINT, SIDES, ContourArchitecture, 
 from models.delineate import walk_rules
 from trainer.augmentation import BEYOND, PAPER, Movement
 from trainer.contours.contour_training import (
+    SlicePool,
     batches,
     best_presence_threshold,
     contour_loss,
@@ -66,15 +67,19 @@ def trained_contour(
     return network, settings
 
 
-def _learn(network: ContourUNet, plan: Experiment, runs: Path, group: ProcessGroup) -> None:
-    generator = seeded_generator(plan.seed, group)
-    folder, seeds = runs / plan.cases.folder, range(*plan.cases.training)
-    stock = slice_pool(read_case(folder, seed) for seed in seeds).on(group.device)
+def _refuse_without_contours(stock: SlicePool, plan: Experiment) -> None:
     if not stock.shows_joint.any():
         raise ExperimentInvalid(
             f"the training cases of {plan.name} have no contours; draw some, or train the lesion "
             "network only"
         )
+
+
+def _learn(network: ContourUNet, plan: Experiment, runs: Path, group: ProcessGroup) -> None:
+    generator = seeded_generator(plan.seed, group)
+    folder, seeds = runs / plan.cases.folder, range(*plan.cases.training)
+    stock = slice_pool(read_case(folder, seed) for seed in seeds).on(group.device)
+    _refuse_without_contours(stock, plan)
     offsets = network.architecture.slice_offsets
     drawn = batches(stock, plan.batch, offsets, *CHANGES[plan.augmentation], generator)
     loss = _loss(plan, network.architecture, generator)

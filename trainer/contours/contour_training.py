@@ -98,6 +98,18 @@ def slice_pool(cases: Iterable[StoredCase]) -> SlicePool:
     )
 
 
+def _pools(stock: SlicePool, size: int) -> list[tuple[Tensor, int]]:
+    """Slices to draw from, and how many of each kind a batch contains."""
+    shown, at_border = round(size * SHARE_WITH_JOINT), round(size * SHARE_AT_BORDER)
+    wanted = (
+        (stock.shows_joint, shown),
+        (stock.at_border, at_border),
+        (~stock.shows_joint, size - shown - at_border),
+    )
+    everything = torch.arange(len(stock.images), device=stock.images.device)
+    return [(everything[kind] if kind.any() else everything, count) for kind, count in wanted]
+
+
 def batches(
     stock: SlicePool,
     size: int,
@@ -111,14 +123,7 @@ def batches(
     Images are ``(size, offsets, 224, 224)``, all slices transformed alike except for the noise;
     contours ``(size, 2, 16, 2)``.
     """
-    shown, at_border = round(size * SHARE_WITH_JOINT), round(size * SHARE_AT_BORDER)
-    wanted = (
-        (stock.shows_joint, shown),
-        (stock.at_border, at_border),
-        (~stock.shows_joint, size - shown - at_border),
-    )
-    everything = torch.arange(len(stock.images), device=stock.images.device)
-    pools = [(everything[kind] if kind.any() else everything, count) for kind, count in wanted]
+    pools = _pools(stock, size)
     while True:
         chosen = torch.cat([_some(pool, count, generator) for pool, count in pools])
         images = stock.seen(chosen, offsets)

@@ -130,8 +130,6 @@ def _stack(
 ) -> ImageStack:
     mirrored = sides == (Side.RIGHT,)
     images = resampled(volume, centre, step_mm, size_px, mirrored).numpy()
-    brightest = float(np.quantile(images, 0.995)) or 1.0
-    grey = np.clip(images * (BRIGHT_GREY / brightest), 0, 255).astype(np.uint8)
     count = len(images)
     lines = np.full((count, len(sides), POINTS, 2), np.nan, np.float32)
     visible = np.zeros((count, len(sides)), np.float32)
@@ -144,7 +142,17 @@ def _stack(
             )
             steps = np.diff(contour.points * volume.spacing_mm[1:], axis=0)
             visible[at] = np.linalg.norm(steps, axis=1).sum()
-    beside = np.pad(visible > 0, ((1, 1), (0, 0)))
-    beside = (beside[:-2] | beside[2:]) & (visible == 0)
-    visible[beside] = BESIDE_MM
-    return ImageStack(grey, lines, visible)
+    visible[_beside(visible > 0)] = BESIDE_MM
+    return ImageStack(_as_grey(images), lines, visible)
+
+
+def _as_grey(images: NDArray[np.float32]) -> NDArray[np.uint8]:
+    brightest = float(np.quantile(images, 0.995)) or 1.0
+    grey: NDArray[np.uint8] = np.clip(images * (BRIGHT_GREY / brightest), 0, 255).astype(np.uint8)
+    return grey
+
+
+def _beside(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Slices without a joint whose neighbour shows it, shape as given ``(slices, sides)``."""
+    padded = np.pad(seen, ((1, 1), (0, 0)))
+    return (padded[:-2] | padded[2:]) & ~seen

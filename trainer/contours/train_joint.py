@@ -186,8 +186,8 @@ class JointPlan:
 
 def train_until(learner: JointLearner, stocks: JointStocks, plan: JointPlan, runs: Path) -> None:
     """Train until the plan's minutes are over, from the checkpoint in `runs` if there is one."""
-    checkpoint = runs / f"{plan.kind}.pt"
     runs.mkdir(parents=True, exist_ok=True)
+    checkpoint = runs / f"{plan.kind}.pt"
     learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     learner.resume(checkpoint)
     generator = torch.Generator().manual_seed(plan.seed + learner.steps)
@@ -203,6 +203,10 @@ def train_until(learner: JointLearner, stocks: JointStocks, plan: JointPlan, run
             learner.keep_average(runs / f"{plan.kind}-{learner.steps:06d}.pt")
         if learner.steps % STEPS_PER_CHECKPOINT == 0:
             learner.keep(checkpoint)
-            minutes = f"{learner.seconds / 60:.1f} of {plan.minutes:g} min"
-            print(f"step {learner.steps}, {minutes}, loss {recent:.4f}", flush=True)
+            _print_progress(learner, plan, recent)
     learner.keep(checkpoint)
+
+
+def _print_progress(learner: JointLearner, plan: JointPlan, loss: float) -> None:
+    minutes = f"{learner.seconds / 60:.1f} of {plan.minutes:g} min"
+    print(f"step {learner.steps}, {minutes}, loss {loss:.4f}", flush=True)

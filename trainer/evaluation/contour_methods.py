@@ -100,19 +100,23 @@ def _contour_network(folder: Path) -> tuple[ContourUNet, Card]:
 def _of_both_sequences(maps: Sequence[Maps], case: StoredCase, rules: WalkRules) -> Found:
     if not maps:
         return {}
-    if maps[0].shape[1] == len(SIDES) * CHANNELS_PER_JOINT:
-        certainties = [certainty_of_slices(part) for part in maps]
-        if rules.both_sequences:
-            places = [case.place_mm[part] for part in case.parts]
-            certainties = of_both_sequences(certainties, places)
-        decoded = [
-            contours_from_maps(part, rules, sure)
-            for part, sure in zip(maps, certainties, strict=True)
-        ]
-    else:
-        decoded = [contours_from_landmarks(part, rules) for part in maps]
     return {
         (part.start + contour.slice_index, contour.side): contour
-        for part, contours in zip(case.parts, decoded, strict=True)
+        for part, contours in zip(case.parts, _decoded(maps, case, rules), strict=True)
         for contour in contours
     }
+
+
+def _decoded(
+    maps: Sequence[Maps], case: StoredCase, rules: WalkRules
+) -> list[tuple[WalkedContour, ...]]:
+    """The contours of each sequence."""
+    if maps[0].shape[1] != len(SIDES) * CHANNELS_PER_JOINT:
+        return [contours_from_landmarks(part, rules) for part in maps]
+    certainties = [certainty_of_slices(part) for part in maps]
+    if rules.both_sequences:
+        places = [case.place_mm[part] for part in case.parts]
+        certainties = of_both_sequences(certainties, places)
+    return [
+        contours_from_maps(part, rules, sure) for part, sure in zip(maps, certainties, strict=True)
+    ]

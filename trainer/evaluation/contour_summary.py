@@ -124,10 +124,8 @@ def summary(judgements: Sequence[Judgement], resampling: Resampling) -> Summary:
         Of all evaluated patients, including those without a row here.
     """
     subjects = [one.subject for one in judgements]
-    missed, false = (
-        np.array([one.outcome is outcome for one in judgements])
-        for outcome in (ContourOutcome.MISSED, ContourOutcome.FALSE)
-    )
+    missed = np.array([one.outcome is ContourOutcome.MISSED for one in judgements])
+    false = np.array([one.outcome is ContourOutcome.FALSE for one in judgements])
     away = np.array([one.place is SlicePlace.OUTSIDE for one in judgements])
     true = [one for one in judgements if one.outcome is not ContourOutcome.FALSE]
     near = np.array([one.error.rms < 1.5 for one in judgements])

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import cos, radians, sin
 from pathlib import Path
 from typing import Annotated, Any
@@ -100,16 +101,12 @@ def evaluate_geometry(
 ) -> None:
     """Evaluate contours under unusual fields of view, positions, tilts and rotations."""
     network, rules = loaded_contour_network(weights)
-    rows = {
-        name: [
-            row
-            for seed in range(FIRST, FIRST + patients)
-            for row in judged_geometry(network, rules, seed, geometry)
-        ]
-        for name, geometry in GEOMETRIES.items()
-    }
+    tables = {}
+    for name, geometry in GEOMETRIES.items():
+        seeds = range(FIRST, FIRST + patients)
+        judged = (judged_geometry(network, rules, seed, geometry) for seed in seeds)
+        tables[name] = summary_of([*chain.from_iterable(judged)])
     card = read_card(weights)
-    tables = {name: summary_of(of_geometry) for name, of_geometry in rows.items()}
     numbers = {
         "warning": INTENDED_USE,
         "network": f"{card.name} {card.version}",

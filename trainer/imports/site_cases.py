@@ -152,9 +152,8 @@ def site_case(
     """A case in the format that training reads.
 
     Only series with drawn contours train the contour network, and only with both joints drawn or
-    none seen. Cases with T1, STIR and readings
-    train the lesion network. The label is the consensus (paper); all readings are stored as well,
-    for experiments that learn from readers.
+    none seen. Cases with T1, STIR and readings train the lesion network. The label is the consensus
+    (paper); all readings are stored as well, for experiments that learn from readers.
 
     Parameters
     ----------
@@ -167,17 +166,14 @@ def site_case(
     agreed = case.agreed()
     pair = [one for kind in ("T1", "STIR") if (one := case.of_kind(kind)) is not None]
     readable = not left_out_lesions(case)
+    sightings = [_sighting(one, delineate) for one in pair] if readable else []
     read_by = read_by or ReadingSessions.of(case.readings)
-    rois = {}
-    if readable:
-        sightings = [_sighting(one, delineate) for one in pair]
-        rois = joint_rois(sightings, rules, np.random.default_rng(number))
     return stored(
         number,
         [_sighting(one, delineate) for one in drawn],
         stir_from=sum(len(one.volume.voxels) for one in drawn if one.kind != "STIR"),
         style=STYLE,
-        rois=rois,
+        rois=joint_rois(sightings, rules, np.random.default_rng(number)) if readable else {},
         severity=[agreed.get(position, UNREAD) for position in POSITIONS],
         lesions_readable=readable,
         readings=read_by.values(case.readings) if readable else None,

@@ -261,17 +261,10 @@ def _bowel(rng: np.random.Generator) -> list[Blob]:
         front = -33 + 25 * float(np.clip((15 - v) / 60, 0, 1))
         centre = (rng.uniform(-48, 48), front - rng.uniform(12, 55), v)
         radii = (rng.uniform(6, 24), rng.uniform(8, 22), rng.uniform(6, 24))
-        found.append(
-            Blob(
-                str(
-                    rng.choice(
-                        ["bowel", "bowel", "gas", "fluid", "muscle"], p=[0.4, 0.25, 0.1, 0.1, 0.15]
-                    )
-                ),
-                centre,
-                radii,
-            )
+        kind = rng.choice(
+            ["bowel", "bowel", "gas", "fluid", "muscle"], p=[0.4, 0.25, 0.1, 0.1, 0.15]
         )
+        found.append(Blob(str(kind), centre, radii))
     return found
 
 

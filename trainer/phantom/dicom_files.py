@@ -548,26 +548,19 @@ def _modifier(timing: dict[str, float]) -> Dataset:
 
 def _coils(group: Dataset, profile: VendorProfile) -> None:
     element = _item(MultiCoilElementName="SP1", MultiCoilElementUsed="YES")
-    group.MRReceiveCoilSequence = Items(
-        [
-            _item(
-                ReceiveCoilName="Spine",
-                ReceiveCoilManufacturerName=profile.manufacturer,
-                ReceiveCoilType="MULTICOIL",
-                QuadratureReceiveCoil="NO",
-                MultiCoilDefinitionSequence=Items([element]),
-            )
-        ]
+    receive = _item(
+        ReceiveCoilName="Spine",
+        ReceiveCoilManufacturerName=profile.manufacturer,
+        ReceiveCoilType="MULTICOIL",
+        QuadratureReceiveCoil="NO",
+        MultiCoilDefinitionSequence=Items([element]),
     )
-    group.MRTransmitCoilSequence = Items(
-        [
-            _item(
-                TransmitCoilName="Body",
-                TransmitCoilManufacturerName=profile.manufacturer,
-                TransmitCoilType="BODY",
-            )
-        ]
+    transmit = _item(
+        TransmitCoilName="Body",
+        TransmitCoilManufacturerName=profile.manufacturer,
+        TransmitCoilType="BODY",
     )
+    group.MRReceiveCoilSequence, group.MRTransmitCoilSequence = Items([receive]), Items([transmit])
 
 
 def _frame(moment: str, volume: Volume, index: int) -> Dataset:

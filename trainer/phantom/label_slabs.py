@@ -277,15 +277,10 @@ def true_line(drawn: Drawn, pixel_mm: float) -> tuple[Floats, float]:
     exact = column + np.where(crossed, -before / np.where(after > before, after - before, 1), 0)
     inside = crossed & (drawn.outside_mm[rows, column] < 0)
     line = np.stack([rows, exact], axis=1).astype(np.float64)
-    part = _meant_part(line, inside, pixel_mm)
-    nothing = np.full((POINTS, 2), np.nan)
-    if part is None:
-        return nothing, 0.0
-    first, last, length = part
+    first, last, length = _meant_part(line, inside, pixel_mm) or (0, 0, 0.0)
     if last - first < 2:
-        return nothing, length
-    part_crossed = np.asarray(crossed)[first:last]
-    whole = line[first:last][part_crossed]
+        return np.full((POINTS, 2), np.nan), length
+    whole = line[first:last][np.asarray(crossed)[first:last]]
     return evenly_spaced(whole, POINTS), length
 
 

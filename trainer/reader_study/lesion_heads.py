@@ -6,11 +6,12 @@ that reader models can be compared by cross-validation on an ordinary computer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.findings import HEADS
 from models.lesion_resnet34 import WHOLE_ZONE, zone_of_head
@@ -142,6 +143,13 @@ class Heads:
         return (self.directions.along(inputs) * self.weight).sum(dim=2) + self.bias
 
 
+def _optimiser(heads: list[Tensor], matrices: list[nn.Parameter], rate: float) -> torch.optim.Adam:
+    groups: list[dict[str, Any]] = [{"params": heads, "lr": rate}]
+    if matrices:
+        groups.append({"params": matrices, "lr": READERS_RATE})
+    return torch.optim.Adam(groups)
+
+
 def train_heads(
     inputs: Tensor, targets: Tensor, readers: Readers, decay: float, rules: HeadRules
 ) -> Heads:
@@ -162,11 +170,7 @@ def train_heads(
     along = directions.along(inputs)
     weight = torch.zeros(along.shape[1:], requires_grad=True)
     bias = torch.full((len(HEADS),), -1.0, requires_grad=True)
-    groups = [{"params": [weight, bias], "lr": rules.rate}]
-    matrices = list(readers.parameters())
-    if matrices:
-        groups.append({"params": matrices, "lr": READERS_RATE})
-    optimiser = torch.optim.Adam(groups)
+    optimiser = _optimiser([weight, bias], list(readers.parameters()), rules.rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, rules.steps)
     for step in range(rules.steps):
         optimiser.zero_grad(set_to_none=True)

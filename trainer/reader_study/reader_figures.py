@@ -54,6 +54,12 @@ def roc_figure(
     _save(figure, f"ROC on consensus labels ({TITLE})", path)
 
 
+def _draw_curve(panel: Any, lesions: Mapping[str, Any], name: str, colour: str) -> None:
+    said, share, count = pooled_curve([one.get("curve", []) for one in lesions.values()])
+    panel.plot(said, share, color=colour, linewidth=1, label=name)
+    panel.scatter(said, share, color=colour, s=4 + np.sqrt(count))
+
+
 def calibration_figure(evaluation: Mapping[str, Any], shown: Mapping[str, str], path: Path) -> None:
     """Calibration curves of some experiments, against consensus and true labels.
 
@@ -71,11 +77,7 @@ def calibration_figure(evaluation: Mapping[str, Any], shown: Mapping[str, str], 
             panel = panels[row][column]
             for name, colour in shown.items():
                 lesions = evaluation["experiments"][name]["trials"][trial][against]
-                said, share, count = pooled_curve(
-                    [one.get("curve", []) for one in lesions.values()]
-                )
-                panel.plot(said, share, color=colour, linewidth=1, label=name)
-                panel.scatter(said, share, color=colour, s=4 + np.sqrt(count))
+                _draw_curve(panel, lesions, name, colour)
             panel.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8)
             panel.set(title=f"{trial}, {against}", aspect="equal")
         panels[row][0].set_ylabel("share present")

@@ -29,8 +29,7 @@ def label_counts(lesion: Lesion, trials: Mapping[str, ReadTrial]) -> str:
         labels = trial.labels()
         readers, sessions = values.shape[2:]
         first = 1 + readers if sessions > 1 else 1
-        shown = [*range(first, len(names)), 0]
-        for node in shown:
+        for node in (*range(first, len(names)), 0):
             counts = [
                 _counted(labels[..., node], trial.joints.left, lesion, *column)
                 for column in columns
