@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.text import Text
 
 from sij_node import __version__
@@ -16,6 +17,7 @@ from sij_node.config.settings import Config, load_config
 from sij_node.doctor.assessments import exit_code
 from sij_node.doctor.run_checks import run_checks
 from sij_node.domain.health import Condition
+from sij_node.domain.storage_check import CheckedFiles
 from sij_node.errors import ConfigurationInvalid
 from sij_node.logs import configure_logging
 from sij_node.operate.alert_channels import send_test
@@ -129,6 +131,43 @@ def changes(
     print_table(
         ["time", "user", "action", "subject", "note"],
         [[time_of(row.at), row.who, row.action, row.subject, row.note] for row in rows],
+    )
+
+
+@app.command()
+def verify(
+    config: ConfigFile = DEFAULT_CONFIG,
+    check_only: Annotated[bool, typer.Option("--check-only", help="Repair nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare all stored files with the database and their digests, and repair what can be.
+
+    What is left is listed with what to do. The node may run meanwhile. Exit status: 0 if
+    everything is in order or was repaired, 1 otherwise.
+    """
+    settings = load_config(config)
+    parts = opening.on_demand("processes.listener_process").verify(
+        settings, opening.os_user(), repairs=not check_only
+    )
+    checked = CheckedFiles()
+    with Progress(console=Console(stderr=True), transient=True, disable=as_json) as progress:
+        for part in progress.track(parts, total=256, description="Checking stored files"):
+            checked += part
+    if as_json:
+        print_json(asdict(checked))
+    else:
+        _print_checked(checked)
+    raise typer.Exit(int(bool(checked.problems)))
+
+
+def _print_checked(checked: CheckedFiles) -> None:
+    for repair in checked.repairs:
+        print_line(f"repaired  {repair.message}")
+    for problem in checked.problems:
+        print_line(f"{problem.fault:10}{problem.message}\n          → {problem.action}")
+    print_line(
+        f"{checked.files} files ({checked.size_bytes / 1e6:.1f} MB) verified, "
+        f"{len(checked.repairs)} repaired, {len(checked.problems)} need attention."
     )
 
 

@@ -260,6 +260,10 @@ class SpoolConfig(Section):
     """Images and results of finished jobs are deleted after this time."""
     min_free_mb: Annotated[int, Field(ge=0)] = 1024
     """Associations are rejected when less disk space is free."""
+    verify_days: Annotated[float, Field(ge=0)] = 7
+    """Days between two checks of all stored files in the background; 0: never."""
+    verify_mb_per_s: Annotated[float, Field(gt=0)] = 4
+    """Files are read no faster than this in the background."""
 
 
 class WebTlsConfig(Section):

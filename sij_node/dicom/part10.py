@@ -54,12 +54,15 @@ class FileMeta:
         Empty if absent.
     dataset_offset
         Position of the first byte of the dataset.
+    source_ae
+        AE title of the system that sent the dataset; empty if absent.
     """
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
     dataset_offset: int
+    source_ae: str = ""
 
 
 def read_file_meta(beginning: bytes) -> FileMeta:
@@ -85,7 +88,10 @@ def read_file_meta(beginning: bytes) -> FileMeta:
         raise _truncated()
     if not values.get(0x0010):
         raise DatasetUnreadable("The file meta information states no transfer syntax.")
-    return FileMeta(values.get(0x0002, ""), values.get(0x0003, ""), values[0x0010], position)
+    source_ae = values.get(0x0016, "")
+    return FileMeta(
+        values.get(0x0002, ""), values.get(0x0003, ""), values[0x0010], position, source_ae
+    )
 
 
 def _meta_element(content: bytes, at: int) -> tuple[int, int, int]:

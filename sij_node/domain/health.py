@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from sij_node.config.settings import HealthConfig
+from sij_node.domain.storage_check import StorageFault, StorageStatus
 from sij_node.domain.time_spans import in_words
 
 
@@ -121,6 +122,7 @@ class HealthFacts:
     processes: Sequence[ProcessHeartbeat] = ()
     queue: QueueStatus = QueueStatus()
     stuck: Mapping[str, FailingDestination] = field(default_factory=dict)
+    storage: StorageStatus = field(default_factory=StorageStatus)
 
 
 class Component(StrEnum):
@@ -129,6 +131,7 @@ class Component(StrEnum):
     DATABASE = "database"
     SPOOL = "spool"
     DISK = "disk"
+    STORED_FILES = "stored files"
     LISTENER = "listener"
     WORKERS = "workers"
     QUEUE = "queue"
@@ -194,6 +197,7 @@ def health(facts: HealthFacts, limits: HealthConfig) -> tuple[Condition, ...]:
     return (
         ok(Component.DATABASE, "The database responds."),
         *_storage(facts, limits),
+        _stored_files(facts.storage),
         _listener(_of(ProcessRole.LISTENER, facts), limits),
         *_workers(_of(ProcessRole.WORKER, facts), limits),
         _queue(facts.queue, limits),
@@ -236,6 +240,20 @@ def _disk(free_mb: float, min_free_mb: float, limits: HealthConfig) -> Condition
         message += f" Below {min_free_mb / 1000:g} GB, associations will be rejected."
         return warning(Component.DISK, message, action)
     return ok(Component.DISK, message)
+
+
+def _stored_files(status: StorageStatus) -> Condition:
+    verified = f"last verified on {status.verified_at:%Y-%m-%d}" if status.verified_at else ""
+    if not status.problems:
+        message = f"No problems; {verified or 'the first check is in progress'}."
+        return ok(Component.STORED_FILES, message)
+    files = f"{len(status.problems)} {'file' if len(status.problems) == 1 else 'files'}"
+    studies = len({one.study_uid for one in status.problems} - {""})
+    of_studies = f" of {studies} {'study' if studies == 1 else 'studies'}" if studies else ""
+    message = f"{files}{of_studies} damaged, missing or unregistered."
+    action = "See below, or run `sij-node verify`: it lists them with what to do."
+    is_worst = any(one.fault is StorageFault.DATABASE for one in status.problems)
+    return (failed if is_worst else warning)(Component.STORED_FILES, message, action)
 
 
 def _of(role: ProcessRole, facts: HealthFacts) -> list[ProcessHeartbeat]:

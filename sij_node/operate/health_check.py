@@ -9,6 +9,7 @@ from sij_node.store.database import Database
 from sij_node.store.job_statistics import failing_destinations, queue_status
 from sij_node.store.process_table import ProcessTable
 from sij_node.store.spool import Spool
+from sij_node.store.storage_check_table import storage_status
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def _with_database(facts: HealthFacts, database: Database) -> HealthFacts:
             processes=ProcessTable(database).seen(),
             queue=queue_status(database),
             stuck=failing_destinations(database),
+            storage=storage_status(database),
         )
     except DatabaseUnavailable as error:
         return replace(facts, database_error=str(error))

@@ -33,6 +33,7 @@ from sij_node.domain.drift import Histories, mean_of, positive, shifts
 from sij_node.domain.health import Component, HealthStatus, ProcessHeartbeat, ProcessRole
 from sij_node.domain.job import FINISHED, State, Step
 from sij_node.domain.peer_activity import PeerActivity
+from sij_node.domain.storage_check import StorageFault, StorageStatus
 from sij_node.errors import DatabaseUnavailable
 from sij_node.operate.health_check import HealthReport, check_health
 from sij_node.store.drift_figures import histories
@@ -121,6 +122,7 @@ def families(seen: Observed) -> Iterator[Metric]:
     yield from _about_peers(seen.tallies, seen.contacts)
     yield from _about_destinations(seen)
     yield from _about_processes(seen.report.facts.processes)
+    yield from _about_stored_files(seen.report.facts.storage)
     yield from _about_drift(seen.histories)
 
 
@@ -259,6 +261,26 @@ def _about_processes(seen: Sequence[ProcessHeartbeat]) -> Iterator[Metric]:
         ("process", "device", "kind"),
         memory,
     )
+
+
+def _about_stored_files(status: StorageStatus) -> Iterator[Metric]:
+    faults = Counter(one.fault for one in status.problems)
+    yield _gauge(
+        "sij_storage_problems",
+        "Stored files that need attention, by fault.",
+        ("fault",),
+        {(fault,): float(faults[fault]) for fault in StorageFault},
+    )
+    yield _counter("sij_storage_repairs", "Stored files repaired.", (), {(): status.repairs})
+    if status.verified_at is not None:
+        yield GaugeMetricFamily(
+            "sij_storage_verified_timestamp_seconds",
+            "Time when all stored files had been verified.",
+            status.verified_at.timestamp(),
+        )
+        yield GaugeMetricFamily(
+            "sij_storage_verified_bytes", "Size of the files verified then.", status.size_bytes
+        )
 
 
 def _about_drift(senders: Mapping[str, Histories]) -> Iterator[Metric]:

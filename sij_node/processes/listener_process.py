@@ -2,24 +2,29 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from functools import partial
 
 import structlog
 
+from sij_node.audit.messages import AuditMessage, HumanUser
 from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.settings import Config
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.domain.health import Process, ProcessRole
+from sij_node.domain.storage_check import CheckedFiles
 from sij_node.domain.study import ReceivedInstance, Registration
 from sij_node.operate.alert_channels import channels_of
 from sij_node.operate.alert_monitor import CHECK_ALERTS_S, AlertMonitor
+from sij_node.operate.storage_check import StorageCheck, StorageCheckInBackground
 from sij_node.processes.assembly import (
     Store,
     archive_search,
     audited,
     now,
     open_store,
+    opened_trail,
     retry_policy,
 )
 from sij_node.queue.completeness import Readiness, readiness_of
@@ -29,12 +34,15 @@ from sij_node.queue.schedule import TICK_S, ScheduledTask, Scheduler
 from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
 from sij_node.store.clear_spool import clear_spool
+from sij_node.store.job_table import SCHEDULER
 from sij_node.store.peer_activity_table import PeerActivityLog
 from sij_node.store.process_table import HEARTBEAT_S, deregister, is_running, this_process
 from sij_node.store.received_copies import add_copy
 from sij_node.store.refusals import add_refusal
 from sij_node.store.registration import received_instance
 from sij_node.store.spool import instance_file_name
+from sij_node.store.storage_check_table import record_round
+from sij_node.store.stored_files import PARTS
 from sij_node.store.stored_instances import read_header
 
 log = structlog.get_logger()
@@ -64,12 +72,14 @@ def run(config: Config, stop: threading.Event) -> None:
         me = this_process(ProcessRole.LISTENER)
         monitor = AlertMonitor(config, store.table.database, store.spool, channels_of(config))
         corrections = StudyCorrections(store.table.database, store.spool, config.study)
+        check = storage_check(config, store, service, trail.record, HumanUser(SCHEDULER))
         tasks = (
             *_heartbeats(store, me, activity),
             ScheduledTask(
                 "apply corrections", TICK_S, lambda: corrections.apply_complete(time.monotonic())
             ),
             ScheduledTask("send alerts", CHECK_ALERTS_S, monitor.check_and_send),
+            *_verification(config, check, stop),
         )
         scheduler = scheduler_of(config, store, tasks, service, events)
         listener.start()
@@ -92,6 +102,56 @@ def _heartbeats(store: Store, me: Process, activity: PeerActivityLog) -> tuple[S
             "remove dead processes", CLEANUP_S, lambda: processes.remove_dead(me, is_running)
         ),
         ScheduledTask("write peer activity", HEARTBEAT_S, activity.write),
+    )
+
+
+def _verification(
+    config: Config, check: StorageCheck, stop: threading.Event
+) -> tuple[ScheduledTask, ...]:
+    if not config.spool.verify_days:
+        return ()
+    every = timedelta(days=config.spool.verify_days)
+    slow = StorageCheckInBackground(check, every, config.spool.verify_mb_per_s * 1e6, stop)
+    return (ScheduledTask("verify stored files", TICK_S, slow.check_next),)
+
+
+def verify(config: Config, who: str, *, repairs: bool) -> Iterator[CheckedFiles]:
+    """Check all stored files now, part by part, for the command line.
+
+    Raises
+    ------
+    DatabaseUnavailable, SpoolUnavailable
+    """
+    with open_store(config) as store, opened_trail(config) as trail:
+        activity = PeerActivityLog(store.contacts)
+        service = storage_service(config, store, PeerEvents(activity, trail, store.patient_of))
+        check = storage_check(config, store, service, trail.record, HumanUser(who))
+        together = CheckedFiles()
+        for part in PARTS:
+            checked = check.check_part(part, now(), repairs=repairs)
+            together += checked
+            yield checked
+        if repairs:
+            record_round(store.table.database, together)
+
+
+def storage_check(
+    config: Config,
+    store: Store,
+    service: StorageService,
+    record: Callable[[AuditMessage], None],
+    who: HumanUser,
+) -> StorageCheck:
+    """The check of the stored files of a node, with its store and its Storage SCP."""
+    return StorageCheck(
+        store.table,
+        store.spool,
+        service,
+        frozenset(peer.ae_title for peer in config.peer),
+        lambda: frozenset(one.process.weights for one in store.processes.seen()) - {""},
+        record,
+        timedelta(days=config.spool.retention_days),
+        who,
     )
 
 

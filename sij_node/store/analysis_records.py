@@ -156,3 +156,8 @@ def picture_files(connection: Connection, jobs: Select[int]) -> Sequence[str]:
 def forget_pictures(connection: Connection, jobs: Select[int]) -> None:
     """Remove the rows of the key images of jobs, once their files were removed."""
     connection.execute(delete(analysis_pictures).where(analysis_pictures.c.job_id.in_(jobs)))
+
+
+def forget_picture(connection: Connection, file_name: str) -> None:
+    """Remove a key image from every record."""
+    connection.execute(delete(analysis_pictures).where(analysis_pictures.c.file_name == file_name))

@@ -154,6 +154,21 @@ def _any_in(connection: Connection, job_id: int, *states: str) -> bool:
     return bool(connection.execute(select(found)).scalar())
 
 
+def is_result_pending(database: Database, result_uid: str) -> bool:
+    """Whether any job has still to deliver a result, or withholds it."""
+    found = exists().where(
+        deliveries.c.result_uid == result_uid, deliveries.c.state.in_([PENDING, WITHHELD])
+    )
+    with database.reading() as connection:
+        return bool(connection.execute(select(found)).scalar())
+
+
+def forget_file(connection: Connection, result_uid: str) -> None:
+    """Note that the file of a result was removed; the result stays on record."""
+    is_it = results.c.sop_instance_uid == result_uid
+    connection.execute(update(results).where(is_it).values(file_name=""))
+
+
 def has_pending(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     """SQL condition: the job of the outer row has a pending delivery that meets the conditions."""
     mine = deliveries.c.job_id == jobs.c.job_id

@@ -41,6 +41,12 @@ def referenced(connection: Connection, folder: SpoolFolder, names: Collection[st
     return set()
 
 
+def is_referenced(database: Database, folder: SpoolFolder, name: str) -> bool:
+    """Whether a row references a file of a folder."""
+    with database.reading() as connection:
+        return bool(referenced(connection, folder, [name]))
+
+
 def _either(connection: Connection, names: Collection[str], *columns: Column[Any]) -> set[str]:
     wanted = union(*(select(one).where(one.in_(names)) for one in columns))
     return set(connection.execute(wanted).scalars())
@@ -58,7 +64,7 @@ def clear_unreferenced(database: Database, spool: Spool, moment: datetime, now: 
     """Remove files without a row that were written before a moment; returns their number."""
     limits = dict.fromkeys(SpoolFolder, moment) | {SpoolFolder.INCOMING: now - STAGED_FOR}
     return sum(
-        _remove_unreferenced(database, spool, folder, file)
+        remove_unreferenced(database, spool, folder, file)
         for folder, limit in limits.items()
         for file in unreferenced(database, spool, folder)
         if file.written_at < limit
@@ -83,7 +89,7 @@ def unreferenced(
     return tuple(file for name, file in files.items() if name not in known)
 
 
-def _remove_unreferenced(
+def remove_unreferenced(
     database: Database, spool: Spool, folder: SpoolFolder, file: SpoolFile
 ) -> bool:
     """Remove a file, unless a row has been added meanwhile; none can be added until it is gone."""

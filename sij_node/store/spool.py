@@ -194,13 +194,15 @@ class Spool:
                     written_at = datetime.fromtimestamp(found.st_mtime, UTC)
                     yield SpoolFile(path.name, found.st_size, written_at)
 
+    def path_in(self, folder: SpoolFolder, name: str) -> Path:
+        """Path of a file that `files_in` named."""
+        place = self._folder / folder
+        return place / name[:2] / name if folder is SpoolFolder.INSTANCES else place / name
+
     def remove_from(self, folder: SpoolFolder, name: str) -> None:
         """Remove a file that `files_in` named, if it still exists."""
-        place = self._folder / folder
         with _spool_errors():
-            (place / name[:2] if folder is SpoolFolder.INSTANCES else place).joinpath(name).unlink(
-                missing_ok=True
-            )
+            self.path_in(folder, name).unlink(missing_ok=True)
 
     def clear_incoming(self) -> int:
         """Remove incomplete files after a crash; returns their number.

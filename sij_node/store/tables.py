@@ -415,6 +415,32 @@ alarms = Table(
     Column("mark", BigInteger, nullable=False),
 )
 
+storage_checks = Table(
+    "storage_checks",
+    metadata,
+    Column("check_id", Integer, primary_key=True),
+    Column("next_part", Integer, nullable=False),
+    Column("files_so_far", BigInteger, nullable=False),
+    Column("bytes_so_far", BigInteger, nullable=False),
+    Column("verified_at", Utc),
+    Column("files", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("repairs", BigInteger, nullable=False),
+    CheckConstraint("check_id = 1", name="one_row"),
+)
+
+storage_problems = Table(
+    "storage_problems",
+    metadata,
+    Column("folder", String(16), primary_key=True),
+    Column("file_name", String(160), primary_key=True),
+    Column("fault", String(16), nullable=False),
+    Column("study_uid", ReceivedText, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("found_at", Utc, nullable=False),
+)
+
 
 def instance_from(row: Row[Any]) -> ReceivedInstance:
     """The received instance in a row of `instances`."""

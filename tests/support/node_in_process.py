@@ -166,7 +166,7 @@ class NodeInProcess:
         )
         self.scheduler = scheduler_of(config, store, (), service, events)
         self.corrections = StudyCorrections(store.table.database, store.spool, config.study)
-        server = InferenceServer({"": InventedNetworks()}, store.spool, config)
+        self.inference = server = InferenceServer({"": InventedNetworks()}, store.spool, config)
         stop = threading.Event()
         policy = retry_policy(config.retry, 3)
         self._analysis = AnalysisWorker(

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sij_node.domain.health import Condition, HealthStatus, ProcessHeartbeat, worst
 from sij_node.domain.job import Job
+from sij_node.domain.storage_check import StorageProblem, StorageStatus
 from sij_node.operate.health_check import HealthReport
 from sij_node.web.view_models.display_text import Tone, span
 from sij_node.web.view_models.node_problems import tone_of
@@ -24,6 +25,10 @@ class HealthPage:
         Without a heartbeat for this many seconds, a process counts as down.
     database
         SQLite or PostgreSQL.
+    stored_files, more_files
+        Stored files that need attention, and the number of those not shown.
+    verified
+        The last complete check of the stored files, if there was one.
     """
 
     tone: Tone
@@ -36,8 +41,13 @@ class HealthPage:
     free_mb: float | None
     min_free_mb: float
     database: str
+    stored_files: tuple[StorageProblem, ...]
+    more_files: int
+    verified: StorageStatus | None
+    repairs: int
 
 
+SHOWN_FILES = 50
 _SUMMARIES = {
     HealthStatus.OK: "All systems OK",
     HealthStatus.WARNING: "Running, needs attention",
@@ -51,6 +61,7 @@ def health_page(
     """The health page."""
     status = worst(report.conditions)
     severity = list(HealthStatus).index
+    storage = report.facts.storage
     return HealthPage(
         tone=tone_of(status),
         summary=_SUMMARIES[status],
@@ -62,4 +73,8 @@ def health_page(
         free_mb=report.facts.free_mb,
         min_free_mb=report.facts.min_free_mb,
         database=database,
+        stored_files=storage.problems[:SHOWN_FILES],
+        more_files=len(storage.problems[SHOWN_FILES:]),
+        verified=storage if storage.verified_at else None,
+        repairs=storage.repairs,
     )

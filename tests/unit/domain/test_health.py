@@ -20,6 +20,7 @@ from sij_node.domain.health import (
     problems,
     worst,
 )
+from sij_node.domain.storage_check import StorageFault, StorageProblem, StorageStatus
 from sij_node.domain.time_spans import in_words
 
 LIMITS = HealthConfig(
@@ -46,6 +47,7 @@ CHECKED = {
     Component.DATABASE,
     Component.SPOOL,
     Component.DISK,
+    Component.STORED_FILES,
     Component.LISTENER,
     Component.WORKERS,
     Component.QUEUE,
@@ -164,6 +166,24 @@ def test_a_destination_that_is_no_peer_any_more_is_told_too():
         ("PACS", HealthStatus.OK),
         ("GONE", HealthStatus.FAILED),
     ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [(StorageFault.DAMAGED, HealthStatus.WARNING), (StorageFault.DATABASE, HealthStatus.FAILED)],
+)
+def test_a_damaged_file_is_a_warning_and_a_damaged_database_a_failure(fault, status):
+    problem = StorageProblem("instances", "ab.dcm", fault, "Damaged.", "Send it again.", "1.2.3")
+    facts = replace(WELL, storage=StorageStatus(NOON, 20, problems=(problem,)))
+
+    assert condition(facts, Component.STORED_FILES).status is status
+
+
+def test_the_day_of_the_last_complete_check_is_told():
+    facts = replace(WELL, storage=StorageStatus(NOON, 20))
+
+    found = condition(facts, Component.STORED_FILES).message
+    assert found == "No problems; last verified on 2024-05-06."
 
 
 def test_a_database_that_does_not_answer_leaves_the_rest_unsaid():
