@@ -1,7 +1,8 @@
-"""Reports of a prior study of the same patient."""
+"""Reports of a prior study of the same patient, each written once for all tests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -33,6 +34,22 @@ def earlier_report(
     **attributes: str,
 ) -> bytes:
     """A report of all scores as a file; each study date is a separate study."""
+    if findings or made_by:
+        return _written(study_date, findings, made_by, attributes)
+    return _usual_report(study_date, tuple(attributes.items()))
+
+
+@cache
+def _usual_report(study_date: str, attributes: tuple[tuple[str, str], ...]) -> bytes:
+    return _written(study_date, (), None, dict(attributes))
+
+
+def _written(
+    study_date: str,
+    findings: Sequence[Finding],
+    made_by: ResultContext | None,
+    attributes: Mapping[str, str],
+) -> bytes:
     images = classic_series(
         VALUES,
         f"1.2.9.{study_date}.1",
@@ -44,6 +61,7 @@ def earlier_report(
     return to_part10(scores_report(findings or earlier_findings(), images, written), "NODE")
 
 
+@cache
 def earlier_findings_report(study_date: str = "20230301") -> bytes:
     """The image findings SR on T1 of the same study, as a file."""
     images = classic_series(
@@ -57,9 +75,10 @@ def earlier_findings_report(study_date: str = "20230301") -> bytes:
     return to_part10(image_findings_report(one, seen, context()), "NODE")
 
 
-def earlier(study_date: str = "20230301", **how: object) -> PriorScores:
+@cache
+def earlier(study_date: str = "20230301", **attributes: str) -> PriorScores:
     """The same report, read back."""
-    read = read_prior_scores(earlier_report(study_date, **how))
+    read = read_prior_scores(earlier_report(study_date, **attributes))
     if read is None:
         raise LookupError("the report is none of scores")
     return read

@@ -221,7 +221,9 @@ def test_scores_follow_a_notice_that_something_was_missing():
     assert series.SeriesInstanceUID == notice.objects[0].dataset.SeriesInstanceUID
 
 
-PRIORS = Priors((earlier(), earlier("20190101")))
+@pytest.fixture
+def priors() -> Priors:
+    return Priors((earlier(), earlier("20190101")))
 
 
 def scores_of(results: StudyResults) -> Dataset:
@@ -239,9 +241,9 @@ def tracking_uids(report: Dataset) -> list[str]:
     return [i.UID for group in measured for i in group.ContentSequence if i.ValueType == "UIDREF"]
 
 
-def test_a_study_is_compared_with_the_newest_prior():
+def test_a_study_is_compared_with_the_newest_prior(priors: Priors):
     results = Stored(t1_series(), stir_series()).analysed(
-        destination=ResultRecipient(priors=PRIORS)
+        destination=ResultRecipient(priors=priors)
     )
 
     assert "Compared with the prior study of 2023-03-01." in words_in(results)
@@ -258,14 +260,14 @@ def test_a_prior_of_another_patient_is_not_compared():
     assert [o.content for o in results.objects] == [o.content for o in study.analysed().objects]
 
 
-def test_a_prior_found_later_makes_exactly_one_revision():
+def test_a_prior_found_later_makes_exactly_one_revision(priors: Priors):
     study = Stored(t1_series(), stir_series())
     first = study.analysed()
     history = (given(first),)
 
-    second = study.analysed(destination=ResultRecipient(history=history, priors=PRIORS))
+    second = study.analysed(destination=ResultRecipient(history=history, priors=priors))
     third = study.analysed(
-        destination=ResultRecipient(history=(*history, given(second)), priors=PRIORS)
+        destination=ResultRecipient(history=(*history, given(second)), priors=priors)
     )
 
     assert "revision 2" in scores_of(second).SeriesDescription

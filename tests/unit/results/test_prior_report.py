@@ -148,7 +148,8 @@ def test_a_report_that_is_not_whole_is_never_compared(change):
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_damaged_bytes_are_unreadable_or_read_and_nothing_else_happens(data):
-    content = bytearray(REPORT[: data.draw(st.integers(0, len(REPORT)))])
+    report = earlier_report()
+    content = bytearray(report[: data.draw(st.integers(0, len(report)))])
     for at in data.draw(st.lists(st.integers(0, max(0, len(content) - 1)), max_size=6)):
         if content:
             content[at] = data.draw(st.integers(0, 255))
@@ -160,9 +161,6 @@ def test_damaged_bytes_are_unreadable_or_read_and_nothing_else_happens(data):
     assert read is None or {one.position for one in read.findings} == set(POSITIONS)
 
 
-REPORT = earlier_report()
-
-
 @pytest.mark.parametrize(
     "content", [b"", secrets.token_bytes(500), b"\0" * 128 + b"DICM", b"\0" * (MAX_BYTES + 1)]
 )
@@ -172,7 +170,8 @@ def test_what_is_no_dicom_file_is_unreadable(content):
 
 
 def test_sequences_without_end_are_unreadable():
-    beginning = REPORT[: REPORT.index(b"\x40\x00\x30\xa7SQ")]
+    report = earlier_report()
+    beginning = report[: report.index(b"\x40\x00\x30\xa7SQ")]
     nested = b"\x40\x00\x30\xa7SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" * 20_000
 
     with pytest.raises(PriorUnreadable):

@@ -19,10 +19,10 @@ def step():
 
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
-for _ in range(15):
+for _ in range(6):
     step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
+for _ in range(3):
     step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """

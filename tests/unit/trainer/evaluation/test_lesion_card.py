@@ -27,6 +27,12 @@ AT_HALF = ("balanced_accuracy_at_half", "sensitivity_at_half", "specificity_at_h
 THRESHOLDS = [0.3] * len(HEADS)
 
 
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    """Enough for intervals that contain the score."""
+    monkeypatch.setattr("trainer.evaluation.lesion_card.RESAMPLES", 100)
+
+
 def made_up(joints=120, seed=0):
     """Labels and honest probabilities, four joints of each patient."""
     rng = np.random.default_rng(seed)
