@@ -21,6 +21,7 @@ from sij_node.domain.study import Refusal
 from sij_node.processes.assembly import open_store
 from sij_node.store.job_queries import steps_of
 from sij_node.store.refusals import add_refusal
+from tests.support.command_line import sij_node, sij_node_process
 from tests.support.job_tables import NOON, queued, received
 from tests.support.running_listener import listening
 
@@ -35,18 +36,6 @@ def configured(folder: Path, port: int = 0, **sections: dict[str, object]) -> Pa
     return set_up(folder, "PACS", 104, port, **sections).config
 
 
-def sij_node(*arguments: str | Path | int, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sij_node", *map(str, arguments)]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env=os.environ | environment,
-    )
-
-
 def only_line(done: subprocess.CompletedProcess[str]) -> str:
     """The one line in which an error is told."""
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("sij-node:")]
@@ -59,7 +48,9 @@ def test_jobs_are_listed_for_people_and_for_scripts(config: Path):
         queued(store.table, "1.2.3")
 
     for_people = sij_node("jobs", "list", "--config", config)
-    for_scripts = sij_node("jobs", "list", "--config", config, "--json", "--state", "queued")
+    for_scripts = sij_node_process(
+        "jobs", "list", "--config", config, "--json", "--state", "queued"
+    )
 
     assert "queued" in for_people.stdout
     (job,) = json.loads(for_scripts.stdout)
@@ -203,7 +194,7 @@ def test_a_crash_dumps_no_memory_and_files_are_for_this_user_only(tmp_path: Path
 
 
 def test_an_unknown_job_is_exit_66(config: Path):
-    done = sij_node("jobs", "show", "41", "--config", config)
+    done = sij_node_process("jobs", "show", "41", "--config", config)
 
     assert done.returncode == 66
     assert "no job 41" in only_line(done)
@@ -235,7 +226,9 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path, command: str):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = sij_node(command, "--config", configured(tmp_path, port, worker={"processes": 0}))
+        done = sij_node_process(
+            command, "--config", configured(tmp_path, port, worker={"processes": 0})
+        )
 
     assert done.returncode == 78
     assert str(port) in only_line(done)
@@ -243,7 +236,7 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path, command: str):
 
 def test_an_unreachable_database_is_one_clear_line_without_its_password(tmp_path: Path):
     url = f"postgresql+psycopg://sij:secret@127.0.0.1:{free_port()}/sij"
-    done = sij_node("listen", "--config", configured(tmp_path, database={"url": url}))
+    done = sij_node_process("listen", "--config", configured(tmp_path, database={"url": url}))
 
     assert done.returncode == 75
     assert "127.0.0.1" in only_line(done)
@@ -270,7 +263,9 @@ def loaded(*modules: str) -> set[str]:
 
 @pytest.mark.parametrize("command", ["work", "run"])
 def test_missing_weights_end_the_node_with_one_clear_line(tmp_path: Path, command: str):
-    done = sij_node(command, "--config", configured(tmp_path, worker={"weights_folder": "nowhere"}))
+    done = sij_node_process(
+        command, "--config", configured(tmp_path, worker={"weights_folder": "nowhere"})
+    )
 
     assert done.returncode == 78
     assert "networks cannot be used" in only_line(done)

@@ -24,6 +24,7 @@ from sij_node.store.deliveries import deliveries_of
 from sij_node.store.job_queries import steps_of
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
+from tests.support.command_line import sij_node
 from tests.support.job_tables import delivering, made, received
 from tests.support.postgres import Postgres
 
@@ -80,7 +81,7 @@ def test_systemd_finds_a_unit_little_exposed(unit: Path):
 def test_a_unit_starts_a_command_that_there_is(unit: Path):
     (command,) = re.findall(r"^ExecStart=\S+ (\S+) --config", unit.read_text(), re.MULTILINE)
 
-    done = run(sys.executable, "-m", "sij_node", command, "--help", cwd=ROOT)
+    done = sij_node(command, "--help")
 
     assert done.returncode == 0
     assert "--config" in done.stdout

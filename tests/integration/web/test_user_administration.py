@@ -17,6 +17,7 @@ from sij_node.store.change_log import newest_changes
 from sij_node.web import pages
 from sij_node.web.pages import users_page
 from sij_node.web.pages.study_page import ACTIONS
+from tests.support.command_line import sij_node
 from tests.support.running_web import PASSWORD, RunningWeb, csrf_token_in, running_web, sign_in
 from tests.support.waiting import wait_for
 
@@ -141,11 +142,6 @@ def test_large_uploads_are_accepted_from_signed_in_users_only(web: RunningWeb):
 
 
 # ---- the command line --------------------------------------------------------------------------
-
-
-def sij_node(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sij_node", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_people_are_managed_on_the_command_line_and_that_is_noted(tmp_path: Path):
