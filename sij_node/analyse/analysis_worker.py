@@ -2,12 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import structlog
 
 from sij_node.analyse.analysis_process import AnalysisProcess, AnalysisRequest, Answer, Stopping
+from sij_node.config.routing import Recipient
 from sij_node.domain.health import Process
 from sij_node.domain.job import Job, RetryPolicy
 from sij_node.domain.prior_comparison import NO_PRIORS, Priors
@@ -25,6 +26,10 @@ DRAIN_S = 25.0
 PriorsFor = Callable[[Job, Sequence[ReceivedInstance]], Priors]
 
 
+def _only_the_sender(source_ae: str) -> Sequence[Recipient]:
+    return (Recipient(source_ae),)
+
+
 def _no_priors(job: Job, received: Sequence[ReceivedInstance]) -> Priors:
     return NO_PRIORS
 
@@ -34,6 +39,8 @@ class AnalysisWorker:
 
     Parameters
     ----------
+    recipients_of
+        The destinations of the results of a sender's studies.
     priors_for
         Collects prior results of the patient; limits its own time.
     """
@@ -46,7 +53,7 @@ class AnalysisWorker:
         policy: RetryPolicy,
         lease_s: float,
         stop: threading.Event,
-        shadow: Collection[str] = (),
+        recipients_of: Callable[[str], Sequence[Recipient]] = _only_the_sender,
         priors_for: PriorsFor = _no_priors,
     ) -> None:
         self._name = name
@@ -55,7 +62,7 @@ class AnalysisWorker:
         self._policy = policy
         self._lease_s = lease_s
         self._stop = stop
-        self._shadow = shadow
+        self._recipients_of = recipients_of
         self._priors_for = priors_for
         self._drain_until = float("inf")
         self._current_job_id: int | None = None
@@ -139,27 +146,13 @@ class AnalysisWorker:
     def _settle(self, job: Job, answer: Answer) -> Job:
         if isinstance(answer, NodeError):
             return self._table.fail(job, answer, self._policy, self._name)
-        results, destination = answer.results, job.source_ae
-        withhold = destination in self._shadow
+        results, recipients = answer.results, self._recipients_of(job.source_ae)
         if answer.rejected is not None:
             return self._table.reject(
-                job,
-                answer.rejected,
-                results,
-                destination,
-                self._name,
-                answer.record,
-                withhold=withhold,
+                job, answer.rejected, results, recipients, self._name, answer.record
             )
         return self._table.store_results(
-            job,
-            results,
-            destination,
-            self._name,
-            answer.weights,
-            answer.note,
-            answer.record,
-            withhold=withhold,
+            job, results, recipients, self._name, answer.weights, answer.note, answer.record
         )
 
     def _check(self, lease: Lease) -> None:

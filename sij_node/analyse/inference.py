@@ -30,6 +30,7 @@ from sij_node.analyse.pipeline import (
     analyse_study,
 )
 from sij_node.config.profiles import Profile
+from sij_node.config.routing import profile_made_for, recipients_of
 from sij_node.config.settings import Config, WorkerConfig
 from sij_node.dicom.part10 import FILE_META_BYTES, read_file_meta
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture
@@ -105,7 +106,7 @@ class InferenceServer:
 
     def analyse(self, request: AnalysisRequest) -> AnalysisOutcome:
         """Analyse a study and store its results."""
-        study = self.results_of(request, self.config.profile_for(request.destination))
+        study = self.results_of(request, profile_made_for(self.config, request.destination))
         stored = tuple(_stored(self.spool, result) for result in study.objects)
         record = self._with_key_images(study, stored)
         return AnalysisOutcome(stored, study.weights, _series_used(record), study.rejected, record)
@@ -119,13 +120,13 @@ class InferenceServer:
             ae_title=self.config.node.ae_title,
             pseudonym=self.pseudonym,
         )
-        peer = self.config.peer_titled(request.destination)
+        recipients = recipients_of(self.config, request.destination)
         recipient = ResultRecipient(
             profile,
             request.history,
             request.priors,
             request.correction,
-            rejection_notes=peer is not None and peer.rejection_notes,
+            rejection_notes=any(one.rejection_notes for one in recipients),
         )
         return analyse_study(request.instances, request.conflicts, ports, recipient)
 

@@ -18,6 +18,7 @@ from sij_node.analyse.analysis_process import AnalysisRequest
 from sij_node.analyse.inference import InferenceServer, load_networks
 from sij_node.analyse.pipeline import StudyResults, VerifiedResult
 from sij_node.config.profiles import Profile
+from sij_node.config.routing import profile_made_for
 from sij_node.config.settings import Config
 from sij_node.domain.job import Job
 from sij_node.domain.prior_comparison import Priors
@@ -66,7 +67,7 @@ def regenerate(
     """
     job = _last_job(table, study_uid)
     images = _stored_images(table, study_uid)
-    own_profile = config.profile_for(job.source_ae)
+    own_profile = profile_made_for(config, job.source_ae)
     wanted = profile or own_profile
     if as_pictures:
         wanted = _only_images(wanted)

@@ -21,7 +21,7 @@ from sij_node.audit.messages import (
     security_alert,
 )
 from sij_node.audit.trail import AuditTrail
-from sij_node.config.settings import PeerConfig
+from sij_node.config.settings import AnyDestination, PeerConfig
 from sij_node.errors import DatabaseUnavailable
 from sij_node.network.association_summary import CallingPeer, ReceivedStudy
 from sij_node.network.dimse import Status
@@ -107,20 +107,20 @@ class PeerEvents:
 
     # ---- deliveries --------------------------------------------------------------------------
 
-    def delivery_started(self, study_uid: str, peer: PeerConfig) -> None:
+    def delivery_started(self, study_uid: str, peer: AnyDestination) -> None:
         """The first attempt to send the results of a study starts."""
         study = self._audited(study_uid, {})
         self._trail.record(begin_transferring(self._trail.node, _peer(peer), study))
 
-    def result_sent(self, peer: PeerConfig, status: int | None) -> None:
-        """A destination answered a C-STORE; None if it does not accept the SOP class."""
+    def result_sent(self, peer: AnyDestination, status: int | None) -> None:
+        """A destination answered with a status; None if it does not accept the object."""
         outcome = "not accepted" if status is None else f"0x{status:04X}"
-        self._activity.count(PeerCounter.SENT, peer.ae_title, outcome)
+        self._activity.count(PeerCounter.SENT, peer.title, outcome)
 
     def delivery_ended(
         self,
         study_uid: str,
-        peer: PeerConfig,
+        peer: AnyDestination,
         acknowledged: Counter[str],
         refused: Counter[str],
     ) -> None:
@@ -178,5 +178,5 @@ def _caller(caller: CallingPeer) -> Application:
     return Application(caller.ae_title or UNKNOWN, caller.address)
 
 
-def _peer(peer: PeerConfig) -> Application:
-    return Application(peer.ae_title, peer.host)
+def _peer(peer: AnyDestination) -> Application:
+    return Application(peer.title, peer.host)

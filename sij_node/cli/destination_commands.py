@@ -8,8 +8,9 @@ import typer
 from sij_node.cli import opening
 from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, Title
 from sij_node.cli.output import print_json, print_line, print_table
+from sij_node.errors import DestinationUnavailable
 
-app = typer.Typer(no_args_is_help=True, help="List, hold and release destinations.")
+app = typer.Typer(no_args_is_help=True, help="List, test, hold and release destinations.")
 
 
 @app.command("list")
@@ -26,6 +27,16 @@ def list_destinations(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = Fal
             for one in found
         ],
     )
+
+
+@app.command("test")
+def check_destination(title: Title, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Test the connection to a peer, by C-ECHO, or to a destination."""
+    with opening.admin(config) as admin:
+        error = admin.echo(title)
+    if error:
+        raise DestinationUnavailable(error)
+    print_line(f"{title} responded.")
 
 
 @app.command("hold")

@@ -26,7 +26,7 @@ from pydantic import (
 from pydicom.datadict import tag_for_keyword
 
 import models
-from sij_node.config.profiles import MINIMAL, PRESETS, Profile, preset
+from sij_node.config.profiles import MINIMAL, PRESETS, ObjectName, Profile, preset
 from sij_node.config.renamed_keys import with_current_names
 from sij_node.config.user_roles import Role
 from sij_node.errors import ConfigurationInvalid, UnknownName, WeightsRefused
@@ -84,6 +84,9 @@ def _known_keyword(keyword: str) -> str:
 
 
 Keyword = Annotated[str, AfterValidator(_known_keyword)]
+
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Section(BaseModel):
@@ -164,6 +167,76 @@ class PeerConfig(Section):
     note (IHE IOCM). For archives that support it; others list the note as key images."""
     shadow: bool = False
     """Shadow mode: receive and analyse its studies, but withhold the results."""
+    send_results: bool = True
+    """Send the results of its studies back to it; false: only to every [[destination]]."""
+
+    @property
+    def title(self) -> str:
+        """Its name as a destination."""
+        return self.ae_title
+
+
+ServiceUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/@\s?#]+(/[^@\s?#]*)?$")]
+
+
+class DestinationConfig(Section):
+    """[[destination]] A system that receives results and sends no studies."""
+
+    name: AETitle
+    """Unique among destinations and peers."""
+    kind: Literal["stow-rs"]
+    """stow-rs: DICOMweb (PS3.18 10.5)."""
+    url: ServiceUrl
+    """Root of the service, without the final /studies."""
+    peers: tuple[AETitle, ...] = ()
+    """It receives the results of studies from these peers; empty: of all."""
+    objects: tuple[ObjectName, ...] = ()
+    """Which results it receives, in this order; empty: those of the sender's profile."""
+    user: str = ""
+    """For basic authentication, with `password_file`."""
+    password_file: Path | None = None
+    token_file: Path | None = None
+    """File with a bearer token; read again for every attempt."""
+    certificate: Path | None = None
+    """PEM. Client certificate and its chain, for mutual TLS."""
+    private_key: Path | None = None
+    ca: Path | None = None
+    """PEM. CA of the server's certificate; if unset, the system's trust store."""
+    rejection_notes: bool = False
+    """As for a [[peer]]."""
+    shadow: bool = False
+    """Withhold results from it until a user requests them."""
+
+    @model_validator(mode="after")
+    def _authentication_is_complete(self) -> Self:
+        if bool(self.user) is not (self.password_file is not None):
+            raise ValueError("user and password_file must be set together")
+        if self.user and self.token_file is not None:
+            raise ValueError("set either user and password_file, or token_file")
+        if (self.certificate is None) is not (self.private_key is None):
+            raise ValueError("certificate and private_key must be set together")
+        return self
+
+    @model_validator(mode="after")
+    def _secrets_are_encrypted(self) -> Self:
+        has_secret = self.user or self.token_file or self.certificate or self.ca
+        if has_secret and self.url.startswith("http:") and self.host not in LOOPBACK:
+            raise ValueError("authentication and certificates need https; http only on loopback")
+        return self
+
+    @property
+    def title(self) -> str:
+        """Its name as a destination."""
+        return self.name
+
+    @property
+    def host(self) -> str:
+        """Host in the URL."""
+        return urlsplit(self.url).hostname or ""
+
+
+AnyDestination = PeerConfig | DestinationConfig
+"""Where results are sent: to a peer by C-STORE, or to a [[destination]] by its kind."""
 
 
 class PriorityRule(Section):
@@ -297,9 +370,6 @@ class OpenIdConfig(Section):
         if issuer.startswith("http:") and host not in LOOPBACK:
             raise ValueError("the provider needs https; http is allowed on loopback only")
         return issuer.rstrip("/")
-
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class WebConfig(Section):
@@ -477,6 +547,7 @@ class Config(Section):
     node: NodeConfig
     listener: ListenerConfig = ListenerConfig()
     peer: Annotated[tuple[PeerConfig, ...], AfterValidator(_at_least_one)]
+    destination: tuple[DestinationConfig, ...] = ()
     profile: tuple[Profile, ...] = ()
     priority_rule: tuple[PriorityRule, ...] = ()
     study: StudyConfig = StudyConfig()
@@ -503,6 +574,26 @@ class Config(Section):
             )
         if self.node.ae_title in titles:
             raise ValueError(f"peer: {self.node.ae_title} is the node's own AE title")
+        return self
+
+    @model_validator(mode="after")
+    def _destinations_are_distinct_and_complete(self) -> Self:
+        titles = [peer.ae_title for peer in self.peer]
+        names = [self.node.ae_title, *titles, *(one.name for one in self.destination)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"destination: the name {', '.join(twice)} is already used")
+        unknown = sorted({peer for one in self.destination for peer in one.peers} - set(titles))
+        if unknown:
+            raise ValueError(
+                f"destination: unknown peer {', '.join(unknown)}; available: {', '.join(titles)}"
+            )
+        for peer in self.peer:
+            if not peer.send_results and not self.destinations_for(peer.ae_title):
+                raise ValueError(
+                    f"peer: send_results = false for {peer.ae_title}, and no [[destination]] "
+                    "receives the results of its studies"
+                )
         return self
 
     @model_validator(mode="after")
@@ -534,8 +625,31 @@ class Config(Section):
 
     @property
     def shadow_titles(self) -> frozenset[str]:
-        """AE titles of the peers in shadow mode."""
-        return frozenset(peer.ae_title for peer in self.peer if peer.shadow)
+        """Peers and destinations in shadow mode."""
+        return frozenset(
+            [peer.ae_title for peer in self.peer if peer.shadow]
+            + [one.name for one in self.destination if one.shadow]
+        )
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Every peer and every destination."""
+        return (*(peer.ae_title for peer in self.peer), *(one.name for one in self.destination))
+
+    @property
+    def destination_titles(self) -> tuple[str, ...]:
+        """Every peer that is sent results, and every destination."""
+        peers = (peer.ae_title for peer in self.peer if peer.send_results)
+        return (*peers, *(one.name for one in self.destination))
+
+    def destinations_for(self, source_ae: str) -> tuple[DestinationConfig, ...]:
+        """Every [[destination]] that receives the results of a peer's studies."""
+        return tuple(one for one in self.destination if not one.peers or source_ae in one.peers)
+
+    def destination_titled(self, title: str) -> AnyDestination | None:
+        """The peer or destination with this title, or None if it is not configured."""
+        found = next((one for one in self.destination if one.name == title), None)
+        return found or self.peer_titled(title)
 
     @property
     def database_url(self) -> str:

@@ -147,6 +147,7 @@ def _networking(config: Config, examples: Sequence[ResultObject]) -> Iterator[st
         "study have been received under the same identity, or when an administrator accepts it. "
         "No attribute is coerced; the dataset is stored byte for byte as received (level 2, full)."
     )
+    yield from _dicomweb()
     yield "### 4.3 Network interfaces"
     yield "TCP/IP of the operating system."
     yield "### 4.4 Configuration"
@@ -255,6 +256,31 @@ def _queries_sent(config: Config) -> Iterator[str]:
     )
 
 
+def _dicomweb() -> Iterator[str]:
+    yield "#### 4.2.5 DICOMweb"
+    yield (
+        "The node is user agent of STOW-RS (PS3.18 10.5) for every `[[destination]]` of kind "
+        "stow-rs. Each result is one request, `POST {url}/studies`, with one part "
+        "`application/dicom`: the stored file, byte for byte, in the transfer syntax above. The "
+        "answer is requested as `application/dicom+json`. An object counts as acknowledged only if "
+        "the Referenced SOP Sequence lists it. A Failure Reason counts as the same status of "
+        "C-STORE; 0x0111 and 0xB00E mean that the archive has the object already."
+    )
+    yield _table(
+        ("HTTP status", "Behaviour"),
+        [
+            ("200, 202, 409", "as the lists in the response say, for each object"),
+            ("408, 425, 429, 5xx, no response", "retried"),
+            ("401, 403, 404, 405, 3xx", "retried; settings must change"),
+            ("400, 413, 415 and others", "the object is refused; the delivery fails"),
+        ],
+    )
+    yield (
+        "A connection test is QIDO-RS, `GET {url}/studies`, for a Study Instance UID that does not "
+        "exist. HTTP/1.1, TLS 1.2 or later; basic, bearer or certificate authentication."
+    )
+
+
 def _sent_row(one: ResultObject) -> Row:
     name = one.kind.split(maxsplit=1)[0] if one.kind != "not analysed" else one.kind
     uid = str(one.dataset.SOPClassUID)
@@ -283,6 +309,22 @@ def _configuration(config: Config) -> Iterator[str]:
             for peer in config.peer
         ],
     )
+    if config.destination:
+        yield "Destinations. The node sends results to them; they send no studies."
+        yield _table(
+            ("Name", "Kind", "URL", "Results of", "Objects", "Shadow"),
+            [
+                (
+                    one.name,
+                    one.kind,
+                    one.url,
+                    ", ".join(one.peers) or "all peers",
+                    ", ".join(one.objects) or "as the peer's profile",
+                    _yes(one.shadow),
+                )
+                for one in config.destination
+            ],
+        )
     yield "Profiles: the objects that are sent, in this order."
     profiles = [preset(name) for name in PRESETS] + list(config.profile)
     yield _table(

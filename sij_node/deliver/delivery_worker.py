@@ -12,7 +12,7 @@ from pydicom.uid import UID
 
 from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.profiles import Profile
-from sij_node.config.settings import PeerConfig
+from sij_node.config.settings import AnyDestination
 from sij_node.domain.job import Delivery, DeliveryState, Job, RetryPolicy
 from sij_node.errors import (
     DatabaseUnavailable,
@@ -34,7 +34,7 @@ from sij_node.store.spool import Spool
 
 log = structlog.get_logger()
 
-Send = Callable[[PeerConfig, Sequence[OutgoingObject]], Iterator[SendResult]]
+Send = Callable[[AnyDestination, Sequence[OutgoingObject]], Iterator[SendResult]]
 
 
 class DeliveryWorker:
@@ -43,7 +43,7 @@ class DeliveryWorker:
     Parameters
     ----------
     events
-        Counts and audits deliveries and their C-STORE responses.
+        Counts and audits deliveries and their responses.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class DeliveryWorker:
         table: JobTable,
         spool: Spool,
         send: Send,
-        peer_titled: Callable[[str], PeerConfig | None],
+        destination_titled: Callable[[str], AnyDestination | None],
         profile_for: Callable[[str], Profile],
         policy: RetryPolicy,
         lease_s: float,
@@ -65,7 +65,7 @@ class DeliveryWorker:
         self._table = table
         self._spool = spool
         self._send = send
-        self._peer_titled = peer_titled
+        self._destination_titled = destination_titled
         self._profile_for = profile_for
         self._policy = policy
         self._lease_s = lease_s
@@ -100,7 +100,7 @@ class DeliveryWorker:
             event,
             job_id=after.job_id,
             state=after.state,
-            destination=job.source_ae,
+            destination=", ".join(sorted({one.destination for one in sendable})),
             objects=len(sendable),
             attempt=after.delivery_attempts,
             reason=reason,
@@ -131,6 +131,8 @@ class DeliveryWorker:
     def _send_all(self, job: Job, pending: Sequence[Delivery]) -> None:
         """Send results.
 
+        A destination that is unavailable does not delay the others.
+
         Raises
         ------
         DestinationUnavailable
@@ -138,7 +140,16 @@ class DeliveryWorker:
         ResultsRefused
             If all others were refused for reasons that a retry cannot change.
         """
-        refused = [sent for sent in self._responses(job, pending) if not sent.acknowledged]
+        unavailable, refused = [], []
+        for destination in sorted({delivery.destination for delivery in pending}):
+            own = [each for each in pending if each.destination == destination]
+            try:
+                responses = self._responses(job, destination, own)
+                refused += [sent for sent in responses if not sent.acknowledged]
+            except DestinationUnavailable as error:
+                unavailable.append(error)
+        if unavailable:
+            raise _together(unavailable)
         if refused:
             classes = {one.result.sop_instance_uid: one.result.sop_class_uid for one in pending}
             names = {uid: UID(sop_class).name for uid, sop_class in classes.items()}
@@ -147,30 +158,33 @@ class DeliveryWorker:
             is_final = all(sent.remedy for sent in refused)
             raise ResultsRefused(said) if is_final else DestinationUnavailable(said)
 
-    def _responses(self, job: Job, pending: Sequence[Delivery]) -> Iterator[SendResult]:
-        for destination in sorted({delivery.destination for delivery in pending}):
-            peer = self._peer_titled(destination)
-            if peer is None:
-                raise DestinationUnavailable(
-                    f"{destination} is no longer a [[peer]] in config.toml; add it again."
-                )
-            profile = self._profile_for(destination)
-            own = [each for each in pending if each.destination == destination]
-            own.sort(key=lambda each: (profile.place_of(each.result.kind), each.result.kind))
-            objects = [self._outgoing(each) for each in own]
-            for sent in self._send_audited(job, peer, objects):
-                self._table.record_delivery(
-                    job,
-                    sent.sop_instance_uid,
-                    destination,
-                    sent.status,
-                    sent.acknowledged,
-                    sent.note,
-                )
-                yield sent
+    def _responses(
+        self, job: Job, destination: str, own: Sequence[Delivery]
+    ) -> Iterator[SendResult]:
+        configured = self._destination_titled(destination)
+        if configured is None:
+            raise DestinationUnavailable(
+                f"{destination} is no longer a [[peer]] or [[destination]] in config.toml; add it "
+                "again."
+            )
+        profile = self._profile_for(job.source_ae)
+        in_order = sorted(
+            own, key=lambda each: (profile.place_of(each.result.kind), each.result.kind)
+        )
+        objects = [self._outgoing(each) for each in in_order]
+        for sent in self._send_audited(job, configured, objects):
+            self._table.record_delivery(
+                job,
+                sent.sop_instance_uid,
+                destination,
+                sent.status,
+                sent.acknowledged,
+                sent.note,
+            )
+            yield sent
 
     def _send_audited(
-        self, job: Job, peer: PeerConfig, objects: Sequence[OutgoingObject]
+        self, job: Job, peer: AnyDestination, objects: Sequence[OutgoingObject]
     ) -> Iterator[SendResult]:
         classes = {one.sop_instance_uid: one.sop_class_uid for one in objects}
         acknowledged, refused = Counter[str](), Counter[str]()
@@ -201,6 +215,13 @@ class DeliveryWorker:
         return OutgoingObject(
             result.sop_class_uid, result.sop_instance_uid, result.transfer_syntax_uid, file
         )
+
+
+def _together(errors: Sequence[DestinationUnavailable]) -> DestinationUnavailable:
+    """One error of one destination, or of several."""
+    if len(errors) == 1:
+        return errors[0]
+    return DestinationUnavailable(" ".join(map(str, errors)))
 
 
 def _in_words(error: Exception) -> NodeError:

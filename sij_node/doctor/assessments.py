@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
-from sij_node.config.settings import Config, PeerConfig
+from sij_node.config.settings import AnyDestination, Config, PeerConfig
 from sij_node.domain.health import Component, Condition, HealthStatus, failed, ok, warning
 from sij_node.domain.peer_activity import PeerActivity
 from sij_node.domain.time_spans import in_words
@@ -219,12 +219,15 @@ def assess_listener(
     )
 
 
-def assess_outgoing(peer: PeerConfig, error: str) -> Condition:
-    """Whether a peer responds to our C-ECHO; `error` is empty if it does."""
+def assess_outgoing(to: AnyDestination, error: str) -> Condition:
+    """Whether a peer responds to our C-ECHO, or a destination at its URL; if so, no `error`."""
     if not error:
-        place = f"{peer.ae_title} at {peer.host}:{peer.port}"
-        return ok(Component.NETWORK, f"{place} responds to C-ECHO.")
-    if peer.shadow:
+        if isinstance(to, PeerConfig):
+            words = f"{to.ae_title} at {to.host}:{to.port} responds to C-ECHO."
+        else:
+            words = f"{to.name} at {to.url} responds."
+        return ok(Component.NETWORK, words)
+    if to.shadow:
         return warning(Component.NETWORK, error, "Required once shadow mode ends.")
     return failed(Component.NETWORK, error, "Results are kept until it responds.")
 

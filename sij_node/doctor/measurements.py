@@ -23,10 +23,10 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from pynetdicom import AE
 
-from sij_node.config.settings import Config, PeerConfig, TlsConfig
+from sij_node.config.settings import AnyDestination, Config, TlsConfig
 from sij_node.doctor.assessments import Certificate, ClockState, EchoOutcome
 from sij_node.errors import ConfigurationInvalid, DestinationUnavailable, WeightsRefused
-from sij_node.network.store_scu import StoreScu
+from sij_node.network.connection_test import check_connection
 from sij_node.store.spool import Spool
 
 SYNCS = 5
@@ -101,6 +101,9 @@ def certificate_files(config: Config) -> Iterator[PemFile]:
         "[alerts.email] ca": alerts.email and alerts.email.ca,
         "[alerts.webhook] ca": alerts.webhook and alerts.webhook.ca,
     }
+    for one in config.destination:
+        own[f"[[destination]] {one.name} certificate"] = one.certificate
+        trusted[f"[[destination]] {one.name} ca"] = one.ca
     for files, is_chain in ((own, True), (trusted, False)):
         yield from (PemFile(where, file, is_chain) for where, file in files.items() if file)
 
@@ -217,10 +220,10 @@ def _own_client_context(config: Config) -> ssl.SSLContext | None:
     return context
 
 
-def echo_error(config: Config, peer: PeerConfig) -> str:
-    """Why a peer does not respond to our C-ECHO; empty if it does."""
+def connection_error(config: Config, to: AnyDestination) -> str:
+    """Why a peer does not respond to our C-ECHO, or a destination to a query; empty if it does."""
     try:
-        StoreScu(config.node.ae_title, config.delivery, config.listener.tls).echo(peer)
+        check_connection(config, to)
     except DestinationUnavailable as error:
         return str(error)
     return ""

@@ -169,8 +169,10 @@ def _peer_on_this_machine(config: Config) -> PeerConfig | None:
 def _peers(config: Config) -> Iterator[Condition]:
     now, activity = datetime.now(UTC), _peer_activity(config)
     for peer in config.peer:
-        yield assessments.assess_outgoing(peer, measurements.echo_error(config, peer))
+        yield assessments.assess_outgoing(peer, measurements.connection_error(config, peer))
         yield assessments.assess_incoming(peer, activity.get(peer.ae_title), now)
+    for one in config.destination:
+        yield assessments.assess_outgoing(one, measurements.connection_error(config, one))
 
 
 def _peer_activity(config: Config) -> dict[str, PeerActivity]:

@@ -63,18 +63,23 @@ class SendResult:
     Parameters
     ----------
     status
-        C-STORE status, or None if the context was rejected.
+        C-STORE status, or None if the presentation context or the whole request was rejected.
     note
         Details for the administrator.
+    advice
+        What to change where a retry cannot help, if the status does not tell.
     """
 
     sop_instance_uid: str
     status: int | None
     note: str
+    advice: str = ""
 
     @property
     def remedy(self) -> str:
         """What to change where a retry cannot help; empty where it may."""
+        if self.advice:
+            return self.advice
         if self.status is None:
             return _CLASS_NOT_OFFERED
         return next((words for codes, words in _REMEDIES if self.status in codes), "")

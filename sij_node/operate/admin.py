@@ -21,7 +21,7 @@ from sij_node.audit.messages import (
     patient_searched,
     security_alert,
 )
-from sij_node.config.settings import Config, PeerConfig
+from sij_node.config.settings import AnyDestination, Config
 from sij_node.domain.analysis_record import AnalysisRecord, SeriesUse
 from sij_node.domain.job import (
     Delivery,
@@ -133,7 +133,7 @@ class DestinationStatus:
 
     Parameters
     ----------
-    is_peer
+    is_configured
         Whether config.toml lists it; results for one that is not listed cannot be sent.
     shadow
         Whether it is in shadow mode and receives nothing.
@@ -144,7 +144,7 @@ class DestinationStatus:
     """
 
     ae_title: str
-    is_peer: bool
+    is_configured: bool
     shadow: bool
     hold: Hold | None
     waiting: int
@@ -156,7 +156,7 @@ class DestinationStatus:
         said = {
             str(self.hold): self.hold is not None,
             "shadow mode: nothing is sent": self.shadow,
-            "no longer a [[peer]] in config.toml": not self.is_peer,
+            "no longer in config.toml": not self.is_configured,
         }
         return tuple(remark for remark, applies in said.items() if applies)
 
@@ -168,13 +168,13 @@ class PeerStatus:
     Parameters
     ----------
     config
-        None if config.toml no longer lists it.
+        A [[peer]] or a [[destination]]; None if config.toml no longer lists it.
     acknowledged_at
         When it last acknowledged a result.
     """
 
     destination: DestinationStatus
-    config: PeerConfig | None
+    config: AnyDestination | None
     activity: PeerActivity
     acknowledged_at: datetime | None
 
@@ -189,8 +189,8 @@ class Admin:
         Recorded with everything that is changed or looked up.
     record
         Takes messages of the audit trail.
-    echo
-        C-ECHO to a peer; raises `DestinationUnavailable`.
+    check
+        Tests the connection to a destination; raises `DestinationUnavailable`.
     key
         The node's secret key, for pseudonyms.
     """
@@ -199,7 +199,7 @@ class Admin:
     _table: JobTable = field(repr=False)
     _spool: Spool = field(repr=False)
     _record: Callable[[AuditMessage], None] = field(repr=False)
-    _echo: Callable[[PeerConfig], None] = field(repr=False)
+    _check: Callable[[AnyDestination], None] = field(repr=False)
     _key: bytes = field(repr=False)
     who: HumanUser
 
@@ -541,32 +541,31 @@ class Admin:
     # ---- peers ---------------------------------------------------------------------------
 
     def destinations(self) -> tuple[DestinationStatus, ...]:
-        """Every peer, and every destination with pending or withheld results, by AE title."""
+        """Every peer and destination, also a former one with pending or withheld results."""
         holds = {hold.destination: hold for hold in destination_holds.current_holds(self._database)}
         waiting = jobs_by_destination(self._database, DeliveryState.PENDING)
         withheld = jobs_by_destination(self._database, DeliveryState.WITHHELD)
-        peers = {peer.ae_title for peer in self.config.peer}
+        configured = self.config.titles
         return tuple(
             DestinationStatus(
                 title,
-                title in peers,
+                title in configured,
                 title in self._shadow,
                 holds.get(title),
                 waiting.get(title, 0),
                 withheld.get(title, 0),
             )
-            for title in sorted(peers | holds.keys() | waiting.keys() | withheld.keys())
+            for title in sorted({*configured, *holds, *waiting, *withheld})
         )
 
     def peers(self) -> tuple[PeerStatus, ...]:
         """The destinations with their configuration and activity, by AE title."""
-        configured = {peer.ae_title: peer for peer in self.config.peer}
         activity = {one.peer: one for one in self._activity.contacts()}
         acknowledged = job_statistics.last_deliveries(self._database)
         return tuple(
             PeerStatus(
                 one,
-                configured.get(one.ae_title),
+                self.config.destination_titled(one.ae_title),
                 activity.get(one.ae_title, PeerActivity(one.ae_title)),
                 acknowledged.get(one.ae_title),
             )
@@ -574,7 +573,7 @@ class Admin:
         )
 
     def echo(self, ae_title: str) -> str:
-        """Send a C-ECHO to a peer.
+        """Test the connection to a peer, by C-ECHO, or to a destination.
 
         Returns
         -------
@@ -585,9 +584,9 @@ class Admin:
         ------
         UnknownName
         """
-        peer, error = self._peer(ae_title), ""
+        to, error = self._configured(ae_title), ""
         try:
-            self._echo(peer)
+            self._check(to)
         except DestinationUnavailable as unavailable:
             error = str(unavailable)
         log = PeerActivityLog(self._activity)
@@ -601,12 +600,12 @@ class Admin:
         Raises
         ------
         UnknownName
-            If config.toml has no such [[peer]].
+            If config.toml has no such [[peer]] or [[destination]].
         IllegalStep
             If it is held already.
         """
         held = destination_holds.hold(
-            self._database, self._peer(ae_title).ae_title, reason, self.who.user
+            self._database, self._configured(ae_title).title, reason, self.who.user
         )
         self._audit_peer(ae_title, f"hold {ae_title}: {reason}")
         return held
@@ -641,14 +640,16 @@ class Admin:
 
     @property
     def _shadow(self) -> frozenset[str]:
-        return frozenset(peer.ae_title for peer in self.config.peer if peer.shadow)
+        return self.config.shadow_titles
 
-    def _peer(self, ae_title: str) -> PeerConfig:
-        for peer in self.config.peer:
-            if peer.ae_title == ae_title:
-                return peer
-        titles = ", ".join(peer.ae_title for peer in self.config.peer)
-        raise UnknownName(f"config.toml has no [[peer]] {ae_title}; available: {titles}.")
+    def _configured(self, title: str) -> AnyDestination:
+        found = self.config.destination_titled(title)
+        if found is None:
+            raise UnknownName(
+                f"config.toml has no [[peer]] or [[destination]] {title}; available: "
+                f"{', '.join(self.config.titles)}."
+            )
+        return found
 
     def _copies_of(self, study_uid: str) -> tuple[CopySummary, ...]:
         found = received_copies.copies_of(self._database, study_uid)
@@ -658,8 +659,8 @@ class Admin:
         wanted = {destination} if destination else {one.destination for one in deliveries}
         for title in sorted(wanted & self._shadow):
             raise IllegalStep(
-                f"{title} is in shadow mode and receives nothing. Set shadow = false for this "
-                "[[peer]] in config.toml and restart the node."
+                f"{title} is in shadow mode and receives nothing. Set shadow = false for it in "
+                "config.toml and restart the node."
             )
 
     def _results(self, job_id: int) -> dict[str, Result]:

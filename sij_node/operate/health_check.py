@@ -24,7 +24,7 @@ def check_health(config: Config, database: Database, spool: Spool) -> HealthRepo
     """Check everything; a component that does not answer is a condition, not an error."""
     facts = HealthFacts(
         min_free_mb=config.spool.min_free_mb,
-        destinations=tuple(peer.ae_title for peer in config.peer),
+        destinations=config.destination_titles,
     )
     facts = _with_database(_with_spool(facts, spool), database)
     return HealthReport(facts, health(facts, config.health))

@@ -15,9 +15,9 @@ from sij_node.config.settings import Config, PeerConfig, RetryConfig
 from sij_node.domain.health import ProcessRole
 from sij_node.domain.job import RetryPolicy
 from sij_node.domain.users import SessionLimits
+from sij_node.network.connection_test import check_connection
 from sij_node.network.query_retrieve import ArchiveSearch, Deadline
 from sij_node.network.scu import AssociationRequestor
-from sij_node.network.store_scu import StoreScu
 from sij_node.operate.admin import Admin
 from sij_node.operate.authentication import Authentication
 from sij_node.store.database import Schema, open_database, schema_of
@@ -127,9 +127,9 @@ def open_admin(config: Config, who: str) -> Iterator[Admin]:
 
 def admin_for(config: Config, store: Store, trail: AuditTrail) -> Callable[[HumanUser], Admin]:
     """Make an `Admin` for any user."""
-    echo = StoreScu(config.node.ae_title, config.delivery, config.listener.tls).echo
+    check = partial(check_connection, config)
     key = secret_key(config.node.data_folder)
-    return partial(Admin, config, store.table, store.spool, trail.record, echo, key)
+    return partial(Admin, config, store.table, store.spool, trail.record, check, key)
 
 
 @contextmanager

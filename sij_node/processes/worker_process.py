@@ -7,6 +7,7 @@ worker nor a delivery.
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import import_module
 from multiprocessing.connection import Connection
 
@@ -15,10 +16,11 @@ import structlog
 from sij_node.analyse.analysis_process import AnalysisProcess
 from sij_node.analyse.analysis_worker import AnalysisWorker
 from sij_node.audit.peer_events import PeerEvents
+from sij_node.config.routing import recipients_of
 from sij_node.config.settings import Config
 from sij_node.deliver.delivery_worker import DeliveryWorker
+from sij_node.deliver.senders import senders
 from sij_node.domain.health import ProcessRole
-from sij_node.network.store_scu import StoreScu
 from sij_node.processes.assembly import Store, audited, open_store, prior_search, retry_policy
 from sij_node.store.peer_activity_table import PeerActivityLog
 from sij_node.store.process_table import heartbeats, this_process
@@ -74,7 +76,7 @@ def _analysis_worker(
         retry_policy(config.retry, config.retry.analysis_attempts),
         config.worker.lease_s,
         stop,
-        config.shadow_titles,
+        partial(recipients_of, config),
         prior_search(config, store, events).priors_for,
     )
 
@@ -82,13 +84,12 @@ def _analysis_worker(
 def _delivery_worker(
     config: Config, store: Store, name: str, stop: threading.Event, events: PeerEvents
 ) -> DeliveryWorker:
-    sender = StoreScu(config.node.ae_title, config.delivery, config.listener.tls)
     return DeliveryWorker(
         name,
         store.table,
         store.spool,
-        sender.send,
-        config.peer_titled,
+        senders(config).send,
+        config.destination_titled,
         config.profile_for,
         retry_policy(config.retry, config.retry.delivery_attempts),
         config.worker.lease_s,

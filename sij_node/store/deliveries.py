@@ -243,15 +243,16 @@ REJECTION_NOTE = "rejection note"
 
 
 def results_sent_before(database: Database, job: Job) -> tuple[tuple[Result, ...], ...]:
-    """Results sent to the source of a job for its study so far, oldest first.
+    """Results sent for a study that the source of a job has sent, so far, oldest first.
 
     The results of one job form a group; a rejection notice is a group of its own. Results under a
     Study Instance UID that was corrected later are among them.
     """
-    is_result = results.c.kind != "not analysed"
+    is_result = (results.c.kind != "not analysed").label("is_result")
     studies = (job.study_uid, *former_studies(database, job.study_uid))
     wanted = (
-        select(deliveries.c.job_id, is_result.label("is_result"), results)
+        select(deliveries.c.job_id, is_result, results)
+        .distinct()
         .join(results, results.c.sop_instance_uid == deliveries.c.result_uid)
         .join(jobs, jobs.c.job_id == deliveries.c.job_id)
         .where(_sent(studies, job.source_ae, job.job_id))
@@ -264,16 +265,16 @@ def results_sent_before(database: Database, job: Job) -> tuple[tuple[Result, ...
 
 
 def result_references(
-    database: Database, studies: Sequence[str], destination: str, last_job_id: int
+    database: Database, studies: Sequence[str], source_ae: str, last_job_id: int
 ) -> tuple[InstanceReference, ...]:
-    """References to the results of some studies that jobs up to a number sent to a destination."""
+    """References to the results of some studies of a sender that jobs up to a number sent."""
     columns = (results.c.series_uid, results.c.sop_class_uid, results.c.sop_instance_uid)
     wanted = (
         select(jobs.c.study_uid, *columns)
         .distinct()
         .join(results, results.c.sop_instance_uid == deliveries.c.result_uid)
         .join(jobs, jobs.c.job_id == deliveries.c.job_id)
-        .where(_sent(studies, destination, last_job_id))
+        .where(_sent(studies, source_ae, last_job_id))
         .order_by(results.c.sop_instance_uid)
     )
     return tuple(
@@ -282,11 +283,11 @@ def result_references(
     )
 
 
-def _sent(studies: Sequence[str], destination: str, last_job_id: int) -> ColumnElement[bool]:
+def _sent(studies: Sequence[str], source_ae: str, last_job_id: int) -> ColumnElement[bool]:
     return and_(
         jobs.c.study_uid.in_(studies),
         jobs.c.job_id <= last_job_id,
-        deliveries.c.destination == destination,
+        jobs.c.source_ae == source_ae,
         deliveries.c.state.not_in([GIVEN_UP, WITHHELD]),
         results.c.kind != REJECTION_NOTE,
     )

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, exists, or_, select, update
 
+from sij_node.config.routing import Recipient
 from sij_node.domain.analysis_record import NOTHING_KEPT, AnalysisRecord
 from sij_node.domain.job import (
     DELIVERABLE,
@@ -41,6 +42,8 @@ from sij_node.store.tables import instances, job_from, jobs
 
 MAX_ANALYSES = 5
 """After so many analyses of a job, damaged results are not made again: the disk is failing."""
+Recipients = str | Sequence[Recipient]
+"""Destinations of results; a title alone is one that receives all of them."""
 SCHEDULER = "scheduler"
 """Recorded in the history of a job for steps that the scheduler takes."""
 
@@ -136,29 +139,23 @@ class JobTable:
         self,
         job: Job,
         made: Sequence[Result],
-        destination: str,
+        recipients: Recipients,
         who: str,
         weights: str = "",
         note: str = "",
         record: AnalysisRecord = NOTHING_KEPT,
-        *,
-        withhold: bool = False,
     ) -> Job:
         """Store the results of an analysis and queue their deliveries.
 
-        A result that the destination has acknowledged before is not sent again; if that applies
+        A result that a destination has acknowledged before is not sent again; if that applies
         to all of them, the job is delivered at once.
-
-        Parameters
-        ----------
-        withhold
-            Whether the destination is in shadow mode: results are withheld until a user asks.
         """
         made_by, note = weights or job.weights, note or f"{len(made)} results"
-        step = Step.WITHHELD if withhold else Step.RESULTS_STORED
+        withheld = all(one.withheld for one in _listed(recipients))
+        step = Step.WITHHELD if withheld else Step.RESULTS_STORED
         with self._database.writing() as connection:
             after = record_step(connection, job, step, who, note, weights=made_by)
-            _store(connection, job, made, destination, record, withhold=withhold)
+            _store(connection, job, made, recipients, record)
             if deliveries.any_left(connection, job.job_id):
                 return after
             return record_step(connection, after, Step.ACKNOWLEDGED, who, "nothing new to deliver")
@@ -168,25 +165,17 @@ class JobTable:
         job: Job,
         error: NodeError,
         made: Sequence[Result],
-        destination: str,
+        recipients: Recipients,
         who: str,
         record: AnalysisRecord = NOTHING_KEPT,
-        *,
-        withhold: bool = False,
     ) -> Job:
-        """Reject a study that cannot be analysed, and queue the delivery of the notice.
-
-        Parameters
-        ----------
-        withhold
-            Whether the destination is in shadow mode: the notice is withheld until a user asks.
-        """
+        """Reject a study that cannot be analysed, and queue the delivery of the notice."""
         reason, family = str(error), family_of(error)
         with self._database.writing() as connection:
             after = record_step(
                 connection, job, Step.REJECT, who, reason, reason=reason, error_family=family
             )
-            _store(connection, job, made, destination, record, withhold=withhold)
+            _store(connection, job, made, recipients, record)
             return after
 
     def supersede(self, job: Job, who: str) -> Job:
@@ -245,8 +234,8 @@ class JobTable:
         with self._database.writing() as connection:
             if deliveries.any_pending(connection, job.job_id):
                 raise IllegalStep(
-                    f"Job {job.job_id} has results that {job.source_ae} has not acknowledged yet; "
-                    "it cannot be closed before that."
+                    f"Job {job.job_id} has results that are not acknowledged yet; it cannot be "
+                    "closed before that."
                 )
             return record_step(connection, job, Step.ACKNOWLEDGED, who)
 
@@ -395,6 +384,10 @@ class JobTable:
             return record_step(connection, job_from(row), step, worker, leased_by=worker)
 
 
+def _listed(recipients: Recipients) -> Sequence[Recipient]:
+    return (Recipient(recipients),) if isinstance(recipients, str) else recipients
+
+
 def _in(states: Sequence[State]) -> ColumnElement[bool]:
     return jobs.c.state.in_([state.value for state in states])
 
@@ -412,13 +405,13 @@ def _store(
     connection: Connection,
     job: Job,
     made: Sequence[Result],
-    destination: str,
+    recipients: Recipients,
     record: AnalysisRecord,
-    *,
-    withhold: bool,
 ) -> None:
     deliveries.add_results(connection, job.job_id, made)
-    deliveries.add_deliveries(connection, job.job_id, made, destination, withhold=withhold)
+    for one in _listed(recipients):
+        taken = [result for result in made if one.takes(result.kind)]
+        deliveries.add_deliveries(connection, job.job_id, taken, one.title, withhold=one.withheld)
     put_record(connection, job.job_id, record)
 
 

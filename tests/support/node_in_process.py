@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ from sij_node.analyse.analysis_process import (
 from sij_node.analyse.analysis_worker import AnalysisWorker
 from sij_node.analyse.inference import InferenceServer
 from sij_node.audit.messages import HumanUser
+from sij_node.config.routing import recipients_of
 from sij_node.config.settings import Config
 from sij_node.deliver.delivery_worker import DeliveryWorker
+from sij_node.deliver.senders import senders
 from sij_node.domain.job import Job
 from sij_node.errors import NodeError
-from sij_node.network.store_scu import StoreScu
 from sij_node.operate.admin import Admin
 from sij_node.processes.assembly import Store, admin_for, open_store, retry_policy
 from sij_node.processes.listener_process import scheduler_of, storage_service
@@ -170,14 +172,20 @@ class NodeInProcess:
         stop = threading.Event()
         policy = retry_policy(config.retry, 3)
         self._analysis = AnalysisWorker(
-            "worker", store.table, _SameProcess(server), policy, 60, stop, config.shadow_titles
+            "worker",
+            store.table,
+            _SameProcess(server),
+            policy,
+            60,
+            stop,
+            partial(recipients_of, config),
         )
         self._delivery = DeliveryWorker(
             "worker",
             store.table,
             store.spool,
-            StoreScu(config.node.ae_title, config.delivery).send,
-            config.peer_titled,
+            senders(config).send,
+            config.destination_titled,
             config.profile_for,
             policy,
             60,

@@ -7,6 +7,7 @@ machine only, and DICOM only systems that are named here and call from loopback.
 
 import json
 import subprocess
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -43,10 +44,15 @@ class Orthanc:
     ----------
     ports
         Free ports for DICOM and HTTP.
+    password
+        Of the user "node", whom HTTP then requires.
     """
 
-    def __init__(self, folder: Path, node: PeerConfig, ports: tuple[int, int]) -> None:
+    def __init__(
+        self, folder: Path, node: PeerConfig, ports: tuple[int, int], password: str = ""
+    ) -> None:
         self.port, self._http_port = ports
+        self._password = password
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._configuration = folder / "orthanc.json"
@@ -67,7 +73,8 @@ class Orthanc:
             "LuaScripts": [str(routing)],
             "HttpPort": self._http_port,
             "RemoteAccessAllowed": False,
-            "AuthenticationEnabled": False,
+            "AuthenticationEnabled": bool(self._password),
+            "RegisteredUsers": {"node": self._password} if self._password else {},
             "DicomAet": ORTHANC,
             "DicomPort": self.port,
             "DicomCheckCalledAet": True,
@@ -147,8 +154,11 @@ class Orthanc:
     def _fetch(self, path: str, body: Any = None) -> bytes:
         """Text is sent unchanged, everything else as JSON."""
         sent = body if isinstance(body, str) or body is None else json.dumps(body)
+        basic = b64encode(f"node:{self._password}".encode()).decode()
         request = Request(
-            f"http://127.0.0.1:{self._http_port}{path}", sent.encode() if sent else None
+            f"http://127.0.0.1:{self._http_port}{path}",
+            sent.encode() if sent else None,
+            {"Authorization": f"Basic {basic}"} if self._password else {},
         )
         with urlopen(request, timeout=PATIENCE_S) as answer:
             return bytes(answer.read())
@@ -168,9 +178,11 @@ def _read(file: bytes) -> Dataset:
 
 
 @contextmanager
-def running_orthanc(folder: Path, node: PeerConfig, ports: tuple[int, int]) -> Iterator[Orthanc]:
+def running_orthanc(
+    folder: Path, node: PeerConfig, ports: tuple[int, int], password: str = ""
+) -> Iterator[Orthanc]:
     """An Orthanc within a ``with`` block."""
-    orthanc = Orthanc(folder, node, ports)
+    orthanc = Orthanc(folder, node, ports, password)
     try:
         orthanc.start()
         yield orthanc

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from sij_node.config.settings import PeerConfig
 from sij_node.operate.admin import Admin
 from sij_node.web.api.parameters import HoldBody, Title
 from sij_node.web.api.responses import DestinationAnswer, EchoAnswer, JobAnswer, PeerAnswer
@@ -13,14 +14,14 @@ router = APIRouter(prefix="/peers", tags=["peers"])
 @router.get("")
 def peers(person: Viewer, admin: TheAdmin) -> list[PeerAnswer]:
     """Every peer in config.toml."""
-    return [PeerAnswer.of(peer) for peer in admin.peers() if peer.config is not None]
+    return [PeerAnswer.of(peer) for peer in admin.peers() if isinstance(peer.config, PeerConfig)]
 
 
 @router.post("/{ae_title}/echo")
 def echo(person: Operator, admin: TheAdmin, ae_title: Title) -> EchoAnswer:
-    """Send a C-ECHO to a peer and wait for the response."""
+    """Test the connection to a peer, by C-ECHO, or to a destination; wait for the response."""
     error = admin.echo(ae_title)
-    return EchoAnswer(answered=not error, words=error or f"C-ECHO to {ae_title} succeeded.")
+    return EchoAnswer(answered=not error, words=error or f"{ae_title} responded.")
 
 
 @router.post("/{ae_title}/hold")

@@ -17,8 +17,8 @@ router = APIRouter(prefix="/peers")
 
 REFUSALS = 25
 DID = {
-    "answered": (Tone.GOOD, "C-ECHO to {title} succeeded."),
-    "silent": (Tone.WARN, "C-ECHO to {title} failed. See its card for the reason."),
+    "answered": (Tone.GOOD, "{title} responded."),
+    "silent": (Tone.WARN, "{title} did not respond. See its card for the reason."),
     "held": (Tone.GOOD, "{title} held: nothing is sent to it until it is released."),
     "released": (Tone.GOOD, "{title} released: pending results are being sent."),
     "sent": (Tone.GOOD, "Withheld results will be sent to {title}."),
@@ -51,7 +51,7 @@ def peers(
 
 @router.post("/{title}/echo")
 def echo(person: Operator, admin: TheAdmin, title: str) -> Response:
-    """Send a C-ECHO to a peer."""
+    """Test the connection to a peer or destination."""
     return _back("silent" if admin.echo(title) else "answered", title)
 
 

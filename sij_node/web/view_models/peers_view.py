@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sij_node.config.settings import PeerConfig
+from sij_node.config.settings import AnyDestination, DestinationConfig
 from sij_node.domain.health import Component, Condition, HealthStatus
 from sij_node.domain.peer_activity import PeerActivity
 from sij_node.operate.admin import DestinationStatus, PeerStatus
@@ -19,6 +19,10 @@ class PeerCard:
     ----------
     config
         None if config.toml no longer lists it.
+    facts
+        Its configuration, as labels and values.
+    test
+        What a test of its connection is called.
     state
         In a word or two.
     seen, refused, echo_in, echo_out, taken
@@ -26,7 +30,10 @@ class PeerCard:
     """
 
     title: str
-    config: PeerConfig | None
+    config: AnyDestination | None
+    facts: tuple[tuple[str, str], ...]
+    test: str
+    sends: bool
     tone: Tone
     state: str
     problem: str
@@ -67,10 +74,14 @@ _RANKS = (Tone.BAD, Tone.WARN, Tone.BUSY, Tone.GOOD, Tone.QUIET)
 
 def _card(peer: PeerStatus, wrong: Condition | None, now: datetime) -> PeerCard:
     destination, contact = peer.destination, peer.activity
-    tone, state = _state(destination, contact, wrong)
+    test = "connection test" if isinstance(peer.config, DestinationConfig) else "C-ECHO"
+    tone, state = _state(destination, contact, wrong, test)
     return PeerCard(
         title=destination.ae_title,
         config=peer.config,
+        facts=_facts(peer.config),
+        test=test,
+        sends=not isinstance(peer.config, DestinationConfig),
         tone=tone,
         state=state,
         problem=wrong.message if wrong else "",
@@ -88,18 +99,41 @@ def _card(peer: PeerStatus, wrong: Condition | None, now: datetime) -> PeerCard:
     )
 
 
+def _facts(config: AnyDestination | None) -> tuple[tuple[str, str], ...]:
+    if config is None:
+        return ()
+    if isinstance(config, DestinationConfig):
+        return (
+            ("Address", config.url),
+            ("Kind", config.kind),
+            ("Receives results of", ", ".join(config.peers) or "all peers"),
+            ("Results", _sent(config.shadow, ", ".join(config.objects) or "as for the peer")),
+        )
+    profile = config.profile if config.send_results else "results are sent to destinations only"
+    return (
+        ("Address", f"{config.host}:{config.port}{', TLS' if config.tls else ''}"),
+        ("Allowed networks", ", ".join(config.networks)),
+        ("Output profile", _sent(config.shadow, profile)),
+        ("Priority", str(config.priority)),
+    )
+
+
+def _sent(shadow: bool, results: str) -> str:
+    return "shadow mode: nothing is sent" if shadow else results
+
+
 def _state(
-    destination: DestinationStatus, contact: PeerActivity, wrong: Condition | None
+    destination: DestinationStatus, contact: PeerActivity, wrong: Condition | None, test: str
 ) -> tuple[Tone, str]:
     """The first that applies."""
     is_down = wrong is not None and wrong.status is HealthStatus.FAILED
     is_unknown = contact.accepted_at is None and contact.echo_out_at is None
     judged = (
-        (not destination.is_peer, Tone.WARN, "no longer configured"),
+        (not destination.is_configured, Tone.WARN, "no longer configured"),
         (destination.hold, Tone.WARN, "held"),
         (is_down, Tone.BAD, "delivery failing"),
         (wrong, Tone.WARN, "some deliveries failing"),
-        (contact.echo_out_error, Tone.WARN, "last C-ECHO failed"),
+        (contact.echo_out_error, Tone.WARN, f"last {test} failed"),
         (destination.shadow, Tone.QUIET, "shadow mode"),
         (is_unknown, Tone.QUIET, "no contact yet"),
     )

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 
 from sij_node.analyse.analysis_process import AnalysisOutcome, AnalysisProcess, AnalysisRequest
 from sij_node.analyse.analysis_worker import AnalysisWorker
+from sij_node.config.routing import Recipient
 from sij_node.domain.job import Job, RetryPolicy, State, Step
 from sij_node.domain.prior_comparison import Priors
 from sij_node.errors import InternalFault, WeightsRefused, WorkerLost
@@ -46,11 +47,13 @@ def analysis(limit_s: float = 60, target=None) -> Iterator[AnalysisProcess]:
 
 @contextmanager
 def working(
-    table: JobTable, limit_s: float = 60, shadow: tuple[str, ...] = ()
+    table: JobTable,
+    limit_s: float = 60,
+    recipients: Callable[[str], Sequence[Recipient]] = lambda sender: (Recipient(sender),),
 ) -> Iterator[threading.Event]:
     stop = threading.Event()
     with analysis(limit_s) as process:
-        worker = AnalysisWorker("worker 1", table, process, POLICY, 20, stop, shadow)
+        worker = AnalysisWorker("worker 1", table, process, POLICY, 20, stop, recipients)
         thread = threading.Thread(target=worker.run, args=(0.05,))
         thread.start()
         try:
@@ -109,7 +112,7 @@ def test_a_study_is_analysed_with_the_weights_that_a_person_asked_for(table: Job
 def test_a_study_of_a_peer_in_shadow_mode_is_analysed_and_withheld(table: JobTable):
     job = queue(table, "PACS", "1.2.3")
 
-    with working(table, shadow=("PACS",)):
+    with working(table, recipients=lambda sender: (Recipient(sender, withheld=True),)):
         after = wait_for(table, job, State.NOT_SENT)
 
     assert after.weights == "contour 1.0"

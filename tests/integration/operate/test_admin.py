@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sij_node.config.profiles import MINIMAL
+from sij_node.config.routing import Recipient
 from sij_node.deliver.delivery_worker import DeliveryWorker
 from sij_node.domain.job import DeliveryState, Job, JobAction, State, Step, legal_actions
 from sij_node.errors import IllegalStep, PairMissing, UnknownName
@@ -35,6 +36,7 @@ from tests.support.unrecorded_events import no_events
 
 SCORES, SEG = made("scores"), made("seg t1")
 SHADOW = PACS.model_copy(update={"shadow": True})
+SHADOWED = (Recipient("PACS", withheld=True),)
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ def delivered(table: JobTable, *results, study_uid: str = "1.2.3") -> Job:
 def withheld(table: JobTable, *results, study_uid: str = "1.2.3") -> Job:
     job = analysing(table, study_uid)
     return table.store_results(
-        job, results or [made(study_uid=study_uid)], "PACS", "worker 1", "c 1.0", withhold=True
+        job, results or [made(study_uid=study_uid)], SHADOWED, "worker 1", "c 1.0"
     )
 
 
@@ -379,7 +381,7 @@ def test_a_study_of_a_peer_in_shadow_mode_is_analysed_and_not_sent(table, spool)
 
 def test_the_not_analysed_report_is_withheld_in_shadow_mode(table, spool):
     notice = [made("not analysed")]
-    table.reject(analysing(table), PairMissing("No T1."), notice, "PACS", "w", withhold=True)
+    table.reject(analysing(table), PairMissing("No T1."), notice, SHADOWED, "w")
     pacs = FakePacs()
 
     assert not deliver(table, spool, pacs)
@@ -409,7 +411,7 @@ def test_nothing_is_sent_when_shadow_mode_ends_unless_a_person_asks(table, mia, 
 def test_of_two_shadow_mode_analyses_only_the_newest_is_sent(table, mia, spool):
     first = withheld(table, SCORES)
     second = mia.reanalyse(first.job_id)
-    table.store_results(table.claim("w"), [SEG], "PACS", "w", withhold=True)
+    table.store_results(table.claim("w"), [SEG], SHADOWED, "w")
 
     (asked,) = mia.send_withheld("PACS")
 
@@ -436,7 +438,7 @@ def test_results_a_shadow_peer_already_has_are_not_withheld(table):
     job = delivered(table, SCORES)
     table.reanalyse(job, "mia")
 
-    after = table.store_results(table.claim("w"), [SCORES], "PACS", "w", withhold=True)
+    after = table.store_results(table.claim("w"), [SCORES], SHADOWED, "w")
 
     assert after.state is State.DELIVERED
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from sij_node.audit.messages import HumanUser
 from sij_node.cli import commands
+from sij_node.config.routing import Recipient
 from sij_node.config.user_roles import Role
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture
 from sij_node.domain.users import AdminChange
@@ -84,7 +85,8 @@ def a_withheld(web: RunningWeb) -> int:
     empty(web)
     study = next(STUDIES)
     job, results = analysing(web.table, study), [made(study_uid=study)]
-    return web.table.store_results(job, results, "PACS", "w", "c 1.0", withhold=True).job_id
+    shadowed = (Recipient("PACS", withheld=True),)
+    return web.table.store_results(job, results, shadowed, "w", "c 1.0").job_id
 
 
 def its_destination(web: RunningWeb) -> str:

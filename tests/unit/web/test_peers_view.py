@@ -85,7 +85,7 @@ def test_an_active_peer_is_ok_and_shows_its_last_contact():
         (IN_ORDER, PeerActivity("PACS"), "no contact yet"),
         (replace(IN_ORDER, hold=HOLD), SEEN, "held"),
         (replace(IN_ORDER, shadow=True), SEEN, "shadow mode"),
-        (replace(IN_ORDER, is_peer=False), SEEN, "no longer configured"),
+        (replace(IN_ORDER, is_configured=False), SEEN, "no longer configured"),
         (
             IN_ORDER,
             replace(SEEN, echo_out_at=NOW, echo_out_error="no response"),
@@ -108,7 +108,7 @@ def test_a_peer_without_successful_deliveries_shows_what_to_do():
 
 
 def test_peers_with_problems_come_first():
-    other = replace(IN_ORDER, ae_title="ABROAD", is_peer=False)
+    other = replace(IN_ORDER, ae_title="ABROAD", is_configured=False)
 
     cards = peer_cards(
         (
