@@ -13,6 +13,7 @@ from tests.support.job_tables import analysing, made
 from tests.support.node_in_process import ARCHIVE, NodeInProcess, node_in_process
 from tests.support.orthanc import running_orthanc, two_ports
 
+TITLES = (ARCHIVE, "WEB")
 NODE = PeerConfig(ae_title="SIJ", networks=("127.0.0.1",), host="127.0.0.1", port=104)
 
 
@@ -47,7 +48,7 @@ def test_an_archive_holds_what_it_was_sent_by_dicomweb(tmp_path: Path):
 
     assert first.state is State.DELIVERED
     assert sent == again == sorted(kept)
-    assert {one.result.kind for one in results} == {"seg t1", "seg stir", "scores"}
+    assert {one.result.kind for one in results} >= {"seg t1", "seg stir", "scores"}
 
 
 def test_a_wrong_password_keeps_the_results_until_it_is_corrected(tmp_path: Path):
@@ -59,7 +60,7 @@ def test_a_wrong_password_keeps_the_results_until_it_is_corrected(tmp_path: Path
         running_orthanc(tmp_path / "orthanc", NODE, ports, "open sesame") as orthanc,
         node_in_process(tmp_path / "node", destination=[web]) as node,
     ):
-        assert len(node.take(*t1(), *stir())) == 3
+        back = node.take(*t1(), *stir())
         job = node.jobs(STUDY)[-1]
         assert "WEB" in job.reason
         assert "HTTP 401" in job.reason
@@ -67,7 +68,7 @@ def test_a_wrong_password_keeps_the_results_until_it_is_corrected(tmp_path: Path
         secret.write_text("open sesame")
         node.table.release(job)
         node.work()
-        assert len(orthanc.files_of(STUDY)) == 3
+        assert len(orthanc.files_of(STUDY)) == len(back) > 0
 
     assert job.state is State.DELIVERING
 
@@ -77,18 +78,19 @@ def test_each_destination_gets_the_objects_it_is_configured_for(tmp_path: Path):
     with node_in_process(tmp_path, destination=[web]) as node:
         back = node.take(*t1(), *stir())
 
-        assert {one.Modality for one in back} == {"SEG", "SR"}
-        assert set(states(node)) == {
-            *((ARCHIVE, kind) for kind in ("seg t1", "seg stir", "scores")),
-            *(("WEB", kind) for kind in ("scores", "pdf")),
-        }
+        assert {one.Modality for one in back} >= {"SEG", "SR"}
+        assert "DOC" not in {one.Modality for one in back}
+        kinds = {title: {kind for one, kind in states(node) if one == title} for title in TITLES}
+        assert kinds["WEB"] == {"scores", "pdf"}
+        assert kinds[ARCHIVE] >= {"seg t1", "seg stir", "scores"}
+        assert "pdf" not in kinds[ARCHIVE]
 
 
 def test_a_destination_that_is_down_delays_no_other(tmp_path: Path):
     """The first by name is down; the peer comes after it."""
     web = stow("http://127.0.0.1:9/web", name="A_WEB")
     with node_in_process(tmp_path, destination=[web]) as node:
-        assert len(node.take(*t1(), *stir())) == 3
+        assert node.take(*t1(), *stir())
 
         found = states(node)
         assert {state for (title, _), state in found.items() if title == ARCHIVE} == {
@@ -110,7 +112,7 @@ def test_a_destination_for_other_peers_gets_nothing(tmp_path: Path):
 def test_a_destination_in_shadow_mode_gets_its_results_only_on_request(tmp_path: Path):
     web = stow("http://127.0.0.1:9/web", shadow=True)
     with node_in_process(tmp_path, destination=[web]) as node:
-        assert len(node.take(*t1(), *stir())) == 3
+        assert node.take(*t1(), *stir())
 
         found = states(node)
         assert node.jobs(STUDY)[-1].state is State.DELIVERED
@@ -141,7 +143,7 @@ def test_what_one_destination_refuses_for_good_is_retried_while_another_is_down(
     with http_destination(lambda request: (400, b"")) as web:
         both = [stow(web.url), stow("http://127.0.0.1:9/web", name="DOWN")]
         with node_in_process(tmp_path, destination=both) as node:
-            assert len(node.take(*t1(), *stir())) == 3
+            assert node.take(*t1(), *stir())
             job = node.jobs(STUDY)[-1]
 
     assert job.state is State.DELIVERING
@@ -153,10 +155,10 @@ def test_what_a_destination_refuses_for_good_fails_and_says_what_to_do(tmp_path:
         http_destination(lambda request: (413, b"Muster^Erika")) as web,
         node_in_process(tmp_path, destination=[stow(web.url)]) as node,
     ):
-        assert len(node.take(*t1(), *stir())) == 3
+        assert node.take(*t1(), *stir())
         job = node.jobs(STUDY)[-1]
 
     assert job.state is State.FAILED
-    assert "3 of 6 objects were refused" in job.reason
+    assert " objects were refused: " in job.reason
     assert "raise the size limit" in job.reason
     assert "Muster" not in job.reason

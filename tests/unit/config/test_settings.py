@@ -10,11 +10,13 @@ from pydantic import ValidationError
 
 from sij_node.config.profiles import MINIMAL, Profile, SeriesKind, preset
 from sij_node.config.renamed_keys import RENAMED_KEYS
-from sij_node.config.settings import Config, load_config
+from sij_node.config.settings import Config, DestinationConfig, load_config
 from sij_node.errors import ConfigurationInvalid
 
 PROFILE = re.compile(r"^# \[\[profile\]\].*?^$", re.MULTILINE | re.DOTALL)
 """The example of a profile within the shipped file."""
+DESTINATION = re.compile(r"^# \[\[destination\]\].*?^$", re.MULTILINE | re.DOTALL)
+"""The example of a destination within the shipped file."""
 ALERTS = re.compile(r"^# \[alerts\.\w+\].*\n(?:# \S.*\n)+", re.MULTILINE)
 """The alert channels in the shipped file."""
 OPENID = re.compile(r"^# \[web\.openid\].*?^$", re.MULTILINE | re.DOTALL)
@@ -48,7 +50,7 @@ def test_the_shipped_file_is_usable_as_it_is():
 
 
 def test_defaults_in_the_shipped_configs_comments_are_true():
-    text = SHIPPED.read_text(encoding="utf-8")
+    text = re.sub(DESTINATION, "", SHIPPED.read_text(encoding="utf-8"))
     examples_left_out = re.sub(ALERTS, "", re.sub(OPENID, "", re.sub(PROFILE, "", text)))
     stated = re.sub(r"^# (?=[a-z_]+ += )", "", examples_left_out, flags=re.MULTILINE)
     stated = re.sub(
@@ -69,6 +71,62 @@ def test_every_setting_is_named_in_the_shipped_file():
     keys = {key for name in Config.model_fields for key in _keys(getattr(defaults, name))}
 
     assert [key for key in sorted(keys) if not re.search(rf"^(# )?{key} ", text, re.M)] == []
+
+
+def test_the_destination_in_the_shipped_file_is_usable_and_complete():
+    block = re.search(DESTINATION, SHIPPED.read_text(encoding="utf-8"))[0]
+    stated = re.sub(r"^# (?=\[|[a-z_]+ += )", "", block, flags=re.MULTILINE)
+    either = re.sub(r"^token_file.*\n", "", stated, flags=re.MULTILINE)
+
+    (found,) = config_from(SMALLEST + either).destination
+
+    assert set(tomllib.loads(stated)["destination"][0]) == set(DestinationConfig.model_fields)
+    assert (found.kind, found.peers, found.objects, found.shadow) == ("stow-rs", (), (), False)
+
+
+WEB = """
+[[destination]]
+name = "WEB"
+kind = "stow-rs"
+url = "https://pacs.example/dicom-web"
+"""
+
+
+@pytest.mark.parametrize(
+    ("added", "words"),
+    [
+        (WEB.replace("WEB", "PACS"), "the name PACS is already used"),
+        (WEB.replace("WEB", "SIJNODE"), "the name SIJNODE is already used"),
+        (WEB + WEB, "the name WEB is already used"),
+        (WEB + 'peers = ["OTHER"]', "unknown peer OTHER; available: PACS"),
+        (WEB + 'user = "node"', "user and password_file must be set together"),
+        (WEB + 'private_key = "key.pem"', "certificate and private_key must be set together"),
+        (
+            WEB + 'user = "node"\npassword_file = "p"\ntoken_file = "t"',
+            "either user and password_file, or token_file",
+        ),
+        (
+            WEB.replace("https", "http") + 'token_file = "t"',
+            "authentication and certificates need https",
+        ),
+        (WEB.replace("https://", "https://node:secret@"), "url"),
+        (WEB.replace("dicom-web", "dicom-web?token=secret"), "url"),
+        (WEB.replace("stow-rs", "ftp"), "kind"),
+    ],
+)
+def test_a_destination_that_cannot_work_is_refused(added: str, words: str):
+    with pytest.raises(ValidationError) as refused:
+        config_from(SMALLEST + added)
+
+    assert words in str(refused.value)
+
+
+def test_results_that_would_go_nowhere_are_refused():
+    nowhere = f"{SMALLEST}send_results = false\n"
+
+    with pytest.raises(ValidationError, match="send_results = false for PACS"):
+        config_from(nowhere)
+    assert config_from(nowhere + WEB).destination_titles == ("WEB",)
 
 
 def _keys(section: object) -> set[str]:
