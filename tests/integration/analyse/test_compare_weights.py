@@ -14,6 +14,7 @@ from sij_node.processes.assembly import open_store
 from sij_node.processes.offline_analysis import compare
 from sij_node.store.deliveries import deliveries_of
 from sij_node.store.job_queries import newest_jobs
+from tests.support.analysed_once import analysed_once
 from tests.support.stored_study import received_study
 
 WEIGHTS = Path(models.__file__).parent / "weights"
@@ -57,7 +58,7 @@ def test_scores_of_other_weights_are_shown_beside_the_present_ones(tmp_path: Pat
     networks = Analyser.load(WEIGHTS)
     before, after = Certain(networks, 0.0), Certain(networks, 1.0)
 
-    with open_store(load_config(config_file)) as store:
+    with open_store(load_config(config_file)) as store, analysed_once():
         (study,) = compare_studies(store.table, store.spool, [job], before, after)
 
     assert {(one.before, one.after, one.changes_sides) for one in study.scores} == {

@@ -1,6 +1,7 @@
 """Results of a stored study are regenerated into a folder and rendered; nothing is sent."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from sij_node.store.change_log import newest_changes
 from sij_node.store.deliveries import deliveries_of
 from sij_node.store.job_queries import newest_jobs
 from sij_node.store.registration import received_instances
+from tests.support.analysed_once import analysed_once
 from tests.support.stored_study import received_study
 
 EVERYTHING = [
@@ -49,6 +51,13 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Job]:
         )
         store.table.store_results(claimed, made, job.source_ae, "worker 1")
     return config, job
+
+
+@pytest.fixture(scope="module", autouse=True)
+def networks_run_once(node: tuple[Config, Job]) -> Iterator[None]:
+    """What the node sent came from an analysis of its own; all later ones share another."""
+    with analysed_once():
+        yield
 
 
 def written(

@@ -18,8 +18,8 @@ from sij_node.doctor.study_round_trip import send_test_study
 from sij_node.domain.health import Component, Condition, HealthStatus
 from sij_node.processes.assembly import migrate
 from sij_node.store.database import alembic_settings, open_unmigrated, schema_of
-from tests.integration.cli.test_commands import sij_node
 from tests.support.certificates import authority, signed_by
+from tests.support.command_line import sij_node
 from tests.support.running_listener import listening
 from tests.support.running_web import running_web
 from tests.support.smtp_server import mail_server

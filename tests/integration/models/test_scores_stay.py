@@ -11,6 +11,7 @@ from scipy.ndimage import shift
 from models.analyser import Analyser
 from models.volume import Volume
 from sij_node.dicom.volumes import volume_from
+from tests.support.analysed_once import analysed_once
 from tests.support.phantom_studies import STIR, T1, written
 from trainer.phantom.case import PhantomOptions, make_case
 
@@ -28,7 +29,9 @@ SEEDS = 20000, 20003, 20005
 
 @pytest.fixture(scope="module")
 def analyser():
-    return Analyser.load(Path("models/weights"), "cpu")
+    """Images that a way of sending does not change at all are analysed once."""
+    with analysed_once():
+        yield Analyser.load(Path("models/weights"), "cpu")
 
 
 @pytest.fixture(scope="module")
