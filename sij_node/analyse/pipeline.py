@@ -20,7 +20,7 @@ from sij_node.dicom.headers import patient_of, text
 from sij_node.dicom.series_extent import Signs
 from sij_node.dicom.series_roles import SequenceChoice, SeriesDoubt, choose_pair
 from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
-from sij_node.domain.analysis_record import NOTHING_KEPT, AnalysisRecord, UsedNetwork
+from sij_node.domain.analysis_record import NOTHING_KEPT, AnalysisRecord, SeriesUse, UsedNetwork
 from sij_node.domain.drift import input_figures
 from sij_node.domain.prior_comparison import NO_PRIORS, Priors, SincePrior, StudyDate, since_prior
 from sij_node.domain.study import (
@@ -46,12 +46,17 @@ from sij_node.queue.completeness import (
     series_uses,
 )
 from sij_node.results.analysed_series import AnalysedSeries
-from sij_node.results.build import AnalysedStudy, ResultObject, result_objects
+from sij_node.results.build import (
+    AnalysedStudy,
+    ResultObject,
+    not_analysed_objects,
+    result_objects,
+)
 from sij_node.results.conclusion import asas_criterion
+from sij_node.results.not_analysed import not_analysed
 from sij_node.results.provenance import AlgorithmIdentity, ResultContext, inputs_digest, to_part10
 from sij_node.results.rejection_note import rejection_note
 from sij_node.results.revisions import Revision, in_history
-from sij_node.results.scores_sr import not_analysed_report
 from sij_node.results.sr_document import first_header
 from sij_node.verify.check_results import check_results
 from sij_node.verify.expected_results import ExpectedResults
@@ -179,9 +184,9 @@ def analyse_study(
         _check_no_conflict(conflicts)
         return _results_of(images, ports, recipient)
     except InputRejected as error:
-        notice = _not_analysed(images, error, ports, recipient)
-        record = AnalysisRecord(series_uses(images, ports.header))
-        return StudyResults(notice, record=record, rejected=error)
+        series = series_uses(images, ports.header)
+        notice = _not_analysed(images, series, error, ports, recipient)
+        return StudyResults(notice, record=AnalysisRecord(series), rejected=error)
 
 
 def _results_of(images: SeriesMap, ports: Ports, recipient: ResultRecipient) -> StudyResults:
@@ -360,7 +365,11 @@ def _context(
 
 
 def _not_analysed(
-    images: SeriesMap, error: InputRejected, ports: Ports, recipient: ResultRecipient
+    images: SeriesMap,
+    series: Sequence[SeriesUse],
+    error: InputRejected,
+    ports: Ports,
+    recipient: ResultRecipient,
 ) -> tuple[VerifiedResult, ...]:
     """The notice; none if no image is readable, since the notice needs a study to belong to."""
     received = [one for series in images.values() for one in series]
@@ -378,10 +387,10 @@ def _not_analysed(
         recipient.history,
         error.reason_code,
     )
-    report = not_analysed_report(error.reason_code, str(error), headers, context)
-    notice = ResultObject("not analysed", report)
+    notice = not_analysed(error.reason_code, str(error), series, headers)
+    objects = not_analysed_objects(notice, headers, context)
     return (
-        *_verified([notice], ExpectedResults(tuple(headers)), ports),
+        *_verified(objects, ExpectedResults(tuple(headers)), ports),
         *_rejection_note(first_header(headers), context, ports, recipient),
     )
 

@@ -27,6 +27,8 @@ SeriesKind = Literal[
     "pdf",
     "not analysed",
     "rejection note",
+    "not analysed summary",
+    "not analysed pdf",
 ]
 """Every result has its own series."""
 Language = Literal["en", "de"]
@@ -40,7 +42,7 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = MappingProxyType(
         "ohif": {"objects": ("seg", "findings", "scores", "summary", "pdf")},
         # Orthanc's viewers display images; the rest is for systems that retrieve it from there.
         "orthanc": {"objects": ("summary", "seg", "findings", "scores", "pdf")},
-        "everything": {"objects": get_args(ObjectName)},
+        "everything": {"objects": get_args(ObjectName), "not_analysed": ("summary", "pdf")},
     }
 )
 """Chosen for what each viewer can display; see docs/decisions/results.md."""
@@ -56,7 +58,10 @@ class Profile(BaseModel):
     based_on: PresetName = "minimal"
     """Preset for everything not set here."""
     objects: Annotated[tuple[ObjectName, ...], Field(min_length=1)]
-    """Which results are sent, in this order. The report "not analysed" is always sent."""
+    """Which results are sent, in this order."""
+    not_analysed: tuple[Literal["summary", "pdf"], ...] = ("summary",)
+    """How a viewer without SR support shows that a study was not analysed, and why: a secondary
+    capture, a PDF, or both. The report "not analysed" is always sent."""
     language: Language = "en"
     """Language of labels, tables and images."""
     scores_title: Literal["own", "imaging measurement report"] = "own"
@@ -95,7 +100,7 @@ class Profile(BaseModel):
     @property
     def digest(self) -> str:
         """Digest of all settings that change the bytes of a result; which are sent does not."""
-        said = self.model_dump(mode="json", exclude={"name", "based_on", "objects"})
+        said = self.model_dump(mode="json", exclude={"name", "based_on", "objects", "not_analysed"})
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def wants(self, name: ObjectName) -> bool:

@@ -29,10 +29,16 @@ from sij_node.dicom.volumes import volume_from
 from sij_node.domain.job import Result
 from sij_node.domain.prior_comparison import PriorScores, SincePrior
 from sij_node.results.analysed_series import AnalysedSeries
-from sij_node.results.build import AnalysedStudy, ResultObject, result_objects
+from sij_node.results.build import (
+    AnalysedStudy,
+    ResultObject,
+    not_analysed_objects,
+    result_objects,
+)
+from sij_node.results.not_analysed import NotAnalysed
 from sij_node.results.prior_report import read_prior_scores
 from sij_node.results.provenance import AlgorithmIdentity, ResultContext, to_part10
-from sij_node.results.scores_sr import not_analysed_report, scores_report
+from sij_node.results.scores_sr import scores_report
 
 _IMAGES = Path(*doctor.__path__) / "study.zip"
 _MOMENT = datetime(2020, 1, 1, tzinfo=UTC)
@@ -54,11 +60,12 @@ def example_results(profile: Profile) -> list[ResultObject]:
         revision=2,
         since=SincePrior(_prior(study, first)),
     )
-    words = "The study holds no STIR series."
-    notice = not_analysed_report(
-        "pair-missing", words, study.headers, replace(context, networks=(), since=SincePrior())
-    )
-    return [*result_objects(study, context), ResultObject("not analysed", notice)]
+    notice = NotAnalysed("pair-missing", "The study has no STIR series.", ())
+    alone = replace(context, networks=(), since=SincePrior())
+    return [
+        *result_objects(study, context),
+        *not_analysed_objects(notice, study.headers, alone),
+    ]
 
 
 def _study() -> AnalysedStudy:

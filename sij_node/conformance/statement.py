@@ -119,8 +119,9 @@ def _networking(config: Config, examples: Sequence[ResultObject]) -> Iterator[st
         "One application entity. The listener stores received instances; when a study is complete, "
         "a worker analyses it, reads every result back and compares it with the findings, and "
         "sends the results in the order of the destination's profile. For a study that cannot be "
-        'analysed it sends a report "not analysed". The node\'s own results are stored when '
-        "received and not analysed."
+        'analysed it sends a report "not analysed", and the reason as a picture or PDF for '
+        "viewers without SR support. The node's own results are stored when received and not "
+        "analysed."
     )
     yield "### 4.2 Application entity"
     yield "#### 4.2.1 SOP classes"
@@ -282,7 +283,7 @@ def _dicomweb() -> Iterator[str]:
 
 
 def _sent_row(one: ResultObject) -> Row:
-    name = one.kind.split(maxsplit=1)[0] if one.kind != "not analysed" else one.kind
+    name = one.kind if one.kind.startswith("not analysed") else one.kind.split(maxsplit=1)[0]
     uid = str(one.dataset.SOPClassUID)
     return (
         f"{name}: {_READ_WHEN[name]}" if name in _READ_WHEN else name,
@@ -328,7 +329,10 @@ def _configuration(config: Config) -> Iterator[str]:
     yield "Profiles: the objects that are sent, in this order."
     profiles = [preset(name) for name in PRESETS] + list(config.profile)
     yield _table(
-        ("Profile", "Objects", "Language", "Reports", "Title of the scores", "Secondary capture"),
+        (
+            *("Profile", "Objects", "Not analysed", "Language", "Reports"),
+            *("Title of the scores", "Secondary capture"),
+        ),
         [_profile_row(profile) for profile in profiles],
     )
 
@@ -337,6 +341,7 @@ def _profile_row(profile: Profile) -> Row:
     return (
         profile.name,
         ", ".join(profile.objects),
+        ", ".join(("report", *profile.not_analysed)),
         profile.language,
         profile.report_class,
         profile.scores_title,

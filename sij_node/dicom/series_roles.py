@@ -83,6 +83,10 @@ OTHER_BODY_PARTS = {
 """Body parts without the joint. Lumbar spine is not among them: it is often stated instead."""
 
 
+SERIES_LISTED = " Series received: "
+"""Begins the list of all series at the end of a message."""
+
+
 class SequenceRole(StrEnum):
     """The role of a series in the analysis."""
 
@@ -430,7 +434,7 @@ def _what_is_missing(has_t1: bool, has_stir: bool, roles: Mapping[str, SeriesRol
     seen = "; ".join(f"{uid}: {_phrase(found)}" for uid, found in sorted(roles.items()))
     return (
         f"The study has no usable {missing} series; a T1 and a STIR are required. "
-        f"Series received: {seen or 'none'}. Send the missing series."
+        f"Send the missing series.{SERIES_LISTED}{seen or 'none'}."
     )
 
 

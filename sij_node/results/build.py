@@ -9,10 +9,15 @@ from models.findings import Finding
 from sij_node.config.profiles import ObjectName
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.image_findings_sr import image_findings_report
+from sij_node.results.not_analysed import (
+    NotAnalysed,
+    not_analysed_page,
+    not_analysed_picture,
+)
 from sij_node.results.pdf_report import page_report
 from sij_node.results.presentation_state import presentation_state
 from sij_node.results.provenance import ResultContext
-from sij_node.results.scores_sr import scores_report
+from sij_node.results.scores_sr import not_analysed_report, scores_report
 from sij_node.results.secondary_capture import summary
 from sij_node.results.segmentation import joint_segmentation
 
@@ -55,6 +60,18 @@ class AnalysedStudy:
 def result_objects(study: AnalysedStudy, context: ResultContext) -> tuple[ResultObject, ...]:
     """The objects of the context's output profile, in its order."""
     return tuple(made for name in context.profile.objects for made in _MAKERS[name](study, context))
+
+
+def not_analysed_objects(
+    notice: NotAnalysed, headers: Sequence[Dataset], context: ResultContext
+) -> tuple[ResultObject, ...]:
+    """The report that a study was not analysed, and what the profile adds to it."""
+    report = not_analysed_report(notice.reason_code, notice.message, headers, context)
+    shown = (
+        ResultObject(f"not analysed {name}", _NOTICES[name](notice, headers, context))
+        for name in context.profile.not_analysed
+    )
+    return ResultObject("not analysed", report), *shown
 
 
 def _segmentations(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
@@ -101,4 +118,8 @@ _MAKERS: Mapping[ObjectName, Callable[[AnalysedStudy, ResultContext], Iterator[R
     "presentation": _presentations,
     "summary": _summary,
     "pdf": _page,
+}
+_NOTICES: Mapping[str, Callable[[NotAnalysed, Sequence[Dataset], ResultContext], Dataset]] = {
+    "summary": not_analysed_picture,
+    "pdf": not_analysed_page,
 }

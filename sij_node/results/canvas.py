@@ -3,6 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+from unicodedata import category
+
+CONTROL_SIGN = "?"
+"""Shown in place of a control character."""
+BIDI_CONTROLS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Unicode TR 9: they could show an identifier in another order than it is stored."""
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
@@ -55,3 +61,20 @@ class Canvas(Protocol):
 
     def disc(self, centre: Point, radius: float, fill: Colour, outline: Colour) -> None:
         """A filled circle."""
+
+    def fitted(
+        self,
+        at: Point,
+        space: tuple[float, float],
+        sentences: Sequence[str],
+        sizes: Sequence[float],
+    ) -> float:
+        """Wrapped lines below a point, in the first of some sizes that fits; returns their end."""
+
+
+def on_one_line(received: str) -> str:
+    """Received text; controls, which could break or reorder the line, are shown as a sign."""
+    return "".join(
+        CONTROL_SIGN if category(letter) == "Cc" or letter in BIDI_CONTROLS else letter
+        for letter in received
+    )

@@ -35,7 +35,11 @@ class Wording:
     lesion_at
         Template for a lesion at a site.
     reasons
-        Why a study was not analysed, by reason code; empty for English, the language of errors.
+        Why a study was not analysed, by reason code.
+    advice
+        What to do then, by reason code.
+    series_columns
+        Headings of the table of series: number, description, images, and what is known of it.
     intended_uses
         Translations of the intended use stated on model cards; empty for English.
     """
@@ -104,7 +108,13 @@ class Wording:
     other_priors: str
     priors_unavailable: str
     prior_problems: Mapping[str, str]
+    not_analysed_title: str
     reasons: Mapping[str, str]
+    advice: Mapping[str, str]
+    details: str
+    series_columns: tuple[str, str, str, str]
+    further_series: str
+    no_result_is_not_normal: str
     intended_uses: Mapping[str, str]
 
     def place(self, side: Side, region: Region) -> str:
@@ -190,9 +200,9 @@ class Wording:
         return " ".join(f"{self.intended_uses.get(one, one)}." for one in sentences if one)
 
     def not_analysed_because(self, reason_code: str, message: str) -> list[str]:
-        """That the study was not analysed and why; the detailed message is in English."""
-        reason = self.reasons.get(reason_code)
-        return [self.not_analysed, *([f"{reason}."] if reason else []), message]
+        """That the study was not analysed, why, and what to do; details are in English."""
+        known = (self.reasons.get(reason_code), self.advice.get(reason_code))
+        return [self.not_analysed, *filter(None, known), f"{self.details}: {message}"]
 
     def low_confidence_remark(self, qualities: Iterable[ImageQuality]) -> list[str]:
         """Reasons for low confidence, in one sentence; empty if there are none."""
@@ -349,6 +359,8 @@ ENGLISH = Wording(
         "summary": "SIJ summary",
         "pdf": "SIJ report",
         "not analysed": "SIJ not analysed",
+        "not analysed summary": "SIJ not analysed: reason",
+        "not analysed pdf": "SIJ not analysed: report",
         "rejection note": "SIJ results rejected",
     },
     changes={
@@ -380,7 +392,33 @@ ENGLISH = Wording(
         "unreadable": "a prior report is unreadable",
         "another patient": "the archive returned a report of another patient",
     },
-    reasons={},
+    not_analysed_title="Sacroiliac joint MRI: not analysed",
+    reasons={
+        "pair-missing": "There is no usable pair of a T1 and a STIR series.",
+        "mixed-patients": "The images belong to more than one patient.",
+        "mixed-frames-of-reference": "The series do not share a frame of reference.",
+        "geometry-unusable": "The slices do not form a usable volume.",
+        "pixels-unusable": "The image data cannot be decoded.",
+        "conflicting-copies": "An image was received twice with different content.",
+        "dataset-unreadable": "An object is unreadable.",
+        "joint-not-found": "No sacroiliac joint is visible.",
+    },
+    advice={
+        "pair-missing": "Send a coronal oblique T1 and a coronal oblique STIR (or fat-saturated "
+        "T2) of the sacroiliac joints, both without contrast.",
+        "mixed-patients": "Correct the patient at the modality or in the archive, then send the "
+        "study again.",
+        "mixed-frames-of-reference": "Send a T1 and a STIR of the same examination, as acquired.",
+        "geometry-unusable": "Send the complete T1 and STIR series, as acquired.",
+        "pixels-unusable": "Send the original images, uncompressed or losslessly compressed.",
+        "conflicting-copies": "The administrator of the node decides which one is right.",
+        "dataset-unreadable": "Send the study again from where it was acquired.",
+        "joint-not-found": "Check that these series show the sacroiliac joints.",
+    },
+    details="Details",
+    series_columns=("Series", "Description", "Images", "Use"),
+    further_series="{number} further series",
+    no_result_is_not_normal="No result does not mean that the joints are normal.",
     intended_uses={},
 )
 GERMAN = Wording(
@@ -520,6 +558,8 @@ GERMAN = Wording(
         "summary": "ISG-Zusammenfassung",
         "pdf": "ISG-Bericht",
         "not analysed": "ISG nicht analysiert",
+        "not analysed summary": "ISG nicht analysiert: Grund",
+        "not analysed pdf": "ISG nicht analysiert: Bericht",
         "rejection note": "ISG zurückgezogene Ergebnisse",
     },
     changes={
@@ -551,16 +591,34 @@ GERMAN = Wording(
         "unreadable": "ein Vorbericht ist nicht lesbar",
         "another patient": "das Archiv lieferte den Bericht eines anderen Patienten",
     },
+    not_analysed_title="MRT der Sakroiliakalgelenke: nicht analysiert",
     reasons={
-        "pair-missing": "Kein verwendbares Paar aus T1- und STIR-Serie vorhanden",
-        "mixed-patients": "Die Bilder gehören zu mehr als einem Patienten",
-        "mixed-frames-of-reference": "Die Serien haben kein gemeinsames Koordinatensystem",
-        "geometry-unusable": "Die Schichten ergeben kein Volumen",
-        "pixels-unusable": "Die Bilddaten lassen sich nicht dekodieren",
-        "conflicting-copies": "Ein Bild wurde zweimal mit unterschiedlichem Inhalt empfangen",
-        "dataset-unreadable": "Ein Objekt ist nicht lesbar",
-        "joint-not-found": "Kein Sakroiliakalgelenk abgebildet",
+        "pair-missing": "Kein verwendbares Paar aus T1- und STIR-Serie vorhanden.",
+        "mixed-patients": "Die Bilder gehören zu mehr als einem Patienten.",
+        "mixed-frames-of-reference": "Die Serien haben kein gemeinsames Koordinatensystem.",
+        "geometry-unusable": "Die Schichten ergeben kein Volumen.",
+        "pixels-unusable": "Die Bilddaten lassen sich nicht dekodieren.",
+        "conflicting-copies": "Ein Bild wurde zweimal mit unterschiedlichem Inhalt empfangen.",
+        "dataset-unreadable": "Ein Objekt ist nicht lesbar.",
+        "joint-not-found": "Kein Sakroiliakalgelenk abgebildet.",
     },
+    advice={
+        "pair-missing": "Bitte eine schräg koronare T1 und eine schräg koronare STIR (oder "
+        "fettgesättigte T2) der Sakroiliakalgelenke senden, beide ohne Kontrastmittel.",
+        "mixed-patients": "Bitte den Patienten am Gerät oder im Archiv korrigieren und die Studie "
+        "erneut senden.",
+        "mixed-frames-of-reference": "Bitte T1 und STIR derselben Untersuchung unverändert senden.",
+        "geometry-unusable": "Bitte die vollständigen T1- und STIR-Serien unverändert senden.",
+        "pixels-unusable": "Bitte die Originalbilder unkomprimiert oder verlustfrei komprimiert "
+        "senden.",
+        "conflicting-copies": "Der Administrator des Knotens entscheidet, welches gilt.",
+        "dataset-unreadable": "Bitte die Studie erneut von ihrem Ursprung senden.",
+        "joint-not-found": "Bitte prüfen, ob diese Serien die Sakroiliakalgelenke zeigen.",
+    },
+    details="Einzelheiten (englisch)",
+    series_columns=("Serie", "Beschreibung", "Bilder", "Verwendung (englisch)"),
+    further_series="{number} weitere Serien",
+    no_result_is_not_normal="Ein fehlendes Ergebnis ist kein Normalbefund.",
     intended_uses={
         "Trained on phantoms, not for clinical use": "An Phantomen trainiert, nicht für den "
         "klinischen Gebrauch",

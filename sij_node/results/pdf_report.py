@@ -11,19 +11,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unicodedata import category
 
 import noto_cjk_sans_jp_regular
 from fpdf import FPDF
 from fpdf.enums import MethodReturnValue
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 from pydicom.uid import EncapsulatedPDFStorage
 
 from models.findings import POSITIONS, Finding
+from sij_node.config.profiles import SeriesKind
 from sij_node.dicom import codes
 from sij_node.dicom.headers import text
 from sij_node.results.analysed_series import AnalysedSeries
-from sij_node.results.canvas import Anchor, Colour, Palette, Point
+from sij_node.results.canvas import Anchor, Colour, Palette, Point, on_one_line
 from sij_node.results.conclusion import conclusion, since_prior_in_words
 from sij_node.results.fonts import font_file
 from sij_node.results.joint_diagram import COLOURS
@@ -45,10 +46,6 @@ WIDTH_MM, HEIGHT_MM, MARGIN_MM = 210.0, 297.0, 12.0
 INNER_MM = WIDTH_MM - 2 * MARGIN_MM
 RIGHT_MM = WIDTH_MM - MARGIN_MM
 PT_MM = 25.4 / 72
-CONTROL_SIGN = "?"
-"""Shown in place of a control character."""
-BIDI_CONTROLS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Unicode TR 9: they could show an identifier in another order than it is stored."""
 PLACES = 2
 """Key images come in pairs of T1 and STIR."""
 PX_PER_MM = 8.0
@@ -104,20 +101,33 @@ def page_report(
         Encapsulated PDF, unverified.
     """
     headers = [header for one in series for header in one.headers]
+    pdf = page(series, findings, remarks, context, asas_met)
+    return pdf_document(pdf, headers, context, codes.SCORES_TITLE, context.wording.title, "pdf")
+
+
+def pdf_document(
+    pdf: bytes,
+    headers: Sequence[Dataset],
+    context: ResultContext,
+    concept: Code,
+    title: str,
+    kind: SeriesKind,
+    *instance: str,
+) -> Dataset:
+    """A PDF file as a DICOM object; `kind` and `instance` as for `stamp`."""
     document, header = Dataset(), first_header(headers)
-    stamp(document, header, context, "pdf")
+    stamp(document, header, context, kind, *instance)
     document.SOPClassUID = EncapsulatedPDFStorage
     document.Modality, document.InstanceNumber = "DOC", 1
     document.ConversionType = "WSD"
     document.AcquisitionDateTime = ""
     document.BurnedInAnnotation = "YES"
     document.RecognizableVisualFeatures = "NO"
-    document.DocumentTitle = context.wording.title
-    document.ConceptNameCodeSequence = [code_item(codes.SCORES_TITLE)]
+    document.DocumentTitle = title
+    document.ConceptNameCodeSequence = [code_item(concept)]
     document.VerificationFlag = "UNVERIFIED"
     document.SourceInstanceSequence = referenced_images(headers)
     document.MIMETypeOfEncapsulatedDocument = "application/pdf"
-    pdf = page(series, findings, remarks, context, asas_met)
     document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
     document.EncapsulatedDocumentLength = len(pdf)
     return document
@@ -137,7 +147,7 @@ def page(
     concluded = conclusion(ordered, asas_met, wording)
     since = since_prior_in_words(context.since, ordered, wording)
     with TemporaryDirectory() as folder:
-        sheet = Page(Path(folder), context)
+        sheet = Page(Path(folder), context, wording.title)
         sheet.title(wording.title, context.intended_use)
         sheet.patient(first_header([h for one in series for h in one.headers]), wording)
         sheet.overview(by_position, concluded, since, wording)
@@ -146,7 +156,7 @@ def page(
             sheet, (MARGIN_MM, _TABLE_MM), _TABLE_UNIT_MM, by_position, wording, context.since
         )
         sheet.notes(_notes(by_position, remarks, wording))
-        sheet.fine_print(wording, context)
+        sheet.fine_print(_fine_print(context))
         return sheet.finished()
 
 
@@ -156,6 +166,25 @@ def _notes(findings: Findings, remarks: Sequence[str], wording: Wording) -> list
     return [*remarks, *in_numbers(findings, wording), f"{sides[:1].upper()}{sides[1:]}."]
 
 
+def _fine_print(context: ResultContext) -> list[str]:
+    """Limitations, models and software."""
+    wording = context.wording
+    networks = "; ".join(
+        f"{each.name} {each.version}, sha256 {each.weights_sha256}" for each in context.networks
+    )
+    return [
+        f"{wording.limitations}: {wording.limitations_text} {context.intended_use}",
+        f"{wording.models}: {networks}",
+        software(context),
+    ]
+
+
+def software(context: ResultContext) -> str:
+    """Version of the node, and the time of creation."""
+    moment = context.moment.strftime("%Y-%m-%d %H:%M %Z").strip()
+    return f"{context.wording.software}: sij_node {context.software_version}, {moment}"
+
+
 class Page:
     """A page to draw on, in millimetres.
 
@@ -163,6 +192,8 @@ class Page:
     ----------
     folder
         Temporary folder for font files; needed until the page is finished.
+    heading
+        Title of the file.
     """
 
     palette = Palette(
@@ -174,11 +205,11 @@ class Page:
         warning=(190, 75, 0),
     )
 
-    def __init__(self, folder: Path, context: ResultContext) -> None:
+    def __init__(self, folder: Path, context: ResultContext, heading: str) -> None:
         self._pdf = FPDF(format="A4")
         self._pdf.set_auto_page_break(False)
         self._pdf.set_creation_date(context.moment)
-        self._pdf.set_title(context.wording.title)
+        self._pdf.set_title(heading)
         self._pdf.set_lang(context.wording.language.value)
         for style, file in (("", "regular"), ("B", "bold")):
             path = folder / f"{file}.ttf"
@@ -242,7 +273,7 @@ class Page:
             for field, left, width in fields:
                 x = MARGIN_MM + 2 + left
                 self.write((x, top + 2.4), wording.fields[field], 2.4, self.palette.faint)
-                self.fitted((x, top + 4.0), width, 5.2, values[field])
+                self.fitted((x, top + 4.0), (width, 5.2), [values[field]])
 
     def overview(
         self,
@@ -257,26 +288,26 @@ class Page:
         draw_legend(self, (MARGIN_MM + 71.5, _TOP_MM + 12), scale, wording)
         left, width, height = _CONCLUSION_MM
         upper = height / 2 if since else height
-        words = "\n".join(concluded)
-        self.fitted((left, _TOP_MM), width, upper, words, _CONCLUSION_SIZES_MM)
-        words = "\n".join(since)
-        self.fitted((left, _TOP_MM + upper), width, height - upper, words, _NOTE_SIZES_MM)
+        self.fitted((left, _TOP_MM), (width, upper), concluded, _CONCLUSION_SIZES_MM)
+        self.fitted((left, _TOP_MM + upper), (width, height - upper), since, _NOTE_SIZES_MM)
 
     def fitted(
         self,
         at: Point,
-        width: float,
-        height: float,
-        words: str,
-        sizes_mm: Sequence[float] = (3.9, 3.2, 2.6, 2.0, 1.6, 1.2),
-    ) -> None:
-        """Text as large as a space allows, on several lines if need be."""
-        for size_mm in sizes_mm:
-            self._font(size_mm / PT_MM, self.palette.ink, False, words)
-            if self._height(width, size_mm * 1.25, words) <= height:
+        space: tuple[float, float],
+        sentences: Sequence[str],
+        sizes: Sequence[float] = (3.9, 3.2, 2.6, 2.0, 1.6, 1.2),
+    ) -> float:
+        """Wrapped lines below a point, in the first of some sizes that fits; returns their end."""
+        (width, height), words = space, "\n".join(sentences)
+        for size in sizes:
+            self._font(size / PT_MM, self.palette.ink, False, words)
+            used = self._height(width, size * 1.25, words)
+            if used <= height:
                 break
         self._pdf.set_xy(*at)
-        self._pdf.multi_cell(width, size_mm * 1.25, words, align="L")
+        self._pdf.multi_cell(width, size * 1.25, words, align="L")
+        return at[1] + used
 
     def _height(self, width: float, line_height: float, words: str) -> float:
         would_be = MethodReturnValue.HEIGHT
@@ -294,7 +325,7 @@ class Page:
         """Full sentences to the right of the table."""
         left = MARGIN_MM + TABLE_WIDTH * _TABLE_UNIT_MM + 4
         size = RIGHT_MM - left, TABLE_HEIGHT * _TABLE_UNIT_MM
-        self.fitted((left, _TABLE_MM + 1), *size, "\n".join(sentences), _NOTE_SIZES_MM)
+        self.fitted((left, _TABLE_MM + 1), size, sentences, _NOTE_SIZES_MM)
 
     def key_images(
         self, series: Sequence[AnalysedSeries], findings: Sequence[Finding], wording: Wording
@@ -307,8 +338,11 @@ class Page:
             top = self._key_image(place, top, _PICTURES_MM[len(places)], series, wording)
         missing = "; ".join(map(wording.caption, not_shown(findings, places)))
         if missing:
-            words, height = wording.not_shown.format(lesions=missing), _TABLE_MM - top - 2
-            self.fitted((MARGIN_MM, top), INNER_MM, height, words, _NOTE_SIZES_MM)
+            words, space = (
+                wording.not_shown.format(lesions=missing),
+                (INNER_MM, _TABLE_MM - top - 2),
+            )
+            self.fitted((MARGIN_MM, top), space, [words], _NOTE_SIZES_MM)
 
     def _key_image(
         self,
@@ -354,18 +388,9 @@ class Page:
             self.write((at[0], middle), one.label, size_mm, colour, bold=True)
             self.write((at[0] + _LABEL_MM, middle), line, size_mm, self.palette.ink)
 
-    def fine_print(self, wording: Wording, context: ResultContext) -> None:
-        """Limitations, models and software, at the foot of the page."""
-        networks = "; ".join(
-            f"{each.name} {each.version}, sha256 {each.weights_sha256}" for each in context.networks
-        )
-        moment = context.moment.strftime("%Y-%m-%d %H:%M %Z").strip()
-        words = (
-            f"{wording.limitations}: {wording.limitations_text} {context.intended_use}\n"
-            f"{wording.models}: {networks}\n"
-            f"{wording.software}: sij_node {context.software_version}, {moment}"
-        )
-        self.paragraph((MARGIN_MM, _FOOT_MM), INNER_MM, words, 2.3)
+    def fine_print(self, lines: Sequence[str]) -> None:
+        """Small text at the foot of the page."""
+        self.paragraph((MARGIN_MM, _FOOT_MM), INNER_MM, "\n".join(lines), 2.3)
 
     def finished(self) -> bytes:
         """The file."""
@@ -406,11 +431,7 @@ def _header_values(header: Dataset) -> Mapping[ReportField, str]:
 
 
 def _shown(header: Dataset, keyword: str) -> str:
-    """A value on one line; controls, which could break or reorder the line, are shown as a sign."""
-    return "".join(
-        CONTROL_SIGN if category(letter) == "Cc" or letter in BIDI_CONTROLS else letter
-        for letter in text(header, keyword)
-    )
+    return on_one_line(text(header, keyword))
 
 
 def _date(stated: str) -> str:

@@ -66,4 +66,4 @@ def _is_same(context: ResultContext, study_uid: str, revision: Revision, reason_
 
 
 def _names(kind: str, reason_code: str) -> tuple[str, ...]:
-    return (kind, reason_code) if kind == "not analysed" else (kind,)
+    return (kind, reason_code) if kind.startswith("not analysed") else (kind,)

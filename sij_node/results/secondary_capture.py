@@ -18,10 +18,11 @@ from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage as Multi
 from pydicom.uid import SecondaryCaptureImageStorage as SingleFrame
 
 from models.findings import POSITIONS, Finding
+from sij_node.config.profiles import SeriesKind
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.canvas import Anchor, Colour, Palette, Point
 from sij_node.results.conclusion import conclusion, since_prior_in_words
-from sij_node.results.fonts import pixel_font
+from sij_node.results.fonts import needs_cjk, pixel_font
 from sij_node.results.joint_diagram import ON_IMAGES
 from sij_node.results.key_images import (
     FINENESS,
@@ -42,7 +43,9 @@ WIDTH, HEIGHT, MARGIN = 1280, 800, 24
 _TEXT_SIZES = (24.0, 21.0, 18.0, 16.0, 14.0, 12.5, 11.0, 9.5, 8.0, 7.0)
 _NOTE_SIZES = _TEXT_SIZES[2:]
 _LETTER_WIDTH, _LINE_HEIGHT = 0.504, 1.2
-"""Mean width of a letter and height of a line, relative to the size of the text."""
+"""Mean width of a letter and height of a line, relative to the size of the text.
+
+Wider letters make shorter lines."""
 _TITLE, _BELOW_TITLE = 46, 74
 _FOOT, _BELOW_FOOT = HEIGHT - 52, HEIGHT - 33
 _DIAGRAM = ((62.0, 262.0), 3.1)
@@ -86,10 +89,24 @@ def summary(
     """
     pictures = pages(series, findings, context, remarks, asas_met)
     headers = [header for one in series for header in one.headers]
+    return captures(pictures, headers, context, "summary")
+
+
+def captures(
+    pictures: Sequence[Image.Image],
+    headers: Sequence[Dataset],
+    context: ResultContext,
+    kind: SeriesKind,
+    *instance: str,
+) -> list[Dataset]:
+    """Pictures as Secondary Capture Images of one series; `instance` as for `stamp`."""
     stacks = [pictures]
     if context.profile.summary_class == "single-frame":
         stacks = [[picture] for picture in pictures]
-    return [_capture(stack, headers, context, number) for number, stack in enumerate(stacks, 1)]
+    return [
+        _capture(stack, headers, context, number, kind, *instance)
+        for number, stack in enumerate(stacks, 1)
+    ]
 
 
 def _capture(
@@ -97,10 +114,13 @@ def _capture(
     headers: Sequence[Dataset],
     context: ResultContext,
     number: int,
+    kind: SeriesKind,
+    *instance: str,
 ) -> Dataset:
     capture, header = Dataset(), first_header(headers)
-    stamp(capture, header, context, "summary", *([str(number)] if number > 1 else []))
-    capture.SeriesInstanceUID = context.uid(capture.StudyInstanceUID, "summary", "series")
+    stamp(capture, header, context, kind, *instance, *([str(number)] if number > 1 else []))
+    series = context.uid(capture.StudyInstanceUID, kind, *instance, "series")
+    capture.SeriesInstanceUID = series
     capture.Modality, capture.InstanceNumber = "OT", number
     capture.SOPClassUID = SingleFrame
     capture.ConversionType = "WSD"
@@ -193,7 +213,8 @@ class Sheet:
         anchor: Anchor = "left",
     ) -> None:
         """One line of text."""
-        font = pixel_font(round(height * FINENESS), "bold" if bold else "regular")
+        style, size_px = "bold" if bold else "regular", round(height * FINENESS)
+        font = pixel_font(size_px, style, needs_cjk(words))
         self._pen.text(_fine(at), words, colour, font, anchor=f"{anchor[0]}m")
 
     def fitted(
@@ -202,17 +223,17 @@ class Sheet:
         space: tuple[float, float],
         sentences: Sequence[str],
         sizes: Sequence[float] = _TEXT_SIZES,
-    ) -> None:
-        """Wrapped lines below a point, as large as a space (across, down) allows."""
+    ) -> float:
+        """Wrapped lines below a point, in the first of some sizes that fits; returns their end."""
         across, down = space
         for size in sizes:
-            width = int(across / (size * _LETTER_WIDTH))
-            lines = [line for sentence in sentences for line in wrap(sentence, width)]
+            lines = [line for one in sentences for line in _wrapped(one, size, across)]
             if len(lines) * size * _LINE_HEIGHT <= down:
                 break
         for number, line in enumerate(lines):
             y = at[1] + (number + 0.5) * size * _LINE_HEIGHT
             self.write((at[0], y), line, size, self.palette.ink)
+        return at[1] + len(lines) * size * _LINE_HEIGHT
 
     def box(self, upper_left: Point, lower_right: Point, fill: Colour) -> None:
         """A filled rectangle."""
@@ -240,6 +261,18 @@ class Sheet:
         return self._fine.resize((WIDTH, HEIGHT), Image.Resampling.BOX)
 
 
+def _wrapped(sentence: str, size: float, across: float) -> list[str]:
+    """Lines that are no longer than a width in pixels."""
+    font = pixel_font(round(size * FINENESS), has_cjk=needs_cjk(sentence))
+    letters = int(across / (size * _LETTER_WIDTH))
+    while letters > 1:
+        lines = wrap(sentence, letters)
+        if all(font.getlength(line) <= across * FINENESS for line in lines):
+            return lines
+        letters = int(0.9 * letters)
+    return [sentence]
+
+
 def _fine(at: Point) -> Point:
     return at[0] * FINENESS, at[1] * FINENESS
 
@@ -254,7 +287,7 @@ def _score_page(
     by_position = {finding.position: finding for finding in findings}
     ordered = [by_position[position] for position in POSITIONS]
     since = since_prior_in_words(context.since, ordered, wording)
-    _frame(sheet, wording.title, f"{wording.scores}; {wording.side_of_patient}", context)
+    draw_frame(sheet, wording.title, f"{wording.scores}; {wording.side_of_patient}", context)
     sheet.fitted(*_CONCLUSION, conclusion(ordered, asas_met, wording))
     sheet.fitted(*_SINCE, [" ".join(since)], _NOTE_SIZES)
     draw_joints(sheet, *_DIAGRAM, by_position, wording)
@@ -264,7 +297,7 @@ def _score_page(
     return sheet.finished()
 
 
-def _frame(sheet: Sheet, title: str, below: str, context: ResultContext) -> None:
+def draw_frame(sheet: Sheet, title: str, below: str, context: ResultContext) -> None:
     """Draw the title at the top, and models and intended use at the bottom."""
     palette = sheet.palette
     sheet.write((MARGIN, _TITLE), title, 24, palette.ink, bold=True)
@@ -279,7 +312,7 @@ def _key_page(
 ) -> Image.Image:
     wording = context.wording
     sheet = Sheet()
-    _frame(sheet, wording.key_images, wording.side_of_patient, context)
+    draw_frame(sheet, wording.key_images, wording.side_of_patient, context)
     for camera, slice_index, x in zip(looking, place.slices, _PANELS, strict=True):
         if slice_index is None:
             continue

@@ -248,7 +248,7 @@ def results_sent_before(database: Database, job: Job) -> tuple[tuple[Result, ...
     The results of one job form a group; a rejection notice is a group of its own. Results under a
     Study Instance UID that was corrected later are among them.
     """
-    is_result = (results.c.kind != "not analysed").label("is_result")
+    is_result = results.c.kind.not_like("not analysed%").label("is_result")
     studies = (job.study_uid, *former_studies(database, job.study_uid))
     wanted = (
         select(deliveries.c.job_id, is_result, results)

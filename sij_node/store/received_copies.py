@@ -286,7 +286,9 @@ def unsettled_conflicts(
     Once results of the stored images have been sent, a copy that arrives later does not make them
     doubtful: it awaits a decision, and the stored images remain valid.
     """
-    was_analysed = any(one.kind != "not analysed" for results in history for one in results)
+    was_analysed = any(
+        not one.kind.startswith("not analysed") for results in history for one in results
+    )
     return () if was_analysed else refusals.conflicts_of(database, study_uid)
 
 

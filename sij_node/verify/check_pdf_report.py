@@ -37,6 +37,8 @@ def check_pdf_report(document: Attributes, expected: ExpectedResults) -> None:
     pdf = document.octets("EncapsulatedDocument")[:length]
     words = lines_of_text(pdf)
     _check_patient(document, words)
+    if not expected.series:
+        return _check_no_score(words)
     header = _header(words)
     numbers = [one for one in words if one.up_pt < header[Side.LEFT].up_pt]
     _check_numbers(numbers, header, expected, _NOW)
@@ -55,6 +57,12 @@ def _check_patient(document: Attributes, words: Sequence[TextLine]) -> None:
     shown = "".join(one.text for one in words).replace(" ", "")
     if identifier.isascii() and identifier.replace(" ", "") not in shown:
         raise ResultsInconsistent("The PDF does not show the Patient ID.")
+
+
+def _check_no_score(words: Iterable[TextLine]) -> None:
+    """Check that the page of a study that was not analysed reports nothing."""
+    if any(_NOW.search(one.text) or one.text in PRESENCE_IN_WORDS for one in words):
+        raise ResultsInconsistent("The PDF shows a score of a study that was not analysed.")
 
 
 def _header(words: Iterable[TextLine]) -> dict[Side, TextLine]:

@@ -31,9 +31,10 @@ from sij_node.dicom.volumes import SeriesVolume, check_pair, volume_from
 from sij_node.domain.job import Result
 from sij_node.domain.prior_comparison import SincePrior
 from sij_node.results.analysed_series import AnalysedSeries
-from sij_node.results.build import AnalysedStudy, result_objects
+from sij_node.results.build import AnalysedStudy, not_analysed_objects, result_objects
 from sij_node.results.key_images import key_places
 from sij_node.results.language import WORDINGS
+from sij_node.results.not_analysed import NotAnalysed
 from sij_node.results.pdf_report import PLACES, page_report
 from sij_node.results.provenance import to_part10
 from sij_node.results.scores_sr import not_analysed_report, scores_report
@@ -525,6 +526,15 @@ def test_dciodvfy_finds_no_error_in_a_refusal_for_any_reason(reason, profile, tm
 
     assert errors_of(path) == []
     assert violations_of_refusal(dcmread(path)) == []
+
+
+def test_dciodvfy_finds_no_error_in_a_page_of_a_refusal(tmp_path):
+    images = classic_series(np.zeros((5, 4, 4), np.uint16))
+    notice = NotAnalysed("pair-missing", "Why.", ())
+    for one in not_analysed_objects(notice, images, context((), EVERYTHING)):
+        path = tmp_path / f"{one.kind}.dcm"
+        path.write_bytes(to_part10(one.dataset, "NODE"))
+        assert errors_of(path) == []
 
 
 def test_dciodvfy_finds_no_error_in_a_revision(tmp_path):

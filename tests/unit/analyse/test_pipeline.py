@@ -114,7 +114,7 @@ def kinds(results: StudyResults) -> list[str]:
 
 
 def reason_in(results: StudyResults) -> str:
-    (notice,) = results.objects
+    notice = results.objects[0]
     return str([item.TextValue for item in notice.dataset.ContentSequence if "TextValue" in item])
 
 
@@ -318,7 +318,7 @@ def test_a_missing_series_is_answered_with_the_reason(missing: str):
 
     results = study.analysed()
 
-    assert kinds(results) == ["not analysed"]
+    assert kinds(results) == ["not analysed", "not analysed summary"]
     assert isinstance(results.rejected, PairMissing)
     assert missing in reason_in(results)
 
@@ -444,7 +444,7 @@ def test_images_of_another_region_are_refused_by_what_the_networks_see():
     results = Stored(t1_series(), stir_series()).analysed(seeing_nothing)
 
     assert isinstance(results.rejected, JointNotFound)
-    assert kinds(results) == ["not analysed"]
+    assert kinds(results) == ["not analysed", "not analysed summary"]
 
 
 def test_objects_that_are_no_images_are_left_aside():

@@ -223,7 +223,12 @@ def test_a_study_that_was_not_analysed_says_why_and_guesses_nothing():
 
     report = not_analysed_report("pair-missing", reason, IMAGES[:5], context(()))
 
-    assert value(report, codes.SUMMARY).split("\r\n")[1] == reason
+    said = value(report, codes.SUMMARY).split("\r\n")
+    assert said[1:4] == [
+        "There is no usable pair of a T1 and a STIR series.",
+        ENGLISH.advice["pair-missing"],
+        f"Details: {reason}",
+    ]
     (why,) = items(report, codes.REASON)
     assert why.ConceptCodeSequence[0].CodeValue == "pair-missing"
     assert {value(g, codes.PRESENCE) for g in groups(report)} == {"Presence Undetermined"}
@@ -237,8 +242,13 @@ def test_a_notice_in_german_gives_the_reason_in_german():
     for reason in codes.REASONS:
         report = not_analysed_report(reason, "Why.", images, made_by)
         said = items(report, codes.SUMMARY)[0].TextValue.splitlines()
-        assert said[:2] == [GERMAN.not_analysed, f"{GERMAN.reasons[reason]}."]
-        assert said[2:] == ["Why.", "An Phantomen trainiert, nicht für den klinischen Gebrauch."]
+        assert said == [
+            GERMAN.not_analysed,
+            GERMAN.reasons[reason],
+            GERMAN.advice[reason],
+            "Einzelheiten (englisch): Why.",
+            "An Phantomen trainiert, nicht für den klinischen Gebrauch.",
+        ]
 
 
 def test_every_reason_of_a_rejection_has_a_meaning_of_its_own():
