@@ -64,6 +64,11 @@ def _print_history(history: JobHistory) -> None:
     print_line(f"Job {job.job_id}: {job.state}, study {job.study_uid}")
     for line in filter(None, (job.reason, history.standstill)):
         print_line(line)
+    if history.missing:
+        print_line(
+            f"Not made: {', '.join(history.missing)}, which the profile of {job.source_ae} lists. "
+            f"`sij-node jobs redeliver {job.job_id}` makes and sends them too."
+        )
     print_line(f"Available actions: {', '.join(history.actions) or 'none'}")
     print_table(
         ["time", "step", "from", "to", "user", "note"],
@@ -129,8 +134,11 @@ def redeliver_job(
     config: ConfigFile = DEFAULT_CONFIG,
     to: Annotated[str | None, typer.Option(help="One destination; otherwise all.")] = None,
 ) -> None:
-    """Send a job's results again, with the same UIDs."""
-    _act(config, lambda admin: admin.redeliver(job_id, to))
+    """Send a job's results again, with the same UIDs, and make those its profile lacked."""
+    with opening.admin(config) as admin:
+        job = admin.redeliver(job_id, to)
+        asked = admin.history(job_id).steps[-1]
+    print_line(f"Job {job.job_id} is {job.state}: results are sent {asked.note}.")
 
 
 @app.command("reanalyse")

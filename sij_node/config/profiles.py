@@ -6,7 +6,7 @@ Four presets ship with the node. Labels follow the language, codes never do.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -106,6 +106,14 @@ class Profile(BaseModel):
     def wants(self, name: ObjectName) -> bool:
         """Whether the destination gets this result."""
         return name in self.objects
+
+    def missing_from(self, kinds: Collection[str]) -> tuple[str, ...]:
+        """The results of this profile that are not among those made for a study, by name."""
+        if "not analysed" in kinds:
+            wanted = (f"not analysed {name}" for name in self.not_analysed)
+            return tuple(kind for kind in wanted if kind not in kinds)
+        made = {kind.split(maxsplit=1)[0] for kind in kinds}
+        return tuple(name for name in self.objects if made and name not in made)
 
     def place_of(self, kind: str) -> int:
         """Position of a result of this kind in the order of sending, counted from 0."""

@@ -89,6 +89,9 @@ class JobHistory:
         Why the job does not move on at the moment; empty while it does.
     copies
         Second copies of its images, corrections included, that await a decision.
+    missing
+        Results that the destination's profile lists and that were not made, because the profile
+        was changed since; a redelivery makes them.
     """
 
     job: Job
@@ -98,6 +101,7 @@ class JobHistory:
     actions: tuple[JobAction, ...] = ()
     standstill: str = ""
     copies: tuple[CopySummary, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -286,6 +290,7 @@ class Admin:
                 job, deliveries, destination_holds.current_holds(self._database), self._shadow
             ),
             self._copies_of(job.study_uid),
+            self._missing(job, deliveries),
         )
 
     def study(self, job_id: int, *, shows_key_images: bool = False) -> StudyDetails:
@@ -457,14 +462,21 @@ class Admin:
     def redeliver(self, job_id: int, destination: str | None = None) -> Job:
         """Send the results of a job again, to one destination or to all that it has.
 
+        Results that the destination's profile lists by now and that were not made are made from
+        the stored images by a further job; the history says which.
+
         Raises
         ------
         UnknownJob
         IllegalStep
             Also if the destination is in shadow mode.
         """
-        self._check_not_in_shadow(destination, deliveries_of(self._database, job_id))
-        job = self._table.redeliver(self._table.get(job_id), self.who.user, destination)
+        job, deliveries = self._table.get(job_id), deliveries_of(self._database, job_id)
+        self._check_not_in_shadow(destination, deliveries)
+        made_by = self._make_missing(job, destination, deliveries)
+        wanted = (d for d in deliveries if destination in (None, d.destination))
+        note = f"{', '.join(sorted({one.result.kind for one in wanted}))}{made_by}"
+        job = self._table.redeliver(self._table.get(job_id), self.who.user, destination, note)
         return self._audited(job, JobAction.REDELIVER)
 
     def reanalyse(self, job_id: int, weights: str = "") -> Job:
@@ -662,6 +674,28 @@ class Admin:
                 f"{title} is in shadow mode and receives nothing. Set shadow = false for it in "
                 "config.toml and restart the node."
             )
+
+    def _missing(self, job: Job, deliveries: Sequence[Delivery]) -> tuple[str, ...]:
+        """Results that the profile lists and no job of the study has made or is to make."""
+        later = self.job_of_study(job.study_uid)
+        if later is None or later.job_id != job.job_id:
+            return ()
+        mine = {one.result.kind for one in deliveries if one.destination == job.source_ae}
+        return self.config.profile_for(job.source_ae).missing_from(mine)
+
+    def _make_missing(
+        self, job: Job, destination: str | None, deliveries: Sequence[Delivery]
+    ) -> str:
+        """Have missing results made by a further job; returns a note about it."""
+        missing = self._missing(job, deliveries)
+        can_make = {JobAction.REDELIVER, JobAction.REANALYSE} <= {*legal_actions(job)}
+        if not missing or not can_make or destination not in (None, job.source_ae):
+            return ""
+        try:
+            opened = self.reanalyse(job.job_id, job.weights_wanted)
+        except IllegalStep as error:
+            return f"; not made: {', '.join(missing)} ({error})"
+        return f"; job {opened.job_id} makes and sends {', '.join(missing)}"
 
     def _results(self, job_id: int) -> dict[str, Result]:
         """By SOP Instance UID."""

@@ -319,8 +319,13 @@ class JobTable:
                 connection, job, Step.PRIORITY_SET, who, note, priority=priority, priority_by=who
             )
 
-    def redeliver(self, job: Job, who: str, destination: str | None = None) -> Job:
+    def redeliver(self, job: Job, who: str, destination: str | None = None, note: str = "") -> Job:
         """Queue the results of a job for delivery again, to one or all of its destinations.
+
+        Parameters
+        ----------
+        note
+            Which results, for the history.
 
         Raises
         ------
@@ -329,7 +334,7 @@ class JobTable:
             or if a delivery of the job is in progress.
         """
         with self._database.writing() as connection:
-            note = f"to {destination or 'all'}"
+            note = f"to {destination or 'all'}{note and f': {note}'}"
             after = record_step(connection, job, Step.DELIVERY_ASKED, who, note)
             if job.leased_by:
                 raise IllegalStep(f"Job {job.job_id} is being delivered; try again afterwards.")

@@ -172,6 +172,10 @@ class HistoryAnswer(Answer):
     standstill: str = Field(
         description="Why the job does not move on at the moment; empty while it does."
     )
+    missing: list[str] = Field(
+        description="Results that the destination's profile lists and that were not made, because "
+        "the profile was changed since. A redelivery makes and sends them too."
+    )
     copies: list[CopySummary] = Field(
         description="Images received again under a corrected identity or with other content, which "
         "can be accepted or discarded."
@@ -188,6 +192,7 @@ class HistoryAnswer(Answer):
             analysis=AnalysisAnswer.of(details.record),
             actions=list(history.actions),
             standstill=history.standstill,
+            missing=list(history.missing),
             copies=list(history.copies),
         )
 

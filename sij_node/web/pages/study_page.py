@@ -20,7 +20,7 @@ from sij_node.web.pages.live_updates import full_page, live_fragment
 from sij_node.web.templating import page
 from sij_node.web.view_models.joint_svg import drawn_joints, legend
 from sij_node.web.view_models.queue_view import Pace, expected
-from sij_node.web.view_models.study_view import study_page
+from sij_node.web.view_models.study_view import StudyPage, study_page
 
 router = APIRouter(prefix="/jobs/{job_id}")
 
@@ -63,7 +63,8 @@ def study(
     request: Request, person: Viewer, parts: TheParts, job_id: JobNumber, did: str = ""
 ) -> Response:
     """The study."""
-    content = _content(parts, person, job_id) | {"did": ACTIONS[did][1] if did in ACTIONS else ""}
+    content = _content(parts, person, job_id)
+    content["did"] = _did(did, content["shown"])
     return full_page(request, "study.html", "study_live.html", person, **content)
 
 
@@ -108,6 +109,14 @@ def act(
 
 
 # ---- what is shown -----------------------------------------------------------------------------
+
+
+def _did(action: str, shown: StudyPage) -> str:
+    """The message after an action."""
+    if action not in ACTIONS:
+        return ""
+    note = shown.timeline[0].note if action == "redeliver" and shown.timeline else ""
+    return f"{ACTIONS[action][1]} {note and f'Results are sent {note}.'}".strip()
 
 
 def _content(parts: Parts, person: CurrentUser, job_id: int) -> dict[str, Any]:

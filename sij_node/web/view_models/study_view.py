@@ -235,6 +235,12 @@ def problems(history: JobHistory) -> Iterable[StudyProblem]:
             "Find out at the sending system which copy is correct, then accept or discard the "
             "second copies below. Results sent before remain valid until then.",
         )
+    if history.missing and JobAction.REDELIVER in history.actions:
+        yield StudyProblem(
+            Tone.QUIET,
+            f"Not made: {', '.join(history.missing)}, which the profile of {job.source_ae} lists.",
+            "Resend results makes and sends them too.",
+        )
     corrected = [one for one in history.copies if one.kind is CopyKind.CORRECTION]
     if corrected:
         yield StudyProblem(Tone.WARN, _corrected(corrected), _correction_advice(corrected))

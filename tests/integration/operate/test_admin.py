@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from sij_node.config.profiles import MINIMAL
 from sij_node.config.routing import Recipient
@@ -20,6 +21,7 @@ from sij_node.store.destination_holds import current_holds
 from sij_node.store.job_queries import newest_jobs, receiving_jobs, steps_of
 from sij_node.store.job_table import JobTable
 from sij_node.store.spool import Spool
+from sij_node.store.tables import instances
 from tests.integration.deliver.test_delivery_worker import POLICY, FakePacs
 from tests.support.job_tables import (
     RESULT_CONTENT,
@@ -164,6 +166,44 @@ def test_results_are_sent_again_under_the_same_uids(table, mia, spool):
     assert (Step.DELIVERY_ASKED, "mia") in [
         (s.step, s.who) for s in steps_of(table.database, job.job_id)
     ]
+
+
+def test_results_the_profile_lists_by_now_are_made_and_sent_too(table, mia):
+    job = delivered(table, SCORES, SEG)  # sent before the profile listed the summary
+
+    assert mia.history(job.job_id).missing == ("summary",)
+    mia.redeliver(job.job_id)
+
+    opened = latest_job(table, job.study_uid, "PACS")
+    assert opened.job_id > job.job_id
+    assert opened.state is State.QUEUED
+    said = f"to all: scores, seg t1; job {opened.job_id} makes and sends summary"
+    assert steps_of(table.database, job.job_id)[-1].note == said
+    assert mia.history(job.job_id).missing == ()
+
+
+def test_a_rejected_study_gets_the_page_it_was_rejected_without(table, mia, spool):
+    table.reject(analysing(table), PairMissing("No T1."), [made("not analysed")], "PACS", "w")
+    deliver(table, spool, FakePacs())
+    (job,) = newest_jobs(table.database)
+
+    assert mia.history(job.job_id).missing == ("not analysed summary",)
+    mia.redeliver(job.job_id)
+
+    assert latest_job(table, job.study_uid, "PACS").state is State.QUEUED
+
+
+def test_results_that_cannot_be_made_are_named_and_the_others_are_sent(table, mia):
+    job = delivered(table, SCORES, SEG)
+    with table.database.writing() as connection:
+        connection.execute(delete(instances))
+
+    after = mia.redeliver(job.job_id)
+
+    assert after.state is State.DELIVERING
+    note = steps_of(table.database, job.job_id)[-1].note
+    assert "; not made: summary (Job" in note
+    assert "cleared from the spool" in note
 
 
 def test_a_notice_is_sent_again_and_the_study_stays_rejected(table, mia, spool):
