@@ -136,7 +136,7 @@ def _capture(
     capture.SourceImageSequence = referenced_images(headers)
     put = _put_compressed if context.profile.summary_compression == "jpeg-ls" else _put_pixels
     put(capture, np.stack([np.asarray(picture) for picture in pictures]))
-    if context.profile.summary_class == "multi-frame":
+    if len(pictures) > 1:
         capture.SOPClassUID = MultiFrame
         capture.NumberOfFrames = len(pictures)
         capture.FrameIncrementPointer = 0x00182001

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.acceptance
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 SUMMARY = "1.2.840.10008.5.1.4.1.1.7.4"
+SINGLE_FRAME = "1.2.840.10008.5.1.4.1.1.7"
 
 
 @dataclass
@@ -151,8 +152,11 @@ def test_a_study_without_a_usable_pair_comes_back_as_not_analysed(
 
     orthanc_with_node.scan(study)
 
-    (notice,) = orthanc_with_node.orthanc.results_of(study.study_uid)
+    notice, picture = sorted(
+        orthanc_with_node.orthanc.results_of(study.study_uid), key=lambda one: one.SeriesNumber
+    )
     assert notice.SOPClassUID == COMPREHENSIVE_3D_SR
+    assert picture.SOPClassUID == SINGLE_FRAME
     assert notice.PatientID == PATIENT_ID
     assert "not analysed" in text_of(notice)
     assert missing in text_of(notice)
