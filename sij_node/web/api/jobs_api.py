@@ -21,11 +21,11 @@ from sij_node.web.api.parameters import (
     Uid,
 )
 from sij_node.web.api.responses import (
-    HistoryAnswer,
-    JobAnswer,
-    JobsAnswer,
-    PatientAnswer,
-    ResultAnswer,
+    HistoryResponse,
+    JobResponse,
+    JobsResponse,
+    PatientResponse,
+    ResultResponse,
 )
 from sij_node.web.current_user import Operator, TheAdmin, Viewer
 
@@ -45,12 +45,12 @@ def jobs(
     ] = "",
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> JobsAnswer:
+) -> JobsResponse:
     """Matching jobs, newest first."""
     wanted = JobFilter(tuple(state), source or "", find)
     found = admin.jobs(wanted, limit, before=cursor)
     more = len(found.jobs) == limit
-    return JobsAnswer(
+    return JobsResponse(
         jobs=_answers(admin, found.jobs),
         total=found.total,
         next_cursor=found.jobs[-1].job_id if more else None,
@@ -58,31 +58,31 @@ def jobs(
 
 
 @router.post("/search")
-def jobs_of_patient(person: Operator, admin: TheAdmin, body: PatientBody) -> JobsAnswer:
+def jobs_of_patient(person: Operator, admin: TheAdmin, body: PatientBody) -> JobsResponse:
     """Jobs of one patient. The patient ID is not part of the URL; the search is recorded."""
     found = admin.jobs_of_patient(body.patient_id.strip())
-    return JobsAnswer(jobs=_answers(admin, found.jobs), total=found.total, next_cursor=None)
+    return JobsResponse(jobs=_answers(admin, found.jobs), total=found.total, next_cursor=None)
 
 
 @router.get("/{job_id}")
-def job(person: Viewer, admin: TheAdmin, job_id: JobNumber) -> HistoryAnswer:
+def job(person: Viewer, admin: TheAdmin, job_id: JobNumber) -> HistoryResponse:
     """One job with its steps, deliveries and findings."""
-    return HistoryAnswer.of(admin.study(job_id))
+    return HistoryResponse.of(admin.study(job_id))
 
 
 @router.post("/{job_id}/patient")
-def reveal_patient(person: Operator, admin: TheAdmin, job_id: JobNumber) -> PatientAnswer:
+def reveal_patient(person: Operator, admin: TheAdmin, job_id: JobNumber) -> PatientResponse:
     """The patient ID of a job. Access is recorded."""
-    return PatientAnswer(patient=admin.patient(job_id))
+    return PatientResponse(patient=admin.patient(job_id))
 
 
 # ---- results -----------------------------------------------------------------------------------
 
 
 @router.get("/{job_id}/results")
-def results(person: Viewer, admin: TheAdmin, job_id: JobNumber) -> list[ResultAnswer]:
+def results(person: Viewer, admin: TheAdmin, job_id: JobNumber) -> list[ResultResponse]:
     """The objects that a job has produced."""
-    return [ResultAnswer.of(result) for result in admin.results(job_id)]
+    return [ResultResponse.of(result) for result in admin.results(job_id)]
 
 
 @router.get(
@@ -107,63 +107,63 @@ def download(
 
 
 @router.post("/{job_id}/retry")
-def retry(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobAnswer:
+def retry(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobResponse:
     """Retry a rejected or failed job; its attempts start over."""
-    return JobAnswer.of(admin.retry(job_id))
+    return JobResponse.of(admin.retry(job_id))
 
 
 @router.post("/{job_id}/cancel")
-def cancel(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobAnswer:
+def cancel(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobResponse:
     """Cancel a job that is receiving, queued or delivering."""
-    return JobAnswer.of(admin.cancel(job_id))
+    return JobResponse.of(admin.cancel(job_id))
 
 
 @router.post("/{job_id}/try-now")
-def try_now(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobAnswer:
+def try_now(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobResponse:
     """Skip the wait before a job's next attempt."""
-    return JobAnswer.of(admin.try_now(job_id))
+    return JobResponse.of(admin.try_now(job_id))
 
 
 @router.post("/{job_id}/priority")
 def set_priority(
     person: Operator, admin: TheAdmin, job_id: JobNumber, body: PriorityBody
-) -> JobAnswer:
+) -> JobResponse:
     """Set the priority of a job that is receiving or queued."""
-    return JobAnswer.of(admin.set_priority(job_id, body.priority))
+    return JobResponse.of(admin.set_priority(job_id, body.priority))
 
 
 @router.post("/{job_id}/redeliver")
 def redeliver(
     person: Operator, admin: TheAdmin, job_id: JobNumber, body: RedeliveryBody
-) -> JobAnswer:
+) -> JobResponse:
     """Resend a job's results, with the same UIDs."""
-    return JobAnswer.of(admin.redeliver(job_id, body.destination))
+    return JobResponse.of(admin.redeliver(job_id, body.destination))
 
 
 @router.post("/{job_id}/reanalyse", status_code=201)
 def reanalyse(
     person: Operator, admin: TheAdmin, job_id: JobNumber, body: AnalysisBody
-) -> JobAnswer:
+) -> JobResponse:
     """Open a job that reanalyses the stored study; its results are a revision."""
-    return JobAnswer.of(admin.reanalyse(job_id, body.weights))
+    return JobResponse.of(admin.reanalyse(job_id, body.weights))
 
 
 @router.post("/{job_id}/accept-copies")
-def accept_copies(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobAnswer:
-    """Put corrected or conflicting copies in the place of the study's stored images.
+def accept_copies(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobResponse:
+    """Replace the stored images of the study by the corrected or conflicting copies.
 
-    The answer is the job that analyses the study again.
+    Returns the job that reanalyses the study.
     """
-    return JobAnswer.of(admin.accept_copies(job_id))
+    return JobResponse.of(admin.accept_copies(job_id))
 
 
 @router.post("/{job_id}/discard-copies")
-def discard_copies(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobAnswer:
-    """Keep the study's stored images and discard the copies that were received later."""
-    return JobAnswer.of(admin.discard_copies(job_id))
+def discard_copies(person: Operator, admin: TheAdmin, job_id: JobNumber) -> JobResponse:
+    """Keep the stored images of the study and discard the copies received later."""
+    return JobResponse.of(admin.discard_copies(job_id))
 
 
-def _answers(admin: Admin, jobs: Sequence[Job]) -> list[JobAnswer]:
+def _answers(admin: Admin, jobs: Sequence[Job]) -> list[JobResponse]:
     """Jobs with the pseudonyms of their patients."""
     pseudonyms = admin.pseudonyms(jobs)
-    return [JobAnswer.of(job, pseudonyms.get(job.study_uid)) for job in jobs]
+    return [JobResponse.of(job, pseudonyms.get(job.study_uid)) for job in jobs]

@@ -8,17 +8,17 @@ from sij_node.domain.health import worst
 from sij_node.domain.study import Refusal
 from sij_node.domain.users import AdminChange
 from sij_node.web.api.parameters import Limit, Line
-from sij_node.web.api.responses import HealthAnswer
+from sij_node.web.api.responses import HealthResponse
 from sij_node.web.current_user import Operator, TheAdmin, Viewer
 
 router = APIRouter(tags=["node"])
 
 
 @router.get("/health")
-def health(person: Viewer, admin: TheAdmin) -> HealthAnswer:
+def health(person: Viewer, admin: TheAdmin) -> HealthResponse:
     """Every component with its status and the recommended action."""
     conditions = admin.health().conditions
-    return HealthAnswer(status=worst(conditions), conditions=list(conditions))
+    return HealthResponse(status=worst(conditions), conditions=list(conditions))
 
 
 @router.get("/refusals")

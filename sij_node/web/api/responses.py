@@ -20,13 +20,13 @@ from sij_node.results.conclusion import conclusion, prior_changes
 from sij_node.results.language import ENGLISH
 
 
-class Answer(BaseModel):
+class ApiResponse(BaseModel):
     """A response, read from a value with the same attribute names."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
-class JobAnswer(Answer):
+class JobResponse(ApiResponse):
     """A job: one study from its first image to the archive's acknowledgement."""
 
     job_id: int
@@ -56,15 +56,15 @@ class JobAnswer(Answer):
         return cls.model_validate(job).model_copy(update={"patient": patient})
 
 
-class JobsAnswer(Answer):
+class JobsResponse(ApiResponse):
     """A page of jobs, newest first."""
 
-    jobs: list[JobAnswer]
+    jobs: list[JobResponse]
     total: int = Field(description="Number of matching jobs.")
     next_cursor: int | None = Field(description="Cursor for the next page; None on the last.")
 
 
-class ResultAnswer(Answer):
+class ResultResponse(ApiResponse):
     """An object that the node produced."""
 
     sop_instance_uid: str
@@ -82,7 +82,7 @@ class ResultAnswer(Answer):
         return cls.model_validate({**vars(result), "kept": result.file_name != ""})
 
 
-class DeliveryAnswer(Answer):
+class DeliveryResponse(ApiResponse):
     """The delivery of one result to one destination."""
 
     sop_instance_uid: str
@@ -100,7 +100,7 @@ class DeliveryAnswer(Answer):
         return cls.model_validate({**vars(delivery.result), **vars(delivery)})
 
 
-class SeriesAnswer(Answer):
+class SeriesResponse(ApiResponse):
     """How one series was used."""
 
     series_uid: str
@@ -111,7 +111,7 @@ class SeriesAnswer(Answer):
     reason: str = Field(description="Why it was used or not.")
 
 
-class FindingAnswer(Answer):
+class FindingResponse(ApiResponse):
     """One of the 28 scores; sides are the patient's."""
 
     side: str
@@ -135,11 +135,11 @@ class FindingAnswer(Answer):
         )
 
 
-class AnalysisAnswer(Answer):
+class AnalysisResponse(ApiResponse):
     """The findings of an analysis and what they are based on."""
 
-    series: list[SeriesAnswer]
-    findings: list[FindingAnswer]
+    series: list[SeriesResponse]
+    findings: list[FindingResponse]
     networks: list[UsedNetwork]
     remarks: list[str]
     conclusion: list[str] = Field(
@@ -151,7 +151,7 @@ class AnalysisAnswer(Answer):
         """The response for a stored analysis; None if there was none."""
         if record is None:
             return None
-        findings = [FindingAnswer.of(finding) for finding in record.findings]
+        findings = [FindingResponse.of(finding) for finding in record.findings]
         concluded = (
             *conclusion(record.findings, record.asas_met, ENGLISH),
             *prior_changes(record.prior, record.findings, ENGLISH),
@@ -161,13 +161,13 @@ class AnalysisAnswer(Answer):
         )
 
 
-class HistoryAnswer(Answer):
+class HistoryResponse(ApiResponse):
     """One job with everything that happened to it."""
 
-    job: JobAnswer
+    job: JobResponse
     steps: list[JobStep]
-    deliveries: list[DeliveryAnswer]
-    analysis: AnalysisAnswer | None
+    deliveries: list[DeliveryResponse]
+    analysis: AnalysisResponse | None
     actions: list[JobAction] = Field(description="Available actions.")
     standstill: str = Field(
         description="Why the job does not move on at the moment; empty while it does."
@@ -186,10 +186,10 @@ class HistoryAnswer(Answer):
         """The response for a job's history."""
         history = details.history
         return cls(
-            job=JobAnswer.of(history.job, details.pseudonym or None),
+            job=JobResponse.of(history.job, details.pseudonym or None),
             steps=list(history.steps),
-            deliveries=[DeliveryAnswer.of(delivery) for delivery in history.deliveries],
-            analysis=AnalysisAnswer.of(details.record),
+            deliveries=[DeliveryResponse.of(delivery) for delivery in history.deliveries],
+            analysis=AnalysisResponse.of(details.record),
             actions=list(history.actions),
             standstill=history.standstill,
             missing=list(history.missing),
@@ -197,13 +197,13 @@ class HistoryAnswer(Answer):
         )
 
 
-class PatientAnswer(Answer):
+class PatientResponse(ApiResponse):
     """A patient ID."""
 
     patient: str
 
 
-class PeerAnswer(Answer):
+class PeerResponse(ApiResponse):
     """A system that sends studies and receives results."""
 
     ae_title: str
@@ -230,14 +230,14 @@ class PeerAnswer(Answer):
         return cls.model_validate({**fields, "remarks": list(peer.destination.remarks)})
 
 
-class EchoAnswer(Answer):
+class EchoResponse(ApiResponse):
     """The outcome of a C-ECHO."""
 
     answered: bool
     words: str
 
 
-class DestinationAnswer(Answer):
+class DestinationResponse(ApiResponse):
     """The status of a destination after an action."""
 
     ae_title: str
@@ -246,7 +246,7 @@ class DestinationAnswer(Answer):
     remarks: list[str]
 
 
-class HealthAnswer(Answer):
+class HealthResponse(ApiResponse):
     """The node's health now."""
 
     status: HealthStatus

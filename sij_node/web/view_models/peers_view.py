@@ -8,7 +8,7 @@ from sij_node.config.settings import AnyDestination, DestinationConfig
 from sij_node.domain.health import Component, Condition, HealthStatus
 from sij_node.domain.peer_activity import PeerActivity
 from sij_node.operate.admin import DestinationStatus, PeerStatus
-from sij_node.web.view_models.display_text import Tone, count, moment, span
+from sij_node.web.view_models.display_text import Tone, moment, span
 
 
 @dataclass(frozen=True)
@@ -17,37 +17,36 @@ class PeerCard:
 
     Parameters
     ----------
-    config
-        None if config.toml no longer lists it.
+    wrong
+        The condition to show, if not OK.
     facts
         Its configuration, as labels and values.
-    test
-        What a test of its connection is called.
     state
         In a word or two.
     seen, refused, echo_in, echo_out, taken
         When, in words; empty if never.
     """
 
-    title: str
-    config: AnyDestination | None
+    peer: PeerStatus
+    wrong: Condition | None
     facts: tuple[tuple[str, str], ...]
-    test: str
-    sends: bool
     tone: Tone
     state: str
-    problem: str
-    advice: str
     seen: str
     refused: str
     echo_in: str
     echo_out: str
-    echo_failed: bool
     taken: str
-    waiting: str
-    withheld: int
-    hold: str
-    shadow: bool
+
+    @property
+    def title(self) -> str:
+        """AE title or name."""
+        return self.peer.destination.ae_title
+
+    @property
+    def sends(self) -> bool:
+        """Whether it is a DICOM peer, which also sends."""
+        return _sends(self.peer)
 
 
 def peer_cards(
@@ -73,30 +72,25 @@ _RANKS = (Tone.BAD, Tone.WARN, Tone.BUSY, Tone.GOOD, Tone.QUIET)
 
 
 def _card(peer: PeerStatus, wrong: Condition | None, now: datetime) -> PeerCard:
-    destination, contact = peer.destination, peer.activity
-    test = "connection test" if isinstance(peer.config, DestinationConfig) else "C-ECHO"
-    tone, state = _state(destination, contact, wrong, test)
+    contact = peer.activity
+    test = "C-ECHO" if _sends(peer) else "connection test"
+    tone, state = _state(peer.destination, contact, wrong, test)
     return PeerCard(
-        title=destination.ae_title,
-        config=peer.config,
+        peer,
+        wrong,
         facts=_facts(peer.config),
-        test=test,
-        sends=not isinstance(peer.config, DestinationConfig),
         tone=tone,
         state=state,
-        problem=wrong.message if wrong else "",
-        advice=wrong.action if wrong else "",
         seen=_ago(contact.accepted_at, now, f" from {contact.address}"),
         refused=_ago(contact.refused_at, now, f": {contact.refused_because}"),
         echo_in=_ago(contact.echo_in_at, now),
         echo_out=_ago(contact.echo_out_at, now, f": {contact.echo_out_error or 'OK'}"),
-        echo_failed=bool(contact.echo_out_error),
         taken=_ago(peer.acknowledged_at, now),
-        waiting=count(destination.waiting, "job") if destination.waiting else "",
-        withheld=destination.withheld,
-        hold=str(destination.hold) if destination.hold else "",
-        shadow=destination.shadow,
     )
+
+
+def _sends(peer: PeerStatus) -> bool:
+    return not isinstance(peer.config, DestinationConfig)
 
 
 def _facts(config: AnyDestination | None) -> tuple[tuple[str, str], ...]:

@@ -103,8 +103,8 @@ def test_a_peer_without_successful_deliveries_shows_what_to_do():
     shown = card(facts=replace(HEALTHY, stuck={"PACS": stuck}))
 
     assert (shown.tone, shown.state) == (Tone.BAD, "delivery failing")
-    assert "3 jobs pending" in shown.problem
-    assert shown.advice
+    assert "3 jobs pending" in shown.wrong.message
+    assert shown.wrong.action
 
 
 def test_peers_with_problems_come_first():
@@ -123,7 +123,9 @@ def test_peers_with_problems_come_first():
 
 
 def test_a_hold_says_who_and_why():
-    assert card(replace(IN_ORDER, hold=HOLD)).hold.endswith(
+    shown = card(replace(IN_ORDER, hold=HOLD))
+
+    assert str(shown.peer.destination.hold).endswith(
         "held by meier since 2026-03-04 09:00 UTC: maintenance"
     )
 
