@@ -12,13 +12,21 @@ from models.orientation import carried
 from models.regions import REGION_LABELS
 from models.volume import Volume
 from models.weights import INTENDED_USE, WeightsInvalid
+from tests.support.analysed_once import analysed_once
 from tests.support.oriented_volumes import reordered
 from tests.support.phantom_studies import drawn_case
 from trainer.evaluation.end_to_end import drawn_slices, pointings_of, predict_phantom
 from trainer.metrics.contour_error import contour_error
 from trainer.phantom.case import PhantomOptions
 
+ORDERS = [(True, ()), (False, (0,)), (True, (0,)), (False, (1, 2)), (True, (0, 1, 2))]
 WEIGHTS = Path(__file__).parents[3] / "models" / "weights"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def networks_run_once():
+    with analysed_once():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -76,19 +84,21 @@ def test_every_region_is_labelled_and_lies_on_its_side(analysis, case):
         assert x > volume.to_patient(np.argwhere((labels > 0) & (labels <= 5)))[:, 0].mean()
 
 
-@pytest.mark.parametrize(("lying", "flips"), [(True, (0,)), (False, (1, 2)), (True, (0, 1, 2))])
-def test_the_order_of_voxels_changes_no_finding(analyser, case, analysis, lying, flips):
-    t1, stir = (reordered(volume, lying, flips) for volume in (case.t1, case.stir))
+@pytest.mark.parametrize(("lying", "flips"), ORDERS)
+def test_the_order_of_voxels_changes_no_finding(analyser, ill, ill_analysis, lying, flips):
+    t1, stir = (reordered(volume, lying, flips) for volume in (ill.t1, ill.stir))
 
     again = analyser.analyse(t1, stir)
 
     np.testing.assert_allclose(
         [finding.probability for finding in again.findings],
-        [finding.probability for finding in analysis.findings],
+        [finding.probability for finding in ill_analysis.findings],
         atol=1e-3,
     )
-    there = carried(again.t1, t1, case.t1)
-    for before, after in zip(_sorted(analysis.t1.contours), _sorted(there.contours), strict=True):
+    there = carried(again.t1, t1, ill.t1)
+    for before, after in zip(
+        _sorted(ill_analysis.t1.contours), _sorted(there.contours), strict=True
+    ):
         np.testing.assert_allclose(after.points, before.points, atol=1e-2)
 
 
@@ -176,9 +186,7 @@ def test_lesions_show_mostly_on_the_slices_on_which_they_were_drawn(ill, ill_ana
     assert both / shown >= 0.6
 
 
-@pytest.mark.parametrize(
-    ("lying", "flips"), [(True, ()), (False, (0,)), (False, (1, 2)), (True, (0, 1, 2))]
-)
+@pytest.mark.parametrize(("lying", "flips"), ORDERS)
 def test_the_order_of_voxels_moves_no_point_in_the_patient(
     analyser, ill, ill_analysis, lying, flips
 ):
