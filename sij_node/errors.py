@@ -127,6 +127,12 @@ class DeliveryInterrupted(TemporarilyUnavailable):
     """A delivery ended with an unexpected error; only this delivery is affected."""
 
 
+class CommitmentUnsupported(NodeError):
+    """A destination does not support storage commitment, or refused the request; C-FIND may do."""
+
+    exit_code: ClassVar[int] = 75
+
+
 class DestinationRefused(DestinationUnavailable):
     """A destination rejected the association."""
 

@@ -138,6 +138,9 @@ class ListenerConfig(Section):
     max_instance_mb: Annotated[int, Field(ge=1, le=4096)] = 1024
     max_nesting: Annotated[int, Field(ge=1, le=64)] = 16
     """Depth of nested sequences; deeper instances are refused."""
+    storage_commitment: bool = False
+    """Answer peers that request storage commitment. What is committed is stored for [spool]
+    retention_days from the answer and no longer: enable it only for senders that know this."""
 
 
 class PeerConfig(Section):
@@ -165,6 +168,10 @@ class PeerConfig(Section):
     rejection_notes: bool = False
     """Mark results that were sent under a patient or study that was corrected later by a rejection
     note (IHE IOCM). For archives that support it; others list the note as key images."""
+    storage_commitment: Literal["off", "request", "find"] = "off"
+    """Whether a delivered job is confirmed by the destination. request: it is asked to commit to
+    storing the results (Storage Commitment, N-ACTION), and by C-FIND if it cannot or does not
+    answer; find: it is asked by C-FIND only; off: its C-STORE responses suffice."""
     shadow: bool = False
     """Shadow mode: receive and analyse its studies, but withhold the results."""
     send_results: bool = True
@@ -315,6 +322,9 @@ class DeliveryConfig(Section):
 
     connect_timeout_s: Seconds = 10
     response_timeout_s: Seconds = 60
+    commitment_timeout_s: Seconds = 3600
+    """A destination that has not answered a request for storage commitment for this long is asked
+    by C-FIND whether it has the results."""
 
 
 class PriorsConfig(Section):
@@ -630,6 +640,11 @@ class Config(Section):
             [peer.ae_title for peer in self.peer if peer.shadow]
             + [one.name for one in self.destination if one.shadow]
         )
+
+    @property
+    def confirming_titles(self) -> frozenset[str]:
+        """Peers that are asked whether they have stored the results sent to them."""
+        return frozenset(peer.ae_title for peer in self.peer if peer.storage_commitment != "off")
 
     @property
     def titles(self) -> tuple[str, ...]:

@@ -23,13 +23,16 @@ from sij_node.conformance.example_content import Row, attributes, items, own_cod
 from sij_node.dicom import codes
 from sij_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from sij_node.dicom.series_roles import MR_IMAGES
+from sij_node.domain.storage_commitment import PUSH_MODEL
 from sij_node.network.dimse import Status
 from sij_node.network.query_retrieve import MAX_REPORTS_OF_STUDY, REPORT_CLASSES
 from sij_node.network.scu import MAX_CONTEXTS
+from sij_node.network.storage_commitment import SAME_ASSOCIATION_S
 from sij_node.network.tls import TLS_1_2_CIPHERS
 from sij_node.receive.association import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from sij_node.results.build import ResultObject
 from sij_node.results.provenance import COPIED_WHERE_GIVEN, EMPTY_WHERE_UNKNOWN
+from sij_node.store.commitments import MAX_REQUESTS
 
 _STATUS = {
     Status.SUCCESS: "checked, synced to disk and committed to the database",
@@ -94,10 +97,11 @@ def _overview(examples: Sequence[ResultObject]) -> Iterator[str]:
         ("Storage, any", taken, "No", "Yes"),
         *((f"Storage, {_name(uid)}", uid, "Yes", "Yes") for uid in _sent_classes(examples)),
         (f"Storage, {_name(REJECTION_NOTE_CLASS)}", REJECTION_NOTE_CLASS, "Option", "Yes"),
+        (_name(PUSH_MODEL), PUSH_MODEL, "Option", "Option"),
         *((_name(uid), uid, "Option", "No") for uid in _queries()),
     ]
     yield _table(("SOP class", "UID", "User (SCU)", "Provider (SCP)"), services)
-    yield "Storage Commitment, Modality Worklist, MPPS and media interchange are not supported."
+    yield "Modality Worklist, MPPS and media interchange are not supported."
 
 
 def _introduction() -> Iterator[str]:
@@ -136,7 +140,8 @@ def _networking(config: Config, examples: Sequence[ResultObject]) -> Iterator[st
         "that of a `[[peer]]`, and the source address belongs to the peer's networks. Others are "
         "rejected permanently; when there are too many associations, the disk is full or the node "
         "is stopping, rejection is transient. One proposed transfer syntax "
-        "is accepted per context, in the order above. Extended negotiation is not supported."
+        "is accepted per context, in the order above. Roles are negotiated for storage commitment "
+        "only; extended negotiation is not supported."
     )
     yield "C-STORE response statuses:"
     yield _table(("Status", "Meaning"), [(f"0x{one:04X}", _STATUS[one]) for one in sorted(Status)])
@@ -216,6 +221,7 @@ def _initiation(config: Config, examples: Sequence[ResultObject]) -> Iterator[st
         "in the study that holds them (IHE Imaging Object Change Management)."
     )
     yield from _queries_sent(config)
+    yield from _commitment(config)
     yield "C-ECHO, on request of an administrator."
 
 
@@ -247,6 +253,7 @@ def _queries_sent(config: Config) -> Iterator[str]:
                 "SeriesInstanceUID, NumberOfSeriesRelatedInstances",
             ),
             ("IMAGE", "StudyInstanceUID, SeriesInstanceUID", "SOPInstanceUID, SOPClassUID"),
+            ("IMAGE (storage)", "StudyInstanceUID, SeriesInstanceUID", "SOPInstanceUID"),
         ],
     )
     yield (
@@ -279,6 +286,29 @@ def _dicomweb() -> Iterator[str]:
     yield (
         "A connection test is QIDO-RS, `GET {url}/studies`, for a Study Instance UID that does not "
         "exist. HTTP/1.1, TLS 1.2 or later; basic, bearer or certificate authentication."
+    )
+
+
+def _commitment(config: Config) -> Iterator[str]:
+    yield (
+        f"{_name(PUSH_MODEL)} as SCU, to a peer whose `storage_commitment` is `request`: when it "
+        "has acknowledged the results of a study, an N-ACTION (action type 1) references them, in "
+        "Explicit or Implicit VR Little Endian. The N-EVENT-REPORT is taken on the same "
+        f"association, which stays open for {SAME_ASSOCIATION_S:g} s, or on one that the peer "
+        "requests with the SCP role. Without a report for "
+        f"{config.delivery.commitment_timeout_s:g} s, if the peer does not support the class, or "
+        "with `find`, a C-FIND at IMAGE level decides. Instances that failed or were not found are "
+        f"sent again under the same UIDs; after {MAX_REQUESTS} requests the job fails."
+    )
+    yield (
+        f"{_name(PUSH_MODEL)} as SCP, if `[listener] storage_commitment` is true: requests of "
+        "configured peers are stored before they are answered. The N-EVENT-REPORT is sent on an "
+        "association of the node with the SCP role, and repeated until it is taken. "
+        "Committed is an instance that is on disk and registered; the others fail with 0112 (not "
+        "stored) or 0119 (another SOP class). **The commitment is limited in time**: an instance "
+        f"is stored for at least {config.spool.retention_days:g} days (`[spool] retention_days`) "
+        "from the report, then deleted. It cannot be retrieved by query/retrieve. Storage media "
+        "are not used."
     )
 
 

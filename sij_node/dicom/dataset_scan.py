@@ -139,6 +139,17 @@ def scan(dataset: bytes | bytearray | memoryview, explicit_vr: bool, max_nesting
     return described
 
 
+def check_structure(dataset: bytes, explicit_vr: bool, max_nesting: int) -> None:
+    """Check the encoding of a dataset that need not identify an instance.
+
+    Raises
+    ------
+    DatasetUnreadable
+        As `scan` does, without UIDs and pixel data.
+    """
+    _Scanner(memoryview(dataset), explicit_vr, max_nesting).top_level()
+
+
 @dataclass(frozen=True, slots=True)
 class _Container:
     """A sequence or item being scanned.

@@ -232,6 +232,18 @@ def assess_outgoing(to: AnyDestination, error: str) -> Condition:
     return failed(Component.NETWORK, error, "Results are kept until it responds.")
 
 
+def assess_commitment(peer: PeerConfig, error: str) -> Condition:
+    """Whether a peer supports storage commitment; `error` is empty if it does."""
+    if not error:
+        return ok(Component.NETWORK, f"{peer.ae_title} supports storage commitment.")
+    return warning(
+        Component.NETWORK,
+        f"Storage commitment: {error}",
+        "Enable it there for this node's AE title, or set storage_commitment to find or off. "
+        "Until then it is asked by C-FIND.",
+    )
+
+
 def assess_incoming(peer: PeerConfig, activity: PeerActivity | None, now: datetime) -> Condition:
     """Whether a peer has ever connected, and whether it was accepted the last time."""
     title = peer.ae_title

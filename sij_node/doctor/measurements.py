@@ -23,10 +23,12 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from pynetdicom import AE
 
-from sij_node.config.settings import AnyDestination, Config, TlsConfig
+from sij_node.config.settings import AnyDestination, Config, PeerConfig, TlsConfig
 from sij_node.doctor.assessments import Certificate, ClockState, EchoOutcome
 from sij_node.errors import ConfigurationInvalid, DestinationUnavailable, WeightsRefused
 from sij_node.network.connection_test import check_connection
+from sij_node.network.scu import AssociationRequestor
+from sij_node.network.storage_commitment import COMMITMENT_CONTEXTS
 from sij_node.store.spool import Spool
 
 SYNCS = 5
@@ -227,6 +229,16 @@ def connection_error(config: Config, to: AnyDestination) -> str:
     except DestinationUnavailable as error:
         return str(error)
     return ""
+
+
+def commitment_error(config: Config, peer: PeerConfig) -> str:
+    """Why a peer does not accept storage commitment; empty if it does. Nothing is requested."""
+    caller = AssociationRequestor(config.node.ae_title, config.delivery, config.listener.tls)
+    try:
+        with caller.associated(peer, COMMITMENT_CONTEXTS):
+            return ""
+    except DestinationUnavailable as error:
+        return str(error)
 
 
 # ---- neural networks ---------------------------------------------------------------------------

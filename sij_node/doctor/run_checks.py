@@ -171,6 +171,9 @@ def _peers(config: Config) -> Iterator[Condition]:
     for peer in config.peer:
         yield assessments.assess_outgoing(peer, measurements.connection_error(config, peer))
         yield assessments.assess_incoming(peer, activity.get(peer.ae_title), now)
+        if peer.storage_commitment == "request":
+            error = measurements.commitment_error(config, peer)
+            yield assessments.assess_commitment(peer, error)
     for one in config.destination:
         yield assessments.assess_outgoing(one, measurements.connection_error(config, one))
 

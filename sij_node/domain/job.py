@@ -59,6 +59,10 @@ class Step(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     DELIVERY_FAILED = "delivery failed"
     COMMITTED = "committed"
+    COMMITMENT_FAILED = "commitment failed"
+    """The destination does not have all results: they are sent again."""
+    COMMITMENT_ABANDONED = "commitment abandoned"
+    """It still does not have them after several deliveries."""
     CANCELLED = "cancelled"
     RETRIED = "retried"
     PRIORITY_SET = "priority set"
@@ -87,7 +91,9 @@ STEP_WORDS: Mapping[Step, str] = MappingProxyType(
         Step.DELIVERY_CLAIMED: "Delivery started",
         Step.ACKNOWLEDGED: "Delivered",
         Step.DELIVERY_FAILED: "Delivery failed, will be retried",
-        Step.COMMITTED: "Storage commitment received",
+        Step.COMMITTED: "Storage confirmed",
+        Step.COMMITMENT_FAILED: "Storage not confirmed, will be sent again",
+        Step.COMMITMENT_ABANDONED: "Storage not confirmed, abandoned",
         Step.CANCELLED: "Cancelled",
         Step.RETRIED: "Retry requested",
         Step.PRIORITY_SET: "Priority set",
@@ -129,6 +135,8 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = MappingProxyType(
         (State.NOT_SENT, Step.DELIVERY_ASKED): State.DELIVERING,
         (State.NOT_SENT, Step.REANALYSIS_ASKED): State.NOT_SENT,
         (State.DELIVERED, Step.COMMITTED): State.CONFIRMED,
+        (State.DELIVERED, Step.COMMITMENT_FAILED): State.DELIVERING,
+        (State.DELIVERED, Step.COMMITMENT_ABANDONED): State.FAILED,
         (State.DELIVERED, Step.DELIVERY_ASKED): State.DELIVERING,
         (State.DELIVERED, Step.REANALYSIS_ASKED): State.DELIVERED,
         (State.CONFIRMED, Step.DELIVERY_ASKED): State.DELIVERING,
@@ -140,6 +148,9 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = MappingProxyType(
         (State.REJECTED, Step.RELEASED): State.REJECTED,
         (State.REJECTED, Step.ACKNOWLEDGED): State.REJECTED,
         (State.REJECTED, Step.GIVE_UP): State.REJECTED,
+        (State.REJECTED, Step.COMMITTED): State.REJECTED,
+        (State.REJECTED, Step.COMMITMENT_FAILED): State.REJECTED,
+        (State.REJECTED, Step.COMMITMENT_ABANDONED): State.REJECTED,
         (State.REJECTED, Step.DELIVERY_ASKED): State.REJECTED,
         (State.REJECTED, Step.REANALYSIS_ASKED): State.REJECTED,
         (State.REJECTED, Step.RETRIED): State.QUEUED,
@@ -477,6 +488,8 @@ class Delivery:
         Last C-STORE response status; None if there was none.
     acknowledged_at
         Time of the last acknowledgement; also set for a pending delivery that is to be repeated.
+    committed_at
+        When the destination committed to storing it, or was found to have it.
     """
 
     result: Result
@@ -486,6 +499,7 @@ class Delivery:
     status: int | None
     note: str
     acknowledged_at: datetime | None
+    committed_at: datetime | None = None
 
 
 @dataclass(frozen=True)

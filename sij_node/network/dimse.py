@@ -1,8 +1,9 @@
-"""C-ECHO and C-STORE command sets: requests decoded, responses encoded.
+"""Command sets of C-ECHO, C-STORE, N-ACTION, N-EVENT-REPORT: requests decoded, responses encoded.
 
 Command sets are always implicit VR little endian, without sequences.
 
-Source: DICOM PS3.7 sections 6.3, 9.3.1 (C-STORE), 9.3.5 (C-ECHO) and Annex E.
+Source: DICOM PS3.7 sections 6.3, 9.3.1 (C-STORE), 9.3.5 (C-ECHO), 10.3.1 (N-EVENT-REPORT),
+10.3.4 (N-ACTION) and Annex E.
 """
 
 import struct
@@ -33,10 +34,23 @@ class Status(IntEnum):
     NODE_FAULT = 0xC211
 
 
+class NormalizedStatus(IntEnum):
+    """Status codes of an N-ACTION-RSP or N-EVENT-REPORT-RSP, PS3.7 Annex C."""
+
+    SUCCESS = 0x0000
+    PROCESSING_FAILURE = 0x0110
+    NO_SUCH_OBJECT_INSTANCE = 0x0112
+    NO_SUCH_EVENT_TYPE = 0x0113
+    INVALID_ARGUMENT_VALUE = 0x0115
+    NO_SUCH_ACTION = 0x0123
+    RESOURCE_LIMITATION = 0x0213
+
+
 class _Element(IntEnum):
     """Command elements (0000,eeee), PS3.7 Table E.1-1."""
 
     AFFECTED_SOP_CLASS_UID = 0x0002
+    REQUESTED_SOP_CLASS_UID = 0x0003
     COMMAND_FIELD = 0x0100
     MESSAGE_ID = 0x0110
     MESSAGE_ID_RESPONDED_TO = 0x0120
@@ -44,11 +58,16 @@ class _Element(IntEnum):
     STATUS = 0x0900
     ERROR_COMMENT = 0x0902
     AFFECTED_SOP_INSTANCE_UID = 0x1000
+    REQUESTED_SOP_INSTANCE_UID = 0x1001
+    EVENT_TYPE_ID = 0x1002
+    ACTION_TYPE_ID = 0x1008
 
 
 class _CommandField(IntEnum):
     C_STORE_RQ = 0x0001
     C_ECHO_RQ = 0x0030
+    N_EVENT_REPORT_RQ = 0x0100
+    N_ACTION_RQ = 0x0130
 
 
 @dataclass(frozen=True)
@@ -72,7 +91,27 @@ class StoreRequest:
     has_dataset: bool
 
 
-def decode_request(command: bytes) -> EchoRequest | StoreRequest:
+@dataclass(frozen=True)
+class NormalizedRequest:
+    """An N-ACTION-RQ or N-EVENT-REPORT-RQ, PS3.7 10.3.
+
+    Parameters
+    ----------
+    is_report
+        True for N-EVENT-REPORT.
+    type_id
+        Action or event type.
+    """
+
+    message_id: int
+    sop_class_uid: str
+    sop_instance_uid: str
+    has_dataset: bool
+    is_report: bool
+    type_id: int
+
+
+def decode_request(command: bytes) -> EchoRequest | StoreRequest | NormalizedRequest:
     """Decode a command set.
 
     Raises
@@ -90,7 +129,42 @@ def decode_request(command: bytes) -> EchoRequest | StoreRequest:
         return StoreRequest(message_id, sop_class_uid, sop_instance_uid, has_dataset)
     if field == _CommandField.C_ECHO_RQ and not has_dataset:
         return EchoRequest(message_id, sop_class_uid)
+    if field in _TYPE_IDS:
+        return _normalized(elements, _CommandField(field), message_id, has_dataset)
     raise ProtocolViolated(f"command 0x{field:04x} not supported")
+
+
+_TYPE_IDS = {
+    _CommandField.N_EVENT_REPORT_RQ: _Element.EVENT_TYPE_ID,
+    _CommandField.N_ACTION_RQ: _Element.ACTION_TYPE_ID,
+}
+
+
+def _normalized(
+    elements: dict[int, bytes], field: _CommandField, message_id: int, has_dataset: bool
+) -> NormalizedRequest:
+    is_report = field is _CommandField.N_EVENT_REPORT_RQ
+    uids = (
+        (_Element.AFFECTED_SOP_CLASS_UID, _Element.AFFECTED_SOP_INSTANCE_UID)
+        if is_report
+        else (_Element.REQUESTED_SOP_CLASS_UID, _Element.REQUESTED_SOP_INSTANCE_UID)
+    )
+    sop_class_uid, sop_instance_uid = (_text(elements, uid) for uid in uids)
+    type_id = _number(elements, _TYPE_IDS[field])
+    return NormalizedRequest(
+        message_id, sop_class_uid, sop_instance_uid, has_dataset, is_report, type_id
+    )
+
+
+def encode_normalized_response(request: NormalizedRequest, status: NormalizedStatus) -> bytes:
+    """An N-ACTION-RSP or N-EVENT-REPORT-RSP without dataset, PS3.7 10.3."""
+    field = _CommandField.N_EVENT_REPORT_RQ if request.is_report else _CommandField.N_ACTION_RQ
+    return _with_group_length(
+        _uid_element(_Element.AFFECTED_SOP_CLASS_UID, request.sop_class_uid)
+        + _response_fields(field, request.message_id, status)
+        + _uid_element(_Element.AFFECTED_SOP_INSTANCE_UID, request.sop_instance_uid)
+        + _US.pack(0, _TYPE_IDS[field], 2, request.type_id)
+    )
 
 
 def encode_echo_response(request: EchoRequest) -> bytes:
@@ -143,7 +217,9 @@ def _text(elements: dict[int, bytes], element: _Element) -> str:
     return value.removesuffix("\0").rstrip(" ")
 
 
-def _response_fields(field: _CommandField, message_id: int, status: Status) -> bytes:
+def _response_fields(
+    field: _CommandField, message_id: int, status: Status | NormalizedStatus
+) -> bytes:
     return (
         _US.pack(0, _Element.COMMAND_FIELD, 2, field | _RESPONSE)
         + _US.pack(0, _Element.MESSAGE_ID_RESPONDED_TO, 2, message_id)

@@ -7,11 +7,13 @@ Source: DICOM PS3.8 section 9.3, PS3.7 Annex D.3.3.
 """
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from sij_node.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from sij_node.domain.storage_commitment import PUSH_MODEL
 from sij_node.errors import ProtocolViolated
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
@@ -62,6 +64,7 @@ class _Item(IntEnum):
     USER_INFORMATION = 0x50
     MAXIMUM_LENGTH = 0x51
     IMPLEMENTATION_CLASS = 0x52
+    ROLE_SELECTION = 0x54
     IMPLEMENTATION_VERSION = 0x55
 
 
@@ -104,6 +107,8 @@ class AssociateRequest:
         Called and calling AE title and reserved bytes as received, to be echoed in the response.
     max_pdu_bytes
         Maximum length of a P-DATA-TF to the peer; 0 means no limit.
+    roles
+        Proposed SCU and SCP role by SOP class, two bytes each 0 or 1 (PS3.7 D.3.3.4).
     """
 
     protocol_version: int
@@ -113,6 +118,7 @@ class AssociateRequest:
     application_context: str
     contexts: tuple[ProposedContext, ...]
     max_pdu_bytes: int
+    roles: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -151,8 +157,8 @@ class Fragment:
 def decode_associate_request(body: bytes) -> AssociateRequest:
     """Decode an A-ASSOCIATE-RQ without its PDU header.
 
-    User identity, asynchronous operations, role selection and extended negotiation are
-    ignored, which leaves their defaults in force (PS3.7 D.3.3).
+    User identity, asynchronous operations and extended negotiation are ignored, which leaves
+    their defaults in force (PS3.7 D.3.3).
 
     Raises
     ------
@@ -162,14 +168,15 @@ def decode_associate_request(body: bytes) -> AssociateRequest:
     if len(body) < _FIXED_FIELDS.size:
         raise _invalid("A-ASSOCIATE-RQ shorter than its fixed fields")
     version, _, called, calling, _ = _FIXED_FIELDS.unpack_from(body)
-    application_context, contexts, max_pdu_bytes = "", list[ProposedContext](), 0
+    application_context, contexts = "", list[ProposedContext]()
+    max_pdu_bytes, roles = 0, dict[str, bytes]()
     for kind, content in _items(memoryview(body)[_FIXED_FIELDS.size :]):
         if kind == _Item.APPLICATION_CONTEXT:
             application_context = _uid(content)
         elif kind == _Item.PROPOSED_CONTEXT:
             contexts.append(_proposed_context(content))
         elif kind == _Item.USER_INFORMATION:
-            max_pdu_bytes = _maximum_length(content)
+            max_pdu_bytes, roles = _maximum_length(content), _roles(content)
         if len(contexts) > MAX_CONTEXTS:
             raise _invalid(f"more than {MAX_CONTEXTS} presentation contexts")
     if len({context.context_id for context in contexts}) < len(contexts):
@@ -182,16 +189,22 @@ def decode_associate_request(body: bytes) -> AssociateRequest:
         application_context=application_context,
         contexts=tuple(contexts),
         max_pdu_bytes=max_pdu_bytes,
+        roles=roles,
     )
 
 
 def encode_associate_accept(
     request: AssociateRequest, answers: tuple[AnsweredContext, ...], max_pdu_bytes: int
 ) -> bytes:
-    """An A-ASSOCIATE-AC, PS3.8 9.3.3 with the result of each proposed context."""
+    """An A-ASSOCIATE-AC, PS3.8 9.3.3 with the result of each proposed context.
+
+    Roles are accepted as proposed for storage commitment, whose reports come from the requestor;
+    for other SOP classes the requestor is the SCU.
+    """
     user_information = (
         _item(_Item.MAXIMUM_LENGTH, struct.pack(">I", max_pdu_bytes))
         + _item(_Item.IMPLEMENTATION_CLASS, IMPLEMENTATION_CLASS_UID.encode())
+        + _role_answer(request, answers)
         + _item(_Item.IMPLEMENTATION_VERSION, IMPLEMENTATION_VERSION_NAME.encode())
     )
     body = (
@@ -291,6 +304,25 @@ def _maximum_length(user_information: memoryview) -> int:
                 raise _invalid("maximum length item without 4 bytes")
             return int.from_bytes(content, "big")
     return 0
+
+
+def _roles(user_information: memoryview) -> dict[str, bytes]:
+    """SCU and SCP role of each role selection up to the first malformed item, PS3.7 D.3.3.4."""
+    roles = dict[str, bytes]()
+    with suppress(ProtocolViolated):
+        for kind, content in _items(user_information):
+            if kind == _Item.ROLE_SELECTION and len(content) > 4:
+                roles[_uid(content[2:-2])] = bytes(content[-2:])
+    return roles
+
+
+def _role_answer(request: AssociateRequest, answers: tuple[AnsweredContext, ...]) -> bytes:
+    roles = request.roles.get(PUSH_MODEL)
+    accepted = {one.abstract_syntax for one in answers if one.result is ContextResult.ACCEPTED}
+    if roles is None or PUSH_MODEL not in accepted:
+        return b""
+    uid = PUSH_MODEL.encode()
+    return _item(_Item.ROLE_SELECTION, struct.pack(">H", len(uid)) + uid + roles)
 
 
 def _item(kind: _Item, content: bytes) -> bytes:

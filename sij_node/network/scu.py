@@ -5,9 +5,10 @@ Source: DICOM PS3.7 D.3 (presentation contexts and roles), PS3.15 B.12 (TLS).
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pydicom.uid import ExplicitVRLittleEndian
@@ -23,6 +24,7 @@ _config.LOG_RESPONSE_IDENTIFIERS = False
 MAX_CONTEXTS = 128
 """Maximum per association: IDs are odd bytes (PS3.8 9.3.2.2)."""
 Handler = tuple[Any, Callable[..., Any]]
+NO_ROLES: Mapping[str, tuple[bool, bool]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class AssociationRequestor:
         taking: Sequence[str] = (),
         handlers: Sequence[Handler] = (),
         limit_s: float = float("inf"),
+        roles: Mapping[str, tuple[bool, bool]] = NO_ROLES,
     ) -> Iterator[Association]:
         """Context manager: an association with a peer.
 
@@ -54,6 +57,8 @@ class AssociationRequestor:
             pynetdicom events and their handlers.
         limit_s
             Upper limit of all timeouts, in seconds.
+        roles
+            Whether the node is SCU and SCP, by SOP class, where it is not the SCU alone.
 
         Raises
         ------
@@ -70,7 +75,7 @@ class AssociationRequestor:
                 peer.host,
                 peer.port,
                 ae_title=peer.ae_title,
-                ext_neg=[build_role(sop_class, scp_role=True) for sop_class in taking] or None,
+                ext_neg=_selected_roles(taking, roles) or None,
                 evt_handlers=list(handlers),
                 tls_args=self._tls_arguments(peer),
             )
@@ -98,6 +103,16 @@ class AssociationRequestor:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self.tls.certificate, self.tls.private_key)
         return context, peer.host
+
+
+def _selected_roles(taking: Sequence[str], roles: Mapping[str, tuple[bool, bool]]) -> list[Any]:
+    return [
+        *(build_role(sop_class, scp_role=True) for sop_class in taking),
+        *(
+            build_role(sop_class, scu_role=scu, scp_role=scp)
+            for sop_class, (scu, scp) in roles.items()
+        ),
+    ]
 
 
 def close_sockets(associations: Sequence[Association]) -> None:

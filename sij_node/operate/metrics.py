@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from prometheus_client import (
@@ -36,6 +36,7 @@ from sij_node.domain.peer_activity import PeerActivity
 from sij_node.domain.storage_check import StorageFault, StorageStatus
 from sij_node.errors import DatabaseUnavailable
 from sij_node.operate.health_check import HealthReport, check_health
+from sij_node.store.commitments import commitment_counts
 from sij_node.store.drift_figures import histories
 from sij_node.store.job_statistics import STEPS_AT_ONCE, RecordedStep, job_counts, steps_after
 from sij_node.store.job_table import JobTable
@@ -111,6 +112,7 @@ class Observed:
     contacts: Sequence[PeerActivity]
     steps: StepCounts
     histories: Mapping[str, Histories]
+    commitments: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 def families(seen: Observed) -> Iterator[Metric]:
@@ -226,6 +228,12 @@ def _about_destinations(seen: Observed) -> Iterator[Metric]:
         "Jobs with failed deliveries to a destination.",
         ("destination",),
         {(title,): float(one.jobs) if one else 0.0 for title, one in stuck.items()},
+    )
+    yield _gauge(
+        "sij_storage_commitments",
+        "Requests for storage commitment, by state.",
+        ("destination", "state"),
+        {labels: float(count) for labels, count in seen.commitments.items()},
     )
     failed = seen.steps.failed_deliveries
     yield _counter(
@@ -398,6 +406,7 @@ class Metrics(Collector):
             self._contacts.contacts(),
             self._steps,
             self._recent_histories(),
+            commitment_counts(self._table.database),
         )
 
     def _read_steps(self) -> None:

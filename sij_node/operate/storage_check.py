@@ -204,7 +204,7 @@ class StorageCheck:
             return None
         job = self.table.get(one.job_ids[-1])
         last = self._last_job(job)
-        what = f"A {one.what} of job {job.job_id} {_WORDS[one.fault]}; job {last.job_id} "
+        what = f"The {one.what} of job {job.job_id} {_WORDS[one.fault]}; job {last.job_id} "
         if last.state in _TO_ANALYSE:
             return StorageRepair(one.file_name, f"{what}makes it again.", job.study_uid)
         if last.job_id == job.job_id:
@@ -232,7 +232,7 @@ class StorageCheck:
     def _analysed_again(self, one: FaultyResult, job: Job) -> StorageRepair | None:
         if not job.weights or job.weights not in self.weights_in_use():
             return None  # other weights would lead to other results
-        what = f"A {one.what} of job {job.job_id} {_WORDS[one.fault]}"
+        what = f"The {one.what} of job {job.job_id} {_WORDS[one.fault]}"
         with suppress(IllegalStep, LeaseLost):
             if job.state is State.DELIVERING and not job.leased_by:
                 error = StoredResultDamaged(f"{what}; it is made again.")
@@ -266,7 +266,7 @@ class StorageCheck:
             SpoolFolder.RESULTS,
             one.file_name,
             one.fault,
-            f"A {one.what} of {named} {_WORDS[one.fault]}.",
+            f"The {one.what} of {named} {_WORDS[one.fault]}.",
             action,
             job.study_uid if job else "",
         )

@@ -11,10 +11,17 @@ import structlog
 from sij_node.audit.messages import AuditMessage, HumanUser
 from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.settings import Config
+from sij_node.deliver.confirm_deliveries import (
+    CONFIRM_S,
+    CommitmentAnswers,
+    DeliveryConfirmation,
+)
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.domain.health import Process, ProcessRole
 from sij_node.domain.storage_check import CheckedFiles
 from sij_node.domain.study import ReceivedInstance, Registration
+from sij_node.network.scu import AssociationRequestor
+from sij_node.network.storage_commitment import CommitmentScu
 from sij_node.operate.alert_channels import channels_of
 from sij_node.operate.alert_monitor import CHECK_ALERTS_S, AlertMonitor
 from sij_node.operate.storage_check import StorageCheck, StorageCheckInBackground
@@ -33,7 +40,9 @@ from sij_node.queue.missing_images import MissingImages
 from sij_node.queue.schedule import TICK_S, ScheduledTask, Scheduler
 from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
+from sij_node.receive.storage_commitment import CommitmentService
 from sij_node.store.clear_spool import clear_spool
+from sij_node.store.commitments import add_peer_request, apply_report
 from sij_node.store.job_table import SCHEDULER
 from sij_node.store.peer_activity_table import PeerActivityLog
 from sij_node.store.process_table import HEARTBEAT_S, deregister, is_running, this_process
@@ -80,6 +89,7 @@ def run(config: Config, stop: threading.Event) -> None:
             ),
             ScheduledTask("send alerts", CHECK_ALERTS_S, monitor.check_and_send),
             *_verification(config, check, stop),
+            *commitment_tasks(config, store),
         )
         scheduler = scheduler_of(config, store, tasks, service, events)
         listener.start()
@@ -113,6 +123,32 @@ def _verification(
     every = timedelta(days=config.spool.verify_days)
     slow = StorageCheckInBackground(check, every, config.spool.verify_mb_per_s * 1e6, stop)
     return (ScheduledTask("verify stored files", TICK_S, slow.check_next),)
+
+
+def commitment_tasks(config: Config, store: Store) -> tuple[ScheduledTask, ...]:
+    """Confirm deliveries and answer requests for storage commitment, each peer for itself."""
+    database = store.table.database
+    caller = AssociationRequestor(config.node.ae_title, config.delivery, config.listener.tls)
+    delays = (config.retry.initial_delay_s, config.retry.max_delay_s)
+    retention = timedelta(days=config.spool.retention_days)
+    tasks = []
+    for peer in config.peer:
+        scu = CommitmentScu(caller, peer)
+        if peer.storage_commitment != "off":
+            by_request = peer.storage_commitment == "request"
+            timeout_s = config.delivery.commitment_timeout_s
+            confirmation = DeliveryConfirmation(
+                database, scu, by_request, timeout_s, *delays, config.confirming_titles
+            )
+            tasks.append(_each_peer(f"confirm deliveries to {peer.ae_title}", confirmation.run))
+        if config.listener.storage_commitment:
+            answers = CommitmentAnswers(database, store.spool, scu, retention, *delays)
+            tasks.append(_each_peer(f"answer {peer.ae_title}", answers.run))
+    return tuple(tasks)
+
+
+def _each_peer(name: str, run: Callable[[float], None]) -> ScheduledTask:
+    return ScheduledTask(name, CONFIRM_S, lambda: run(time.monotonic()))
 
 
 def verify(config: Config, who: str, *, repairs: bool) -> Iterator[CheckedFiles]:
@@ -163,6 +199,13 @@ def storage_service(config: Config, store: Store, events: PeerEvents) -> Storage
         is_image = instance.sop_class_uid in IMAGE_CLASSES
         return store.table.register(instance, priorities[instance.source_ae], is_image)
 
+    database = store.table.database
+    commitment = CommitmentService(
+        [peer.ae_title for peer in config.peer if peer.storage_commitment == "request"],
+        [peer.ae_title for peer in config.peer] if config.listener.storage_commitment else (),
+        lambda peer, report: apply_report(database, peer, report, peer, config.confirming_titles),
+        partial(add_peer_request, database),
+    )
     return StorageService(
         spool=store.spool,
         file_name_of=instance_file_name,
@@ -173,6 +216,7 @@ def storage_service(config: Config, store: Store, events: PeerEvents) -> Storage
         room=lambda: store.spool.free_mb() >= config.spool.min_free_mb,
         events=events,
         max_nesting=config.listener.max_nesting,
+        commitment=commitment,
     )
 
 

@@ -15,6 +15,7 @@ from functools import partial
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
@@ -99,6 +100,7 @@ class Scheduler:
         """Start; tasks run in threads of their own."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
+            executors={"default": ThreadPoolExecutor(len(self._ticks()) + len(self._tasks))},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         for task in (*self._ticks(), *self._tasks):

@@ -7,23 +7,28 @@ Source: DICOM PS3.8 sections 7 and 9, PS3.7 section 6.3 and Annexes D and E.
 
 import ipaddress
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 
 import structlog
 from pynetdicom import AllStoragePresentationContexts
 
 from sij_node.config.settings import ListenerConfig, PeerConfig
+from sij_node.domain.storage_commitment import PUSH_MODEL
 from sij_node.errors import AssociationEnded, HandshakeRefused, PeerGone, ProtocolViolated
 from sij_node.network.association_summary import AssociationSummary, CallingPeer
 from sij_node.network.dimse import (
     MAX_COMMAND_BYTES,
     EchoRequest,
+    NormalizedRequest,
+    NormalizedStatus,
     Status,
     StoreRequest,
     decode_request,
     encode_echo_response,
+    encode_normalized_response,
     encode_store_response,
 )
 from sij_node.network.pdu import (
@@ -70,6 +75,9 @@ TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.5",  # RLE lossless
 )
 """PS3.6 Table A-1. Neither deflated (200 kB can inflate to 1 GB) nor big endian."""
+
+MAX_COMMITMENT_BYTES = 4_000_000
+"""Limit of a request or report of storage commitment; one instance takes about 200 bytes."""
 
 _log = structlog.get_logger()
 
@@ -128,11 +136,17 @@ def is_in(address: str, networks: Sequence[str]) -> bool:
     return any(ip in ipaddress.ip_network(network, strict=False) for network in networks)
 
 
-def negotiate(proposed: ProposedContext) -> AnsweredContext:
-    """Accept a presentation context with one transfer syntax, or reject it."""
+def negotiate(proposed: ProposedContext, further: Collection[str] = frozenset()) -> AnsweredContext:
+    """Accept a presentation context with one transfer syntax, or reject it.
+
+    Parameters
+    ----------
+    further
+        SOP classes that are accepted besides storage and verification.
+    """
     syntax = next((s for s in TRANSFER_SYNTAXES if s in proposed.transfer_syntaxes), None)
     known = proposed.abstract_syntax in STORAGE_CLASSES or proposed.abstract_syntax == VERIFICATION
-    if not known:
+    if not known and proposed.abstract_syntax not in further:
         result = ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED
     elif syntax is None:
         result = ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED
@@ -215,7 +229,8 @@ class Association:
             self._reject(rejection)
             return
         self._events.association_accepted(self._caller)
-        answers = tuple(negotiate(proposed) for proposed in request.contexts)
+        further = self._storage.commitment.classes_for(request.calling_ae)
+        answers = tuple(negotiate(proposed, further) for proposed in request.contexts)
         limit = self._limits.max_pdu_bytes
         self._transport.reserve_buffer(limit)
         self._transport.send(encode_associate_accept(request, answers, limit))
@@ -239,6 +254,7 @@ class Association:
         messages = self._messages = MessageReceiver(
             accepted,
             self._storage.receiver_for(self._caller),
+            partial(self._storage.commitment.take, self._caller),
             self._limits.max_instance_mb,
             self._counts,
             self._seen,
@@ -322,6 +338,9 @@ class MessageReceiver:
     ----------
     accepted
         Accepted presentation contexts by ID.
+    take_commitment
+        Takes a request or report of storage commitment with its dataset, and whether that has
+        explicit value representations.
     seen
         Called with each response: the status of a C-STORE, or None for a C-ECHO.
     """
@@ -330,6 +349,7 @@ class MessageReceiver:
         self,
         accepted: Mapping[int, AnsweredContext],
         receiver: InstanceReceiver,
+        take_commitment: Callable[[NormalizedRequest, bytes, bool], NormalizedStatus],
         max_instance_mb: int,
         counts: AssociationCounts,
         seen: Callable[[Status | None], None],
@@ -337,11 +357,14 @@ class MessageReceiver:
         self._seen = seen
         self._accepted = accepted
         self._receiver = receiver
+        self._take_commitment = take_commitment
         self._max_instance_bytes = max_instance_mb * 1_000_000
         self._counts = counts
         self._command = bytearray()
         self._context_id: int | None = None
         self._pending_store: StoreRequest | None = None
+        self._pending_commitment: NormalizedRequest | None = None
+        self._commitment = bytearray()
 
     @property
     def is_incomplete(self) -> bool:
@@ -359,14 +382,16 @@ class MessageReceiver:
         context = self._accepted.get(fragment.context_id)
         if context is None or self._context_id not in (None, fragment.context_id):
             raise _unexpected_fragment("fragment in a presentation context not in use")
-        if fragment.is_command == (self._pending_store is not None):
+        is_pending = bool(self._pending_store or self._pending_commitment)
+        if fragment.is_command == is_pending:
             raise _unexpected_fragment("command and dataset fragments out of order")
         self._context_id = fragment.context_id
-        response = (
-            self._take_dataset(fragment, self._pending_store)
-            if self._pending_store is not None
-            else self._take_command(fragment, context)
-        )
+        if self._pending_store is not None:
+            response = self._take_dataset(fragment, self._pending_store)
+        elif self._pending_commitment is not None:
+            response = self._take_commitment_dataset(fragment, context, self._pending_commitment)
+        else:
+            response = self._take_command(fragment, context)
         if response:
             self._context_id = None
         return response
@@ -386,8 +411,13 @@ class MessageReceiver:
         if isinstance(request, EchoRequest):
             self._seen(None)
             return encode_command(context.context_id, encode_echo_response(request))
-        if context.abstract_syntax == VERIFICATION:
-            raise ProtocolViolated("C-STORE in the presentation context of Verification")
+        if isinstance(request, NormalizedRequest):
+            if context.abstract_syntax != PUSH_MODEL or not request.has_dataset:
+                raise ProtocolViolated("N-ACTION or N-EVENT-REPORT without storage commitment")
+            self._pending_commitment = request
+            return b""
+        if context.abstract_syntax in (VERIFICATION, PUSH_MODEL):
+            raise ProtocolViolated("C-STORE in a presentation context of another service")
         self._receiver.begin(request, context)
         if not request.has_dataset:
             return self._store_response(request, context.context_id)
@@ -405,6 +435,20 @@ class MessageReceiver:
             return b""
         self._pending_store = None
         return self._store_response(request, fragment.context_id)
+
+    def _take_commitment_dataset(
+        self, fragment: Fragment, context: AnsweredContext, request: NormalizedRequest
+    ) -> bytes:
+        self._commitment += fragment.content
+        if len(self._commitment) > MAX_COMMITMENT_BYTES:
+            raise ProtocolViolated(f"storage commitment longer than {MAX_COMMITMENT_BYTES} bytes")
+        if not fragment.is_last:
+            return b""
+        content, self._commitment = bytes(self._commitment), bytearray()
+        self._pending_commitment = None
+        explicit_vr = context.transfer_syntax != IMPLICIT_VR_LITTLE_ENDIAN
+        status = self._take_commitment(request, content, explicit_vr)
+        return encode_command(context.context_id, encode_normalized_response(request, status))
 
     def _store_response(self, request: StoreRequest, context_id: int) -> bytes:
         """Finish the instance and encode the C-STORE-RSP."""

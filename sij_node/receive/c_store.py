@@ -52,6 +52,7 @@ from sij_node.errors import (
 from sij_node.network.association_summary import CallingPeer
 from sij_node.network.dimse import Status, StoreRequest
 from sij_node.network.pdu import AnsweredContext
+from sij_node.receive.storage_commitment import NO_COMMITMENT, CommitmentService
 from sij_node.store.spool import Spool, StagedFile
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
@@ -106,6 +107,8 @@ class StorageService:
         Maximum nesting depth of sequences.
     events
         Records every association and every answer.
+    commitment
+        Takes requests and reports of storage commitment.
     """
 
     def __init__(
@@ -120,8 +123,10 @@ class StorageService:
         room: Callable[[], bool],
         events: PeerEvents,
         max_nesting: int = 16,
+        commitment: CommitmentService = NO_COMMITMENT,
     ) -> None:
         self.events = events
+        self.commitment = commitment
         self.spool = spool
         self.file_name_of = file_name_of
         self.register = register

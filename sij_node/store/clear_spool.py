@@ -4,7 +4,7 @@ The history of the studies' jobs is kept.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy import (
@@ -26,7 +26,7 @@ from sij_node.store.database import Database, lock_openings
 from sij_node.store.deliveries import former_studies_in, has_pending
 from sij_node.store.referenced_files import clear_unreferenced
 from sij_node.store.spool import Spool
-from sij_node.store.tables import instances, jobs, results
+from sij_node.store.tables import committed_studies, instances, jobs, results
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ def finished_before(database: Database, moment: datetime) -> tuple[str, ...]:
     """Studies whose jobs all ended before a moment and that have received no images since."""
     received = (
         select(instances.c.study_uid)
-        .where(~_busy_since(moment))
+        .where(~_busy_since(moment), ~_is_committed())
         .group_by(instances.c.study_uid)
         .having(func.max(instances.c.received_at) < moment)
     )
@@ -99,10 +99,17 @@ def _busy_since(moment: datetime) -> ColumnElement[bool]:
     return exists().where(jobs.c.study_uid == instances.c.study_uid, ~over).correlate(instances)
 
 
+def _is_committed() -> ColumnElement[bool]:
+    """Whether the node has committed to storing the outer row's study for longer."""
+    kept = committed_studies.c.kept_until >= datetime.now(UTC)
+    of_study = committed_studies.c.study_uid == instances.c.study_uid
+    return exists().where(of_study, kept).correlate(instances)
+
+
 def _is_clearable(connection: Connection, study_uid: str, moment: datetime) -> bool:
     wanted = exists().where(
         instances.c.study_uid == study_uid,
-        or_(instances.c.received_at >= moment, _busy_since(moment)),
+        or_(instances.c.received_at >= moment, _busy_since(moment), _is_committed()),
     )
     return not connection.execute(select(wanted)).scalar()
 
@@ -129,6 +136,7 @@ def _remove_rows(connection: Connection, study_uid: str) -> None:
     connection.execute(update(results).where(results.c.job_id.in_(of_study)).values(file_name=""))
     analysis_records.forget_pictures(connection, of_study)
     received_copies.forget(connection, study_uid)
+    connection.execute(delete(committed_studies).where(committed_studies.c.study_uid == study_uid))
 
 
 def _jobs_of(connection: Connection, study_uid: str) -> Select[int]:

@@ -8,7 +8,7 @@ PostgreSQL with synchronous_commit=on.
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,19 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, Row, Select, create_engine, event, make_url, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    Table,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -173,6 +185,33 @@ def lock_openings(connection: Connection) -> None:
     On SQLite every writing transaction is exclusive anyway.
     """
     _lock(connection, _OPENING)
+
+
+_INSERT: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+}
+
+
+def insert_or_update(
+    connection: Connection,
+    table: Table,
+    row: Mapping[str, Any],
+    keys: Sequence[Column[Any]],
+    **only_new: Any,
+) -> None:
+    """Insert a row, or update the one with the same keys.
+
+    Parameters
+    ----------
+    only_new
+        Further columns of a new row, which an existing one keeps.
+    """
+    connection.execute(
+        _INSERT[connection.dialect.name](table)
+        .values(**row, **only_new)
+        .on_conflict_do_update(index_elements=keys, set_=dict(row))
+    )
 
 
 def _lock(connection: Connection, key: int) -> None:

@@ -1,6 +1,6 @@
 """Results of studies and their deliveries to destinations."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Table,
     and_,
     case,
     exists,
@@ -18,11 +17,10 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from sij_node.domain.job import Delivery, DeliveryState, Job, Result
 from sij_node.domain.study import CopyState, InstanceReference, PatientIdentity
-from sij_node.store.database import Database
+from sij_node.store.database import Database, insert_or_update
 from sij_node.store.tables import (
     deliveries,
     delivery_from,
@@ -38,10 +36,6 @@ PENDING = DeliveryState.PENDING.value
 WITHHELD = DeliveryState.WITHHELD.value
 ACKNOWLEDGED = DeliveryState.ACKNOWLEDGED.value
 GIVEN_UP = DeliveryState.GIVEN_UP.value
-_INSERT: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-}
 
 
 def add_results(connection: Connection, job_id: int, made: Sequence[Result]) -> None:
@@ -51,14 +45,9 @@ def add_results(connection: Connection, job_id: int, made: Sequence[Result]) -> 
     Rows are written in order of UID, so that two workers with results of the same images do not
     deadlock.
     """
-    insert_or_update = _INSERT[connection.dialect.name]
     for result in sorted(made, key=lambda result: result.sop_instance_uid):
         row = {name: getattr(result, name) for name in Result.__dataclass_fields__}
-        connection.execute(
-            insert_or_update(results)
-            .values(job_id=job_id, **row)
-            .on_conflict_do_update(index_elements=[results.c.sop_instance_uid], set_=row)
-        )
+        insert_or_update(connection, results, row, [results.c.sop_instance_uid], job_id=job_id)
 
 
 def add_deliveries(
@@ -192,7 +181,7 @@ def redeliver(connection: Connection, job_id: int, destination: str | None, note
     return connection.execute(
         update(deliveries)
         .where(_of(job_id), wanted, is_stored)
-        .values(state=PENDING, status=None, note=note)
+        .values(state=PENDING, status=None, note=note, committed_at=None)
     ).rowcount
 
 

@@ -26,6 +26,7 @@ from sij_node.domain.study import ReceivedInstance, Registration
 from sij_node.errors import IllegalStep, NodeError, StoredResultDamaged, UnknownJob, WorkerLost
 from sij_node.store import deliveries
 from sij_node.store.analysis_records import put_record
+from sij_node.store.commitments import supersede_commitments
 from sij_node.store.database import Database, lock_openings
 from sij_node.store.destination_holds import held_titles
 from sij_node.store.history import (
@@ -344,6 +345,7 @@ class JobTable:
                     f"Job {job.job_id} has no stored results{for_it}: none were made, or they have "
                     "been cleared from the spool. Reanalyse the study."
                 )
+            supersede_commitments(connection, job.job_id)
             return after
 
     def reanalyse(self, job: Job, who: str, weights: str = "") -> Job:

@@ -62,6 +62,8 @@ class FaultyResult:
 
     Parameters
     ----------
+    what
+        Result with its kind, or key image.
     result_uid
         Empty for a key image.
     job_ids
@@ -146,7 +148,11 @@ class StoredFiles:
             if fault and result in _result_rows(self._database, result.file_name):
                 belongs_to = _jobs_of_result(self._database, result.sop_instance_uid)
                 yield FaultyResult(
-                    result.file_name, result.kind, result.sop_instance_uid, belongs_to, fault
+                    result.file_name,
+                    f"result ({result.kind})",
+                    result.sop_instance_uid,
+                    belongs_to,
+                    fault,
                 )
         before = now - DRAWN_AFTER
         for name, job_ids in _pictures(self._database, part, before).items():

@@ -180,6 +180,7 @@ deliveries = Table(
     Column("status", Integer),
     Column("note", Text, nullable=False),
     Column("acknowledged_at", Utc),
+    Column("committed_at", Utc),
     Index("ix_deliveries_result_uid_destination", "result_uid", "destination"),
 )
 
@@ -415,6 +416,43 @@ alarms = Table(
     Column("mark", BigInteger, nullable=False),
 )
 
+commitments = Table(
+    "commitments",
+    metadata,
+    Column("commitment_id", Integer, primary_key=True),
+    Column("transaction_uid", UID, nullable=False, unique=True),
+    Column("job_id", Integer, ForeignKey("jobs.job_id"), nullable=False, index=True),
+    Column("destination", TITLE, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("objects", JSON, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("changed_at", Utc, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+peer_commitments = Table(
+    "peer_commitments",
+    metadata,
+    Column("request_id", Integer, primary_key=True),
+    Column("transaction_uid", UID, nullable=False),
+    Column("peer", TITLE, nullable=False),
+    Column("objects", JSON, nullable=False),
+    Column("received_at", Utc, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("answered_at", Utc),
+    Column("note", Text, nullable=False),
+    Index("one_peer_commitment", "peer", "transaction_uid", unique=True),
+    sqlite_autoincrement=True,
+)
+
+committed_studies = Table(
+    "committed_studies",
+    metadata,
+    Column("study_uid", UID, primary_key=True),
+    Column("kept_until", Utc, nullable=False),
+)
+
 storage_checks = Table(
     "storage_checks",
     metadata,
@@ -482,6 +520,7 @@ def delivery_from(row: Row[Any]) -> Delivery:
         status=row.status,
         note=row.note,
         acknowledged_at=row.acknowledged_at,
+        committed_at=row.committed_at,
     )
 
 

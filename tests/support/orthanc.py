@@ -16,7 +16,8 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, dcmread, dcmwrite
+from pydicom.uid import ExplicitVRLittleEndian
 
 from deploy.trial import free_port
 from sij_node.config.settings import PeerConfig
@@ -82,7 +83,12 @@ class Orthanc:
             "DicomAlwaysAllowEcho": False,
             "DicomAlwaysAllowStore": False,
             "DicomModalities": {
-                "node": {"AET": node.ae_title, "Host": node.host, "Port": node.port},
+                "node": {
+                    "AET": node.ae_title,
+                    "Host": node.host,
+                    "Port": node.port,
+                    "AllowStorageCommitment": True,
+                },
                 "scanner": {"AET": SCANNER, "Host": "127.0.0.1", "Port": 104},
             },
             "OverwriteInstances": False,
@@ -144,6 +150,18 @@ class Orthanc:
         """A GET request to its REST API, or a POST with a body."""
         return json.loads(self._fetch(path, body))
 
+    def upload(self, dataset: Dataset) -> None:
+        """Store a dataset by its REST API."""
+        dataset.ensure_file_meta()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        file = BytesIO()
+        dcmwrite(file, dataset, enforce_file_format=True)
+        self._fetch("/instances", file.getvalue())
+
+    def delete(self, path: str) -> None:
+        """A DELETE request to its REST API."""
+        self._fetch(path, method="DELETE")
+
     def _study(self, study_uid: str) -> str:
         """Its internal id of a study."""
         (found,) = self.ask(
@@ -151,14 +169,15 @@ class Orthanc:
         )
         return str(found)
 
-    def _fetch(self, path: str, body: Any = None) -> bytes:
-        """Text is sent unchanged, everything else as JSON."""
-        sent = body if isinstance(body, str) or body is None else json.dumps(body)
+    def _fetch(self, path: str, body: Any = None, method: str | None = None) -> bytes:
+        """Text and bytes are sent unchanged, everything else as JSON."""
+        sent = body if isinstance(body, str | bytes) or body is None else json.dumps(body)
         basic = b64encode(f"node:{self._password}".encode()).decode()
         request = Request(
             f"http://127.0.0.1:{self._http_port}{path}",
-            sent.encode() if sent else None,
+            sent.encode() if isinstance(sent, str) else sent,
             {"Authorization": f"Basic {basic}"} if self._password else {},
+            method=method,
         )
         with urlopen(request, timeout=PATIENCE_S) as answer:
             return bytes(answer.read())

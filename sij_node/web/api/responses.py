@@ -93,6 +93,7 @@ class DeliveryResponse(ApiResponse):
     status: int | None = Field(description="Status of the last C-STORE response.")
     note: str
     acknowledged_at: datetime | None
+    committed_at: datetime | None = Field(description="When its storage was confirmed.")
 
     @classmethod
     def of(cls, delivery: Delivery) -> Self:

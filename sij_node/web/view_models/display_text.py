@@ -66,6 +66,8 @@ STEP_TONES: Mapping[Step, Tone] = MappingProxyType(
         Step.REJECT: Tone.WARN,
         Step.TRY_AGAIN: Tone.WARN,
         Step.DELIVERY_FAILED: Tone.WARN,
+        Step.COMMITMENT_FAILED: Tone.WARN,
+        Step.COMMITMENT_ABANDONED: Tone.BAD,
         Step.GIVE_UP: Tone.BAD,
     }
 )

@@ -373,17 +373,23 @@ def destinations(deliveries: Iterable[Delivery]) -> tuple[DestinationDeliveries,
 
 
 def _destination(title: str, deliveries: Sequence[Delivery]) -> DestinationDeliveries:
-    done = sum(one.state is DeliveryState.ACKNOWLEDGED for one in deliveries)
     open_ones = [one for one in deliveries if one.state is not DeliveryState.ACKNOWLEDGED]
     tone = DELIVERY_TONES[open_ones[0].state] if open_ones else Tone.GOOD
     complaints = (_complaint(one) for one in open_ones if one.attempts)
     return DestinationDeliveries(
         title=title,
         tone=tone,
-        summary=f"{done} of {len(deliveries)} acknowledged",
+        summary=_summary(deliveries),
         problem=next(filter(None, complaints), ""),
         objects=tuple(_delivered_object(one) for one in deliveries),
     )
+
+
+def _summary(deliveries: Sequence[Delivery]) -> str:
+    acknowledged = sum(one.state is DeliveryState.ACKNOWLEDGED for one in deliveries)
+    confirmed = sum(one.committed_at is not None for one in deliveries)
+    summary = f"{acknowledged} of {len(deliveries)} acknowledged"
+    return f"{summary}, {confirmed} confirmed" if confirmed else summary
 
 
 def _complaint(delivery: Delivery) -> str:
@@ -398,7 +404,7 @@ def _delivered_object(delivery: Delivery) -> DeliveredObject:
         result_uid=delivery.result.sop_instance_uid,
         size=f"{delivery.result.size_bytes / 1000:.0f} kB",
         tone=DELIVERY_TONES[delivery.state],
-        state=delivery.state.label,
+        state="confirmed" if delivery.committed_at else delivery.state.label,
         attempts=delivery.attempts,
         answer=_answer(delivery) if answered else "",
         at=moment(delivery.acknowledged_at) if delivery.acknowledged_at else "",

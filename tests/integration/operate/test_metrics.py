@@ -138,7 +138,7 @@ def test_nothing_of_a_patient_or_a_study_is_shown(web):
     assert labels <= {
         *("state", "step", "le", "component", "destination", "peer", "status", "outcome", "reason"),
         *("destination", "process", "role", "device", "kind", "sender", "lesion", "figure"),
-        "version",
+        *("version", "fault"),
     }
 
 

@@ -60,7 +60,13 @@ LEGAL = {
         "reanalysis asked for",
     },
     "not sent": {"acknowledged", "delivery asked for", "reanalysis asked for"},
-    "delivered": {"committed", "delivery asked for", "reanalysis asked for"},
+    "delivered": {
+        "committed",
+        "commitment failed",
+        "commitment abandoned",
+        "delivery asked for",
+        "reanalysis asked for",
+    },
     "confirmed": {"delivery asked for", "reanalysis asked for"},
     "rejected": {
         "delivery claimed",
@@ -69,6 +75,9 @@ LEGAL = {
         "released",
         "acknowledged",
         "give up",
+        "committed",
+        "commitment failed",
+        "commitment abandoned",
         "retried",
         "delivery asked for",
         "reanalysis asked for",
@@ -416,6 +425,8 @@ class LifeOfAJob(RuleBasedStateMachine):
             Step.RETRIED,
             Step.DELIVERY_ASKED,
             Step.COMMITTED,
+            Step.COMMITMENT_FAILED,
+            Step.COMMITMENT_ABANDONED,
             Step.ACKNOWLEDGED,
         }
         if self.job.state in FINISHED:

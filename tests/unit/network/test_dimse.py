@@ -7,13 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pynetdicom.dsutils import decode
 
+from sij_node.domain.storage_commitment import PUSH_MODEL
 from sij_node.errors import ProtocolViolated
 from sij_node.network.dimse import (
     EchoRequest,
+    NormalizedRequest,
+    NormalizedStatus,
     Status,
     StoreRequest,
     decode_request,
     encode_echo_response,
+    encode_normalized_response,
     encode_store_response,
 )
 from tests.support.raw_peer import (
@@ -70,9 +74,39 @@ def test_foreign_text_is_not_repeated_in_an_answer(foreign):
     assert 0x1000 not in command_elements(encode_store_response(request, Status.SUCCESS))
 
 
-@pytest.mark.parametrize("field", [0x0020, 0x0021, 0x0010, 0x0100, 0x0110, 0x0120, 0x0140, 0x8001])
+@pytest.mark.parametrize("field", [0x0020, 0x0021, 0x0010, 0x0110, 0x0120, 0x0140, 0x8001])
 def test_requests_that_were_never_offered_are_violations(field):
     with pytest.raises(ProtocolViolated, match=f"0x{field:04x}"):
+        decode_request(command(field))
+
+
+@pytest.mark.parametrize(
+    ("field", "uids", "type_element"),
+    [(0x0100, (0x0002, 0x1000), 0x1002), (0x0130, (0x0003, 0x1001), 0x1008)],
+    ids=["N-EVENT-REPORT", "N-ACTION"],
+)
+def test_storage_commitment_is_understood_and_answered(field, uids, type_element):
+    sop_class, instance = uids
+    raw = with_group_length(
+        element(sop_class, PUSH_MODEL.encode())
+        + us(0x0100, field)
+        + us(0x0110, 7)
+        + us(0x0800, 1)
+        + element(instance, (PUSH_MODEL + ".1").encode() + b"")
+        + us(type_element, 1)
+    )
+
+    request = decode_request(raw)
+    response = command_elements(
+        encode_normalized_response(request, NormalizedStatus.INVALID_ARGUMENT_VALUE)
+    )
+
+    is_report = field == 0x0100
+    assert request == NormalizedRequest(7, PUSH_MODEL, PUSH_MODEL + ".1", True, is_report, 1)
+    assert int.from_bytes(response[0x0100], "little") == field | 0x8000
+    assert int.from_bytes(response[0x0900], "little") == 0x0115
+    assert int.from_bytes(response[type_element], "little") == 1
+    with pytest.raises(ProtocolViolated):
         decode_request(command(field))
 
 

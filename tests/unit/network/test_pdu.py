@@ -1,6 +1,7 @@
 """Association requests and fragments are parsed within limits, or reported as violations."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,8 +11,10 @@ from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 from sij_node.errors import ProtocolViolated
 from sij_node.network.pdu import (
     CALLED_TITLE_UNKNOWN,
+    PUSH_MODEL,
     AnsweredContext,
     ContextResult,
+    _roles,
     decode_associate_request,
     encode_abort,
     encode_associate_accept,
@@ -45,6 +48,32 @@ def test_a_request_is_read_as_pynetdicom_reads_it():
     assert ours.contexts[0].abstract_syntax == MR
     assert ours.contexts[0].transfer_syntaxes == (EXPLICIT, IMPLICIT)
     assert ours.max_pdu_bytes == 16384
+
+
+def role_selection(uid: str, roles: bytes) -> bytes:
+    return item(0x54, struct.pack(">H", len(uid)) + uid.encode() + roles)
+
+
+@pytest.mark.parametrize("roles", [b"\0\1", b"\1\0"])
+def test_roles_are_accepted_as_proposed_for_storage_commitment_alone(roles):
+    user = item(0x51, struct.pack(">I", 16384))
+    user += role_selection(PUSH_MODEL, roles) + role_selection(MR, b"\1\1")
+    request = replace(
+        decode_associate_request(associate_request()),
+        roles=_roles(memoryview(user + b"\x54\0\xff\xff")),  # the last one is cut off
+    )
+    answers = (
+        AnsweredContext(1, ContextResult.ACCEPTED, PUSH_MODEL, EXPLICIT),
+        AnsweredContext(3, ContextResult.ACCEPTED, MR, EXPLICIT),
+    )
+
+    answer = A_ASSOCIATE_AC()
+    answer.decode(encode_associate_accept(request, answers, 65536))
+
+    assert set(request.roles) == {PUSH_MODEL, MR}
+    (selected,) = answer.user_information.role_selection.values()
+    assert selected.uid == PUSH_MODEL
+    assert bytes((selected.scu_role, selected.scp_role)) == roles
 
 
 def test_an_answer_is_read_by_pynetdicom():
