@@ -5,7 +5,7 @@ MAKEFLAGS += --jobs=2
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
-# Three processes, as one of them usually waits for a server; files that wait for servers come first.
+# Three processes, as one of them usually waits for a server (order of files: tests/conftest.py).
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test suite check unit integration acceptance bench pictures servers clean

@@ -8,7 +8,11 @@ is imported.
 """
 
 import os
+from collections import defaultdict
+from itertools import chain, zip_longest
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from deploy.trial import keep_to_share, prefer_programs_of_the_system
@@ -27,3 +31,14 @@ keep_to_share(number_of_worker() % SHARES, SHARES)
 prefer_programs_of_the_system()
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Alternate files that wait for servers with files that compute: no processor is idle."""
+    files: dict[Path, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        files[item.path].append(item)
+    waiting = [tests for path, tests in files.items() if "acceptance" in path.parts]
+    computing = [tests for path, tests in files.items() if "acceptance" not in path.parts]
+    pairs = chain.from_iterable(zip_longest(waiting, computing, fillvalue=[]))
+    items[:] = chain.from_iterable(pairs)

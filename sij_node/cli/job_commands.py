@@ -134,7 +134,7 @@ def redeliver_job(
     config: ConfigFile = DEFAULT_CONFIG,
     to: Annotated[str | None, typer.Option(help="One destination; otherwise all.")] = None,
 ) -> None:
-    """Send a job's results again, with the same UIDs, and make those its profile lacked."""
+    """Send a job's results again under the same UIDs, with those added to its profile since."""
     with opening.admin(config) as admin:
         job = admin.redeliver(job_id, to)
         asked = admin.history(job_id).steps[-1]

@@ -23,6 +23,12 @@ WEIGHTS = Path("models/weights")
 EXPERIMENT = Path("trainer/experiments/lesion.toml")
 
 
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    """Intervals are not what is tested here."""
+    monkeypatch.setattr("trainer.evaluation.lesion_card.RESAMPLES", 50)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
