@@ -72,9 +72,10 @@ def set_up(
             "port": archive_port,
             "profile": profile,
             "priors": priors_from,
+            **sections.get("peer", {}),
         },
         "[web]": {"enabled": False},
-        **{f"[{name}]": content for name, content in sections.items()},
+        **{f"[{name}]": content for name, content in sections.items() if name != "peer"},
     }
     config = folder / "config.toml"
     config.write_text("\n".join(starmap(_section, written.items())), encoding="utf-8")

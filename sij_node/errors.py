@@ -141,6 +141,12 @@ class ProviderUnavailable(TemporarilyUnavailable):
     """The identity provider does not respond."""
 
 
+class RequestMalformed(NodeError):
+    """A request whose body is incomplete or not in the required format; nothing of it is kept."""
+
+    exit_code: ClassVar[int] = 65
+
+
 class LeaseLost(TemporarilyUnavailable):
     """The lease expired and another worker claimed the job; this attempt writes nothing."""
 

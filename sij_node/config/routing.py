@@ -32,7 +32,7 @@ class Recipient:
             return self.rejection_notes
         return (
             self.objects is None
-            or kind == "not analysed"
+            or kind.startswith("not analysed")
             or kind.split(maxsplit=1)[0] in self.objects
         )
 

@@ -174,6 +174,8 @@ class PeerConfig(Section):
     answer; find: it is asked by C-FIND only; off: its C-STORE responses suffice."""
     shadow: bool = False
     """Shadow mode: receive and analyse its studies, but withhold the results."""
+    stow_user: str = ""
+    """User whose API tokens this peer stores studies with, by STOW-RS; empty: by C-STORE only."""
     send_results: bool = True
     """Send the results of its studies back to it; false: only to every [[destination]]."""
 
@@ -402,6 +404,8 @@ class WebConfig(Section):
     """All sessions end after this time."""
     max_upload_mb: Annotated[int, Field(ge=1, le=1024)] = 64
     """Largest DICOM file that the rule tester accepts."""
+    max_stow_mb: Annotated[int, Field(ge=1, le=65536)] = 2048
+    """Largest request that STOW-RS accepts, with all its instances."""
 
     @model_validator(mode="after")
     def _passwords_are_encrypted(self) -> Self:
@@ -584,6 +588,9 @@ class Config(Section):
             )
         if self.node.ae_title in titles:
             raise ValueError(f"peer: {self.node.ae_title} is the node's own AE title")
+        users = [peer.stow_user for peer in self.peer if peer.stow_user]
+        if len(set(users)) < len(users):
+            raise ValueError("peer: each stow_user belongs to one peer")
         return self
 
     @model_validator(mode="after")
@@ -660,6 +667,10 @@ class Config(Section):
     def destinations_for(self, source_ae: str) -> tuple[DestinationConfig, ...]:
         """Every [[destination]] that receives the results of a peer's studies."""
         return tuple(one for one in self.destination if not one.peers or source_ae in one.peers)
+
+    def peer_storing_as(self, user: str) -> PeerConfig | None:
+        """The peer that stores studies by STOW-RS as a user."""
+        return next((peer for peer in self.peer if peer.stow_user == user), None)
 
     def destination_titled(self, title: str) -> AnyDestination | None:
         """The peer or destination with this title, or None if it is not configured."""

@@ -30,6 +30,7 @@ from sij_node.network.scu import MAX_CONTEXTS
 from sij_node.network.storage_commitment import SAME_ASSOCIATION_S
 from sij_node.network.tls import TLS_1_2_CIPHERS
 from sij_node.receive.association import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
+from sij_node.receive.stow_rs import MAX_PARTS
 from sij_node.results.build import ResultObject
 from sij_node.results.provenance import COPIED_WHERE_GIVEN, EMPTY_WHERE_UNKNOWN
 from sij_node.store.commitments import MAX_REQUESTS
@@ -153,7 +154,7 @@ def _networking(config: Config, examples: Sequence[ResultObject]) -> Iterator[st
         "study have been received under the same identity, or when an administrator accepts it. "
         "No attribute is coerced; the dataset is stored byte for byte as received (level 2, full)."
     )
-    yield from _dicomweb()
+    yield from _dicomweb(config)
     yield "### 4.3 Network interfaces"
     yield "TCP/IP of the operating system."
     yield "### 4.4 Configuration"
@@ -264,7 +265,7 @@ def _queries_sent(config: Config) -> Iterator[str]:
     )
 
 
-def _dicomweb() -> Iterator[str]:
+def _dicomweb(config: Config) -> Iterator[str]:
     yield "#### 4.2.5 DICOMweb"
     yield (
         "The node is user agent of STOW-RS (PS3.18 10.5) for every `[[destination]]` of kind "
@@ -281,6 +282,30 @@ def _dicomweb() -> Iterator[str]:
             ("408, 425, 429, 5xx, no response", "retried"),
             ("401, 403, 404, 405, 3xx", "retried; settings must change"),
             ("400, 413, 415 and others", "the object is refused; the delivery fails"),
+        ],
+    )
+    yield (
+        "The node is origin server of STOW-RS at `/dicom-web/studies` of its web server, for every "
+        "`[[peer]]` with a `stow_user`: multipart/related with one part `application/dicom` for "
+        "each instance, in the SOP classes and transfer syntaxes that it accepts by C-STORE. The "
+        "body is received completely before anything is stored. The Failure Reason of an instance "
+        "is its C-STORE status, or 0xC122 for an unsupported transfer syntax. The response "
+        f"is `application/dicom+json`. Limits: {config.web.max_stow_mb} MB for a request, "
+        f"{config.listener.max_instance_mb} MB for an instance, {MAX_PARTS} instances."
+    )
+    yield _table(
+        ("HTTP status", "Meaning"),
+        [
+            ("200", "all instances are stored"),
+            ("202", "some instances are stored"),
+            (
+                "400",
+                "incomplete, not multipart/related, or not only DICOM files; nothing is kept",
+            ),
+            ("401, 403", "no valid API token, or not that of a peer's user, or a wrong address"),
+            ("409", "no instance is stored"),
+            ("413", "the request is too long; nothing is kept"),
+            ("503", "low disk space, or the database does not answer; retry later"),
         ],
     )
     yield (

@@ -12,21 +12,29 @@ from sij_node.audit.messages import HumanUser, application_activity
 from sij_node.audit.peer_events import PeerEvents
 from sij_node.audit.trail import AuditTrail, open_trail
 from sij_node.config.settings import Config, PeerConfig, RetryConfig
+from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.domain.health import ProcessRole
 from sij_node.domain.job import RetryPolicy
+from sij_node.domain.study import ReceivedInstance, Registration
 from sij_node.domain.users import SessionLimits
 from sij_node.network.connection_test import check_connection
 from sij_node.network.query_retrieve import ArchiveSearch, Deadline
 from sij_node.network.scu import AssociationRequestor
 from sij_node.operate.admin import Admin
 from sij_node.operate.authentication import Authentication
+from sij_node.receive.c_store import StorageService
+from sij_node.receive.storage_commitment import CommitmentService
+from sij_node.store.commitments import add_peer_request, apply_report
 from sij_node.store.database import Schema, open_database, schema_of
 from sij_node.store.job_queries import patient_id_of
 from sij_node.store.job_table import JobTable
 from sij_node.store.peer_activity_table import PeerActivityTable
 from sij_node.store.process_table import ProcessTable
+from sij_node.store.received_copies import add_copy
+from sij_node.store.refusals import add_refusal
+from sij_node.store.registration import received_instance
 from sij_node.store.secret_key import secret_key
-from sij_node.store.spool import Spool
+from sij_node.store.spool import Spool, instance_file_name
 from sij_node.store.user_table import UserTable
 
 
@@ -168,6 +176,35 @@ def archive_search(config: Config, events: PeerEvents, peer: PeerConfig) -> Arch
         config.priors.max_studies,
         events.query_sent,
         events.studies_retrieved,
+    )
+
+
+def storage_service(config: Config, store: Store, events: PeerEvents) -> StorageService:
+    """The Storage SCP of a node, with its store."""
+    priorities = {peer.ae_title: peer.priority for peer in config.peer}
+
+    def register(instance: ReceivedInstance) -> Registration:
+        is_image = instance.sop_class_uid in IMAGE_CLASSES
+        return store.table.register(instance, priorities[instance.source_ae], is_image)
+
+    database = store.table.database
+    commitment = CommitmentService(
+        [peer.ae_title for peer in config.peer if peer.storage_commitment == "request"],
+        [peer.ae_title for peer in config.peer] if config.listener.storage_commitment else (),
+        lambda peer, report: apply_report(database, peer, report, peer, config.confirming_titles),
+        partial(add_peer_request, database),
+    )
+    return StorageService(
+        spool=store.spool,
+        file_name_of=instance_file_name,
+        register=register,
+        stored=partial(received_instance, store.table.database),
+        keep_copy=partial(add_copy, store.table.database),
+        refuse=partial(add_refusal, store.table.database),
+        room=lambda: store.spool.free_mb() >= config.spool.min_free_mb,
+        events=events,
+        max_nesting=config.listener.max_nesting,
+        commitment=commitment,
     )
 
 

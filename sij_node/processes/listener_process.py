@@ -16,10 +16,9 @@ from sij_node.deliver.confirm_deliveries import (
     CommitmentAnswers,
     DeliveryConfirmation,
 )
-from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.domain.health import Process, ProcessRole
 from sij_node.domain.storage_check import CheckedFiles
-from sij_node.domain.study import ReceivedInstance, Registration
+from sij_node.domain.study import ReceivedInstance
 from sij_node.network.scu import AssociationRequestor
 from sij_node.network.storage_commitment import CommitmentScu
 from sij_node.operate.alert_channels import channels_of
@@ -33,6 +32,7 @@ from sij_node.processes.assembly import (
     open_store,
     opened_trail,
     retry_policy,
+    storage_service,
 )
 from sij_node.queue.completeness import Readiness, readiness_of
 from sij_node.queue.corrections import StudyCorrections
@@ -40,16 +40,10 @@ from sij_node.queue.missing_images import MissingImages
 from sij_node.queue.schedule import TICK_S, ScheduledTask, Scheduler
 from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
-from sij_node.receive.storage_commitment import CommitmentService
 from sij_node.store.clear_spool import clear_spool
-from sij_node.store.commitments import add_peer_request, apply_report
 from sij_node.store.job_table import SCHEDULER
 from sij_node.store.peer_activity_table import PeerActivityLog
 from sij_node.store.process_table import HEARTBEAT_S, deregister, is_running, this_process
-from sij_node.store.received_copies import add_copy
-from sij_node.store.refusals import add_refusal
-from sij_node.store.registration import received_instance
-from sij_node.store.spool import instance_file_name
 from sij_node.store.storage_check_table import record_round
 from sij_node.store.stored_files import PARTS
 from sij_node.store.stored_instances import read_header
@@ -188,35 +182,6 @@ def storage_check(
         record,
         timedelta(days=config.spool.retention_days),
         who,
-    )
-
-
-def storage_service(config: Config, store: Store, events: PeerEvents) -> StorageService:
-    """The Storage SCP of a node, with its store."""
-    priorities = {peer.ae_title: peer.priority for peer in config.peer}
-
-    def register(instance: ReceivedInstance) -> Registration:
-        is_image = instance.sop_class_uid in IMAGE_CLASSES
-        return store.table.register(instance, priorities[instance.source_ae], is_image)
-
-    database = store.table.database
-    commitment = CommitmentService(
-        [peer.ae_title for peer in config.peer if peer.storage_commitment == "request"],
-        [peer.ae_title for peer in config.peer] if config.listener.storage_commitment else (),
-        lambda peer, report: apply_report(database, peer, report, peer, config.confirming_titles),
-        partial(add_peer_request, database),
-    )
-    return StorageService(
-        spool=store.spool,
-        file_name_of=instance_file_name,
-        register=register,
-        stored=partial(received_instance, store.table.database),
-        keep_copy=partial(add_copy, store.table.database),
-        refuse=partial(add_refusal, store.table.database),
-        room=lambda: store.spool.free_mb() >= config.spool.min_free_mb,
-        events=events,
-        max_nesting=config.listener.max_nesting,
-        commitment=commitment,
     )
 
 

@@ -2,6 +2,7 @@
 
 import threading
 
+from sij_node.audit.peer_events import PeerEvents
 from sij_node.audit.trail import AuditTrail
 from sij_node.config.settings import Config
 from sij_node.domain.health import ProcessRole
@@ -13,12 +14,16 @@ from sij_node.processes.assembly import (
     authentication_for,
     now,
     open_store,
+    storage_service,
 )
+from sij_node.receive.stow_rs import StowReception
+from sij_node.store.peer_activity_table import PeerActivityLog
 from sij_node.store.process_table import heartbeats, this_process
 from sij_node.store.secret_key import secret_key
 from sij_node.web.app import create_app, serve
 from sij_node.web.dependencies import Parts
 from sij_node.web.metrics_routes import metrics_router
+from sij_node.web.stow_routes import stow_router
 
 
 def run(config: Config, stop: threading.Event) -> None:
@@ -33,18 +38,31 @@ def run(config: Config, stop: threading.Event) -> None:
     DatabaseUnavailable, SpoolUnavailable
     """
     with open_store(config) as store, audited(config, ProcessRole.WEB) as trail:
-        parts = web_parts(config, store, trail)
+        activity = PeerActivityLog(store.contacts)
+        parts = web_parts(config, store, trail, activity)
         secret = parts.access.first_invitation()
         if secret is not None:
             link = config.web.invitation_url(secret)
             print(f"Set the administrator's password within 24 hours: {link}", flush=True)  # noqa: T201
         me = this_process(ProcessRole.WEB)
-        with heartbeats(store.processes, lambda: me):
+        with heartbeats(store.processes, lambda: me, activity.write):
             serve(create_app(parts), config.web, stop)
 
 
-def web_parts(config: Config, store: Store, trail: AuditTrail) -> Parts:
-    """The parts of the web application."""
+def web_parts(config: Config, store: Store, trail: AuditTrail, activity: PeerActivityLog) -> Parts:
+    """The parts of the web application.
+
+    Parameters
+    ----------
+    activity
+        Notes what peers store by STOW-RS.
+    """
+    peers = [peer.ae_title for peer in config.peer]
+    events = PeerEvents(
+        activity, trail, store.patient_of, peers, config.audit.accepted_associations
+    )
+    service = storage_service(config, store, events)
+    reception = StowReception(service, config.listener.max_instance_mb)
     metrics = Metrics(config, store.table, store.contacts, store.spool)
     return Parts(
         config=config,
@@ -52,5 +70,8 @@ def web_parts(config: Config, store: Store, trail: AuditTrail) -> Parts:
         access=authentication_for(config, store, trail),
         clock=now,
         key=secret_key(config.node.data_folder),
-        routers=(metrics_router(metrics.text, config.metrics),),
+        routers=(
+            metrics_router(metrics.text, config.metrics),
+            stow_router(config, reception),
+        ),
     )

@@ -21,8 +21,8 @@ status     meaning                                                       stored
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -161,9 +161,12 @@ class StorageService:
         except TemporarilyUnavailable:
             return False
 
-    def lock_for(self, file_name: str) -> Lock:
-        """Lock held while an instance is stored: copies of the same instance take turns."""
-        return self._locks[int(file_name[:8], 16) % _STRIPES]
+    @contextmanager
+    def locked(self, file_name: str) -> Iterator[None]:
+        """Hold while an instance is stored: copies of it take turns, in all processes."""
+        stripe = int(file_name[:8], 16) % _STRIPES
+        with self._locks[stripe], self.spool.locked(stripe):
+            yield
 
     def report_rejection(
         self,
@@ -333,7 +336,7 @@ class InstanceReceiver:
         staged = self._write()
         staged.sync()
         instance = self._described(scanned, size_bytes)
-        with self._service.lock_for(instance.file_name):
+        with self._service.locked(instance.file_name):
             registration, stored = self._store_and_register(staged, instance)
             if registration not in (Registration.CORRECTION, Registration.CONFLICT):
                 return StoreOutcome(Status.SUCCESS, instance=instance), ""

@@ -12,11 +12,13 @@ is free. Every name is a hash, so no text from an object becomes part of a path.
 """
 
 import errno
+import fcntl
 import hashlib
 import mmap
 import os
 import re
 import secrets
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,13 +29,16 @@ from time import time
 from typing import BinaryIO
 
 from sij_node.dicom.part10 import FILE_META_BYTES, read_file_meta
-from sij_node.errors import InternalFault, SpoolUnavailable
+from sij_node.errors import InternalFault, RequestMalformed, SpoolUnavailable
 
 _INSTANCE_NAME = re.compile(r"[0-9a-f]{64}\.dcm")
 _SAFE_NAME = re.compile(r"[0-9a-f]{16,64}(-[0-9a-f]{1,64})?\.[a-z]{2,8}")
 _READ_AT_ONCE = 1 << 20
 _RECEIVED = ".part"
 _RESULT = ".result"
+_LOCK = ".lock"
+_FLOCK = struct.Struct("hhqqi4x")
+"""struct flock of Linux; see fcntl(2), open file description locks."""
 _DAY_S = 86400
 
 
@@ -91,6 +96,21 @@ class Spool:
             for each in (folder, *(folder / name for name in SpoolFolder)):
                 each.mkdir(mode=0o700, exist_ok=True)
             _sync_folder(folder)
+
+    @contextmanager
+    def locked(self, stripe: int) -> Iterator[None]:
+        """Exclude all other threads and processes of this machine that hold the same stripe."""
+        with _spool_errors():
+            descriptor = os.open(
+                self._folder.with_suffix(_LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+        try:
+            with _spool_errors():
+                wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, stripe, 1, 0)
+                fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, wanted)
+            yield
+        finally:
+            os.close(descriptor)
 
     def stage(self) -> "StagedFile":
         """An empty file in incoming/, to be written and then kept, quarantined or discarded."""
@@ -273,6 +293,20 @@ class StagedFile:
         with _spool_errors():
             mapping = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
         return memoryview(mapping)[offset:]
+
+    def whole(self) -> mmap.mmap:
+        """The content, mapped and not read into memory; to be closed by the caller.
+
+        Raises
+        ------
+        RequestMalformed
+            If it is empty.
+        """
+        try:
+            with _spool_errors():
+                return mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+        except ValueError as error:
+            raise RequestMalformed("The body of the request is empty.") from error
 
     def keep(self, file_name: str) -> bool:
         """Link the instance to its final name, if that is free; durable when this returns.

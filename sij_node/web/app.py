@@ -21,7 +21,7 @@ from sij_node.web import api, openid_connect, pages, probe_routes, sign_in_route
 from sij_node.web.current_user import check_form, is_known
 from sij_node.web.dependencies import Parts
 from sij_node.web.error_responses import explain_errors
-from sij_node.web.http_server import LimitedServer, RequestLimit
+from sij_node.web.http_server import STUDIES, LimitedServer, RequestLimit
 from sij_node.web.security_middleware import PROBES, Guard
 from sij_node.web.templating import FOLDER
 
@@ -38,6 +38,7 @@ def create_app(parts: Parts) -> FastAPI:
     """
     web = parts.config.web
     large = dict.fromkeys(pages.ACCEPTS_FILES, web.max_upload_mb * 1000000)
+    large[STUDIES] = web.max_stow_mb * 1000000
     app = FastAPI(
         title="sij_node",
         version=__version__,

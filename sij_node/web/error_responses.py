@@ -24,6 +24,7 @@ from sij_node.errors import (
     InputRejected,
     LeaseLost,
     NodeError,
+    RequestMalformed,
     ResultUnknown,
     RoleTooLow,
     SignInFailed,
@@ -39,12 +40,13 @@ from sij_node.web.templating import page
 
 log = structlog.get_logger()
 
-API = "/api/"
+API = ("/api/", "/dicom-web/")
 STATUSES: Mapping[type[NodeError], int] = {
     SignInNeeded: 401,
     SignInFailed: 401,
     FormForged: 403,
     RoleTooLow: 403,
+    RequestMalformed: 400,
     UnknownJob: 404,
     UnknownUser: 404,
     UnknownName: 404,

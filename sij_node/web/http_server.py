@@ -24,8 +24,10 @@ MAX_CONNECTIONS_PER_ADDRESS = 64
 MAX_REQUESTS = 100
 """Requests in progress; probes are not counted."""
 HANDSHAKE_TIMEOUT_S = 10.0
-TIMEOUTS_S = {"head": 15.0, "body": 60.0, "response": 300.0}
-"""For receiving the head of a request (idle time before it included), its body, and answering."""
+TIMEOUTS_S = {"head": 15.0, "body": 60.0, "study": 1800.0, "response": 300.0}
+"""For receiving the head of a request (idle time before it included), its body, a study as body,
+and answering."""
+STUDIES = "/dicom-web/studies"
 _PAUSE_S = 0.1
 
 
@@ -65,7 +67,9 @@ class TimedProtocol(H11Protocol):
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             return "head"
-        return "body" if cycle.more_body else "response"
+        if cycle.more_body:
+            return "study" if cycle.scope["path"] == STUDIES else "body"
+        return "response"
 
     def _restart_timer(self) -> None:
         """Start the deadline of a new phase; within a phase it continues."""

@@ -19,8 +19,7 @@ from sij_node.domain.job import DeliveryState, Job, Result, State
 from sij_node.network.scu import AssociationRequestor
 from sij_node.network.storage_commitment import CommitmentScu
 from sij_node.network.store_scu import OutgoingObject, StoreScu
-from sij_node.processes.assembly import Store, open_store
-from sij_node.processes.listener_process import storage_service
+from sij_node.processes.assembly import Store, open_store, storage_service
 from sij_node.receive.listener import Listener
 from sij_node.store.deliveries import deliveries_of
 from tests.support.job_tables import delivering, made

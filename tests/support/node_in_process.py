@@ -36,8 +36,8 @@ from sij_node.deliver.senders import senders
 from sij_node.domain.job import Job
 from sij_node.errors import NodeError
 from sij_node.operate.admin import Admin
-from sij_node.processes.assembly import Store, admin_for, open_store, retry_policy
-from sij_node.processes.listener_process import scheduler_of, storage_service
+from sij_node.processes.assembly import Store, admin_for, open_store, retry_policy, storage_service
+from sij_node.processes.listener_process import scheduler_of
 from sij_node.queue.corrections import StudyCorrections
 from sij_node.receive.listener import Listener
 from sij_node.store.job_queries import jobs_of_study

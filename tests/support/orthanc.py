@@ -8,10 +8,11 @@ machine only, and DICOM only systems that are named here and call from loopback.
 import json
 import subprocess
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -47,11 +48,19 @@ class Orthanc:
         Free ports for DICOM and HTTP.
     password
         Of the user "node", whom HTTP then requires.
+    dicomweb
+        Further settings of its DICOMweb plugin.
     """
 
     def __init__(
-        self, folder: Path, node: PeerConfig, ports: tuple[int, int], password: str = ""
+        self,
+        folder: Path,
+        node: PeerConfig,
+        ports: tuple[int, int],
+        password: str = "",
+        dicomweb: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
+        self._dicomweb = {"Enable": True, "Root": "/dicom-web/", **dicomweb}
         self.port, self._http_port = ports
         self._password = password
         self._folder = folder
@@ -70,7 +79,7 @@ class Orthanc:
             "StorageDirectory": storage,
             "IndexDirectory": storage,
             "Plugins": [str(DICOMWEB)],
-            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+            "DicomWeb": self._dicomweb,
             "LuaScripts": [str(routing)],
             "HttpPort": self._http_port,
             "RemoteAccessAllowed": False,
@@ -128,6 +137,10 @@ class Orthanc:
         said = said_by("storescu", "dcmtk", *to, *files)
         if any(line.startswith(("E:", "F:")) for line in said):
             raise RuntimeError("storescu: " + "; ".join(said))
+
+    def add(self, file: bytes) -> Any:
+        """Add a file by its REST API."""
+        return json.loads(self._fetch("/instances", file))
 
     def send_study(self, study_uid: str) -> None:
         """Send all instances of a study to the node; returns when all are acknowledged."""
@@ -198,10 +211,14 @@ def _read(file: bytes) -> Dataset:
 
 @contextmanager
 def running_orthanc(
-    folder: Path, node: PeerConfig, ports: tuple[int, int], password: str = ""
+    folder: Path,
+    node: PeerConfig,
+    ports: tuple[int, int],
+    password: str = "",
+    dicomweb: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Orthanc]:
     """An Orthanc within a ``with`` block."""
-    orthanc = Orthanc(folder, node, ports, password)
+    orthanc = Orthanc(folder, node, ports, password, dicomweb)
     try:
         orthanc.start()
         yield orthanc

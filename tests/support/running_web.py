@@ -18,6 +18,7 @@ from sij_node.operate.authentication import Authentication
 from sij_node.processes.assembly import Store, audited, open_store
 from sij_node.processes.web_process import web_parts
 from sij_node.store.job_table import JobTable
+from sij_node.store.peer_activity_table import PeerActivityLog
 from sij_node.web.app import create_app, listening, serving
 from sij_node.web.dependencies import Parts
 
@@ -130,7 +131,7 @@ def running_web(
         open_store(config) as store,
         audited(config, ProcessRole.WEB) as trail,
     ):
-        parts = web_parts(config, store, trail)
+        parts = web_parts(config, store, trail, PeerActivityLog(store.contacts))
         access = replace(parts.access, clock=clock, monotonic=clock.monotonic, hasher=QUICK_HASHER)
         parts = change(replace(parts, clock=clock, access=access))
         scheme = "https" if config.web.tls else "http"

@@ -19,8 +19,8 @@ from sij_node.domain.storage_commitment import CommitmentRequest
 from sij_node.errors import PairMissing
 from sij_node.network.scu import AssociationRequestor
 from sij_node.network.storage_commitment import CommitmentScu
-from sij_node.processes.assembly import Store, open_store
-from sij_node.processes.listener_process import commitment_tasks, storage_service
+from sij_node.processes.assembly import Store, open_store, storage_service
+from sij_node.processes.listener_process import commitment_tasks
 from sij_node.receive.listener import Listener
 from sij_node.store.clear_spool import clear_spool
 from sij_node.store.commitments import MAX_REQUESTS, commitment_counts

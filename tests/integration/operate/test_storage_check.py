@@ -19,8 +19,7 @@ from sij_node.domain.health import Component, HealthStatus
 from sij_node.domain.job import State
 from sij_node.domain.storage_check import CheckedFiles, StorageFault
 from sij_node.operate.storage_check import StorageCheck, StorageCheckInBackground
-from sij_node.processes.assembly import open_store
-from sij_node.processes.listener_process import storage_service
+from sij_node.processes.assembly import open_store, storage_service
 from sij_node.store.change_log import newest_changes
 from sij_node.store.deliveries import deliveries_of
 from sij_node.store.received_copies import copies_of
