@@ -13,6 +13,7 @@ from sij_node import __version__
 from sij_node.cli import opening
 from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, Limit
 from sij_node.cli.output import dimse_status, print_json, print_line, print_table, time_of
+from sij_node.config.exposure import exposed
 from sij_node.config.settings import Config, load_config
 from sij_node.doctor.assessments import exit_code
 from sij_node.doctor.run_checks import run_checks
@@ -34,6 +35,8 @@ def check_config(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -
         print_json(settings.model_dump(mode="json"))
     else:
         print_line(f"{config} is valid: {settings.node.ae_title}, {len(settings.peer)} peer(s).")
+        for problem in exposed(settings, config):
+            print_line(f"warning: {problem}")
 
 
 @app.command()

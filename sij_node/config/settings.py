@@ -117,6 +117,15 @@ class TlsConfig(Section):
     private_key: Path
     client_ca: Path | None = None
     """PEM. If set, peers must present a certificate signed by this CA (mutual TLS)."""
+    crl: Path | None = None
+    """PEM. Revocation list of `client_ca`; peers with a revoked certificate are refused, and all
+    of them once it is out of date. All files are read again when they change."""
+
+    @model_validator(mode="after")
+    def _revocation_needs_an_authority(self) -> Self:
+        if self.crl is not None and self.client_ca is None:
+            raise ValueError("crl needs client_ca, whose certificates it revokes")
+        return self
 
 
 class ListenerConfig(Section):
@@ -134,6 +143,9 @@ class ListenerConfig(Section):
     """From the first to the last byte of a PDU."""
     idle_timeout_s: Seconds = 60
     """Idle associations are aborted after this time."""
+    min_bytes_per_s: Annotated[float, Field(ge=0)] = 1000
+    """A peer that sends an instance more slowly than this, measured after `idle_timeout_s`, is
+    aborted; 0: never."""
     max_pdu_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = 131072
     max_instance_mb: Annotated[int, Field(ge=1, le=4096)] = 1024
     max_nesting: Annotated[int, Field(ge=1, le=64)] = 16
@@ -155,7 +167,10 @@ class PeerConfig(Section):
     priority: Annotated[int, Field(ge=0, le=9)] = 5
     """0 to 9; studies of peers with a higher priority are analysed first."""
     tls: bool = False
-    """Send results over TLS, with the certificates of [listener.tls]."""
+    """Send results over TLS, with the certificate of [listener.tls] and the CA of [delivery]."""
+    certificate_names: tuple[str, ...] = ()
+    """Its certificate must contain one of these names (DNS name, IP address, URI or common name);
+    empty: any certificate signed by [listener.tls] client_ca."""
     profile: str = "minimal"
     """Output profile: minimal, ohif, orthanc, everything, or the name of a [[profile]]."""
     priors: Literal["off", "store", "get", "move"] = "store"
@@ -324,6 +339,9 @@ class DeliveryConfig(Section):
 
     connect_timeout_s: Seconds = 10
     response_timeout_s: Seconds = 60
+    ca: Path | None = None
+    """PEM. CA of the certificates of peers that results are sent to over TLS; if unset, the
+    system's trust store."""
     commitment_timeout_s: Seconds = 3600
     """A destination that has not answered a request for storage commitment for this long is asked
     by C-FIND whether it has the results."""
@@ -617,6 +635,13 @@ class Config(Section):
     def _sending_over_tls_needs_certificates(self) -> Self:
         if self.listener.tls is None and any(peer.tls for peer in self.peer):
             raise ValueError("peer: tls = true needs the certificates of [listener.tls]")
+        return self
+
+    @model_validator(mode="after")
+    def _certificate_names_need_client_certificates(self) -> Self:
+        has_ca = self.listener.tls is not None and self.listener.tls.client_ca is not None
+        if any(peer.certificate_names for peer in self.peer) and not has_ca:
+            raise ValueError("peer: certificate_names needs [listener.tls] client_ca")
         return self
 
     @model_validator(mode="after")

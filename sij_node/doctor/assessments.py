@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 
 from sij_node.config.settings import AnyDestination, Config, PeerConfig
@@ -155,6 +156,18 @@ def assess_certificate(where: str, certificate: Certificate, now: datetime) -> C
         message += f" It expires in {in_words(left.total_seconds())}."
         return warning(Component.TLS, message, "Renew the certificate.")
     return ok(Component.TLS, message)
+
+
+def assess_revocations(file: Path, due: datetime | None, now: datetime) -> Condition:
+    """Whether a revocation list is up to date; `due` is when the next one is to be expected."""
+    message = f"[listener.tls] crl: {file.name}"
+    if due is not None and now >= due:
+        return failed(
+            Component.TLS,
+            f"{message} has been out of date since {due:%Y-%m-%d}; all peers are refused.",
+            "Fetch the current list from the CA.",
+        )
+    return ok(Component.TLS, f"{message}, next one due {due:%Y-%m-%d}." if due else f"{message}.")
 
 
 # ---- network -----------------------------------------------------------------------------------

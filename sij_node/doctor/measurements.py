@@ -99,6 +99,7 @@ def certificate_files(config: Config) -> Iterator[PemFile]:
     }
     trusted = {
         "[listener.tls] client_ca": tls and tls.client_ca,
+        "[delivery] ca": config.delivery.ca,
         "[audit] syslog_ca": audit.syslog_ca,
         "[alerts.email] ca": alerts.email and alerts.email.ca,
         "[alerts.webhook] ca": alerts.webhook and alerts.webhook.ca,
@@ -142,6 +143,21 @@ def certificates_in(file: Path, is_chain: bool) -> tuple[Certificate, ...]:
         )
         for one, by_next in zip(chain, [*signed, None], strict=True)
     )
+
+
+def next_revocations(file: Path) -> datetime | None:
+    """When the next revocation list is due, by the newest in a PEM file.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If it cannot be read or is no revocation list.
+    """
+    try:
+        return x509.load_pem_x509_crl(file.read_bytes()).next_update_utc
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is not a PEM file with a revocation list"
+        raise ConfigurationInvalid(f"{file} cannot be used: {why}.") from error
 
 
 def _is_signed_by(one: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -7,10 +7,11 @@ from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+from sij_node.config.exposure import exposed
 from sij_node.config.settings import Config, PeerConfig, load_config
 from sij_node.doctor import assessments, measurements
 from sij_node.doctor.study_round_trip import send_test_study
-from sij_node.domain.health import Component, Condition, failed
+from sij_node.domain.health import Component, Condition, failed, warning
 from sij_node.domain.peer_activity import PeerActivity
 from sij_node.errors import (
     AlertNotSent,
@@ -43,6 +44,7 @@ def run_checks(config_file: Path, load_networks: LoadNetworks | None = None) -> 
         return
     checks: list[Callable[[], Iterable[Condition]]] = [
         partial(assessments.assess_configuration, config),
+        partial(_exposed, config, config_file),
         partial(_disk, config),
         partial(_database, config),
         partial(_certificates, config),
@@ -58,6 +60,12 @@ def run_checks(config_file: Path, load_networks: LoadNetworks | None = None) -> 
     if load_networks is not None:
         trip = send_test_study(config, config.worker.analysis_timeout_s)
         yield assessments.assess_round_trip(trip)
+
+
+def _exposed(config: Config, config_file: Path) -> Iterator[Condition]:
+    for problem in exposed(config, config_file):
+        message, _, action = problem.partition(". ")
+        yield warning(Component.CONFIGURATION, f"{message}.", action)
 
 
 def _disk(config: Config) -> Iterator[Condition]:
@@ -87,11 +95,20 @@ def _certificates(config: Config) -> Iterator[Condition]:
                 yield assessments.assess_certificate(one.where, certificate, now)
         except ConfigurationInvalid as error:
             yield failed(Component.TLS, f"{one.where}: {error}", "Configure a PEM file.")
+    if config.listener.tls is not None and config.listener.tls.crl is not None:
+        yield _revocations(config.listener.tls.crl, now)
     for section, tls in measurements.own_certificates(config):
         try:
             server_context(tls, section)
         except ConfigurationInvalid as error:
             yield failed(Component.TLS, str(error), "Use the private key of this certificate.")
+
+
+def _revocations(file: Path, now: datetime) -> Condition:
+    try:
+        return assessments.assess_revocations(file, measurements.next_revocations(file), now)
+    except ConfigurationInvalid as error:
+        return failed(Component.TLS, f"[listener.tls] crl: {error}", "Configure a PEM file.")
 
 
 def _listener(config: Config) -> Iterator[Condition]:

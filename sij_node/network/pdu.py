@@ -138,6 +138,7 @@ CONTEXT_NAME_UNKNOWN = Rejection(1, 1, 2, "application context name not supporte
 VERSION_UNKNOWN = Rejection(1, 2, 2, "protocol version not supported")
 CALLED_TITLE_UNKNOWN = Rejection(1, 1, 7, "called AE title not recognized")
 CALLING_TITLE_UNKNOWN = Rejection(1, 1, 3, "calling AE title is not a configured peer")
+CERTIFICATE_NOT_OF_PEER = Rejection(1, 1, 3, "certificate contains none of the names of this peer")
 ADDRESS_NOT_ALLOWED = Rejection(1, 1, 1, "address not allowed for this peer")
 TOO_MANY_ASSOCIATIONS = Rejection(2, 3, 2, "maximum number of associations reached")
 OUT_OF_SPACE = Rejection(2, 3, 2, "out of disk space")

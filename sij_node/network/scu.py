@@ -99,7 +99,7 @@ class AssociationRequestor:
     def _tls_arguments(self, peer: PeerConfig) -> tuple[ssl.SSLContext, str] | None:
         if not peer.tls or self.tls is None:
             return None
-        context = ssl.create_default_context(cafile=self.tls.client_ca)
+        context = ssl.create_default_context(cafile=self.limits.ca)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self.tls.certificate, self.tls.private_key)
         return context, peer.host

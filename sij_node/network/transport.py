@@ -11,6 +11,7 @@ from time import monotonic
 
 from sij_node.errors import HandshakeRefused, PeerGone, PeerTimedOut, ProtocolViolated
 from sij_node.network.pdu import HEADER, AbortReason, PduType
+from sij_node.network.tls import names_in
 
 _ACKNOWLEDGE_AT_ONCE: int | None = getattr(socket, "TCP_QUICKACK", None)
 _FIRST_BUFFER_BYTES = 1 << 13
@@ -51,6 +52,13 @@ class Transport:
             left = not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError)
             kind = PeerGone if left else HandshakeRefused
             raise kind(f"TLS handshake failed: {_tls_reason(error)}") from error
+
+    @property
+    def certificate_names(self) -> frozenset[str]:
+        """Names in the peer's verified certificate; none without one."""
+        if not isinstance(self._socket, ssl.SSLSocket):
+            return frozenset()
+        return names_in(self._socket.getpeercert() or {})
 
     def read_request(self, deadline: float, limit: int) -> bytes:
         """The first PDU without its header; must be an A-ASSOCIATE-RQ.

@@ -6,7 +6,6 @@ Source: DICOM PS3.8 sections 7 and 9, PS3.7 section 6.3 and Annexes D and E.
 """
 
 import ipaddress
-import ssl
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +16,13 @@ from pynetdicom import AllStoragePresentationContexts
 
 from sij_node.config.settings import ListenerConfig, PeerConfig
 from sij_node.domain.storage_commitment import PUSH_MODEL
-from sij_node.errors import AssociationEnded, HandshakeRefused, PeerGone, ProtocolViolated
+from sij_node.errors import (
+    AssociationEnded,
+    HandshakeRefused,
+    PeerGone,
+    PeerTimedOut,
+    ProtocolViolated,
+)
 from sij_node.network.association_summary import AssociationSummary, CallingPeer
 from sij_node.network.dimse import (
     MAX_COMMAND_BYTES,
@@ -36,6 +41,7 @@ from sij_node.network.pdu import (
     APPLICATION_CONTEXT,
     CALLED_TITLE_UNKNOWN,
     CALLING_TITLE_UNKNOWN,
+    CERTIFICATE_NOT_OF_PEER,
     CONTEXT_NAME_UNKNOWN,
     MAX_REQUEST_BYTES,
     VERSION_UNKNOWN,
@@ -55,6 +61,7 @@ from sij_node.network.pdu import (
     encode_release_response,
     fragments,
 )
+from sij_node.network.tls import ServerTls
 from sij_node.network.transport import Transport
 from sij_node.receive.c_store import IMPLICIT_VR_LITTLE_ENDIAN, InstanceReceiver, StorageService
 
@@ -95,7 +102,7 @@ class AcceptancePolicy:
     ae_title: str
     peers: Mapping[str, PeerConfig]
     limits: ListenerConfig
-    tls: ssl.SSLContext | None
+    tls: ServerTls | None
 
 
 @dataclass
@@ -113,9 +120,15 @@ class AssociationCounts:
 
 
 def rejection_of(
-    request: AssociateRequest, address: str, policy: AcceptancePolicy
+    request: AssociateRequest, address: str, names: frozenset[str], policy: AcceptancePolicy
 ) -> Rejection | None:
-    """Why this association is rejected, or None if it is accepted."""
+    """Why this association is rejected, or None if it is accepted.
+
+    Parameters
+    ----------
+    names
+        In the peer's certificate, in lower case.
+    """
     if not request.protocol_version & 1:
         return VERSION_UNKNOWN
     if request.application_context != APPLICATION_CONTEXT:
@@ -125,6 +138,8 @@ def rejection_of(
     peer = policy.peers.get(request.calling_ae)
     if peer is None:
         return CALLING_TITLE_UNKNOWN
+    if peer.certificate_names and names.isdisjoint(map(str.lower, peer.certificate_names)):
+        return CERTIFICATE_NOT_OF_PEER
     return None if is_in(address, peer.networks) else ADDRESS_NOT_ALLOWED
 
 
@@ -192,6 +207,7 @@ class Association:
         self._is_stopping = is_stopping
         self._counts = AssociationCounts()
         self._messages: MessageReceiver | None = None
+        self._message_began, self._message_bytes = 0.0, 0
 
     @property
     def is_receiving(self) -> bool:
@@ -223,7 +239,9 @@ class Association:
     def _negotiate_and_receive(self) -> None:
         request = self._read_request()
         self._counts.peer = request.calling_ae
-        rejection = rejection_of(request, self._address, self._policy) or self._claim_slot()
+        names = self._transport.certificate_names
+        rejection = rejection_of(request, self._address, names, self._policy)
+        rejection = rejection or self._claim_slot()
         if rejection is not None:
             self._events.association_rejected(self._caller, rejection)
             self._reject(rejection)
@@ -242,9 +260,9 @@ class Association:
             self._secure(self._policy.tls, deadline)
         return decode_associate_request(self._transport.read_request(deadline, MAX_REQUEST_BYTES))
 
-    def _secure(self, tls: ssl.SSLContext, deadline: float) -> None:
+    def _secure(self, tls: ServerTls, deadline: float) -> None:
         try:
-            self._transport.secure(tls, deadline)
+            self._transport.secure(tls.context(), deadline)
         except HandshakeRefused as error:
             self._events.tls_failed(self._caller, str(error))
             raise
@@ -265,6 +283,7 @@ class Association:
                     self._limits.idle_timeout_s, self._limits.max_pdu_bytes
                 )
                 if kind == PduType.P_DATA:
+                    self._check_rate(messages, len(body))
                     for fragment in fragments(body):
                         if response := messages.take(fragment):
                             self._transport.send(response)
@@ -277,6 +296,19 @@ class Association:
         finally:
             messages.end()
         self._abort("the node is shutting down")
+
+    def _check_rate(self, messages: "MessageReceiver", size: int) -> None:
+        """Raise `PeerTimedOut` if a message has been arriving too slowly for too long."""
+        if not messages.is_incomplete:
+            self._message_began, self._message_bytes = monotonic(), 0
+        self._message_bytes += size
+        elapsed_s = monotonic() - self._message_began
+        least = self._limits.min_bytes_per_s * elapsed_s
+        if elapsed_s > self._limits.idle_timeout_s and self._message_bytes < least:
+            raise PeerTimedOut(
+                f"instance sent at {self._message_bytes / elapsed_s:.0f} bytes per second; "
+                f"[listener] min_bytes_per_s is {self._limits.min_bytes_per_s:g}"
+            )
 
     def _seen(self, status: Status | None) -> None:
         """Count a response: the status of a C-STORE, or none for a C-ECHO."""

@@ -19,7 +19,7 @@ import structlog
 from sij_node.config.settings import ListenerConfig, PeerConfig
 from sij_node.errors import ConfigurationInvalid
 from sij_node.network.pdu import OUT_OF_SPACE, STOPPING, TOO_MANY_ASSOCIATIONS, Rejection
-from sij_node.network.tls import server_context
+from sij_node.network.tls import ServerTls
 from sij_node.network.transport import Transport
 from sij_node.receive.association import AcceptancePolicy, Association
 from sij_node.receive.c_store import StorageService
@@ -64,7 +64,7 @@ class Listener:
         storage: StorageService,
         bound: socket.socket | None = None,
     ) -> None:
-        tls = server_context(config.tls) if config.tls is not None else None
+        tls = ServerTls(config.tls) if config.tls is not None else None
         self._config = config
         self._policy = AcceptancePolicy(
             ae_title, {peer.ae_title: peer for peer in peers}, config, tls

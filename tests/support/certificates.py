@@ -2,7 +2,12 @@
 
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,24 @@ def signed_by(
         *("-days", str(days), "-out", made.certificate),
     )
     return made
+
+
+def revoked_by(
+    issuer: IssuedCertificate, folder: Path, *revoked: IssuedCertificate, due_days: float = 2
+) -> Path:
+    """A revocation list; out of date when `due_days` is negative."""
+    now = datetime.now(UTC)
+    ca = x509.load_pem_x509_certificate(issuer.certificate.read_bytes())
+    key = load_pem_private_key(issuer.private_key.read_bytes(), None)
+    made = x509.CertificateRevocationListBuilder().issuer_name(ca.subject)
+    made = made.last_update(now - timedelta(days=9)).next_update(now + timedelta(days=due_days))
+    for one in revoked:
+        number = x509.load_pem_x509_certificate(one.certificate.read_bytes()).serial_number
+        entry = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(now)
+        made = made.add_revoked_certificate(entry.build())
+    file = folder / "crl.pem"
+    file.write_bytes(made.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    return file
 
 
 def _paths(folder: Path, name: str) -> IssuedCertificate:

@@ -1,7 +1,7 @@
 """A listener on a free port, with a spool on disk and a job table in memory."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +86,7 @@ def listening(
     keep_copy: Callable[[ReceivedCopy], None] | None = None,
     room: Callable[[], bool] = lambda: True,
     events: PeerEvents | None = None,
+    peers: Sequence[PeerConfig] = PEERS,
 ) -> Iterator[Node]:
     """A listener that accepts associations from MODALITY within a ``with`` block."""
     limits = limits or ListenerConfig(max_connections_per_address=32)
@@ -105,7 +106,7 @@ def listening(
         events=events or no_events(),
     )
     bound = socket.create_server(("127.0.0.1", 0))
-    listener = Listener(limits, "SIJ", PEERS, service, bound=bound)
+    listener = Listener(limits, "SIJ", peers, service, bound=bound)
     listener.start()
     try:
         yield Node(listener, real_spool, folder / "spool", rows, refusals, copies)

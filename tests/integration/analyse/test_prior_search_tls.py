@@ -56,15 +56,12 @@ def found(
     tls: bool = True,
 ) -> Priors:
     """What a node with a certificate gets from an archive that is said to speak TLS."""
-    shown = TlsConfig(
-        certificate=node.certificate,
-        private_key=node.private_key,
-        client_ca=identities.hospital.certificate,
-    )
+    shown = TlsConfig(certificate=node.certificate, private_key=node.private_key)
     with node_with_priors(folder, "get", archive.port) as here:
         (peer,) = here.config.peer
         encrypted = peer.model_copy(update={"tls": tls})
-        caller = AssociationRequestor("SIJNODE", here.config.delivery, shown)
+        trusting = here.config.delivery.model_copy(update={"ca": identities.hospital.certificate})
+        caller = AssociationRequestor("SIJNODE", trusting, shown)
         search = PriorSearch(
             here.store.table,
             here.store.spool,

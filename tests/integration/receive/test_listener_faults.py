@@ -144,6 +144,19 @@ def send_on(peer: RawPeer, content: bytes) -> None:
         peer.socket.sendall(content)
 
 
+def test_a_peer_that_sends_a_byte_per_pdu_is_aborted(tmp_path):
+    limits = IMPATIENT.model_copy(update={"min_bytes_per_s": 1000})
+    with listening(tmp_path, limits=limits) as node, node.associated() as peer:
+        peer.begin_store("1.2.3")
+        for _ in range(60):
+            try_to_send(peer, pdu(P_DATA, fragment(1, 0, b"x")))
+            if peer.is_closed_within(0.1):
+                break
+        else:
+            pytest.fail("the association stayed open")
+        assert node.refusals[-1].reason.startswith("association aborted: instance sent at ")
+
+
 def test_a_peer_that_takes_no_answers_is_given_up(impatient_node):
     with impatient_node.associated() as peer:
         peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)

@@ -9,10 +9,11 @@ import pytest
 from pynetdicom import AE
 from pynetdicom.sop_class import MRImageStorage, Verification
 
-from sij_node.config.settings import ListenerConfig, TlsConfig
-from sij_node.errors import ConfigurationInvalid
+from sij_node.config.settings import DeliveryConfig, ListenerConfig, PeerConfig, TlsConfig
+from sij_node.errors import ConfigurationInvalid, DestinationUnavailable
+from sij_node.network.store_scu import StoreScu
 from sij_node.network.tls import server_context
-from tests.support.certificates import authority, signed_by
+from tests.support.certificates import authority, revoked_by, signed_by
 from tests.support.raw_peer import (
     ANSWER_S,
     ASSOCIATE_AC,
@@ -22,7 +23,7 @@ from tests.support.raw_peer import (
     encoded,
     pdu,
 )
-from tests.support.running_listener import Node, listening, mr_image
+from tests.support.running_listener import PEERS, Node, listening, mr_image
 
 HANDSHAKE_S = 5
 """In which a node gives up; enough for a handshake on a busy machine."""
@@ -183,3 +184,82 @@ def test_certificates_that_cannot_be_used_are_named(tmp_path, server, client):
     ):
         with pytest.raises(ConfigurationInvalid, match=r"\[listener.tls\]"):
             server_context(TlsConfig(certificate=certificate, private_key=key))
+
+
+# ---- revoked certificates, names, and trust the other way --------------------------------------
+
+
+def mutual_tls(server, ca, **more) -> TlsConfig:
+    return TlsConfig(
+        certificate=server.certificate,
+        private_key=server.private_key,
+        client_ca=ca.certificate,
+        **more,
+    )
+
+
+def test_a_revoked_certificate_is_refused_as_soon_as_the_list_says_so(tmp_path, folder, server, ca):
+    client, other = (signed_by(ca, folder, name) for name in ("revoked", "not-revoked"))
+    crl = revoked_by(ca, tmp_path)
+    tls = mutual_tls(server, ca, crl=crl)
+    with listening(tmp_path, limits=ListenerConfig(tls=tls)) as node:
+        assert shake_hands(node, client_context(ca, client)) == "TLSv1.3"
+
+        revoked_by(ca, tmp_path, client)
+
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            shake_hands(node, client_context(ca, client))
+        assert shake_hands(node, client_context(ca, other)) == "TLSv1.3"
+
+
+def test_a_list_that_is_out_of_date_lets_nobody_in(tmp_path, server, ca, client):
+    tls = mutual_tls(server, ca, crl=revoked_by(ca, tmp_path, due_days=-1))
+    with (
+        listening(tmp_path, limits=ListenerConfig(tls=tls)) as node,
+        pytest.raises((ssl.SSLError, ConnectionError)),
+    ):
+        shake_hands(node, client_context(ca, client))
+
+
+def test_files_that_cannot_be_read_again_leave_the_former_ones_in_use(
+    tmp_path, folder, server, ca, client
+):
+    crl = revoked_by(ca, tmp_path)
+    with listening(tmp_path, limits=ListenerConfig(tls=mutual_tls(server, ca, crl=crl))) as node:
+        crl.write_text("half a file")
+
+        assert shake_hands(node, client_context(ca, client)) == "TLSv1.3"
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [(("CLIENT",), ASSOCIATE_AC), (("127.0.0.1",), ASSOCIATE_AC), (("pacs.example",), 3)],
+    ids=["common name", "address", "another name"],
+)
+def test_a_certificate_is_bound_to_the_ae_title(tmp_path, server, ca, client, names, kind):
+    peer = PEERS[0].model_copy(update={"certificate_names": names})
+    limits = ListenerConfig(tls=mutual_tls(server, ca))
+    with (
+        listening(tmp_path, limits=limits, peers=[peer]) as node,
+        socket.create_connection(("127.0.0.1", node.listener.port), timeout=ANSWER_S) as plain,
+        client_context(ca, client).wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+    ):
+        secured.sendall(pdu(ASSOCIATE_RQ, associate_request()))
+        assert secured.recv(1)[0] == kind
+
+
+def test_peers_are_trusted_for_sending_by_the_ca_of_delivery_alone(tmp_path, folder, server, ca):
+    other = authority(folder, "peers")
+    own = mutual_tls(server, other)  # who may connect says nothing about whom to send to
+    with listening(tmp_path, limits=ListenerConfig(tls=mutual_tls(server, ca))) as node:
+        peer = PeerConfig(
+            ae_title="SIJ",
+            networks=("127.0.0.1",),
+            host="127.0.0.1",
+            port=node.listener.port,
+            tls=True,
+        )
+        StoreScu("MODALITY", DeliveryConfig(ca=ca.certificate), own).echo(peer)
+        for trusted in (None, other.certificate):
+            with pytest.raises(DestinationUnavailable):
+                StoreScu("MODALITY", DeliveryConfig(ca=trusted), own).echo(peer)

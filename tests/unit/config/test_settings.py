@@ -54,7 +54,7 @@ def test_defaults_in_the_shipped_configs_comments_are_true():
     examples_left_out = re.sub(ALERTS, "", re.sub(OPENID, "", re.sub(PROFILE, "", text)))
     stated = re.sub(r"^# (?=[a-z_]+ += )", "", examples_left_out, flags=re.MULTILINE)
     stated = re.sub(
-        r"^(weights_folder|client_ca|syslog_ca|token_file|\w*certificate|\w*private_key).*\n",
+        r"^(weights_folder|client_ca|crl|ca|syslog_ca|token_file|\w*certificate|\w*private_key).*\n",
         "",
         stated,
         flags=re.M,
@@ -323,3 +323,16 @@ def test_a_host_that_cannot_exist_is_refused(host: str):
 )
 def test_a_possible_host_is_accepted(host: str):
     assert config_from(SMALLEST.replace("10.1.0.5", host)).peer[0].host == host
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[listener.tls]\ncertificate = "a"\nprivate_key = "b"\ncrl = "c"\n', "needs client_ca"),
+        ('[listener.tls]\ncertificate = "a"\nprivate_key = "b"\n', "client_ca"),
+    ],
+)
+def test_what_needs_client_certificates_says_so(text, said):
+    bound = SMALLEST + ("" if "crl" in text else 'certificate_names = ["pacs"]\n')
+    with pytest.raises(ValidationError, match=said):
+        config_from(bound + text)
