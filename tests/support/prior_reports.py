@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -75,10 +76,14 @@ def earlier_findings_report(study_date: str = "20230301") -> bytes:
     return to_part10(image_findings_report(one, seen, context()), "NODE")
 
 
-@cache
-def earlier(study_date: str = "20230301", **attributes: str) -> PriorScores:
+def earlier(study_date: str = "20230301", **how: Any) -> PriorScores:
     """The same report, read back."""
-    read = read_prior_scores(earlier_report(study_date, **attributes))
+    return _read_back(earlier_report(study_date, **how))
+
+
+@cache
+def _read_back(report: bytes) -> PriorScores:
+    read = read_prior_scores(report)
     if read is None:
         raise LookupError("the report is none of scores")
     return read
