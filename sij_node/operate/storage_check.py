@@ -45,14 +45,14 @@ from sij_node.errors import (
 )
 from sij_node.network.dimse import Status
 from sij_node.receive.c_store import StorageService
-from sij_node.receive.take_in import file_meta_of, take_in
+from sij_node.receive.take_in import take_in
 from sij_node.store import change_log
 from sij_node.store.analysis_records import forget_picture
 from sij_node.store.deliveries import forget_file, is_result_pending
 from sij_node.store.job_queries import jobs_of_study, patient_id_of
 from sij_node.store.job_table import JobTable
 from sij_node.store.referenced_files import is_referenced, remove_unreferenced
-from sij_node.store.spool import Spool, SpoolFolder
+from sij_node.store.spool import Spool, SpoolFolder, file_meta_of
 from sij_node.store.storage_check_table import DATABASE, next_part, record_part, record_progress
 from sij_node.store.stored_files import (
     PARTS,

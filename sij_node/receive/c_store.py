@@ -53,7 +53,7 @@ from sij_node.network.association_summary import CallingPeer
 from sij_node.network.dimse import Status, StoreRequest
 from sij_node.network.pdu import AnsweredContext
 from sij_node.receive.storage_commitment import NO_COMMITMENT, CommitmentService
-from sij_node.store.spool import Spool, StagedFile
+from sij_node.store.spool import Spool, StagedFile, file_meta_of
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 HELD_BYTES = 1 << 20
@@ -432,7 +432,8 @@ class InstanceReceiver:
             return _StoredFile("", row)
         if instance.sha256 in (sha256, row and row.sha256):  # the same, or the file is damaged
             return _StoredFile(sha256, row)
-        is_recoded = spool.transfer_syntax_of(file_name) != instance.transfer_syntax_uid
+        meta = file_meta_of(spool.path_of(file_name))
+        is_recoded = meta.transfer_syntax_uid != instance.transfer_syntax_uid
         try:
             with spool.open(file_name) as file:
                 stored, received = dcmread(file), dcmread(BytesIO(staged.mapped(0)))

@@ -6,29 +6,12 @@ C-STORE is made again, and its outcome is the same: registered, a correction, or
 
 from pathlib import Path
 
-from sij_node.dicom.part10 import FILE_META_BYTES, FileMeta, read_file_meta
+from sij_node.dicom.part10 import FileMeta
 from sij_node.errors import SpoolUnavailable
 from sij_node.network.association_summary import CallingPeer
 from sij_node.network.dimse import StoreRequest
 from sij_node.network.pdu import AnsweredContext, ContextResult
 from sij_node.receive.c_store import HELD_BYTES, StorageService, StoreOutcome
-
-
-def file_meta_of(path: Path) -> FileMeta:
-    """The file meta information of a stored file.
-
-    Raises
-    ------
-    DatasetUnreadable
-        If it is damaged.
-    SpoolUnavailable
-        If it cannot be read from disk.
-    """
-    try:
-        with path.open("rb", buffering=0) as file:
-            return read_file_meta(file.read(FILE_META_BYTES))
-    except OSError as error:
-        raise SpoolUnavailable(f"{path.name} cannot be read: {error.strerror}.") from error
 
 
 def take_in(service: StorageService, path: Path, meta: FileMeta) -> StoreOutcome:

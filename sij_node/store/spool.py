@@ -28,7 +28,7 @@ from pathlib import Path
 from time import time
 from typing import BinaryIO
 
-from sij_node.dicom.part10 import FILE_META_BYTES, read_file_meta
+from sij_node.dicom.part10 import FILE_META_BYTES, FileMeta, read_file_meta
 from sij_node.errors import InternalFault, RequestMalformed, SpoolUnavailable
 
 _INSTANCE_NAME = re.compile(r"[0-9a-f]{64}\.dcm")
@@ -147,17 +147,6 @@ class Spool:
             while piece := file.read(_READ_AT_ONCE):
                 digest.update(piece)
         return digest.hexdigest()
-
-    def transfer_syntax_of(self, file_name: str) -> str:
-        """Transfer Syntax UID of an instance, from its file meta information.
-
-        Raises
-        ------
-        DatasetUnreadable
-            If the beginning of the file is damaged.
-        """
-        with _spool_errors(), self.path_of(file_name).open("rb", buffering=0) as file:
-            return read_file_meta(file.read(FILE_META_BYTES)).transfer_syntax_uid
 
     def remove(self, file_name: str) -> None:
         """Remove an instance, if it exists."""
@@ -386,6 +375,20 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def file_meta_of(path: Path) -> FileMeta:
+    """The file meta information of a stored file.
+
+    Raises
+    ------
+    DatasetUnreadable
+        If it is damaged.
+    SpoolUnavailable
+        If it cannot be read from disk.
+    """
+    with _spool_errors(), path.open("rb", buffering=0) as file:
+        return read_file_meta(file.read(FILE_META_BYTES))
 
 
 @contextmanager

@@ -153,7 +153,7 @@ def test_a_worker_killed_while_delivering_duplicates_no_result(archive_with_node
     assert archive_with_node.steps().count(Step.RESULTS_STORED) == 1
 
 
-def test_a_node_that_is_told_to_stop_ends_cleanly_and_goes_on_later(archive_with_node):
+def test_a_stopped_node_exits_cleanly_and_resumes_later(archive_with_node):
     archive_with_node.send()
     archive_with_node.wait_for(State.ANALYSING)
 

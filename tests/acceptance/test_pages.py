@@ -233,7 +233,7 @@ def test_a_viewer_looks_and_is_offered_nothing(busy_pages: BusyPages):
             assert seen.page.locator("main form[method=post]:not([action='/rules'])").count() == 0
 
 
-def test_the_patient_is_shown_by_a_click_and_that_is_noted(busy_pages: BusyPages, operator: Window):
+def test_showing_the_patient_is_audited(busy_pages: BusyPages, operator: Window):
     operator.open(busy_pages.path_of("queued"))
     before = operator.text()
 
@@ -279,7 +279,7 @@ def test_a_dropped_file_gets_its_role_and_priority_and_is_not_stored(
     operator.keep("rules-verdict")
 
 
-def test_a_file_that_is_no_dicom_is_told_so(
+def test_a_file_that_is_not_dicom_is_reported_as_such(
     busy_pages: BusyPages, operator: Window, tmp_path: Path
 ):
     (tmp_path / "notes.txt").write_text("no image")

@@ -25,7 +25,7 @@ def test_the_rules_call_when_they_should_and_only_then():
     assert any("SUCCESS" in line for line in said), said
 
 
-def test_configuration_and_rules_are_what_prometheus_understands():
+def test_prometheus_accepts_the_configuration_and_rules():
     said = said_by("promtool", "prometheus", "check", "config", SHIPPED / "prometheus.yml")
 
     assert any("12 rules found" in line for line in said), said

@@ -141,7 +141,7 @@ def test_orthanc_confirms_what_it_has_and_gets_again_what_it_lost(beside: NodeBe
     beside.wait_for(job, State.CONFIRMED)
 
 
-def test_orthanc_is_told_what_the_node_has_and_what_it_has_not(beside: NodeBesideOrthanc):
+def test_orthanc_learns_which_instances_the_node_holds(beside: NodeBesideOrthanc):
     image = mr_image("1.2.826.9.1", StudyInstanceUID="1.2.826.9")
     beside.orthanc.upload(image)
     beside.orthanc.send_study("1.2.826.9")

@@ -212,7 +212,7 @@ def test_what_is_killed_comes_back(installed_node: InstalledNode):
     installed_node.wait_until_ready()
 
 
-def test_a_wrong_configuration_is_told_once_and_not_tried_for_ever(installed_node: InstalledNode):
+def test_an_invalid_configuration_is_reported_once_and_not_retried(installed_node: InstalledNode):
     machine, file = installed_node.machine, installed_node.machine.file(CONFIG)
     right = file.read_text()
     try:

@@ -98,7 +98,7 @@ def test_a_study_is_analysed_and_its_results_wait_for_delivery(table: JobTable):
     )
 
 
-def test_a_study_is_analysed_with_the_weights_that_a_person_asked_for(table: JobTable):
+def test_a_study_is_analysed_with_the_requested_weights(table: JobTable):
     first = queue(table, "PACS", "1.2.3")
 
     with working(table):
@@ -259,7 +259,7 @@ def test_refused_weights_end_the_worker():
         process.start()
 
 
-def test_a_process_that_dies_at_the_start_is_said_to_have_died():
+def test_a_process_that_dies_at_start_is_reported():
     with (
         analysis(60, analysis_children.child_that_dies_at_once) as process,
         pytest.raises(WorkerLost, match="died"),
@@ -267,7 +267,7 @@ def test_a_process_that_dies_at_the_start_is_said_to_have_died():
         process.start()
 
 
-def test_a_process_that_dies_before_it_is_asked_is_said_to_have_died():
+def test_a_process_that_dies_before_a_request_is_reported():
     with analysis(60, analysis_children.child_that_hangs_up) as process:
         assert process.start().poll(PATIENCE_S)  # it has hung up
         with pytest.raises(WorkerLost, match="before it received the study"):

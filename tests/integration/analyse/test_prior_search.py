@@ -182,7 +182,7 @@ def dates(priors: Priors) -> list[str]:
 # ---- the node's own store ------------------------------------------------------------------------
 
 
-def test_what_the_node_has_itself_is_found_and_nobody_is_asked(tmp_path):
+def test_priors_in_the_own_store_are_found_without_a_query(tmp_path):
     with node_with_priors(tmp_path, "get", port=1) as here:
         analysed_before(here.store, earlier_report())
         analysed_before(here.store, earlier_report("20190101"))
@@ -211,7 +211,7 @@ def test_later_studies_are_no_priors(tmp_path):
         assert here.priors() == NO_PRIORS
 
 
-def test_a_result_that_the_disk_has_changed_is_said(tmp_path):
+def test_a_result_changed_on_disk_is_reported(tmp_path):
     with node_with_priors(tmp_path, "store") as here:
         analysed_before(here.store, earlier_report())
         (file,) = (tmp_path / "spool" / "results").iterdir()

@@ -77,7 +77,7 @@ def test_what_the_sender_got_is_made_again_byte_for_byte(node, tmp_path):
     assert sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files) == sorted(sent)
 
 
-def test_any_profile_can_be_asked_for_and_what_was_taken_is_recorded(node, tmp_path):
+def test_any_profile_can_be_requested_and_the_export_is_audited(node, tmp_path):
     config, job = node
 
     files = written(node, tmp_path, "everything")
@@ -136,7 +136,7 @@ def test_pictures_are_in_the_words_of_the_profile(node, tmp_path):
     assert changed == {name for name in english if name.startswith(("summary", "pdf"))}
 
 
-def test_what_is_not_there_is_said(node, tmp_path):
+def test_unknown_studies_and_profiles_are_reported(node, tmp_path):
     config, _ = node
 
     with pytest.raises(UnknownJob, match=r"There is no study 1\.2\.3\.4"):

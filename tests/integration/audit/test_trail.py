@@ -236,7 +236,7 @@ def test_messages_wait_for_a_repository_that_is_away(tmp_path):
     assert [line["event"] for line in logs] == ["audit not sent", "audit sending recovered"]
 
 
-def test_a_repository_that_never_answers_keeps_nobody_from_stopping(tmp_path):
+def test_a_silent_audit_repository_does_not_delay_a_stop(tmp_path):
     trail = open_trail(config_of(tmp_path, file=False, syslog=f"tcp://127.0.0.1:{free_port()}"))
     for _ in range(100):
         trail.record(LOGIN)
@@ -331,7 +331,7 @@ def test_a_query_is_audited_with_its_patient_or_a_pseudonym(table, tmp_path, hid
     assert question.PatientID == "P-17"
 
 
-def test_what_an_archive_gave_is_recorded_as_asked_for_by_the_node(table, tmp_path, trail):
+def test_retrieved_instances_are_audited_as_requested_by_the_node(table, tmp_path, trail):
     events = PeerEvents(PeerActivityLog(PeerActivityTable(table.database)), trail, str)
 
     events.studies_retrieved(PACS, [ReceivedStudy("1.2.9", "P-17", Counter({"1.2.8": 2}))])

@@ -271,7 +271,7 @@ def test_missing_weights_end_the_node_with_one_clear_line(tmp_path: Path, comman
     assert "networks cannot be used" in only_line(done)
 
 
-def test_sending_to_nobody_is_one_clear_line(tmp_path: Path):
+def test_sending_without_a_receiver_is_one_clear_line(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("no DICOM")
 
     nothing = sij_node("send", tmp_path)
@@ -282,7 +282,7 @@ def test_sending_to_nobody_is_one_clear_line(tmp_path: Path):
     assert "HOST:PORT" in only_line(wrong)
 
 
-def test_jobs_can_be_asked_for_while_an_instance_has_been_received(config: Path):
+def test_jobs_are_listed_while_a_study_is_being_received(config: Path):
     with open_store(load_config(config)) as store:
         store.table.register(received(1), 5, opens_job=True)
 

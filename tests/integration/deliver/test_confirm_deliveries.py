@@ -177,7 +177,7 @@ def test_a_report_that_comes_twice_changes_nothing(node, archive):
     assert node.table.get(job.job_id).revision == revision
 
 
-def test_a_late_report_counts_even_after_c_find_was_in_vain(tmp_path):
+def test_a_late_report_counts_even_after_c_find_failed(tmp_path):
     with (
         committing_archive(finds=False) as archive,
         confirming_node(tmp_path, archive) as node,
@@ -192,7 +192,7 @@ def test_a_late_report_counts_even_after_c_find_was_in_vain(tmp_path):
         assert node.state(job) is State.CONFIRMED
 
 
-def test_without_a_report_c_find_tells_what_is_there(node, archive):
+def test_without_a_report_c_find_shows_what_is_stored(node, archive):
     archive.reports = False
     job = node.delivered()
 
@@ -243,7 +243,7 @@ def test_a_destination_that_never_has_the_results_fails_the_job(node, archive):
     assert len(archive.requests) == MAX_REQUESTS
 
 
-def test_what_a_report_leaves_out_is_asked_for_again(node, archive):
+def test_instances_missing_in_a_report_are_requested_again(node, archive):
     archive.on_same_association = True
     archive.omits = {SEG.sop_instance_uid}
     job = node.delivered()
@@ -282,7 +282,7 @@ def test_a_peer_may_be_asked_by_c_find_alone(tmp_path, archive):
         assert archive.requests == []
 
 
-def test_an_archive_that_supports_neither_is_not_asked_for_ever(tmp_path):
+def test_an_archive_that_supports_neither_is_not_asked_forever(tmp_path):
     with (
         committing_archive(commits=False, finds=False) as archive,
         confirming_node(tmp_path, archive) as node,
@@ -420,7 +420,7 @@ def asked_node(tmp_path: Path) -> Iterator[ConfirmingNode]:
 MR = "1.2.840.10008.5.1.4.1.1.4"
 
 
-def test_a_peer_is_told_what_the_node_has_and_what_it_has_not(asked_node):
+def test_a_peer_learns_which_instances_the_node_holds(asked_node):
     status, (report,) = asked(
         asked_node, (MR, "1.2.3"), (MR, "9.9.9"), (SEG.sop_class_uid, "1.2.3")
     )

@@ -233,7 +233,7 @@ def test_a_result_that_is_missing_from_the_disk_waits_and_says_so(table: JobTabl
     assert "not in the spool" in after.reason
 
 
-def test_an_error_nobody_foresaw_fails_one_attempt_and_no_other_job(table: JobTable, spool: Spool):
+def test_an_unexpected_error_fails_one_attempt_of_one_job(table: JobTable, spool: Spool):
     class Impossible(FakePacs):
         def send(self, peer: PeerConfig, objects: Sequence[OutgoingObject]) -> Iterator[SendResult]:
             raise UnicodeError("label empty or too long of DOE^JANE")

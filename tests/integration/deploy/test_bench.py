@@ -102,7 +102,7 @@ def test_a_peer_that_is_not_installed_is_named_in_the_table():
     assert "no storescp" in text
 
 
-def test_each_kind_of_result_is_measured_and_all_of_it_is_told(tmp_path):
+def test_each_kind_of_result_is_measured_and_reported(tmp_path):
     costs = measure_objects(tmp_path, WEIGHTS, small_case(), 1, lambda words: None)
     rows = objects_section(costs)
 

@@ -106,7 +106,7 @@ def test_an_empty_database_is_made_by_migrating(empty_database: str, tmp_path: P
     assert migrate(load_config(config)) == schema
 
 
-def test_a_database_that_does_not_answer_is_told_without_its_password(tmp_path: Path):
+def test_an_unreachable_database_is_reported_without_its_password(tmp_path: Path):
     url = {"url": f"postgresql+psycopg://sij:secret@127.0.0.1:{free_port()}/sij"}
     config = set_up(tmp_path / "node", "PACS", free_port(), database=url).config
 
@@ -125,17 +125,17 @@ def with_certificate(tmp_path: Path, days: int) -> Path:
     return set_up(tmp_path / "node", "PACS", free_port(), **{"listener.tls": tls}).config
 
 
-def test_an_expired_certificate_is_told(tmp_path: Path):
+def test_an_expired_certificate_is_reported(tmp_path: Path):
     assert "expired" in the_one(with_certificate(tmp_path, -1), Component.TLS, HealthStatus.FAILED)
 
 
-def test_a_certificate_that_ends_soon_is_told(tmp_path: Path):
+def test_a_certificate_that_expires_soon_is_reported(tmp_path: Path):
     words = the_one(with_certificate(tmp_path, 3), Component.TLS, HealthStatus.WARNING)
 
     assert "CN=node" in words
 
 
-def test_a_key_of_another_certificate_is_told(tmp_path: Path):
+def test_a_key_of_another_certificate_is_reported(tmp_path: Path):
     config = with_certificate(tmp_path, 300)
     other = authority(tmp_path, "other")
     shutil.copy(other.private_key, tmp_path / "node.key")
@@ -178,7 +178,7 @@ def test_trusted_cas_may_come_in_any_order_and_each_is_checked(tmp_path: Path):
         ]
 
 
-def test_a_key_that_does_not_fit_the_pages_certificate_is_told(tmp_path: Path):
+def test_a_key_not_matching_the_web_certificate_is_reported(tmp_path: Path):
     own, other = authority(tmp_path, "own"), authority(tmp_path, "other")
     tls = {"certificate": str(own.certificate), "private_key": str(other.private_key)}
     config = set_up(tmp_path / "node", "PACS", free_port(), **{"web.tls": tls}).config
@@ -189,7 +189,7 @@ def test_a_key_that_does_not_fit_the_pages_certificate_is_told(tmp_path: Path):
 # ---- network -----------------------------------------------------------------------------
 
 
-def test_a_peer_behind_a_closed_port_is_told(config: Path):
+def test_a_peer_behind_a_closed_port_is_reported(config: Path):
     assert "cannot be reached" in the_one(config, Component.NETWORK, HealthStatus.FAILED)
 
 
@@ -241,7 +241,7 @@ def test_a_port_is_free_until_a_program_listens_on_it(host):
         assert not measurements.is_free(host, port)
 
 
-def test_a_listener_that_runs_under_another_title_is_told(tmp_path: Path):
+def test_a_listener_under_another_ae_title_is_reported(tmp_path: Path):
     with listening(tmp_path / "spool") as node:
         config = with_listener(tmp_path / "node", node.listener.port, "RENAMED")
         words = [
@@ -254,7 +254,7 @@ def test_a_listener_that_runs_under_another_title_is_told(tmp_path: Path):
     assert "does not accept" in words[0]
 
 
-def test_a_program_that_speaks_no_dicom_on_our_port_is_told(tmp_path: Path, monkeypatch):
+def test_another_program_on_the_dicom_port_is_reported(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(measurements, "ECHO_TIMEOUT_S", 1)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -268,7 +268,7 @@ def test_a_program_that_speaks_no_dicom_on_our_port_is_told(tmp_path: Path, monk
     assert any("does not accept associations" in one.message for one in failed)
 
 
-def test_the_page_is_told_apart_from_another_program_on_its_port(tmp_path: Path, monkeypatch):
+def test_another_program_on_the_web_port_is_recognised(tmp_path: Path, monkeypatch):
     def found_at(port: int) -> Condition:
         return about(with_page(tmp_path / str(port), port), "Web server")
 
@@ -301,7 +301,7 @@ def test_a_page_that_is_not_wanted_is_not_looked_for(tmp_path: Path):
     assert [one for one in reported(config, Component.NETWORK) if "Web server" in one.message] == []
 
 
-def test_ways_of_telling_people_are_tried_and_nobody_is_told(tmp_path: Path):
+def test_alert_channels_are_tested_without_sending(tmp_path: Path):
     (tmp_path / "secret").write_text("shared")
     with mail_server() as server, hook_receiver() as receiver:
         at = {"email": server.port, "webhook": int(receiver.url.split(":")[2].split("/")[0])}
@@ -323,7 +323,7 @@ def with_alarms(folder: Path, email: int, webhook: int) -> Path:
     return set_up(folder, "PACS", free_port(), **alarms).config
 
 
-def test_a_secret_that_the_alarms_lack_is_told(tmp_path: Path):
+def test_a_missing_secret_of_the_alerts_is_reported(tmp_path: Path):
     config = with_alarms(tmp_path, free_port(), free_port())
 
     assert "secret cannot be read" in the_one(config, Component.CONFIGURATION, HealthStatus.FAILED)
@@ -332,7 +332,7 @@ def test_a_secret_that_the_alarms_lack_is_told(tmp_path: Path):
 # ---- weights -----------------------------------------------------------------------------
 
 
-def test_damaged_weights_are_told(tmp_path: Path):
+def test_damaged_weights_are_reported(tmp_path: Path):
     weights = tmp_path / "weights"
     shutil.copytree(Path(models.__file__).parent / "weights", weights)
     damaged = weights / "lesion" / "weights.safetensors"

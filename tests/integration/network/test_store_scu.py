@@ -123,7 +123,7 @@ def test_a_peer_that_is_down_is_unavailable_and_the_message_says_where(tmp_path:
         SENDER.echo(peer(port))
 
 
-def test_a_peer_that_does_not_know_the_node_is_said_to_reject_it(tmp_path: Path):
+def test_a_peer_that_does_not_know_the_node_rejects_it(tmp_path: Path):
     entity = AE("ARCHIVE")
     entity.require_calling_aet = ["OTHERNODE"]
     entity.add_supported_context("1.2.840.10008.1.1")

@@ -246,7 +246,7 @@ def test_a_redelivery_that_is_cancelled_does_not_undo_what_was_acknowledged(tabl
     assert results_sent_before(table.database, job) == ((SCORES,),)
 
 
-def test_a_failed_delivery_is_asked_for_with_all_its_attempts(table, mia, spool):
+def test_a_failed_delivery_is_retried_with_all_its_attempts(table, mia, spool):
     job = delivering(table, SCORES)
     while table.get(job.job_id).state is not State.FAILED:
         deliver(table, spool, FakePacs(None))

@@ -101,7 +101,7 @@ def test_a_server_on_this_machine_may_do_without(tmp_path):
     assert len(server.mails) == 1
 
 
-def test_a_server_that_nobody_vouches_for_gets_nothing(tmp_path, tls):
+def test_a_server_with_an_untrusted_certificate_gets_nothing(tmp_path, tls):
     with mail_server(tls) as server:
         way = email(tmp_path, server.port)
         with pytest.raises(AlertNotSent, match="certificate"):
@@ -119,7 +119,7 @@ def test_a_server_without_starttls_gets_no_password(tmp_path, tls):
     assert server.users == []
 
 
-def test_a_mail_that_is_not_taken_is_told_as_such(tmp_path, tls):
+def test_a_rejected_mail_is_reported(tmp_path, tls):
     (tmp_path / "password").write_text("wrong")
     ways = {"user": "sij", "password_file": tmp_path / "password", "ca": tmp_path / "ca.pem"}
     with mail_server(tls) as server:
@@ -163,7 +163,7 @@ def test_a_tls_webhook_is_reached_only_with_a_trusted_certificate(tmp_path, tls)
 
 
 @pytest.mark.parametrize("status", [302, 400, 500])
-def test_a_webhook_that_does_not_take_it_is_told_without_its_address(tmp_path, status):
+def test_a_failing_webhook_is_reported_without_its_address(tmp_path, status):
     (tmp_path / "secret").write_text("shared\n")
     with hook_receiver() as receiver:
         receiver.status = status
@@ -201,6 +201,6 @@ def test_a_trial_reaches_every_channel_that_is_set_up(tmp_path, capsys):
     assert "Sent by email and webhook." in capsys.readouterr().out
 
 
-def test_a_trial_without_any_channel_says_that_nobody_is_told(tmp_path):
+def test_a_test_alert_without_a_channel_says_none_was_sent(tmp_path):
     with pytest.raises(ConfigurationInvalid, match="no alerts are sent"):
         send_test_notification(set_up(tmp_path, "PACS", 104).config)

@@ -148,7 +148,7 @@ def test_an_unresolved_alert_is_repeated_the_next_day(monitored):
     assert [kind for kind, _ in monitored.pass_time(5, is_working=False)] == [AlertKind.UNRESOLVED]
 
 
-def test_a_failed_job_is_told_once_and_old_ones_never(tmp_path, table):
+def test_a_failed_job_is_reported_once_and_old_ones_never(tmp_path, table):
     fail(table)
     monitored = MonitoredNode(tmp_path, table)
     assert monitored.pass_time() == []
@@ -191,7 +191,7 @@ def test_a_failed_alert_is_retried_and_other_channels_still_work(tmp_path, table
     assert good.take() == []
 
 
-def test_a_sender_that_falls_silent_is_told_until_it_sends_again(tmp_path, table):
+def test_a_silent_sender_is_reported_until_it_sends_again(tmp_path, table):
     always = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
     monitored = MonitoredNode(
         tmp_path, table, silent_sender_hours=4, working_days=always, working_hours=(0, 24)
@@ -239,7 +239,7 @@ class Mute(ProcessTable):
         """Nothing can be written."""
 
 
-def test_an_outage_of_the_database_is_told_and_ends_no_other_trouble(tmp_path):
+def test_a_database_outage_is_reported_and_resolves_no_other_alert(tmp_path):
     engine = open_database(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
     table = JobTable(engine)
     table._database = outage = Outage(table.database)
@@ -258,7 +258,7 @@ def test_an_outage_of_the_database_is_told_and_ends_no_other_trouble(tmp_path):
     assert "does not answer" in after[0][1]
 
 
-def test_the_running_listener_tells_by_the_webhook_that_is_set_up(tmp_path):
+def test_the_running_listener_sends_alerts_to_the_webhook(tmp_path):
     (tmp_path / "secret").write_text("shared")
     stop = threading.Event()
     with hook_receiver() as receiver:

@@ -392,9 +392,7 @@ def test_problems_keep_the_time_when_they_were_first_found(analysed: NodeInProce
 # ---- the command ---------------------------------------------------------------------------------
 
 
-def test_the_command_lists_what_is_wrong_and_tells_by_its_exit_status(
-    tmp_path: Path, delivered: Path
-):
+def test_the_command_lists_faults_and_sets_its_exit_status(tmp_path: Path, delivered: Path):
     copytree(delivered, tmp_path / "node")
     with node_in_process(tmp_path / "node") as node:
         (node.config.node.data_folder / "config.toml").write_text(

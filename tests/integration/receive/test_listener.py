@@ -20,7 +20,7 @@ from sij_node.errors import ConfigurationInvalid, DatabaseUnavailable, InternalF
 from sij_node.receive.association import STORAGE_CLASSES, is_in
 from sij_node.receive.c_store import StorageService
 from sij_node.receive.listener import Listener
-from sij_node.store.spool import Spool, instance_file_name
+from sij_node.store.spool import Spool, file_meta_of, instance_file_name
 from tests.support.raw_peer import (
     DEFAULT_CONTEXTS,
     EXPLICIT,
@@ -101,7 +101,7 @@ def test_storescu_and_echoscu_of_dcmtk_are_served(node, tmp_path):
     assert list(node.register.rows) == ["1.2.3"]
 
 
-def test_everything_is_on_the_disk_before_success_is_said(tmp_path):
+def test_everything_is_on_disk_before_success_is_returned(tmp_path):
     steps = []
 
     class SpyingSpool(Spool):
@@ -310,7 +310,7 @@ def test_a_file_without_a_row_gives_way_to_another_encoding(node):
 
     row = node.register.rows["1.2.3"]
     assert row.sha256 == node.spool.digest_of(row.file_name)
-    assert node.spool.transfer_syntax_of(row.file_name) == IMPLICIT
+    assert file_meta_of(node.spool.path_of(row.file_name)).transfer_syntax_uid == IMPLICIT
     assert node.other_files() == []
 
 
@@ -692,7 +692,7 @@ def test_one_association_is_one_line_in_the_log_without_the_patient(tmp_path):
     assert "anary" not in str(lines).lower()
 
 
-def test_names_of_kept_files_tell_nothing(node):
+def test_names_of_stored_files_reveal_nothing(node):
     with node.associated() as peer:
         peer.store("1.2.3", encoded(mr_image("1.2.3")))
 

@@ -106,7 +106,7 @@ def shake_hands(node: Node, context: ssl.SSLContext) -> str:
         return secured.version() or ""
 
 
-def test_an_image_comes_in_over_tls(node, ca):
+def test_an_image_is_received_over_tls(node, ca):
     image = mr_image("1.2.3", pixels=bytes(3_000_000))
     image.ensure_file_meta()
     image.file_meta.TransferSyntaxUID = EXPLICIT
@@ -118,7 +118,7 @@ def test_an_image_comes_in_over_tls(node, ca):
     assert node.stored_dataset("1.2.3") == encoded(image)
 
 
-def test_stuck_handshakes_hold_nobody_up(node, ca):
+def test_stuck_handshakes_delay_no_other_peer(node, ca):
     with ExitStack() as stuck:
         peers = [stuck.enter_context(node.peer()) for _ in range(12)]
         for number, peer in enumerate(peers):
@@ -212,7 +212,7 @@ def test_a_revoked_certificate_is_refused_as_soon_as_the_list_says_so(tmp_path, 
         assert shake_hands(node, client_context(ca, other)) == "TLSv1.3"
 
 
-def test_a_list_that_is_out_of_date_lets_nobody_in(tmp_path, server, ca, client):
+def test_an_outdated_revocation_list_rejects_all_peers(tmp_path, server, ca, client):
     tls = mutual_tls(server, ca, crl=revoked_by(ca, tmp_path, due_days=-1))
     with (
         listening(tmp_path, limits=ListenerConfig(tls=tls)) as node,

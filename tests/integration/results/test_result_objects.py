@@ -8,6 +8,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from html import unescape
 from io import BytesIO
 from pathlib import Path
@@ -40,6 +41,7 @@ from sij_node.results.provenance import to_part10
 from sij_node.results.scores_sr import not_analysed_report, scores_report
 from sij_node.results.segmentation import joint_segmentation
 from tests.support.mr_series import STIR_TIMES, classic_series, with_attributes
+from tests.support.phantom_studies import drawn_case
 from tests.support.prior_reports import earlier
 from tests.support.result_inputs import analysed_study, context, findings
 from tests.support.small_study import drawn_study
@@ -48,7 +50,7 @@ from tests.support.sr_templates import (
     violations_of_report,
     violations_of_scores,
 )
-from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
+from trainer.phantom.case import PhantomCase, PhantomOptions
 from trainer.phantom.dicom_files import write_study
 
 CONTEXT = context()
@@ -56,7 +58,7 @@ CONTEXT = context()
 
 @pytest.fixture(scope="module")
 def case() -> PhantomCase:
-    return make_case(7, PhantomOptions())
+    return drawn_case(7, PhantomOptions(slices=16, matrix=256))
 
 
 class Study:
@@ -96,7 +98,7 @@ class Study:
             not_analysed_report("joint-not-found", "No sacroiliac joint is seen.", used, CONTEXT),
         ]
 
-    @property
+    @cached_property
     def analysed(self) -> AnalysedStudy:
         """As an analysis that saw everything as it was drawn."""
         series = (
@@ -247,14 +249,16 @@ def test_dcmpschk_passes_every_presentation_state(delivered):
 
 
 def test_dcmtk_applies_the_presentation_state_and_rotates_no_image(study, delivered, tmp_path):
+    files = {uid_of(file): file for file in study.sources}
     for one in study.analysed.series:
         path = delivered[one.kind("presentation")]
         state = dcmread(path)
         for index, image in enumerate(one.source.sources):
             number = image.frame_number or 1
-            file = next(f for f in study.sources if uid_of(f) == image.sop_instance_uid)
             grey = tmp_path / "grey.pgm"
-            said = run("dcmp2pgm", "-v", "-p", path, "-f", number, file, grey)
+            said = run(
+                "dcmp2pgm", "-v", "-p", path, "-f", number, files[image.sop_instance_uid], grey
+            )
 
             mine = [
                 each for each in state.GraphicAnnotationSequence
@@ -294,7 +298,7 @@ def test_dsrdump_and_dsr2html_read_every_group_of_every_report(study, delivered)
         assert "<html" in page
 
 
-def test_dsr2html_tells_what_has_changed_since_the_prior(delivered):
+def test_dsr2html_shows_changes_since_the_prior(delivered):
     (previous,) = [
         item for item in dcmread(delivered["scores"]).ContentSequence if _is_about(item, "18834-2")
     ]

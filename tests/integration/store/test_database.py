@@ -159,7 +159,7 @@ def test_a_server_that_does_not_answer_is_named_without_the_password(postgres):
     assert "\n" not in str(error.value)
 
 
-def test_a_user_who_may_make_no_tables_is_told_so(postgres):
+def test_a_missing_permission_to_create_tables_is_reported(postgres):
     url = postgres.create("guarded")
     admin = open_database(postgres.create("admin"))
     with admin.connect() as connection:

@@ -153,7 +153,7 @@ def test_when_a_destination_last_took_something_is_known(table: JobTable):
     assert datetime.now(UTC) - at < timedelta(minutes=1)
 
 
-def test_all_jobs_of_a_study_are_told(table: JobTable):
+def test_all_jobs_of_a_study_are_listed(table: JobTable):
     queued(table, "1.2.1")
     queued(table, "1.2.1", source_ae="CT")
     queued(table, "1.2.2")

@@ -181,7 +181,7 @@ def test_what_the_listener_adds_about_a_conflict_completes_its_note(table):
     assert conflicts_of(table.database, "1.2.3") == (reported,)
 
 
-def test_a_conflicting_copy_sent_again_and_again_is_noted_once(table):
+def test_a_conflicting_copy_sent_repeatedly_is_recorded_once(table):
     table.register(received(1), 5, opens_job=True)
     for _ in range(3):
         table.register(received(1, sha256="0" * 64), 5, opens_job=True)
@@ -573,7 +573,7 @@ def test_results_wait_for_delivery_and_close_the_job_when_acknowledged(table):
     }
 
 
-def test_a_delivery_tells_what_was_answered_and_when(table):
+def test_a_delivery_shows_the_response_and_its_time(table):
     delivering(table, made("scores"))
     job = table.claim_delivery("courier")
     uid = made("scores").sop_instance_uid
@@ -1048,7 +1048,7 @@ def test_registering_and_claiming_at_once_loses_neither_images_nor_jobs(table, a
     assert sum(job.instances for job in jobs) == 60
 
 
-def test_a_database_error_never_tells_a_patient(table):
+def test_a_database_error_names_no_patient(table):
     with pytest.raises((InternalFault, DatabaseUnavailable)) as reported:
         table.register(received(1, patient_id="CANARY"), 77, opens_job=True)
 

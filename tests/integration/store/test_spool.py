@@ -195,7 +195,7 @@ def test_a_disk_that_fails_at_any_call_leaves_nothing(tmp_path, monkeypatch, err
         assert node.stored_dataset("1.2.4") == second
 
 
-def test_a_spool_that_is_gone_is_said_and_taken_up_again(tmp_path):
+def test_a_missing_spool_is_reported_and_used_again_later(tmp_path):
     raw = encoded(mr_image("1.2.3"))
     with listening(tmp_path) as node, node.associated() as peer:
         (tmp_path / "spool").rename(tmp_path / "away")

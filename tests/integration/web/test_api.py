@@ -102,7 +102,7 @@ def test_a_job_is_shown_with_history_and_available_actions(web: RunningWeb, view
     assert "cancel" in reported["actions"]
 
 
-def test_a_patient_is_nowhere_unless_it_is_asked_for(
+def test_no_patient_appears_unless_requested(
     web: RunningWeb, viewer: httpx.Client, operator: httpx.Client
 ):
     job_id, _ = delivering(web, "1.2.14")
@@ -125,9 +125,7 @@ def test_the_same_patient_has_the_same_pseudonym(web: RunningWeb, viewer: httpx.
     assert jobs[0]["patient"]
 
 
-def test_who_looked_at_a_patient_is_noted_and_in_the_audit_trail(
-    web: RunningWeb, operator: httpx.Client
-):
+def test_viewing_a_patient_is_recorded_and_audited(web: RunningWeb, operator: httpx.Client):
     job_id = new_study(web, "1.2.16")
     operator.post(f"/api/v1/jobs/{job_id}/patient")
 
@@ -156,9 +154,7 @@ def test_jobs_of_a_patient_are_found_by_a_body_and_not_by_an_address(
     assert operator.post("/api/v1/jobs/search", json={"patient_id": "%"}).json()["jobs"] == []
 
 
-def test_a_result_is_downloaded_as_it_was_stored_and_that_is_noted(
-    web: RunningWeb, operator: httpx.Client
-):
+def test_a_result_is_downloaded_as_stored_and_audited(web: RunningWeb, operator: httpx.Client):
     job_id, result = delivering(web, "1.2.18")
 
     answer = operator.get(f"/api/v1/jobs/{job_id}/results/{result.sop_instance_uid}")
@@ -249,9 +245,7 @@ def test_a_destination_is_held_and_released(web: RunningWeb, operator: httpx.Cli
     assert released["remarks"] == []
 
 
-def test_a_peer_that_does_not_answer_a_c_echo_is_told_and_noted(
-    web: RunningWeb, operator: httpx.Client
-):
+def test_a_failed_c_echo_is_reported_and_recorded(web: RunningWeb, operator: httpx.Client):
     answer = operator.post("/api/v1/peers/PACS/echo").json()
 
     (peer,) = operator.get("/api/v1/peers").json()
@@ -279,7 +273,7 @@ CHANGING = [
 
 
 @pytest.mark.parametrize("address", READING)
-def test_nobody_reads_without_signing_in(web: RunningWeb, address: str):
+def test_nothing_is_readable_without_signing_in(web: RunningWeb, address: str):
     with web.visitor() as visitor:
         answer = visitor.get(f"/api/v1/{address}")
 

@@ -113,7 +113,7 @@ def test_the_name_of_a_user_with_a_password_cannot_be_taken_over(web: RunningWeb
     ],
     ids=["nonce", "audience", "issuer", "expired", "party", "key", "algorithm", "discovery"],
 )
-def test_a_forged_or_misaddressed_id_token_signs_nobody_in(
+def test_a_forged_or_misaddressed_id_token_is_refused(
     web: RunningWeb, provider: Provider, lie: dict[str, Any]
 ):
     with web.visitor() as visitor:
@@ -126,7 +126,7 @@ def test_a_forged_or_misaddressed_id_token_signs_nobody_in(
         assert visitor.get("/").status_code == 401
 
 
-def test_an_answer_that_another_browser_asked_for_opens_nothing(web: RunningWeb):
+def test_a_response_to_another_browser_signs_no_one_in(web: RunningWeb):
     with web.visitor() as attacker, web.visitor() as victim:
         sent = attacker.get("/login/openid")
         back = httpx.get(sent.headers["location"]).headers["location"]
@@ -169,7 +169,7 @@ def test_sign_in_uses_pkce_and_keeps_the_secret_out_of_the_url(
     assert SECRET not in str(asked)
 
 
-def test_a_provider_that_does_not_answer_is_told_in_words(tmp_path: Path):
+def test_an_unreachable_provider_is_explained(tmp_path: Path):
     with running_provider() as provider:
         pass
     (tmp_path / "openid.secret").write_text(SECRET)

@@ -30,7 +30,7 @@ def visitor(web: RunningWeb) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_nobody_sees_the_queue_without_signing_in(visitor: httpx.Client):
+def test_the_queue_is_hidden_without_signing_in(visitor: httpx.Client):
     answer = visitor.get("/")
 
     assert answer.status_code == 401
@@ -189,7 +189,7 @@ def test_a_name_and_password_from_another_site_open_nothing(visitor: httpx.Clien
         "",
     ],
 )
-def test_nobody_is_led_elsewhere_after_signing_in(visitor: httpx.Client, onward: str):
+def test_signing_in_never_redirects_to_another_site(visitor: httpx.Client, onward: str):
     form = {
         "csrf_token": csrf_token_in(visitor.get("/login").text),
         "name": "meier",
@@ -241,7 +241,7 @@ def test_a_known_browser_still_signs_in_while_others_guess(web: RunningWeb, visi
     assert sign_in(visitor, "meier").status_code == 303
 
 
-def test_who_mistyped_often_comes_in_after_a_minute(web: RunningWeb, visitor: httpx.Client):
+def test_after_many_failures_sign_in_works_a_minute_later(web: RunningWeb, visitor: httpx.Client):
     for number in range(40):
         with suppress(AccessRefused):
             web.access.sign_in("meier", f"mistyped {number}", "127.0.0.1")

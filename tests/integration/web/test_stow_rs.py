@@ -204,7 +204,7 @@ def test_requests_and_instances_have_limits(tmp_path: Path):
     ("sections", "status"),
     [({"spool": {"min_free_mb": 10**9}}, 503), ({"peer": {"networks": ["10.0.0.0/8"]}}, 403)],
 )
-def test_a_full_disk_or_a_wrong_address_is_said(tmp_path: Path, sections, status: int):
+def test_a_full_disk_or_a_wrong_address_is_reported(tmp_path: Path, sections, status: int):
     with limited_web(tmp_path, **sections) as (web, client):
         assert store(client, body(GOOD)).status_code == status
         assert instances(web, "1.2.72") == incoming(web) == []

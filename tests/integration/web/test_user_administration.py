@@ -144,7 +144,7 @@ def test_large_uploads_are_accepted_from_signed_in_users_only(web: RunningWeb):
 # ---- the command line --------------------------------------------------------------------------
 
 
-def test_people_are_managed_on_the_command_line_and_that_is_noted(tmp_path: Path):
+def test_users_are_managed_on_the_command_line_and_audited(tmp_path: Path):
     config = set_up(tmp_path, "PACS", 104).config
 
     added = sij_node("users", "add", "anna", "--role", "operator", "--config", config)

@@ -134,7 +134,7 @@ def test_each_segmentation_refers_to_the_series_it_lies_on():
     assert seg_stir.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.2"
 
 
-def test_published_definitions_are_told_as_research_aids():
+def test_published_definitions_are_marked_as_research_aids():
     results = Stored(t1_series(), stir_series()).analysed(seeing_oedema_on_two_slices)
 
     (scores,) = (made.dataset for made in results.objects if made.kind == "scores")
@@ -275,7 +275,7 @@ def test_a_prior_found_later_makes_exactly_one_revision(priors: Priors):
     assert [one.content for one in third.objects] == [one.content for one in second.objects]
 
 
-def test_priors_that_could_not_be_fetched_are_said():
+def test_priors_that_could_not_be_fetched_are_reported():
     late = ResultRecipient(Profile(name="all", based_on="everything"), priors=Priors((), ("late",)))
 
     results = Stored(t1_series(), stir_series()).analysed(destination=late)

@@ -280,7 +280,7 @@ def test_folders_are_relative_to_the_file(tmp_path: Path):
     assert config.database_url == f"sqlite:///{tmp_path / 'data' / 'jobs.sqlite'}"
 
 
-def test_the_node_listens_on_loopback_unless_told_otherwise():
+def test_the_node_listens_on_loopback_by_default():
     assert config_from(SMALLEST).listener.host == "127.0.0.1"
 
 

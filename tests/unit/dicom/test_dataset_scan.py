@@ -213,7 +213,7 @@ def test_the_wrong_encoding_is_noticed():
         scan(encoded(mr_image(), explicit_vr=True), explicit_vr=False)
 
 
-def test_errors_never_tell_who_the_patient_is():
+def test_errors_never_identify_the_patient():
     raw = encoded(mr_image())
     for length in range(0, len(raw), 3):
         with pytest.raises(DatasetUnreadable) as refused:

@@ -187,7 +187,7 @@ def test_the_choice_gives_a_reason_for_every_series():
     assert "axial" in choice.reasons["1.3"]
 
 
-def test_a_fat_saturated_t2_stands_in_only_where_there_is_no_stir():
+def test_fat_saturated_t2_is_used_only_if_there_is_no_stir():
     assert choose_pair({"1": T1, "2": FAT_SAT}).stand_in
     assert choose_pair({"1": T1, "2": FAT_SAT, "3": STIR}).stir_series_uid == "3"
 
@@ -233,7 +233,7 @@ def test_a_missing_partner_is_named(series, missing):
         choose_pair(series)
 
 
-def test_a_missing_partner_is_told_with_what_every_series_was():
+def test_a_missing_series_is_reported_with_what_was_received():
     with pytest.raises(PairMissing, match=r"1\.7: axial orientation \(90° from coronal\)"):
         choose_pair({"1": T1, "1.7": facts(cosines=AXIAL)})
 

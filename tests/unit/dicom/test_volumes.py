@@ -193,7 +193,7 @@ def test_images_that_form_no_volume_are_refused_by_name(reason, images):
         volume_from(images)
 
 
-def test_many_slice_distances_are_told_by_how_often_they_occur():
+def test_many_slice_distances_are_listed_by_frequency():
     images = classic_series(np.zeros((12, 4, 4), np.uint16))
     del images[5]
 

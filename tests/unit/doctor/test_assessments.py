@@ -103,14 +103,14 @@ def test_tables_of_another_version_are_reported(current, status):
         (1, 300, HealthStatus.FAILED),
     ],
 )
-def test_a_certificate_is_told_before_it_expires_and_after(began, ends, status):
+def test_a_certificate_is_reported_before_and_after_it_expires(began, ends, status):
     day = timedelta(days=1)
     certificate = Certificate("CN=node", NOON + began * day, NOON + ends * day)
 
     assert assess_certificate("[listener.tls]", certificate, NOON).status is status
 
 
-def test_a_chain_in_the_wrong_order_is_told():
+def test_a_certificate_chain_in_the_wrong_order_is_reported():
     far = NOON + timedelta(days=900)
     certificate = Certificate("CN=node", NOON, far, issued_by_next=False)
 
@@ -149,7 +149,7 @@ def test_a_silent_peer_fails_and_one_in_shadow_mode_only_warns():
     assert assess_outgoing(shadow, "cannot be reached").status is HealthStatus.WARNING
 
 
-def test_a_peer_that_never_called_or_was_refused_last_is_told():
+def test_a_peer_never_seen_or_last_rejected_is_reported():
     (peer,) = configured().peer
     hour = timedelta(hours=1)
     refused = PeerActivity(
@@ -174,11 +174,11 @@ def test_a_peer_that_never_called_or_was_refused_last_is_told():
         ("cuda", [], HealthStatus.FAILED),
     ],
 )
-def test_a_gpu_that_is_wanted_and_missing_is_told(wish, gpus, status):
+def test_a_missing_gpu_is_reported_if_configured(wish, gpus, status):
     assert assess_device(wish, gpus, 2).status is status
 
 
-def test_a_clock_that_nobody_sets_or_that_jumps_is_told():
+def test_an_unsynchronised_or_jumping_clock_is_reported():
     assert assess_clock(ClockState(True, 0.01, 0.0, "UTC")).status is HealthStatus.OK
     assert assess_clock(ClockState(None, 0.0, 0.0, "UTC")).status is HealthStatus.OK
     assert assess_clock(ClockState(False, 16.0, 0.0, "UTC")).status is HealthStatus.WARNING

@@ -101,7 +101,7 @@ def test_every_problem_states_what_to_do():
         (999, HealthStatus.FAILED),
     ],
 )
-def test_the_disk_is_told_before_the_door_closes(free_mb, status):
+def test_low_disk_space_is_reported_before_associations_are_rejected(free_mb, status):
     facts = replace(WELL, free_mb=free_mb)
 
     assert condition(facts, Component.DISK).status is status
@@ -122,13 +122,13 @@ def test_a_silent_worker_is_named_while_others_work():
     assert "No heartbeat from worker box:9 for 40 s" in found.message
 
 
-def test_workers_with_different_weights_are_told():
+def test_workers_with_different_weights_are_reported():
     facts = replace(WELL, processes=(*WELL.processes, process(ProcessRole.WORKER, 9, 1, "bb")))
 
     assert "different weights" in condition(facts, Component.WORKERS).message
 
 
-def test_a_worker_that_still_loads_its_networks_differs_from_nobody():
+def test_a_worker_still_loading_its_networks_differs_from_none():
     facts = replace(WELL, processes=(*WELL.processes, process(ProcessRole.WORKER, 9, 1, "")))
 
     assert condition(facts, Component.WORKERS).status is HealthStatus.OK
@@ -157,7 +157,7 @@ def test_a_destination_is_down_when_it_has_taken_nothing_for_long(
     assert condition(replace(WELL, stuck={"PACS": stuck}), Component.DESTINATION).status is status
 
 
-def test_a_destination_that_is_no_peer_any_more_is_told_too():
+def test_a_destination_no_longer_configured_is_reported_too():
     stuck = {"GONE": FailingDestination("GONE", 1, 900, False, "GONE is not a [[peer]] any more.")}
 
     found = [one for one in health(replace(WELL, stuck=stuck), LIMITS) if one.name]
@@ -179,7 +179,7 @@ def test_a_damaged_file_is_a_warning_and_a_damaged_database_a_failure(fault, sta
     assert condition(facts, Component.STORED_FILES).status is status
 
 
-def test_the_day_of_the_last_complete_check_is_told():
+def test_the_day_of_the_last_complete_check_is_shown():
     facts = replace(WELL, storage=StorageStatus(NOON, 20))
 
     found = condition(facts, Component.STORED_FILES).message
@@ -198,7 +198,7 @@ def test_a_database_that_does_not_answer_leaves_the_rest_unsaid():
     ]
 
 
-def test_a_spool_that_does_not_answer_is_told():
+def test_an_unavailable_spool_is_reported():
     facts = replace(WELL, free_mb=None, spool_error="The spool cannot be used: read-only.")
 
     assert condition(facts, Component.SPOOL).status is HealthStatus.FAILED
@@ -208,5 +208,5 @@ def test_a_spool_that_does_not_answer_is_told():
     ("seconds", "words"),
     [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (2e5, "2 days")],
 )
-def test_a_span_of_time_is_said_as_people_say_it(seconds, words):
+def test_a_time_span_is_worded_as_people_say_it(seconds, words):
     assert in_words(seconds) == words

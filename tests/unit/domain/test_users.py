@@ -115,7 +115,7 @@ def test_each_further_wrong_attempt_doubles_the_wait_up_to_a_limit():
 
 
 @given(failures=st.integers(0, 500), later_s=st.floats(60, 1e6))
-def test_nobody_is_locked_out_for_longer_than_a_minute(failures: int, later_s: float):
+def test_no_user_is_locked_out_for_longer_than_a_minute(failures: int, later_s: float):
     throttle = SignInThrottle(max_wait_s=60)
     for _ in range(failures):
         throttle.count("meier", 100)

@@ -42,7 +42,7 @@ def test_calibration_never_changes_which_of_two_joints_is_worse():
     assert (np.diff(found.probabilities(LOGITS)[order, 3]) >= 0).all()
 
 
-def test_a_lesion_that_nobody_saw_keeps_finite_numbers():
+def test_a_lesion_no_reader_saw_keeps_finite_numbers():
     labels = drawn_labels()
     labels[:, 12], labels[:, 13] = np.nan, 0.0
 

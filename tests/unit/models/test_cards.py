@@ -17,7 +17,7 @@ def test_the_shipped_weights_are_not_for_clinical_use():
     assert "not for clinical use" in intended_use(None)
 
 
-def test_each_statement_is_said_once(tmp_path: Path):
+def test_each_statement_appears_once(tmp_path: Path):
     for network, use in (("contour", "Research only."), ("lesion", "Research only"), ("x", "No")):
         card(tmp_path, network, json.dumps({"intended_use": use}))
 

@@ -204,7 +204,7 @@ def test_a_ring_and_its_label_have_the_colour_and_letter_of_the_lesion():
     assert not in_colour(picture, Lesion.OEDEMA).any()
 
 
-def test_several_lesions_of_a_kind_are_told_apart_by_numbers():
+def test_several_lesions_of_a_kind_are_numbered():
     one = pelvis(CORONAL)
     at = one.source.volume.to_patient((2, 20, 20))
     found = [seen_at(one, position, at).finding for position in POSITIONS[:5]]

@@ -86,7 +86,7 @@ def test_every_label_names_the_side_in_words():
     assert all("present, " in label for label in lesions)
 
 
-def test_the_label_of_a_joint_stands_above_it_in_any_orientation():
+def test_a_joints_label_is_above_it_in_any_orientation():
     for cosines in (CORONAL, FLIPPED, UPSIDE_DOWN):
         one, state = state_on(classic_series(VALUES, cosines=cosines))
         for label, image, graphic in drawn(state, "CONTOURS"):

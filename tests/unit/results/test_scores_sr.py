@@ -111,7 +111,7 @@ def test_the_summary_lists_present_missing_and_intended_use():
     assert summary.endswith(NOT_CLINICAL)
 
 
-def test_nothing_present_is_said_in_words():
+def test_nothing_present_is_stated_in_words():
     none = [type(f)(f.position, 0.1, 0.5) for f in findings()]
 
     summary = value(scores_report(none, IMAGES, context()), codes.SUMMARY)

@@ -552,7 +552,7 @@ def with_another_prior(evidence: ExpectedResults) -> ExpectedResults:
     "otherwise",
     [with_sides_exchanged, with_another_score, with_another_threshold, with_another_prior],
 )
-def test_a_page_that_tells_something_else_is_noticed(for_people, otherwise):
+def test_a_page_with_other_content_is_detected(for_people, otherwise):
     with pytest.raises(ResultsInconsistent, match="DOC") as caught:
         check_results([for_people.files["pdf"]], otherwise(for_people.evidence))
 
@@ -975,7 +975,7 @@ def test_a_single_joint_has_nothing_to_be_compared_with_and_passes():
 # ---- a study that was not analysed ---------------------------------------------------------------
 
 
-def test_a_notice_passes_and_a_notice_that_tells_a_finding_does_not():
+def test_a_notice_with_a_finding_does_not_pass():
     images = headers_of(drawn_study())
     notice = not_analysed_report("joint-not-found", "No joint.", images, context(()))
     evidence = ExpectedResults(tuple(images))

@@ -115,7 +115,7 @@ def test_of_a_job_that_is_over_nothing_is_expected(state: State):
     assert said(state, Pace.of([41], [30.0], 1)) == ""
 
 
-def test_a_row_tells_why_the_job_stands_where_it_stands():
+def test_a_row_shows_why_a_job_is_not_moving_on():
     row = job_row(job_in(State.FAILED, reason="The disk is full."), "ab12", NOW, Pace(), STUDY)
 
     assert (row.note, row.tone, row.patient, row.age) == (

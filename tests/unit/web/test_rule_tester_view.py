@@ -120,12 +120,12 @@ def test_a_dropped_file_is_read_without_its_pixels():
         (bytes(128) + b"DICM\x02\x00", "ends inside its file meta"),
     ],
 )
-def test_what_is_no_dicom_file_is_told_so(content: bytes, said: str):
+def test_other_files_than_dicom_are_reported_as_such(content: bytes, said: str):
     with pytest.raises(DatasetUnreadable, match=said):
         uploaded_header(content, TRANSFER_SYNTAXES, 16)
 
 
-def test_a_file_that_was_cut_off_is_told_so():
+def test_a_truncated_file_is_reported_as_such():
     with pytest.raises(DatasetUnreadable):
         uploaded_header(file_of(image(T1_TIMES))[:-20], TRANSFER_SYNTAXES, 16)
 

@@ -116,7 +116,7 @@ def test_the_table_has_a_row_for_each_head_with_both_sides():
             assert score.present == (known and finding.probability >= finding.threshold)
 
 
-def test_how_many_lesions_are_present_is_said_in_a_sentence():
+def test_a_sentence_states_how_many_lesions_are_present():
     present = sum(one.probability is not None and one.probability >= 0.5 for one in findings())
 
     assert shown().in_short == f"{present} of 28 sites positive."
@@ -183,7 +183,7 @@ def test_a_failing_destination_comes_first_with_its_reason():
         (None, "no response"),
     ],
 )
-def test_a_status_is_told_in_words(status: int | None, words: str):
+def test_a_status_is_shown_in_words(status: int | None, words: str):
     assert status_in_words(status) == words
 
 
@@ -225,7 +225,7 @@ def test_other_jobs_of_the_study_are_named():
     assert [other.job_id for other in others] == [12]
 
 
-def test_the_drawing_marks_what_is_present_and_is_told_in_words_too():
+def test_the_drawing_marks_present_lesions_and_has_a_description():
     everywhere = [Finding(position, 0.9, 0.5) for position in POSITIONS]
     nowhere = [Finding(position, 0.1, 0.5) for position in POSITIONS]
 

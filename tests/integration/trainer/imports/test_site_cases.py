@@ -192,7 +192,7 @@ def test_a_series_seen_without_any_joint_teaches_that_there_is_none(phantom):
     assert len(made.images) == len(phantom.t1.voxels)
 
 
-def test_labels_that_nobody_knows_change_no_loss():
+def test_unknown_labels_do_not_change_the_loss():
     logits = torch.tensor([[0.3, -1.0, 2.0]])
     some = lesion_loss(logits, torch.tensor([[1.0, torch.nan, 0.0]]))
     other = lesion_loss(torch.tensor([[0.3, 5.0, 2.0]]), torch.tensor([[1.0, torch.nan, 0.0]]))

@@ -87,7 +87,7 @@ def test_an_enhanced_object_holds_the_voxels_and_the_affine_of_the_case(case, tm
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_headers_tell_t1_from_stir_by_numbers(case, tmp_path, vendor):
+def test_t1_and_stir_are_distinguished_by_numbers_in_headers(case, tmp_path, vendor):
     series = read(write_study(case, tmp_path, vendor=vendor))
 
     t1, stir = series[2][0], series[3][0]

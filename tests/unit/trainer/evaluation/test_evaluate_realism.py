@@ -17,11 +17,11 @@ def patients(count, seed, grain):
     return list(blurred[:, 0, :SQUARE_PX, :SQUARE_PX].unflatten(0, (count, 3)))
 
 
-def test_coarser_images_are_told_apart():
+def test_coarser_images_are_distinguished():
     assert realism_auc(patients(8, 0, 5), patients(8, 1, 1)) > 0.95
 
 
-def test_images_of_one_kind_are_not_told_apart():
+def test_images_of_one_kind_are_not_distinguished():
     assert 0.15 < realism_auc(patients(8, 0, 1), patients(8, 1, 1)) < 0.85
 
 

@@ -173,7 +173,7 @@ def test_pointings_have_names_without_spaces():
     assert found["all"]["distance_mm_p50"] == "beyond: too many were missed"
 
 
-def test_definitions_are_scored_over_the_studies_that_tell_them():
+def test_definitions_are_scored_over_the_studies_stating_them():
     told = [
         dict.fromkeys(Definition, pair)
         for pair in ((True, True), (True, True), (False, True), (False, False))
@@ -189,7 +189,7 @@ def test_definitions_are_scored_over_the_studies_that_tell_them():
     assert found["active"]["kappa"] == pytest.approx(0.5)
 
 
-def test_the_page_tells_every_set_and_what_falls_short():
+def test_the_page_lists_every_set_and_what_falls_short():
     asked, said, _ = answered_trial()
     origin = {"command": "python -m trainer evaluate lesion", "code": "abc"}
     metrics = {name: origin | of for name, of in set_scores(asked, said, THRESHOLDS).items()}

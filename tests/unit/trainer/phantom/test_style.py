@@ -189,7 +189,7 @@ def test_lesions_keep_their_order_of_brightness_unless_marrow_is_dark():
     assert np.mean(kept) > 0.99
 
 
-def test_contrasts_that_keep_no_order_are_said_to_be_unreadable():
+def test_contrasts_without_order_are_marked_unreadable():
     assert not Style(contrast="free").lesions_readable
     assert Style(contrast="ordered").lesions_readable
 

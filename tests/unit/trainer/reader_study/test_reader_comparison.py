@@ -294,7 +294,7 @@ def test_a_lesion_that_a_trial_does_not_have_gets_no_auc(trials, answers):
     assert np.isnan(scores["auc"])
 
 
-def test_agreement_of_the_model_stands_beside_that_of_the_readers(trials, answers):
+def test_agreement_of_model_and_readers_is_shown_side_by_side(trials, answers):
     found = agreement(trials["measure-like"], answers["measure-like"])
 
     for lesion in Lesion:
@@ -322,7 +322,7 @@ def test_the_tables_count_every_reading(trials):
     assert (absent, present) == ((values == 0).sum(), (values == 1).sum())
 
 
-def test_the_page_about_the_trials_says_that_nobody_was_real(trials):
+def test_the_trials_page_says_that_no_patient_was_real(trials):
     page = trials_page(TRIALS, trials, "a command")
 
     assert "Not for clinical use" in page

@@ -221,7 +221,7 @@ def test_places_without_a_label_add_nothing_to_the_loss():
     assert 0 < fewer < more
 
 
-def test_the_trace_term_comes_in_along_a_ramp():
+def test_the_trace_term_is_ramped_up():
     plan = ReaderPlan(trace_weight=0.01, warm_up=0.2)
 
     weights = [plan.trace_weight_at(progress) for progress in (0, 0.2, 0.3, 0.4, 1)]
@@ -253,7 +253,7 @@ def test_what_readers_are_boiled_down_to(model, expected):
     np.testing.assert_allclose(targets[:, 0], expected, rtol=1e-6)
 
 
-def test_a_session_that_nobody_held_is_refused():
+def test_an_unknown_session_is_refused():
     with pytest.raises(ValueError, match="session 4"):
         FixedTargets(ReaderPlan(ReaderModel.SESSION, session=4)).targets(two_readers("111 111"))
 
