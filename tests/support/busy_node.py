@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, String, insert, literal, select
+from sqlalchemy import Connection, String, insert, literal, select, true, union_all
 
 from sij_node.domain.analysis_record import AnalysisRecord, SeriesUse, UsedNetwork
 from sij_node.domain.job import DeliveryState, Job, RetryPolicy, State, Step
@@ -135,20 +135,26 @@ def add_many(table: JobTable, count: int) -> None:
     with table.database.writing() as connection:
         connection.execute(insert(jobs), rows)
         connection.execute(insert(instances), images)
-        for number in range(2, IMAGES_OF_A_STUDY + 1):
-            _add_images(connection, number)
+        _add_images(connection)
         for step in _LIFE:
             _add_step(connection, *step)
         for kind in ("scores", "seg t1", "seg stir"):
             _add_result(connection, kind)
 
 
-def _add_images(connection: Connection, number: int) -> None:
-    """One more image of each study, like its first."""
+def _add_images(connection: Connection) -> None:
+    """The other images of each study, like its first."""
     image = instances.c
     others = [column for column in image if column is not image.sop_instance_uid]
-    first = image.sop_instance_uid == image.study_uid + ".9.1"
-    like_it = select(image.study_uid + f".9.{number}", *others).where(first)
+    further = range(2, IMAGES_OF_A_STUDY + 1)
+    ends = union_all(
+        *(select(literal(f".9.{number}").label("end")) for number in further)
+    ).subquery()
+    like_it = (
+        select(image.study_uid + ends.c.end, *others)
+        .select_from(instances.join(ends, true()))
+        .where(image.sop_instance_uid.endswith(".9.1"))
+    )
     connection.execute(insert(instances).from_select(["sop_instance_uid", *others], like_it))
 
 
