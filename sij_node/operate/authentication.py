@@ -41,7 +41,7 @@ _PROVIDER = "identity provider"
 AT_ONCE = 2
 """Password hashes computed at a time: each takes 64 MB and most of a core."""
 MAX_WAITING = 16
-"""Sign-ins in progress; further ones are told to try again, so that pages keep their threads."""
+"""Concurrent sign-ins; further ones are refused for a moment, so that pages keep their threads."""
 LONGEST_TOKEN = timedelta(days=366)
 
 
@@ -376,7 +376,7 @@ class Authentication:
 
 
 def _another(name: str, who: str) -> str:
-    """A name other than one's own: nobody can lock themselves out by mistake."""
+    """A name other than the user's own, so that no one locks themselves out by mistake."""
     if name == who:
         raise AccountUnusable(
             "You cannot disable yourself or change your own role. Ask another administrator."

@@ -1,4 +1,4 @@
-"""What has been told to people."""
+"""Alerts that have been sent."""
 
 import sqlalchemy as sa
 from alembic import op
