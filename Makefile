@@ -8,7 +8,7 @@ READY := .venv/.ready
 # Three processes, as one of them usually waits for a server (order of files: tests/conftest.py).
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test suite check unit integration acceptance bench pictures servers clean
+.PHONY: demo test suite check unit integration acceptance bench campaign pictures servers clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -34,6 +34,10 @@ unit integration acceptance: $(READY)   ## one kind of test
 bench: $(READY) servers   ## run the benchmarks; writes docs/benchmarks.md
 	$(BIN)/python -m deploy.bench
 
+campaign: $(READY)    ## kill, cut and load a node; updates docs/reliability.md (KILLS, MINUTES, INSTANCES)
+	$(BIN)/python -m deploy.campaign --kills $(or $(KILLS),200) --minutes $(or $(MINUTES),60) \
+	  --instances $(or $(INSTANCES),20000)
+
 pictures: $(READY) servers   ## update the screenshots in docs/images from the browser tests
 	$(BIN)/pytest tests/acceptance -k "every_page_can_be_used or pictures_of_the_pages or a_picture_of"
 	$(BIN)/python -m deploy.document_images
@@ -43,4 +47,4 @@ servers:              ## install the servers and the viewer the tests run agains
 	sh deploy/install-test-viewer.sh
 
 clean:
-	rm -rf .venv demo-output test-artefacts
+	rm -rf .venv demo-output campaign-output test-artefacts

@@ -262,3 +262,31 @@ def test_the_picture_of_the_layers_is_the_contract():
 
 def test_no_word_of_a_commands_help_is_taken_for_markup_and_left_out():
     assert [name for name, words in COMMANDS.items() if "[" in " ".join(words)] == []
+
+
+NAMED_TESTS = sorted(
+    {
+        (document.name, *named)
+        for document in (ROOT / "docs").glob("*.md")
+        for named in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", document.read_text("utf-8"))
+    }
+)
+
+
+def test_every_test_that_a_document_names_exists():
+    assert len(NAMED_TESTS) > 80
+    missing = [
+        named
+        for named in NAMED_TESTS
+        if f"def {named[2]}(" not in (ROOT / named[1]).read_text(encoding="utf-8")
+    ]
+
+    assert missing == []
+
+
+def test_every_claim_of_the_security_page_has_its_test():
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    claimed = {int(number) for number in re.findall(r"\((\d+)\)", page)}
+    tested = {int(number) for number in re.findall(r"^\| (\d+) \| `tests/", page, re.M)}
+
+    assert claimed == tested
