@@ -14,6 +14,7 @@ from typing import Any
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, _config, build_context, build_role
 from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
 
 from sij_node.config.settings import DeliveryConfig, PeerConfig, TlsConfig
 from sij_node.errors import DestinationRefused, DestinationUnavailable
@@ -66,10 +67,7 @@ class AssociationRequestor:
             If the association was not established.
         """
         entity = self._entity(limit_s)
-        entity.requested_contexts = [
-            *(build_context(*context) for context in contexts[: MAX_CONTEXTS - len(taking)]),
-            *(build_context(sop_class, ExplicitVRLittleEndian) for sop_class in taking),
-        ]
+        entity.requested_contexts = _proposed(contexts, taking)
         try:
             association = entity.associate(
                 peer.host,
@@ -103,6 +101,15 @@ class AssociationRequestor:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self.tls.certificate, self.tls.private_key)
         return context, peer.host
+
+
+def _proposed(
+    contexts: Sequence[tuple[str, str]], taking: Sequence[str]
+) -> list[PresentationContext]:
+    return [
+        *(build_context(*context) for context in contexts[: MAX_CONTEXTS - len(taking)]),
+        *(build_context(sop_class, ExplicitVRLittleEndian) for sop_class in taking),
+    ]
 
 
 def _selected_roles(taking: Sequence[str], roles: Mapping[str, tuple[bool, bool]]) -> list[Any]:
