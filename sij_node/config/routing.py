@@ -1,6 +1,6 @@
 """Which destinations receive which results of a peer's studies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sij_node.config.profiles import ObjectName, Profile
 from sij_node.config.settings import Config
@@ -16,6 +16,8 @@ class Recipient:
     ----------
     objects
         Results that it receives; None: all. The report "not analysed" is always sent.
+    only_reports
+        Whether it receives the report of a study that was not analysed without its pictures.
     withheld
         Whether the study's sender or the destination is in shadow mode: results are withheld until
         a user requests them.
@@ -25,16 +27,15 @@ class Recipient:
     objects: tuple[ObjectName, ...] | None = None
     rejection_notes: bool = True
     withheld: bool = False
+    only_reports: bool = False
 
     def takes(self, kind: str) -> bool:
         """Whether it receives a result of this kind, as in `sij_node.domain.job.Result`."""
         if kind == _NOTE:
             return self.rejection_notes
-        return (
-            self.objects is None
-            or kind.startswith("not analysed")
-            or kind.split(maxsplit=1)[0] in self.objects
-        )
+        if kind.startswith("not analysed"):
+            return not self.only_reports or kind == "not analysed"
+        return self.objects is None or kind.split(maxsplit=1)[0] in self.objects
 
 
 def recipients_of(config: Config, source_ae: str) -> tuple[Recipient, ...]:
@@ -50,12 +51,12 @@ def recipients_of(config: Config, source_ae: str) -> tuple[Recipient, ...]:
         notes = peer is not None and peer.rejection_notes
         found.append(Recipient(source_ae, own, notes))
     for one in config.destinations_for(source_ae):
-        found.append(Recipient(one.name, one.objects or own, one.rejection_notes))
+        if one.kind == "stow-rs":
+            found.append(Recipient(one.name, one.objects or own, one.rejection_notes))
+        else:
+            found.append(Recipient(one.name, ("scores",), False, only_reports=True))
     return tuple(
-        Recipient(
-            one.title, one.objects, one.rejection_notes, {source_ae, one.title} & shadow != set()
-        )
-        for one in found
+        replace(one, withheld=not shadow.isdisjoint({source_ae, one.title})) for one in found
     )
 
 

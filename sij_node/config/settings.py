@@ -200,7 +200,9 @@ class PeerConfig(Section):
         return self.ae_title
 
 
-ServiceUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/@\s?#]+(/[^@\s?#]*)?$")]
+ServiceUrl = Annotated[
+    str, StringConstraints(pattern=r"^(https?|mllps?)://[^/@\s?#]+(/[^@\s?#]*)?$")
+]
 
 
 class DestinationConfig(Section):
@@ -208,14 +210,22 @@ class DestinationConfig(Section):
 
     name: AETitle
     """Unique among destinations and peers."""
-    kind: Literal["stow-rs"]
-    """stow-rs: DICOMweb (PS3.18 10.5)."""
+    kind: Literal["stow-rs", "fhir", "hl7"]
+    """stow-rs: DICOM files by DICOMweb (PS3.18 10.5); fhir: the report as FHIR R4 resources; hl7:
+    the report as HL7 v2.5.1 ORU^R01 over MLLP."""
     url: ServiceUrl
-    """Root of the service, without the final /studies."""
+    """Root of the service: https for stow-rs, without the final /studies, and for fhir;
+    mllp://host:port or, with TLS, mllps://host:port for hl7."""
     peers: tuple[AETitle, ...] = ()
     """It receives the results of studies from these peers; empty: of all."""
     objects: tuple[ObjectName, ...] = ()
-    """Which results it receives, in this order; empty: those of the sender's profile."""
+    """stow-rs: which results it receives, in this order; empty: those of the sender's profile."""
+    patient_system: str = ""
+    """fhir: URI of the system that issues patient IDs, for their identifiers."""
+    receiving_application: str = ""
+    """hl7: MSH-5."""
+    receiving_facility: str = ""
+    """hl7: MSH-6."""
     user: str = ""
     """For basic authentication, with `password_file`."""
     password_file: Path | None = None
@@ -232,6 +242,19 @@ class DestinationConfig(Section):
     """Withhold results from it until a user requests them."""
 
     @model_validator(mode="after")
+    def _url_and_kind_agree(self) -> Self:
+        is_mllp = self.url.startswith("mllp")
+        if is_mllp is not (self.kind == "hl7"):
+            raise ValueError("url: mllp or mllps for kind hl7, http or https for all others")
+        if is_mllp and (self.port == 0 or urlsplit(self.url).path.strip("/")):
+            raise ValueError("url: kind hl7 needs mllp://host:port")
+        if is_mllp and (self.user or self.token_file):
+            raise ValueError("kind hl7 has no passwords or tokens; use mllps with a certificate")
+        if self.kind != "stow-rs" and (self.objects or self.rejection_notes):
+            raise ValueError("objects and rejection_notes are for kind stow-rs only")
+        return self
+
+    @model_validator(mode="after")
     def _authentication_is_complete(self) -> Self:
         if bool(self.user) is not (self.password_file is not None):
             raise ValueError("user and password_file must be set together")
@@ -244,8 +267,10 @@ class DestinationConfig(Section):
     @model_validator(mode="after")
     def _secrets_are_encrypted(self) -> Self:
         has_secret = self.user or self.token_file or self.certificate or self.ca
-        if has_secret and self.url.startswith("http:") and self.host not in LOOPBACK:
-            raise ValueError("authentication and certificates need https; http only on loopback")
+        if has_secret and self.url.startswith(("http:", "mllp:")) and self.host not in LOOPBACK:
+            raise ValueError(
+                "authentication and certificates need https or mllps; without only on loopback"
+            )
         return self
 
     @property
@@ -257,6 +282,13 @@ class DestinationConfig(Section):
     def host(self) -> str:
         """Host in the URL."""
         return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """Port in the URL; 0 if it has none."""
+        with suppress(ValueError):
+            return urlsplit(self.url).port or 0
+        return 0
 
 
 AnyDestination = PeerConfig | DestinationConfig

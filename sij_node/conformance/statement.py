@@ -309,8 +309,13 @@ def _dicomweb(config: Config) -> Iterator[str]:
         ],
     )
     yield (
-        "A connection test is QIDO-RS, `GET {url}/studies`, for a Study Instance UID that does not "
-        "exist. HTTP/1.1, TLS 1.2 or later; basic, bearer or certificate authentication."
+        "Destinations of kind fhir and hl7 receive the report of all scores as FHIR R4 resources "
+        "or as HL7 v2.5.1 ORU^R01; see docs/interfaces.md."
+    )
+    yield (
+        "A connection test of STOW-RS is QIDO-RS, `GET {url}/studies`, for a Study Instance UID "
+        "that does not exist. HTTP/1.1, TLS 1.2 or later; basic, bearer or "
+        "certificate authentication."
     )
 
 

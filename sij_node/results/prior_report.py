@@ -98,7 +98,7 @@ def _scores_of(report: Attributes) -> PriorScores:
         report=_instance(report),
         studied=StudyDate.stated(report.text("StudyDate"), report.text("StudyTime")),
         written=StudyDate.stated(report.text("ContentDate"), report.text("ContentTime")),
-        replaces=frozenset(_replaced(report)),
+        replaces=frozenset(replaced_reports(report)),
         networks=tuple(_name(network) for network in equipment),
         weights=frozenset(network.text("DeviceUID") for network in equipment),
         findings=tuple(findings[position] for position in POSITIONS),
@@ -121,7 +121,8 @@ def _finding(group: Item) -> Finding:
     return Finding(position_of(group), probability, threshold / 100)
 
 
-def _replaced(report: Attributes) -> Iterable[str]:
+def replaced_reports(report: Attributes) -> Iterable[str]:
+    """SOP Instance UIDs of the reports that a report names as its predecessors."""
     for study in report.items("PredecessorDocumentsSequence"):
         for series in study.items("ReferencedSeriesSequence"):
             for one in series.items("ReferencedSOPSequence"):

@@ -1,6 +1,9 @@
 """Results go to every destination that is configured for their sender, each by its own means."""
 
+import json
 from pathlib import Path
+
+from fhir.resources.R4B.bundle import Bundle
 
 from sij_node.config.routing import Recipient
 from sij_node.config.settings import PeerConfig
@@ -8,8 +11,9 @@ from sij_node.domain.job import DeliveryState, State
 from sij_node.store.deliveries import deliveries_of, results_sent_before
 from sij_node.store.job_table import JobTable
 from tests.integration.queue.test_incomplete_studies import STUDY, stir, t1
-from tests.support.http_destination import http_destination
+from tests.support.http_destination import Answer, Received, http_destination
 from tests.support.job_tables import analysing, made
+from tests.support.mllp_receiver import hl7_receiver
 from tests.support.node_in_process import ARCHIVE, NodeInProcess, node_in_process
 from tests.support.orthanc import running_orthanc, two_ports
 
@@ -162,3 +166,39 @@ def test_what_a_destination_refuses_for_good_fails_and_says_what_to_do(tmp_path:
     assert " objects were refused: " in job.reason
     assert "raise the size limit" in job.reason
     assert "Muster" not in job.reason
+
+
+def test_the_report_reaches_the_hospitals_systems_as_fhir_and_hl7(tmp_path: Path):
+    bundles = []
+
+    def take(request: Received) -> Answer:
+        bundles.append(Bundle.model_validate_json(request.body))
+        entries = [{"response": {"status": "201 Created"}} for _ in bundles[-1].entry]
+        return 200, json.dumps({"entry": entries}).encode()
+
+    with http_destination(take) as server, hl7_receiver() as ris:
+        fhir = {"name": "FHIR", "kind": "fhir", "url": server.url}
+        hl7 = {"name": "RIS", "kind": "hl7", "url": ris.url}
+        with node_in_process(tmp_path, destination=[fhir, hl7]) as node:
+            back = node.take(*t1(), *stir())
+            assert (node.admin.echo("FHIR") != "", node.admin.echo("RIS")) == (True, "")
+            job = node.jobs(STUDY)[-1]
+            lonely = t1()
+            for one in lonely:
+                one.StudyInstanceUID = "1.2.99"
+                one.SOPInstanceUID += ".9"
+                one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
+            assert node.take(*lonely)
+
+    (scores,) = [one for one in back if "scores" in one.SeriesDescription]
+    (summary,) = [
+        one.TextValue
+        for one in scores.ContentSequence
+        if one.ConceptNameCodeSequence[0].CodeMeaning == "Summary"
+    ]
+    conclusion = bundles[0].entry[-1].resource.conclusion
+    assert job.state is State.DELIVERED
+    assert conclusion.splitlines() == summary.splitlines()
+    assert [one.entry[-1].resource.status for one in bundles] == ["final", "cancelled"]
+    assert len(ris.messages) == 2
+    assert conclusion.splitlines()[0] in ris.messages[0]
