@@ -93,8 +93,7 @@ def own_codes() -> list[Row]:
     named = {
         code.value: code.meaning for code in _all_codes() if code.scheme_designator == codes.SCHEME
     }
-    sides = {value: f"{side} sacroiliac joint" for side, value in codes.SIDED_JOINTS.items()}
-    return sorted({**named, **codes.REASONS, **sides}.items())
+    return sorted({**named, **codes.REASONS}.items())
 
 
 def public_codes() -> list[Row]:

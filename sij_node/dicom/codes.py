@@ -121,8 +121,6 @@ SITES: Mapping[Region, tuple[Code, Code | None]] = {
     Region.JOINT: (SACROILIAC_JOINT, None),
 }
 """Bone or joint, and the part of it."""
-SIDED_JOINTS: Mapping[Side, str] = {side: f"{side}-sij" for side in Side}
-"""Private code values of a joint with its side, since viewers show the site without laterality."""
 SIDES: Mapping[Side, Code] = {
     Side.LEFT: Code("7771000", "SCT", "Left"),
     Side.RIGHT: Code("24028007", "SCT", "Right"),
@@ -143,11 +141,6 @@ REASONS: Mapping[str, str] = {
     "joint-not-found": "No sacroiliac joint seen",
 }
 """Meanings of the reason codes of `sij_node.errors`; a test keeps the two together."""
-
-
-def sided_joint(side: Side, meaning: str) -> Code:
-    """A joint including its side as one code, with the meaning that viewers show."""
-    return _own(SIDED_JOINTS[side], meaning)
 
 
 def reason_for(reason_code: str) -> Code:

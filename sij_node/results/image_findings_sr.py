@@ -28,9 +28,7 @@ from sij_node.results.sr_document import (
     document,
     lesion,
     measurements,
-    presence_of,
     probability,
-    site,
     tracked,
     words,
 )
@@ -95,7 +93,9 @@ def _lesion(
     content = [
         *lesion(finding, analysed.source.study_uid, context),
         number,
-        *presence_of(finding, context),
+        coded(codes.PRESENCE, codes.PRESENCES[finding.presence]),
+        # Viewers write the comment beside the point, and the probability below it.
+        words(codes.COMMENT, context.wording.position(finding.position)),
     ]
     return container(codes.MEASUREMENT_GROUP, content, template_id="1501")
 
@@ -111,19 +111,18 @@ def _contour(
         relationship_type=Related.CONTAINS,
     )
     line.ContentSequence = sr.ContentSequence([_image(analysed, contour.slice_index)])
-    joint = context.wording.place(contour.side, Region.JOINT)
+    joint = coded(codes.FINDING, codes.SACROILIAC_JOINT)
+    side = coded(codes.LATERALITY, codes.SIDES[contour.side], Related.HAS_CONCEPT_MOD)
+    joint.ContentSequence = sr.ContentSequence([side])
     name = context.wording.contour.format(
-        joint=joint,
+        joint=context.wording.place(contour.side, Region.JOINT),
         sequence=analysed.sequence,
         image=analysed.image_number(contour.slice_index),
     )
     content = [
         *tracked(name, _tracking_uid(contour, analysed)),
         coded(codes.FINDING_CATEGORY, codes.ANATOMICAL_STRUCTURE),
-        coded(codes.FINDING, codes.SACROILIAC_JOINT),
-        # OHIF labels the line with the first site, without laterality.
-        coded(codes.FINDING_SITE, codes.sided_joint(contour.side, joint), Related.HAS_CONCEPT_MOD),
-        site(contour.side, Region.JOINT),
+        joint,  # no finding site: OHIF writes the bare code of its concept beside the line
         coded(codes.GEOMETRIC_PURPOSE, codes.CENTERLINE, Related.HAS_CONCEPT_MOD),
         *algorithm(context.networks[:1]),
         line,

@@ -148,6 +148,11 @@ class Wording:
         sure = "" if finding.probability is None else f", {self.percent(finding.probability)}"
         return f"{self.position(finding.position)}: {self.presence(finding)}{sure}"
 
+    def labelled(self, finding: Finding) -> str:
+        """A present lesion on an image, e.g. ``Left lower ilium oedema 47.3 %``."""
+        sure = "" if finding.probability is None else f" {self.percent(finding.probability)}"
+        return f"{self.position(finding.position)}{sure}"
+
     def caption(self, finding: Finding) -> str:
         """A present lesion beside a key image, e.g. ``Left oedema lower ilium, 47.3 %``."""
         side, head = self.sides[finding.position.side], finding.position.head

@@ -8,7 +8,7 @@ whose pixel coordinates start at the corner of the first pixel), C.10.7 (layers)
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from highdicom.color import CIELabColor
@@ -17,14 +17,16 @@ from pydicom.dataset import Dataset
 from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
 from models.delineation import Contour
-from models.findings import Finding, Region, Sight
+from models.findings import Finding, Lesion, Region, Sight
 from sij_node.dicom.headers import attribute, number
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.image_findings_sr import drawable, in_pixels
+from sij_node.results.joint_diagram import ON_IMAGES
 from sij_node.results.provenance import ResultContext, stamp
 
-CONTOURS, LESIONS = "CONTOURS", "LESIONS"
-COLOURS = {CONTOURS: (255, 221, 51), LESIONS: (255, 80, 60)}
+CONTOURS = "CONTOURS"
+LAYERS: Mapping[Lesion, str] = {one: one.name for one in Lesion}
+COLOURS = {CONTOURS: (255, 221, 51), **{LAYERS[one]: ON_IMAGES[one] for one in Lesion}}
 """RGB of each layer, bottom layer first."""
 DARKEST_PERCENT, BRIGHTEST_PERCENT = 1.0, 99.5
 RING_MM = 4.0
@@ -107,11 +109,12 @@ def _lesions(
     for finding, at in sorted(seen, key=lambda one: one[1].row):
         place = (at.slice_index, at.column < columns / 2)
         above = in_pixels((at.row - RING_MM / row_mm, at.column))
-        label = _label(context.wording.comment(finding), above)
+        label = _label(context.wording.labelled(finding), above)
         _put_in_list(label, listed[place], place[1], (rows, columns))
         listed[place] += 1
         ring = in_pixels([(at.row, at.column), (at.row, at.column + RING_MM / column_mm)])
-        yield _annotation(LESIONS, analysed, at.slice_index, _graphic("CIRCLE", ring), label)
+        layer = LAYERS[finding.position.head.lesion]
+        yield _annotation(layer, analysed, at.slice_index, _graphic("CIRCLE", ring), label)
 
 
 def _put_in_list(label: Dataset, line: int, on_the_left: bool, shape: tuple[int, int]) -> None:
@@ -165,7 +168,7 @@ def _layer(name: str, order: int) -> Dataset:
     item.GraphicLayer = name
     item.GraphicLayerOrder = order
     item.GraphicLayerRecommendedDisplayCIELabValue = list(colour.value)
-    item.GraphicLayerDescription = name.capitalize()
+    item.GraphicLayerDescription = name.replace("_", " ").capitalize()
     return item
 
 

@@ -32,7 +32,7 @@ from sij_node.results.language import WORDINGS, Wording
 MANUFACTURER = "sij_node"
 MODEL = "sij_node sacroiliac joint analysis"
 NOT_CLINICAL = "Trained on phantoms, not for clinical use."
-OUTPUT_VERSION = "8"
+OUTPUT_VERSION = "9"
 """Incremented whenever the same findings are written differently."""
 
 EMPTY_WHERE_UNKNOWN = (

@@ -1,5 +1,6 @@
 """Results of a small study as files, and changes made to them."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -69,4 +70,5 @@ def for_people(language: str) -> Made:
 
 
 def assert_names_no_patient(error: Exception) -> None:
-    assert not any(secret in str(error) for secret in ("Muster", "4711", "1980", "HOSPITAL"))
+    said = re.sub(r"\b2\.25\.\d+", "", str(error))  # digits of a UID may look like a patient ID
+    assert not any(secret in said for secret in ("Muster", "4711", "1980", "HOSPITAL"))

@@ -83,13 +83,12 @@ SITES = many(
 CONTOUR_GROUP = (
     *TRACKING,
     one(CONTAINS, "CODE", "276214006"),
-    one(CONTAINS, "CODE", "121071"),
-    SITES,
+    one(CONTAINS, "CODE", "121071", one(HAS_MOD, "CODE", "272741003")),
     one(HAS_MOD, "CODE", "130400", value="130490"),
     *ALGORITHM,
     one(CONTAINS, "SCOORD", "111030", IMAGE),
 )
-"""TID 1410."""
+"""TID 1410; the laterality of the finding is an extension, and there is no finding site."""
 GROUP = (CONTAINS, "CONTAINER", "125007")
 VOLUME_GROUP = (
     *TRACKING,

@@ -14,10 +14,8 @@ from sij_node.dicom.read_back.vocabulary import (
     LATERALITY,
     LESIONS,
     REGIONS,
-    SIDED_JOINTS,
     SIDES,
     TOPOGRAPHICAL_MODIFIER,
-    names_only,
 )
 from sij_node.errors import ResultsInconsistent
 
@@ -33,21 +31,13 @@ def position_of(group: Item) -> Position:
 
 
 def site_of(group: Item) -> tuple[Region, Side]:
-    """Region and side of a group, from the codes of its finding site."""
+    """Region and side of a group: of its finding site, or of a contour's joint itself."""
     sites = group.called(FINDING_SITE)
-    (site,) = (one for one in sites if one.code not in SIDED_JOINTS)
+    site = group.only(FINDING_SITE) if sites else group.only(FINDING)
     parts = site.called(TOPOGRAPHICAL_MODIFIER)
     place = (site.code, parts[0].code if parts else None)
-    region, side = (
-        known(REGIONS, place, "region"),
-        known(SIDES, site.only(LATERALITY).code, "side"),
-    )
-    for sided in (one for one in sites if one is not site):
-        if (SIDED_JOINTS[sided.code], Region.JOINT) != (side, region):
-            raise ResultsInconsistent("A group has codes of two different sites.")
-        if not names_only(sided.meaning, side):
-            raise ResultsInconsistent(f"The site of the {side} joint names another side.")
-    return region, side
+    side = known(SIDES, site.only(LATERALITY).code, "side")
+    return known(REGIONS, place, "region"), side
 
 
 def known(meanings: Mapping[K, V], code: K, what: str) -> V:

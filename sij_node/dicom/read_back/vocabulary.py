@@ -28,13 +28,6 @@ REGIONS: Mapping[tuple[Code, Code | None], Region] = MappingProxyType(
     }
 )
 """Bone or joint, and the part of it."""
-SIDED_JOINTS: Mapping[Code, Side] = MappingProxyType(
-    {
-        ("99SIJNODE", "left-sij"): Side.LEFT,
-        ("99SIJNODE", "right-sij"): Side.RIGHT,
-    }
-)
-"""Codes for a joint including its side."""
 LESIONS: Mapping[Code, Lesion] = MappingProxyType(
     {
         ("99SIJNODE", "oedema"): Lesion.OEDEMA,

@@ -168,14 +168,20 @@ def test_words_and_codes_of_the_side_agree_in_every_group():
     _, report = report_on(classic_series(VALUES))
 
     for group in groups(report):
-        *in_one_code, site = items(group, codes.FINDING_SITE)
+        (site,) = items(group, codes.FINDING_SITE) or items(group, codes.FINDING)
         (laterality,) = items(site, codes.LATERALITY)
         side = laterality.ConceptCodeSequence[0].CodeMeaning
         assert items(group, codes.TRACKING_IDENTIFIER)[0].TextValue.startswith(side)
-        for sided in in_one_code:  # what OHIF writes beside the line
-            code = sided.ConceptCodeSequence[0]
-            assert code.CodeValue == f"{side.lower()}-sij"
-            assert code.CodeMeaning == f"{side} sacroiliac joint"
+        for comment in items(group, codes.COMMENT):  # what OHIF writes beside a lesion
+            assert comment.TextValue == items(group, codes.TRACKING_IDENTIFIER)[0].TextValue
+
+
+def test_no_contour_has_a_site_that_ohif_would_write_as_a_bare_code():
+    _, report = report_on(classic_series(VALUES))
+
+    contours = [one for one in groups(report) if not items(one, codes.PROBABILITY)]
+    assert contours
+    assert not any(items(group, codes.FINDING_SITE) for group in contours)
 
 
 def test_the_same_lesion_is_tracked_by_the_same_uid_in_both_reports():
@@ -229,7 +235,7 @@ def test_the_check_of_templates_sees_what_is_missing_moved_or_added():
         del each[0].ContentSequence[1]
 
     def relate_otherwise(_, each):
-        items(each[-1], codes.FINDING_SITE)[0].RelationshipType = "CONTAINS"
+        items(each[0], codes.FINDING_SITE)[0].RelationshipType = "CONTAINS"
 
     def add_a_second_point(_, each):
         number = items(each[0], codes.PROBABILITY)[0]

@@ -1,11 +1,14 @@
 """Presentation states: contours and rings at their place, labels with their side, a fair window."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.delineation import Delineation
+from models.findings import Lesion
 from models.findings import Sequence as Kind
 from sij_node.config.profiles import Profile
 from sij_node.results.analysed_series import AnalysedSeries
@@ -27,7 +30,7 @@ def state_on(images, profile=None):
 
 
 def drawn(state, layer):
-    """Label, named image, and graphic data of every annotation of a layer."""
+    """Label, named image, and graphic data of every annotation of a layer, or of all LESIONS."""
     return [
         (
             item.TextObjectSequence[0],
@@ -35,7 +38,7 @@ def drawn(state, layer):
             item.GraphicObjectSequence[0],
         )
         for item in state.GraphicAnnotationSequence
-        if item.GraphicLayer == layer
+        if item.GraphicLayer == layer or (layer == "LESIONS" and item.GraphicLayer != "CONTOURS")
     ]
 
 
@@ -83,7 +86,22 @@ def test_every_label_names_the_side_in_words():
     expected = [f"{contour.side} sacroiliac joint".capitalize() for contour in one.contours]
     assert contours == expected
     assert all(label.startswith(("Right ", "Left ")) for label in lesions)
-    assert all("present, " in label for label in lesions)
+    assert all(re.fullmatch(r"[\w ]+ \d+\.\d %", label) for label in lesions)
+
+
+def test_every_lesion_is_drawn_in_the_colour_of_its_kind():
+    _, state = state_on(classic_series(VALUES))
+    colours = {
+        layer.GraphicLayer: tuple(layer.GraphicLayerRecommendedDisplayCIELabValue)
+        for layer in state.GraphicLayerSequence
+    }
+
+    assert len(set(colours.values())) == 1 + len(Lesion)
+    for item in state.GraphicAnnotationSequence:
+        words = item.TextObjectSequence[0].UnformattedTextValue
+        kinds = [lesion for lesion in Lesion if f" {lesion} " in words]
+        assert [kind.name for kind in kinds] == [one for one in [item.GraphicLayer] if kinds]
+        assert bool(kinds) == (item.GraphicLayer != "CONTOURS")
 
 
 def test_a_joints_label_is_above_it_in_any_orientation():

@@ -545,7 +545,7 @@ def with_findings(
 
 
 def with_another_prior(evidence: ExpectedResults) -> ExpectedResults:
-    return replace(evidence, since=SincePrior(earlier(findings=findings()), (), True))
+    return replace(evidence, since=SincePrior(earlier(findings=tuple(findings())), (), True))
 
 
 @pytest.mark.parametrize(
