@@ -36,6 +36,8 @@ from sij_node.results.sr_document import (
 
 LINE = "\r\n"
 """Line end within text values (PS3.5 6.2)."""
+_FILL = "\N{NO-BREAK SPACE}"
+"""Fills the columns of tables; viewers that write reports as HTML would drop other spaces."""
 _TITLES = {
     "own": codes.SCORES_TITLE,
     "imaging measurement report": codes.IMAGING_MEASUREMENT_REPORT,
@@ -154,16 +156,16 @@ def _line(head: Head, right: Finding, left: Finding, wording: Wording) -> str:
     thresholds = " / ".join(dict.fromkeys(percents))
     width = _head_width(wording)
     cells = f"R {_cell(right, wording)} | L {_cell(left, wording)}"
-    return f"{wording.head(head):<{width}} | {cells} | {wording.threshold} {thresholds}"
+    return f"{wording.head(head):{_FILL}<{width}} | {cells} | {wording.threshold} {thresholds}"
 
 
 def _cell(finding: Finding, wording: Wording) -> str:
     word = wording.presence(finding)
     width = max(len(wording.present), len(wording.absent))
     if finding.probability is None:
-        return f"{wording.not_evaluable:<{8 + width}}"
+        return f"{wording.not_evaluable:{_FILL}<{8 + width}}"
     shown = word.upper() if finding.presence is Presence.PRESENT else word
-    return f"{wording.percent(finding.probability):>7} {shown:<{width}}"
+    return f"{wording.percent(finding.probability):{_FILL}>7} {shown:{_FILL}<{width}}"
 
 
 def _summary(
@@ -247,7 +249,7 @@ def change_table(
 ) -> str:
     """Table like `score_table` with the prior score, the current score, and the change."""
     return LINE.join(
-        f"{wording.head(head):<{_head_width(wording)}} | "
+        f"{wording.head(head):{_FILL}<{_head_width(wording)}} | "
         + " | ".join(
             f"{side[0].upper()} {_change_cell(findings[Position(side, head)], since, wording)}"
             for side in Side
@@ -264,7 +266,7 @@ def _change_cell(now: Finding, since: SincePrior, wording: Wording) -> str:
     shown = word.upper() if change in (LesionChange.NEW, LesionChange.RESOLVED) else word
     width = max(map(len, wording.changes.values()))
     then, today = (_percent_or_dash(one, wording) for one in (before, now))
-    return f"{then:>7} → {today:>7} {shown:<{width}}"
+    return f"{then:{_FILL}>7} → {today:{_FILL}>7} {shown:{_FILL}<{width}}"
 
 
 def _percent_or_dash(finding: Finding, wording: Wording) -> str:
