@@ -10,7 +10,7 @@ import typer
 from sij_node.cli import opening
 from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, JobNumber, Limit
 from sij_node.cli.output import dimse_status, print_json, print_line, print_table, time_of
-from sij_node.domain.job import STEP_WORDS, Job, State
+from sij_node.domain.job import STEP_WORDS, Job, JobAction, State
 from sij_node.domain.job_list import JobFilter
 from sij_node.operate.admin import Admin, JobHistory
 
@@ -151,6 +151,25 @@ def reanalyse_job(
 ) -> None:
     """Analyse a stored study again, as a new job."""
     _act(config, lambda admin: admin.reanalyse(job_id, weights))
+
+
+@app.command("all")
+def act_on_all(
+    action: Annotated[JobAction, typer.Argument(help="retry, cancel or redeliver")],
+    state: Annotated[list[State], typer.Option(help="Jobs in this state.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+    source: Annotated[str, typer.Option(help="Only from this AE title.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Retry, cancel or redeliver all jobs in some states, at most 500 at once."""
+    with opening.admin(config) as admin:
+        outcome = admin.act_on_all(action, JobFilter(tuple(state), source))
+    if as_json:
+        return print_json(asdict(outcome))
+    for job_id, why in outcome.refused.items():
+        print_line(f"Job {job_id}: {why}")
+    left = f"; {outcome.left} not touched yet, repeat the command" if outcome.left else ""
+    print_line(f"{action.capitalize()}: {len(outcome.done)} jobs done{left}.")
 
 
 def _act(config: Path, action: Callable[[Admin], Job]) -> None:

@@ -456,6 +456,8 @@ class WebConfig(Section):
     """Largest DICOM file that the rule tester accepts."""
     max_stow_mb: Annotated[int, Field(ge=1, le=65536)] = 2048
     """Largest request that STOW-RS accepts, with all its instances."""
+    viewer_url: Annotated[str, Field(pattern=r"^(https?://.*\{study_uid\}.*)?$")] = ""
+    """URL of a study in a viewer, with {study_uid}; pages link to it."""
 
     @model_validator(mode="after")
     def _passwords_are_encrypted(self) -> Self:
@@ -474,6 +476,10 @@ class WebConfig(Section):
         name = self.host_names[0] if self.host_names and self.host not in LOOPBACK else self.host
         host = f"[{name}]" if ":" in name else name
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    def viewer_of(self, study_uid: str) -> str:
+        """URL of a study in the viewer; empty if none is configured."""
+        return self.viewer_url.replace("{study_uid}", study_uid)
 
     def invitation_url(self, secret: str) -> str:
         """URL at which an invited user sets a password."""

@@ -44,6 +44,7 @@ from sij_node.errors import (
     DestinationUnavailable,
     IllegalStep,
     ImagesCleared,
+    LeaseLost,
     ResultUnknown,
     SpoolUnavailable,
     UnknownName,
@@ -70,6 +71,8 @@ from sij_node.store.spool import Spool
 from sij_node.store.stored_instances import read_header, read_result
 
 ALL_JOBS = JobFilter()
+MOST_AT_ONCE = 500
+"""Jobs that one bulk action touches at most, the newest first."""
 _NOT_ANALYSED = (State.RECEIVING, State.QUEUED, State.ANALYSING)
 _VIEWED_AGAIN_AFTER = timedelta(minutes=15)
 """Viewing the same key images within this time is one entry, however many of them there are."""
@@ -129,6 +132,26 @@ class StudyDetails:
     series: tuple[SeriesUse, ...]
     same_study: tuple[Job, ...]
     pseudonym: str
+
+
+@dataclass(frozen=True)
+class BulkOutcome:
+    """What an action on all jobs of a list did.
+
+    Parameters
+    ----------
+    done
+        Numbers of the jobs it was carried out on.
+    refused
+        Why it was not carried out on others, by job number.
+    left
+        Matching jobs beyond `MOST_AT_ONCE`, untouched.
+    """
+
+    action: JobAction
+    done: tuple[int, ...]
+    refused: Mapping[int, str]
+    left: int
 
 
 @dataclass(frozen=True)
@@ -500,6 +523,33 @@ class Admin:
             )
         job = self._table.reanalyse(self._table.get(job_id), self.who.user, weights)
         return self._audited(job, JobAction.REANALYSE)
+
+    def act_on_all(self, action: JobAction, wanted: JobFilter) -> BulkOutcome:
+        """Retry, cancel or redeliver every matching job; one that refuses stops no other.
+
+        Raises
+        ------
+        IllegalStep
+            If the action is not one of these.
+        """
+        acts = {
+            JobAction.RETRY: self.retry,
+            JobAction.CANCEL: self.cancel,
+            JobAction.REDELIVER: self.redeliver,
+        }
+        if action not in acts:
+            there_are = ", ".join(acts)
+            raise IllegalStep(f"{action} cannot be asked for many jobs; available: {there_are}.")
+        found = self.jobs(wanted, MOST_AT_ONCE)
+        refused: dict[int, str] = {}
+        for job in found.jobs:
+            try:
+                acts[action](job.job_id)
+            except (IllegalStep, LeaseLost) as error:
+                refused[job.job_id] = str(error)
+        done = tuple(job.job_id for job in found.jobs if job.job_id not in refused)
+        self.note(f"{action.value} all", f"{len(done)} jobs", f"{len(refused)} refused")
+        return BulkOutcome(action, done, refused, found.total - len(found.jobs))
 
     # ---- second copies of a study's images -------------------------------------------------
 

@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    and_,
+    exists,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
 
 from sij_node.domain.health import FailingDestination, QueueStatus
 from sij_node.domain.job import DeliveryState, State, Step
@@ -148,7 +159,7 @@ def _claims(connection: Connection, job_ids: Sequence[int]) -> Mapping[int, Sequ
 
 
 def chart_events(database: Database, since: datetime) -> tuple[ChartEvent, ...]:
-    """The steps since a moment that the charts count."""
+    """The steps since a moment that the charts count; of each study, only the first delivery."""
     steps = (
         select(
             job_steps.c.job_id,
@@ -161,12 +172,34 @@ def chart_events(database: Database, since: datetime) -> tuple[ChartEvent, ...]:
         .where(
             job_steps.c.at >= since,
             job_steps.c.step.in_([step.value for step in _CHARTED]),
+            ~and_(_is_delivery(job_steps), _delivered_before()),
         )
         .order_by(job_steps.c.step_id)
     )
     return tuple(
         ChartEvent(row.job_id, _STEPS[row.step], _STATES[row.to_state], row.at, row.created_at)
         for row in database.rows(steps)
+    )
+
+
+def _delivered_before() -> ColumnElement[bool]:
+    """SQL condition: the study of the outer row's job was delivered before that step."""
+    steps, earlier = job_steps.alias(), jobs.alias()
+    return exists().where(
+        earlier.c.study_uid == jobs.c.study_uid,
+        earlier.c.source_ae == jobs.c.source_ae,
+        steps.c.job_id == earlier.c.job_id,
+        steps.c.step_id < job_steps.c.step_id,
+        _is_delivery(steps),
+    )
+
+
+def _is_delivery(steps: FromClause) -> ColumnElement[bool]:
+    """SQL condition: a step by which results were delivered, or withheld in shadow mode."""
+    acknowledged = steps.c.step == Step.ACKNOWLEDGED.value
+    return or_(
+        steps.c.step == Step.WITHHELD.value,
+        and_(acknowledged, steps.c.to_state == State.DELIVERED.value),
     )
 
 

@@ -11,6 +11,7 @@ from sij_node.domain.job_list import JobFilter
 from sij_node.operate.admin import Admin
 from sij_node.web.api.parameters import (
     AnalysisBody,
+    BulkBody,
     Cursor,
     JobNumber,
     Limit,
@@ -21,6 +22,7 @@ from sij_node.web.api.parameters import (
     Uid,
 )
 from sij_node.web.api.responses import (
+    BulkResponse,
     HistoryResponse,
     JobResponse,
     JobsResponse,
@@ -104,6 +106,13 @@ def download(
 
 
 # ---- actions -----------------------------------------------------------------------------------
+
+
+@router.post("/actions")
+def act_on_all(person: Operator, admin: TheAdmin, body: BulkBody) -> BulkResponse:
+    """Retry, cancel or redeliver all matching jobs, at most 500 at once, newest first."""
+    wanted = JobFilter(body.state, body.source or "", body.find)
+    return BulkResponse.model_validate(admin.act_on_all(body.action, wanted))
 
 
 @router.post("/{job_id}/retry")

@@ -5,6 +5,8 @@ from typing import Annotated
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from sij_node.domain.job import JobAction, State
+
 JobNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Limit = Annotated[int, Query(ge=1, le=500, description="Maximum number of entries.")]
 Cursor = Annotated[
@@ -51,3 +53,12 @@ class PatientBody(RequestBody):
     """The patient whose jobs are searched for."""
 
     patient_id: Annotated[Line, StringConstraints(min_length=1, max_length=64)]
+
+
+class BulkBody(RequestBody):
+    """An action for all jobs of a list."""
+
+    action: JobAction
+    state: tuple[State, ...] = Field(min_length=1)
+    source: Title | None = None
+    find: Annotated[str, StringConstraints(pattern=r"^[ -~]{0,64}$")] = ""

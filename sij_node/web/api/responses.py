@@ -64,6 +64,15 @@ class JobsResponse(ApiResponse):
     next_cursor: int | None = Field(description="Cursor for the next page; None on the last.")
 
 
+class BulkResponse(ApiResponse):
+    """What an action for all jobs of a list did."""
+
+    action: JobAction
+    done: list[int] = Field(description="Numbers of the jobs it was carried out on.")
+    refused: dict[int, str] = Field(description="Why not on others, by job number.")
+    left: int = Field(description="Matching jobs that were not touched; repeat the request.")
+
+
 class ResultResponse(ApiResponse):
     """An object that the node produced."""
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, Request, Response
 
 from sij_node.config.user_roles import Role
+from sij_node.domain.job import JobAction
 from sij_node.domain.job_list import JobFilter, JobPage
 from sij_node.domain.users import CurrentUser
 from sij_node.operate.admin import Admin
@@ -17,7 +18,9 @@ from sij_node.web.view_models.queue_view import (
     ROWS,
     JobRow,
     Pace,
+    bulk_actions,
     job_row,
+    query_of,
     queue_page,
     wanted_from,
 )
@@ -25,6 +28,7 @@ from sij_node.web.view_models.queue_view import (
 router = APIRouter()
 
 Short = Annotated[str, Query(max_length=64)]
+ShortField = Annotated[str, Form(max_length=64)]
 Number = Annotated[int, Query(ge=1, le=1_000_000)]
 
 
@@ -77,6 +81,24 @@ def jobs_of_patient(
     )
 
 
+@router.post("/all-jobs")
+def act_on_all(
+    request: Request,
+    person: Operator,
+    parts: TheParts,
+    action: Annotated[JobAction, Form()],
+    confirmed: Annotated[bool, Form()],
+    state: ShortField = "",
+    source: ShortField = "",
+    find: ShortField = "",
+) -> Response:
+    """Carry out an action on all jobs of the list."""
+    wanted = wanted_from(state, source, find)
+    outcome = parts.admin_for(person).act_on_all(action, wanted) if confirmed else None
+    back = query_of(wanted)
+    return show(request, "bulk_outcome.html", person=person, outcome=outcome, back=back)
+
+
 def _content(parts: Parts, person: CurrentUser, wanted: JobFilter, page: int) -> dict[str, Any]:
     admin = parts.admin_for(person)
     report = admin.health()
@@ -89,6 +111,7 @@ def _content(parts: Parts, person: CurrentUser, wanted: JobFilter, page: int) ->
         "ae_title": parts.config.node.ae_title,
         "empty": "No matching jobs.",
         "may_act": person.role.includes(Role.OPERATOR),
+        "bulk_actions": bulk_actions(wanted),
     }
 
 
@@ -104,6 +127,7 @@ def _rows(parts: Parts, admin: Admin, found: JobPage, workers: int | None) -> tu
             pace,
             parts.config.study,
             " ".join(results.get(job.job_id, ())),
+            parts.config.web.viewer_of(job.study_uid),
         )
         for job in found.jobs
     )

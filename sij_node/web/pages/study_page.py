@@ -133,6 +133,7 @@ def _content(parts: Parts, person: CurrentUser, job_id: int) -> dict[str, Any]:
     is_drawing = details.is_drawing and now - job.changed_at < PICTURES_TAKE
     return {
         "shown": shown,
+        "viewer": parts.config.web.viewer_of(job.study_uid),
         "follows": is_drawing or not shown.is_over,
         "drawing": Markup(drawn_joints(shown.findings)),  # noqa: S704 - holds no foreign text
         "legend": legend(),

@@ -7,7 +7,7 @@ from statistics import median
 from urllib.parse import urlencode
 
 from sij_node.config.settings import StudyConfig
-from sij_node.domain.job import Job, State
+from sij_node.domain.job import STEP_OF_ACTION, Job, JobAction, State, legal_steps
 from sij_node.domain.job_list import JobFilter, JobPage
 from sij_node.web.view_models.display_text import STATE_MEANS, STATE_TONES, Tone, about, span
 
@@ -43,6 +43,8 @@ class JobRow:
         The reason for its state, if there is one.
     result
         The conclusion in one line; empty if the study was not analysed.
+    viewer
+        URL of the study in a viewer; empty if none is configured.
     """
 
     job: Job
@@ -52,6 +54,7 @@ class JobRow:
     expected: str
     note: str
     result: str
+    viewer: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,17 @@ def wanted_from(states: str, source: str, words: str) -> JobFilter:
     groups = {"troubled": TROUBLED, "under way": UNDER_WAY}
     known = tuple(state for state in State if state.value == states)
     return JobFilter(groups.get(states, known), source[:16], words[:64])
+
+
+def bulk_actions(wanted: JobFilter) -> tuple[JobAction, ...]:
+    """Actions for all jobs of a list: those that each of its states allows."""
+    offered = (JobAction.RETRY, JobAction.CANCEL, JobAction.REDELIVER)
+    states = wanted.states or tuple(State)
+    return tuple(
+        action
+        for action in offered
+        if all(STEP_OF_ACTION[action] in legal_steps(state) for state in states)
+    )
 
 
 def queue_page(
@@ -176,6 +190,7 @@ def job_row(
     pace: Pace,
     study: StudyConfig,
     result: str = "",
+    viewer: str = "",
 ) -> JobRow:
     """The row of a job.
 
@@ -192,6 +207,7 @@ def job_row(
         expected=expected(job, now, pace, study),
         note=note(job),
         result=result,
+        viewer=viewer,
     )
 
 

@@ -167,6 +167,11 @@ class StudyPage:
     copies: tuple[CopySummary, ...] = ()
 
     @property
+    def is_sent(self) -> bool:
+        """Whether every destination acknowledged all results."""
+        return all(one.tone is Tone.GOOD for one in self.destinations)
+
+    @property
     def is_over(self) -> bool:
         """Whether the job changes no more without a user."""
         moving = (State.RECEIVING, State.QUEUED, State.ANALYSING, State.DELIVERING)

@@ -12,6 +12,7 @@ from sij_node.config.profiles import MINIMAL
 from sij_node.config.routing import Recipient
 from sij_node.deliver.delivery_worker import DeliveryWorker
 from sij_node.domain.job import DeliveryState, Job, JobAction, State, Step, legal_actions
+from sij_node.domain.job_list import JobFilter
 from sij_node.errors import IllegalStep, PairMissing, UnknownName
 from sij_node.operate.admin import Admin
 from sij_node.store.clear_spool import clear_study
@@ -481,6 +482,33 @@ def test_results_a_shadow_peer_already_has_are_not_withheld(table):
     after = table.store_results(table.claim("w"), [SCORES], SHADOWED, "w")
 
     assert after.state is State.DELIVERED
+
+
+# ---- all jobs of a list ------------------------------------------------------------------
+
+
+def test_an_action_for_many_jobs_does_what_it_can_and_names_the_rest(table, mia):
+    for number in range(3):
+        table.reject(analysing(table, f"1.2.{number}"), PairMissing("No T1."), [], "PACS", "w")
+    queued(table, "1.2.1")  # a later job keeps the second from queueing again
+
+    outcome = mia.act_on_all(JobAction.RETRY, JobFilter((State.REJECTED,)))
+
+    assert sorted(outcome.done) == [1, 3]
+    assert outcome.refused.keys() == {2}
+    assert "Wait for that job" in outcome.refused[2]
+    assert [table.get(number).state for number in (1, 2, 3)] == [
+        State.QUEUED,
+        State.REJECTED,
+        State.QUEUED,
+    ]
+
+
+def test_only_actions_that_suit_many_jobs_are_done_to_many(table, mia):
+    queued(table)
+
+    with pytest.raises(IllegalStep, match="available: retry, cancel, redeliver"):
+        mia.act_on_all(JobAction.SET_PRIORITY, JobFilter((State.QUEUED,)))
 
 
 # ---- what is offered is what is done -----------------------------------------------------

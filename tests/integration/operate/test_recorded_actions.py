@@ -168,6 +168,14 @@ def of_user(action: str, command: str, **body: str) -> dict[str, object]:
 RECORDED = {
     "retry": Recorded(a_rejected, "retried", "retry, job", **of_job("retry")),
     "cancel": Recorded(a_queued, "cancelled", "cancel, job", **of_job("cancel")),
+    "retry all": Recorded(
+        a_rejected,
+        "retry all",
+        "retry, job",
+        page=("POST", "/all-jobs", {"action": "retry", "state": "rejected", "confirmed": "true"}),
+        api=("POST", "/jobs/actions", {"action": "retry", "state": ["rejected"]}),
+        command=("jobs", "all", "retry", "--state", "rejected"),
+    ),
     "priority": Recorded(
         a_queued, "priority set", "set priority, job", **of_job("priority", priority="8")
     ),

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sij_node.domain.job import State, Step
+from sij_node.domain.job import Job, State, Step
 from sij_node.domain.job_list import JobFilter
 from sij_node.errors import InternalFault
 from sij_node.store.job_queries import (
@@ -133,6 +133,26 @@ def test_new_history_steps_come_with_the_time_the_study_started(table: JobTable)
     ]
     assert found[0].opened_at == table.get(job.job_id).created_at
     assert chart_events(table.database, datetime.now(UTC) + timedelta(hours=1)) == ()
+
+
+def test_charts_count_each_study_at_its_first_delivery_only(table: JobTable):
+    delivering(table, made())
+    sent = deliver(table)
+    table.redeliver(sent, "mia")
+    again = table.reanalyse(deliver(table), "mia")
+    table.store_results(table.claim("w"), [made()], "PACS", "w")
+
+    found = chart_events(table.database, datetime.now(UTC) - timedelta(hours=1))
+
+    assert [one.job_id for one in found if one.step is Step.ACKNOWLEDGED] == [sent.job_id]
+    assert table.get(again.job_id).state is State.DELIVERED
+
+
+def deliver(table: JobTable) -> Job:
+    """The claimed job after its result was acknowledged."""
+    job = table.claim_delivery("w")
+    table.record_delivery(job, made().sop_instance_uid, "PACS", 0, True)
+    return table.delivered(job, "w")
 
 
 def test_the_oldest_unfinished_job_is_found(table: JobTable):
