@@ -21,6 +21,7 @@ from sij_node.audit.messages import (
     patient_searched,
     security_alert,
 )
+from sij_node.config.routing import profile_made_for
 from sij_node.config.settings import AnyDestination, Config
 from sij_node.domain.analysis_record import AnalysisRecord, SeriesUse
 from sij_node.domain.job import (
@@ -548,7 +549,6 @@ class Admin:
             except (IllegalStep, LeaseLost) as error:
                 refused[job.job_id] = str(error)
         done = tuple(job.job_id for job in found.jobs if job.job_id not in refused)
-        self.note(f"{action.value} all", f"{len(done)} jobs", f"{len(refused)} refused")
         return BulkOutcome(action, done, refused, found.total - len(found.jobs))
 
     # ---- second copies of a study's images -------------------------------------------------
@@ -726,12 +726,13 @@ class Admin:
             )
 
     def _missing(self, job: Job, deliveries: Sequence[Delivery]) -> tuple[str, ...]:
-        """Results that the profile lists and no job of the study has made or is to make."""
+        """Results that recipients get by now and no job of the study has made or is to make."""
         later = self.job_of_study(job.study_uid)
-        if later is None or later.job_id != job.job_id:
+        is_last = later is not None and later.job_id == job.job_id
+        if not is_last or self.config.peer_titled(job.source_ae) is None:
             return ()
-        mine = {one.result.kind for one in deliveries if one.destination == job.source_ae}
-        return self.config.profile_for(job.source_ae).missing_from(mine)
+        made = {one.result.kind for one in deliveries}
+        return profile_made_for(self.config, job.source_ae).missing_from(made)
 
     def _make_missing(
         self, job: Job, destination: str | None, deliveries: Sequence[Delivery]

@@ -490,11 +490,12 @@ def test_results_a_shadow_peer_already_has_are_not_withheld(table):
 def test_an_action_for_many_jobs_does_what_it_can_and_names_the_rest(table, mia):
     for number in range(3):
         table.reject(analysing(table, f"1.2.{number}"), PairMissing("No T1."), [], "PACS", "w")
-    queued(table, "1.2.1")  # a later job keeps the second from queueing again
+    table.register(received(2, "1.2.1"), 5, opens_job=True)  # keeps the second from queueing
 
     outcome = mia.act_on_all(JobAction.RETRY, JobFilter((State.REJECTED,)))
 
     assert sorted(outcome.done) == [1, 3]
+    assert last_step(table, table.get(1)) == (Step.RETRIED, "mia")
     assert outcome.refused.keys() == {2}
     assert "Wait for that job" in outcome.refused[2]
     assert [table.get(number).state for number in (1, 2, 3)] == [

@@ -84,7 +84,8 @@ def a_waiting(web: RunningWeb) -> int:
 def a_withheld(web: RunningWeb) -> int:
     empty(web)
     study = next(STUDIES)
-    job, results = analysing(web.table, study), [made(study_uid=study)]
+    kinds = ("summary", "scores", "seg t1")
+    job, results = analysing(web.table, study), [made(kind, study) for kind in kinds]
     shadowed = (Recipient("PACS", withheld=True),)
     return web.table.store_results(job, results, shadowed, "w", "c 1.0").job_id
 
@@ -168,14 +169,6 @@ def of_user(action: str, command: str, **body: str) -> dict[str, object]:
 RECORDED = {
     "retry": Recorded(a_rejected, "retried", "retry, job", **of_job("retry")),
     "cancel": Recorded(a_queued, "cancelled", "cancel, job", **of_job("cancel")),
-    "retry all": Recorded(
-        a_rejected,
-        "retry all",
-        "retry, job",
-        page=("POST", "/all-jobs", {"action": "retry", "state": "rejected", "confirmed": "true"}),
-        api=("POST", "/jobs/actions", {"action": "retry", "state": ["rejected"]}),
-        command=("jobs", "all", "retry", "--state", "rejected"),
-    ),
     "priority": Recorded(
         a_queued, "priority set", "set priority, job", **of_job("priority", priority="8")
     ),
