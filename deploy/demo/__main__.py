@@ -20,13 +20,14 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
+from pydicom.uid import EncapsulatedPDFStorage
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from deploy.demo.archive import Archive
-from deploy.demo.pictures import COLOURS, Picture, key_pictures
+from deploy.demo.pictures import COLOURS, Picture, key_pictures, summary_pictures
 from deploy.demo.read_results import (
     PRESENT,
     ReportedFinding,
@@ -47,7 +48,7 @@ from sij_node.store.job_queries import newest_jobs
 from sij_node.store.job_table import JobTable
 
 ARCHIVE = "DEMO_ARCHIVE"
-RESULTS = 4
+RESULTS = 7
 LIMIT_S = 240.0
 HEADINGS = ("score", "threshold", "called", "true grade", "")
 ENDED = {State.DELIVERED, State.REJECTED, State.FAILED, State.CANCELLED}
@@ -91,7 +92,10 @@ def _show(out: Path, objects: list[Dataset], images: int, seconds: float) -> Non
     page.write_text(_page(out, objects, report, findings, truth, seconds), encoding="utf-8")
     console.print(
         f"{images} images sent; {len(objects)} objects received {seconds} s after the last.\n"
-        f"Objects: {out / 'archive'}\nPage:    {page.resolve()}"
+        f"Objects: {out / 'archive'}\n"
+        "Open this page: findings beside the truth, key images, PDF and report text.\n"
+        f"{page.resolve().as_uri()}",
+        soft_wrap=True,
     )
 
 
@@ -107,6 +111,7 @@ def _running_node(out: Path, archive_port: int) -> Iterator[PeerConfig]:
         out,
         ARCHIVE,
         archive_port,
+        profile="orthanc",
         study={"stable_age_s": 2, "stable_age_without_pair_s": 10},
         spool={"min_free_mb": 100},
     )
@@ -197,10 +202,20 @@ def _page(
             agreeing=sum((f.presence == PRESENT) == (grade > 0) for f, grade in findings),
             colours=COLOURS,
             pictures=_pictures(out, objects, truth),
+            summary=summary_pictures(objects),
+            document=_written_pdf(out, objects),
             objects=objects,
             text=text_of(report),
         )
     )
+
+
+def _written_pdf(out: Path, objects: list[Dataset]) -> str:
+    """Write the PDF report beside the page; returns its name."""
+    (report,) = (one for one in objects if one.SOPClassUID == EncapsulatedPDFStorage)
+    file = out / "report.pdf"
+    file.write_bytes(report.EncapsulatedDocument[: report.EncapsulatedDocumentLength])
+    return file.name
 
 
 def _pictures(

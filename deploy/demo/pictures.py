@@ -68,6 +68,19 @@ def key_pictures(
     ]
 
 
+def summary_pictures(objects: Sequence[Dataset]) -> list[Picture]:
+    """The pictures of the summary (secondary capture), as any viewer shows them."""
+    (summary,) = (one for one in objects if one.Modality == "OT")
+    frames = summary.pixel_array.reshape(-1, summary.Rows, summary.Columns, 3)
+    return [Picture(f"Summary, page {n}", _png(frame)) for n, frame in enumerate(frames, 1)]
+
+
+def _png(frame: NDArray[np.uint8]) -> bytes:
+    out = BytesIO()
+    Image.fromarray(frame).save(out, "PNG")
+    return out.getvalue()
+
+
 def _area(masks: Masks) -> int:
     return sum(int(mask.sum()) for mask in masks.values())
 

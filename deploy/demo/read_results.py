@@ -23,8 +23,11 @@ class ReportedFinding:
 
 
 def report_among(objects: list[Dataset]) -> Dataset:
-    """The structured report among the received objects."""
-    return next(one for one in objects if one.SOPClassUID == Comprehensive3DSRStorage)
+    """The report of all scores among the received objects."""
+    reports = (one for one in objects if one.SOPClassUID == Comprehensive3DSRStorage)
+    return next(
+        one for one in reports if any(_concept(item) == SUMMARY for item in one.ContentSequence)
+    )
 
 
 def segmentations_among(objects: list[Dataset]) -> list[Dataset]:

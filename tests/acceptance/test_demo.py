@@ -39,10 +39,14 @@ def test_the_demo_replaces_an_earlier_run_and_leaves_no_process(tmp_path: Path):
     assert said.count("absent") + said.count("present ") >= 28
     assert "not for clinical use" in said
     assert processes_of(out) == []
-    assert len(names) == 4
-    assert {dcmread(out / "archive" / name).Modality for name in names} == {"OT", "SEG", "SR"}
+    assert len(names) == 7
+    received = [dcmread(out / "archive" / name) for name in names]
+    assert {one.Modality for one in received} == {"DOC", "OT", "SEG", "SR"}
     page = (out / "index.html").read_text(encoding="utf-8")
-    assert page.count("<img") == 8
+    (summary,) = (one for one in received if one.Modality == "OT")
+    assert page.count("<img") == 8 + summary.NumberOfFrames
+    assert (out / "report.pdf").read_bytes().startswith(b"%PDF-")
+    assert 'data="report.pdf"' in page
     assert "Trained on phantoms, not for clinical use" in page
 
 
