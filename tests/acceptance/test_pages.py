@@ -14,7 +14,7 @@ from sij_node.audit.messages import HumanUser
 from sij_node.config.user_roles import Role
 from sij_node.domain.job import Job, State
 from sij_node.store.job_queries import steps_of
-from tests.support.browser import DESKTOP, KEPT, PHONE, Window, chromium, window
+from tests.support.browser import DESKTOP, KEPT, PHONE, TABLET, WIDE, Window, chromium, window
 from tests.support.busy_node import HOSTILE, add_many, fill
 from tests.support.job_tables import queued
 from tests.support.phantom_studies import T1, written
@@ -23,7 +23,7 @@ from tests.support.running_web import PASSWORD, RunningWeb, running_web
 
 pytestmark = pytest.mark.acceptance
 
-SIZES = {"desktop": DESKTOP, "phone": PHONE}
+SIZES = {"desktop": DESKTOP, "tablet": TABLET, "phone": PHONE}
 PAGES = (
     "queue",
     "delivered",
@@ -119,10 +119,22 @@ def test_every_page_can_be_used_by_everybody(busy_pages: BusyPages, scheme: str,
             seen.open(busy_pages.path_of(page))
             seen.page.wait_for_load_state("networkidle")
             seen.keep(f"{page}-{size}-{scheme}")
+            seen.unfold()
             found[page] = (seen.flaws(), seen.overflow_px())
 
     assert found == {page: ([], 0) for page in ("login", *PAGES)}
     assert seen.faults == []
+
+
+def test_a_study_takes_two_screens_and_its_conclusion_comes_first(busy_pages: BusyPages):
+    with window(busy_pages.browser, busy_pages.web.url, WIDE) as seen:
+        seen.sign_in("operator", PASSWORD)
+        seen.open(busy_pages.path_of("delivered"))
+        height_px = seen.page.evaluate("document.documentElement.scrollHeight")
+        first = seen.page.locator("main h2").first.inner_text()
+
+    assert height_px <= 2 * WIDE["height"]
+    assert first == "Conclusion"
 
 
 @pytest.mark.parametrize(
@@ -197,6 +209,7 @@ def test_a_silent_destination_is_explained_and_its_attempts_are_counted(
 def test_hostile_words_are_shown_as_words(busy_pages: BusyPages, operator: Window):
     for page in ("queue", "failed", "delivered", "peers"):
         operator.open(busy_pages.path_of(page))
+        operator.unfold()
 
         assert HOSTILE[:20] in operator.text()
         assert (

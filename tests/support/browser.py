@@ -14,6 +14,7 @@ from tests.support.required_programs import program
 
 KEPT = Path(__file__).parents[2] / "test-artefacts"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+TABLET, WIDE = {"width": 768, "height": 1024}, {"width": 1440, "height": 900}
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", ONLY_LOOPBACK]
 PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
@@ -142,6 +143,10 @@ class Window:
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Sign in").click()
         self.page.get_by_role("button", name="Sign out").wait_for()
+
+    def unfold(self) -> None:
+        """Open every folded part of the page."""
+        self.page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
 
     def text(self) -> str:
         """All visible text."""

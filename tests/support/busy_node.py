@@ -52,7 +52,7 @@ def a_record(spool: Spool) -> AnalysisRecord:
 
 def delivered(table: JobTable, record: AnalysisRecord, study_uid: str = "1.2.10") -> Job:
     """A delivered study."""
-    results = [made(kind, study_uid) for kind in ("seg t1", "seg stir", "scores")]
+    results = [made(kind, study_uid) for kind in ("summary", "seg t1", "seg stir", "scores")]
     job = analysing(table, study_uid)
     job = table.store_results(
         job, results, "PACS", "host:71", "contour 0.2.0, lesion 0.2.0", record=record
