@@ -53,6 +53,7 @@ from sij_node.results.build import (
     result_objects,
 )
 from sij_node.results.conclusion import asas_criterion
+from sij_node.results.language import ENGLISH, Wording
 from sij_node.results.not_analysed import not_analysed
 from sij_node.results.provenance import AlgorithmIdentity, ResultContext, inputs_digest, to_part10
 from sij_node.results.rejection_note import rejection_note
@@ -211,7 +212,8 @@ def _results_of(images: SeriesMap, ports: Ports, recipient: ResultRecipient) -> 
     context = replace(context, since=_since(datasets.values(), context, recipient.priors))
     context = in_history(context, t1.study_uid, recipient.history)
     missing = missing_images(images, choice, ports.header)
-    study = _analysed(t1, stir, analysis, list(datasets.values()), choice, missing, context)
+    headers = list(datasets.values())
+    study, remarks = _analysed(t1, stir, analysis, headers, choice, missing, context)
     weights = ", ".join(f"{one.name} {one.version}" for one in analysis.networks)
     expected = ExpectedResults(
         tuple(study.headers), study.series, tuple(study.findings), context.since
@@ -220,7 +222,8 @@ def _results_of(images: SeriesMap, ports: Ports, recipient: ResultRecipient) -> 
         *_verified(result_objects(study, context), expected, ports),
         *_rejection_note(first_header(study.headers), context, ports, recipient),
     )
-    return StudyResults(objects, weights, _record(images, study, context, ports), study)
+    record = replace(_record(images, study, context, ports), remarks=remarks)
+    return StudyResults(objects, weights, record, study)
 
 
 def _rejection_note(
@@ -254,7 +257,6 @@ def _record(
             UsedNetwork(one.name, one.version, one.weights_sha256, one.intended_use)
             for one in context.networks
         ),
-        remarks=tuple(study.remarks),
         asas_met=study.asas_met,
         prior=context.since.compared,
         figures=input_figures(
@@ -305,26 +307,33 @@ def _analysed(
     choice: SequenceChoice,
     missing: Signs,
     context: ResultContext,
-) -> AnalysedStudy:
+) -> tuple[AnalysedStudy, tuple[str, ...]]:
+    """The study with remarks in the destination's language, and these in English for the page."""
     series = (
         AnalysedSeries(Kind.T1, t1, _of(t1, headers), analysis.t1, analysis.t1_regions),
         AnalysedSeries(Kind.STIR, stir, _of(stir, headers), analysis.stir, analysis.stir_regions),
     )
-    remarks = context.wording.correction(context.correction)
-    remarks += [context.wording.fat_saturated_t2_used] if choice.stand_in else []
-    remarks += context.wording.series_doubt(choice.doubts)
-    remarks += context.wording.missing_images(missing)
-    remarks += [
-        context.wording.joint_not_visible.format(sequence=one.sequence)
-        for one in series
-        if not one.regions.any()
-    ]
     complete = all(one.presence is not Presence.UNDETERMINED for one in analysis.findings)
-    remarks += context.wording.criteria_met(analysis.slices, complete)
-    remarks += context.wording.low_confidence_remark(analysis.quality)
-    return AnalysedStudy(
-        series, analysis.findings, remarks, asas_criterion(analysis.slices, complete)
+    remarks, english = (
+        [
+            *wording.correction(context.correction),
+            *([wording.fat_saturated_t2_used] if choice.stand_in else []),
+            *wording.series_doubt(choice.doubts),
+            *wording.missing_images(missing),
+            *_joints_not_visible(series, wording),
+            *wording.criteria_met(analysis.slices, complete),
+            *wording.low_confidence_remark(analysis.quality),
+        ]
+        for wording in (context.wording, ENGLISH)
     )
+    asas_met = asas_criterion(analysis.slices, complete)
+    return AnalysedStudy(series, analysis.findings, remarks, asas_met), tuple(english)
+
+
+def _joints_not_visible(series: Iterable[AnalysedSeries], wording: Wording) -> Iterator[str]:
+    for one in series:
+        if not one.regions.any():
+            yield wording.joint_not_visible.format(sequence=one.sequence)
 
 
 def _of(series: SeriesVolume, headers: Sequence[Dataset]) -> list[Dataset]:

@@ -538,6 +538,11 @@ def test_low_confidence_is_reported_and_changes_no_score():
     assert doubted.record.findings == sure.record.findings
     (report,) = [made.content for made in doubted.objects if made.kind == "scores"]
     assert b"large slice spacing (STIR)" in report
+    german = study.analysed(
+        seeing_noise, destination=ResultRecipient(Profile(name="ward", language="de"))
+    )
+    assert german.record.remarks == doubted.record.remarks  # pages are in English
+    assert "großer Schichtabstand (STIR)" in texts_in_scores(german)
 
 
 def test_the_record_of_a_rejected_study_lists_every_series_role():
