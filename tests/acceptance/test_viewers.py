@@ -42,8 +42,6 @@ TRACKING_NAME, TRACKING_UID, COMMENT = "112039", "112040", "121106"
 SUMMARY, FINDING = "55112-7", "121071"
 NOTHING_TO_DRAW = "Nothing to draw"
 SAME_MM = 0.1
-LINES, SELECTED = (255, 255, 0), (0, 255, 0)
-"""The viewer's colours of all annotations of a report and of the one it selected."""
 
 
 @dataclass
@@ -189,25 +187,6 @@ def test_every_contour_and_lesion_is_drawn_in_place_and_labelled(reading, sequen
         assert one.image in seen["image"]
         np.testing.assert_allclose(seen["points"][: len(one.points)], one.points, atol=SAME_MM)
     reading.viewer.wait_until_lit()
-
-
-def test_lines_and_lesions_are_seen_after_regions_were_opened(reading):
-    viewer = reading.viewer
-    viewer.open_series("SIJ regions (T1)")
-    viewer.agree()
-    viewer.segments()
-
-    viewer.open_series("SIJ findings (T1)")
-    viewer.drawn(len(sent_in(reading.results["SIJ findings (T1)"], reading)))
-    viewer.point_at_image()  # the viewer draws once the pointer reaches the image
-
-    wait_for(
-        lambda: (
-            len(near(viewer.picture(), LINES)) > 50 and len(near(viewer.picture(), SELECTED)) > 50
-        ),
-        "contours and the first lesion in their colours",
-    )
-    viewer.keep("findings-after-regions")
 
 
 @pytest.mark.parametrize("sequence", ["T1", "STIR"])

@@ -218,11 +218,6 @@ class Viewer:
         """The descriptions of all series in the study browser."""
         return self._page.locator("[data-cy=series-description-label]").all_inner_texts()
 
-    def point_at_image(self) -> None:
-        """Move the pointer over the viewport."""
-        self.viewport.hover()
-        self._page.mouse.move(SCREEN["width"] // 2, SCREEN["height"] // 2, steps=3)
-
     def agree(self) -> None:
         """Confirm the viewer's question."""
         self._page.get_by_text("Yes", exact=True).click()
