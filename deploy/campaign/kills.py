@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,9 @@ ROLES = {
     "analysis process": "spawn_main",
     "supervisor and all": "sij_node run",
 }
+UNDER_LOAD = {"listener": 4, "worker": 2, "analysis process": 2, "supervisor and all": 1}
+WHILE_ANALYSING = {"worker": 3, "analysis process": 3, "listener": 1}
+"""Relative frequencies of kills while images come in, and while the jobs are worked off."""
 _READY_LIMIT_S = 180.0
 _DRAIN_LIMIT_S = 600.0
 
@@ -97,12 +100,15 @@ def kill_at_random(folder: Path, kills: int, seconds: float, seed: int) -> KillF
         ]
         for sender in senders:
             sender.start()
-        while figures.kills.total() < kills and time.monotonic() - began < seconds:
+        while figures.kills.total() < kills / 2 and time.monotonic() - began < seconds / 2:
             time.sleep(numbers.uniform(1, 5))
-            _kill_one(node, numbers, figures)
+            _kill_one(node, numbers, figures, UNDER_LOAD)
         stop.set()
         for sender in senders:
             sender.join()
+        while figures.kills.total() < kills and time.monotonic() - began < seconds:
+            time.sleep(numbers.uniform(1, 5))
+            _kill_one(node, numbers, figures, WHILE_ANALYSING)
         _drain(node)
         figures.connections, figures.cut = out.connections + into.connections, out.cut + into.cut
     figures.seconds = time.monotonic() - began
@@ -193,7 +199,7 @@ def _running_node(folder: Path, archive_port: int) -> Iterator[_Node]:
         SENDER,
         archive_port,
         port,
-        study={"stable_age_s": 2, "stable_age_without_pair_s": 20},
+        study={"stable_age_s": 2, "stable_age_without_pair_s": 12},
         worker={"lease_s": 8},
         retry={"initial_delay_s": 0.5, "max_delay_s": 2, "analysis_attempts": 30},
         delivery={"connect_timeout_s": 5, "response_timeout_s": 10},
@@ -212,13 +218,15 @@ def _running_node(folder: Path, archive_port: int) -> Iterator[_Node]:
         node.kill_all()
 
 
-def _kill_one(node: _Node, numbers: random.Random, figures: KillFigures) -> None:
-    role = numbers.choices(list(ROLES), weights=(4, 3, 2, 1))[0]
-    with suppress(sqlite3.Error):
-        figures.states += node.states()
+def _kill_one(
+    node: _Node, numbers: random.Random, figures: KillFigures, shares: Mapping[str, int]
+) -> None:
+    role = numbers.choices(list(shares), weights=list(shares.values()))[0]
     pids = node.pids(role)
     if not pids:
         return
+    with suppress(sqlite3.Error):
+        figures.states += node.states()
     if role == "supervisor and all":
         node.kill_all()
         node.start()
