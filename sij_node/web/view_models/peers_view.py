@@ -101,7 +101,7 @@ def _facts(config: AnyDestination | None) -> tuple[tuple[str, str], ...]:
             ("Address", config.url),
             ("Kind", config.kind),
             ("Receives results of", ", ".join(config.peers) or "all peers"),
-            ("Results", _sent(config.shadow, ", ".join(config.objects) or "as for the peer")),
+            ("Results", _sent(config.shadow, _results(config))),
         )
     profile = config.profile if config.send_results else "results are sent to destinations only"
     return (
@@ -110,6 +110,12 @@ def _facts(config: AnyDestination | None) -> tuple[tuple[str, str], ...]:
         ("Output profile", _sent(config.shadow, profile)),
         ("Priority", str(config.priority)),
     )
+
+
+def _results(config: DestinationConfig) -> str:
+    if config.kind != "stow-rs":
+        return "the report"
+    return ", ".join(config.objects) or "as in the peer's profile"
 
 
 def _sent(shadow: bool, results: str) -> str:
