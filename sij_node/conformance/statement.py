@@ -284,6 +284,19 @@ def _dicomweb(config: Config) -> Iterator[str]:
             ("400, 413, 415 and others", "the object is refused; the delivery fails"),
         ],
     )
+    yield from _stow_server(config)
+    yield (
+        "Destinations of kind fhir and hl7 receive the report of all scores as FHIR R4 resources "
+        "or as HL7 v2.5.1 ORU^R01; see docs/interfaces.md."
+    )
+    yield (
+        "A connection test of STOW-RS is QIDO-RS, `GET {url}/studies`, for a Study Instance UID "
+        "that does not exist. HTTP/1.1, TLS 1.2 or later; basic, bearer or "
+        "certificate authentication."
+    )
+
+
+def _stow_server(config: Config) -> Iterator[str]:
     yield (
         "The node is origin server of STOW-RS at `/dicom-web/studies` of its web server, for every "
         "`[[peer]]` with a `stow_user`: multipart/related with one part `application/dicom` for "
@@ -307,15 +320,6 @@ def _dicomweb(config: Config) -> Iterator[str]:
             ("413", "the request is too long; nothing is kept"),
             ("503", "low disk space, or the database does not answer; retry later"),
         ],
-    )
-    yield (
-        "Destinations of kind fhir and hl7 receive the report of all scores as FHIR R4 resources "
-        "or as HL7 v2.5.1 ORU^R01; see docs/interfaces.md."
-    )
-    yield (
-        "A connection test of STOW-RS is QIDO-RS, `GET {url}/studies`, for a Study Instance UID "
-        "that does not exist. HTTP/1.1, TLS 1.2 or later; basic, bearer or "
-        "certificate authentication."
     )
 
 
