@@ -24,6 +24,7 @@ from sij_node.domain.analysis_record import NOTHING_KEPT, AnalysisRecord, Series
 from sij_node.domain.drift import input_figures
 from sij_node.domain.prior_comparison import NO_PRIORS, Priors, SincePrior, StudyDate, since_prior
 from sij_node.domain.study import (
+    FramesOfInstance,
     IdentityCorrection,
     PatientIdentity,
     ReceivedInstance,
@@ -42,6 +43,7 @@ from sij_node.queue.completeness import (
     acquisition_map,
     image_series,
     missing_images,
+    reading_frames,
     series_uid_of,
     series_uses,
 )
@@ -181,6 +183,7 @@ def analyse_study(
         If a result, read back, disagrees with the findings.
     """
     images = acquisition_map(image_series(received), ports.header)
+    ports = replace(ports, header=reading_frames(ports.header))
     try:
         _check_no_conflict(conflicts)
         return _results_of(images, ports, recipient)
@@ -196,7 +199,7 @@ def _results_of(images: SeriesMap, ports: Ports, recipient: ResultRecipient) -> 
     used = [*images[choice.t1_series_uid], *images[choice.stir_series_uid]]
     datasets = {one.sop_instance_uid: ports.dataset(one) for one in used}
     t1, stir = (
-        volume_from([datasets[one.sop_instance_uid] for one in images[uid]])
+        volume_from([datasets[one.sop_instance_uid] for one in images[uid]], _frames(images[uid]))
         for uid in (choice.t1_series_uid, choice.stir_series_uid)
     )
     check_pair(t1, stir)
@@ -224,6 +227,11 @@ def _results_of(images: SeriesMap, ports: Ports, recipient: ResultRecipient) -> 
     )
     record = replace(_record(images, study, context, ports), remarks=remarks)
     return StudyResults(objects, weights, record, study)
+
+
+def _frames(images: Iterable[ReceivedInstance]) -> dict[str, tuple[int, ...]]:
+    """Frames to use, by SOP Instance UID; images of which all are used are left out."""
+    return {one.sop_instance_uid: one.frames for one in images if isinstance(one, FramesOfInstance)}
 
 
 def _rejection_note(

@@ -1,6 +1,6 @@
 """`jobs ...`: list, show and act on jobs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +10,7 @@ import typer
 from sij_node.cli import opening
 from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, JobNumber, Limit
 from sij_node.cli.output import dimse_status, print_json, print_line, print_table, time_of
+from sij_node.domain.analysis_record import SeriesUse
 from sij_node.domain.job import STEP_WORDS, Job, JobAction, State
 from sij_node.domain.job_list import JobFilter
 from sij_node.operate.admin import Admin, JobHistory
@@ -51,12 +52,21 @@ def _row(job: Job) -> list[str]:
 def show_job(
     job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False
 ) -> None:
-    """Show one job with its history, deliveries and available actions."""
+    """Show one job: why each series was used or not, history, deliveries, available actions."""
     with opening.admin(config) as admin:
-        history = admin.history(job_id)
+        study = admin.study(job_id)
+    series = study.record.series if study.record else study.series
     if as_json:
-        return print_json(asdict(history))
-    _print_history(history)
+        return print_json({**asdict(study.history), "series": [asdict(one) for one in series]})
+    _print_history(study.history)
+    _print_series(series)
+
+
+def _print_series(series: Iterable[SeriesUse]) -> None:
+    print_table(
+        ["series", "description", "images", "why it is used or not"],
+        [[one.number or "-", one.description, str(one.images), one.reason] for one in series],
+    )
 
 
 def _print_history(history: JobHistory) -> None:

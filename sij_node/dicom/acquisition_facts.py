@@ -42,6 +42,7 @@ class AcquisitionFacts:
     pixel_spacing_mm: tuple[float, float] | None
     acquired: str
     slices: int = 1
+    temporal_position: int = 1
 
 
 def acquisition_facts(dataset: Dataset, slices: int = 1) -> AcquisitionFacts:
@@ -75,6 +76,7 @@ def acquisition_facts(dataset: Dataset, slices: int = 1) -> AcquisitionFacts:
         pixel_spacing_mm=(spacing[0], spacing[1]) if spacing else None,
         acquired=_acquired(dataset),
         slices=max(slices, frame_count(dataset)),
+        temporal_position=int(number(dataset, "TemporalPositionIndex") or 1),
     )
 
 

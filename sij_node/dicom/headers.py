@@ -7,11 +7,13 @@ Source: DICOM PS3.3 C.7.6.16, Multi-frame Functional Groups; C.8.13, Enhanced MR
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
+from pydicom.tag import Tag
 
 from sij_node.domain.study import PatientIdentity
 
@@ -55,6 +57,9 @@ MACRO_OF = {
 """The functional group macro of an attribute in an Enhanced image."""
 
 
+_OWN = {Tag(one) for one in ("PixelData", "PerFrameFunctionalGroupsSequence", "NumberOfFrames")}
+
+
 def attribute(dataset: Dataset, keyword: str, frame: int = 0) -> Any:
     """Value of an attribute for one frame; None if absent.
 
@@ -76,6 +81,17 @@ def _groups_of(dataset: Dataset, frame: int) -> list[Dataset]:
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or ()
     shared = dataset.get("SharedFunctionalGroupsSequence") or ()
     return [*per_frame[frame : frame + 1], *shared[:1]]
+
+
+def with_frames(dataset: Dataset, frames: Sequence[int]) -> Dataset:
+    """Header of a multi-frame image with these frames only, counted from 0; no pixel data."""
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    header = Dataset({tag: dataset.get_item(tag) for tag in dataset.keys() - _OWN})
+    header.PerFrameFunctionalGroupsSequence = [
+        one for frame in frames for one in groups[frame : frame + 1]
+    ]
+    header.NumberOfFrames = len(frames)
+    return header
 
 
 def texts(dataset: Dataset, keyword: str, frame: int = 0) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ SHORTFALL = 1.5
 """Covering less of the other series than this number of slices is no sign of missing images."""
 SAME_NORMAL = 0.1
 """Largest difference of a component of the normals of two series that can be compared."""
-STATED = ("NumberOfSeriesRelatedInstances", "ImagesInAcquisition", "InConcatenationTotalNumber")
+STATED = ("NumberOfSeriesRelatedInstances", "ImagesInAcquisition")
 
 
 class Incompleteness(StrEnum):
@@ -64,7 +64,8 @@ def _signs(headers: Sequence[Dataset], guests: Sequence[Dataset]) -> Iterator[In
         yield Incompleteness.GAP_BETWEEN_SLICES
     if _number_missing(series):
         yield Incompleteness.NUMBER_MISSING
-    if len(series) < max(map(_stated_count, headers), default=0):
+    images = {text(one, "SOPInstanceUID") for one in series}
+    if len(images) < max(map(_stated_count, headers), default=0) or _part_missing(series):
         yield Incompleteness.FEWER_THAN_STATED
 
 
@@ -78,8 +79,22 @@ def _number_missing(headers: Iterable[Dataset]) -> bool:
     return bool(steps.max() > steps.min() or 1 < found[0] <= len(found))
 
 
+def _part_missing(headers: Iterable[Dataset]) -> bool:
+    """Whether a part of a concatenation is missing."""
+    parts: dict[str, set[float | None]] = {}
+    stated: dict[str, float] = {}
+    for header in headers:
+        uid = text(header, "ConcatenationUID")
+        if uid:
+            parts.setdefault(uid, set()).add(number(header, "InConcatenationNumber"))
+            total = number(header, "InConcatenationTotalNumber") or 0
+            stated[uid] = max(total, stated.get(uid, 0))
+    return any(len(found) < stated[uid] for uid, found in parts.items())
+
+
 def _stated_count(header: Dataset) -> int:
-    return int(max(number(header, keyword) or 0 for keyword in STATED))
+    stated = STATED if frame_count(header) == 1 else STATED[:1]
+    return int(max(number(header, keyword) or 0 for keyword in stated))
 
 
 def _shorter(t1: Sequence[Dataset], stir: Sequence[Dataset]) -> str:

@@ -179,7 +179,7 @@ def _not_as_acquired(facts: AcquisitionFacts, words: DescriptionWords) -> str:
         return "Dixon fat or opposed-phase image"
     if words.dixon_leftover:
         return "Dixon fat or opposed-phase image by its description"
-    return _not_an_original(kinds, words)
+    return _not_an_original(kinds, words) or _repeated(facts)
 
 
 def _not_an_original(kinds: set[str], words: DescriptionWords) -> str:
@@ -188,6 +188,12 @@ def _not_an_original(kinds: set[str], words: DescriptionWords) -> str:
     if "DERIVED" in kinds and not kinds & (DIXON_MARKS | KEEPS_CONTRAST):
         return "derived image"
     return "derived image by its description" if words.derived else ""
+
+
+def _repeated(facts: AcquisitionFacts) -> str:
+    if facts.temporal_position == 1:
+        return ""
+    return f"later phase of a series repeated in time (temporal position {facts.temporal_position})"
 
 
 def _has_times(facts: AcquisitionFacts) -> bool:

@@ -7,7 +7,7 @@ Source: DICOM PS3.3 C.7.6.2.1.1 (image plane), C.7.6.16.2 (functional groups), C
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -104,13 +104,17 @@ class _Plane:
     kind: str
 
 
-def volume_from(datasets: Sequence[Dataset]) -> SeriesVolume:
+def volume_from(
+    datasets: Sequence[Dataset], frames: Mapping[str, Sequence[int]] = {}
+) -> SeriesVolume:
     """Build the volume of one series.
 
     Parameters
     ----------
     datasets
-        All images of the series in any order: classic MR, or one Enhanced object.
+        All images of the series in any order: classic MR, or Enhanced MR in one or more parts.
+    frames
+        Frames to use, counted from 0, by SOP Instance UID; all of an image that is not named.
 
     Raises
     ------
@@ -124,14 +128,14 @@ def volume_from(datasets: Sequence[Dataset]) -> SeriesVolume:
     if not datasets:
         raise GeometryUnusable(f"The series has no images; at least {MIN_SLICES} are required.")
     series = f"Series {text(datasets[0], 'SeriesInstanceUID')}"
-    _check_one_object_or_single_frames(series, datasets)
     patient = only_patient(map(patient_of, datasets))
     frame_of_reference = _only_frame_of_reference(series, datasets)
-    _check_extent(series, datasets)
-    planes = list(chain.from_iterable(_planes(dataset) for dataset in datasets))
+    used = [frames.get(text(one, "SOPInstanceUID"), range(frame_count(one))) for one in datasets]
+    _check_extent(series, datasets, sum(map(len, used)))
+    planes = list(chain.from_iterable(map(_planes, datasets, used)))
     _check_same_grid(series, planes)
     planes = _sorted(planes)
-    _check_distances(series, planes)
+    _check_distances(series, planes, datasets)
     return SeriesVolume(
         volume=Volume(_voxels(planes), _affine(planes)),
         sources=tuple(plane.source for plane in planes),
@@ -173,14 +177,6 @@ def check_pair(t1: SeriesVolume, stir: SeriesVolume) -> None:
         )
 
 
-def _check_one_object_or_single_frames(series: str, datasets: Sequence[Dataset]) -> None:
-    if len(datasets) > 1 and any(frame_count(dataset) > 1 for dataset in datasets):
-        raise GeometryUnusable(
-            f"{series} consists of {len(datasets)} objects, some of them multi-frame; either one "
-            "multi-frame object or single-frame images are required. Send one of the two."
-        )
-
-
 def _only_frame_of_reference(series: str, datasets: Iterable[Dataset]) -> str:
     frames = {text(dataset, "FrameOfReferenceUID") for dataset in datasets}
     if len(frames) > 1 or "" in frames:
@@ -191,9 +187,8 @@ def _only_frame_of_reference(series: str, datasets: Iterable[Dataset]) -> str:
     return frames.pop()
 
 
-def _check_extent(series: str, datasets: Sequence[Dataset]) -> None:
+def _check_extent(series: str, datasets: Sequence[Dataset], slices: int) -> None:
     """Check number of slices and matrix size from the headers, before decoding any pixels."""
-    slices = sum(frame_count(dataset) for dataset in datasets)
     if not MIN_SLICES <= slices <= MAX_SLICES:
         raise GeometryUnusable(
             f"{series} has {slices} slices; {MIN_SLICES} to {MAX_SLICES} are required. "
@@ -208,9 +203,9 @@ def _check_extent(series: str, datasets: Sequence[Dataset]) -> None:
         )
 
 
-def _planes(dataset: Dataset) -> list[_Plane]:
+def _planes(dataset: Dataset, frames: Sequence[int]) -> list[_Plane]:
     values = stored_values(dataset)
-    return [_plane(dataset, index, values[index]) for index in range(len(values))]
+    return [_plane(dataset, index, values[index]) for index in frames]
 
 
 def _plane(dataset: Dataset, index: int, stored: NDArray[np.integer]) -> _Plane:
@@ -311,7 +306,7 @@ def _sorted(planes: Sequence[_Plane]) -> list[_Plane]:
     )
 
 
-def _check_distances(series: str, planes: Sequence[_Plane]) -> None:
+def _check_distances(series: str, planes: Sequence[_Plane], datasets: Sequence[Dataset]) -> None:
     """Slices must be equidistant and aligned along their normal."""
     normal = _normal(planes[0])
     steps = np.diff([plane.position_mm for plane in planes], axis=0)
@@ -322,13 +317,23 @@ def _check_distances(series: str, planes: Sequence[_Plane]) -> None:
     if np.abs(distances - one).max() > DISTANCE_TOLERANCE * one:
         raise GeometryUnusable(
             f"{series} has slice distances of {_listed(distances)} mm; they must be equal. "
-            "A slice is probably missing: send the series again."
+            f"{_what_is_missing(datasets)}: send the series again."
         )
     if np.linalg.norm(steps - np.outer(distances, normal), axis=1).max() > SHEAR_TOLERANCE * one:
         raise GeometryUnusable(
             f"{series} has slices shifted in-plane; they must be aligned along their normal. "
             "Send the images as acquired."
         )
+
+
+def _what_is_missing(datasets: Iterable[Dataset]) -> str:
+    """The parts of a concatenation that are missing, or else a slice."""
+    parts = {number(one, "InConcatenationNumber") for one in datasets}
+    total = max(number(one, "InConcatenationTotalNumber") or 0 for one in datasets)
+    missing = [str(part) for part in range(1, int(total) + 1) if part not in parts]
+    if not missing:
+        return "A slice is probably missing"
+    return f"Part {', '.join(missing)} of {total:.0f} of the concatenation is missing"
 
 
 def _listed(distances: NDArray[np.float64]) -> str:

@@ -92,6 +92,13 @@ class ReceivedInstance:
         return PatientIdentity(self.patient_id.strip(), self.issuer_of_patient_id.strip())
 
 
+@dataclass(frozen=True)
+class FramesOfInstance(ReceivedInstance):
+    """Those frames of a multi-frame image that belong to one acquisition, counted from 0."""
+
+    frames: tuple[int, ...]
+
+
 class Registration(StrEnum):
     """Outcome of registering a received instance."""
 

@@ -7,9 +7,9 @@ from pydicom import Dataset
 
 from sij_node.config.settings import PriorityRule
 from sij_node.dicom.acquisition_facts import AcquisitionFacts, acquisition_facts
-from sij_node.dicom.acquisitions import acquisitions_of
+from sij_node.dicom.acquisitions import Acquisition, acquisitions_of
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
-from sij_node.dicom.headers import text, texts
+from sij_node.dicom.headers import text, texts, with_frames
 from sij_node.dicom.series_extent import Signs, signs_of_missing_images
 from sij_node.dicom.series_roles import (
     SequenceChoice,
@@ -20,7 +20,7 @@ from sij_node.dicom.series_roles import (
     roles_of,
 )
 from sij_node.domain.analysis_record import SeriesUse
-from sij_node.domain.study import ReceivedInstance
+from sij_node.domain.study import FramesOfInstance, ReceivedInstance
 from sij_node.errors import InputRejected, PairMissing
 
 Read = Callable[[ReceivedInstance], Dataset]
@@ -52,16 +52,17 @@ def readiness_of(
     """Judge a study that is arriving by one image of each series, and by all of a pair."""
     series = image_series(received)
     headers = [read_header(images[0]) for images in series.values()]
-    has_pair = is_pair_complete(acquisition_facts(header) for header in headers)
+    images = acquisition_map(series, read_header)
+    read = reading_frames(read_header)
+    has_pair = is_pair_complete(acquisition_facts(read(one[0])) for one in images.values())
     return Readiness(
         has_pair=has_pair,
         priority=_priority(headers, rules),
-        unfinished=_unfinished(series, read_header) if has_pair else (),
+        unfinished=_unfinished(images, read) if has_pair else (),
     )
 
 
-def _unfinished(series: SeriesMap, read_header: Read) -> tuple[str, ...]:
-    images = acquisition_map(series, read_header)
+def _unfinished(images: SeriesMap, read_header: Read) -> tuple[str, ...]:
     facts = {
         uid: acquisition_facts(read_header(one[0]), slices=len(one)) for uid, one in images.items()
     }
@@ -102,18 +103,41 @@ def acquisition_map(images: SeriesMap, read_header: Read) -> SeriesMap:
     """The images of a study by acquisition.
 
     The largest acquisition of a series has the Series Instance UID as its key, further ones a
-    number behind it. An image that cannot be read stays with the largest.
+    number behind it. An image that cannot be read stays with the largest. Of an image whose
+    frames belong to several acquisitions, each has its own `FramesOfInstance`.
     """
     split: dict[str, Sequence[ReceivedInstance]] = {}
     for uid, series in images.items():
         headers = [header for header in (_header(one, read_header) for one in series) if header]
         groups = acquisitions_of(headers)
-        extra = [{text(header, "SOPInstanceUID") for header in group} for group in groups[1:]]
-        elsewhere = set().union(*extra)
-        split[uid] = [one for one in series if one.sop_instance_uid not in elsewhere]
-        for number, uids in enumerate(extra, 2):
-            split[f"{uid} ({number})"] = [one for one in series if one.sop_instance_uid in uids]
+        unreadable = {one.sop_instance_uid for one in series} - set().union(*groups)
+        first = {**(groups[0] if groups else {}), **dict.fromkeys(unreadable, ())}
+        split[uid] = _of_acquisition(series, first)
+        for number, group in enumerate(groups[1:], 2):
+            split[f"{uid} ({number})"] = _of_acquisition(series, group)
     return split
+
+
+def _of_acquisition(
+    series: Sequence[ReceivedInstance], frames: Acquisition
+) -> list[ReceivedInstance]:
+    return [
+        FramesOfInstance(**vars(one), frames=own) if (own := frames[one.sop_instance_uid]) else one
+        for one in series
+        if one.sop_instance_uid in frames
+    ]
+
+
+def reading_frames(read_header: Read) -> Read:
+    """Reads headers, those of `FramesOfInstance` with their frames only."""
+
+    def read(instance: ReceivedInstance) -> Dataset:
+        header = read_header(instance)
+        if isinstance(instance, FramesOfInstance):
+            return with_frames(header, instance.frames)
+        return header
+
+    return read
 
 
 def series_uid_of(key: str) -> str:

@@ -13,7 +13,7 @@ from models.delineation import Contour, Delineation
 from models.findings import Finding, Presence, Sight
 from models.findings import Sequence as Kind
 from sij_node.config.profiles import SeriesKind
-from sij_node.dicom.headers import text
+from sij_node.dicom.headers import number, text
 from sij_node.dicom.volumes import SeriesVolume
 
 
@@ -50,9 +50,14 @@ class AnalysedSeries:
         return self._header_of[self.source.sources[slice_index].sop_instance_uid]
 
     def image_number(self, slice_index: int) -> str:
-        """The number that viewers show for a slice: its instance or frame number."""
-        frame = self.source.sources[slice_index].frame_number
-        return str(frame) if frame else text(self.header(slice_index), "InstanceNumber") or "?"
+        """The number that viewers show for a slice: its instance or frame number.
+
+        Frames are numbered through the parts of a concatenation.
+        """
+        frame, header = self.source.sources[slice_index].frame_number, self.header(slice_index)
+        if frame is None:
+            return text(header, "InstanceNumber") or "?"
+        return str(frame + int(number(header, "ConcatenationFrameOffsetNumber") or 0))
 
     def kind(self, name: Literal["seg", "findings", "presentation"]) -> SeriesKind:
         """The kind of a result that belongs to this series."""

@@ -204,13 +204,13 @@ def _image(sop_class_uid: str, sop_instance_uid: str, frames: list[int]) -> Data
 
 def _whole_images(analysed: AnalysedSeries, slices: Sequence[int]) -> Dataset:
     _, rows, columns = analysed.source.volume.voxels.shape
-    header = analysed.header(0)
+    first = analysed.source.sources[0].frame_number or 1
     item = Dataset()
     item.ReferencedImageSequence = _images(analysed, slices)
     item.DisplayedAreaTopLeftHandCorner = [1, 1]
     item.DisplayedAreaBottomRightHandCorner = [columns, rows]
     item.PresentationSizeMode = "SCALE TO FIT"
-    item.PresentationPixelSpacing = attribute(header, "PixelSpacing")
+    item.PresentationPixelSpacing = attribute(analysed.header(0), "PixelSpacing", first - 1)
     return item
 
 

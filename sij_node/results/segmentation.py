@@ -12,6 +12,7 @@ import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.uid import MRImageStorage
 
 from models.findings import Region, Side
 from models.regions import REGION_LABELS
@@ -72,6 +73,8 @@ def joint_segmentation(
     by_uid = {text(header, "SOPInstanceUID"): header for header in headers}
     kind: SeriesKind = "seg stir" if name == "STIR" else "seg t1"
     segmentation = _encoded(series, _source_images(series, by_uid), regions, context, kind)
+    if series.sources[0].frame_number is not None:
+        _reference_frames(segmentation, series)
     _derive_dimension_uid(segmentation, context.uid(series.study_uid, kind, "dimensions"))
     stamp(segmentation, by_uid[series.sources[0].sop_instance_uid], context, kind)
     return segmentation
@@ -87,7 +90,7 @@ def _encoded(
     name = "STIR" if kind == "seg stir" else "T1"
     return hd.seg.Segmentation(
         source_images=sources,
-        pixel_array=_in_order_of(sources, series, regions),
+        pixel_array=regions,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=_segments(series.study_uid, context),
         omit_empty_frames=not context.profile.empty_frames,
@@ -117,13 +120,14 @@ def _check_regions(series: SeriesVolume, regions: NDArray[np.uint8]) -> None:
 
 
 def _source_images(series: SeriesVolume, by_uid: Mapping[str, Dataset]) -> list[Dataset]:
-    """The image attributes that the segmentation needs, without patient data.
+    """The image attributes that the segmentation needs, without patient data, one per slice.
 
-    Single-frame images in the order of the volume; frames in their own order.
+    Frames stand in as images under UIDs of their own, until `_reference_frames`.
     """
-    if series.sources[0].frame_number is None:
-        return [_single_image(by_uid[each.sop_instance_uid], series) for each in series.sources]
-    return [_multi_frame_image(by_uid[series.sources[0].sop_instance_uid], series)]
+    return [
+        _single_image(by_uid[source.sop_instance_uid], series, index)
+        for index, source in enumerate(series.sources)
+    ]
 
 
 def _image(header: Dataset) -> Dataset:
@@ -143,55 +147,46 @@ def _image(header: Dataset) -> Dataset:
     return image
 
 
-def _single_image(header: Dataset, series: SeriesVolume) -> Dataset:
-    image = _image(header)
-    _put_plane(image, image, header, series, 0)
-    image.ImagePositionPatient = attribute(header, "ImagePositionPatient")
-    return image
-
-
-def _multi_frame_image(header: Dataset, series: SeriesVolume) -> Dataset:
-    image, measures, orientation = _image(header), Dataset(), Dataset()
-    image.NumberOfFrames = len(series.sources)
-    _put_plane(measures, orientation, header, series, 0)
-    shared = Dataset()
-    shared.PixelMeasuresSequence = [measures]
-    shared.PlaneOrientationSequence = [orientation]
-    image.SharedFunctionalGroupsSequence = [shared]
-    image.PerFrameFunctionalGroupsSequence = [
-        _frame_groups(header, frame) for frame in range(len(series.sources))
-    ]
-    return image
-
-
-def _put_plane(
-    measures: Dataset, orientation: Dataset, header: Dataset, series: SeriesVolume, frame: int
-) -> None:
+def _single_image(header: Dataset, series: SeriesVolume, index: int) -> Dataset:
+    image, frame = _image(header), (series.sources[index].frame_number or 1) - 1
+    if series.sources[index].frame_number is not None:
+        image.SOPClassUID, image.SOPInstanceUID = MRImageStorage, _frame_uid(index)
     distance_mm = series.volume.spacing_mm[0]
-    measures.PixelSpacing = attribute(header, "PixelSpacing", frame)
-    measures.SliceThickness = attribute(header, "SliceThickness", frame) or round(distance_mm, 4)
-    measures.SpacingBetweenSlices = round(distance_mm, 4)
-    orientation.ImageOrientationPatient = attribute(header, "ImageOrientationPatient", frame)
+    image.PixelSpacing = attribute(header, "PixelSpacing", frame)
+    image.SliceThickness = attribute(header, "SliceThickness", frame) or round(distance_mm, 4)
+    image.SpacingBetweenSlices = round(distance_mm, 4)
+    image.ImageOrientationPatient = attribute(header, "ImageOrientationPatient", frame)
+    image.ImagePositionPatient = attribute(header, "ImagePositionPatient", frame)
+    return image
 
 
-def _frame_groups(header: Dataset, frame: int) -> Dataset:
-    position, groups = Dataset(), Dataset()
-    position.ImagePositionPatient = attribute(header, "ImagePositionPatient", frame)
-    groups.PlanePositionSequence = [position]
-    return groups
+def _frame_uid(index: int) -> str:
+    return f"2.25.{index + 1}"
 
 
-def _in_order_of(
-    sources: Sequence[Dataset], series: SeriesVolume, regions: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """Label map in the order of the source images or frames."""
-    if len(sources) == len(series.sources):
-        return regions
-    return regions[np.argsort([_frame_of(source) for source in series.sources])]
+def _reference_frames(segmentation: Dataset, series: SeriesVolume) -> None:
+    """Replace the references to frames that stood in as images."""
+    frames = {_frame_uid(index): source for index, source in enumerate(series.sources)}
+    (referenced,) = segmentation.ReferencedSeriesSequence
+    instances = {}
+    for reference in referenced.ReferencedInstanceSequence:
+        _reference_frame(reference, frames)
+        reference.pop("ReferencedFrameNumber", None)
+        instances[reference.ReferencedSOPInstanceUID] = reference
+    referenced.ReferencedInstanceSequence = list(instances.values())
+    for groups in segmentation.PerFrameFunctionalGroupsSequence:
+        for derivation in groups.get("DerivationImageSequence") or ():
+            for reference in derivation.SourceImageSequence:
+                _reference_frame(reference, frames)
 
 
-def _frame_of(source: SliceSource) -> int:
-    return source.frame_number or 1
+def _reference_frame(reference: Dataset, frames: Mapping[str, SliceSource]) -> None:
+    source = frames.get(reference.ReferencedSOPInstanceUID)
+    if source is None:  # frames of one slice share their reference
+        return
+    reference.ReferencedSOPClassUID = source.sop_class_uid
+    reference.ReferencedSOPInstanceUID = source.sop_instance_uid
+    reference.ReferencedFrameNumber = source.frame_number
 
 
 def _segments(study_uid: str, context: ResultContext) -> list[hd.seg.SegmentDescription]:

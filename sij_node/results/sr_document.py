@@ -101,10 +101,8 @@ def _replaced(context: ResultContext, kind: str, study_uid: str) -> list[Instanc
 
 def referenced_images(headers: Iterable[Dataset]) -> list[Dataset]:
     """References to all images, by UID."""
-    return [
-        _reference(sop_class, instance)
-        for _, _, sop_class, instance in sorted(map(_named_in, headers), key=lambda one: one[3])
-    ]
+    names = {_named_in(header)[2:] for header in headers}
+    return [_reference(*name) for name in sorted(names, key=lambda one: one[1])]
 
 
 def _reference(sop_class: str, instance: str) -> Dataset:
@@ -117,7 +115,7 @@ def _reference(sop_class: str, instance: str) -> Dataset:
 def referenced(instances: Iterable[InstanceReference]) -> list[Dataset]:
     """References by study and series, in the order of their UIDs."""
     tree: dict[str, dict[str, list[Dataset]]] = {}
-    for study, series, sop_class, instance in sorted(instances, key=lambda one: one[3]):
+    for study, series, sop_class, instance in sorted(set(instances), key=lambda one: one[3]):
         of_study = tree.setdefault(study, {})
         of_study.setdefault(series, []).append(_reference(sop_class, instance))
     return [_study(uid, of_series) for uid, of_series in sorted(tree.items())]

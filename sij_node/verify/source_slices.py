@@ -38,7 +38,7 @@ def only_series(drawn_on: Iterable[AnalysedSeries]) -> AnalysedSeries:
     ResultsInconsistent
         If there are none or several.
     """
-    series = {one.source.series_uid: one for one in drawn_on}
+    series = {one.sequence: one for one in drawn_on}
     if len(series) != 1:
         raise ResultsInconsistent(f"It draws on {len(series)} series instead of one.")
     return next(iter(series.values()))

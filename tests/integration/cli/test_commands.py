@@ -13,6 +13,7 @@ import pytest
 
 from deploy.trial import free_port, set_up
 from sij_node.cli import commands as cli
+from sij_node.cli.output import print_table
 from sij_node.cli.renamed_commands import RENAMED_COMMANDS, RENAMED_DESTINATION_COMMANDS
 from sij_node.config.settings import load_config
 from sij_node.doctor.study_round_trip import STUDY
@@ -85,12 +86,24 @@ def test_files_that_are_not_dicom_are_reported_without_failing(tmp_path: Path):
 def test_a_job_is_shown_with_its_steps(config: Path):
     with open_store(load_config(config)) as store:
         job = queued(store.table, "1.2.3")
+        image = store.spool.path_of(received(1).file_name)
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.write_bytes(b"not DICOM")
 
     shown = sij_node("jobs", "show", str(job.job_id), "--config", config, "--json")
 
     history = json.loads(shown.stdout)
     assert [step["step"] for step in history["steps"]] == ["opened", "settled"]
+    assert [one["reason"] for one in history["series"]] == ["not used: first image unreadable"]
     assert "First image" in sij_node("jobs", "show", str(job.job_id), "--config", config).stdout
+
+
+def test_what_images_state_cannot_control_the_terminal(capsys):
+    print_table(["description"], [["[/red]t1\x1b[2J"], ["[bold]stir"]])
+
+    shown = capsys.readouterr().out
+    assert "[/red]t1\ufffd[2J" in shown
+    assert "[bold]stir" in shown
 
 
 def test_a_job_is_cancelled_under_the_name_of_who_did_it(config: Path):

@@ -182,7 +182,7 @@ GEOMETRY = {
         *classic_series(VALUES, TemporalPositionIdentifier=1),
         *classic_series(VALUES, TemporalPositionIdentifier=2),
     ],
-    "consists of 2 objects": [enhanced(VALUES), enhanced(VALUES, "1.2.3.2")],
+    "has two slices at the same position": [enhanced(VALUES), enhanced(VALUES, "1.2.3.2")],
     "has no images": [],
 }
 
