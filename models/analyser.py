@@ -408,7 +408,10 @@ class Analyser:
             (
                 batch[n, :count],
                 SequenceFeatures(
-                    features[[n], :, :count], labels[[n], :count], present[[n], :count]
+                    features[[n], :, :count],
+                    labels[[n], :count],
+                    present[[n], :count],
+                    self.lesion.architecture.strongest_cells,
                 ),
             )
             for n, count in enumerate(counts)

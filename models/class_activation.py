@@ -2,7 +2,7 @@
 
 A head is linear in the pooled features, so its logit is a sum over the cells of both sequences
 plus a bias. Mean pooling spreads a contribution over all slices; max pooling assigns it, channel
-by channel, to the slice with the maximum. The decomposition is exact.
+by channel, to the slice, or the cell, with the maximum. The decomposition is exact.
 
 Source: class activation maps (Zhou et al., CVPR 2016), extended to slices and zones.
 """
@@ -20,6 +20,7 @@ from models.lesion_resnet34 import (
     LesionResNet34,
     Pooling,
     ZoneAverages,
+    cells_inside,
     zone_averages,
     zone_of_head,
 )
@@ -40,16 +41,19 @@ class SequenceFeatures:
         Labels 0 to 5, ``(1, slices, size, size)``.
     present
         ``(1, slices)``.
+    strongest_cells
+        As in `LesionArchitecture`.
     """
 
     features: Tensor
     zones: Tensor
     present: Tensor
+    strongest_cells: bool = False
 
     @cached_property
     def averages(self) -> ZoneAverages:
-        """Mean features of every zone on every slice."""
-        return zone_averages(self.features, self.zones, self.present)
+        """Pooled features of every zone on every slice."""
+        return zone_averages(self.features, self.zones, self.present, self.strongest_cells)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,22 +63,21 @@ class LogitContribution:
     Parameters
     ----------
     activation
-        Activation of each cell, ``(slices, h, w)``.
-    share
-        Weight of each cell within its slice, ``(slices, h, w)``; adds up to 1 on slices that
-        contribute.
+        What speaks for the lesion in each cell, whatever the cell's weight, ``(slices, h, w)``.
+    added
+        Contribution of each cell to the logit, ``(slices, h, w)``.
     inside
         True for pixels of the square that the head reads, ``(slices, size, size)``.
     """
 
     activation: Tensor
-    share: Tensor
+    added: Tensor
     inside: Tensor
 
     @property
     def per_slice(self) -> Tensor:
         """Contribution of each slice to the logit, ``(slices,)``."""
-        return (self.activation * self.share).sum(dim=(1, 2))
+        return self.added.sum(dim=(1, 2))
 
 
 def logit_contributions(
@@ -108,19 +111,34 @@ def _everywhere(seen: SequenceFeatures, weights: Tensor) -> LogitContribution:
     _, _, rows, columns = features.shape
     share = (present / (rows * columns))[:, None, None].expand(-1, rows, columns)
     inside = seen.present[0, :, None, None].expand(seen.zones.shape[1:])
-    return LogitContribution(_weighted(features, factors), share, inside)
+    activation = _weighted(features, factors)
+    return LogitContribution(activation, activation * share, inside)
 
 
 def _in_zone(seen: SequenceFeatures, zone: int, weights: Tensor) -> LogitContribution:
     averages, (of_mean, of_largest) = seen.averages, weights.chunk(2)
-    shows, per_slice = averages.seen[0, zone, :, None], averages.per_slice[0, zone]
-    has_largest = (shows & (per_slice == averages.largest[0, zone])).to(weights.dtype)
-    has_largest = has_largest / has_largest.sum(dim=0).clamp(min=1)
-    factors = shows * of_mean / shows.sum().clamp(min=1) + has_largest * of_largest
+    features, labels = seen.features[0], seen.zones[0]
+    shows = averages.seen[0, zone, :, None]
     share = averages.weights[0, zone] / averages.area[0, zone, :, None, None].clamp(min=1e-6)
-    labels = seen.zones[0]
+    means = shows * of_mean / shows.sum().clamp(min=1)
+    largest = _of_largest(averages, zone) * of_largest
     inside = (labels > 0) if zone == WHOLE_ZONE else (labels == zone + 1)
-    return LogitContribution(_weighted(seen.features[0], factors), share, inside)
+    if not seen.strongest_cells:
+        activation = _weighted(features, means + largest)
+        return LogitContribution(activation, activation * share, inside)
+    cells = cells_inside(averages.weights)[0, zone]
+    at_peak = cells & (features == averages.peaks[0, zone].T[:, :, None, None])
+    at_peak = at_peak / at_peak.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    activation = _weighted(features, means) + _weighted(features, shows * of_largest) * cells
+    added = _weighted(features, means) * share + _weighted(features * at_peak, largest)
+    return LogitContribution(activation, added, inside)
+
+
+def _of_largest(averages: ZoneAverages, zone: int) -> Tensor:
+    """Share of each slice in the maximum of each channel, ``(slices, c)``."""
+    shows, peaks = averages.seen[0, zone, :, None], averages.peaks[0, zone]
+    has_largest = (shows & (peaks == averages.largest[0, zone])).to(peaks.dtype)
+    return has_largest / has_largest.sum(dim=0).clamp(min=1)
 
 
 def _weighted(features: Tensor, factors: Tensor) -> Tensor:
@@ -154,9 +172,8 @@ def single_slice_logits(
         added = one.features[0].mean(dim=(2, 3)).T @ weights[counted]
         shown = one.present[0]
     else:
-        # Over a single slice, mean and maximum are the same.
         of_mean, of_largest = weights[counted].chunk(2)
-        added = one.averages.per_slice[0, zone] @ (of_mean + of_largest)
+        added = one.averages.per_slice[0, zone] @ of_mean + one.averages.peaks[0, zone] @ of_largest
         shown = one.averages.seen[0, zone]
     return (added + constant).masked_fill(~shown, -torch.inf)
 

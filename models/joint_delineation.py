@@ -61,6 +61,8 @@ class JointRules:
         network's logit of presence.
     extent_mm, extent_spread_mm
         How deep a joint usually is across the slices, and how much that varies.
+    visible_logit
+        Log odds that a joint which the finding network sees is on some slices at all.
     least_evidence
         A joint is looked for where the finding network's masks sum up to this, in pixels of 3 mm
         over all slices.
@@ -85,6 +87,7 @@ class JointRules:
     line_share: float = 0.5
     extent_mm: float = 38.0
     extent_spread_mm: float = 6.0
+    visible_logit: float = 2.0
     least_evidence: float = 8.0
     least_apart_mm: float = 45.0
     line_level: float = 0.25
@@ -319,7 +322,7 @@ def lines_of(
     """The contours of one joint on the slices that show it, by their evidence ``(slices,)``."""
     slice_mm, row_mm, column_mm = volume.spacing_mm
     trusted = rules.presence_trust * (evidence - rules.presence_logit)
-    chosen = present_run(trusted, slice_mm, rules.extent_mm, rules.extent_spread_mm)
+    chosen = present_run(trusted, slice_mm, rules)
     sign = -1 if view.side is Side.RIGHT else 1
     per_px = np.array([SQUARE_MM / row_mm, sign * SQUARE_MM / column_mm])
     limit = np.array(volume.voxels.shape[1:]) - 1
@@ -343,9 +346,7 @@ def _certainty(evidence: float, strength: float) -> float:
     return float(np.clip(present * np.sqrt(np.clip(strength / FULL_MASK, 0, 1)), 0, 1))
 
 
-def present_run(
-    evidence: Floats, slice_mm: float, extent_mm: float, spread_mm: float
-) -> NDArray[np.intp]:
+def present_run(evidence: Floats, slice_mm: float, rules: JointRules) -> NDArray[np.intp]:
     """The run of neighbouring slices that most likely shows a joint.
 
     Parameters
@@ -354,22 +355,24 @@ def present_run(
         Logit of each slice, ``(slices,)``.
     slice_mm
         Between slices.
-    extent_mm, spread_mm
-        How deep a joint usually is from its first slice to its last, and how much that varies.
+    rules
+        Usual extent of a joint, and how likely it is to be visible at all.
 
     Returns
     -------
     NDArray
         Indices of the run with the highest sum of evidence less the extent's squared deviation;
-        empty if none is above 0.
+        empty if none is more likely than that the joint is not visible.
     """
     count = len(evidence)
     sums = np.concatenate([[0.0], np.cumsum(evidence)])
     first, end = np.triu_indices(count + 1, 1)
-    unusual = ((end - first) * slice_mm - extent_mm) / spread_mm
+    unusual = ((end - first) * slice_mm - rules.extent_mm) / rules.extent_spread_mm
     score = sums[end] - sums[first] - 0.5 * unusual**2
     best = int(score.argmax())
-    return np.arange(first[best], end[best]) if score[best] > 0 else np.arange(0)
+    if score[best] + rules.visible_logit <= 0:
+        return np.arange(0)
+    return np.arange(first[best], end[best])
 
 
 def best_lines(maps: Maps, rules: JointRules) -> list[Floats | None]:

@@ -18,7 +18,8 @@ from models.findings import HEADS, Lesion
 from models.regions import REGIONS_PER_JOINT
 
 BLOCKS = (3, 4, 6, 3)
-IN_PLANE_STRIDES = (1, 1, 2, 2)
+IN_PLANE_STRIDES = (1, 1, 2)
+"""Of all stages but the last, which the architecture gives."""
 
 
 class Pooling(StrEnum):
@@ -48,12 +49,23 @@ class LesionArchitecture:
     sees_zones
         Whether the masks of the joint's regions are added as input channels, so that the network
         need not infer the bone on which a lesion lies.
+    last_stride
+        In-plane stride of the last stage: 2 in the paper, 1 for cells half as wide.
+    strongest_cells
+        Whether the maximum of zone pooling is over the cells of a zone on all slices, so that a
+        small lesion is not averaged away; otherwise over the slices' means.
+    sees_surroundings
+        Whether the image relative to the intensity around the zones is a further input channel,
+        beside the one that is levelled to the zones, which diffuse lesions enter.
     """
 
     width: int = 64
     kernel_depth: int = 3
     pooling: Pooling = Pooling.GLOBAL
     sees_zones: bool = False
+    last_stride: int = 2
+    strongest_cells: bool = False
+    sees_surroundings: bool = False
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.kernel_depth < 1 or self.kernel_depth % 2 == 0:
@@ -61,8 +73,9 @@ class LesionArchitecture:
 
     @property
     def inputs(self) -> int:
-        """Input channels: the image and, if enabled, each region's mask."""
-        return 1 + (len(REGIONS_PER_JOINT) if self.sees_zones else 0)
+        """Input channels: the image and, if enabled, each region's mask and the other levels."""
+        masks = len(REGIONS_PER_JOINT) if self.sees_zones else 0
+        return 1 + masks + self.sees_surroundings
 
     @property
     def features(self) -> int:
@@ -139,7 +152,8 @@ class LesionResNet34(nn.Module):
 
     def _stage(self, number: int, inputs: int) -> nn.ModuleList:
         outputs, depth = self.architecture.width * 2**number, self.architecture.kernel_depth
-        first = BasicBlock(inputs, outputs, IN_PLANE_STRIDES[number], depth)
+        strides = (*IN_PLANE_STRIDES, self.architecture.last_stride)
+        first = BasicBlock(inputs, outputs, strides[number], depth)
         more = (BasicBlock(outputs, outputs, 1, depth) for _ in range(BLOCKS[number] - 1))
         return nn.ModuleList([first, *more])
 
@@ -175,13 +189,19 @@ class LesionResNet34(nn.Module):
         Tensor
             float32, ``(joints, channels, slices, rows, columns)``, non-negative.
         """
-        mixes_slices = self.architecture.kernel_depth > 1 and not bool(present.all())
-        keep = present[:, None, :, None, None] if mixes_slices else None
-        if self.architecture.pooling is Pooling.ZONES:
-            squares = levelled(squares, zones, present)
-        inputs = squares.unsqueeze(1)
-        if self.architecture.sees_zones:
-            inputs = torch.cat([inputs, zone_masks(zones).to(inputs.dtype)], dim=1)
+        inputs = self._inputs(squares, zones, present)
+        if bool(present.all()):
+            return self._features_of(inputs, None)
+        if self.architecture.kernel_depth > 1:
+            return self._features_of(inputs, present[:, None, :, None, None])
+        packed = inputs.transpose(1, 2)[present]
+        seen = self._features_of(packed.transpose(0, 1)[None], None)[0].transpose(0, 1)
+        features = seen.new_zeros(*present.shape, *seen.shape[1:])
+        features[present] = seen
+        return features.transpose(1, 2)
+
+    def _features_of(self, inputs: Tensor, keep: Tensor | None) -> Tensor:
+        """Features of input channels; slices masked out by `keep` stay zero."""
         images = _kept(inputs, keep)
         features = _kept(nnf.relu(self.bn1(self.conv1(images))), keep)
         features = nnf.max_pool3d(features, (1, 3, 3), (1, 2, 2), (0, 1, 1))
@@ -190,11 +210,25 @@ class LesionResNet34(nn.Module):
                 features = block(features, keep)
         return features.float()
 
+    def _inputs(self, squares: Tensor, zones: Tensor, present: Tensor) -> Tensor:
+        """Input channels, ``(joints, channels, slices, size, size)``."""
+        levelled_squares = squares
+        if self.architecture.pooling is Pooling.ZONES:
+            levelled_squares = levelled(squares, zones > 0, present)
+        channels = [levelled_squares.unsqueeze(1)]
+        if self.architecture.sees_zones:
+            channels.append(zone_masks(zones).to(squares.dtype))
+        if self.architecture.sees_surroundings:
+            around = (zones == 0) & (squares > 0)
+            channels.append(levelled(squares, around, present).unsqueeze(1))
+        return torch.cat(channels, dim=1)
+
     def pooled(self, features: Tensor, zones: Tensor, present: Tensor) -> Tensor:
         """The embedding of `encode`, from the output of `feature_maps`."""
         if self.architecture.pooling is Pooling.GLOBAL:
             return global_mean(features, present).unsqueeze(1)
-        return zone_summary(features, zones, present)
+        averages = zone_averages(features, zones, present, self.architecture.strongest_cells)
+        return averages.summary
 
     def forward(self, t1: Tensor, stir: Tensor) -> Tensor:
         """Logits from the embeddings of T1 and STIR.
@@ -216,13 +250,13 @@ class LesionResNet34(nn.Module):
         return (each * self.heads.weight).sum(dim=2) + self.heads.bias
 
 
-def levelled(squares: Tensor, zones: Tensor, present: Tensor) -> Tensor:
-    """Divide squares by the mean intensity of the joint's regions, over all present slices.
+def levelled(squares: Tensor, reference: Tensor, present: Tensor) -> Tensor:
+    """Divide squares by their mean intensity where `reference` is true, over all present slices.
 
-    This compares lesions with the patient's own marrow, whatever the coil and protocol. Shapes as
-    in `LesionResNet34.encode`; a joint without regions is not changed.
+    This compares lesions with the patient's own tissue, whatever the coil and protocol. Shapes as
+    in `LesionResNet34.encode`; a joint without such pixels is not changed.
     """
-    inside = (zones > 0) & present[:, :, None, None]
+    inside = reference & present[:, :, None, None]
     area = inside.sum(dim=(1, 2, 3))
     level = (squares * inside).sum(dim=(1, 2, 3)) / area.clamp(min=1)
     usable = (area > 0) & (level > 1e-3)
@@ -242,9 +276,13 @@ def zone_masks(zones: Tensor) -> Tensor:
     return zones[:, None] == labels
 
 
+CELL_INSIDE = 0.3
+"""A cell counts for the strongest of a zone if at least this share of it lies inside."""
+
+
 @dataclass(frozen=True, eq=False)
 class ZoneAverages:
-    """Mean features of each zone on each slice.
+    """Features of each zone on each slice.
 
     Parameters
     ----------
@@ -254,11 +292,14 @@ class ZoneAverages:
         Sum of the weights on each slice, ``(n, 6, slices)``.
     per_slice
         Mean features, ``(n, 6, slices, c)``.
+    peaks
+        Features of which the maximum is taken: the means, or those of each zone's strongest cell.
     """
 
     weights: Tensor
     area: Tensor
     per_slice: Tensor
+    peaks: Tensor
 
     @property
     def seen(self) -> Tensor:
@@ -268,20 +309,30 @@ class ZoneAverages:
     @property
     def largest(self) -> Tensor:
         """Maximum over the slices that show a zone, ``(n, 6, c)``; 0 if none does."""
-        return self.per_slice.masked_fill(~self.seen.unsqueeze(-1), 0).amax(dim=2)
+        return self.peaks.masked_fill(~self.seen.unsqueeze(-1), 0).amax(dim=2)
+
+    @property
+    def summary(self) -> Tensor:
+        """Mean and maximum over the slices, ``(n, 6, 2c)``; 0 for a zone that no slice shows."""
+        slices = self.seen.sum(dim=2, keepdim=True).clamp(min=1)
+        return torch.cat([self.per_slice.sum(dim=2) / slices, self.largest], dim=2)
 
 
-def zone_averages(features: Tensor, zones: Tensor, present: Tensor) -> ZoneAverages:
-    """Average the features over each zone of each slice.
+def zone_averages(
+    features: Tensor, zones: Tensor, present: Tensor, strongest_cells: bool = False
+) -> ZoneAverages:
+    """Pool the features of each zone on each slice.
 
     Parameters
     ----------
     features
-        ``(n, c, slices, h, w)``.
+        ``(n, c, slices, h, w)``, not negative.
     zones
         Labels 0 to 5 at the input's resolution, ``(n, slices, H, W)``.
     present
         ``(n, slices)``.
+    strongest_cells
+        As in `LesionArchitecture`.
     """
     masks = zone_masks(zones).to(features.dtype)
     masks = torch.cat([masks, masks.sum(dim=1, keepdim=True)], dim=1)
@@ -290,25 +341,26 @@ def zone_averages(features: Tensor, zones: Tensor, present: Tensor) -> ZoneAvera
     per_slice = (
         torch.einsum("ncshw,nzshw->nzsc", features, weights) / area.clamp(min=1e-6)[..., None]
     )
-    return ZoneAverages(weights, area, per_slice)
+    peaks = cell_peaks(features, cells_inside(weights)) if strongest_cells else per_slice
+    return ZoneAverages(weights, area, per_slice, peaks)
 
 
-def zone_summary(features: Tensor, zones: Tensor, present: Tensor) -> Tensor:
-    """Mean and maximum over the slices of each zone's mean features.
+def cells_inside(weights: Tensor) -> Tensor:
+    """The cells of which a zone's strongest is taken, from `ZoneAverages.weights`.
 
-    Parameters
-    ----------
-    features, zones, present
-        As for `zone_averages`.
-
-    Returns
-    -------
-    Tensor
-        ``(n, 6, 2c)``; zeros for a zone that no slice shows.
+    Those that lie inside by `CELL_INSIDE` or more, or the one that lies inside most.
     """
-    averages = zone_averages(features, zones, present)
-    slices = averages.seen.sum(dim=2, keepdim=True).clamp(min=1)
-    return torch.cat([averages.per_slice.sum(dim=2) / slices, averages.largest], dim=2)
+    most = weights.amax(dim=(-2, -1), keepdim=True)
+    return (weights > 0) & (weights >= most.clamp(max=CELL_INSIDE))
+
+
+def cell_peaks(features: Tensor, inside: Tensor) -> Tensor:
+    """Maximum of the features over the cells of each zone, ``(n, 6, slices, c)``; 0 without any."""
+    zones = [
+        (features * inside[:, zone, None].to(features.dtype)).amax(dim=(3, 4)).transpose(1, 2)
+        for zone in range(inside.shape[1])
+    ]
+    return torch.stack(zones, dim=1)
 
 
 def _averaged(masks: Tensor, features: Tensor) -> Tensor:

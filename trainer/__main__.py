@@ -20,6 +20,7 @@ from trainer.evaluation.evaluate_certainty import evaluate_certainty
 from trainer.evaluation.evaluate_contour import evaluate_contour
 from trainer.evaluation.evaluate_geometry import evaluate_geometry
 from trainer.evaluation.evaluate_lesion import evaluate_lesion
+from trainer.evaluation.evaluate_oedema import evaluate_oedema
 from trainer.evaluation.evaluate_phantoms import evaluate_phantoms
 from trainer.evaluation.evaluate_real import evaluate_real
 from trainer.evaluation.evaluate_realism import evaluate_realism
@@ -66,6 +67,7 @@ evaluate.command("geometry")(evaluate_geometry)
 evaluate.command("lesion")(evaluate_lesion)
 evaluate.command("phantoms")(evaluate_phantoms)
 evaluate.command("real")(evaluate_real)
+evaluate.command("oedema")(evaluate_oedema)
 evaluate.command("realism")(evaluate_realism)
 evaluate.command("second")(evaluate_second)
 app.add_typer(evaluate, name="evaluate")

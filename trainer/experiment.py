@@ -21,13 +21,15 @@ from trainer.readers.reader_plan import ReaderPlan, reader_plan
 
 RUNS_FOLDER = Path("runs")
 SHIPPED_WEIGHTS = Path(models.__file__).parent / "weights"
+"""The weights that come with the package, whatever the working directory."""
 WHOLE_SLICE_WEIGHTS = SHIPPED_WEIGHTS / "whole_slices"
 """The contour network of whole slices, which the node does not use, in the subfolder contour."""
-"""The weights that come with the package, whatever the working directory."""
 
 SHIPPED = "shipped"
 CASES = "cases"
 """Folder of prepared cases within the runs folder."""
+SLABS = "slabs"
+"""Folder of label slabs within the runs folder."""
 
 
 class Field(StrEnum):
@@ -130,6 +132,9 @@ class Experiment:
     synthetic_erosions
         Share of joints that get synthetic erosions when training the lesion network; only with
         true labels.
+    slab_share
+        Share of each batch whose joints come from label slabs (`trainer.lesions.slab_joints`);
+        only with true labels.
     """
 
     name: str
@@ -151,16 +156,19 @@ class Experiment:
     initial_weights: str = ""
     readers: ReaderPlan | None = None
     synthetic_erosions: float = 0.0
+    slab_share: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.synthetic_erosions <= 1:
+        for name in ("synthetic_erosions", "slab_share"):
+            self._check_share(name, getattr(self, name))
+
+    def _check_share(self, name: str, share: float) -> None:
+        if not 0 <= share <= 1:
+            raise ExperimentInvalid(f"{name} must be between 0 and 1, got {share}")
+        if share and self.readers:
             raise ExperimentInvalid(
-                f"synthetic_erosions must be between 0 and 1, got {self.synthetic_erosions}"
-            )
-        if self.synthetic_erosions and self.readers:
-            raise ExperimentInvalid(
-                "synthetic_erosions cannot be combined with [readers]: "
-                "drawn erosions have no readings; remove one of the two"
+                f"{name} cannot be combined with [readers]: "
+                "drawn lesions have no readings; remove one of the two"
             )
 
     @property

@@ -17,6 +17,7 @@ from trainer.distributed import ProcessGroup, process_group, seeded_generator
 from trainer.experiment import (
     RUNS_FOLDER,
     SHIPPED_WEIGHTS,
+    SLABS,
     WHOLE_SLICE_WEIGHTS,
     Experiment,
     ExperimentInvalid,
@@ -33,7 +34,9 @@ from trainer.lesions.lesion_training import (
     read_joints,
     reference_on,
 )
+from trainer.lesions.slab_joints import SlabShare, slab_joints
 from trainer.malloc import keep_freed_memory
+from trainer.phantom.draw_slabs import SlabKind
 from trainer.prepared_cases import ready_cases
 from trainer.run_metadata import record_run, training_record
 from trainer.training_loop import fit
@@ -113,13 +116,19 @@ def _trained_lesion(
     joints, validation = _joints(plan, runs)
     targets = training_targets(plan, network, joints)
     targets.module.to(group.device)
-    drawn = lesion_batches(targets.joints, plan.batch, generator, plan.synthetic_erosions)
+    slabs = SlabShare(slab_joints(runs / SLABS / SlabKind.CLOSE), plan.slab_share, plan.roi)
+    if plan.slab_share and not slabs.joints:
+        raise ExperimentInvalid(
+            f"{plan.name} learns from label slabs, but {runs / SLABS} has none; draw them with "
+            f"`python -m trainer draw-slabs --cache {runs / SLABS}`, or set slab_share to 0"
+        )
+    drawn = lesion_batches(targets.joints, plan.batch, generator, plan.synthetic_erosions, slabs)
 
     def loss_of_step(step: int) -> Tensor:
-        squares, zones, positive = (part.to(group.device) for part in next(drawn))
+        batch = next(drawn).to(group.device)
         with group.device, group.mixed_precision():
-            logits = lesion_logits(network, squares, zones)
-        return targets.loss(logits.float(), positive, step / plan.steps)
+            logits = lesion_logits(network, batch)
+        return targets.loss(logits.float(), batch.positive, step / plan.steps)
 
     fit(targets.module, loss_of_step, plan, generator, runs / plan.folder, group)
     return network, {"roi": asdict(plan.roi)} | _chosen_settings(network.cpu(), plan, validation)

@@ -5,7 +5,7 @@ A label is positive where the Berlin score is 1 or more.
 Source: paper, "Detecting SIJ lesions" and "Implementation details".
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,18 @@ from models.image_quality import Reference, reference_of, whole_joint
 from models.lesion_resnet34 import LesionResNet34
 from trainer.augmentation import LIKELY, Movement, degraded, moved_images, random_moves
 from trainer.lesions.calibration_fit import HEADS_OF_LESION, fitted_calibration, log_odds
+from trainer.lesions.slab_joints import SlabShare, slab_batch
 from trainer.lesions.synthetic_erosions import with_synthetic_erosions
 from trainer.metrics.classification import best_threshold
 from trainer.prepared_cases import GREY_PER_UNIT, UNREAD, StoredCase, read_case
 
-SLICES_PER_JOINT = 8
-"""Slices of each sequence in a training step, spread evenly over the joint."""
-
 GENTLE = Movement(translation=0.05, scale=0.1, rotation_deg=8.0)
 """Crops are already aligned with the contours, so they are moved only slightly; a mirrored crop is
 a joint of the other side."""
+
+
+Part = tuple[Tensor, Tensor, Tensor]
+"""Of a batch: intensities and zones, which slices are present, and labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,50 +82,114 @@ def read_joints(folder: Path, seeds: range) -> tuple[JointSample, ...]:
     return tuple(sample for seed in seeds for sample in joint_samples(read_case(folder, seed)))
 
 
+@dataclass(frozen=True, eq=False)
+class LesionBatch:
+    """Augmented crops of some joints, all slices of each.
+
+    Parameters
+    ----------
+    squares, zones
+        ``(2 · joints, slices, px, px)``, T1 first.
+    present
+        False where a joint has fewer slices than others, ``(2 · joints, slices)``.
+    positive
+        Labels, ``(joints, 14)``.
+    """
+
+    squares: Tensor
+    zones: Tensor
+    present: Tensor
+    positive: Tensor
+
+    def to(self, device: torch.device) -> "LesionBatch":
+        """The batch on a device."""
+        return LesionBatch(
+            *(part.to(device) for part in (self.squares, self.zones, self.present, self.positive))
+        )
+
+
 def lesion_batches(
     joints: tuple[JointSample, ...],
     size: int,
     generator: torch.Generator,
     synthetic_erosions: float = 0.0,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """An endless stream of augmented crops, zones ``(2 · size, 8, px, px)``, T1 first, and labels.
+    slabs: SlabShare | None = None,
+) -> Iterator[LesionBatch]:
+    """An endless stream of batches of `size` joints.
 
-    A share `synthetic_erosions` of the joints gets synthetic erosions.
+    Parameters
+    ----------
+    joints
+        Of prepared cases.
+    synthetic_erosions
+        Share of the cases' joints that gets synthetic erosions.
+    slabs
+        Joints from label slabs that make up a part of each batch.
     """
+    of_slabs = slabs.count(size) if slabs else 0
+    of_cases = size - of_slabs
     while True:
         order = torch.randperm(len(joints), generator=generator).tolist()
-        for first in range(0, len(order) - size + 1, size):
-            chosen = [joints[number] for number in order[first : first + size]]
-            sequences = [joint.t1 for joint in chosen] + [joint.stir for joint in chosen]
-            stacks = torch.stack([_spread_slices(roi, generator) for roi in sequences]).float()
-            positive = torch.stack([joint.positive for joint in chosen])
-            stacks[:, 0] /= GREY_PER_UNIT
-            stacks, positive = with_synthetic_erosions(
-                stacks, positive, synthetic_erosions, generator
-            )
-            yield *_moved(stacks, generator), positive
+        for first in range(0, len(order) - of_cases + 1, of_cases):
+            chosen = [joints[number] for number in order[first : first + of_cases]]
+            parts = [_of_cases(chosen, synthetic_erosions, generator)]
+            if slabs and of_slabs:
+                parts.append(slab_batch(slabs.joints, of_slabs, slabs.rules, generator))
+            yield _moved(parts, generator)
 
 
-def _spread_slices(roi: Tensor, generator: torch.Generator) -> Tensor:
-    """Eight slices in order, a random one from each eighth of the joint."""
-    share = torch.rand(SLICES_PER_JOINT, generator=generator)
-    at = (torch.arange(SLICES_PER_JOINT) + share) * roi.shape[1] / SLICES_PER_JOINT
-    return roi[:, at.long().clamp(max=roi.shape[1] - 1)]
+def _of_cases(
+    chosen: Sequence[JointSample], synthetic_erosions: float, generator: torch.Generator
+) -> Part:
+    """Joints of prepared cases with all their slices, some with synthetic erosions."""
+    sequences = [joint.t1 for joint in chosen] + [joint.stir for joint in chosen]
+    slices = max(roi.shape[1] for roi in sequences)
+    stacks = torch.stack([_all_slices(roi, slices) for roi in sequences]).float()
+    stacks[:, 0] /= GREY_PER_UNIT
+    present = torch.arange(slices) < torch.tensor([roi.shape[1] for roi in sequences])[:, None]
+    positive = torch.stack([joint.positive for joint in chosen])
+    stacks, positive = with_synthetic_erosions(stacks, positive, synthetic_erosions, generator)
+    return stacks, present, positive
 
 
-def _moved(stacks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _all_slices(roi: Tensor, slices: int) -> Tensor:
+    """All slices; the last one again until there are `slices`."""
+    return roi[:, torch.arange(slices).clamp(max=roi.shape[1] - 1)]
+
+
+def _joined(parts: Sequence[Part]) -> Part:
+    """Parts of a batch as one, T1 first."""
+    slices = max(stacks.shape[2] for stacks, _, _ in parts)
+    padded = [
+        (_padded(stacks, slices), nnf.pad(present, (0, slices - present.shape[1])))
+        for stacks, present, _ in parts
+    ]
+    halves = [(stacks.chunk(2), present.chunk(2)) for stacks, present in padded]
+    return (
+        torch.cat([stacks[half] for half in (0, 1) for stacks, _ in halves]),
+        torch.cat([present[half] for half in (0, 1) for _, present in halves]),
+        torch.cat([positive for _, _, positive in parts]),
+    )
+
+
+def _padded(stacks: Tensor, slices: int) -> Tensor:
+    return stacks[:, :, torch.arange(slices).clamp(max=stacks.shape[2] - 1)]
+
+
+def _moved(parts: Sequence[Part], generator: torch.Generator) -> LesionBatch:
     """Transform both sequences of a joint alike; degrade each one independently."""
+    stacks, present, positive = _joined(parts)
     half = len(stacks) // 2
     moves = random_moves(half, GENTLE, generator)[0].repeat(2, 1, 1)
     grey = moved_images(stacks[:, 0], moves)
     zones = moved_images(stacks[:, 1], moves, mode="nearest")
-    return degraded(grey, LIKELY, generator), zones.to(torch.uint8)
+    return LesionBatch(degraded(grey, LIKELY, generator), zones.to(torch.uint8), present, positive)
 
 
-def lesion_logits(network: LesionResNet34, squares: Tensor, zones: Tensor) -> Tensor:
-    """Logits of a batch from `lesion_batches`, T1 in its first half."""
-    present = torch.ones(squares.shape[:2], dtype=torch.bool)
-    t1, stir = network.encode(squares, zones, present).chunk(2)
+def lesion_logits(network: LesionResNet34, batch: LesionBatch) -> Tensor:
+    """Logits of a batch, ``(joints, 14)``."""
+    described = network.encode(batch.squares, batch.zones, batch.present)
+    t1, stir = described.chunk(2)
     logits: Tensor = network(t1, stir)
     return logits
 

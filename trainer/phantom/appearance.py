@@ -78,6 +78,17 @@ _TABLES = torch.tensor(
     [[levels[tissue] for tissue in TissueLabel] for levels in (T1_LEVELS, STIR_LEVELS)]
 )
 _BONES = (TissueLabel.ILIUM, TissueLabel.SACRUM, TissueLabel.VERTEBRA)
+LESION_RATIOS: Mapping[TissueLabel, tuple[tuple[float, float], tuple[float, float]]] = {
+    TissueLabel.OEDEMA: ((0.5, 0.95), (1.6, 5.0)),
+    TissueLabel.FATTY_LESION: ((1.2, 1.9), (0.3, 0.8)),
+    TissueLabel.SCLEROSIS: ((0.15, 0.6), (0.2, 0.7)),
+    TissueLabel.EROSION: ((0.2, 0.7), (0.6, 4.0)),
+    TissueLabel.BACKFILL: ((1.2, 1.9), (0.3, 0.8)),
+    TissueLabel.MARROW_ISLAND: ((0.8, 1.2), (0.8, 1.3)),
+}
+"""Brightness of lesions, and of harmless islands, relative to marrow: on T1 and on STIR."""
+CLUSTERS, LESION_CLUSTERS = 0.33, 0.2
+"""How far apart the two clusters of a tissue may lie, as spread of a logarithm."""
 STIR_SHARE, RANDOM_SHARE, REWORKED_SHARE = 0.4, 0.2, 0.4
 LOOKS = Degradation(
     gain=0.0, curve=0.3, reversal=0.05, bias=0.4, blur=0.35, coarse=0.25, noise=0.08, border=0.12
@@ -91,9 +102,13 @@ def levels(count: int, generator: torch.Generator) -> Tensor:
     likely = low + (high - low) * torch.rand(low.shape, generator=generator)
     chance = torch.rand(count, 1, generator=generator) < RANDOM_SHARE
     first = torch.where(chance, _random_levels(low.shape, generator), likely)
-    first = _alike(first, generator)
-    apart = 0.22 * torch.randn(first.shape, generator=generator)
-    apart = apart * torch.rand(count, 1, generator=generator) * 1.5
+    return _two_clusters(_alike(first, generator), CLUSTERS, generator)
+
+
+def _two_clusters(first: Tensor, spread: float, generator: torch.Generator) -> Tensor:
+    """Each tissue's brightness and another near it, ``(n, 2, tissues)``."""
+    apart = spread * torch.randn(first.shape, generator=generator)
+    apart = apart * torch.rand(len(first), 1, generator=generator)
     return torch.stack([first, (first * apart.exp()).clamp(min=0)], dim=1)
 
 
@@ -134,8 +149,38 @@ def images_of(labels: Tensor, generator: torch.Generator) -> Tensor:
     Tensor
         float32, ``(n, slices, size, size)``, not negative.
     """
+    seen = _rendered(labels, levels(len(labels), generator), generator)
+    return degraded(_reworked(seen, generator), LOOKS, generator)
+
+
+def lesion_pairs(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """T1 and STIR of label slices, with lesions as they look beside the marrow around them.
+
+    Parameters
+    ----------
+    labels
+        As for `images_of`.
+
+    Returns
+    -------
+    Tensor
+        float32, ``(2 n, slices, size, size)``, T1 first, not negative; not degraded.
+    """
+    count = len(labels)
+    kind = torch.arange(2).repeat_interleave(count)
+    low, high = _TABLES[kind].unbind(-1)
+    first = _alike(low + (high - low) * torch.rand(low.shape, generator=generator), generator)
+    for tissue, ratios in LESION_RATIOS.items():
+        low, high = torch.tensor(ratios).log()[kind].unbind(-1)
+        drawn = low + (high - low) * torch.rand(len(kind), generator=generator)
+        first[:, tissue] = first[:, TissueLabel.SACRUM] * drawn.exp()
+    shown = _two_clusters(first, LESION_CLUSTERS, generator)
+    return _rendered(labels.repeat(2, 1, 1, 1, 1), shown, generator)
+
+
+def _rendered(labels: Tensor, shown: Tensor, generator: torch.Generator) -> Tensor:
+    """Images of label slices whose tissues have brightnesses ``(n, 2, tissues)``."""
     count, slices, _, size, _ = labels.shape
-    shown = levels(count, generator)
     flat = labels.reshape(count, -1).long()
     first, second = (shown[:, n].gather(1, flat).view(labels.shape) for n in range(2))
     patch = torch.sigmoid(3 * _patches(count, slices, size, generator))[:, :, None]
@@ -143,8 +188,7 @@ def images_of(labels: Tensor, generator: torch.Generator) -> Tensor:
     grain = _grain(count, slices, size, generator)
     lit = clean * (1 + grain) * _coil(count, size, generator)[:, None]
     brightest = lit.flatten(1)[:, ::7].quantile(0.98, dim=1).clamp(min=0.05)
-    seen = _point_spread((lit / brightest[:, None, None, None]).clamp(0, 2), generator)
-    return degraded(_reworked(seen, generator), LOOKS, generator)
+    return _point_spread((lit / brightest[:, None, None, None]).clamp(0, 2), generator)
 
 
 def _point_spread(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -76,12 +76,15 @@ def test_training_batches_of_both_networks_have_the_promised_shapes(stored):
     stock = slice_pool([stored])
 
     images, contours = next(batches(stock, 5, (0, -1, 1), Movement(), PAPER, generator))
-    squares, zones, positive = next(lesion_batches(joint_samples(stored), 2, generator))
+    joints = joint_samples(stored)
+    lesions = next(lesion_batches(joints, 2, generator))
 
     assert images.shape == (5, 3, 224, 224)
     assert contours.shape == (5, 2, 16, 2)
-    assert squares.shape == zones.shape == (4, 8, 48, 48)
-    assert positive.shape == (2, 14)
+    slices = [roi.shape[1] for roi in (*(j.t1 for j in joints), *(j.stir for j in joints))]
+    assert lesions.squares.shape == lesions.zones.shape == (4, max(slices), 48, 48)
+    assert sorted(lesions.present.sum(dim=1).tolist()) == sorted(slices)
+    assert lesions.positive.shape == (2, 14)
 
 
 class Stopped(Exception):

@@ -21,22 +21,31 @@ from tests.support.oriented_volumes import coronal_affine, reordered, two_joints
 SIZE = 48
 
 
-def network(pooling, seed=0):
+SHAPES = {
+    "global": LesionArchitecture(2, 1, Pooling.GLOBAL),
+    "zones": LesionArchitecture(2, 1, Pooling.ZONES),
+    "strongest cells": LesionArchitecture(2, 1, Pooling.ZONES, strongest_cells=True),
+}
+shapes = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+
+
+def network(shape=SHAPES["zones"], seed=0):
     torch.manual_seed(seed)
-    made = LesionResNet34(LesionArchitecture(2, 1, pooling)).eval().requires_grad_(False)
+    made = LesionResNet34(shape).eval().requires_grad_(False)
     made.heads.weight.normal_()
     made.heads.bias.normal_()
     return made
 
 
-def looked(seed, slices, absent=0):
+def looked(seed, slices, absent=0, strongest_cells=False):
     """Features that are often zero and often equal, zones that are not on every slice."""
     generator = torch.Generator().manual_seed(seed)
     features = torch.randint(-2, 4, (1, 16, slices, 3, 3), generator=generator).clamp(min=0)
     zones = torch.randint(0, 6, (1, slices, SIZE, SIZE), generator=generator).to(torch.uint8)
     empty = torch.rand(1, slices, 1, 1, generator=generator) < 0.3
     present = torch.arange(slices)[None] < slices - absent
-    return SequenceFeatures(features.float() / 3, zones.masked_fill(empty, 0), present)
+    zones = zones.masked_fill(empty, 0)
+    return SequenceFeatures(features.float() / 3, zones, present, strongest_cells)
 
 
 def logits(of, seen):
@@ -45,14 +54,14 @@ def logits(of, seen):
 
 @settings(max_examples=25, deadline=None)
 @given(
-    pooling=st.sampled_from(Pooling),
+    shape=st.sampled_from(list(SHAPES.values())),
     seed=st.integers(0, 10_000),
     slices=st.tuples(st.integers(1, 6), st.integers(1, 6)),
     absent=st.integers(0, 1),
 )
-def test_the_slices_contributions_add_up_to_the_logit_without_bias(pooling, seed, slices, absent):
-    net = network(pooling, seed)
-    seen = [looked(seed + n, count + absent, absent) for n, count in enumerate(slices)]
+def test_the_slices_contributions_add_up_to_the_logit_without_bias(shape, seed, slices, absent):
+    net, cells = network(shape, seed), shape.strongest_cells
+    seen = [looked(seed + n, count + absent, absent, cells) for n, count in enumerate(slices)]
 
     expected = logits(net, seen) - net.heads.bias
 
@@ -61,20 +70,21 @@ def test_the_slices_contributions_add_up_to_the_logit_without_bias(pooling, seed
         torch.testing.assert_close(added, expected[number], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("pooling", list(Pooling))
-def test_padding_slices_contribute_nothing(pooling):
-    seen = [looked(3, 5, absent=2)] * 2
+@shapes
+def test_padding_slices_contribute_nothing(shape):
+    seen = [looked(3, 5, 2, shape.strongest_cells)] * 2
 
-    for one in logit_contributions(network(pooling), 0, seen):
+    for one in logit_contributions(network(shape), 0, seen):
         assert not one.per_slice[3:].any()
         assert one.per_slice[:3].any()
 
 
+@pytest.mark.parametrize("shape", [SHAPES["zones"], SHAPES["strongest cells"]])
 @pytest.mark.parametrize("number", range(len(HEADS)))
-def test_the_slice_with_the_strongest_activation_is_pointed_at(number):
-    net = network(Pooling.ZONES)
+def test_the_slice_with_the_strongest_activation_is_pointed_at(number, shape):
+    net = network(shape)
     net.heads.weight.abs_()
-    t1, stir = looked(1, 4), looked(2, 5)
+    t1, stir = (looked(n, 3 + n, 0, shape.strongest_cells) for n in (1, 2))
     for one in (t1, stir):
         one.features.fill_(0.1)
     stir.zones[:, :, 16:32] = zone_of_head(number) % 5 + 1
@@ -89,7 +99,7 @@ def test_the_slice_with_the_strongest_activation_is_pointed_at(number):
 
 def contribution(activation, inside):
     activation, inside = torch.tensor(activation)[None], torch.tensor(inside)[None]
-    return LogitContribution(activation, torch.full_like(activation, 0.1), inside)
+    return LogitContribution(activation, 0.1 * activation, inside)
 
 
 def test_there_is_no_point_if_no_slice_has_a_positive_contribution():
@@ -98,11 +108,11 @@ def test_there_is_no_point_if_no_slice_has_a_positive_contribution():
     assert strongest_point([against, against]) is None
 
 
-@pytest.mark.parametrize("pooling", Pooling)
+@shapes
 @pytest.mark.parametrize("counted", [0, 1])
-def test_a_slice_alone_gets_the_logit_of_the_network_for_that_slice(pooling, counted):
-    net = network(pooling)
-    seen = [looked(5, 4), looked(6, 3)]
+def test_a_slice_alone_gets_the_logit_of_the_network_for_that_slice(shape, counted):
+    net, pooling = network(shape), shape.pooling
+    seen = [looked(5, 4, 0, shape.strongest_cells), looked(6, 3, 0, shape.strongest_cells)]
 
     for number in (0, 7, 12, 13):
         alone = single_slice_logits(net, number, seen, counted)
@@ -110,7 +120,10 @@ def test_a_slice_alone_gets_the_logit_of_the_network_for_that_slice(pooling, cou
             whole = seen[counted]
             only = [*seen]
             only[counted] = SequenceFeatures(
-                whole.features[:, :, [at]], whole.zones[:, [at]], whole.present[:, [at]]
+                whole.features[:, :, [at]],
+                whole.zones[:, [at]],
+                whole.present[:, [at]],
+                shape.strongest_cells,
             )
             zone = zone_of_head(number)
             shown = pooling is Pooling.GLOBAL or bool(only[counted].averages.seen[0, zone, 0])
@@ -118,9 +131,11 @@ def test_a_slice_alone_gets_the_logit_of_the_network_for_that_slice(pooling, cou
             torch.testing.assert_close(said, expected)
 
 
-@pytest.mark.parametrize("pooling", Pooling)
-def test_a_padding_slice_alone_shows_nothing(pooling):
-    alone = single_slice_logits(network(pooling), 3, [looked(1, 4, absent=1), looked(2, 3)], 0)
+@shapes
+def test_a_padding_slice_alone_shows_nothing(shape):
+    cells = shape.strongest_cells
+    seen = [looked(1, 4, 1, cells), looked(2, 3, 0, cells)]
+    alone = single_slice_logits(network(shape), 3, seen, 0)
 
     assert alone[-1] == -torch.inf
     assert torch.isfinite(alone).any()

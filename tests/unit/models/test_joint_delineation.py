@@ -79,11 +79,20 @@ def test_a_higher_peak_that_no_line_reaches_does_not_become_an_end():
 def test_a_joint_is_one_run_of_slices_through_a_slice_in_doubt():
     evidence = np.array([-4, -3, 2, 3, -0.5, 3, 3, 2, 2, 3, -3, 1.5, -4.0])
 
-    assert present_run(evidence, 4.0, 36.0, 8.0).tolist() == list(range(2, 10))
+    usual = JointRules(extent_mm=36.0, extent_spread_mm=8.0)
+
+    assert present_run(evidence, 4.0, usual).tolist() == list(range(2, 10))
 
 
 def test_no_run_is_shown_where_every_slice_speaks_against_the_joint():
-    assert not len(present_run(np.full(20, -1.0), 4.0, 36.0, 8.0))
+    assert not len(present_run(np.full(20, -1.0), 4.0, JointRules()))
+
+
+def test_a_joint_that_was_found_is_shown_where_its_slices_are_only_in_doubt():
+    doubtful = np.where(np.arange(20) // 9 == 1, -0.1, -1.0)
+
+    assert present_run(doubtful, 4.0, JointRules()).tolist() == list(range(9, 18))
+    assert not len(present_run(doubtful, 4.0, JointRules(visible_logit=0.0)))
 
 
 def test_a_slice_is_judged_with_what_the_other_sequence_shows_in_its_place():

@@ -11,7 +11,7 @@ from models.lesion_resnet34 import (
     Pooling,
     global_mean,
     levelled,
-    zone_summary,
+    zone_averages,
 )
 
 SMALL_CONTOUR = ContourArchitecture(width=4, levels=3, fold=2)
@@ -93,11 +93,36 @@ def test_a_change_in_one_quadrant_changes_only_its_pooled_features():
     zones[:, :, :4, :4], zones[:, :, 4:, 4:] = 1, 4
     features[:, :, 1, :4, :4] = 5
 
-    summary = zone_summary(features, zones, torch.ones(1, 2, dtype=torch.bool))
+    summary = zone_averages(features, zones, torch.ones(1, 2, dtype=torch.bool)).summary
 
     assert summary[0, 0].tolist() == [2.5] * 3 + [5] * 3
     assert not summary[0, 3].any()
     assert summary[0, 5, 0] == pytest.approx(1.25)
+
+
+def test_the_strongest_cell_is_not_averaged_with_the_rest_of_its_quadrant():
+    features = torch.zeros(1, 1, 2, 8, 8)
+    zones = torch.zeros(1, 2, 8, 8, dtype=torch.uint8)
+    zones[:, :, :4, :4], zones[:, :, 4:, 4:] = 1, 4
+    features[:, :, 1, 2, 3], features[:, :, 1, 0, 5] = 5, 9
+
+    summary = zone_averages(features, zones, torch.ones(1, 2, dtype=torch.bool), True).summary
+
+    assert summary[0, 0].tolist() == [5 / 32, 5]
+    assert not summary[0, 3].any()
+
+
+def test_a_network_that_sees_the_surroundings_sees_a_lesion_that_fills_all_zones():
+    squares, zones, present = joints()
+    filled = torch.where(zones > 0, 3 * squares, squares)
+
+    for sees, same in ((False, True), (True, False)):
+        shape = LesionArchitecture(4, 1, Pooling.ZONES, sees_surroundings=sees)
+        torch.manual_seed(0)
+        network = settled(LesionResNet34(shape))
+        inputs = [network._inputs(one, zones, present) for one in (squares, filled)]
+        inside = (zones > 0)[:, None].expand_as(inputs[0])
+        assert torch.allclose(*(one[inside] for one in inputs)) is same
 
 
 @pytest.mark.parametrize("sees_zones", [False, True])
@@ -128,7 +153,7 @@ def test_a_brighter_scan_gives_the_same_answer():
 def test_a_joint_without_regions_is_not_levelled():
     squares, zones, present = joints()
 
-    assert (levelled(squares, zones * 0, present) == squares).all()
+    assert (levelled(squares, zones < 0, present) == squares).all()
 
 
 def test_the_global_mean_is_over_present_slices():
