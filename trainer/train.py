@@ -33,8 +33,9 @@ from trainer.lesions.lesion_training import (
     predictions,
     read_joints,
     reference_on,
+    slab_samples,
 )
-from trainer.lesions.slab_joints import SlabShare, slab_joints
+from trainer.lesions.slab_joints import SlabShare, slab_files, slab_joints
 from trainer.malloc import keep_freed_memory
 from trainer.phantom.draw_slabs import SlabKind
 from trainer.prepared_cases import ready_cases
@@ -116,12 +117,7 @@ def _trained_lesion(
     joints, validation = _joints(plan, runs)
     targets = training_targets(plan, network, joints)
     targets.module.to(group.device)
-    slabs = SlabShare(slab_joints(runs / SLABS / SlabKind.CLOSE), plan.slab_share, plan.roi)
-    if plan.slab_share and not slabs.joints:
-        raise ExperimentInvalid(
-            f"{plan.name} learns from label slabs, but {runs / SLABS} has none; draw them with "
-            f"`python -m trainer draw-slabs --cache {runs / SLABS}`, or set slab_share to 0"
-        )
+    slabs = _slab_share(plan, runs)
     drawn = lesion_batches(targets.joints, plan.batch, generator, plan.synthetic_erosions, slabs)
 
     def loss_of_step(step: int) -> Tensor:
@@ -131,7 +127,8 @@ def _trained_lesion(
         return targets.loss(logits.float(), batch.positive, step / plan.steps)
 
     fit(targets.module, loss_of_step, plan, generator, runs / plan.folder, group)
-    return network, {"roi": asdict(plan.roi)} | _chosen_settings(network.cpu(), plan, validation)
+    settings = _chosen_settings(network.cpu(), plan, runs, validation)
+    return network, {"roi": asdict(plan.roi)} | settings
 
 
 def _refuse_to_overwrite_shipped(plan: Experiment, weights: Path | None) -> None:
@@ -140,6 +137,26 @@ def _refuse_to_overwrite_shipped(plan: Experiment, weights: Path | None) -> None
             f"{plan.name} trains on own cases and would overwrite the shipped weights; name "
             "another folder with --weights"
         )
+
+
+def _slab_share(plan: Experiment, runs: Path) -> SlabShare:
+    """The joints from label slabs that an experiment trains on.
+
+    Raises
+    ------
+    ExperimentInvalid
+        If it asks for some and there are none.
+    """
+    if not plan.slab_share:
+        return SlabShare((), 0.0, plan.roi)
+    training, _ = slab_files(runs / SLABS / SlabKind.CLOSE)
+    joints = slab_joints(training)
+    if not joints:
+        raise ExperimentInvalid(
+            f"{plan.name} learns from label slabs, but {runs / SLABS} has too few; draw them with "
+            f"`python -m trainer draw-slabs --cache {runs / SLABS}`, or set slab_share to 0"
+        )
+    return SlabShare(joints, plan.slab_share, plan.roi)
 
 
 def _joints(
@@ -163,11 +180,16 @@ def _joints(
 
 
 def _chosen_settings(
-    network: LesionResNet34, plan: Experiment, joints: tuple[JointSample, ...]
+    network: LesionResNet34, plan: Experiment, runs: Path, joints: tuple[JointSample, ...]
 ) -> dict[str, Any]:
+    """Calibration, thresholds and reference, from validation cases and slabs alike."""
     first, last = plan.cases.validation
-    kind = "phantom" if plan.cases.are_phantoms else "own"
-    chosen = chosen_settings(predictions(network, joints), f"{kind} cases {first} to {last - 1}")
+    cases = f"{'phantom' if plan.cases.are_phantoms else 'own'} cases {first} to {last - 1}"
+    if plan.slab_share:
+        _, files = slab_files(runs / SLABS / SlabKind.CLOSE)
+        drawn = slab_samples(slab_joints(files), plan.roi, plan.seed)
+        joints, cases = (*joints, *drawn), f"{cases} and {len(drawn)} joints of label slabs"
+    chosen = chosen_settings(predictions(network, joints), cases)
     return chosen | {"reference": asdict(reference_on(network, joints))}
 
 
@@ -187,7 +209,7 @@ def calibrate(
         raise ExperimentInvalid(f"{folder} does not contain a lesion network")
     folder_of_cases = ready_cases(plan.cases, (plan.cases.validation,), runs, plan.roi)
     settings = dict(loaded.card.settings) | _chosen_settings(
-        loaded.network, plan, read_joints(folder_of_cases, range(*plan.cases.validation))
+        loaded.network, plan, runs, read_joints(folder_of_cases, range(*plan.cases.validation))
     )
     save_network(loaded.network, replace(loaded.card, settings=settings, metrics={}), folder)
     for name in ("calibration", "thresholds", "thresholds_chosen"):

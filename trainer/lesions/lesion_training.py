@@ -19,9 +19,10 @@ from torch import Tensor
 from models.findings import HEADS, POSITIONS, Side
 from models.image_quality import Reference, reference_of, whole_joint
 from models.lesion_resnet34 import LesionResNet34
+from models.roi import RoiRules
 from trainer.augmentation import LIKELY, Movement, degraded, moved_images, random_moves
 from trainer.lesions.calibration_fit import HEADS_OF_LESION, fitted_calibration, log_odds
-from trainer.lesions.slab_joints import SlabShare, slab_batch
+from trainer.lesions.slab_joints import SlabJoint, SlabShare, drawn_joints, slab_batch
 from trainer.lesions.synthetic_erosions import with_synthetic_erosions
 from trainer.metrics.classification import best_threshold
 from trainer.prepared_cases import GREY_PER_UNIT, UNREAD, StoredCase, read_case
@@ -75,6 +76,18 @@ def joint_samples(case: StoredCase) -> tuple[JointSample, ...]:
             read = None if case.readings is None else torch.from_numpy(case.readings)[mine]
             samples.append(JointSample(t1, stir, labels[mine], grades[mine], read))
     return tuple(samples)
+
+
+def slab_samples(joints: Sequence[SlabJoint], rules: RoiRules, seed: int) -> list[JointSample]:
+    """Joints from slabs, each drawn once, for validation."""
+    generator = torch.Generator().manual_seed(seed)
+    samples = []
+    for joint in joints:
+        stacks = drawn_joints([joint], rules, generator)
+        stacks[:, 0] = (stacks[:, 0] * GREY_PER_UNIT).round().clamp(0, 255)
+        t1, stir = stacks.to(torch.uint8)
+        samples.append(JointSample(t1, stir, joint.positive, joint.positive))
+    return samples
 
 
 def read_joints(folder: Path, seeds: range) -> tuple[JointSample, ...]:

@@ -5,6 +5,7 @@ given ever new appearances (`trainer.phantom.appearance`). Zones are cut along c
 errors of the shipped contour network; labels follow from the true joint line.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ VISIBLE_MM = 7.0
 """A slice shows the joint from this length of cartilage on, as on the phantom."""
 
 LEAST_SLICES = 3
+VALIDATION_FILES = 3
 FINE_POINTS = 48
 
 SHIFT_MM, BEND_MM, ENDS_MM, FAR_ENDS_MM, FAR_SHARE = 0.8, 0.5, 2.0, 9.0, 0.12
@@ -40,6 +42,16 @@ than that is left unlabelled."""
 FUSED, BARELY_FUSED = 0.1, 0.02
 """Shares of the joint line bridged by bone from which ankylosis is present, and absent."""
 
+FOCAL_SHARE, FOCAL_MOST = 0.5, 3
+FOCAL_RADIUS_MM, FOCAL_SLICES, FOCAL_OFF_MM = (2.5, 8.0), (0.6, 1.8), (1.0, 9.0)
+"""Share of joints that get focal lesions, how many at most, and their size and distance."""
+
+_FOCAL = (
+    TissueLabel.OEDEMA,
+    TissueLabel.OEDEMA,
+    TissueLabel.FATTY_LESION,
+    TissueLabel.SCLEROSIS,
+)
 _MARROW = (TissueLabel.SACRUM, TissueLabel.ILIUM, TissueLabel.MARROW_ISLAND)
 _IN_QUADRANTS = {
     Lesion.OEDEMA: (TissueLabel.OEDEMA, MARROW_MM2),
@@ -88,10 +100,16 @@ class SlabShare:
         return round(size * self.share) if self.joints else 0
 
 
-def slab_joints(folder: Path) -> tuple[SlabJoint, ...]:
-    """The joints of all slabs of a folder of `trainer.phantom.draw_slabs`."""
+def slab_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Files of `trainer.phantom.draw_slabs` for training, and the last few for validation."""
+    files = sorted(folder.glob("*.npz"))
+    return files[:-VALIDATION_FILES], files[-VALIDATION_FILES:]
+
+
+def slab_joints(files: Sequence[Path]) -> tuple[SlabJoint, ...]:
+    """The joints of the slabs in some files."""
     joints = []
-    for path in sorted(folder.glob("*.npz")):
+    for path in files:
         with np.load(path) as kept:
             labels, lines, visible = (
                 torch.from_numpy(kept[name]) for name in ("labels", "lines", "visible_mm")
@@ -193,9 +211,9 @@ def _ids(one: int, other: int) -> tuple[Tensor, Tensor]:
 
 
 def slab_batch(
-    joints: tuple[SlabJoint, ...], count: int, rules: RoiRules, generator: torch.Generator
+    joints: Sequence[SlabJoint], count: int, rules: RoiRules, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Crops and zones of some joints with new appearances, and their labels.
+    """Crops and zones of joints drawn at random, with new appearances, and their labels.
 
     Parameters
     ----------
@@ -205,19 +223,63 @@ def slab_batch(
     Returns
     -------
     tuple
-        ``(2 · count, 2, 7, px, px)``, intensities and zones, T1 first, the ilium on the side of
-        the first columns; which slices are present: all; and labels ``(count, 14)``.
+        As from `drawn_joints`; which slices are present: all; and labels ``(count, 14)``.
     """
     numbers = torch.randint(len(joints), (count,), generator=generator).tolist()
-    chosen = [joints[number] for number in numbers]
-    grey = lesion_pairs(torch.stack([joint.labels for joint in chosen]), generator)
+    chosen = [with_focal_lesions(joints[number], generator) for number in numbers]
+    stacks = drawn_joints(chosen, rules, generator)
+    present = torch.ones(len(stacks), CLOSE_SLICES, dtype=torch.bool)
+    return stacks, present, torch.stack([joint.positive for joint in chosen])
+
+
+def drawn_joints(
+    joints: Sequence[SlabJoint], rules: RoiRules, generator: torch.Generator
+) -> Tensor:
+    """Crops and zones of joints.
+
+    Returns
+    -------
+    Tensor
+        ``(2 · joints, 2, 7, px, px)``, intensities and zones, T1 first, the ilium on the side of
+        the first columns.
+    """
+    grey = lesion_pairs(torch.stack([joint.labels for joint in joints]), generator)
     stacks = []
-    for images, joint in zip(grey, (*chosen, *chosen), strict=True):
+    for images, joint in zip(grey, (*joints, *joints), strict=True):
         lines = with_contour_errors(joint.lines, generator)
         zones = zones_along(lines, images.shape[-1])
         stacks.append(_cropped(images, zones, lines, rules))
-    present = torch.ones(len(stacks), CLOSE_SLICES, dtype=torch.bool)
-    return torch.stack(stacks), present, torch.stack([joint.positive for joint in chosen])
+    return torch.stack(stacks)
+
+
+def with_focal_lesions(joint: SlabJoint, generator: torch.Generator) -> SlabJoint:
+    """Half of the joints with a few small lesions beside the line, on one slice or two."""
+    if _chance(generator) >= FOCAL_SHARE:
+        return joint
+    labels = joint.labels.clone()
+    for _ in range(1 + int(_chance(generator) * FOCAL_MOST)):
+        tissue = _FOCAL[int(_chance(generator) * len(_FOCAL))]
+        labels[_blob(joint.lines, labels, generator)] = tissue
+    return SlabJoint(labels, joint.lines, slab_labels(labels, joint.lines))
+
+
+def _blob(lines: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Marrow inside an ellipsoid beside the line, a mask shaped like `labels`."""
+    slices, subslices, size, _ = labels.shape
+    shown = (~lines[:, 0, 0].isnan()).nonzero()[:, 0]
+    number = int(shown[int(_chance(generator) * len(shown))])
+    point = _fine(lines[number][None])[0][int(_chance(generator) * FINE_POINTS)]
+    side = 1 if _chance(generator) < 0.5 else -1
+    column = point[1] + side * _between(*FOCAL_OFF_MM, generator) / SQUARE_MM
+    radii = [_between(*FOCAL_RADIUS_MM, generator) / SQUARE_MM for _ in range(2)]
+    depth = _between(*FOCAL_SLICES, generator)
+    index = torch.arange(size)
+    plane = ((index - point[0]) / radii[0])[:, None] ** 2 + ((index - column) / radii[1]) ** 2
+    at = torch.arange(slices)[:, None] + (torch.arange(subslices) - subslices // 2) / 3
+    inside = (((at - number) / depth) ** 2)[..., None, None] + plane < 1
+    marrow = torch.zeros(len(TissueLabel), dtype=torch.bool)
+    marrow[list(_MARROW)] = True
+    return inside & marrow[labels.long()]
 
 
 def with_contour_errors(lines: Tensor, generator: torch.Generator) -> Tensor:
@@ -268,6 +330,10 @@ def _cropped(images: Tensor, zones: Tensor, lines: Tensor, rules: RoiRules) -> T
         for part, mode in ((images, "bilinear"), (zones, "nearest"))
     ]
     return torch.stack(cut)
+
+
+def _between(low: float, high: float, generator: torch.Generator) -> float:
+    return low + (high - low) * _chance(generator)
 
 
 def _chance(generator: torch.Generator) -> float:

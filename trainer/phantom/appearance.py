@@ -82,7 +82,7 @@ LESION_RATIOS: Mapping[TissueLabel, tuple[tuple[float, float], tuple[float, floa
     TissueLabel.OEDEMA: ((0.5, 0.95), (1.6, 5.0)),
     TissueLabel.FATTY_LESION: ((1.2, 1.9), (0.3, 0.8)),
     TissueLabel.SCLEROSIS: ((0.15, 0.6), (0.2, 0.7)),
-    TissueLabel.EROSION: ((0.2, 0.7), (0.6, 4.0)),
+    TissueLabel.EROSION: ((0.2, 0.7), (0.6, 2.0)),
     TissueLabel.BACKFILL: ((1.2, 1.9), (0.3, 0.8)),
     TissueLabel.MARROW_ISLAND: ((0.8, 1.2), (0.8, 1.3)),
 }

@@ -97,6 +97,13 @@ def test_a_reader_plan_in_an_experiment_is_checked(tmp_path):
         read_experiment(path)
 
 
-def test_synthetic_erosions_are_refused_beside_readings():
-    with pytest.raises(ExperimentInvalid, match="drawn erosions have no readings"):
-        replace(READ, synthetic_erosions=0.2)
+@pytest.mark.parametrize("setting", ["synthetic_erosions", "slab_share"])
+def test_drawn_lesions_are_refused_beside_readings(setting):
+    with pytest.raises(ExperimentInvalid, match=f"{setting}.*drawn lesions have no readings"):
+        replace(READ, **{setting: 0.2})
+
+
+@pytest.mark.parametrize("setting", ["synthetic_erosions", "slab_share"])
+def test_a_share_beyond_0_to_1_is_refused(setting):
+    with pytest.raises(ExperimentInvalid, match=f"{setting} must be between 0 and 1, got 1.2"):
+        replace(OWN, **{setting: 1.2})

@@ -13,9 +13,11 @@ from models.volume import Volume
 from trainer.lesions.slab_joints import (
     SlabJoint,
     SlabShare,
+    drawn_joints,
     slab_batch,
     slab_labels,
     with_contour_errors,
+    with_focal_lesions,
     zones_along,
 )
 from trainer.phantom.appearance import lesion_pairs
@@ -135,7 +137,9 @@ def test_a_batch_holds_t1_and_stir_of_each_joint_with_the_ilium_first():
     joint = SlabJoint(labels, the_lines(), slab_labels(labels, the_lines()))
     rules = RoiRules(size_px=64)
 
-    stacks, present, found = slab_batch((joint,), 3, rules, torch.Generator().manual_seed(4))
+    generator = torch.Generator().manual_seed(4)
+    _, present, found = slab_batch((joint,), 3, rules, generator)
+    stacks = drawn_joints([joint] * 3, rules, generator)
 
     assert stacks.shape == (6, 2, SLICES, 64, 64)
     assert present.all()
@@ -146,6 +150,21 @@ def test_a_batch_holds_t1_and_stir_of_each_joint_with_the_ilium_first():
     upper_ilium = 1 + REGIONS_PER_JOINT.index(QUADRANTS[0])
     bright, marrow = (stacks[3:, 0][zones == one].mean() for one in (upper_ilium, 4))
     assert bright > marrow
+
+
+def test_focal_lesions_lie_in_marrow_beside_the_joint_and_are_labelled():
+    joint = SlabJoint(the_labels(), the_lines(), torch.zeros(len(HEADS)))
+    generator = torch.Generator().manual_seed(7)
+
+    drawn = [with_focal_lesions(joint, generator) for _ in range(40)]
+
+    changed = [one for one in drawn if one is not joint]
+    assert 10 < len(changed) < 30
+    assert any((one.positive == 1).any() for one in changed)
+    for one in changed:
+        other = one.labels != joint.labels
+        assert set(joint.labels[other].tolist()) <= {TissueLabel.ILIUM, TissueLabel.SACRUM}
+        assert other.float().mean() < 0.1
 
 
 def test_lesions_differ_from_marrow_as_they_do_on_t1_and_on_stir():
