@@ -11,7 +11,8 @@ from trainer.lesions.lesion_targets import simulated_readings, training_targets
 from trainer.lesions.lesion_training import JointSample
 from trainer.readers.reader_plan import ReaderModel, ReaderPlan
 
-PLAN = replace(read_experiment(Path("trainer/experiments/lesion.toml")), synthetic_erosions=0.0)
+SHIPPED = read_experiment(Path("trainer/experiments/lesion.toml"))
+PLAN = replace(SHIPPED, synthetic_erosions=0.0, slab_share=0.0)
 READ = replace(PLAN, readers=ReaderPlan(ReaderModel.CHAIN))
 
 
