@@ -116,28 +116,30 @@ def _everywhere(seen: SequenceFeatures, weights: Tensor) -> LogitContribution:
 
 
 def _in_zone(seen: SequenceFeatures, zone: int, weights: Tensor) -> LogitContribution:
-    averages, (of_mean, of_largest) = seen.averages, weights.chunk(2)
+    averages, (of_first, of_largest) = seen.averages, weights.chunk(2)
     features, labels = seen.features[0], seen.zones[0]
     shows = averages.seen[0, zone, :, None]
     share = averages.weights[0, zone] / averages.area[0, zone, :, None, None].clamp(min=1e-6)
-    means = shows * of_mean / shows.sum().clamp(min=1)
-    largest = _of_largest(averages, zone) * of_largest
+    largest = _of_largest(averages, averages.peaks, zone) * of_largest
     inside = (labels > 0) if zone == WHOLE_ZONE else (labels == zone + 1)
-    if not seen.strongest_cells:
+    if averages.cells is None:
+        means = shows * of_first / shows.sum().clamp(min=1)
         activation = _weighted(features, means + largest)
         return LogitContribution(activation, activation * share, inside)
+    means = _of_largest(averages, averages.per_slice, zone) * of_first
     cells = cells_inside(averages.weights)[0, zone]
-    at_peak = cells & (features == averages.peaks[0, zone].T[:, :, None, None])
+    at_peak = cells & (features == averages.cells[0, zone].T[:, :, None, None])
     at_peak = at_peak / at_peak.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-    activation = _weighted(features, means) + _weighted(features, shows * of_largest) * cells
+    activation = _weighted(features, shows * (of_first + of_largest)) * (share > 0)
     added = _weighted(features, means) * share + _weighted(features * at_peak, largest)
     return LogitContribution(activation, added, inside)
 
 
-def _of_largest(averages: ZoneAverages, zone: int) -> Tensor:
+def _of_largest(averages: ZoneAverages, features: Tensor, zone: int) -> Tensor:
     """Share of each slice in the maximum of each channel, ``(slices, c)``."""
-    shows, peaks = averages.seen[0, zone, :, None], averages.peaks[0, zone]
-    has_largest = (shows & (peaks == averages.largest[0, zone])).to(peaks.dtype)
+    shows, per_slice = averages.seen[0, zone, :, None], features[0, zone]
+    largest = averages.largest(features)[0, zone]
+    has_largest = (shows & (per_slice == largest)).to(per_slice.dtype)
     return has_largest / has_largest.sum(dim=0).clamp(min=1)
 
 

@@ -52,8 +52,9 @@ class LesionArchitecture:
     last_stride
         In-plane stride of the last stage: 2 in the paper, 1 for cells half as wide.
     strongest_cells
-        Whether the maximum of zone pooling is over the cells of a zone on all slices, so that a
-        small lesion is not averaged away; otherwise over the slices' means.
+        Whether zone pooling takes the maxima over slices of a zone's mean and of its strongest
+        cell, so that neither a small lesion nor one on few slices is averaged away; otherwise the
+        mean and the maximum over slices of the zone's mean.
     sees_surroundings
         Whether the image relative to the intensity around the zones is a further input channel,
         beside the one that is levelled to the zones, which diffuse lesions enter.
@@ -292,14 +293,15 @@ class ZoneAverages:
         Sum of the weights on each slice, ``(n, 6, slices)``.
     per_slice
         Mean features, ``(n, 6, slices, c)``.
-    peaks
-        Features of which the maximum is taken: the means, or those of each zone's strongest cell.
+    cells
+        Features of each zone's strongest cell on each slice, same shape; None where means alone
+        are pooled.
     """
 
     weights: Tensor
     area: Tensor
     per_slice: Tensor
-    peaks: Tensor
+    cells: Tensor | None = None
 
     @property
     def seen(self) -> Tensor:
@@ -307,15 +309,23 @@ class ZoneAverages:
         return self.area > 0
 
     @property
-    def largest(self) -> Tensor:
+    def peaks(self) -> Tensor:
+        """Features of which the second maximum is taken."""
+        return self.per_slice if self.cells is None else self.cells
+
+    def largest(self, features: Tensor) -> Tensor:
         """Maximum over the slices that show a zone, ``(n, 6, c)``; 0 if none does."""
-        return self.peaks.masked_fill(~self.seen.unsqueeze(-1), 0).amax(dim=2)
+        return features.masked_fill(~self.seen.unsqueeze(-1), 0).amax(dim=2)
 
     @property
     def summary(self) -> Tensor:
-        """Mean and maximum over the slices, ``(n, 6, 2c)``; 0 for a zone that no slice shows."""
-        slices = self.seen.sum(dim=2, keepdim=True).clamp(min=1)
-        return torch.cat([self.per_slice.sum(dim=2) / slices, self.largest], dim=2)
+        """Both pooled features, ``(n, 6, 2c)``; 0 for a zone that no slice shows."""
+        if self.cells is None:
+            slices = self.seen.sum(dim=2, keepdim=True).clamp(min=1)
+            first = self.per_slice.sum(dim=2) / slices
+        else:
+            first = self.largest(self.per_slice)
+        return torch.cat([first, self.largest(self.peaks)], dim=2)
 
 
 def zone_averages(
@@ -341,8 +351,8 @@ def zone_averages(
     per_slice = (
         torch.einsum("ncshw,nzshw->nzsc", features, weights) / area.clamp(min=1e-6)[..., None]
     )
-    peaks = cell_peaks(features, cells_inside(weights)) if strongest_cells else per_slice
-    return ZoneAverages(weights, area, per_slice, peaks)
+    cells = cell_peaks(features, cells_inside(weights)) if strongest_cells else None
+    return ZoneAverages(weights, area, per_slice, cells)
 
 
 def cells_inside(weights: Tensor) -> Tensor:

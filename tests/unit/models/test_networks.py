@@ -100,7 +100,7 @@ def test_a_change_in_one_quadrant_changes_only_its_pooled_features():
     assert summary[0, 5, 0] == pytest.approx(1.25)
 
 
-def test_the_strongest_cell_is_not_averaged_with_the_rest_of_its_quadrant():
+def test_the_strongest_cell_and_slice_are_not_averaged_with_the_others():
     features = torch.zeros(1, 1, 2, 8, 8)
     zones = torch.zeros(1, 2, 8, 8, dtype=torch.uint8)
     zones[:, :, :4, :4], zones[:, :, 4:, 4:] = 1, 4
@@ -108,7 +108,7 @@ def test_the_strongest_cell_is_not_averaged_with_the_rest_of_its_quadrant():
 
     summary = zone_averages(features, zones, torch.ones(1, 2, dtype=torch.bool), True).summary
 
-    assert summary[0, 0].tolist() == [5 / 32, 5]
+    assert summary[0, 0].tolist() == [5 / 16, 5]
     assert not summary[0, 3].any()
 
 
