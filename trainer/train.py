@@ -182,14 +182,13 @@ def _joints(
 def _chosen_settings(
     network: LesionResNet34, plan: Experiment, runs: Path, joints: tuple[JointSample, ...]
 ) -> dict[str, Any]:
-    """Calibration, thresholds and reference, from validation cases and slabs alike."""
+    """Calibration and thresholds from validation cases; the reference from slabs as well."""
     first, last = plan.cases.validation
-    cases = f"{'phantom' if plan.cases.are_phantoms else 'own'} cases {first} to {last - 1}"
+    kind = "phantom" if plan.cases.are_phantoms else "own"
+    chosen = chosen_settings(predictions(network, joints), f"{kind} cases {first} to {last - 1}")
     if plan.slab_share:
         _, files = slab_files(runs / SLABS / SlabKind.CLOSE)
-        drawn = slab_samples(slab_joints(files), plan.roi, plan.seed)
-        joints, cases = (*joints, *drawn), f"{cases} and {len(drawn)} joints of label slabs"
-    chosen = chosen_settings(predictions(network, joints), cases)
+        joints = (*joints, *slab_samples(slab_joints(files), plan.roi, plan.seed))
     return chosen | {"reference": asdict(reference_on(network, joints))}
 
 
