@@ -41,7 +41,7 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 VALUES = np.arange(8 * 6 * 5, dtype=np.uint16).reshape(8, 6, 5)
 NETWORKS = (NetworkIdentity("contour", "1.0", "a" * 64, "Phantoms only.", "cpu"),)
 SEG, SR = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34"
-SUMMARY = "1.2.840.10008.5.1.4.1.1.7.4"
+SUMMARY = "1.2.840.10008.5.1.4.1.1.7"
 MINIMAL_KINDS = ["summary", "scores", "seg t1", "seg stir"]
 
 
