@@ -39,7 +39,7 @@ def test_a_private_installation_has_no_problem(tmp_path):
 
 @pytest.mark.parametrize("folder", ["data", "data/spool", "data/audit"])
 def test_an_open_folder_is_named_with_the_command_that_closes_it(tmp_path, folder):
-    for name in {"data", folder}:
+    for name in sorted({"data", folder}):
         (tmp_path / name).mkdir(mode=0o700)
     (tmp_path / folder).chmod(0o755)
 
