@@ -213,8 +213,9 @@ def test_an_accepted_conflict_is_analysed_and_a_revision(node: NodeInProcess):
 def test_a_conflict_before_the_first_analysis_is_decided_first(node: NodeInProcess):
     node.send(*study())
     node.send(other_pixels(study()[3]))
-    (notice,) = node.finish()
-    assert "not analysed" in notice.SeriesDescription
+    notices = node.finish()
+    assert all("not analysed" in one.SeriesDescription for one in notices)
+    assert {one.Modality for one in notices} == {"SR", "OT"}
 
     node.admin.discard_copies(node.jobs(STUDY)[-1].job_id)
     node.admin.reanalyse(node.jobs(STUDY)[-1].job_id)

@@ -15,10 +15,11 @@ from tests.support.analysed_once import analysed_once
 from tests.support.phantom_studies import STIR, T1, written
 from trainer.phantom.case import PhantomOptions, make_case
 
-NOISE_MOVES = 0.02, 0.4
+NOISE_MOVES = 0.03, 0.4
 """Of a probability: mean over three patients and 28 places, and the place that moves most.
 
-A slice that joins or leaves a joint moves single scores; with contour 0.7.0 none moved by .15.
+A slice that joins or leaves a joint moves single scores; with contour 0.7.0 none moved by .15. The
+mean was .022 with lesion 0.6.0, which takes the strongest cell, and below .02 before.
 """
 
 LYING_ELSEWHERE_MOVES = 0.05, 0.6
