@@ -152,9 +152,9 @@ def test_a_study_without_a_usable_pair_comes_back_as_not_analysed(
 
     orthanc_with_node.scan(study)
 
-    notice, picture = sorted(
-        orthanc_with_node.orthanc.results_of(study.study_uid), key=lambda one: one.SeriesNumber
-    )
+    archive = orthanc_with_node.orthanc
+    wait_for(lambda: len(archive.results_of(study.study_uid)) > 1, "a report and its picture")
+    notice, picture = sorted(archive.results_of(study.study_uid), key=lambda one: one.SeriesNumber)
     assert notice.SOPClassUID == COMPREHENSIVE_3D_SR
     assert picture.SOPClassUID == SINGLE_FRAME
     assert notice.PatientID == PATIENT_ID
