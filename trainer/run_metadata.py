@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from models.weights import Card, read_card
+from models.weights import INTENDED_USE, Card, read_card
 from trainer.distributed import ProcessGroup
 from trainer.experiment import RENAMED_KEYS, Experiment, ExperimentInvalid
 from trainer.subjects import read_subjects, subject_digests
@@ -92,6 +92,22 @@ def code_version() -> str:
     except FileNotFoundError:  # git is not installed
         return "unknown"
     return described.stdout.strip() or "unknown"
+
+
+def evaluation_origin(card: Card, command: str) -> dict[str, str]:
+    """What the numbers of an evaluation begin with: the warning, and where they come from.
+
+    Parameters
+    ----------
+    command
+        Of the training package, without names of folders that others do not have.
+    """
+    return {
+        "warning": INTENDED_USE,
+        "network": f"{card.name} {card.version}",
+        "code": code_version(),
+        "command": f"python -m trainer {command}",
+    }
 
 
 def machine() -> dict[str, Any]:

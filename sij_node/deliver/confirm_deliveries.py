@@ -43,6 +43,11 @@ MAX_ANSWERS = 200
 """Attempts to deliver an answer to a peer: about a day at the longest delay."""
 
 
+def _wait_s(failures: int, first_s: float, longest_s: float) -> float:
+    """Delay before the next attempt; none before the first."""
+    return delay_after_s(failures, first_s, longest_s) if failures else 0.0
+
+
 @dataclass
 class DeliveryConfirmation:
     """Confirms the deliveries to one destination.
@@ -94,7 +99,7 @@ class DeliveryConfirmation:
                 add_commitment(self.database, job_id, self._title)
 
     def _delay_s(self, failures: int) -> float:
-        return delay_after_s(failures, self.first_wait_s, self.longest_wait_s) if failures else 0.0
+        return _wait_s(failures, self.first_wait_s, self.longest_wait_s)
 
     def _send(self, one: OpenCommitment) -> bool:
         """Send a request; False if the destination cannot be reached."""
@@ -162,9 +167,7 @@ class CommitmentAnswers:
         self._waits.keep_only(one.request_id for one in found)
         for one in found:
             waited_s = self._waits.still_for_s(one.request_id, one.attempts, now)
-            failures = one.attempts
-            delay_s = delay_after_s(failures, self.first_wait_s, self.longest_wait_s)
-            if not failures or waited_s >= delay_s:
+            if waited_s >= _wait_s(one.attempts, self.first_wait_s, self.longest_wait_s):
                 with suppress(DestinationUnavailable):
                     self._answer(one)
 

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+PARTS = tuple(f"{number:02x}" for number in range(256))
+"""Parts of the spool, by the first two characters of the file names, which are hashes."""
+
 
 class StorageFault(StrEnum):
     """How disk and database disagree."""

@@ -56,7 +56,7 @@ class FhirClient:
             answer = connection.request(
                 "GET", "/metadata", {"Accept": _FHIR_JSON}, params={"_summary": "true"}
             )
-        found = _object(answer.body)
+        found = _object(answer)
         if not str(found.get("fhirVersion", "")).startswith("4."):
             raise DestinationRefused(
                 f"{named_destination(to)} is no FHIR R4 server; check the URL of this "
@@ -65,7 +65,7 @@ class FhirClient:
 
 
 def _confirms(answer: HttpAnswer, resources: int) -> bool:
-    entries = _object(answer.body).get("entry")
+    entries = _object(answer).get("entry")
     if not isinstance(entries, list) or len(entries) != resources:
         return False
     return all(_status(one).startswith("2") for one in entries)
@@ -76,9 +76,6 @@ def _status(entry: Any) -> str:
     return str(response.get("status", "")) if isinstance(response, dict) else ""
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(body)
-    except ValueError:
-        return {}
+def _object(answer: HttpAnswer) -> dict[str, Any]:
+    found = answer.json
     return found if isinstance(found, dict) else {}

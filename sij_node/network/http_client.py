@@ -6,6 +6,7 @@ is used. Nothing of a request or response is logged.
 Source: RFC 9110 (HTTP), RFC 6750 (bearer tokens), RFC 7617 (basic authentication).
 """
 
+import json
 import socket
 import ssl
 from collections.abc import Generator, Iterable, Mapping
@@ -37,6 +38,14 @@ class HttpAnswer:
     status: int
     body: bytes
     content_type: str
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON; None if it is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
 
 
 class _Credentials(httpx.Auth):

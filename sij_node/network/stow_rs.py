@@ -5,7 +5,6 @@ Every result has a request of its own, so that each has its own answer from any 
 Source: DICOM PS3.18 10.5 (Store transaction), Annex F (DICOM JSON), RFC 2387 (multipart/related).
 """
 
-import json
 import secrets
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -117,7 +116,7 @@ def send_result(sop_instance_uid: str, answer: HttpAnswer) -> SendResult:
     if answer.status not in _ANSWERS:
         advice = f"{note}, {_REFUSED.get(answer.status, _UNREADABLE)}"
         return SendResult(sop_instance_uid, None, note, advice)
-    listed = _listed(answer.body)
+    listed = _listed(answer)
     failed = _reason(listed, _FAILED, _FAILURE_REASON, sop_instance_uid)
     if failed is not None:
         return SendResult(sop_instance_uid, _failure(failed), note)
@@ -134,11 +133,8 @@ def _failure(reason: int) -> int:
     return reason if reason and reason not in _WARNINGS else _PROCESSING_FAILURE
 
 
-def _listed(body: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(body)
-    except ValueError:
-        return {}
+def _listed(answer: HttpAnswer) -> dict[str, Any]:
+    found = answer.json
     found = found[0] if isinstance(found, list) and found else found
     return found if isinstance(found, dict) else {}
 

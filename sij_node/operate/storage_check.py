@@ -30,6 +30,7 @@ from sij_node.audit.messages import (
 )
 from sij_node.domain.job import Job, State
 from sij_node.domain.storage_check import (
+    PARTS,
     CheckedFiles,
     StorageFault,
     StorageProblem,
@@ -55,7 +56,6 @@ from sij_node.store.referenced_files import is_referenced, remove_unreferenced
 from sij_node.store.spool import Spool, SpoolFolder, file_meta_of
 from sij_node.store.storage_check_table import DATABASE, next_part, record_part, record_progress
 from sij_node.store.stored_files import (
-    PARTS,
     Faulty,
     FaultyCopy,
     FaultyInstance,
@@ -227,7 +227,7 @@ class StorageCheck:
                 forget_file(connection, one.result_uid)
             else:
                 forget_picture(connection, one.file_name)
-        self.spool.remove_from(SpoolFolder.RESULTS, one.file_name)
+        self.spool.remove_result(one.file_name)
 
     def _analysed_again(self, one: FaultyResult, job: Job) -> StorageRepair | None:
         if not job.weights or job.weights not in self.weights_in_use():

@@ -17,7 +17,7 @@ from sij_node.deliver.confirm_deliveries import (
     DeliveryConfirmation,
 )
 from sij_node.domain.health import Process, ProcessRole
-from sij_node.domain.storage_check import CheckedFiles
+from sij_node.domain.storage_check import PARTS, CheckedFiles
 from sij_node.domain.study import ReceivedInstance
 from sij_node.network.scu import AssociationRequestor
 from sij_node.network.storage_commitment import CommitmentScu
@@ -45,7 +45,6 @@ from sij_node.store.job_table import SCHEDULER
 from sij_node.store.peer_activity_table import PeerActivityLog
 from sij_node.store.process_table import HEARTBEAT_S, deregister, is_running, this_process
 from sij_node.store.storage_check_table import record_round
-from sij_node.store.stored_files import PARTS
 from sij_node.store.stored_instances import read_header
 
 log = structlog.get_logger()

@@ -141,12 +141,8 @@ class Spool:
         DatasetUnreadable
             If the beginning of the file is damaged.
         """
-        digest = hashlib.sha256()
-        with _spool_errors(), self.path_of(file_name).open("rb", buffering=0) as file:
-            file.seek(read_file_meta(file.read(FILE_META_BYTES)).dataset_offset)
-            while piece := file.read(_READ_AT_ONCE):
-                digest.update(piece)
-        return digest.hexdigest()
+        with _spool_errors():
+            return read_digest(self.path_of(file_name))[1]
 
     def remove(self, file_name: str) -> None:
         """Remove an instance, if it exists."""
@@ -375,6 +371,25 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_digest(path: Path) -> tuple[FileMeta, str]:
+    """File meta information of a Part 10 file, and SHA-256 of its dataset; read in pieces.
+
+    Raises
+    ------
+    DatasetUnreadable
+        If the beginning of the file is damaged.
+    OSError
+        If it cannot be read from disk.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        meta = read_file_meta(file.read(FILE_META_BYTES))
+        file.seek(meta.dataset_offset)
+        while piece := file.read(_READ_AT_ONCE):
+            digest.update(piece)
+    return meta, digest.hexdigest()
 
 
 def file_meta_of(path: Path) -> FileMeta:

@@ -7,7 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
 
-from sij_node.domain.storage_check import CheckedFiles, StorageFault, StorageProblem, StorageStatus
+from sij_node.domain.storage_check import (
+    PARTS,
+    CheckedFiles,
+    StorageFault,
+    StorageProblem,
+    StorageStatus,
+)
 from sij_node.store.database import Database
 from sij_node.store.tables import storage_checks as checks
 from sij_node.store.tables import storage_problems as found
@@ -77,7 +83,7 @@ def _end_round(connection: Connection, files: int, size_bytes: int) -> None:
 
 def _replace_problems(connection: Connection, part: str, checked: CheckedFiles) -> None:
     in_part = and_(found.c.folder != DATABASE, found.c.file_name.startswith(part))
-    is_replaced = or_(in_part, found.c.folder == DATABASE) if part == "00" else in_part
+    is_replaced = or_(in_part, found.c.folder == DATABASE) if part == PARTS[0] else in_part
     known = {
         (row.folder, row.file_name): row.found_at
         for row in connection.execute(select(found).where(is_replaced))

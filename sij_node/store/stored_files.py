@@ -9,17 +9,18 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import Connection, select, text
 
-from sij_node.dicom.part10 import FILE_META_BYTES, read_file_meta
+from sij_node.dicom.part10 import FileMeta
 from sij_node.domain.job import Result
 from sij_node.domain.storage_check import StorageFault
 from sij_node.domain.study import CopyState, ReceivedInstance
-from sij_node.errors import DatasetUnreadable, SpoolUnavailable
+from sij_node.errors import DatasetUnreadable
 from sij_node.store.database import Database
 from sij_node.store.referenced_files import unreferenced
-from sij_node.store.spool import Spool, SpoolFile, SpoolFolder
+from sij_node.store.spool import Spool, SpoolFile, SpoolFolder, read_digest
 from sij_node.store.tables import (
     analyses,
     analysis_pictures,
@@ -33,7 +34,6 @@ from sij_node.store.tables import (
     results,
 )
 
-PARTS = tuple(f"{number:02x}" for number in range(256))
 UNREGISTERED_AFTER = {
     SpoolFolder.INSTANCES: timedelta(hours=1),
     SpoolFolder.QUARANTINE: timedelta(hours=1),
@@ -128,19 +128,25 @@ class StoredFiles:
                 yield FaultyInstance(row, fault)
 
     def _instance_fault(self, row: ReceivedInstance) -> StorageFault | None:
-        path = self._spool.path_of(row.file_name)
+        read = self._dataset(self._spool.path_of(row.file_name))
+        if isinstance(read, StorageFault):
+            return read
+        meta, digest = read
         wanted = (row.sop_class_uid, row.sop_instance_uid, row.transfer_syntax_uid)
-        try:
-            with path.open("rb", buffering=0) as file:
-                meta = read_file_meta(file.read(FILE_META_BYTES))
-            digest = self._spool.digest_of(row.file_name)
-        except FileNotFoundError:
-            return StorageFault.MISSING
-        except (DatasetUnreadable, SpoolUnavailable, OSError):
-            return StorageFault.DAMAGED
-        self._read(path.stat().st_size)
         found = (meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid)
         return None if (digest, found) == (row.sha256, wanted) else StorageFault.DAMAGED
+
+    def _dataset(self, path: Path) -> tuple[FileMeta, str] | StorageFault:
+        """Meta information and digest of a Part 10 file."""
+        try:
+            read = read_digest(path)
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return StorageFault.MISSING
+        except (DatasetUnreadable, OSError):
+            return StorageFault.DAMAGED
+        self._read(size)
+        return read
 
     def _results(self, part: str, now: datetime) -> Iterator[FaultyResult]:
         for result in _result_rows(self._database, part):
@@ -192,18 +198,10 @@ class StoredFiles:
     def _copy_fault(self, name: str) -> StorageFault | None:
         """A copy's name ends with the beginning of its dataset's digest."""
         path = self._spool.path_in_quarantine(name)
-        try:
-            content = path.read_bytes()
-            dataset = memoryview(content)[
-                read_file_meta(content[:FILE_META_BYTES]).dataset_offset :
-            ]
-        except FileNotFoundError:
-            return StorageFault.MISSING
-        except (DatasetUnreadable, OSError):
-            return StorageFault.DAMAGED
-        self._read(len(content))
-        digest = hashlib.sha256(dataset).hexdigest()
-        is_whole = digest.startswith(path.stem.partition("-")[2])
+        read = self._dataset(path)
+        if isinstance(read, StorageFault):
+            return read
+        is_whole = read[1].startswith(path.stem.partition("-")[2])
         return None if is_whole else StorageFault.DAMAGED
 
     def _unregistered(self, part: str, now: datetime) -> Iterator[UnregisteredFile]:

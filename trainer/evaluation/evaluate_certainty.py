@@ -18,7 +18,7 @@ import typer
 from models.delineate import loaded_contour_network
 from models.findings import Side
 from models.quality_limits import QualityLimits
-from models.weights import INTENDED_USE, read_card
+from models.weights import read_card
 from trainer.evaluation.evaluate_phantoms import scans_of, second_scans
 from trainer.evaluation.evaluate_real import Row, delineated, judged_scan
 from trainer.evaluation.real_scans import RealScan, read_studies
@@ -26,7 +26,7 @@ from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.markdown_table import markdown
 from trainer.metrics.classification import auc
 from trainer.phantom.case import PhantomOptions, make_case
-from trainer.run_metadata import code_version
+from trainer.run_metadata import evaluation_origin
 
 FAR_MM, WRONG_SHARE = 3.0, 1 / 3
 OWN_FIRST, SECOND_FIRST, NEGATIVE_FIRST = 500_000, 31_000, 600_000
@@ -60,10 +60,7 @@ def evaluate_certainty(
             joints += certainties(kind, scan, judged_scan(scan, delineation))
     card = read_card(weights)
     numbers = {
-        "warning": INTENDED_USE,
-        "network": f"{card.name} {card.version}",
-        "code": code_version(),
-        "command": f"python -m trainer {' '.join(sys.argv[1:2])} certainty",
+        **evaluation_origin(card, f"{' '.join(sys.argv[1:2])} certainty"),
         "certainty": certainty_summary(joints),
     }
     print(f"{numbers['network']}\n{certainty_table(joints)}")

@@ -18,14 +18,14 @@ import typer
 from numpy.typing import NDArray
 
 from models.delineate import ContourNetwork, ContourRules, loaded_contour_network
-from models.weights import INTENDED_USE, read_card
+from models.weights import read_card
 from trainer.evaluation.evaluate_phantoms import scans_of
 from trainer.evaluation.evaluate_real import Row, cell, delineated, judged_scans, summary_of
 from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.markdown_table import markdown
 from trainer.phantom.case import PhantomOptions, make_case
 from trainer.phantom.scan_plan import PatientPose, ScanPlan, coronal_axes
-from trainer.run_metadata import code_version
+from trainer.run_metadata import evaluation_origin
 
 FIRST = 21000
 OPTIONS = PhantomOptions(slices=14, style="plausible")
@@ -108,10 +108,7 @@ def evaluate_geometry(
         tables[name] = summary_of([*chain.from_iterable(judged)])
     card = read_card(weights)
     numbers = {
-        "warning": INTENDED_USE,
-        "network": f"{card.name} {card.version}",
-        "code": code_version(),
-        "command": f"python -m trainer {' '.join(sys.argv[1:])}",
+        **evaluation_origin(card, " ".join(sys.argv[1:])),
         "geometries": tables,
     }
     print(f"{numbers['network']}, {patients} plausible phantoms")

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from models.analyser import Analyser, Analysis
 from models.findings import Finding, Lesion, Presence
 from models.regions import REGION_LABELS
-from models.weights import INTENDED_USE
+from models.weights import read_card
 from trainer.errors import TrainingInputInvalid
 from trainer.evaluation.real_scans import RealScan, read_studies
 from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.markdown_table import markdown, written
-from trainer.run_metadata import code_version
+from trainer.run_metadata import evaluation_origin
 
 LEAST_ML = 0.5
 """A quadrant with more oedema than this in every outline should be called."""
@@ -78,13 +78,10 @@ def evaluate_oedema(
             "CASE_STIR.nii.gz and oedema/CASE_*.nii.gz"
         )
     quadrants = [one for scans in studies for one in _quadrants(analyser, scans)]
-    card = analyser.identities[1]
-    numbers = oedema_numbers(quadrants) | {
-        "warning": INTENDED_USE,
-        "network": f"{card.name} {card.version}",
-        "code": code_version(),
-        "command": f"python -m trainer {' '.join(sys.argv[1:2])} oedema FOLDER",
-    }
+    card = read_card(weights / "lesion")
+    numbers = oedema_numbers(quadrants) | evaluation_origin(
+        card, f"{' '.join(sys.argv[1:2])} oedema FOLDER"
+    )
     print(oedema_page(quadrants, numbers))
     if report is not None:
         report.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
@@ -131,7 +128,8 @@ def oedema_numbers(quadrants: Sequence[QuadrantOedema]) -> dict[str, Any]:
     agreed = np.array([one.agreed for one in quadrants])
     empty = np.array([one.empty for one in quadrants])
     outlined = np.array([one.outlined_ml for one in quadrants]) > LEAST_ML
-    pairs = [kappa(outlined[:, i], outlined[:, k]) for i, k in _pairs(outlined)]
+    pairs = combinations(range(outlined.shape[1]), 2)
+    agreement = [kappa(outlined[:, i], outlined[:, k]) for i, k in pairs]
     return {
         "studies": len({one.case for one in quadrants}),
         "quadrants": len(quadrants),
@@ -139,13 +137,9 @@ def oedema_numbers(quadrants: Sequence[QuadrantOedema]) -> dict[str, Any]:
         "of these called": int((called & agreed).sum()),
         "outlined by nobody": int(empty.sum()),
         "of those called": int((called & empty).sum()),
-        "kappa between outlines": [round(one, 2) for one in pairs],
+        "kappa between outlines": [round(one, 2) for one in agreement],
         "kappa of the node with each outline": [round(kappa(called, one), 2) for one in outlined.T],
     }
-
-
-def _pairs(outlined: Flags) -> Iterator[tuple[int, int]]:
-    return combinations(range(outlined.shape[1]), 2)
 
 
 def kappa(one: Flags, other: Flags) -> float:

@@ -16,7 +16,7 @@ from models.acceptance import shows_joints
 from models.delineate import loaded_contour_network
 from models.delineation import Delineation
 from models.volume import Volume
-from models.weights import INTENDED_USE, read_card
+from models.weights import read_card
 from trainer.evaluation.evaluate_real import (
     Row,
     delineated,
@@ -30,7 +30,7 @@ from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.phantom.case import make_case, training_options
 from trainer.phantom.second_phantom import make_second_case
 from trainer.prepared_cases import canonical_sighting
-from trainer.run_metadata import code_version
+from trainer.run_metadata import evaluation_origin
 
 FIRST = 20000
 
@@ -55,10 +55,7 @@ def evaluate_phantoms(
     card = read_card(weights)
     tables = {style: summary_of(of_style) for style, of_style in sorted(rows.items())}
     numbers = {
-        "warning": INTENDED_USE,
-        "network": f"{card.name} {card.version}",
-        "code": code_version(),
-        "command": f"python -m trainer {' '.join(sys.argv[1:])}",
+        **evaluation_origin(card, " ".join(sys.argv[1:])),
         "refused": rejected,
         "phantoms": tables,
     }

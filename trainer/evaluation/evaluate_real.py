@@ -26,7 +26,7 @@ from models.delineate import (
 from models.delineation import Contour, Delineation
 from models.findings import Side
 from models.regions import region_label_map
-from models.weights import INTENDED_USE, read_card
+from models.weights import read_card
 from trainer.errors import TrainingInputInvalid
 from trainer.evaluation.contour_summary import (
     Estimate,
@@ -39,7 +39,7 @@ from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.markdown_table import markdown
 from trainer.metrics.contour_error import ContourError, contour_error
 from trainer.overlay_sheets import write_sheet
-from trainer.run_metadata import code_version
+from trainer.run_metadata import evaluation_origin
 
 EDGE_SLICES = 1
 FAR_MM, BESIDE_MM = 2.76, 8.0
@@ -94,12 +94,9 @@ def evaluate_real(
                 path = sheets / f"{scan.case}_{scan.kind}.png"
                 write_sheet(scan.volume, delineation, scan.lines or {}, path)
     card = read_card(weights)
-    numbers = _numbers(judged, studies, rejected) | {
-        "warning": INTENDED_USE,
-        "network": f"{card.name} {card.version}",
-        "code": code_version(),
-        "command": f"python -m trainer {' '.join(sys.argv[1:2])} real FOLDER",
-    }
+    numbers = _numbers(judged, studies, rejected) | evaluation_origin(
+        card, f"{' '.join(sys.argv[1:2])} real FOLDER"
+    )
     print(real_page(numbers))
     if report is not None:
         report.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")

@@ -157,7 +157,7 @@ def _of_cases(
     """Joints of prepared cases with all their slices, some with synthetic erosions."""
     sequences = [joint.t1 for joint in chosen] + [joint.stir for joint in chosen]
     slices = max(roi.shape[1] for roi in sequences)
-    stacks = torch.stack([_all_slices(roi, slices) for roi in sequences]).float()
+    stacks = torch.stack([_lengthened(roi, slices) for roi in sequences]).float()
     stacks[:, 0] /= GREY_PER_UNIT
     present = torch.arange(slices) < torch.tensor([roi.shape[1] for roi in sequences])[:, None]
     positive = torch.stack([joint.positive for joint in chosen])
@@ -165,16 +165,16 @@ def _of_cases(
     return stacks, present, positive
 
 
-def _all_slices(roi: Tensor, slices: int) -> Tensor:
-    """All slices; the last one again until there are `slices`."""
-    return roi[:, torch.arange(slices).clamp(max=roi.shape[1] - 1)]
+def _lengthened(stacks: Tensor, slices: int) -> Tensor:
+    """All slices, ``(…, slices, px, px)``; the last one again until there are `slices`."""
+    return stacks.index_select(-3, torch.arange(slices).clamp(max=stacks.shape[-3] - 1))
 
 
 def _joined(parts: Sequence[Part]) -> Part:
     """Parts of a batch as one, T1 first."""
     slices = max(stacks.shape[2] for stacks, _, _ in parts)
     padded = [
-        (_padded(stacks, slices), nnf.pad(present, (0, slices - present.shape[1])))
+        (_lengthened(stacks, slices), nnf.pad(present, (0, slices - present.shape[1])))
         for stacks, present, _ in parts
     ]
     halves = [(stacks.chunk(2), present.chunk(2)) for stacks, present in padded]
@@ -183,10 +183,6 @@ def _joined(parts: Sequence[Part]) -> Part:
         torch.cat([present[half] for half in (0, 1) for _, present in halves]),
         torch.cat([positive for _, _, positive in parts]),
     )
-
-
-def _padded(stacks: Tensor, slices: int) -> Tensor:
-    return stacks[:, :, torch.arange(slices).clamp(max=stacks.shape[2] - 1)]
 
 
 def _moved(parts: Sequence[Part], generator: torch.Generator) -> LesionBatch:

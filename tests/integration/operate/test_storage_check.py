@@ -17,7 +17,7 @@ from sij_node.audit.messages import AuditMessage, HumanUser
 from sij_node.cli.commands import app
 from sij_node.domain.health import Component, HealthStatus
 from sij_node.domain.job import State
-from sij_node.domain.storage_check import CheckedFiles, StorageFault
+from sij_node.domain.storage_check import PARTS, CheckedFiles, StorageFault
 from sij_node.operate.storage_check import StorageCheck, StorageCheckInBackground
 from sij_node.processes.assembly import open_store, storage_service
 from sij_node.store.change_log import newest_changes
@@ -30,7 +30,7 @@ from sij_node.store.storage_check_table import (
     record_round,
     storage_status,
 )
-from sij_node.store.stored_files import PARTS, database_damage
+from sij_node.store.stored_files import database_damage
 from tests.support.mr_series import STIR_TIMES, T1_TIMES, classic_series
 from tests.support.node_in_process import ARCHIVE, NETWORKS, NodeInProcess, node_in_process
 from tests.support.unrecorded_events import no_events
