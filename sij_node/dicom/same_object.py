@@ -41,6 +41,10 @@ _DEMOGRAPHIC = (
     *("IssuerOfAccessionNumberSequence", "InstitutionName", "ReferencedStudySequence"),
 )
 """Further attributes of patient and study; of objects that are not images all are compared."""
+RESULT_CONTENT = (
+    *("ContentSequence", "EncapsulatedDocument", "GraphicAnnotationSequence", "PixelData"),
+)
+"""What an archive never changes in a result."""
 FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 RETRIEVAL = {
     *("RetrieveAETitle", "RetrieveURL", "RetrieveLocationUID", "RetrieveURI"),
@@ -71,6 +75,17 @@ def is_correction(differing: Iterable[str]) -> bool:
     """Whether copies that differ in these attributes are one object under two identities."""
     found = set(differing)
     return bool(found) and found <= {*IDENTITY, *_DEMOGRAPHIC}
+
+
+def has_same_content(one: Dataset, other: Dataset) -> bool:
+    """Whether two results hold the same report, drawing, document or pixels.
+
+    Patient and study may differ, since an archive corrects them. Pixels are compared only in the
+    same transfer syntax.
+    """
+    recoded = one.file_meta.TransferSyntaxUID != other.file_meta.TransferSyntaxUID
+    compared = RESULT_CONTENT[:-1] if recoded else RESULT_CONTENT
+    return all(one.get(keyword) == other.get(keyword) for keyword in compared)
 
 
 def identity_digest(dataset: Dataset) -> str:

@@ -35,6 +35,7 @@ from sij_node.store.refusals import add_refusal
 from sij_node.store.registration import received_instance
 from sij_node.store.secret_key import secret_key
 from sij_node.store.spool import Spool, instance_file_name
+from sij_node.store.stored_instances import own_result
 from sij_node.store.user_table import UserTable
 
 
@@ -205,6 +206,7 @@ def storage_service(config: Config, store: Store, events: PeerEvents) -> Storage
         events=events,
         max_nesting=config.listener.max_nesting,
         commitment=commitment,
+        own_result=partial(own_result, store.table.database, store.spool),
     )
 
 

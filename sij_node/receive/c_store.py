@@ -35,7 +35,7 @@ from sij_node.audit.peer_events import PeerEvents
 from sij_node.dicom.dataset_scan import Scan, is_uid, scan
 from sij_node.dicom.headers import READING_ERRORS
 from sij_node.dicom.part10 import part10_header
-from sij_node.dicom.same_object import differences, identity_digest, is_correction
+from sij_node.dicom.same_object import differences, has_same_content, identity_digest, is_correction
 from sij_node.domain.study import (
     CopyKind,
     ReceivedCopy,
@@ -107,6 +107,8 @@ class StorageService:
         Maximum nesting depth of sequences.
     events
         Records every association and every answer.
+    own_result
+        Content of the node's own result with a SOP Instance UID; None if it is not stored.
     commitment
         Takes requests and reports of storage commitment.
     """
@@ -124,7 +126,9 @@ class StorageService:
         events: PeerEvents,
         max_nesting: int = 16,
         commitment: CommitmentService = NO_COMMITMENT,
+        own_result: Callable[[str], bytes | None] = lambda uid: None,
     ) -> None:
+        self.own_result = own_result
         self.events = events
         self.commitment = commitment
         self.spool = spool
@@ -400,6 +404,8 @@ class InstanceReceiver:
         if is_same and not stored.is_recoded:
             instance = replace(instance, sha256=stored.sha256)
         registration = self._register(instance, is_new)
+        if registration is Registration.OWN_RESULT and self._is_other_result(staged, instance):
+            return Registration.CONFLICT, stored
         if stored.is_recoded and registration is Registration.DUPLICATE:
             return (registration if is_same else Registration.CONFLICT), stored
         never_acknowledged = registration in (Registration.NEW, Registration.DUPLICATE)
@@ -409,6 +415,17 @@ class InstanceReceiver:
         elif never_acknowledged and not self._service.spool.path_of(file_name).exists():
             staged.keep(file_name)  # a file without a row, cleared just before it was registered
         return registration, stored
+
+    def _is_other_result(self, staged: StagedFile, instance: ReceivedInstance) -> bool:
+        """Whether it has other content than the node's own result of the same UID."""
+        content = self._service.own_result(instance.sop_instance_uid)
+        if content is None:
+            return False
+        try:
+            received = dcmread(BytesIO(staged.mapped(0)))
+            return not has_same_content(dcmread(BytesIO(content)), received)
+        except READING_ERRORS:
+            return True
 
     def _register(self, instance: ReceivedInstance, is_new: bool) -> Registration:
         registration = None

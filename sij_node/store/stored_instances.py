@@ -4,6 +4,7 @@ import hashlib
 from io import BytesIO
 
 from pydicom import Dataset, dcmread
+from sqlalchemy import select
 
 from sij_node.dicom.character_sets import repair_texts
 from sij_node.dicom.headers import READING_ERRORS
@@ -11,7 +12,9 @@ from sij_node.dicom.part10 import FILE_META_BYTES, read_file_meta
 from sij_node.domain.job import Result
 from sij_node.domain.study import ReceivedInstance
 from sij_node.errors import DatasetUnreadable, ImagesCleared, StoredCopyDamaged
+from sij_node.store.database import Database
 from sij_node.store.spool import Spool
+from sij_node.store.tables import results
 
 
 def read_header(spool: Spool, instance: ReceivedInstance) -> Dataset:
@@ -88,3 +91,12 @@ def _unreadable(instance: ReceivedInstance, error: Exception) -> DatasetUnreadab
         f"Instance {instance.sop_instance_uid} cannot be read ({type(error).__name__}). "
         "Check it at the sender and send it again."
     )
+
+
+def own_result(database: Database, spool: Spool, sop_instance_uid: str) -> bytes | None:
+    """Content of a result of the node; None if there is none, or its file was cleared."""
+    of_uid = select(results.c.file_name).where(results.c.sop_instance_uid == sop_instance_uid)
+    row = database.row(of_uid)
+    if row is None or not spool.path_of_result(row.file_name or "-").is_file():
+        return None
+    return spool.read_result(row.file_name)

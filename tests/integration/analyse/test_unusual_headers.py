@@ -97,3 +97,13 @@ def test_another_report_under_the_uid_of_a_result_is_refused(node: NodeInProcess
     assert node.send(other) == [0xC001]
 
     assert [one.status for one in node.admin.refusals()] == [0xC001]
+
+
+def test_a_changed_copy_of_a_result_is_refused_but_not_a_corrected_one(node: NodeInProcess):
+    (report,) = [one for one in node.take(*study()) if one.Modality == "SR"]
+    corrected, changed = (dcmread(BytesIO(contents([report])[0])) for _ in range(2))
+    corrected.PatientName = "Muster^Erika Maria"
+    del changed.ContentSequence[-1]
+
+    assert node.send(corrected) == [0x0000]
+    assert node.send(changed) == [0xC001]
