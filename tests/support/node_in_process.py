@@ -49,6 +49,8 @@ NETWORKS = (
     NetworkIdentity("lesion", "1.0", "b" * 64, "Phantoms only.", "cpu"),
 )
 ARCHIVE = "ARCHIVE"
+BUSY_S = 300
+"""How long either side waits for the other on a busy machine."""
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 
@@ -93,7 +95,7 @@ class StoringArchive:
         self.images: list[Dataset] = []
         self.asked: list[str] = []
         self.node_port = 0
-        self._entity = AE(ARCHIVE)
+        self._entity = _entity(ARCHIVE)
         self._entity.supported_contexts = [
             one
             for one in AllStoragePresentationContexts
@@ -201,7 +203,7 @@ class NodeInProcess:
 
     def send(self, *datasets: Dataset, source: str = ARCHIVE) -> list[int]:
         """Send datasets in one association; returns the statuses."""
-        entity = AE(source)
+        entity = _entity(source)
         contexts = sorted({(one.SOPClassUID, _syntax(one)) for one in datasets})
         entity.requested_contexts = [build_context(uid, syntax) for uid, syntax in contexts]
         association = entity.associate("127.0.0.1", self.listener.port, ae_title="SIJ")
@@ -218,7 +220,7 @@ class NodeInProcess:
             files.append(folder / f"{number}.dcm")
             files[-1].write_bytes(content)
         heads = [dcmread(file, specific_tags=["SOPClassUID"]) for file in files]
-        entity = AE(ARCHIVE)
+        entity = _entity(ARCHIVE)
         contexts = sorted({(one.SOPClassUID, _syntax(one)) for one in heads})
         entity.requested_contexts = [build_context(uid, syntax) for uid, syntax in contexts]
         association = entity.associate("127.0.0.1", self.listener.port, ae_title="SIJ")
@@ -287,16 +289,24 @@ def _config(folder: Path, database_url: str, port: int, settings: dict[str, Any]
     peer = {"profile": "minimal", **reached, **settings.pop("peer", {})}
     peers = [{**peer, "ae_title": title} for title in (ARCHIVE, "MODALITY")]
     study = {"stable_age_s": 5, "stable_age_without_pair_s": 10, **settings.pop("study", {})}
+    delivery = {"connect_timeout_s": BUSY_S, "response_timeout_s": BUSY_S}
     return Config.model_validate(
         {
             "node": {"ae_title": "SIJ", "data_folder": str(folder)},
             "peer": peers,
             "study": study,
+            "delivery": {**delivery, **settings.pop("delivery", {})},
             "database": {"url": database_url},
             "spool": {"min_free_mb": 1},
             **settings,
         }
     )
+
+
+def _entity(title: str) -> AE:
+    entity = AE(title)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = BUSY_S
+    return entity
 
 
 def _syntax(dataset: Dataset) -> str:
