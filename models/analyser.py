@@ -4,7 +4,7 @@ Source: paper, Figure 1 (delineate, cut regions of interest, score lesions).
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -37,9 +37,11 @@ from models.findings import (
     Sight,
 )
 from models.image_quality import Reference, image_quality, reference_from, whole_joint
+from models.joint_unet import JointNetwork
 from models.lesion_resnet34 import WHOLE_ZONE, BasicBlock, LesionResNet34, zone_of_head
 from models.mri_criteria import SlicesSeen, counted_on
 from models.orientation import canonical, carried
+from models.precision import MixedPrecision, computes_in_half, mixed_precision
 from models.preprocess import normalised
 from models.quality_limits import ImageQuality
 from models.regions import joint_zones, region_label_map
@@ -165,12 +167,6 @@ def _counted_sequence(head: int) -> int:
     return tuple(Sequence).index(counted_on(HEADS[head].lesion))
 
 
-def mixed_precision(device: torch.device, wanted: bool) -> torch.autocast:
-    """Context in which convolutions run in the device's half precision, if wanted."""
-    half = torch.float16 if device.type == "cuda" else torch.bfloat16
-    return torch.autocast(device.type, half, enabled=wanted)
-
-
 def _evaluable(features: list[SequenceFeatures], head: int) -> bool:
     """Whether either sequence shows a head's region on any slice."""
     zone = zone_of_head(head)
@@ -215,7 +211,7 @@ class Analyser:
     identities: tuple[NetworkIdentity, NetworkIdentity]
     device: torch.device
     reference: Reference | None = None
-    mixed: bool = False
+    half: bool = False
 
     @classmethod
     def load(
@@ -223,7 +219,7 @@ class Analyser:
         weights_folder: Path,
         device: DeviceChoice = "auto",
         threads: int = 0,
-        mixed: bool = False,
+        mixed: MixedPrecision = False,
     ) -> "Analyser":
         """Load both networks, check them, and optimise them for inference.
 
@@ -236,8 +232,8 @@ class Analyser:
         threads
             CPU threads for the networks; 0 keeps PyTorch's default.
         mixed
-            Run the lesion network's convolutions in half precision: faster on a GPU, and scores
-            change by less than 0.01.
+            Compute convolutions in half precision: bfloat16 on a CPU, float16 on a GPU; "auto"
+            does so on CPUs with bfloat16 instructions.
 
         Raises
         ------
@@ -248,8 +244,18 @@ class Analyser:
         if threads:
             torch.set_num_threads(threads)
         place = _chosen_device(device)
+        half = computes_in_half(mixed, place)
         contour, lesion = (_ready(weights_folder / name, place) for name in ("contour", "lesion"))
+        if half and not _agrees_in_half((contour, lesion), place):
+            if mixed != "auto":
+                raise WeightsInvalid(
+                    f"{weights_folder} fails its known cases in half precision on {place}: "
+                    "use mixed_precision = false"
+                )
+            half = False
         network, rules = contour_network_of(contour, weights_folder / "contour")
+        if isinstance(network, JointNetwork):
+            network.half_precision = half
         if not isinstance(lesion.network, LesionResNet34):
             raise WeightsInvalid(f"{weights_folder / 'lesion'} is not a lesion network")
         return cls(
@@ -259,10 +265,10 @@ class Analyser:
             _roi_rules(lesion.card.settings),
             calibration_of(lesion.card.settings),
             thresholds_of(lesion.card.settings),
-            (_identity(contour, place), _identity(lesion, place)),
+            (_identity(contour, place, half), _identity(lesion, place, half)),
             place,
             reference_from(lesion.card.settings),
-            mixed,
+            half,
         )
 
     def analyse(self, t1: Volume, stir: Volume, progress: Progress = _no_progress) -> Analysis:
@@ -402,7 +408,7 @@ class Analyser:
         )
         slices = torch.arange(max(counts), device=self.device)
         present = slices < torch.tensor(counts, device=self.device)[:, None]
-        with torch.inference_mode(), mixed_precision(self.device, self.mixed):
+        with torch.inference_mode(), mixed_precision(self.device, self.half):
             features = self.lesion.feature_maps(batch, labels, present)
         inputs = [
             (
@@ -498,9 +504,21 @@ def _pairs(module: nn.Module) -> list[tuple[str, str]]:
     return [("conv1", "bn1")] if isinstance(module, LesionResNet34) else []
 
 
-def _identity(loaded: LoadedNetwork, device: torch.device) -> NetworkIdentity:
+def _agrees_in_half(networks: Iterable[LoadedNetwork], device: torch.device) -> bool:
+    """Whether the known cases come out in half precision as they do in float32."""
+    try:
+        with mixed_precision(device, half=True):
+            for loaded in networks:
+                check_known_case(loaded, device)
+    except WeightsInvalid:
+        return False
+    return True
+
+
+def _identity(loaded: LoadedNetwork, device: torch.device, half: bool) -> NetworkIdentity:
     card = loaded.card
-    return NetworkIdentity(card.name, card.version, card.sha256, card.intended_use, str(device))
+    place = f"{device}, half precision" if half else str(device)
+    return NetworkIdentity(card.name, card.version, card.sha256, card.intended_use, place)
 
 
 def _roi_rules(settings: Mapping[str, Any]) -> RoiRules:

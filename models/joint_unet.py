@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from models.precision import mixed_precision
 from models.u_net import UNet
 
 SOURCE, SINK, FIELD_ROW, FIELD_COLUMN, LINE = range(5)
@@ -116,7 +117,14 @@ class JointNetwork(nn.Module):
     ----------
     architecture
         Their shapes.
+
+    Attributes
+    ----------
+    half_precision
+        Whether `find` and `delineate` compute in the device's half precision.
     """
+
+    half_precision = False
 
     def __init__(self, architecture: JointArchitectures) -> None:
         super().__init__()
@@ -131,7 +139,9 @@ class JointNetwork(nn.Module):
 
         Stacks may lie on any device; float32 masks on the CPU come back.
         """
-        maps: Tensor = self.finder(self._placed(stacks))[0]
+        placed = self._placed(stacks)
+        with mixed_precision(placed.device, self.half_precision):
+            maps: Tensor = self.finder(placed)[0]
         return maps.float().cpu()
 
     def delineate(self, stacks: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,9 +150,10 @@ class JointNetwork(nn.Module):
         Stacks may lie on any device; float32 answers on the CPU come back.
         """
         placed = self._placed(stacks)
-        answers = [delineator(placed) for delineator in self.delineators]
-        maps, logits = (sum(one) / len(one) for one in zip(*answers, strict=True))
-        return maps.float().cpu(), logits.float().cpu()
+        with mixed_precision(placed.device, self.half_precision):
+            answers = [delineator(placed) for delineator in self.delineators]
+        maps, logits = (torch.stack(one).float().mean(dim=0) for one in zip(*answers, strict=True))
+        return maps.cpu(), logits.cpu()
 
     def _placed(self, stacks: Tensor) -> Tensor:
         device = next(self.finder.parameters()).device

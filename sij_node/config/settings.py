@@ -334,8 +334,9 @@ class WorkerConfig(Section):
     """Contains the folders contour and lesion; if unset, the weights that ship with the node."""
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     """CPU threads of the networks; 0: one per core."""
-    mixed_precision: bool = False
-    """Half precision in the lesion network: faster on a GPU."""
+    mixed_precision: bool | Literal["auto"] = "auto"
+    """The networks compute in bfloat16 (GPU: float16), about twice as fast; auto: on CPUs with
+    bfloat16 instructions."""
     lease_s: Seconds = 20
     """A job is taken from a worker that sends no heartbeat for this long."""
     analysis_timeout_s: Seconds = 600

@@ -15,9 +15,10 @@ import torch
 import typer
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.analyser import Analyser, mixed_precision
+from models.analyser import Analyser
 from models.lesion_resnet34 import LesionResNet34
 from models.orientation import canonical
+from models.precision import mixed_precision
 from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.phantom.case import PhantomCase, PhantomOptions, make_case
 
@@ -60,8 +61,8 @@ def _scoring(analyser: Analyser, case: PhantomCase, repeats: int) -> str:
     one_by_one = [tuple(part[[n]] for part in seen) for n in range(len(seen[0]))]
     network = analyser.lesion
 
-    def batched(mixed: bool) -> float:
-        with torch.inference_mode(), mixed_precision(analyser.device, mixed):
+    def batched(half: bool) -> float:
+        with torch.inference_mode(), mixed_precision(analyser.device, half):
             return _median_s(lambda: network.feature_maps(*seen), repeats)
 
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
@@ -70,9 +71,9 @@ def _scoring(analyser: Analyser, case: PhantomCase, repeats: int) -> str:
         apart_s = _median_s(lambda: [network.feature_maps(*one) for one in one_by_one], repeats)
     gflop, rate = counter.get_total_flops() / 1e9, _convolution_gflops(analyser.device, repeats)
     return (
-        f"scoring: network {batched(mixed=False):.3f} s in one batch for {gflop:.0f} GFLOP "
+        f"scoring: network {batched(half=False):.3f} s in one batch for {gflop:.0f} GFLOP "
         f"(minimum {gflop / rate:.3f} s at {rate:.0f} GFLOP/s), {apart_s:.3f} s joint by joint, "
-        f"{batched(mixed=True):.3f} s in half precision"
+        f"{batched(half=True):.3f} s in half precision"
     )
 
 

@@ -25,6 +25,7 @@ from models.delineate import (
 )
 from models.delineation import Contour, Delineation
 from models.findings import Side
+from models.joint_unet import JointNetwork
 from models.regions import region_label_map
 from models.weights import read_card
 from trainer.errors import TrainingInputInvalid
@@ -76,6 +77,7 @@ def evaluate_real(
         Path | None, typer.Option(help="Folder for contact sheets, outside the checkout.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,
+    half: Annotated[bool, typer.Option("--half", help="Compute in half precision.")] = False,
 ) -> None:
     """Compare contours with what people drew on real images."""
     if sheets is not None and sheets.resolve().is_relative_to(CHECKOUT):
@@ -83,6 +85,8 @@ def evaluate_real(
             f"{sheets} lies in the checkout; pictures of patients must not: choose another folder"
         )
     network, rules = loaded_contour_network(weights)
+    if isinstance(network, JointNetwork):
+        network.half_precision = half
     judged: list[JudgedScan] = []
     studies = rejected = 0
     for scans in read_studies(folder):
