@@ -25,7 +25,11 @@ from trainer.evaluation.evaluate_phantoms import evaluate_phantoms
 from trainer.evaluation.evaluate_real import evaluate_real
 from trainer.evaluation.evaluate_realism import evaluate_realism
 from trainer.evaluation.evaluate_second import evaluate_second
-from trainer.imports.import_nifti import import_nifti
+from trainer.imports.import_images import (
+    import_images,
+    import_manifest,
+    refuse_import_nifti,
+)
 from trainer.imports.site_cases import import_cases
 from trainer.imports.spinenet_encoder import import_encoder
 from trainer.phantom.contact_sheet import contact_sheet
@@ -52,12 +56,18 @@ app.command()(fine_tune)
 app.command()(calibrate)
 app.command()(benchmark)
 app.command()(import_encoder)
-app.command()(import_nifti)
+app.command()(import_images)
+app.command()(import_manifest)
+app.command(
+    "import-nifti",
+    hidden=True,
+    context_settings={"ignore_unknown_options": True},
+)(refuse_import_nifti)
 app.command()(import_cases)
 app.command()(trials)
 app.command()(readers)
 
-EXTRAS = ("matplotlib", "nibabel")
+EXTRAS = ("matplotlib", "nibabel", "nrrd")
 """Packages of the ``training`` extra that some commands need."""
 
 evaluate = typer.Typer(help="Evaluate a network on its test cases.", no_args_is_help=True)

@@ -13,7 +13,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-GPU, CPU = "cuda", "cpu"
+from trainer.errors import TrainingInputInvalid
+
+GPU, CPU, AUTO = "cuda", "cpu", "auto"
+
+
+class DeviceUnavailable(TrainingInputInvalid):
+    """This machine has no such device."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,14 @@ class ProcessGroup:
         dist.all_gather_object(collected, tensor)
         return [one for one in collected if one is not None]
 
+    def from_main(self, value: float) -> float:
+        """The main process's value, in every process."""
+        if self.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
     def barrier(self) -> None:
         """Wait until every process has reached this point."""
         if self.size > 1:
@@ -87,13 +101,24 @@ SINGLE_PROCESS = ProcessGroup()
 
 
 @contextmanager
-def process_group() -> Iterator[ProcessGroup]:
-    """The process group described by torchrun's environment; on GPUs if available."""
+def process_group(wanted: str = AUTO) -> Iterator[ProcessGroup]:
+    """The process group described by torchrun's environment.
+
+    Parameters
+    ----------
+    wanted
+        ``auto`` (GPUs if available), ``cpu``, ``cuda``, or ``cuda:N`` for one process.
+
+    Raises
+    ------
+    DeviceUnavailable
+        If there is no such device.
+    """
     rank, size, local = (
         int(os.environ.get(name, default))
         for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
     )
-    device = torch.device(GPU, local) if torch.cuda.is_available() else torch.device(CPU)
+    device = _device(wanted, local)
     if device.type == GPU:
         torch.cuda.set_device(device)
     if size == 1:
@@ -104,6 +129,24 @@ def process_group() -> Iterator[ProcessGroup]:
         yield ProcessGroup(rank, size, device)
     finally:
         dist.destroy_process_group()
+
+
+def use_threads(count: int) -> None:
+    """Compute with this many CPU threads; 0 for one per core."""
+    if count:
+        torch.set_num_threads(count)
+
+
+def _device(wanted: str, local: int) -> torch.device:
+    count = torch.cuda.device_count()
+    if wanted == AUTO:
+        wanted = GPU if count else CPU
+    known = [CPU, GPU, *(f"{GPU}:{number}" for number in range(count))] if count else [CPU]
+    if wanted not in known:
+        raise DeviceUnavailable(
+            f"device {wanted} is not available; available: {AUTO}, {', '.join(known)}"
+        )
+    return torch.device(GPU, local) if wanted == GPU else torch.device(wanted)
 
 
 def seeded_generator(seed: int, group: ProcessGroup) -> torch.Generator:

@@ -5,6 +5,7 @@ Training twice from the same file and phantom uses the same cases in the same or
 
 import hashlib
 import tomllib
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from itertools import pairwise
@@ -53,6 +54,13 @@ class Augmentation(StrEnum):
     BEYOND = "beyond"
 
 
+class Kept(StrEnum):
+    """Which weights a run keeps: the last, or those with the lowest validation loss."""
+
+    LAST = "last"
+    BEST = "best"
+
+
 class ExperimentInvalid(TrainingInputInvalid):
     """An experiment file is not valid."""
 
@@ -87,6 +95,17 @@ class CaseSplit:
             )
         if any(one[1] > two[0] for one, two in pairwise(ranges)):
             raise ExperimentInvalid(f"ranges of cases overlap: {ranges}")
+
+
+_LEAST = {
+    "steps": 1,
+    "batch": 1,
+    "learning_rate": 1e-9,
+    "seed": 0,
+    "validation_interval": 0,
+    "patience": 0,
+}
+"""Smallest values of the numbers of an experiment."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +154,12 @@ class Experiment:
     slab_share
         Share of each batch whose joints come from label slabs (`trainer.lesions.slab_joints`);
         only with true labels.
+    keep
+        Which weights the run keeps.
+    validation_interval
+        Steps between two validations; 0 for a tenth of the steps.
+    patience
+        The run stops after this many validations without a lower validation loss; 0 for never.
     """
 
     name: str
@@ -157,10 +182,20 @@ class Experiment:
     readers: ReaderPlan | None = None
     synthetic_erosions: float = 0.0
     slab_share: float = 0.0
+    keep: Kept = Kept.LAST
+    validation_interval: int = 0
+    patience: int = 0
 
     def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            self._check_number(name, getattr(self, name), least)
         for name in ("synthetic_erosions", "slab_share"):
             self._check_share(name, getattr(self, name))
+
+    def _check_number(self, name: str, number: object, least: float) -> None:
+        kinds = (int, float) if name == "learning_rate" else (int,)
+        if not isinstance(number, kinds) or isinstance(number, bool) or number < least:
+            raise ExperimentInvalid(f"{name} must be a number from {least} on, got {number!r}")
 
     def _check_share(self, name: str, share: float) -> None:
         if not 0 <= share <= 1:
@@ -193,11 +228,18 @@ _CHOICES: dict[str, type[StrEnum]] = {
     "field": Field,
     "augmentation": Augmentation,
     "rate": Rate,
+    "keep": Kept,
 }
 
 
-def read_experiment(path: Path) -> Experiment:
+def read_experiment(path: Path, changes: Sequence[str] = ()) -> Experiment:
     """Read and check an experiment.
+
+    Parameters
+    ----------
+    changes
+        ``KEY=VALUE`` each, the value as in the file; a key of a section is ``SECTION.KEY``. Text
+        needs no quotes.
 
     Raises
     ------
@@ -207,9 +249,27 @@ def read_experiment(path: Path) -> Experiment:
     text = path.read_bytes()
     try:
         table = tomllib.loads(text.decode())
-        return _experiment(table, hashlib.sha256(text).hexdigest())
+        for change in changes:
+            _change(table, change)
+        digest = hashlib.sha256(b"\0".join([text, *(one.encode() for one in changes)]))
+        return _experiment(table, digest.hexdigest())
     except (TypeError, ValueError) as error:
         raise ExperimentInvalid(f"{path}: {error}") from error
+
+
+def _change(table: dict[str, Any], change: str) -> None:
+    name, equals, text = change.partition("=")
+    if not equals:
+        raise ValueError(f"--set {change} must be KEY=VALUE, for instance --set steps=500")
+    *sections, key = name.strip().split(".")
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise TypeError(f"--set {change}: {section} is not a section")
+    try:
+        table[key] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        table[key] = text.strip()
 
 
 def _experiment(table: dict[str, Any], digest: str) -> Experiment:

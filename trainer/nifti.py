@@ -25,7 +25,7 @@ def read_nifti(path: Path) -> Volume:
     CaseFileInvalid
         If it is not a three-dimensional NIfTI image.
     """
-    return _slices_first(*_loaded(path))
+    return slices_first(*_loaded(path))
 
 
 def _loaded(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int | None]:
@@ -43,7 +43,16 @@ def _loaded(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], int | None]:
     return voxels, _RAS_TO_LPS @ np.asarray(image.affine, np.float64), named
 
 
-def _slices_first(voxels: NDArray[Any], affine: NDArray[np.float64], named: int | None) -> Volume:
+def slices_first(voxels: NDArray[Any], affine: NDArray[np.float64], named: int | None) -> Volume:
+    """A volume from voxels with axes in any order.
+
+    Parameters
+    ----------
+    affine
+        Voxel indices to LPS millimetres, ``(4, 4)``.
+    named
+        The slice axis, if the file names it; otherwise that of `slice_axis`.
+    """
     slices = slice_axis(affine) if named is None else named
     order = [slices, *(axis for axis in range(3) if axis != slices)]
     values = np.ascontiguousarray(voxels.transpose(order), dtype=np.float32)

@@ -16,7 +16,7 @@ from trainer.subjects import read_subjects, subject_digests
 from trainer.training_loop import CHECKPOINT
 
 RUN_RECORD = "run.json"
-MAY_CHANGE = frozenset({"digest", "notes"})
+MAY_CHANGE = frozenset({"digest", "notes", "keep", "patience"})
 """Fields of an experiment that may change while a run is in progress."""
 
 PHANTOMS = "phantom cases drawn by trainer.phantom; no patient was involved"
@@ -149,7 +149,7 @@ def _refuse_another(plan: Experiment, folder: Path, subjects: dict[str, list[str
     recorded = json.loads((folder / RUN_RECORD).read_text())
     before = {RENAMED_KEYS.get(key, key): value for key, value in recorded["experiment"].items()}
     now = json.loads(json.dumps(asdict(plan), default=str))
-    other = sorted(key for key in now if key not in MAY_CHANGE and now[key] != before.get(key))
+    other = sorted(k for k in now if k not in MAY_CHANGE and now[k] != before.get(k, now[k]))
     if recorded["training"].get("subjects", subjects) != subjects:
         other.append("subjects")
     if other:

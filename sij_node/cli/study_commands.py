@@ -5,13 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models.case_file import SUFFIX, write_case_file
+from models.case_file import SUFFIX, Case, write_case_file
 from sij_node.cli.opening import on_demand, os_user, with_logging
 from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, StudyUid
 from sij_node.cli.output import dimse_status, print_json, print_line, print_table
-from sij_node.errors import DestinationUnavailable
+from sij_node.errors import DestinationUnavailable, TrainingCaseUnusable
 from sij_node.network.dicom_folder import contents_of, send_contents
-from sij_node.training_export.training_case import training_case
+from sij_node.training_export.training_case import (
+    MANIFEST_COLUMNS,
+    listed_cases,
+    training_case,
+)
 
 if TYPE_CHECKING:
     from sij_node.domain.weights_comparison import StudyComparison, WeightsComparison
@@ -127,15 +131,45 @@ def write_training_case(
     subject: Annotated[str, typer.Option(help="Your pseudonym of the subject.")],
     visit: Annotated[int, typer.Option(min=1, help="Number of the visit.")] = 1,
     contours: Annotated[
-        list[Path] | None, typer.Option(help="JSON, CSV or DICOM SR; can be repeated.")
+        list[Path] | None,
+        typer.Option(
+            help="JSON, CSV, DICOM SR, RTSTRUCT or SEG; curves of 3D Slicer (.mrk.json) as "
+            "T1=FILE or STIR=FILE; can be repeated."
+        ),
     ] = None,
     readings: Annotated[
         Path | None, typer.Option(help="CSV with all readers' scores; this visit is used.")
     ] = None,
 ) -> None:
     """Convert your own study with contours or readings into a training case."""
-    case = training_case(images, contours or (), readings, subject, visit)
+    _write_case(
+        training_case(images, contours or (), readings, subject, visit), out, f"{subject}-{visit}"
+    )
+
+
+@app.command("training-cases")
+def write_training_cases(
+    manifest: Annotated[
+        Path, typer.Argument(help=f"CSV with the columns {', '.join(MANIFEST_COLUMNS)}.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the case files.")],
+) -> None:
+    """Convert many studies into training cases: one row each, paths relative to the table."""
+    found = list[bool]()
+    for name, case in listed_cases(manifest):
+        found.append(isinstance(case, Case))
+        if isinstance(case, Case):
+            _write_case(case, out, name)
+        else:
+            typer.echo(f"{manifest}, {name}: {case}", err=True)
+    if not all(found):
+        raise TrainingCaseUnusable(
+            f"{found.count(False)} of {len(found)} studies were not exported; see above"
+        )
+
+
+def _write_case(case: Case, out: Path, name: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    written = write_case_file(case, out / f"{subject}-{visit}{SUFFIX}")
+    written = write_case_file(case, out / f"{name}{SUFFIX}")
     kinds = ", ".join(one.kind for one in case.series)
     print_line(f"{written}: {kinds}; readings: {len(case.readings)}")

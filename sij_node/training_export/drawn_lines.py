@@ -166,7 +166,7 @@ def lines_from_report(report: Dataset) -> tuple[DrawnLine, ...]:
 
 def _lines_in(item: Dataset, side: Side | None) -> Iterator[DrawnLine]:
     children = item.get("ContentSequence") or ()
-    side = _coded_side(children) or side
+    side = next(filter(None, map(_side_of_item, children)), None) or side
     for child in children:
         if child.get("ValueType") == "SCOORD" and child.get("GraphicType") == "POLYLINE":
             yield from _lines_of(child, side)
@@ -183,19 +183,19 @@ def _lines_of(graphic: Dataset, side: Side | None) -> Iterator[DrawnLine]:
             yield DrawnLine(uid, None if frame is None else int(frame), side, points)
 
 
-def _coded_side(items: Iterable[Dataset]) -> Side | None:
-    """The side coded in one of these items or in a modifier of it."""
-    for item in items:
-        if item.get("ValueType") != "CODE":
-            continue
-        for code in item.get("ConceptCodeSequence") or ():
-            side = _SIDES.get((code.get("CodingSchemeDesignator"), code.get("CodeValue")))
-            if side is not None:
-                return side
-        found = _coded_side(item.get("ContentSequence") or ())
-        if found is not None:
-            return found
-    return None
+def _side_of_item(item: Dataset) -> Side | None:
+    """The side coded in an item or in a modifier of it."""
+    if item.get("ValueType") != "CODE":
+        return None
+    found = coded_side(item.get("ConceptCodeSequence") or ())
+    below = map(_side_of_item, item.get("ContentSequence") or ())
+    return found or next(filter(None, below), None)
+
+
+def coded_side(codes: Iterable[Dataset]) -> Side | None:
+    """The side that one of these codes means."""
+    found = (_SIDES.get((one.get("CodingSchemeDesignator"), one.get("CodeValue"))) for one in codes)
+    return next(filter(None, found), None)
 
 
 def delineation_of(lines: Iterable[DrawnLine], series: SeriesVolume) -> Delineation | None:

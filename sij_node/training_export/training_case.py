@@ -6,7 +6,8 @@ training package imports it with ``python -m trainer import-cases``.
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
@@ -19,24 +20,17 @@ from models.case_file import (
     CaseSeries,
     Reading,
     check_subject,
-    position_named,
 )
-from models.findings import Position, Region
+from models.reading_table import readings_of, whole_number
 from sij_node.dicom.acquisition_facts import series_facts
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.dicom.series_roles import choose_pair
 from sij_node.dicom.volumes import volume_from
-from sij_node.errors import PairMissing, TrainingCaseUnusable
-from sij_node.training_export.drawn_lines import (
-    DrawnLine,
-    delineation_of,
-    lines_from_csv,
-    lines_from_json,
-    lines_from_report,
-)
+from sij_node.errors import NodeError, PairMissing, TrainingCaseUnusable
+from sij_node.training_export.contour_files import lines_in
+from sij_node.training_export.drawn_lines import DrawnLine, delineation_of
 
-READING_COLUMNS = ("patient", "visit", "reader", "session", "side", "region", "lesion", "score")
-HIGHEST_SCORE = 3
+MANIFEST_COLUMNS = ("study", "subject", "visit", "contours", "readings")
 SHORTEST_NAME = 3
 """Shorter parts of a name or an ID identify nobody."""
 
@@ -55,10 +49,10 @@ def training_case(
     images
         Folder with the DICOM files of one study.
     contours
-        JSON, CSV or DICOM SR files, in the formats of `sij_node.training_export.drawn_lines`.
+        Files that `sij_node.training_export.contour_files` reads.
     readings
-        CSV table of readings with `READING_COLUMNS`; rows of other subjects and visits are ignored.
-        None if there are no readings.
+        CSV table as `models.reading_table` reads it; rows of other subjects and visits are
+        ignored. None if there are no readings.
     subject
         The site's research ID of the patient, the same for all visits; never the patient ID.
     visit
@@ -78,8 +72,8 @@ def training_case(
     """
     by_series = _series_in(images)
     _check_pseudonym(subject, next(iter(by_series.values()))[0])
-    lines = [line for path in contours for line in _lines_in(path)]
-    read = readings_of(readings, subject, visit) if readings else ()
+    lines = [line for path in contours for line in lines_in(path)]
+    read = _readings_in(readings, subject, visit)
     series = _case_series(by_series, lines)
     if not read and all(one.delineation is None for one in series):
         raise TrainingCaseUnusable(
@@ -89,11 +83,64 @@ def training_case(
     return Case(subject, series, read)
 
 
+def listed_cases(manifest: Path) -> Iterator[tuple[str, Case | TrainingCaseUnusable]]:
+    """The training case of every row of a table of studies, or why it cannot be exported.
+
+    Paths are relative to the table; several files of contours are separated by semicolons.
+
+    Yields
+    ------
+    tuple
+        Name of the case file without its suffix, or the line, and the case or the error.
+
+    Raises
+    ------
+    TrainingCaseUnusable
+        If the table cannot be read or lacks a column.
+    """
+    try:
+        with manifest.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            missing = [n for n in MANIFEST_COLUMNS if n not in (table.fieldnames or ())]
+            if missing:
+                raise TrainingCaseUnusable(
+                    f"{manifest} lacks the column(s) {', '.join(missing)}; required are "
+                    f"{', '.join(MANIFEST_COLUMNS)}"
+                )
+            for row in table:
+                yield _listed(row, manifest.parent, f"line {table.line_num}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingCaseUnusable(f"{manifest} cannot be read: {error}") from error
+
+
+def _listed(
+    row: Mapping[str, str], home: Path, line: str
+) -> tuple[str, Case | TrainingCaseUnusable]:
+    cells = {name: (row[name] or "").strip() for name in MANIFEST_COLUMNS}
+    try:
+        visit = whole_number(cells["visit"])
+        contours = [_below(home, one) for one in cells["contours"].split(";") if one.strip()]
+        readings = home / cells["readings"] if cells["readings"] else None
+        case = training_case(home / cells["study"], contours, readings, cells["subject"], visit)
+    except NodeError as error:
+        return line, TrainingCaseUnusable(str(error))
+    except ValueError as error:
+        return line, TrainingCaseUnusable(f"the visit is no number: {error}")
+    return f"{case.subject}-{visit}", case
+
+
+def _below(home: Path, text: str) -> Path:
+    """A file, or KIND=FILE, relative to a folder."""
+    kind, equals, name = text.strip().rpartition("=")
+    return Path(f"{kind}{equals}{home / name}")
+
+
 def _case_series(
     by_series: Mapping[str, Sequence[Dataset]], lines: Sequence[DrawnLine]
 ) -> tuple[CaseSeries, ...]:
     """The pair and every other series with contours; every line must be on one of them."""
     kinds = _kinds(by_series)
+    lines = [_on_series(line, kinds) for line in lines]
     series = []
     known: set[str] = set()
     for uid, datasets in by_series.items():
@@ -104,6 +151,24 @@ def _case_series(
             series.append(CaseSeries(kinds.get(uid, _other(uid)), source.volume, drawn))
     _check_all_used(lines, known)
     return tuple(series)
+
+
+def _on_series(line: DrawnLine, kinds: Mapping[str, str]) -> DrawnLine:
+    """A line of a series that was given as T1 or STIR, with the UID of the series."""
+    if not (line.sop_instance_uid or line.series_uid):
+        raise TrainingCaseUnusable(
+            "a file of contours does not say which series it was drawn on; give it as KIND=FILE, "
+            "for instance --contours T1=left.mrk.json"
+        )
+    uids = [uid for uid, kind in kinds.items() if kind == line.series_uid.upper()]
+    return replace(line, series_uid=uids[0]) if uids else line
+
+
+def _readings_in(table: Path | None, subject: str, visit: int) -> tuple[Reading, ...]:
+    try:
+        return readings_of(table, subject, visit) if table else ()
+    except CaseFileInvalid as error:
+        raise TrainingCaseUnusable(str(error)) from error
 
 
 def _check_pseudonym(subject: str, header: Dataset) -> None:
@@ -162,94 +227,3 @@ def _check_all_used(lines: Sequence[DrawnLine], known: set[str]) -> None:
             f"{len(lost)} image(s) or series with contours are not in the study, the first is "
             f"{lost[0]}. Check that the contours belong to this study."
         )
-
-
-def _lines_in(path: Path) -> tuple[DrawnLine, ...]:
-    try:
-        if path.suffix.lower() == ".json":
-            return lines_from_json(path.read_text(encoding="utf-8"))
-        if path.suffix.lower() == ".csv":
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                return lines_from_csv(file)
-        return _lines_of_report(path)
-    except (OSError, UnicodeDecodeError, InvalidDicomError) as error:
-        raise TrainingCaseUnusable(
-            f"{path} cannot be read: {error}. Contours must be .json, .csv or DICOM SR."
-        ) from error
-
-
-def _lines_of_report(path: Path) -> tuple[DrawnLine, ...]:
-    lines = lines_from_report(pydicom.dcmread(path))
-    if not lines:
-        raise TrainingCaseUnusable(
-            f"{path} has no image coordinates: contours in a structured report are polylines "
-            "(SCOORD, POLYLINE) that select from their images. Export it with its coordinates, "
-            "or give the contours as .json or .csv."
-        )
-    return lines
-
-
-def readings_of(path: Path, subject: str, visit: int) -> tuple[Reading, ...]:
-    """The readings of one visit from a table, one for each reader and session.
-
-    A site that a reader did not score has no row, or an empty score.
-
-    Raises
-    ------
-    TrainingCaseUnusable
-        If the table cannot be read, a column is missing, a row is invalid, or no row is of this
-        visit.
-    """
-    found: dict[tuple[str, int], dict[Position, int]] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            _check_columns(table.fieldnames or (), path)
-            for row in table:
-                _read_row(row, subject, visit, found, f"{path}, line {table.line_num}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingCaseUnusable(f"{path} cannot be read: {error}") from error
-    if not found:
-        raise TrainingCaseUnusable(
-            f"{path} has no row of subject {subject}, visit {visit}; correct the columns patient "
-            "and visit or the options --subject and --visit, or leave out --readings."
-        )
-    return tuple(
-        Reading(reader, session, scores) for (reader, session), scores in found.items() if scores
-    )
-
-
-def _check_columns(found: Iterable[str], path: Path) -> None:
-    missing = [name for name in READING_COLUMNS if name not in found]
-    if missing:
-        raise TrainingCaseUnusable(
-            f"{path} lacks the column(s) {', '.join(missing)}; "
-            f"required are {', '.join(READING_COLUMNS)}"
-        )
-
-
-def _read_row(
-    row: Mapping[str, str],
-    subject: str,
-    visit: int,
-    found: dict[tuple[str, int], dict[Position, int]],
-    where: str,
-) -> None:
-    try:
-        if row["patient"].strip() != subject or int(row["visit"]) != visit:
-            return
-        place = f"{row['side']} {row['region'].strip() or Region.JOINT} {row['lesion']}"
-        scores = found.setdefault((row["reader"].strip(), int(row["session"])), {})
-        _note(scores, position_named(place), row["score"].strip())
-    except (AttributeError, ValueError, CaseFileInvalid) as error:
-        raise TrainingCaseUnusable(f"{where}, is invalid: {error}") from error
-
-
-def _note(scores: dict[Position, int], position: Position, text: str) -> None:
-    if not text:
-        return
-    score = int(text)
-    if not 0 <= score <= HIGHEST_SCORE:
-        raise ValueError(f"score {score} is not within 0 to {HIGHEST_SCORE}")
-    if scores.setdefault(position, score) != score:
-        raise ValueError(f"{position} has two different scores by one reader in one session")

@@ -14,16 +14,21 @@ from trainer.contours.contour_training import (
     SlicePool,
     batches,
     best_presence_threshold,
-    contour_loss,
+    contour_losses,
     slice_pool,
     targets,
+    validation_scores,
 )
 from trainer.contours.landmark_baseline import LANDMARKS, landmark_loss
 from trainer.distributed import ProcessGroup, seeded_generator
 from trainer.experiment import Augmentation, Experiment, ExperimentInvalid
 from trainer.initialisation import load_initial_weights, zero_output_layer
-from trainer.prepared_cases import read_case
-from trainer.training_loop import fit
+from trainer.prepared_cases import StoredCase, read_case
+from trainer.training_curves import VALIDATION
+from trainer.training_loop import Losses, Measure, fit
+
+MOST_WATCHED = 20
+"""Validation cases that are measured during training; the thresholds are chosen on all."""
 
 WIDE = Movement(translation=0.2, scale=0.3, rotation_deg=20.0, bending_px=4.0)
 
@@ -32,8 +37,8 @@ CHANGES = {
     Augmentation.BEYOND: (WIDE, BEYOND),
 }
 
-ContourLoss = Callable[[Tensor, Tensor], Tensor]
-"""Loss of maps ``(n, channels, size, size)`` and true contours ``(n, 2, points, 2)``."""
+ContourLosses = Callable[[Tensor, Tensor], Losses]
+"""Losses of maps ``(n, channels, size, size)`` and true contours ``(n, 2, points, 2)``."""
 
 
 def trained_contour(
@@ -82,26 +87,57 @@ def _learn(network: ContourUNet, plan: Experiment, runs: Path, group: ProcessGro
     _refuse_without_contours(stock, plan)
     offsets = network.architecture.slice_offsets
     drawn = batches(stock, plan.batch, offsets, *CHANGES[plan.augmentation], generator)
-    loss = _loss(plan, network.architecture, generator)
+    losses = _losses(plan, network.architecture, generator)
 
-    def loss_of_step(_: int) -> Tensor:
+    def losses_of_step(_: int) -> Losses:
         images, contours = next(drawn)
         with group.mixed_precision():
             maps = network(images)
-        return loss(maps.float(), contours)
+        return losses(maps.float(), contours)
 
-    fit(network, loss_of_step, plan, generator, runs / plan.folder, group)
+    measure = _measure(network, plan, runs, group)
+    fit(network, losses_of_step, plan, generator, runs / plan.folder, group, measure)
 
 
-def _loss(
+def _measure(
+    network: ContourUNet, plan: Experiment, runs: Path, group: ProcessGroup
+) -> Measure | None:
+    """Measures the validation cases; None where they have no images."""
+    cases = _watched(runs / plan.cases.folder, range(*plan.cases.validation))
+    if not cases or not group.is_main:
+        return (lambda: {}) if cases else None
+
+    def measure() -> dict[str, float]:
+        generator = torch.Generator(group.device).manual_seed(plan.seed)
+        losses = _losses(plan, network.architecture, generator)
+        scores = validation_scores(network.eval(), cases, losses, group.device)
+        return {VALIDATION + name: value for name, value in scores.items()}
+
+    return measure
+
+
+def _watched(folder: Path, numbers: range) -> list[StoredCase]:
+    """The validation cases with images that are measured during training, evenly chosen."""
+    every = max(1, -(-len(numbers) // MOST_WATCHED))
+    cases = (read_case(folder, number) for number in numbers[::every])
+    return [case for case in cases if len(case.images)]
+
+
+def _losses(
     plan: Experiment, architecture: ContourArchitecture, generator: torch.Generator
-) -> ContourLoss:
-    def by_field(maps: Tensor, contours: Tensor) -> Tensor:
+) -> ContourLosses:
+    def by_field(maps: Tensor, contours: Tensor) -> Losses:
         size_px = maps.shape[-1]
         wanted = targets(contours, size_px, generator, plan.field, plan.field_floor)
-        return contour_loss(maps, wanted)
+        return contour_losses(maps, wanted)
 
-    losses = {CHANNELS_PER_JOINT: by_field, LANDMARKS: landmark_loss}
+    def by_landmarks(maps: Tensor, contours: Tensor) -> Losses:
+        return {"heatmaps": landmark_loss(maps, contours)}
+
+    losses: dict[int, ContourLosses] = {
+        CHANNELS_PER_JOINT: by_field,
+        LANDMARKS: by_landmarks,
+    }
     if architecture.channels_per_joint not in losses:
         raise ExperimentInvalid(
             f"{plan.name}: {architecture.channels_per_joint} channels for each of {len(SIDES)} "

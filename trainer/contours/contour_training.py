@@ -3,7 +3,7 @@
 Source: paper, "Implementation details" (Adam, L2 on the field, weighted L2 on the heatmaps).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.contour_maps import contour_maps
-from models.contour_tracing import Maps, WalkRules
+from models.contour_tracing import Maps, WalkRules, contours_from_maps
 from models.contour_unet import CHANNELS_PER_JOINT, FIELD_ROW, SIDES, SINK, ContourUNet
 from models.joint_presence import of_both_sequences, presence_certainty, shown
 from models.vector_field import Grid
@@ -28,12 +28,16 @@ from trainer.augmentation import (
 )
 from trainer.contours.target_fields import area_between, heatmaps, spread_px, training_field
 from trainer.experiment import Field
+from trainer.metrics.contour_error import contour_error
 from trainer.prepared_cases import GREY_PER_UNIT, StoredCase, read_case
 
 SHARE_WITH_JOINT = 0.6
 SHARE_AT_BORDER = 0.2
 """Shares of a batch's slices that show a joint, and that lie at either edge of the joint, the
 hardest to classify; the rest show none."""
+
+TRACED = WalkRules(presence_threshold=0.5, fallback=False, contiguous=False)
+"""Traces a contour wherever there is one."""
 
 HEAT_WEIGHT, HEAT_PEAK_WEIGHT = 30.0, 10.0
 MISSED_WEIGHT = 3
@@ -231,13 +235,73 @@ def targets(
 
 
 def contour_loss(maps: Tensor, wanted: ContourTargets) -> Tensor:
+    """The sum of `contour_losses`."""
+    return torch.stack(list(contour_losses(maps, wanted).values())).sum()
+
+
+def contour_losses(maps: Tensor, wanted: ContourTargets) -> dict[str, Tensor]:
     """Weighted L2 loss of the heatmaps, and of the field where there is a joint."""
     joints = maps.view(len(maps), len(SIDES), -1, *maps.shape[2:])
     heat = heat_loss(joints[:, :, :FIELD_ROW], wanted.heat, wanted.judged)
     row, column = wanted.field_first
     field = joints[:, :, FIELD_ROW:, row::FIELD_STRIDE, column::FIELD_STRIDE][wanted.there]
     astray = (field - wanted.field).square().sum(dim=1)
-    return heat + (astray * wanted.field_weight).mean()
+    field_loss = (astray * wanted.field_weight).sum()
+    return {"heatmaps": heat, "field": field_loss / max(1, astray.numel())}
+
+
+def validation_scores(
+    network: ContourUNet,
+    cases: Iterable[StoredCase],
+    losses: Callable[[Tensor, Tensor], Mapping[str, Tensor]],
+    device: torch.device,
+) -> dict[str, float]:
+    """Mean loss over all slices, its parts, and the median error of the contours.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    losses
+        Of maps and contours, as in training.
+    device
+        Of the network and the losses.
+
+    Returns
+    -------
+    dict
+        ``loss``, the parts by name, and, for a network with a field, ``RMS p50, mm`` of every
+        true contour, whether or not the network calls it present.
+    """
+    sums: dict[str, float] = {}
+    count, errors = 0, list[float]()
+    for case in cases:
+        all_maps = maps_of_case(network, case, mirrored=False)
+        for part, maps in zip(case.parts, all_maps, strict=True):
+            contours = torch.from_numpy(case.contours[part]).to(device)
+            for name, loss in losses(torch.from_numpy(maps).to(device), contours).items():
+                sums[name] = sums.get(name, 0.0) + float(loss) * len(maps)
+            count += len(maps)
+            errors += _errors_mm(case, part, maps)
+    scores = {name: total / count for name, total in sums.items()}
+    scores = {"loss": sum(scores.values())} | (scores if len(scores) > 1 else {})
+    return scores | ({"RMS p50, mm": float(np.median(errors))} if errors else {})
+
+
+def _errors_mm(case: StoredCase, part: slice, maps: Maps) -> list[float]:
+    """RMS error of every true contour of one series; infinite where the walk does not arrive."""
+    if maps.shape[1] != len(SIDES) * CHANNELS_PER_JOINT:
+        return []
+    there = ~np.isnan(case.contours[part][:, :, 0, 0])
+    with torch.device("cpu"):
+        traced = contours_from_maps(maps, TRACED, there.astype(np.float64))
+    found = {(one.slice_index, SIDES.index(one.side)): one.points for one in traced}
+    errors = []
+    for number, joint in np.argwhere(there).tolist():
+        mm, line = float(case.pixel_mm[part][number]), found.get((number, joint))
+        truth = case.contours[part][number, joint].astype(np.float64) * mm
+        errors.append(contour_error(truth, None if line is None else line * mm).rms)
+    return errors
 
 
 def best_presence_threshold(

@@ -31,9 +31,17 @@ from models.weights import (
     read_card,
     save_network,
 )
+from trainer.command_options import Threads
 from trainer.contours.image_stacks import ImageStack, read_stacks, stacks_path
 from trainer.contours.slab_training import JointStocks, StackStock
-from trainer.contours.train_joint import JointLearner, JointPlan, train_until
+from trainer.contours.train_joint import (
+    JointLearner,
+    JointPlan,
+    JointValidation,
+    best_average,
+    train_until,
+)
+from trainer.distributed import use_threads
 from trainer.errors import TrainingInputInvalid
 from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.malloc import keep_freed_memory
@@ -41,8 +49,13 @@ from trainer.metrics.contour_error import contour_error
 from trainer.phantom.draw_slabs import CACHE, SlabKind
 from trainer.run_metadata import code_version, pre_training
 from trainer.subjects import check_split, subject_digests
+from trainer.training_curves import VALIDATION
+from trainer.training_loop import VALIDATION_LOSS
 
 Range = tuple[int, int]
+
+MISSED_MM = 5.0
+"""What a missed or false line costs when the best weights are chosen."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,9 @@ class SquareErrors:
         Drawn joints without a contour, and contours where none was drawn, as shares of the lines.
     p50_mm, p95_mm
         Of the RMS; infinite where more are missed.
+    cost_mm
+        Mean RMS of all lines, where MISSED_MM stands for a missed line and is added for a false
+        one.
     """
 
     lines: int
@@ -64,6 +80,7 @@ class SquareErrors:
     false: float
     p50_mm: float
     p95_mm: float
+    cost_mm: float
 
     def __str__(self) -> str:
         return (
@@ -88,9 +105,18 @@ def fine_tune(
         Path, typer.Option(help="Squares and slabs of phantoms to mix in: draw-stacks, draw-slabs.")
     ] = CACHE,
     runs: Annotated[Path, typer.Option(help="Where the checkpoints are kept.")] = Path("runs"),
+    patience: Annotated[
+        int, typer.Option(min=0, help="Stop after N validations without improvement; 0: never.")
+    ] = 5,
+    threads: Threads = 0,
 ) -> None:
-    """Train the shipped contour networks on own cases; compare both on the validation cases."""
+    """Train the shipped contour networks on own cases; compare both on the validation cases.
+
+    Each network is measured on the validation cases ten times while it trains, and the best of
+    its averages is kept.
+    """
     keep_freed_memory()
+    use_threads(threads)
     check_split(cases, (training, validation))
     if weights.resolve() == start.resolve():
         raise TrainingInputInvalid(f"{weights} would be overwritten: name another --weights")
@@ -109,8 +135,9 @@ def fine_tune(
         )
         learner = JointLearner.begun(cast(JointUNet, part), rate)
         print(f"network {number + 1} of {len(tuned.delineators)}")
-        train_until(learner, stocks, plan, runs / f"fine-tune-{version}-{number}")
-        part.load_state_dict(learner.average.state_dict())
+        folder = runs / f"fine-tune-{version}-{number}"
+        train_until(learner, stocks, plan, folder, _validation(network, held_out, patience))
+        part.load_state_dict(best_average(learner, plan.kind, folder))
     later = square_errors(tuned.eval(), held_out)
     card = replace(
         before.card,
@@ -158,6 +185,26 @@ def _held_out(cases: Path, validation: Range) -> list[ImageStack]:
     return stacks
 
 
+def _validation(
+    network: JointNetwork, held_out: Sequence[ImageStack], patience: int
+) -> JointValidation:
+    """Measures one delineating network by itself, on the squares of the validation cases."""
+    alone = JointNetwork(replace(network.architecture, members=1)).eval()
+    (delineator,) = alone.delineators
+
+    def measure(candidate: JointUNet) -> dict[str, float]:
+        delineator.load_state_dict(candidate.state_dict())
+        errors = square_errors(alone, held_out)
+        return {
+            VALIDATION_LOSS: errors.cost_mm,
+            f"{VALIDATION}RMS p50, mm": errors.p50_mm,
+            f"{VALIDATION}missed, %": 100 * errors.missed,
+            f"{VALIDATION}false, %": 100 * errors.false,
+        }
+
+    return JointValidation(measure, patience)
+
+
 def square_errors(network: JointNetwork, stacks: Sequence[ImageStack]) -> SquareErrors:
     """Errors on squares around joints, each slice for itself."""
     rules, rms, false = JointRules(), [], 0
@@ -179,7 +226,9 @@ def square_errors(network: JointNetwork, stacks: Sequence[ImageStack]) -> Square
     errors = np.array(rms)
     percentiles = np.percentile(errors, [50, 95], method="higher")
     missed = float(np.isinf(errors).mean())
-    return SquareErrors(len(rms), missed, false / len(rms), *map(float, percentiles))
+    cost_mm = float(errors.clip(max=MISSED_MM).mean()) + MISSED_MM * false / len(rms)
+    p50_mm, p95_mm = map(float, percentiles)
+    return SquareErrors(len(rms), missed, false / len(rms), p50_mm, p95_mm, cost_mm)
 
 
 def _record(

@@ -8,9 +8,10 @@ meanwhile are taken in.
 """
 
 import copy
+import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from models.joint_unet import JointArchitectures, JointUNet
+from trainer.command_options import Threads
 from trainer.contours.slab_training import (
     Batch,
     JointStocks,
@@ -29,9 +31,21 @@ from trainer.contours.slab_training import (
     field_batches,
     field_loss,
 )
+from trainer.distributed import use_threads
 from trainer.malloc import keep_freed_memory
 from trainer.phantom.draw_slabs import CACHE, SlabKind
-from trainer.training_loop import write_checkpoint
+from trainer.training_curves import CURVES, LOSS, RATE, draw_curves
+from trainer.training_log import LogValues, read_history, run_log
+from trainer.training_loop import (
+    BEST,
+    SILENT_S,
+    SMOOTHING,
+    VALIDATION_LOSS,
+    VALIDATIONS,
+    BestSoFar,
+    duration,
+    write_checkpoint,
+)
 
 WARM_UP_STEPS = 100
 AVERAGING = 0.995
@@ -48,6 +62,7 @@ class JointLearner:
     optimiser: torch.optim.AdamW
     steps: int = 0
     seconds: float = 0.0
+    best: BestSoFar = field(default_factory=BestSoFar)
 
     @classmethod
     def begun(cls, network: JointUNet, rate: float) -> "JointLearner":
@@ -84,6 +99,7 @@ class JointLearner:
             "optimiser": self.optimiser.state_dict(),
             "steps": self.steps,
             "seconds": self.seconds,
+            "best": asdict(self.best),
         }
         write_checkpoint(state, path)
 
@@ -101,6 +117,7 @@ class JointLearner:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.steps, self.seconds = int(state["steps"]), float(state["seconds"])
+        self.best = BestSoFar(**state.get("best", {}))
 
 
 Loss = Callable[[JointUNet, Iterator[Batch], torch.Generator], Tensor]
@@ -156,9 +173,11 @@ def train_joint(
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 1,
     cache: Annotated[Path, typer.Option(help="Where draw-slabs keeps its files.")] = CACHE,
     runs: Annotated[Path, typer.Option(help="Where the checkpoint is kept.")] = Path("runs"),
+    threads: Threads = 0,
 ) -> None:
     """Train one of the joint networks until its minutes are over."""
     keep_freed_memory()
+    use_threads(threads)
     torch.manual_seed(seed)
     architecture = SHAPES.finder if kind is SlabKind.FIELD else SHAPES.delineator
     stocks = JointStocks.of(cache, kind)
@@ -183,30 +202,113 @@ class JointPlan:
         falling = 0.5 * (1 + float(np.cos(np.pi * seconds / (60 * self.minutes))))
         return max(self.rate * falling, 1e-6)
 
+    def validates_between(self, before: float, after: float) -> bool:
+        """Whether one of the evenly spaced validations is due between two times in seconds."""
+        interval = 60 * self.minutes / VALIDATIONS
+        return int(before / interval) < int(after / interval)
 
-def train_until(learner: JointLearner, stocks: JointStocks, plan: JointPlan, runs: Path) -> None:
-    """Train until the plan's minutes are over, from the checkpoint in `runs` if there is one."""
+
+@dataclass(frozen=True, eq=False)
+class JointValidation:
+    """Measures a network while it trains, and keeps the best of its averages.
+
+    Parameters
+    ----------
+    measure
+        Of a network, on cases not used for training: ``validation loss`` and any other values.
+    patience
+        Measurements without a lower loss after which training stops; 0 for never.
+    """
+
+    measure: Callable[[JointUNet], Mapping[str, float]]
+    patience: int = 0
+
+    def stops(self, learner: JointLearner) -> bool:
+        """Whether patience is exhausted."""
+        return bool(self.patience) and learner.best.waited >= self.patience
+
+    def after(self, learner: JointLearner, best: Path) -> Mapping[str, float]:
+        """Measure the average; write it if it is the best so far."""
+        measured = self.measure(learner.average.eval())
+        if learner.best.update(measured[VALIDATION_LOSS], learner.steps):
+            learner.keep_average(best)
+        return measured
+
+
+def train_until(
+    learner: JointLearner,
+    stocks: JointStocks,
+    plan: JointPlan,
+    runs: Path,
+    validation: JointValidation | None = None,
+) -> None:
+    """Train until the plan's minutes are over, from the checkpoint in `runs` if there is one.
+
+    Parameters
+    ----------
+    validation
+        Measures the average ten times, and stops early when it no longer improves; without it the
+        average at the end is the one to keep.
+    """
     runs.mkdir(parents=True, exist_ok=True)
     checkpoint = runs / f"{plan.kind}.pt"
     learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     learner.resume(checkpoint)
     generator = torch.Generator().manual_seed(plan.seed + learner.steps)
     batches, loss_of = _PLANS[plan.kind]
-    drawn, recent = drawn_beside(batches(stocks, plan.batch, generator)), 0.0
-    while learner.seconds < 60 * plan.minutes:
-        started = time.monotonic()
+    logs = runs / plan.kind
+    logs.mkdir(exist_ok=True)
+    report = _Report(learner, plan, run_log(logs, asdict(plan), learner.steps))
+    drawn = drawn_beside(batches(stocks, plan.batch, generator))
+    while learner.seconds < 60 * plan.minutes and not (validation and validation.stops(learner)):
+        started, before = time.monotonic(), learner.seconds
         loss = loss_of(learner.network, drawn, generator)
         learner.learn(loss, plan.rate_after(learner.seconds))
-        recent = loss.item() if not recent else 0.98 * recent + 0.02 * loss.item()
         learner.seconds += time.monotonic() - started
+        report.update(loss.item())
+        if validation and plan.validates_between(before, learner.seconds):
+            report.validated(validation.after(learner, runs / f"{plan.kind}-{BEST}"))
         if learner.steps % STEPS_PER_SNAPSHOT == 0:
             learner.keep_average(runs / f"{plan.kind}-{learner.steps:06d}.pt")
         if learner.steps % STEPS_PER_CHECKPOINT == 0:
             learner.keep(checkpoint)
-            _print_progress(learner, plan, recent)
     learner.keep(checkpoint)
+    draw_curves(read_history(logs), f"{runs.name} {plan.kind}", logs / CURVES)
 
 
-def _print_progress(learner: JointLearner, plan: JointPlan, loss: float) -> None:
-    minutes = f"{learner.seconds / 60:.1f} of {plan.minutes:g} min"
-    print(f"step {learner.steps}, {minutes}, loss {loss:.4f}", flush=True)
+def best_average(learner: JointLearner, kind: SlabKind, runs: Path) -> Mapping[str, Tensor]:
+    """The average with the lowest validation loss; the last where none was measured."""
+    if not learner.best.step:
+        return learner.average.state_dict()
+    kept: dict[str, Any] = torch.load(runs / f"{kind}-{BEST}", weights_only=True)
+    return dict(kept["average"])
+
+
+class _Report:
+    """Prints and logs the progress of a training that ends after some minutes."""
+
+    def __init__(self, learner: JointLearner, plan: JointPlan, log: LogValues) -> None:
+        self._learner, self._plan, self._log = learner, plan, log
+        self._recent = 0.0
+        self._reported = -math.inf
+
+    def update(self, loss: float) -> None:
+        """Report the first step, every STEPS_PER_CHECKPOINT steps, and at least as often."""
+        self._recent = SMOOTHING * self._recent + (1 - SMOOTHING) * loss if self._recent else loss
+        now, steps = time.monotonic(), self._learner.steps
+        if steps % STEPS_PER_CHECKPOINT and now < self._reported + SILENT_S:
+            return
+        self._reported = now
+        rate = self._plan.rate_after(self._learner.seconds)
+        left = duration(max(0.0, 60 * self._plan.minutes - self._learner.seconds))
+        print(f"step {steps} loss {self._recent:.4f}, {left} left", flush=True)
+        self._log(steps, {LOSS: self._recent, RATE: rate})
+
+    def validated(self, measured: Mapping[str, float]) -> None:
+        """Report a validation."""
+        known = {name: value for name, value in measured.items() if math.isfinite(value)}
+        said = ", ".join(f"{name} {value:.4f}" for name, value in known.items())
+        best = self._learner.best.step
+        is_best = " (best so far)" if best == self._learner.steps else f" (best: step {best})"
+        print(f"step {self._learner.steps} {said}{is_best}", flush=True)
+        self._log(self._learner.steps, known)

@@ -13,6 +13,7 @@ import typer
 from models.contour_tracing import WALKS
 from models.delineate import walk_rules
 from models.weights import INTENDED_USE, load_network, read_card, save_network
+from trainer.command_options import Changes, ExperimentFile
 from trainer.evaluation.contour_judgement import Judgement, judged
 from trainer.evaluation.contour_methods import Delineator, Method, ablations
 from trainer.evaluation.contour_summary import (
@@ -35,7 +36,7 @@ FIGURE = Path("images/delineation.svg")
 
 
 def evaluate_contour(
-    experiment: Annotated[Path, typer.Option("--experiment", help="Its test cases are used.")],
+    experiment: ExperimentFile,
     weights: Annotated[
         Path, typer.Option(help="Folder with the subfolder contour.")
     ] = WHOLE_SLICE_WEIGHTS,
@@ -54,9 +55,13 @@ def evaluate_contour(
         Path | None,
         typer.Option(help="Folder for delineation.json, .md and the figure."),
     ] = None,
+    changes: Changes = None,
 ) -> None:
-    """Evaluate contour networks of whole slices on test cases; write the scores to the card."""
-    plan = read_experiment(experiment)
+    """Evaluate contour networks of whole slices on an experiment's test cases.
+
+    The scores are written to the card.
+    """
+    plan = read_experiment(experiment, changes or ())
     seeds = range(*plan.cases.test)[: first or None]
     folder = ready_cases(plan.cases, (plan.cases.test,), runs, plan.roi)
     if not plan.cases.are_phantoms:

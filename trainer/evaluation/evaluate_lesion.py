@@ -11,6 +11,7 @@ import typer
 from models.analyser import calibration_of, thresholds_of
 from models.lesion_resnet34 import LesionResNet34
 from models.weights import LoadedNetwork, WeightsInvalid, load_network, save_network
+from trainer.command_options import Changes, ExperimentFile
 from trainer.evaluation.lesion_card import card_scores, set_scores
 from trainer.evaluation.scores_page import scores_page
 from trainer.evaluation.study_sets import (
@@ -39,7 +40,7 @@ PAGE = "scores.md"
 
 
 def evaluate_lesion(
-    experiment: Annotated[Path, typer.Option("--experiment", help="Its test cases are used.")],
+    experiment: ExperimentFile,
     weights: Annotated[
         Path,
         typer.Option(help="Folder with lesion, and contour to evaluate phantoms."),
@@ -52,15 +53,16 @@ def evaluate_lesion(
     ] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Studies analysed in parallel.")] = 1,
     docs: Annotated[Path | None, typer.Option(help="Folder for scores.md.")] = None,
+    changes: Changes = None,
 ) -> None:
-    """Evaluate the lesion network and write the scores to its card.
+    """Evaluate the lesion network on an experiment's test cases; write the scores to its card.
 
     Phantoms are evaluated end to end, with the contours of the contour network, and localisation
     is compared with the drawn lesions. A site's own cases are evaluated on the joints as cropped
     when the cases were prepared. Each set of studies has its own entry on the card, which is
     replaced. Predictions are cached, so that an interrupted evaluation can resume.
     """
-    plan = read_experiment(experiment)
+    plan = read_experiment(experiment, changes or ())
     loaded = load_network(weights / "lesion")
     sets = _sets(plan, second, trials)
     if sets:

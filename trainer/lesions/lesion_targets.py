@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from models.lesion_resnet34 import LesionResNet34
 from trainer.experiment import Experiment, ExperimentInvalid
-from trainer.lesions.lesion_training import JointSample, lesion_loss
+from trainer.lesions.lesion_training import JointSample, lesion_losses
 from trainer.phantom.simulated_readers import read_by
 from trainer.phantom.trials import TRIALS
 from trainer.readers.reader_models import readers_of
 from trainer.readers.readings import Readings
+from trainer.training_loop import Losses
 
 TRIAL = TRIALS["measure-like"]
 """Its simulated readers read the training cases in every session."""
@@ -42,13 +43,13 @@ class TrainingTargets:
         All trainable parts.
     joints
         With their targets.
-    loss
-        Of logits, targets, and the completed share of the training.
+    losses
+        Parts of the loss, of logits, targets, and the completed share of the training.
     """
 
     module: nn.Module
     joints: tuple[JointSample, ...]
-    loss: Callable[[Tensor, Tensor, float], Tensor]
+    losses: Callable[[Tensor, Tensor, float], Losses]
 
 
 def training_targets(
@@ -64,7 +65,7 @@ def training_targets(
     """
     if plan.readers is None:
         return TrainingTargets(
-            network, joints, lambda logits, taught, _: lesion_loss(logits, taught)
+            network, joints, lambda logits, taught, _: lesion_losses(logits, taught)
         )
     if plan.cases.are_phantoms:
         readings = simulated_readings(joints, plan.seed)
@@ -81,7 +82,7 @@ def training_targets(
     taught = tuple(
         replace(joint, positive=target) for joint, target in zip(joints, targets, strict=True)
     )
-    return TrainingTargets(nn.ModuleList([network, readers]), taught, readers.loss)
+    return TrainingTargets(nn.ModuleList([network, readers]), taught, readers.losses)
 
 
 def site_readings(joints: Sequence[JointSample]) -> Readings:

@@ -24,7 +24,7 @@ from trainer.augmentation import LIKELY, Movement, degraded, moved_images, rando
 from trainer.lesions.calibration_fit import HEADS_OF_LESION, fitted_calibration, log_odds
 from trainer.lesions.slab_joints import SlabJoint, SlabShare, drawn_joints, slab_batch
 from trainer.lesions.synthetic_erosions import with_synthetic_erosions
-from trainer.metrics.classification import best_threshold
+from trainer.metrics.classification import auc, best_threshold
 from trainer.prepared_cases import GREY_PER_UNIT, UNREAD, StoredCase, read_case
 
 GENTLE = Movement(translation=0.05, scale=0.1, rotation_deg=8.0)
@@ -207,14 +207,15 @@ def joint_probabilities(network: LesionResNet34, joint: JointSample) -> NDArray[
     """The 14 probabilities of one joint, from all its slices."""
     with torch.inference_mode():
         logits: Tensor = network(*_described(network, joint))
-        return logits[0].double().sigmoid().numpy()
+        return logits[0].double().sigmoid().cpu().numpy()
 
 
 def _described(network: LesionResNet34, joint: JointSample) -> list[Tensor]:
     """The embeddings of T1 and STIR of one joint, from all its slices."""
     described = []
-    for roi in (joint.t1, joint.stir):
-        present = torch.ones(1, roi.shape[1], dtype=torch.bool)
+    place = next(network.parameters()).device
+    for roi in (joint.t1.to(place), joint.stir.to(place)):
+        present = torch.ones(1, roi.shape[1], dtype=torch.bool, device=place)
         described.append(network.encode(roi[:1].float() / GREY_PER_UNIT, roi[1:], present))
     return described
 
@@ -256,6 +257,21 @@ def predictions(network: LesionResNet34, joints: tuple[JointSample, ...]) -> Pre
     return Predictions(labels, probability)
 
 
+def validation_scores(of: Predictions) -> dict[str, float]:
+    """Cross-entropy over all labels (``loss``), and the mean AUC of the lesions (``AUC``).
+
+    A lesion that is nowhere, or everywhere, has no AUC; NaN if none has one.
+    """
+    labels, logits = of.positive, log_odds(of.probability)
+    each = np.logaddexp(0, logits) - labels * logits
+    areas = [auc(*of.known(heads)) for heads in HEADS_OF_LESION.values()]
+    known = [area for area in areas if not np.isnan(area)]
+    return {
+        "loss": float(np.nanmean(each)) if np.isfinite(each).any() else float("nan"),
+        "AUC": float(np.mean(known)) if known else float("nan"),
+    }
+
+
 def chosen_settings(of: Predictions, cases: str) -> dict[str, Any]:
     """Settings for the model card: calibration, thresholds, and the cases used to choose them.
 
@@ -289,8 +305,26 @@ def head_thresholds(of: Predictions) -> tuple[float, ...]:
     return tuple(by_lesion[head.lesion] for head in HEADS)
 
 
+def lesion_losses(logits: Tensor, positive: Tensor) -> dict[str, Tensor]:
+    """Binary cross-entropy where there is a label, by lesion; the sum is the mean over all labels.
+
+    Parameters
+    ----------
+    logits, positive
+        ``(joints, 14)``.
+    """
+    share = _cross_entropy(logits, positive) / (~positive.isnan()).sum().clamp(min=1)
+    return {str(lesion): share[:, heads].sum() for lesion, heads in HEADS_OF_LESION.items()}
+
+
 def lesion_loss(logits: Tensor, positive: Tensor) -> Tensor:
-    """Binary cross-entropy over all heads, ``(joints, 14)``, where there is a label."""
+    """Mean binary cross-entropy over all labels."""
+    known = ~positive.isnan()
+    return _cross_entropy(logits, positive).sum() / known.sum().clamp(min=1)
+
+
+def _cross_entropy(logits: Tensor, positive: Tensor) -> Tensor:
+    """Of every label; 0 where there is none."""
     known = ~positive.isnan()
     each = nnf.binary_cross_entropy_with_logits(logits, positive.nan_to_num(), reduction="none")
-    return (each * known).sum() / known.sum().clamp(min=1)
+    return each * known

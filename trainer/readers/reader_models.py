@@ -105,7 +105,11 @@ class ReaderTree(nn.Module):
         return said
 
     def loss(self, logits: Tensor, targets: Tensor, progress: float) -> Tensor:
-        """Cross-entropy over all nodes that have a label, plus the regulariser.
+        """The sum of `losses`."""
+        return torch.stack(list(self.losses(logits, targets, progress).values())).sum()
+
+    def losses(self, logits: Tensor, targets: Tensor, progress: float) -> dict[str, Tensor]:
+        """Cross-entropy over all nodes that have a label, and the regulariser.
 
         Parameters
         ----------
@@ -124,7 +128,7 @@ class ReaderTree(nn.Module):
             regulariser = -answer_scatter(both_classes(logits))
         else:
             regulariser = self.matrices.traces()[:, self._own].sum(dim=1)
-        return entropy + weight * regulariser.mean()
+        return {"readings": entropy, "regulariser": weight * regulariser.mean()}
 
     def answer(self, logits: Tensor) -> Tensor:
         """Probability of the consensus, ``(joints, 14)``."""
@@ -177,8 +181,12 @@ class FixedTargets(nn.Module):
         """Between 0 and 1, NaN without a target, float32, ``(joints, 14)``."""
         return torch.from_numpy(fixed_targets(self.plan, readings).astype(np.float32))
 
+    def losses(self, logits: Tensor, targets: Tensor, progress: float) -> dict[str, Tensor]:
+        """The only part of the loss, by name; see `ReaderTree.losses`."""
+        return {"readings": self.loss(logits, targets, progress)}
+
     def loss(self, logits: Tensor, targets: Tensor, progress: float) -> Tensor:
-        """Cross-entropy where there is a target; see `ReaderTree.loss`."""
+        """Cross-entropy where there is a target; see `ReaderTree.losses`."""
         del progress
         there = ~targets.isnan()
         each = nnf.binary_cross_entropy_with_logits(logits, targets.nan_to_num(), reduction="none")

@@ -98,7 +98,7 @@ def test_a_damaged_case_file_is_one_line(tmp_path, monkeypatch, capsys):
 def test_commands_run_without_the_training_extra_and_name_it_where_needed(tmp_path):
     image = tmp_path / "t1.nii"
     image.write_bytes(b"")
-    arguments = ["import-nifti", f"T1={image}", "--masks", tmp_path, "--out", tmp_path]
+    arguments = ["import-images", f"T1={image}", "--masks", tmp_path, "--out", tmp_path]
     command = [sys.executable, "-c", WITHOUT_THE_EXTRA, *map(str, arguments), "--subject", "S1"]
 
     done = subprocess.run(command, capture_output=True, text=True, check=False)

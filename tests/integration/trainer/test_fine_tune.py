@@ -14,6 +14,7 @@ from trainer.experiment import SHIPPED_WEIGHTS
 from trainer.imports.site_cases import import_cases
 from trainer.phantom.case import PhantomOptions
 from trainer.phantom.draw_slabs import SlabKind
+from trainer.training_log import read_history
 
 SHIPPED = SHIPPED_WEIGHTS / "contour"
 
@@ -79,6 +80,16 @@ def test_the_card_says_whose_cases_and_what_was_gained(own, tmp_path):
     assert "S0" not in str(card.training)
     assert validation["before"]["lines"] == validation["after"]["lines"] > 10
     assert "validation cases before" in result.output
+
+
+def test_fine_tuning_is_measured_on_the_validation_cases_while_it_runs(own, tmp_path):
+    result = tune(own, tmp_path)
+
+    logs = tmp_path / "runs" / "fine-tune-own-1-0" / "close"
+    measured = [row for row in read_history(logs) if "validation loss" in row]
+    assert measured[0]["validation RMS p50, mm"] > 0
+    assert (logs / "curves.png").exists()
+    assert "(best so far)" in result.output
 
 
 @pytest.mark.parametrize(

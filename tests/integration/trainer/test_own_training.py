@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from models.reading_table import READING_COLUMNS
 from models.weights import OWN_INTENDED_USE, load_network, read_card
 from sij_node.cli.commands import app as node
-from sij_node.training_export.training_case import READING_COLUMNS
 from tests.support.phantom_studies import STIR, T1, drawn_case, written
 from trainer.__main__ import app as trainer_app
 from trainer.phantom.case import PhantomOptions

@@ -24,6 +24,7 @@ from trainer.lesions.lesion_training import joint_samples, lesion_batches
 from trainer.phantom.case import PhantomOptions
 from trainer.prepared_cases import read_case, stored_case, write_case
 from trainer.train import NetworkKind, calibrate, train
+from trainer.training_log import read_history
 from trainer.training_loop import CHECKPOINT, STEPS_PER_CHECKPOINT, fit
 
 WEIGHTS = Path(__file__).parents[3] / "models" / "weights"
@@ -96,13 +97,13 @@ def train_a_line(folder, stop_at=None):
     torch.manual_seed(0)
     network, generator = nn.Linear(3, 1), torch.Generator().manual_seed(0)
 
-    def loss_of_step(step):
+    def losses_of_step(step):
         if step == stop_at:
             raise Stopped
         inputs = torch.randn(8, 3, generator=generator)
-        return (network(inputs) - inputs.sum(dim=1, keepdim=True)).square().mean()
+        return {"loss": (network(inputs) - inputs.sum(dim=1, keepdim=True)).square().mean()}
 
-    fit(network, loss_of_step, plan, generator, folder)
+    fit(network, losses_of_step, plan, generator, folder)
     return network.state_dict()
 
 
@@ -125,6 +126,7 @@ def test_the_first_step_is_printed_and_the_tenth_is_saved(tmp_path, capsys):
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 10
 
 
+COMMON = {"step", "loss", "learning rate", "seconds a step"}
 WITH_READERS = SMALL_LESION + '[readers]\nmodel = "chain"\n'
 WITH_SOFT_LABELS = SMALL_LESION + '[readers]\nmodel = "soft"\n'
 
@@ -144,6 +146,12 @@ def test_a_training_hands_over_weights_with_a_card(stored, tmp_path, text):
     card = load_network(weights / network).card
     assert card.version == "9.9.9"
     assert card.training["cases"]["test"] == [2, 3]
+    (run,) = runs.glob(f"{network}-9.9.9")
+    history = read_history(run)
+    assert [row["step"] for row in history if "validation loss" in row] == [1, 2]
+    has_parts = bool(set(history[0]) - COMMON)
+    assert has_parts is (text is not WITH_SOFT_LABELS)
+    assert (run / "curves.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -198,6 +206,21 @@ def test_probabilities_are_calibrated_on_the_validation_cases_alone(stored, tmp_
     assert card.sha256 == before.sha256
     assert card.settings["calibration"]["fitted_on"] == "phantom cases 1 to 1"
     assert len(card.settings["thresholds"]) == 14
+
+
+def test_calibrating_without_label_slabs_says_what_the_reference_lacks(stored, tmp_path, capsys):
+    (tmp_path / "cases").mkdir()
+    write_case(replace(stored, seed=1), tmp_path / "cases")
+    experiment = tmp_path / "small.toml"
+    experiment.write_text(SMALL_LESION)
+    save_untrained(read_experiment(experiment), tmp_path / "lesion")
+
+    calibrate(experiment, tmp_path, tmp_path, ["slab_share=0.5"])
+
+    said = capsys.readouterr().out
+    assert "warning: lesion has slab_share = 0.5" in said
+    assert f"draw-slabs --cache {tmp_path / 'slabs'}" in said
+    assert "2 of cases, 0 of label slabs" in said
 
 
 def few_slices(stored):

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from models.case_file import CaseFileInvalid, position_named, read_case_file
 from models.findings import POSITIONS, Side
+from models.reading_table import READING_COLUMNS, readings_of
 from sij_node.cli.commands import app
 from sij_node.errors import TrainingCaseUnusable
-from sij_node.training_export.training_case import READING_COLUMNS, readings_of, training_case
+from sij_node.training_export.training_case import training_case
 from tests.support.phantom_studies import PATIENT_ID, STIR, T1, small_case, written
 
 
@@ -207,16 +208,16 @@ def test_readings_are_taken_of_the_subject_s_own_visit(tmp_path):
     )
 
     assert [one.grades[place] for one in readings_of(path, "S001", 2)] == [2]
-    with pytest.raises(TrainingCaseUnusable, match="no row of subject S003, visit 1"):
+    with pytest.raises(CaseFileInvalid, match="no row of subject S003, visit 1"):
         readings_of(path, "S003", 1)
-    with pytest.raises(TrainingCaseUnusable, match="no row of subject S001, visit 3"):
+    with pytest.raises(CaseFileInvalid, match="no row of subject S001, visit 3"):
         readings_of(path, "S001", 3)
 
 
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("S001,1,A,1,left,knee,oedema,1", "unknown position 'left knee oedema'"),
+        ("S001,1,A,1,left,knee,oedema,1", "unknown region 'knee'; known are upper ilium"),
         ("S001,1,A,one,left,lower ilium,oedema,1", "line 3"),
         ("S001,1,A,1,left,lower ilium,oedema,7", "score 7"),
         ("S001,1,A,1,left,lower ilium", "line 3"),
@@ -226,7 +227,7 @@ def test_readings_are_taken_of_the_subject_s_own_visit(tmp_path):
 def test_a_reading_that_means_nothing_is_refused(tmp_path, row, said):
     path = table_in(tmp_path, [row_of("S001", 1, "A", 1, POSITIONS[0], 0), row])
 
-    with pytest.raises(TrainingCaseUnusable, match=said):
+    with pytest.raises(CaseFileInvalid, match=said):
         readings_of(path, "S001", 1)
 
 
@@ -234,7 +235,7 @@ def test_a_column_that_is_missing_is_named(tmp_path):
     path = tmp_path / "readings.csv"
     path.write_text("patient,visit,reader,session,side,region,score\n")
 
-    with pytest.raises(TrainingCaseUnusable, match="lesion; required are patient"):
+    with pytest.raises(CaseFileInvalid, match="lesion; required are patient"):
         readings_of(path, "S001", 1)
 
 

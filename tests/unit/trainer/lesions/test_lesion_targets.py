@@ -42,7 +42,7 @@ def test_with_readers_the_matrices_learn_beside_the_network():
     lesson = training_targets(READ, net, joints())
     taught = torch.stack([one.positive for one in lesson.joints])
     logits = torch.zeros(len(taught), len(HEADS), requires_grad=True)
-    lesson.loss(logits, taught, 0.5).backward()
+    sum(lesson.losses(logits, taught, 0.5).values()).backward()
 
     beside = len(list(lesson.module.parameters())) - len(list(net.parameters()))
     assert beside == 1
@@ -75,7 +75,9 @@ def test_the_hierarchy_follows_from_a_site_s_own_readers(readers, sessions, node
 
     taught = torch.stack([one.positive for one in lesson.joints])
     assert taught.shape == (12, len(HEADS), nodes)
-    assert torch.isfinite(lesson.loss(torch.zeros(12, len(HEADS)), taught, 0.5))
+    assert all(
+        map(torch.isfinite, lesson.losses(torch.zeros(12, len(HEADS)), taught, 0.5).values())
+    )
 
 
 def test_cases_without_readings_are_refused():
