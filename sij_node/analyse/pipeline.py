@@ -14,6 +14,7 @@ from models.findings import Presence
 from models.findings import Sequence as Kind
 from models.volume import Volume
 from sij_node import __version__
+from sij_node.analyse.plane_check import check_planes
 from sij_node.config.profiles import MINIMAL, Profile
 from sij_node.dicom.acquisition_facts import acquisition_facts
 from sij_node.dicom.headers import patient_of, text
@@ -210,6 +211,7 @@ def _results_of(images: SeriesMap, ports: Ports, recipient: ResultRecipient) -> 
         raise JointNotFound(
             "The sacroiliac joints are not seen in the T1 and STIR series. Was another region sent?"
         ) from error
+    check_planes(choice, analysis, t1.volume, stir.volume)
     ports.progress("writing")
     context = _context(used, analysis.networks, ports, recipient)
     context = replace(context, since=_since(datasets.values(), context, recipient.priors))

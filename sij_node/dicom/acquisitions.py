@@ -91,6 +91,17 @@ def acquisitions_of(headers: Sequence[Dataset]) -> list[Acquisition]:
     ]
 
 
+def acquisitions_by_key(
+    series_uid: str, headers: Sequence[Dataset]
+) -> Iterator[tuple[str, Acquisition]]:
+    """The acquisitions of a series, each with its key.
+
+    The largest has the Series Instance UID as its key, further ones a number behind it.
+    """
+    for index, found in enumerate(acquisitions_of(headers)):
+        yield f"{series_uid} ({index + 1})" if index else series_uid, found
+
+
 def _parts_of(header: Dataset) -> Iterator[_Part]:
     groups = _frame_groups(header)
     for repetition, frames in groups:

@@ -48,7 +48,7 @@ ACROSS_SACRUM_DEG = 25
 TURN_DEG = 30
 """Largest turn from true coronal towards sagittal."""
 UNUSUAL_TILT_DEG = 10
-"""A coronal plane tilted further across the sacrum is reported as a doubt."""
+"""A coronal plane tilted further across the sacrum is a doubt: the delineated joints decide."""
 
 FAT_SUPPRESSION = {
     *("FS", "FATSAT", "FAT_SAT", "FAT", "FAT_SATURATION", "FAT AND WATER"),  # several; Enhanced

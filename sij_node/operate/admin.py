@@ -51,7 +51,7 @@ from sij_node.errors import (
     UnknownName,
 )
 from sij_node.operate.health_check import HealthReport, check_health
-from sij_node.queue.completeness import image_series, series_uses
+from sij_node.queue.completeness import uses_in_study
 from sij_node.results.conclusion import conclusion
 from sij_node.results.language import ENGLISH
 from sij_node.store import (
@@ -763,9 +763,9 @@ class Admin:
     def _series_so_far(self, job: Job) -> tuple[SeriesUse, ...]:
         if job.state not in _NOT_ANALYSED:
             return ()
-        images = image_series(received_instances(self._database, job.study_uid))
+        received = received_instances(self._database, job.study_uid)
         try:
-            return series_uses(images, partial(read_header, self._spool))
+            return uses_in_study(received, partial(read_header, self._spool))
         except SpoolUnavailable:  # reported by the health check; the rest can still be shown
             return ()
 

@@ -7,7 +7,7 @@ from pydicom import Dataset
 
 from sij_node.config.settings import PriorityRule
 from sij_node.dicom.acquisition_facts import AcquisitionFacts, acquisition_facts
-from sij_node.dicom.acquisitions import Acquisition, acquisitions_of
+from sij_node.dicom.acquisitions import Acquisition, acquisitions_by_key
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
 from sij_node.dicom.headers import text, texts, with_frames
 from sij_node.dicom.series_extent import Signs, signs_of_missing_images
@@ -100,21 +100,18 @@ def image_series(received: Iterable[ReceivedInstance]) -> SeriesMap:
 
 
 def acquisition_map(images: SeriesMap, read_header: Read) -> SeriesMap:
-    """The images of a study by acquisition.
+    """The images of a study by acquisition, with the keys of `acquisitions_by_key`.
 
-    The largest acquisition of a series has the Series Instance UID as its key, further ones a
-    number behind it. An image that cannot be read stays with the largest. Of an image whose
+    An image that cannot be read stays with the largest. Of an image whose
     frames belong to several acquisitions, each has its own `FramesOfInstance`.
     """
     split: dict[str, Sequence[ReceivedInstance]] = {}
     for uid, series in images.items():
         headers = [header for header in (_header(one, read_header) for one in series) if header]
-        groups = acquisitions_of(headers)
-        unreadable = {one.sop_instance_uid for one in series} - set().union(*groups)
-        first = {**(groups[0] if groups else {}), **dict.fromkeys(unreadable, ())}
-        split[uid] = _of_acquisition(series, first)
-        for number, group in enumerate(groups[1:], 2):
-            split[f"{uid} ({number})"] = _of_acquisition(series, group)
+        groups = dict(acquisitions_by_key(uid, headers))
+        unreadable = {one.sop_instance_uid for one in series} - set().union(*groups.values())
+        groups[uid] = {**groups.get(uid, {}), **dict.fromkeys(unreadable, ())}
+        split |= {key: _of_acquisition(series, group) for key, group in groups.items()}
     return split
 
 
@@ -153,6 +150,12 @@ def _priority(headers: Iterable[Dataset], rules: Sequence[PriorityRule]) -> int 
 def rule_applies(rule: PriorityRule, header: Dataset) -> bool:
     """Whether a priority rule matches an image, regardless of case."""
     return any(rule.contains.lower() in value.lower() for value in texts(header, rule.keyword))
+
+
+def uses_in_study(received: Iterable[ReceivedInstance], read_header: Read) -> tuple[SeriesUse, ...]:
+    """What each acquisition of a study will be to the analysis, as far as it was received."""
+    images = acquisition_map(image_series(received), read_header)
+    return series_uses(images, reading_frames(read_header))
 
 
 def series_uses(images: SeriesMap, read_header: Read) -> tuple[SeriesUse, ...]:

@@ -311,7 +311,8 @@ ENGLISH = Wording(
         SeriesDoubt.AFTER_CONTRAST: "acquired after a contrast-enhanced series; "
         "contrast enhancement cannot be excluded",
         SeriesDoubt.DESCRIBED_OTHERWISE: "the series description names another sequence",
-        SeriesDoubt.UNUSUAL_TILT: "plane not tilted along the sacrum",
+        SeriesDoubt.UNUSUAL_TILT: "plane not tilted along the sacrum by its header; "
+        "accepted because the delineated joints converge towards the feet",
         SeriesDoubt.OTHER_IMAGES_LEFT_OUT: "other images in the same series were left out",
         SeriesDoubt.BY_DESCRIPTION: "recognised by the series description only",
     },
@@ -504,7 +505,8 @@ GERMAN = Wording(
         SeriesDoubt.AFTER_CONTRAST: "nach einer kontrastmittelverstärkten Serie aufgenommen; "
         "Kontrastmittel nicht auszuschließen",
         SeriesDoubt.DESCRIBED_OTHERWISE: "die Serienbeschreibung nennt eine andere Sequenz",
-        SeriesDoubt.UNUSUAL_TILT: "Schichtebene nicht entlang des Sakrums gekippt",
+        SeriesDoubt.UNUSUAL_TILT: "Schichtebene laut Header nicht entlang des Sakrums gekippt; "
+        "akzeptiert, weil die erkannten Gelenke nach kaudal konvergieren",
         SeriesDoubt.OTHER_IMAGES_LEFT_OUT: "weitere Bilder in derselben Serie nicht verwendet",
         SeriesDoubt.BY_DESCRIPTION: "nur an der Serienbeschreibung erkannt",
     },

@@ -7,7 +7,7 @@ training package imports it with ``python -m trainer import-cases``.
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pydicom
@@ -23,7 +23,9 @@ from models.case_file import (
 )
 from models.reading_table import readings_of, whole_number
 from sij_node.dicom.acquisition_facts import series_facts
+from sij_node.dicom.acquisitions import Acquisition, acquisitions_by_key
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
+from sij_node.dicom.headers import with_frames
 from sij_node.dicom.series_roles import choose_pair
 from sij_node.dicom.volumes import volume_from
 from sij_node.errors import NodeError, PairMissing, TrainingCaseUnusable
@@ -33,6 +35,49 @@ from sij_node.training_export.drawn_lines import DrawnLine, delineation_of
 MANIFEST_COLUMNS = ("study", "subject", "visit", "contours", "readings")
 SHORTEST_NAME = 3
 """Shorter parts of a name or an ID identify nobody."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Acquisition:
+    """Images, or frames, of one series that form one volume.
+
+    Parameters
+    ----------
+    key
+        As in `sij_node.dicom.acquisitions.acquisitions_by_key`.
+    group
+        The frames of each image.
+    """
+
+    key: str
+    datasets: Sequence[Dataset]
+    group: Acquisition
+
+    @property
+    def frames(self) -> Acquisition:
+        """Frames to use of the images of which not all are used."""
+        return {uid: frames for uid, frames in self.group.items() if frames}
+
+    @property
+    def headers(self) -> list[Dataset]:
+        frames = [self.group[str(one.SOPInstanceUID)] for one in self.datasets]
+        pairs = zip(self.datasets, frames, strict=True)
+        return [with_frames(one, own) if own else one for one, own in pairs]
+
+    def own(self, lines: Sequence[DrawnLine]) -> list[DrawnLine]:
+        """The lines drawn on it; those that name only a series are on its largest acquisition."""
+        series_uid = str(self.datasets[0].SeriesInstanceUID)
+        of_series = (replace(one, series_uid=series_uid) for one in lines if self._is_named(one))
+        return [*(one for one in lines if self._has_image_of(one)), *of_series]
+
+    def _is_named(self, line: DrawnLine) -> bool:
+        return not line.sop_instance_uid and line.series_uid == self.key
+
+    def _has_image_of(self, line: DrawnLine) -> bool:
+        if line.sop_instance_uid not in self.group:
+            return False
+        frames = self.group[line.sop_instance_uid]
+        return not frames or (line.frame or 1) - 1 in frames
 
 
 def training_case(
@@ -70,11 +115,11 @@ def training_case(
     InputRejected
         If a series does not form a volume.
     """
-    by_series = _series_in(images)
-    _check_pseudonym(subject, next(iter(by_series.values()))[0])
+    acquisitions = _acquisitions_in(images)
+    _check_pseudonym(subject, acquisitions[0].datasets[0])
     lines = [line for path in contours for line in lines_in(path)]
     read = _readings_in(readings, subject, visit)
-    series = _case_series(by_series, lines)
+    series = _case_series(acquisitions, lines)
     if not read and all(one.delineation is None for one in series):
         raise TrainingCaseUnusable(
             f"{images} has neither contours nor readings; there is nothing to export: give at "
@@ -136,32 +181,33 @@ def _below(home: Path, text: str) -> Path:
 
 
 def _case_series(
-    by_series: Mapping[str, Sequence[Dataset]], lines: Sequence[DrawnLine]
+    acquisitions: Sequence[_Acquisition], lines: Sequence[DrawnLine]
 ) -> tuple[CaseSeries, ...]:
     """The pair and every other series with contours; every line must be on one of them."""
-    kinds = _kinds(by_series)
+    kinds = _kinds(acquisitions)
     lines = [_on_series(line, kinds) for line in lines]
     series = []
     known: set[str] = set()
-    for uid, datasets in by_series.items():
-        if uid in kinds or _has_contours(datasets, lines):
-            source = volume_from(datasets)
-            known.update((uid, *source.sop_instance_uids))
-            drawn = delineation_of(lines, source)
-            series.append(CaseSeries(kinds.get(uid, _other(uid)), source.volume, drawn))
+    for one in acquisitions:
+        own = one.own(lines)
+        if one.key in kinds or own:
+            source = volume_from(one.datasets, one.frames)
+            known.update((one.key, *source.sop_instance_uids))
+            drawn = delineation_of(own, source)
+            series.append(CaseSeries(kinds.get(one.key, _other(one.key)), source.volume, drawn))
     _check_all_used(lines, known)
     return tuple(series)
 
 
 def _on_series(line: DrawnLine, kinds: Mapping[str, str]) -> DrawnLine:
-    """A line of a series that was given as T1 or STIR, with the UID of the series."""
+    """A line of a series that was given as T1 or STIR, with the key of its acquisition."""
     if not (line.sop_instance_uid or line.series_uid):
         raise TrainingCaseUnusable(
             "a file of contours does not say which series it was drawn on; give it as KIND=FILE, "
             "for instance --contours T1=left.mrk.json"
         )
-    uids = [uid for uid, kind in kinds.items() if kind == line.series_uid.upper()]
-    return replace(line, series_uid=uids[0]) if uids else line
+    keys = [key for key, kind in kinds.items() if kind == line.series_uid.upper()]
+    return replace(line, series_uid=keys[0]) if keys else line
 
 
 def _readings_in(table: Path | None, subject: str, visit: int) -> tuple[Reading, ...]:
@@ -185,7 +231,7 @@ def _check_pseudonym(subject: str, header: Dataset) -> None:
         )
 
 
-def _series_in(images: Path) -> Mapping[str, list[Dataset]]:
+def _acquisitions_in(images: Path) -> list[_Acquisition]:
     found: dict[str, list[Dataset]] = {}
     for path in sorted(p for p in images.rglob("*") if p.is_file()):
         try:
@@ -200,24 +246,23 @@ def _series_in(images: Path) -> Mapping[str, list[Dataset]]:
             f"{images} contains MR images of {len(studies)} studies; a training case "
             "needs exactly one"
         )
-    return found
+    return [
+        _Acquisition(key, tuple(one for one in series if str(one.SOPInstanceUID) in group), group)
+        for uid, series in found.items()
+        for key, group in acquisitions_by_key(uid, series)
+    ]
 
 
-def _kinds(by_series: Mapping[str, Sequence[Dataset]]) -> Mapping[str, str]:
+def _kinds(acquisitions: Iterable[_Acquisition]) -> Mapping[str, str]:
     try:
-        choice = choose_pair({uid: series_facts(series) for uid, series in by_series.items()})
+        choice = choose_pair({one.key: series_facts(one.headers) for one in acquisitions})
     except PairMissing:
         return {}
     return {choice.t1_series_uid: "T1", choice.stir_series_uid: "STIR"}
 
 
-def _other(series_uid: str) -> str:
-    return f"other {series_uid[-12:]}"
-
-
-def _has_contours(datasets: Sequence[Dataset], lines: Sequence[DrawnLine]) -> bool:
-    uids = {str(one.SOPInstanceUID) for one in datasets} | {str(datasets[0].SeriesInstanceUID)}
-    return any((line.sop_instance_uid or line.series_uid) in uids for line in lines)
+def _other(key: str) -> str:
+    return f"other {key[-12:]}"
 
 
 def _check_all_used(lines: Sequence[DrawnLine], known: set[str]) -> None:

@@ -1,7 +1,7 @@
 """How often the check of sides stops a right study of random joints, and whether it finds swaps.
 
-Joints of any patient, drawn as lines without images or networks: turned about every axis, off the
-centre, or with one joint outside the field of view.
+Joints of any patient, drawn as lines without images or networks: turned about every axis, seen from
+any side, off the centre, or with one joint outside the field of view.
 
 Run it with ``python -m tests.oracle.sides_of_random_joints 500``.
 """
@@ -39,23 +39,38 @@ def outcome(number: int) -> tuple[bool, bool]:
 
 
 def _study(rng: np.random.Generator) -> ExpectedResults:
-    cosines = oblique(rng.uniform(-10, 60), rng.uniform(-15, 15))
+    cosines = _seen_from_any_side(rng, *oblique(rng.uniform(-10, 60), rng.uniform(-15, 15)))
     shape = (SLICES, ROWS, COLUMNS)
     images = classic_series(
         np.zeros(shape, np.uint16), cosines=cosines, spacing_mm=(SPACING_MM, PIXEL_MM, PIXEL_MM)
     )
     source = volume_from(images)
-    only = rng.choice([None, None, *Side])
-    contours = _contours(rng, source.volume, only)
+    contours = Delineation(())
+    while not contours.contours:
+        contours = _contours(rng, source.volume, rng.choice([None, None, None, *Side]))
     regions = region_label_map(source.volume, contours)
     series = AnalysedSeries("T1", source, images, contours, regions)
     return ExpectedResults(tuple(images), (series,), _findings(rng, contours))
 
 
+def _seen_from_any_side(
+    rng: np.random.Generator, row: Sequence[float], column: Sequence[float]
+) -> tuple[_Line, _Line]:
+    """The same plane, mirrored, upside down or lying on its side."""
+    axes = [
+        sign * np.array(axis)
+        for sign, axis in zip(rng.choice([-1, 1], 2), (row, column), strict=True)
+    ]
+    return (axes[1], axes[0]) if rng.random() < 0.3 else (axes[0], axes[1])
+
+
 def _contours(rng: np.random.Generator, volume: Volume, only: Side | None) -> Delineation:
-    """Lines that converge downwards, of a patient turned in the plane and off the centre."""
+    """Lines that converge downwards, of a patient turned in the plane and off the centre.
+
+    Joints beyond the edge of the image are left out.
+    """
     middle = volume.to_patient((SLICES / 2, ROWS / 2, COLUMNS / 2))
-    offset = np.array([rng.uniform(-40, 40), 0, rng.uniform(-20, 20)])
+    offset = np.array([rng.uniform(-80, 80), 0, rng.uniform(-30, 30)])
     apart_mm, roll = rng.uniform(50, 110), np.radians(rng.uniform(-25, 25))
     turn = np.array([[np.cos(roll), 0, np.sin(roll)], [0, 1, 0], [-np.sin(roll), 0, np.cos(roll)]])
     found = []
@@ -66,7 +81,9 @@ def _contours(rng: np.random.Generator, volume: Volume, only: Side | None) -> De
             outwards = apart_mm / 2 + 0.3 * up + rng.uniform(-3, 3) - 0.5 * abs(index - 4)
             across = outwards * (1 if side is Side.LEFT else -1)
             at = np.stack([across, 0 * up, up], axis=1) @ turn.T + offset + plane + middle
-            found.append(Contour(index, side, volume.to_indices(at)[:, 1:], 0.9))
+            points = volume.to_indices(at)[:, 1:]
+            if (points >= 0).all() and (points <= (ROWS - 1, COLUMNS - 1)).all():
+                found.append(Contour(index, side, points, 0.9))
     return Delineation(tuple(found))
 
 
@@ -85,7 +102,7 @@ def _findings(rng: np.random.Generator, contours: Delineation) -> tuple[Finding,
 
 
 def _swaps(study: ExpectedResults, rng: np.random.Generator) -> Sequence[ExpectedResults]:
-    """One lesion, one contour, and all contours under the other side's name.
+    """One lesion, one contour, all contours, and all regions under the other side's name.
 
     One joint alone, with everything that belongs to it, could be either: only its lesions tell.
     """
@@ -100,14 +117,20 @@ def _swaps(study: ExpectedResults, rng: np.random.Generator) -> Sequence[Expecte
     swaps = [replace(study, findings=tuple(lesion))]
     if len({one.side for one in contours}) == 2:
         everything = [replace(one, side=OTHER[one.side]) for one in contours]
-        kept = [one for one in contours if (one.slice_index, one.side) != (4, Side.LEFT)]
-        moved = [replace(one, side=Side.LEFT) if _is_right(one, 4) else one for one in kept]
-        swaps += [_with(study, everything), _with(study, moved)]
+        swapped = _with(study, everything)
+        regions = replace(series, regions=swapped.series[0].regions)
+        swaps += [swapped, replace(study, series=(regions,), findings=())]
+        swaps += [_with(study, moved) for moved in _one_moved(contours, rng)]
     return swaps
 
 
-def _is_right(contour: Contour, index: int) -> bool:
-    return contour.slice_index == index and contour.side is Side.RIGHT
+def _one_moved(contours: Sequence[Contour], rng: np.random.Generator) -> Sequence[list[Contour]]:
+    """One contour under the other side's name, in place of the one that is there."""
+    one = contours[rng.integers(len(contours))]
+    moved = replace(one, side=OTHER[one.side])
+    place = (moved.slice_index, moved.side)
+    rest = [c for c in contours if c is not one and (c.slice_index, c.side) != place]
+    return [[moved, *rest]] if {c.side for c in rest} == set(Side) else []
 
 
 def _with(study: ExpectedResults, contours: Sequence[Contour]) -> ExpectedResults:

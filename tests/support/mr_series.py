@@ -154,6 +154,15 @@ def enhanced(
     return with_attributes(dataset, EchoPulseSequence="SPIN", **attributes)
 
 
+def timed(image: Dataset, repetition_ms: float, echo_ms: float) -> Dataset:
+    """An Enhanced image without inversion, with other times."""
+    shared = image.SharedFunctionalGroupsSequence[0]
+    shared.MRTimingAndRelatedParametersSequence[0].RepetitionTime = repetition_ms
+    shared.MREchoSequence[0].EffectiveEchoTime = echo_ms
+    shared.MRModifierSequence[0] = with_attributes(Dataset(), InversionRecovery="NO")
+    return image
+
+
 def _item(**attributes: Any) -> list[Dataset]:
     return [with_attributes(Dataset(), **attributes)]
 

@@ -9,7 +9,7 @@ import pytest
 from pydicom import Dataset
 
 from sij_node.domain.job import State
-from tests.support.mr_series import STUDY, enhanced, with_attributes
+from tests.support.mr_series import STUDY, enhanced, timed, with_attributes
 from tests.support.node_in_process import NodeInProcess, node_in_process
 
 VALUES = np.random.default_rng(1).integers(0, 4000, (7, 48, 64), np.uint16)
@@ -30,14 +30,6 @@ def t1(series_uid: str = "1.2.3.1") -> Dataset:
 
 def stir(series_uid: str = "1.2.3.2") -> Dataset:
     return enhanced(VALUES, series_uid, **GRID)
-
-
-def timed(image: Dataset, repetition_ms: float, echo_ms: float) -> Dataset:
-    shared = image.SharedFunctionalGroupsSequence[0]
-    shared.MRTimingAndRelatedParametersSequence[0].RepetitionTime = repetition_ms
-    shared.MREchoSequence[0].EffectiveEchoTime = echo_ms
-    shared.MRModifierSequence[0] = with_attributes(Dataset(), InversionRecovery="NO")
-    return image
 
 
 PER_FRAME = ("MRTimingAndRelatedParametersSequence", "MREchoSequence", "MRModifierSequence")
@@ -122,6 +114,17 @@ def test_t1_and_stir_in_one_enhanced_object_are_separated(node: NodeInProcess, i
     assert of_t1 <= expected
     assert of_stir <= set(every) - expected
     assert "left out" not in reported(results), "every frame is used"
+
+
+def test_before_the_analysis_both_acquisitions_of_an_object_are_listed(node: NodeInProcess):
+    node.send(in_one_object(t1(), stir()))
+
+    series = node.admin.study(node.jobs(STUDY)[-1].job_id).series
+
+    assert {(one.role, one.images, one.used) for one in series} == {
+        ("T1", len(VALUES), True),
+        ("STIR", len(VALUES), True),
+    }
 
 
 def test_a_later_phase_of_a_dynamic_t1_is_not_used(node: NodeInProcess):

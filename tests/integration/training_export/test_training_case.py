@@ -12,6 +12,7 @@ from models.case_file import CaseFileInvalid, position_named, read_case_file
 from models.findings import POSITIONS, Side
 from models.reading_table import READING_COLUMNS, readings_of
 from sij_node.cli.commands import app
+from sij_node.dicom.volumes import volume_from
 from sij_node.errors import TrainingCaseUnusable
 from sij_node.training_export.training_case import training_case
 from tests.support.phantom_studies import PATIENT_ID, STIR, T1, small_case, written
@@ -245,3 +246,33 @@ def test_a_damaged_case_file_is_refused_by_its_name(tmp_path):
 
     with pytest.raises(CaseFileInvalid, match="S001-1"):
         read_case_file(path)
+
+
+def lines_on(images, volume, truth):
+    """Each true line on the image, and the frame, that it was drawn on."""
+    source = volume_from(images)
+    for contour in truth.contours:
+        at = volume.to_patient(np.insert(contour.points, 0, contour.slice_index, axis=1))
+        where = source.sources[round(source.volume.to_indices(at)[:, 0].mean())]
+        yield {
+            "sop_instance_uid": where.sop_instance_uid,
+            "frame": where.frame_number,
+            "side": str(contour.side),
+            "points": at.tolist(),
+        }
+
+
+def test_a_t1_and_a_stir_under_one_series_uid_become_a_case(case, study, tmp_path):
+    t1, stir = (list(map(dcmread, study.files_of(number))) for number in (T1, STIR))
+    lines = [*lines_on(t1, case.t1, case.t1_truth), *lines_on(stir, case.stir, case.stir_truth)]
+    for number, image in enumerate([*t1, *stir]):
+        image.SeriesInstanceUID = study.series_uid(T1)
+        image.save_as(tmp_path / f"{number}.dcm")
+    path = tmp_path / "lines.json"
+    path.write_text(json.dumps({"contours": lines}))
+
+    found = training_case(tmp_path, [path], None, "S001")
+
+    assert {one.kind for one in found.series} == {"T1", "STIR"}
+    assert len(found.of_kind("T1").delineation.contours) == len(case.t1_truth.contours)
+    assert len(found.of_kind("STIR").delineation.contours) == len(case.stir_truth.contours)
