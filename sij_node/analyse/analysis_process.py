@@ -9,8 +9,8 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -52,6 +52,8 @@ class AnalysisRequest:
         Prior results of the patient.
     correction
         The correction of patient or study after results were sent to the destination.
+    at_archive
+        Number of images of each series at the archive that sent it, where that is known.
     """
 
     instances: tuple[ReceivedInstance, ...]
@@ -61,6 +63,7 @@ class AnalysisRequest:
     weights: str = ""
     priors: Priors = NO_PRIORS
     correction: IdentityCorrection | None = None
+    at_archive: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

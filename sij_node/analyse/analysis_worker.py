@@ -19,6 +19,7 @@ from sij_node.store.deliveries import results_sent_before
 from sij_node.store.job_table import JobTable
 from sij_node.store.received_copies import correction_of, unsettled_conflicts
 from sij_node.store.registration import received_instances
+from sij_node.store.series_at_archive import series_at_archive
 
 log = structlog.get_logger()
 
@@ -133,6 +134,7 @@ class AnalysisWorker:
             job.weights_wanted,
             self._priors_for(job, instances),
             correction_of(database, job),
+            series_at_archive(database, job.study_uid),
         )
 
     def _is_outdated(self, request: AnalysisRequest) -> bool:

@@ -128,7 +128,8 @@ class InferenceServer:
             request.correction,
             rejection_notes=any(one.rejection_notes for one in recipients),
         )
-        return analyse_study(request.instances, request.conflicts, ports, recipient)
+        received, conflicts = request.instances, request.conflicts
+        return analyse_study(received, conflicts, ports, recipient, request.at_archive)
 
     def pseudonym(self, patient: PatientIdentity) -> str:
         """A pseudonym that is the same for a patient in every study."""

@@ -4,7 +4,7 @@ Nothing here touches a socket, a file or a database: instances and networks are 
 callables in `Ports`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydicom import Dataset
@@ -168,6 +168,7 @@ def analyse_study(
     conflicts: Sequence[Refusal],
     ports: Ports,
     recipient: ResultRecipient = ResultRecipient(),
+    at_archive: Mapping[str, int] = {},
 ) -> StudyResults:
     """Analyse a study; one that cannot be analysed yields a notice with the reason.
 
@@ -177,6 +178,8 @@ def analyse_study(
         All stored instances of the study.
     conflicts
         Quarantined copies: instances that arrived again with different content.
+    at_archive
+        Number of images of each series at the archive that sent it, where that is known.
 
     Raises
     ------
@@ -187,16 +190,19 @@ def analyse_study(
     ports = replace(ports, header=reading_frames(ports.header))
     try:
         _check_no_conflict(conflicts)
-        return _results_of(images, ports, recipient)
+        return _results_of(images, ports, recipient, at_archive)
     except InputRejected as error:
         series = series_uses(images, ports.header)
         notice = _not_analysed(images, series, error, ports, recipient)
         return StudyResults(notice, record=AnalysisRecord(series), rejected=error)
 
 
-def _results_of(images: SeriesMap, ports: Ports, recipient: ResultRecipient) -> StudyResults:
+def _results_of(
+    images: SeriesMap, ports: Ports, recipient: ResultRecipient, at_archive: Mapping[str, int]
+) -> StudyResults:
     ports.progress("reading")
     choice = _choice(images, ports.header)
+    missing = missing_images(images, choice, ports.header, at_archive)
     used = [*images[choice.t1_series_uid], *images[choice.stir_series_uid]]
     datasets = {one.sop_instance_uid: ports.dataset(one) for one in used}
     t1, stir = (
@@ -213,10 +219,9 @@ def _results_of(images: SeriesMap, ports: Ports, recipient: ResultRecipient) -> 
         ) from error
     check_planes(choice, analysis, t1.volume, stir.volume)
     ports.progress("writing")
-    context = _context(used, analysis.networks, ports, recipient)
+    context = _context(used, analysis.networks, ports, recipient, (*choice.doubts, *missing))
     context = replace(context, since=_since(datasets.values(), context, recipient.priors))
     context = in_history(context, t1.study_uid, recipient.history)
-    missing = missing_images(images, choice, ports.header)
     headers = list(datasets.values())
     study, remarks = _analysed(t1, stir, analysis, headers, choice, missing, context)
     weights = ", ".join(f"{one.name} {one.version}" for one in analysis.networks)
@@ -367,10 +372,17 @@ def _context(
     networks: Sequence[NetworkIdentity],
     ports: Ports,
     recipient: ResultRecipient,
+    remarked: Iterable[tuple[object, ...]] = (),
 ) -> ResultContext:
+    """The context of results; what they remark on beside the images used is part of their UIDs."""
     patient = max((one.patient for one in used), key=lambda patient: patient.issuer)
     return ResultContext(
-        inputs_sha256=inputs_digest((one.sop_instance_uid, one.sha256) for one in used),
+        inputs_sha256=inputs_digest(
+            (
+                *((one.sop_instance_uid, one.sha256) for one in used),
+                *(("remarked", str(one)) for one in remarked),
+            )
+        ),
         networks=tuple(
             AlgorithmIdentity(one.name, one.version, one.sha256, one.intended_use)
             for one in networks

@@ -30,6 +30,7 @@ from sij_node.store.job_queries import jobs_of_study
 from sij_node.store.job_table import JobTable
 from sij_node.store.received_copies import correction_of, unsettled_conflicts
 from sij_node.store.registration import received_instances
+from sij_node.store.series_at_archive import series_at_archive
 from sij_node.store.spool import Spool
 
 PAGE_DPI = 150
@@ -79,6 +80,7 @@ def regenerate(
         weights=job.weights_wanted,
         priors=priors_for(job, images),
         correction=correction_of(table.database, job),
+        at_archive=series_at_archive(table.database, study_uid),
     )
     if wanted == own_profile:
         request = replace(request, history=history)

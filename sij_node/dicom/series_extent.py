@@ -1,13 +1,13 @@
 """Whether the T1 and the STIR of a study are visibly incomplete.
 
-Judged by gaps between slices, holes in the instance numbers, stated numbers of images, and by how
-far each series covers the other.
+Judged by gaps between slices, holes in the instance numbers, numbers of images that the images or
+the archive state, and by how far each series covers the other.
 
 Source: DICOM PS3.3 C.7.6.1 (Images in Acquisition), C.7.6.16.2.2.4 and C.12.1 (concatenations);
 PS3.4 C.3.4 (Number of Series Related Instances).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
 import numpy as np
@@ -31,15 +31,19 @@ class Incompleteness(StrEnum):
     GAP_BETWEEN_SLICES = "gap between slices"
     NUMBER_MISSING = "instance number missing"
     FEWER_THAN_STATED = "fewer images than stated"
+    FEWER_THAN_AT_ARCHIVE = "fewer images than the archive has"
     LESS_COVERAGE = "covers less than the other series"
 
 
-Signs = tuple[tuple[Incompleteness, str], ...]
-"""Each sign with T1 or STIR."""
+Signs = tuple[tuple[Incompleteness, str, int], ...]
+"""Each sign with T1 or STIR and the least number of images that it shows to be missing."""
 
 
 def signs_of_missing_images(
-    t1: Sequence[Dataset], stir: Sequence[Dataset], guests: Sequence[Dataset] = ()
+    t1: Sequence[Dataset],
+    stir: Sequence[Dataset],
+    guests: Sequence[Dataset] = (),
+    at_archive: Mapping[str, int] = {},
 ) -> Signs:
     """What shows that images of a T1 or STIR series are missing.
 
@@ -49,47 +53,64 @@ def signs_of_missing_images(
         Headers of the images of each.
     guests
         Headers of further images in the same series, which are numbered and counted with them.
+    at_archive
+        Number of images of each series at the archive, by Series Instance UID.
     """
     pair = {"T1": t1, "STIR": stir}
-    found = [(sign, name) for name, headers in pair.items() for sign in _signs(headers, guests)]
-    shorter = _shorter(t1, stir)
-    return (*found, *([(Incompleteness.LESS_COVERAGE, shorter)] if shorter else []))
+    found = [
+        (sign, name, count)
+        for name, headers in pair.items()
+        for sign, count in _signs(headers, guests, at_archive)
+        if count > 0
+    ]
+    return (*found, *_shorter(t1, stir))
 
 
-def _signs(headers: Sequence[Dataset], guests: Sequence[Dataset]) -> Iterator[Incompleteness]:
+def _signs(
+    headers: Sequence[Dataset], guests: Sequence[Dataset], at_archive: Mapping[str, int]
+) -> Iterator[tuple[Incompleteness, int]]:
     uids = {text(header, "SeriesInstanceUID") for header in headers}
     series = [*headers, *(one for one in guests if text(one, "SeriesInstanceUID") in uids)]
+    images = len({text(one, "SOPInstanceUID") for one in series})
+    stated = max(map(_stated_count, headers), default=0)
+    held = max((at_archive.get(uid, 0) for uid in uids), default=0)
+    yield Incompleteness.GAP_BETWEEN_SLICES, _slices_missing(headers)
+    yield Incompleteness.NUMBER_MISSING, _numbers_missing(series)
+    yield Incompleteness.FEWER_THAN_STATED, max(stated - images, _parts_missing(series))
+    yield Incompleteness.FEWER_THAN_AT_ARCHIVE, held - images
+
+
+def _slices_missing(headers: Sequence[Dataset]) -> int:
+    """Slices that the gaps between those that are there have room for."""
     along = _positions(headers, _normal(headers))
-    if len(along) > 2 and np.diff(along).max() > GAP * np.median(np.diff(along)):
-        yield Incompleteness.GAP_BETWEEN_SLICES
-    if _number_missing(series):
-        yield Incompleteness.NUMBER_MISSING
-    images = {text(one, "SOPInstanceUID") for one in series}
-    if len(images) < max(map(_stated_count, headers), default=0) or _part_missing(series):
-        yield Incompleteness.FEWER_THAN_STATED
+    if len(along) < 3:
+        return 0
+    steps = np.diff(along) / np.median(np.diff(along))
+    return int((np.rint(steps[steps > GAP]) - 1).clip(1).sum())
 
 
-def _number_missing(headers: Iterable[Dataset]) -> bool:
-    """Whether numbers with a regular step have a hole, or do not begin at 1 where they should."""
+def _numbers_missing(headers: Iterable[Dataset]) -> int:
+    """Holes in numbers with a regular step, and numbers before the first that should be there."""
     stated = {number(header, "InstanceNumber") for header in headers}
     found = np.array(sorted(one for one in stated if one is not None))
     if len(found) < 3:
-        return False
+        return 0
     steps = np.diff(found)
-    return bool(steps.max() > steps.min() or 1 < found[0] <= len(found))
+    holes = int((np.ceil(steps / steps.min()) - 1).sum())
+    return holes + (int(found[0]) - 1 if 1 < found[0] <= len(found) else 0)
 
 
-def _part_missing(headers: Iterable[Dataset]) -> bool:
-    """Whether a part of a concatenation is missing."""
+def _parts_missing(headers: Iterable[Dataset]) -> int:
+    """Parts of concatenations that are missing."""
     parts: dict[str, set[float | None]] = {}
-    stated: dict[str, float] = {}
+    stated: dict[str, int] = {}
     for header in headers:
         uid = text(header, "ConcatenationUID")
         if uid:
             parts.setdefault(uid, set()).add(number(header, "InConcatenationNumber"))
-            total = number(header, "InConcatenationTotalNumber") or 0
+            total = int(number(header, "InConcatenationTotalNumber") or 0)
             stated[uid] = max(total, stated.get(uid, 0))
-    return any(len(found) < stated[uid] for uid, found in parts.items())
+    return sum(max(stated[uid] - len(found), 0) for uid, found in parts.items())
 
 
 def _stated_count(header: Dataset) -> int:
@@ -97,19 +118,22 @@ def _stated_count(header: Dataset) -> int:
     return int(max(number(header, keyword) or 0 for keyword in stated))
 
 
-def _shorter(t1: Sequence[Dataset], stir: Sequence[Dataset]) -> str:
-    """The series that covers less of the body than the other; empty if they agree."""
+def _shorter(t1: Sequence[Dataset], stir: Sequence[Dataset]) -> Signs:
+    """The sign of the series that covers less of the body than the other; none if they agree."""
     normal, other = _normal(t1), _normal(stir)
     if normal is None or other is None or np.abs(normal - other).max() > SAME_NORMAL:
-        return ""
+        return ()
     along = [_positions(headers, normal) for headers in (t1, stir)]
     if min(map(len, along)) < 2:
-        return ""
+        return ()
     spacing_mm = [float(np.median(np.diff(one))) for one in along]
     extent_mm = [float(np.ptp(one)) + step for one, step in zip(along, spacing_mm, strict=True)]
-    if abs(extent_mm[0] - extent_mm[1]) <= SHORTFALL * max(spacing_mm):
-        return ""
-    return "T1" if extent_mm[0] < extent_mm[1] else "STIR"
+    lacks_mm = abs(extent_mm[0] - extent_mm[1])
+    if lacks_mm <= SHORTFALL * max(spacing_mm):
+        return ()
+    shorter = int(extent_mm[1] < extent_mm[0])
+    count = round(lacks_mm / spacing_mm[shorter])
+    return ((Incompleteness.LESS_COVERAGE, ("T1", "STIR")[shorter], count),)
 
 
 def _normal(headers: Sequence[Dataset]) -> NDArray[np.float64] | None:

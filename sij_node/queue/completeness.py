@@ -71,17 +71,31 @@ def _unfinished(images: SeriesMap, read_header: Read) -> tuple[str, ...]:
     except PairMissing:
         return ()
     signs = missing_images(images, choice, read_header)
-    return tuple(f"{name}: {sign}" for sign, name in signs)
+    return tuple(f"{name}: {sign}, {count} or more" for sign, name, count in signs)
 
 
-def missing_images(images: SeriesMap, choice: SequenceChoice, read_header: Read) -> Signs:
-    """What shows that images of the chosen T1 or STIR are missing."""
+def missing_images(
+    images: SeriesMap,
+    choice: SequenceChoice,
+    read_header: Read,
+    at_archive: Mapping[str, int] = {},
+) -> Signs:
+    """What shows that images of the chosen T1 or STIR are missing.
+
+    Parameters
+    ----------
+    at_archive
+        Number of images of each series at the archive that sent it, where that is known.
+    """
     pair = (choice.t1_series_uid, choice.stir_series_uid)
     series = {series_uid_of(key) for key in pair}
     guests = [key for key in images if key not in pair and series_uid_of(key) in series]
     t1, stir = (_headers(images[key], read_header) for key in pair)
     return signs_of_missing_images(
-        t1, stir, [header for key in guests for header in _headers(images[key], read_header)]
+        t1,
+        stir,
+        [header for key in guests for header in _headers(images[key], read_header)],
+        at_archive,
     )
 
 

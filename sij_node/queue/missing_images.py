@@ -16,6 +16,7 @@ from sij_node.errors import PriorsUnavailable
 from sij_node.network.query_retrieve import ArchiveSearch
 from sij_node.store.database import Database
 from sij_node.store.registration import received_instances
+from sij_node.store.series_at_archive import keep_series_at_archive
 
 log = structlog.get_logger()
 
@@ -64,6 +65,7 @@ class MissingImages:
     def _asked(self, job: Job, peer: PeerConfig, has_pair: bool) -> tuple[str, ...]:
         search = self._search_of(peer)
         stated = search.mr_series(job.study_uid)
+        keep_series_at_archive(self._database, job.study_uid, stated)
         missing = self._missing(job, stated, has_pair)
         if missing and peer.missing_images == "move" and _is_within_limits(stated, missing):
             search.move_series(job.study_uid, sorted(missing))

@@ -77,6 +77,7 @@ class Wording:
     series_doubtful: str
     series_doubts: Mapping[SeriesDoubt, str]
     images_missing: str
+    missing_count: str
     missing_signs: Mapping[Incompleteness, str]
     joint_counts: str
     slice_criteria: str
@@ -243,7 +244,10 @@ class Wording:
 
     def missing_images(self, signs: Signs) -> list[str]:
         """That a series looks incomplete and why, in one sentence; empty if neither does."""
-        each = [f"{self.missing_signs[sign]} ({sequence})" for sign, sequence in signs]
+        each = [
+            f"{self.missing_signs[sign]} ({self.missing_count.format(sequence=name, count=count)})"
+            for sign, name, count in signs
+        ]
         return [self.images_missing.format(signs="; ".join(each))] if each else []
 
 
@@ -317,6 +321,7 @@ ENGLISH = Wording(
         SeriesDoubt.BY_DESCRIPTION: "recognised by the series description only",
     },
     images_missing="Analysed although images may be missing: {signs}.",
+    missing_count="{sequence}, {count} or more",
     missing_signs={one: one.value for one in Incompleteness},
     joint_counts="{side}: oedema {active}/{of_active} quadrants; "
     "structural lesions {structural}/{of_structural}.",
@@ -511,10 +516,12 @@ GERMAN = Wording(
         SeriesDoubt.BY_DESCRIPTION: "nur an der Serienbeschreibung erkannt",
     },
     images_missing="Ausgewertet, obwohl vermutlich Bilder fehlen: {signs}.",
+    missing_count="{sequence}, {count} oder mehr",
     missing_signs={
         Incompleteness.GAP_BETWEEN_SLICES: "Lücke zwischen Schichten",
         Incompleteness.NUMBER_MISSING: "Bildnummer fehlt",
         Incompleteness.FEWER_THAN_STATED: "weniger Bilder als angegeben",
+        Incompleteness.FEWER_THAN_AT_ARCHIVE: "weniger Bilder als im Archiv",
         Incompleteness.LESS_COVERAGE: "deckt weniger ab als die andere Serie",
     },
     joint_counts="{side}: Ödem {active}/{of_active} Quadranten; "

@@ -25,6 +25,7 @@ from sij_node.store import analysis_records, received_copies, refusals
 from sij_node.store.database import Database, lock_openings
 from sij_node.store.deliveries import former_studies_in, has_pending
 from sij_node.store.referenced_files import clear_unreferenced
+from sij_node.store.series_at_archive import forget_series
 from sij_node.store.spool import Spool
 from sij_node.store.tables import committed_studies, instances, jobs, results
 
@@ -136,6 +137,7 @@ def _remove_rows(connection: Connection, study_uid: str) -> None:
     connection.execute(update(results).where(results.c.job_id.in_(of_study)).values(file_name=""))
     analysis_records.forget_pictures(connection, of_study)
     received_copies.forget(connection, study_uid)
+    forget_series(connection, study_uid)
     connection.execute(delete(committed_studies).where(committed_studies.c.study_uid == study_uid))
 
 

@@ -453,6 +453,14 @@ committed_studies = Table(
     Column("kept_until", Utc, nullable=False),
 )
 
+series_at_archive = Table(
+    "series_at_archive",
+    metadata,
+    Column("study_uid", UID, primary_key=True),
+    Column("series_uid", UID, primary_key=True),
+    Column("images", Integer, nullable=False),
+)
+
 storage_checks = Table(
     "storage_checks",
     metadata,

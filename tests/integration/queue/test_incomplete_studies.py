@@ -104,7 +104,7 @@ def test_a_partial_study_says_so_and_its_completion_is_a_revision(node: NodeInPr
 
     second = node.take(*stir()[5:])
 
-    assert "images may be missing: covers less than the other series (STIR)" in (
+    assert "images may be missing: covers less than the other series (STIR, 2 or more)" in (
         scores(first).to_json()
     )
     assert "images may be missing" not in scores(second).to_json()
@@ -234,6 +234,14 @@ def test_a_study_waits_for_what_the_archive_has_of_it(tmp_path: Path):
         assert (state(node), node.archive.asked) == (State.RECEIVING, ["find"])
         node.wait(2)
         assert "series 1.2.3.1: 5 of 7 images received" in note(node)
+        said = "fewer images than the archive has (T1, 2 or more)"
+        assert said in scores(node.finish()).to_json()
+        assert said in node.admin.study(node.jobs(STUDY)[0].job_id).record.remarks[0]
+
+        whole = node.take(*t1()[5:], *stir()[5:])
+
+        assert "images may be missing" not in scores(whole).to_json()
+        assert all("revision 2" in one.SeriesDescription for one in whole)
 
 
 def test_missing_images_are_fetched_from_the_archive(tmp_path: Path):
