@@ -219,7 +219,7 @@ def _results_of(
         ) from error
     check_planes(choice, analysis, t1.volume, stir.volume)
     ports.progress("writing")
-    context = _context(used, analysis.networks, ports, recipient, (*choice.doubts, *missing))
+    context = _context(used, analysis.networks, ports, recipient, _remarked(choice, missing))
     context = replace(context, since=_since(datasets.values(), context, recipient.priors))
     context = in_history(context, t1.study_uid, recipient.history)
     headers = list(datasets.values())
@@ -367,12 +367,18 @@ def _since(headers: Iterable[Dataset], context: ResultContext, priors: Priors) -
     )
 
 
+def _remarked(choice: SequenceChoice, missing: Signs) -> list[str]:
+    """Doubts and missing images; they can change while the images used do not."""
+    doubts = [f"{doubt.name} {sequence}" for doubt, sequence in choice.doubts]
+    return [*doubts, *(f"{sign.name} {sequence} {count}" for sign, sequence, count in missing)]
+
+
 def _context(
     used: Sequence[ReceivedInstance],
     networks: Sequence[NetworkIdentity],
     ports: Ports,
     recipient: ResultRecipient,
-    remarked: Iterable[tuple[object, ...]] = (),
+    remarked: Iterable[str] = (),
 ) -> ResultContext:
     """The context of results; what they remark on beside the images used is part of their UIDs."""
     patient = max((one.patient for one in used), key=lambda patient: patient.issuer)
@@ -380,7 +386,7 @@ def _context(
         inputs_sha256=inputs_digest(
             (
                 *((one.sop_instance_uid, one.sha256) for one in used),
-                *(("remarked", str(one)) for one in remarked),
+                *(("remarked", one) for one in remarked),
             )
         ),
         networks=tuple(

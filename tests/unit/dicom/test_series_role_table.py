@@ -3,9 +3,11 @@
 Each row: vendor | description (prot= protocol name) | kind TR/TE/TI, scanning sequence, scan
 options, image type, contrast agent, tilt along the sacrum | expected role. Header values are
 typical of the vendors; only some were checked against public sample headers. Every row is read
-from a classic image and from an Enhanced image with the same facts.
+from a classic image and from an Enhanced image with the same facts. Descriptions are in English,
+German, French, Spanish, Japanese, Dutch and Italian.
 """
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -77,6 +79,21 @@ SIEMENS | t1_tse_cor | T1 0/0 SE | T1
 SIEMENS | t2_tse_cor | T2 0/0 SE | other
 SIEMENS | t2_tirm_cor | IR 0/0/0 SE | STIR
 SIEMENS | t1_space_cor_3D | T1 700/12 SE dim=3D | T1
+SIEMENS | t1_tse_cor_we | T1 600/11 SE opt=WE | other
+SIEMENS | t1_tse_cor_caipi | T1 600/11 SE type=ORIGINAL,PRIMARY,M,ND | T1
+SIEMENS | T1 TSE cor vor KM | T1 600/11 SE | T1
+SIEMENS | T1 TSE cor nach Gd | T1 600/11 SE | other
+SIEMENS | T1 TSE cor post KM | T1 600/11 SE | other
+SIEMENS | T1 TSE parasagittal | T1 600/11 SE plane=sagittal | other
+SIEMENS | t2_tirm_sag | IR 4500/60/160 SE,IR plane=sagittal | other
+SIEMENS | t2_tse_fs_tra | T2 4000/85 SE opt=FS plane=axial | other
+SIEMENS | t2_space_stir_cor | IR 3000/160/160 SE,IR opt=IR dim=3D | STIR
+SIEMENS | T1 MPR schräg koronar | T1 600/11 SE type=DERIVED,SECONDARY,MPR,OBL | other
+SIEMENS | Übersicht | G 8/4 GR | other
+SIEMENS | STIR coronal axe des sacro-iliaques | IR 4500/60/160 SE,IR | STIR
+SIEMENS | T2 STIR oblicuo coronal | IR 4500/60/160 SE,IR | STIR
+SIEMENS | T2強調 脂肪抑制 冠状断 | T2 4000/85 SE | T2FS
+SIEMENS | t1_vibe_cor_SUB | G 5/2 GR type=DERIVED,PRIMARY,M,NORM,SUB | other
 GE | COR T1 | T1 500/13 SE opt=FAST_GEMS,FC_SLICE_AX_GEMS | T1
 GE | COR T1 FSE SI JOINTS | T1 600/10 SE opt=FAST_GEMS,SAT_GEMS,TRF_GEMS | T1
 GE | COR T1 prot=3PLANE LOC / SI JOINTS | T1 600/10 SE | T1
@@ -117,7 +134,34 @@ GE | OBL AX T1 | T1 600/10 SE plane=-45 | other
 GE | SAG STIR | IR 4000/42/150 SE,IR plane=sagittal | other
 GE | COR T1 REFORMAT | T1 600/10 SE type=DERIVED,SECONDARY,REFORMATTED | other
 GE | Screen Save | T1 600/10 SE type=DERIVED,SECONDARY,SCREENSAVE | other
+GE | COR CUBE T1 | T1 600/12 SE dim=3D | T1
+GE | COR CUBE STIR | IR 3000/60/170 SE,IR dim=3D | STIR
+GE | COR T1 SI JOINTS POST | T1 600/10 SE | other
+GE | COR T1 FS POST GAD | T1 600/10 SE opt=FS | other
+GE | Cor T1 pre contrast | T1 600/10 SE | T1
+GE | COR OBL STIR SACRO-ILIACAS | IR 4000/42/150 SE,IR | STIR
+GE | COR T1 SACRO ILIAQUES SANS INJECTION | T1 600/10 SE | T1
+GE | COR T1 KM | T1 600/10 SE | other
+GE | AX STIR | IR 4000/42/150 SE,IR plane=axial | other
+GE | MIP COR T1 | T1 600/10 SE type=DERIVED,SECONDARY,MIP | other
+GE | COR LAVA SUB | G 5/2 GR type=DERIVED,SECONDARY,SUBTRACT | other
 Philips | T1W_TSE_COR | T1 560/12 SE | T1
+Philips | STIR_TSE_COR | IR 3500/40/160 IR opt=FS type=ORIGINAL,PRIMARY,M_IR,M,IR | STIR
+Philips | T2 FLAIR | IR 11000/125/2800 IR opt=FS type=ORIGINAL,PRIMARY,M_IR,M,IR | other
+Philips | T1W_TSE_COR | T1 560/12 SE opt=OTHER | T1
+Philips | T1W_TSE_SAG | T1 560/12 SE plane=sagittal | other
+Philips | STIR_TSE_TRA | IR 3500/40/160 IR plane=axial | other
+Philips | T1W_TSE_COR_OBL | T1 560/12 SE plane=55 | T1
+Philips | T1W para-axial | T1 560/12 SE plane=-40 | other
+Philips | T1W_TSE koronar ohne KM | T1 560/12 SE | T1
+Philips | T1W_TSE koronar KM | T1 560/12 SE | other
+Philips | T1 cor zonder contrast | T1 560/12 SE | T1
+Philips | T1 coronale senza mdc | T1 560/12 SE | T1
+Philips | T1 coronal GADOLINIO | T1 560/12 SE | other
+Philips | 3D T1 TSE VISTA cor | T1 500/18 SE dim=3D | T1
+Philips | eTHRIVE_COR | G 4/2 GR opt=SPAIR | other
+Philips | T1W_TSE_COR sub | T1 560/12 SE type=DERIVED,PRIMARY,SUBTRACTION,M,SE | other
+Philips | T1W real | T1 560/12 SE type=ORIGINAL,PRIMARY,R_SE,R,SE | other
 Philips | T1W_TSE_COR RM | T1 560/12 RM | T1
 Philips | T1W_TSE_COR CLEAR | T1 560/12 SE type=ORIGINAL,PRIMARY,M_SE,M,SE | T1
 Philips | T1 cor vetonderdrukt | T1 560/12 SE | other
@@ -157,7 +201,27 @@ Canon | 位置決め | T1 500/12 SE | other
 Canon | T1 差分 | T1 500/12 SE | other
 Canon | T1 Ax | T1 500/12 SE plane=axial | other
 Canon | T1 COR WFOP OP | T1 500/12 SE | other
+Canon | T1W_COR | T1 500/12 SE opt=SP | T1
+Canon | FSE T1 COR MSOFT | T1 500/12 SE opt=MSOFT | other
+Canon | FSE STIR COR | IR 4500/60/190 SE,IR | STIR
+Canon | STIR Sag | IR 4500/60/190 IR plane=sagittal | other
+Canon | FASE COR | T2 5000/80 SE | other
+Canon | FFE T1 COR | G 7/2 GR | other
+Canon | T1 冠状断 Gd | T1 500/12 SE | other
+Canon | T1 冠状断 造影剤なし | T1 500/12 SE | T1
+Canon | T1 斜冠状断 | T1 500/12 SE plane=50 | T1
+Canon | T2 WFOP W COR | T2 4000/80 SE | T2FS
+Canon | T1 COR | T1 500/12 SE agent=なし | T1
 Fujifilm | T1 FSE COR | T1 450/11 SE | T1
+Fujifilm | T1 GE COR | G 60/8 GR | other
+Fujifilm | IR FSE COR 0.4T | IR 2000/30/100 SE,IR | STIR
+Fujifilm | T1 SE COR 0.3T | T1 400/20 SE | T1
+Fujifilm | STIR tra | IR 3200/60/110 IR plane=axial | other
+Fujifilm | T1 coronal post contraste | T1 450/11 SE | other
+Fujifilm | T1 FSE OBL COR | T1 450/11 SE plane=45 | T1
+Fujifilm | PD FSE COR | T2 2500/25 SE | other
+Fujifilm | T1 冠状断 単純 | T1 450/11 SE | T1
+Fujifilm | MIP | T1 450/11 SE type=DERIVED,SECONDARY,MIP | other
 Fujifilm | T1 coronal FatSat | T1 450/11 SE | other
 Fujifilm | STIR COR 0.3T | IR 1800/25/90 SE,IR | STIR
 Fujifilm | STIR coronal | IR 3200/60/110 IR | STIR
@@ -171,6 +235,18 @@ Fujifilm | T1 coronal saturación grasa | T1 450/11 SE | other
 Fujifilm | T1 coronal sustracción | T1 450/11 SE | other
 Fujifilm | T1 sag | T1 450/11 SE plane=sagittal | other
 UIH | t1_fse_cor | T1 620/10 SE | T1
+UIH | t1_fse_cor_uCS | T1 620/10 SE | T1
+UIH | t2_tirm_cor | IR 3500/50/200 SE,IR | STIR
+UIH | t2_tirm_cor_ACS | IR 3500/50/200 SE,IR opt=FS | STIR
+UIH | t2_tirm_sag | IR 3500/50/200 SE,IR plane=sagittal | other
+UIH | pd_fse_cor_fs | T2 2600/30 SE opt=FS | other
+UIH | pd_mx3d_cor_spair_uCS | T2 1200/35 SE dim=3D | other
+UIH | t2_fse_cor_spair | T2 3600/75 SE | T2FS
+UIH | t1_fse_cor_pre | T1 620/10 SE | T1
+UIH | t1_fse_cor_Gd | T1 620/10 SE | other
+UIH | t1_mx3d_cor | T1 620/12 SE dim=3D | T1
+UIH | t1_fse_cor_MPR | T1 620/10 SE type=DERIVED,SECONDARY,MPR | other
+UIH | t1_fse_obl_tra | T1 620/10 SE plane=-45 | other
 UIH | t1_fse_cor_fs | T1 620/10 SE | other
 UIH | t1_fse_wfi_cor_W | T1 620/10 SE | other
 UIH | t1_fse_wfi_cor_F | T1 620/10 SE | other
@@ -207,14 +283,13 @@ def stated(description: str, header: str) -> dict[str, object]:
     }
     if ti and ti[0] != "-":
         found["InversionTime"] = float(ti[0])
-    rest = " ".join(more)
+    more = dict(re.findall(r"(\w+)=(.*?)(?= \w+=|$)", " ".join(more)))
     for key, keyword in (("opt", "ScanOptions"), ("type", "ImageType")):
-        if f"{key}=" in rest:
-            value = rest.partition(f"{key}=")[2].split(" agent=")[0].split(" plane=")[0]
-            found[keyword] = value.split(",")
-    if "agent=" in rest:
-        found["ContrastBolusAgent"] = rest.partition("agent=")[2].split()[0].replace("_", " ")
-    return found
+        if key in more:
+            found[keyword] = more[key].split(",")
+    if "agent" in more:
+        found["ContrastBolusAgent"] = more["agent"].replace("_", " ")
+    return found | {"MRAcquisitionType": more.get("dim", "2D")}
 
 
 def cosines_in(header: str):
@@ -235,8 +310,11 @@ def as_enhanced(description: str, header: str) -> Dataset:
     modifier.InversionRecovery = "YES" if "IR" in pulses else "NO"
     if "InversionTime" in facts:
         modifier.InversionTimes = [facts["InversionTime"]]
-    if {"FS", "SPIR", "SPAIR", "ASPIR", "FATSAT"} & set(facts.get("ScanOptions", ())):
+    options = set(facts.get("ScanOptions", ()))
+    if {"FS", "SPIR", "SPAIR", "ASPIR", "FATSAT", "MSOFT"} & options:
         modifier.SpectrallySelectedSuppression = "FAT"
+    if "WE" in options:
+        modifier.SpectrallySelectedExcitation = "WATER"
     shared.MRModifierSequence = [modifier]
     kind = Dataset()
     kind.FrameType = facts.get("ImageType", ["ORIGINAL", "PRIMARY", "M", "NONE"])
@@ -249,6 +327,7 @@ def as_enhanced(description: str, header: str) -> Dataset:
         image,
         SeriesDescription=facts["SeriesDescription"],
         ProtocolName=facts["ProtocolName"],
+        MRAcquisitionType=facts["MRAcquisitionType"],
         EchoPulseSequence="GRADIENT" if "GR" in pulses else "SPIN",
         EchoPlanarPulseSequence="YES" if "EP" in pulses else "NO",
     )
