@@ -1,7 +1,9 @@
 """Studies that arrive in pieces, by all the ways that archives send."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from pynetdicom import AE
 from pynetdicom.presentation import build_context
 
 from sij_node.domain.job import State
+from sij_node.store.clear_spool import clear_spool
 from tests.support.mr_series import STIR_TIMES, T1_TIMES, classic_series
 from tests.support.node_in_process import ARCHIVE, NodeInProcess, node_in_process
 
@@ -206,19 +209,43 @@ def test_a_study_is_analysed_once_and_whole_however_it_is_sent(node: NodeInProce
     assert note(node).startswith("T1 and STIR received")
 
 
-def test_a_study_by_two_routes_has_one_job_for_each(node: NodeInProcess):
-    node.send(*t1(), *stir())
+def test_a_study_by_two_routes_at_once_is_analysed_for_each(node: NodeInProcess):
     changed = [*t1(), *stir()]
     for image in changed:
         image.RetrieveAETitle, image.InstanceAvailability = "OTHER", "ONLINE"
-    assert set(node.send(*changed, source="MODALITY")) == {0x0000}
+    with ThreadPoolExecutor(2) as routes:
+        first = routes.submit(node.send, *t1(), *stir())
+        second = routes.submit(node.send, *changed, source="MODALITY")
+    assert {*first.result(), *second.result()} == {0x0000}
 
-    node.wait(8)
+    results = node.finish()
 
-    assert [(job.source_ae, job.state) for job in node.jobs(STUDY)] == [
-        ("ARCHIVE", State.QUEUED),
-        ("MODALITY", State.QUEUED),
+    assert sorted((job.source_ae, job.state) for job in node.jobs(STUDY)) == [
+        ("ARCHIVE", State.DELIVERED),
+        ("MODALITY", State.DELIVERED),
     ]
+    reports = [one for one in results if "scores" in one.SeriesDescription]
+    assert len(reports) == 2
+    assert len({one.SOPInstanceUID for one in reports}) == 1
+
+
+@pytest.mark.parametrize(("days", "is_cleared"), [(1, False), (13, False), (15, True)])
+def test_a_study_sent_again_days_later_gives_the_same_results(
+    node: NodeInProcess, days: int, is_cleared: bool
+):
+    first = node.take(*t1(), *stir())
+    retention_days = node.config.spool.retention_days
+    clear_spool(
+        node.table.database, node.spool, retention_days, datetime.now(UTC) + timedelta(days=days)
+    )
+
+    second = node.take(*t1(), *stir())
+
+    assert retention_days == 14
+    uids = [{one.SOPInstanceUID for one in results} for results in (first, second)]
+    assert uids[1] == (uids[0] if is_cleared else set())
+    assert len(node.jobs(STUDY)) == 1 + is_cleared
+    assert {job.state for job in node.jobs(STUDY)} == {State.DELIVERED}
 
 
 # ---- asking the archive --------------------------------------------------------------------------
