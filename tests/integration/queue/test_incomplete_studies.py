@@ -230,7 +230,7 @@ def test_a_study_by_two_routes_at_once_is_analysed_for_each(node: NodeInProcess)
 
 
 @pytest.mark.parametrize(("days", "is_cleared"), [(1, False), (13, False), (15, True)])
-def test_a_study_sent_again_days_later_gives_the_same_results(
+def test_a_study_sent_again_days_later_gets_no_result_twice(
     node: NodeInProcess, days: int, is_cleared: bool
 ):
     first = node.take(*t1(), *stir())
