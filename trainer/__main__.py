@@ -25,18 +25,22 @@ from trainer.evaluation.evaluate_phantoms import evaluate_phantoms
 from trainer.evaluation.evaluate_real import evaluate_real
 from trainer.evaluation.evaluate_realism import evaluate_realism
 from trainer.evaluation.evaluate_second import evaluate_second
+from trainer.export_onnx import export_onnx
 from trainer.imports.import_images import (
     import_images,
     import_manifest,
     refuse_import_nifti,
 )
+from trainer.imports.reading_template import reading_template
 from trainer.imports.site_cases import import_cases
 from trainer.imports.spinenet_encoder import import_encoder
+from trainer.lesion_folds import cross_validate
 from trainer.phantom.contact_sheet import contact_sheet
 from trainer.phantom.detectability import detectability
 from trainer.phantom.draw_slabs import draw_slabs
 from trainer.phantom.phantom_command import phantom
 from trainer.reader_study.reader_commands import readers, trials
+from trainer.sign_weights import sign_weights
 from trainer.train import calibrate, train
 
 app = typer.Typer(
@@ -53,9 +57,12 @@ app.command()(draw_stacks)
 app.command()(train_joint)
 app.command()(export_joint)
 app.command()(fine_tune)
+app.command()(cross_validate)
 app.command()(calibrate)
 app.command()(benchmark)
 app.command()(import_encoder)
+app.command()(export_onnx)
+app.command()(sign_weights)
 app.command()(import_images)
 app.command()(import_manifest)
 app.command(
@@ -63,12 +70,20 @@ app.command(
     hidden=True,
     context_settings={"ignore_unknown_options": True},
 )(refuse_import_nifti)
+app.command()(reading_template)
 app.command()(import_cases)
 app.command()(trials)
 app.command()(readers)
 
-EXTRAS = ("matplotlib", "nibabel", "nrrd")
-"""Packages of the ``training`` extra that some commands need."""
+EXTRAS = {
+    "matplotlib": "training",
+    "nibabel": "training",
+    "nrrd": "training",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
+}
+"""Packages that some commands need, and the extra that they belong to."""
 
 evaluate = typer.Typer(help="Evaluate a network on its test cases.", no_args_is_help=True)
 evaluate.command("certainty")(evaluate_certainty)
@@ -97,9 +112,10 @@ def main() -> None:
     except WeightsInvalid as error:
         _fail(str(error), 78)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in EXTRAS:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
             raise
-        _fail(f"{error.name} is not installed; run: pip install 'sij-node[training]'", 69)
+        _fail(f"{package} is not installed; run: pip install 'sij-node[{EXTRAS[package]}]'", 69)
     except OSError as error:
         if error.filename is None:
             raise

@@ -158,6 +158,8 @@ class Experiment:
         Which weights the run keeps.
     validation_interval
         Steps between two validations; 0 for a tenth of the steps.
+    frozen_normalisation
+        Whether batch normalisation keeps the statistics of the initial weights: for few cases.
     patience
         The run stops after this many validations without a lower validation loss; 0 for never.
     """
@@ -185,6 +187,7 @@ class Experiment:
     keep: Kept = Kept.LAST
     validation_interval: int = 0
     patience: int = 0
+    frozen_normalisation: bool = False
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():

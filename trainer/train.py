@@ -10,7 +10,15 @@ import typer
 
 from models.lesion_resnet34 import LesionResNet34
 from models.preprocess import PREPROCESSING_VERSION
-from models.weights import INTENDED_USE, OWN_INTENDED_USE, Card, load_network, save_network
+from models.weights import (
+    CARD_NAME,
+    INTENDED_USE,
+    OWN_INTENDED_USE,
+    Card,
+    load_network,
+    read_card,
+    save_network,
+)
 from trainer.command_options import Changes, Device, ExperimentFile, Threads
 from trainer.contours.contour_run import trained_contour
 from trainer.distributed import AUTO, process_group, use_threads
@@ -63,7 +71,7 @@ def train(
     torchrun --nproc-per-node 4 -m trainer train contour --experiment FILE
     """
     plan = read_experiment(experiment, changes or ())
-    _refuse_to_overwrite_shipped(plan, weights)
+    _refuse_to_overwrite(plan, weights, network)
     keep_freed_memory()
     use_threads(threads)
     with process_group(device) as group:
@@ -94,7 +102,14 @@ def _card(plan: Experiment, settings: dict[str, Any], runs: Path) -> Card:
     )
 
 
-def _refuse_to_overwrite_shipped(plan: Experiment, weights: Path | None) -> None:
+def _refuse_to_overwrite(plan: Experiment, weights: Path | None, network: NetworkKind) -> None:
+    folder = (weights or _SHIPPED[network]) / network
+    if (folder / CARD_NAME).exists() and read_card(folder).name != plan.name:
+        card = read_card(folder)
+        raise ExperimentInvalid(
+            f"{folder} holds {card.name} {card.version}, which {plan.name} would overwrite; name "
+            "another folder with --weights"
+        )
     if weights is None and not plan.cases.are_phantoms:
         raise ExperimentInvalid(
             f"{plan.name} trains on own cases and would overwrite the shipped weights; name "

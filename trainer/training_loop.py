@@ -171,7 +171,7 @@ class _Validation:
             return
         self.group.average_statistics(self.network)
         measured = dict(self.measure()) if self.group.is_main else {}
-        self.network.train()
+        into_training(self.network, self.plan)
         loss = self.group.from_main(measured.get(VALIDATION_LOSS, math.nan))
         is_best = self.best.update(loss, done)
         if self.group.is_main:
@@ -238,7 +238,7 @@ def fit(
     best = BestSoFar(**states.get("best", {}))
     validation = _Validation(experiment, network, measure, folder, group, log, best)
     report = _Report(experiment.steps, first, log)
-    network.train()
+    into_training(network, experiment)
     for done in range(first + 1, experiment.steps + 1):
         if validation.stops:
             break
@@ -255,6 +255,14 @@ def fit(
     validation.finish()
     if group.is_main and first < experiment.steps:
         _draw_curves(folder)
+
+
+def into_training(network: nn.Module, plan: Experiment) -> None:
+    """Training mode; batch normalisation keeps its statistics if the experiment says so."""
+    network.train()
+    for part in network.modules() if plan.frozen_normalisation else ():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
 
 
 def _total(losses: Losses) -> Tensor:

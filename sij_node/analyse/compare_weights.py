@@ -9,7 +9,7 @@ from pathlib import Path
 from models.analyser import Analyser, Analysis
 from models.volume import Volume
 from models.weights import WeightsInvalid
-from sij_node.analyse.inference import load_networks, names_and_versions
+from sij_node.analyse.inference import load_networks, names_and_versions, networks_in
 from sij_node.analyse.pipeline import Ports, analyse_study
 from sij_node.config.settings import Config, WorkerConfig
 from sij_node.domain.job import Job
@@ -51,7 +51,7 @@ def compare_weights(
 
 def _networks_in(folder: Path, worker: WorkerConfig) -> Analyser:
     try:
-        return Analyser.load(folder, worker.device, worker.threads, worker.mixed_precision)
+        return networks_in(folder, worker)
     except WeightsInvalid as error:
         raise WeightsRefused(f"The networks in {folder} cannot be used: {error}") from error
 

@@ -10,12 +10,14 @@ import signal
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import structlog
 import torch
 
 from models.analyser import Analyser
 from models.weights import WeightsInvalid
+from models.weights_signature import check_signature
 from sij_node.analyse.analysis_process import (
     AnalysisOutcome,
     AnalysisRequest,
@@ -47,6 +49,9 @@ from sij_node.store.stored_instances import read_checked, read_header
 
 log = structlog.get_logger()
 
+NETWORKS = ("contour", "lesion")
+"""Subfolders of a folder of weights."""
+
 LOWEST_PRIORITY = 19
 """nice(2) value: receiving images takes precedence over analysing them."""
 
@@ -77,13 +82,24 @@ def load_networks(config: Config, name: str) -> Analyser:
     WeightsRefused
         If they cannot be used, or no [[weights]] has that name.
     """
-    worker = config.worker
     try:
-        return Analyser.load(
-            config.networks_folder(name), worker.device, worker.threads, worker.mixed_precision
-        )
+        return networks_in(config.networks_folder(name), config.worker)
     except WeightsInvalid as error:
         raise WeightsRefused(f"The networks cannot be used: {error}") from error
+
+
+def networks_in(folder: Path, worker: WorkerConfig) -> Analyser:
+    """The networks of a folder, signed if [worker] requires it.
+
+    Raises
+    ------
+    WeightsInvalid
+        If they cannot be used.
+    """
+    if worker.weights_public_key is not None:
+        for network in NETWORKS:
+            check_signature(folder / network, worker.weights_public_key)
+    return Analyser.load(folder, worker.device, worker.threads, worker.mixed_precision)
 
 
 @dataclass

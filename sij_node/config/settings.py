@@ -332,6 +332,9 @@ class WorkerConfig(Section):
     """auto: GPU if available."""
     weights_folder: Path | None = None
     """Contains the folders contour and lesion; if unset, the weights that ship with the node."""
+    weights_public_key: Path | None = None
+    """PEM, Ed25519. Networks that are not signed with its private key are refused, those that ship
+    with the node as well; if unset, no signature is required."""
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     """CPU threads of the networks; 0: one per core."""
     mixed_precision: bool | Literal["auto"] = "auto"

@@ -3,13 +3,15 @@
 ``import_report.md`` lies beside the prepared cases, with an overlay picture of every series.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.case_file import Case, CaseFileInvalid, CaseSeries
 from models.findings import Side
+from trainer.imports.agreement import agreement_tables
 from trainer.markdown_table import markdown
 from trainer.overlay_sheets import write_sheet
 
@@ -17,6 +19,11 @@ REPORT = "import_report.md"
 OVERLAYS = "overlays"
 BOTH_SIDES_MM = 40.0
 """Contours further apart than this, from left to right, belong to both joints."""
+
+AGREEMENT = """## Agreement
+
+Cohen's kappa of present (score 1 or more) and absent. A network that learns from these readings
+cannot be expected to agree with a reader better than readers agree with each other."""
 
 HEAD = """# Import report
 
@@ -76,9 +83,17 @@ class ImportReport:
         self._folder = folder
         self._series: list[list[object]] = []
         self._cases: list[list[object]] = []
+        self._readings: list[NDArray[np.int8]] = []
 
-    def add(self, number: int, case: Case) -> None:
-        """Add a case, and write its overlay pictures."""
+    def add(self, number: int, case: Case, readings: NDArray[np.int8]) -> None:
+        """Add a case, and write its overlay pictures.
+
+        Parameters
+        ----------
+        readings
+            0, 1 or MISSING, ``(28, readers, sessions)`` of all the site's cases.
+        """
+        self._readings.append(readings)
         for one in case.series:
             self._series.append([number, *_described(one), left_out_contours(one) or "–"])
             if one.delineation is not None:
@@ -89,14 +104,24 @@ class ImportReport:
         reason = left_out_lesions(case) or "–"
         self._cases.append([number, readers, len(case.readings), len(agreed), positive, reason])
 
-    def write(self) -> Path:
-        """Write the report."""
+    def write(
+        self, readers: Sequence[str], sessions: Sequence[int], subjects: Sequence[str]
+    ) -> Path:
+        """Write the report; the readers' agreement is part of it where positions were read twice.
+
+        Parameters
+        ----------
+        subjects
+            Of each case.
+        """
         series = ["case", "series", "slices × rows × columns", "spacing, mm", "slice normal (LPS)",
                   "contours right", "contours left", "not used for contours"]  # fmt: skip
         cases = ["case", "readers", "readings", "positions with a consensus", "positive",
                  "not used for lesions"]  # fmt: skip
         parts = [HEAD, "## Series", markdown(series, self._series),
                  "## Readings", markdown(cases, self._cases)]  # fmt: skip
+        agreement = agreement_tables(np.stack(self._readings), readers, sessions, subjects)
+        parts += [AGREEMENT, agreement] if agreement else []
         path = self._folder / REPORT
         path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
         return path

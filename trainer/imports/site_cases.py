@@ -107,11 +107,12 @@ def import_cases(
         if sightings := drawn_sightings(case):
             rng = np.random.default_rng(number)
             write_stacks(image_stacks(sightings, rng), out, number)
-        report.add(number, case)
+        report.add(number, case, read_by.values(case.readings))
         subjects.append(subject)
         typer.echo(f"{number + 1}/{len(cases)} {path.name}")
     write_subjects(subjects, out)
-    typer.echo(f"{report.write()}: check what was imported and what was left out")
+    written_report = report.write(read_by.readers, read_by.sessions, subjects)
+    typer.echo(f"{written_report}: check what was imported and what was left out")
     typer.echo(f"{len(read_by.readers)} reader(s), {len(read_by.sessions)} session(s)")
     _print_split(subjects, out)
 

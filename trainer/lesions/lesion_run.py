@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -40,25 +40,31 @@ def trained_lesion(
     """
     if not isinstance(plan.architecture, LesionArchitecture):
         raise ExperimentInvalid(f"{plan.name} is not an experiment for the lesion network")
-    network = LesionResNet34(plan.architecture)
-    load_initial_weights(plan, network)
-    network.to(group.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     joints, validation = _joints(plan, runs)
-    _learn(network, plan, runs, group, joints, validation)
+    network = fitted_lesion(plan, runs, group, joints, validation)
     settings: dict[str, Any] = {"roi": asdict(plan.roi)}
     if group.is_main:
         settings |= chosen_lesion_settings(network.cpu(), plan, runs, validation)
     return network, settings
 
 
-def _learn(
-    network: LesionResNet34,
+def fitted_lesion(
     plan: Experiment,
     runs: Path,
     group: ProcessGroup,
     joints: tuple[JointSample, ...],
     validation: tuple[JointSample, ...],
-) -> None:
+) -> LesionResNet34:
+    """A network trained on some joints and validated on others, from its initial weights.
+
+    Parameters
+    ----------
+    plan
+        Of the lesion network; its cases are not read.
+    """
+    network = LesionResNet34(cast(LesionArchitecture, plan.architecture))
+    load_initial_weights(plan, network)
+    network.to(group.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     generator = seeded_generator(plan.seed, replace(group, device=torch.device("cpu")))
     targets = training_targets(plan, network, joints)
     targets.module.to(group.device)
@@ -76,6 +82,7 @@ def _learn(
         return {VALIDATION + name: value for name, value in scores.items()}
 
     fit(targets.module, losses_of_step, plan, generator, runs / plan.folder, group, measure)
+    return network
 
 
 def _slab_share(plan: Experiment, runs: Path) -> SlabShare:

@@ -193,6 +193,15 @@ def test_own_cases_never_overwrite_the_shipped_weights(tmp_path):
         train(NetworkKind.LESION, experiment, runs=tmp_path)
 
 
+def test_weights_of_another_name_are_never_overwritten(tmp_path):
+    experiment = tmp_path / "small.toml"
+    experiment.write_text(SMALL_LESION)
+    save_untrained(read_experiment(experiment), tmp_path / "lesion")
+
+    with pytest.raises(ExperimentInvalid, match=r"holds lesion 9\.9\.9, which other would"):
+        train(NetworkKind.LESION, experiment, tmp_path, tmp_path, ["name=other"])
+
+
 def test_probabilities_are_calibrated_on_the_validation_cases_alone(stored, tmp_path):
     (tmp_path / "cases").mkdir()
     write_case(replace(stored, seed=1), tmp_path / "cases")

@@ -54,7 +54,7 @@ def test_defaults_in_the_shipped_configs_comments_are_true():
     examples_left_out = re.sub(ALERTS, "", re.sub(OPENID, "", re.sub(PROFILE, "", text)))
     stated = re.sub(r"^# (?=[a-z_]+ += )", "", examples_left_out, flags=re.MULTILINE)
     stated = re.sub(
-        r"^(weights_folder|client_ca|crl|ca|syslog_ca|token_file|\w*certificate|\w*private_key).*\n",
+        r"^(weights_folder|client_ca|crl|ca|syslog_ca|token_file|\w*certificate|\w*private_key|\w*public_key).*\n",
         "",
         stated,
         flags=re.M,
