@@ -10,7 +10,7 @@ from sij_node.cli.opening import on_demand, os_user, with_logging
 from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, StudyUid
 from sij_node.cli.output import dimse_status, print_json, print_line, print_table
 from sij_node.errors import DestinationUnavailable, TrainingCaseUnusable
-from sij_node.network.dicom_folder import contents_of, send_contents
+from sij_node.network.dicom_folder import AssociationPer, contents_of, send_contents
 from sij_node.training_export.training_case import (
     MANIFEST_COLUMNS,
     listed_cases,
@@ -29,12 +29,20 @@ def send(
     to: Annotated[str, typer.Option(help="Receiver, as HOST:PORT.")] = "127.0.0.1:11112",
     called: Annotated[str, typer.Option(help="Called AE title.")] = "SIJNODE",
     calling: Annotated[str, typer.Option(help="Calling AE title.")] = "ORTHANC",
+    association_per: Annotated[
+        AssociationPer,
+        typer.Option(help="What gets an association of its own; interleaved: studies in turn."),
+    ] = AssociationPer.FOLDER,
+    pause: Annotated[float, typer.Option(help="Seconds between two associations.", min=0)] = 0.0,
 ) -> None:
-    """Send DICOM files by C-STORE, for testing."""
+    """Send DICOM files by C-STORE, in the ways in which archives send, for testing."""
     contents = contents_of(folder)
     for file in contents.left_out:
         print_line(f"{file.name}: skipped, not a DICOM file")
-    failed = [one for one in send_contents(contents, to, called, calling) if not one.acknowledged]
+    sent = send_contents(
+        contents, to, called, calling, association_per=association_per, pause_s=pause
+    )
+    failed = [one for one in sent if not one.acknowledged]
     for one in failed:
         reason = one.note or "refused"
         print_line(f"{one.sop_instance_uid}: {reason} ({dimse_status(one.status)})")

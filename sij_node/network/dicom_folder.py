@@ -1,16 +1,33 @@
 """The DICOM files of a folder, and sending them."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from itertools import chain, zip_longest
 from pathlib import Path
 
+from pydicom import dcmread
+
 from sij_node.config.settings import DeliveryConfig, PeerConfig
+from sij_node.dicom.headers import text
 from sij_node.dicom.part10 import read_file_meta
 from sij_node.errors import ConfigurationInvalid, DatasetUnreadable
 from sij_node.network.store_scu import OutgoingObject, SendResult, StoreScu
 
 _BEGINNING_BYTES = 1 << 16
 """Read of each file; ample for any file meta information."""
+
+
+class AssociationPer(StrEnum):
+    """What is sent on an association of its own, as archives differ in this."""
+
+    FOLDER = "folder"
+    STUDY = "study"
+    SERIES = "series"
+    IMAGE = "image"
+    INTERLEAVED = "interleaved"
+    """One association that carries an image of each study in turn."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +49,13 @@ def contents_of(folder: Path) -> FolderContents:
 
 
 def send_contents(
-    contents: FolderContents, receiver: str, called: str, calling: str
+    contents: FolderContents,
+    receiver: str,
+    called: str,
+    calling: str,
+    *,
+    association_per: AssociationPer = AssociationPer.FOLDER,
+    pause_s: float = 0.0,
 ) -> Iterator[SendResult]:
     """Send the DICOM files of a folder to a Storage SCP.
 
@@ -42,6 +65,10 @@ def send_contents(
         As HOST:PORT.
     called, calling
         AE titles.
+    association_per
+        How the files are divided into associations.
+    pause_s
+        Between two associations.
 
     Raises
     ------
@@ -55,7 +82,29 @@ def send_contents(
     if not contents.objects:
         raise ConfigurationInvalid("There is no DICOM file to send.")
     peer = PeerConfig(ae_title=called, networks=("127.0.0.1",), host=host, port=int(port))
-    yield from StoreScu(calling, DeliveryConfig()).send(peer, contents.objects)
+    scu = StoreScu(calling, DeliveryConfig())
+    for number, objects in enumerate(divided(contents.objects, association_per)):
+        time.sleep(pause_s if number else 0)
+        yield from scu.send(peer, objects)
+
+
+def divided(
+    objects: Sequence[OutgoingObject], association_per: AssociationPer
+) -> list[Sequence[OutgoingObject]]:
+    """The objects of each association, in the order in which they are sent."""
+    if association_per is AssociationPer.FOLDER:
+        return [objects]
+    if association_per is AssociationPer.IMAGE:
+        return [[one] for one in objects]
+    level = "Series" if association_per is AssociationPer.SERIES else "Study"
+    groups: dict[str, list[OutgoingObject]] = {}
+    for one in objects:
+        header = dcmread(one.file, stop_before_pixels=True)
+        groups.setdefault(text(header, f"{level}InstanceUID"), []).append(one)
+    if association_per is not AssociationPer.INTERLEAVED:
+        return list(groups.values())
+    in_turn = chain.from_iterable(zip_longest(*groups.values()))
+    return [[one for one in in_turn if one is not None]]
 
 
 def _outgoing(file: Path) -> OutgoingObject | None:
