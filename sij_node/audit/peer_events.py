@@ -117,6 +117,10 @@ class PeerEvents:
         outcome = "not accepted" if status is None else f"0x{status:04X}"
         self._activity.count(PeerCounter.SENT, peer.title, outcome)
 
+    def delivery_failed(self, destination: str) -> None:
+        """An attempt to deliver a study's results to a destination failed."""
+        self._activity.count(PeerCounter.FAILED_DELIVERIES, destination, "failed")
+
     def delivery_ended(
         self,
         study_uid: str,

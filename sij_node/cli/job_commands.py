@@ -10,6 +10,7 @@ import typer
 from sij_node.cli import opening
 from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, JobNumber, Limit
 from sij_node.cli.output import dimse_status, print_json, print_line, print_table, time_of
+from sij_node.config.profiles import Language
 from sij_node.domain.analysis_record import SeriesUse
 from sij_node.domain.job import STEP_WORDS, Job, JobAction, State
 from sij_node.domain.job_list import JobFilter
@@ -76,7 +77,8 @@ def _print_history(history: JobHistory) -> None:
         print_line(line)
     if history.missing:
         print_line(
-            f"Not made: {', '.join(history.missing)}, which the profile of {job.source_ae} lists. "
+            f"Not made: {', '.join(history.missing)}, which recipients of studies from "
+            f"{job.source_ae} get by now. "
             f"`sij-node jobs redeliver {job.job_id}` makes and sends them too."
         )
     print_line(f"Available actions: {', '.join(history.actions) or 'none'}")
@@ -108,6 +110,19 @@ def _print_history(history: JobHistory) -> None:
             for one in history.deliveries
         ],
     )
+
+
+@app.command("text")
+def show_text(
+    job_id: JobNumber,
+    config: ConfigFile = DEFAULT_CONFIG,
+    language: Annotated[
+        Language | None, typer.Option(help="Otherwise that of the sender's output profile.")
+    ] = None,
+) -> None:
+    """Print a study's findings in full sentences, to be pasted into a report."""
+    with opening.admin(config) as admin:
+        print_line(str(admin.report_text(job_id, language)))
 
 
 @app.command("retry")

@@ -1,14 +1,18 @@
 """`send`, `results`, `pictures`, `compare`, `training-case`: commands on one or more studies."""
 
+import csv
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from models.case_file import SUFFIX, Case, write_case_file
+from sij_node.cli import opening
 from sij_node.cli.opening import on_demand, os_user, with_logging
 from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, StudyUid
 from sij_node.cli.output import dimse_status, print_json, print_line, print_table
+from sij_node.domain.research_table import ExportedDates, ExportedStudies
 from sij_node.errors import DestinationUnavailable, TrainingCaseUnusable
 from sij_node.network.dicom_folder import AssociationPer, contents_of, send_contents
 from sij_node.training_export.training_case import (
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from sij_node.domain.weights_comparison import StudyComparison, WeightsComparison
 
 app = typer.Typer()
+_DAY = ["%Y-%m-%d"]
 
 
 @app.command()
@@ -130,6 +135,30 @@ def _print_comparison(study: "StudyComparison") -> None:
 
 def _probability(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+@app.command("export-scores")
+def export_scores(
+    out: Annotated[Path, typer.Option(help="CSV file to write.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+    since: Annotated[datetime, typer.Option(formats=_DAY, help="First day of arrival, UTC.")] = (
+        datetime(1900, 1, 1)
+    ),
+    until: Annotated[datetime, typer.Option(formats=_DAY, help="Last day of arrival, UTC.")] = (
+        datetime(9998, 12, 31)
+    ),
+    source: Annotated[str, typer.Option(help="Only from this AE title.")] = "",
+    dates: Annotated[
+        ExportedDates, typer.Option(help="Study dates: shifted, only the year, or none.")
+    ] = ExportedDates.SHIFTED,
+) -> None:
+    """Export the scores of all analysed studies for research, under pseudonyms."""
+    end = until.replace(tzinfo=UTC) + timedelta(days=1)
+    wanted = ExportedStudies(since.replace(tzinfo=UTC), end, source, dates)
+    with opening.admin(config) as admin, out.open("w", encoding="utf-8", newline="") as file:
+        rows = list(admin.export_scores(wanted))
+        csv.writer(file).writerows(rows)
+    print_line(f"{out}: {len(rows) - 1} studies, {len(rows[0])} columns.")
 
 
 @app.command("training-case")

@@ -61,7 +61,11 @@ def recipients_of(config: Config, source_ae: str) -> tuple[Recipient, ...]:
 
 
 def profile_made_for(config: Config, source_ae: str) -> Profile:
-    """The peer's output profile, with every object that any recipient of its results receives."""
+    """The peer's output profile, with exactly the objects that a recipient of its results receives.
+
+    A peer that gets no results adds none of its own.
+    """
     profile = config.profile_for(source_ae)
-    wanted = (name for one in recipients_of(config, source_ae) for name in one.objects or ())
-    return profile.model_copy(update={"objects": tuple(dict.fromkeys((*profile.objects, *wanted)))})
+    wanted = [name for one in recipients_of(config, source_ae) for name in one.objects or ()]
+    own = [name for name in profile.objects if name in wanted]
+    return profile.model_copy(update={"objects": tuple(dict.fromkeys((*own, *wanted)))})

@@ -140,12 +140,12 @@ class DeliveryWorker:
         ResultsRefused
             If all others were refused for reasons that a retry cannot change.
         """
-        unavailable, refused = [], []
+        unavailable: list[DestinationUnavailable] = []
+        refused: list[SendResult] = []
         for destination in sorted({delivery.destination for delivery in pending}):
             own = [each for each in pending if each.destination == destination]
             try:
-                responses = self._responses(job, destination, own)
-                refused += [sent for sent in responses if not sent.acknowledged]
+                refused += self._attempt(job, destination, own)
             except DestinationUnavailable as error:
                 unavailable.append(error)
         if unavailable:
@@ -157,6 +157,18 @@ class DeliveryWorker:
             said = f"{len(refused)} of {len(pending)} objects were refused: {'; '.join(reasons)}"
             is_final = all(sent.remedy for sent in refused)
             raise ResultsRefused(said) if is_final else DestinationUnavailable(said)
+
+    def _attempt(self, job: Job, destination: str, own: Sequence[Delivery]) -> Sequence[SendResult]:
+        """Send to one destination and return what it refused; failed attempts are counted."""
+        try:
+            responses = self._responses(job, destination, own)
+            refused = [sent for sent in responses if not sent.acknowledged]
+        except DestinationUnavailable:
+            self._events.delivery_failed(destination)
+            raise
+        if refused:
+            self._events.delivery_failed(destination)
+        return refused
 
     def _responses(
         self, job: Job, destination: str, own: Sequence[Delivery]

@@ -5,7 +5,7 @@ reveals, searches for, views or downloads something of a patient, or changes any
 here in the change log and in the audit trail, so no way in can forget to.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,7 +21,8 @@ from sij_node.audit.messages import (
     patient_searched,
     security_alert,
 )
-from sij_node.config.routing import profile_made_for
+from sij_node.config.profiles import Language
+from sij_node.config.routing import profile_made_for, recipients_of
 from sij_node.config.settings import AnyDestination, Config
 from sij_node.domain.analysis_record import AnalysisRecord, SeriesUse
 from sij_node.domain.job import (
@@ -39,6 +40,7 @@ from sij_node.domain.job import (
 from sij_node.domain.job_list import ChartEvent, JobFilter, JobPage
 from sij_node.domain.keyed_hash import keyed_hash
 from sij_node.domain.peer_activity import PeerActivity
+from sij_node.domain.research_table import ExportedStudies, research_rows
 from sij_node.domain.study import CopySummary, Refusal
 from sij_node.domain.users import AdminChange
 from sij_node.errors import (
@@ -51,9 +53,11 @@ from sij_node.errors import (
     UnknownName,
 )
 from sij_node.operate.health_check import HealthReport, check_health
+from sij_node.operate.research_export import research_studies
 from sij_node.queue.completeness import uses_in_study
 from sij_node.results.conclusion import conclusion
-from sij_node.results.language import ENGLISH
+from sij_node.results.language import ENGLISH, WORDINGS
+from sij_node.results.report_text import ReportText, report_text
 from sij_node.store import (
     change_log,
     destination_holds,
@@ -62,7 +66,7 @@ from sij_node.store import (
     received_copies,
     refusals,
 )
-from sij_node.store.analysis_records import conclusions_of, record_of
+from sij_node.store.analysis_records import analysed_jobs, conclusions_of, record_of
 from sij_node.store.database import Database
 from sij_node.store.deliveries import deliveries_of, jobs_by_destination, withheld_jobs
 from sij_node.store.job_table import JobTable
@@ -399,6 +403,39 @@ class Admin:
         content = read_result(self._spool, result)
         self._note_access(job, "download result", f"{result.kind} downloaded", result.kind)
         return result, content
+
+    def report_text(self, job_id: int, language: Language | None = None) -> ReportText:
+        """The text of a study's findings, to be pasted into a report.
+
+        Parameters
+        ----------
+        language
+            That of the sender's output profile by default.
+
+        Raises
+        ------
+        UnknownJob
+        ResultUnknown
+            If the study was not analysed.
+        """
+        job, record = self._table.get(job_id), record_of(self._database, job_id)
+        if record is None or not record.findings:
+            raise ResultUnknown(f"Job {job_id} is {job.state} and has no findings.")
+        chosen = language or self.config.profile_for(job.source_ae).language
+        return report_text(record, WORDINGS[chosen])
+
+    def export_scores(self, wanted: ExportedStudies) -> Iterator[Sequence[str]]:
+        """The research table of analysed studies: its head, then a row for each.
+
+        The export is recorded, with every study in it.
+        """
+        jobs = analysed_jobs(self._database, wanted.since, wanted.until, wanted.source_ae)
+        for job in jobs:
+            self._audit_study(job.study_uid, "scores exported for research", EventAction.READ)
+        self.note("export scores", f"{len(jobs)} studies", f"dates: {wanted.dates}")
+        return research_rows(
+            research_studies(self._database, self._spool, self._key, jobs, wanted.dates)
+        )
 
     def note_results_written(self, study_uid: str, profile: str) -> None:
         """Record that a study's results are written to a folder."""
@@ -738,9 +775,12 @@ class Admin:
         self, job: Job, destination: str | None, deliveries: Sequence[Delivery]
     ) -> str:
         """Have missing results made by a further job; returns a note about it."""
-        missing = self._missing(job, deliveries)
+        recipients = recipients_of(self.config, job.source_ae)
+        takers = [one for one in recipients if destination in (None, one.title)]
+        found = self._missing(job, deliveries)
+        missing = [name for name in found if any(one.takes(name) for one in takers)]
         can_make = {JobAction.REDELIVER, JobAction.REANALYSE} <= {*legal_actions(job)}
-        if not missing or not can_make or destination not in (None, job.source_ae):
+        if not missing or not can_make:
             return ""
         try:
             opened = self.reanalyse(job.job_id, job.weights_wanted)

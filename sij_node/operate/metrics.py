@@ -59,7 +59,6 @@ class StepCounts:
 
     def __init__(self) -> None:
         self.steps: Counter[Step] = Counter()
-        self.failed_deliveries: Counter[str] = Counter()
         self.seconds_in = Histogram(
             "sij_state_seconds",
             "Time that jobs spent in a state.",
@@ -87,8 +86,6 @@ class StepCounts:
 
     def _count(self, taken: RecordedStep) -> None:
         self.steps[taken.step] += 1
-        if taken.step is Step.DELIVERY_FAILED:
-            self.failed_deliveries[taken.source_ae] += 1
         if taken.from_state is taken.to_state:
             return
         since = self._since.pop(taken.job_id, None)
@@ -235,7 +232,13 @@ def _about_destinations(seen: Observed) -> Iterator[Metric]:
         ("destination", "state"),
         {labels: float(count) for labels, count in seen.commitments.items()},
     )
-    failed = seen.steps.failed_deliveries
+    failed = Counter(
+        {
+            title: count
+            for (kind, title, _), count in seen.tallies.items()
+            if kind is PeerCounter.FAILED_DELIVERIES
+        }
+    )
     yield _counter(
         "sij_delivery_failures",
         "Failed delivery attempts.",

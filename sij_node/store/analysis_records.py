@@ -1,12 +1,14 @@
 """Records of analyses for the study page, written with the step that ends the analysis."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, delete, insert, select
+from sqlalchemy import Connection, Row, Select, Table, delete, exists, func, insert, select
 
 from models.findings import Finding, Head, Lesion, Position, Region, Side
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
+from sij_node.domain.job import Job
 from sij_node.domain.prior_comparison import ComparedPrior
 from sij_node.store.database import Database
 from sij_node.store.tables import (
@@ -14,6 +16,8 @@ from sij_node.store.tables import (
     analysis_findings,
     analysis_pictures,
     analysis_series,
+    job_from,
+    jobs,
 )
 
 _PARTS = (analysis_series, analysis_findings, analysis_pictures, analyses)
@@ -145,6 +149,19 @@ def conclusions_of(
     for row in rows:
         found[row.job_id] = (*found.get(row.job_id, ()), _finding_from(row))
     return {job_id: (findings, asas_met.get(job_id)) for job_id, findings in found.items()}
+
+
+def analysed_jobs(
+    database: Database, since: datetime, until: datetime, source_ae: str = ""
+) -> tuple[Job, ...]:
+    """Of each study that arrived within a time and has findings, the newest analysed job."""
+    wanted = [jobs.c.created_at >= since, jobs.c.created_at < until]
+    if source_ae:
+        wanted.append(jobs.c.source_ae == source_ae)
+    has_findings = exists().where(analysis_findings.c.job_id == jobs.c.job_id)
+    newest = select(func.max(jobs.c.job_id)).where(has_findings, *wanted).group_by(jobs.c.study_uid)
+    found = select(jobs).where(jobs.c.job_id.in_(newest)).order_by(jobs.c.job_id)
+    return tuple(job_from(row) for row in database.rows(found))
 
 
 def picture_files(connection: Connection, jobs: Select[int]) -> Sequence[str]:

@@ -44,11 +44,10 @@ _STATES = {state.value: state for state in State}
 
 @dataclass(frozen=True)
 class RecordedStep:
-    """A history entry with the source of the study."""
+    """A history entry."""
 
     step_id: int
     job_id: int
-    source_ae: str
     step: Step
     from_state: State | None
     to_state: State
@@ -209,13 +208,11 @@ def steps_after(database: Database, step_id: int) -> Sequence[RecordedStep]:
         select(
             job_steps.c.step_id,
             job_steps.c.job_id,
-            jobs.c.source_ae,
             job_steps.c.step,
             job_steps.c.from_state,
             job_steps.c.to_state,
             job_steps.c.at,
         )
-        .join(jobs, jobs.c.job_id == job_steps.c.job_id)
         .where(job_steps.c.step_id > step_id)
         .order_by(job_steps.c.step_id)
         .limit(STEPS_AT_ONCE)
@@ -224,7 +221,6 @@ def steps_after(database: Database, step_id: int) -> Sequence[RecordedStep]:
         RecordedStep(
             row.step_id,
             row.job_id,
-            row.source_ae,
             _STEPS[row.step],
             row.from_state and _STATES[row.from_state],
             _STATES[row.to_state],

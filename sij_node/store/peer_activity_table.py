@@ -30,6 +30,8 @@ class PeerCounter(StrEnum):
     """By outcome: released, rejected, aborted, lost."""
     REFUSALS = "associations refused"
     """By reason."""
+    FAILED_DELIVERIES = "deliveries failed"
+    """Attempts, by destination."""
 
 
 Tally = tuple[PeerCounter, str, str]

@@ -54,6 +54,7 @@ def everything_happens(web: RunningWeb) -> None:
     book.count(PeerCounter.REFUSALS, "unknown", "calling AE title is not a configured peer")
     book.count(PeerCounter.ASSOCIATIONS, "PACS", "released")
     book.count(PeerCounter.ASSOCIATIONS, "PACS", "aborted")
+    book.count(PeerCounter.FAILED_DELIVERIES, "PACS", "failed")
     book.write()
     worker = this_process(ProcessRole.WORKER)
     web.store.processes.record_heartbeat(

@@ -7,6 +7,7 @@ its form token as ``X-CSRF-Token`` with every request that changes something.
 from fastapi import APIRouter
 
 from sij_node.web.api import (
+    export_api,
     jobs_api,
     node_status_api,
     openapi_document,
@@ -15,5 +16,5 @@ from sij_node.web.api import (
 )
 
 router = APIRouter(prefix="/api/v1")
-for module in (jobs_api, peers_api, node_status_api, own_account_api, openapi_document):
+for module in (jobs_api, export_api, peers_api, node_status_api, own_account_api, openapi_document):
     router.include_router(module.router)

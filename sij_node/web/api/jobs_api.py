@@ -5,7 +5,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import StringConstraints
+from starlette.responses import PlainTextResponse
 
+from sij_node.config.profiles import Language
 from sij_node.domain.job import Job, State
 from sij_node.domain.job_list import JobFilter
 from sij_node.operate.admin import Admin
@@ -76,6 +78,19 @@ def job(person: Viewer, admin: TheAdmin, job_id: JobNumber) -> HistoryResponse:
 def reveal_patient(person: Operator, admin: TheAdmin, job_id: JobNumber) -> PatientResponse:
     """The patient ID of a job. Access is recorded."""
     return PatientResponse(patient=admin.patient(job_id))
+
+
+@router.get("/{job_id}/text", response_class=PlainTextResponse)
+def text(
+    person: Viewer,
+    admin: TheAdmin,
+    job_id: JobNumber,
+    language: Annotated[
+        Language | None, Query(description="That of the sender's output profile by default.")
+    ] = None,
+) -> str:
+    """The findings in full sentences, to be pasted into a report."""
+    return str(admin.report_text(job_id, language))
 
 
 # ---- results -----------------------------------------------------------------------------------

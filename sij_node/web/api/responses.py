@@ -16,8 +16,8 @@ from sij_node.domain.job import Delivery, DeliveryState, Job, JobAction, JobStep
 from sij_node.domain.study import CopySummary
 from sij_node.domain.users import Token
 from sij_node.operate.admin import PeerStatus, StudyDetails
-from sij_node.results.conclusion import conclusion, prior_changes
 from sij_node.results.language import ENGLISH
+from sij_node.results.report_text import report_text
 
 
 class ApiResponse(BaseModel):
@@ -162,12 +162,9 @@ class AnalysisResponse(ApiResponse):
         if record is None:
             return None
         findings = [FindingResponse.of(finding) for finding in record.findings]
-        concluded = (
-            *conclusion(record.findings, record.asas_met, ENGLISH),
-            *prior_changes(record.prior, record.findings, ENGLISH),
-        )
+        text = report_text(record, ENGLISH)
         return cls.model_validate(
-            {**vars(record), "findings": findings, "conclusion": list(concluded)}
+            {**vars(record), "findings": findings, "conclusion": [*text.conclusion, *text.changes]}
         )
 
 

@@ -28,9 +28,8 @@ document.addEventListener("change", (event) => {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copies]");
   if (!button) return;
-  const text = document.getElementById(button.dataset.copies).innerText;
   try {
-    await navigator.clipboard.writeText(text);
+    await navigator.clipboard.writeText(button.dataset.text);
     button.textContent = "Copied";
   } catch {
     window.getSelection().selectAllChildren(document.getElementById(button.dataset.copies));

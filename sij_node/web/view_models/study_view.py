@@ -21,8 +21,8 @@ from sij_node.domain.job import (
 )
 from sij_node.domain.study import CopyKind, CopyState, CopySummary
 from sij_node.operate.admin import JobHistory, StudyDetails
-from sij_node.results.conclusion import conclusion, prior_changes
 from sij_node.results.language import ENGLISH
+from sij_node.results.report_text import ReportText, report_text
 from sij_node.web.view_models.display_text import (
     ADVICE,
     DELIVERY_TONES,
@@ -133,8 +133,8 @@ class StudyPage:
         Whether `series` was analysed; otherwise received so far.
     input_outcome
         Whether the images could be analysed.
-    conclusion, changes
-        What each joint shows, and what is new since the prior study, in full sentences.
+    text
+        The findings in full sentences, to be pasted into a report.
     others
         Other jobs of the same study.
     copies
@@ -157,8 +157,7 @@ class StudyPage:
     findings: tuple[Finding, ...]
     scores: tuple[ScoreRow, ...]
     in_short: str
-    conclusion: tuple[str, ...]
-    changes: tuple[str, ...]
+    text: ReportText
     places: tuple[LesionLocation, ...]
     networks: tuple[UsedNetwork, ...]
     destinations: tuple[DestinationDeliveries, ...]
@@ -210,8 +209,7 @@ def study_page(
         findings=kept.findings,
         scores=scores,
         in_short=in_short(kept.findings),
-        conclusion=conclusion(kept.findings, kept.asas_met, ENGLISH),
-        changes=prior_changes(kept.prior, kept.findings, ENGLISH),
+        text=report_text(kept, ENGLISH),
         places=places(kept.pictures),
         networks=kept.networks,
         destinations=destinations(history.deliveries),
@@ -243,7 +241,8 @@ def problems(history: JobHistory) -> Iterable[StudyProblem]:
     if history.missing and JobAction.REDELIVER in history.actions:
         yield StudyProblem(
             Tone.QUIET,
-            f"Not made: {', '.join(history.missing)}, which the profile of {job.source_ae} lists.",
+            f"Not made: {', '.join(history.missing)}, which recipients of studies from "
+            f"{job.source_ae} get by now.",
             "Resend results makes and sends them too.",
         )
     corrected = [one for one in history.copies if one.kind is CopyKind.CORRECTION]

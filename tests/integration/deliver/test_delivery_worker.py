@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import delete
 from structlog.testing import capture_logs
 
+from sij_node.audit.peer_events import PeerEvents
 from sij_node.config.profiles import MINIMAL, preset
 from sij_node.config.settings import PeerConfig
 from sij_node.deliver.delivery_worker import DeliveryWorker
@@ -17,13 +18,19 @@ from sij_node.network.store_scu import OutgoingObject, SendResult
 from sij_node.store.deliveries import add_deliveries, deliveries_of
 from sij_node.store.destination_holds import hold
 from sij_node.store.job_table import MAX_ANALYSES, JobTable
+from sij_node.store.peer_activity_table import (
+    PeerActivityLog,
+    PeerActivityTable,
+    PeerCounter,
+)
 from sij_node.store.spool import Spool
 from sij_node.store.tables import instances
 from tests.support.job_tables import RESULT_CONTENT, analysing, delivering, made
-from tests.support.unrecorded_events import no_events
+from tests.support.unrecorded_events import NO_TRAIL, no_events
 
 POLICY = RetryPolicy(max_attempts=3, first_wait_s=1, max_wait_s=4)
 PACS = PeerConfig(ae_title="PACS", networks=("127.0.0.1",), host="127.0.0.1", port=104)
+FAILED = (PeerCounter.FAILED_DELIVERIES,)
 SCORES, SEG, NOTICE = made("scores"), made("seg t1"), made("not analysed")
 
 
@@ -54,7 +61,7 @@ def spool(tmp_path: Path) -> Spool:
 
 
 def deliver(
-    table: JobTable, spool: Spool, pacs: FakePacs, job: Job, peer=PACS, profile=MINIMAL
+    table: JobTable, spool: Spool, pacs: FakePacs, job: Job, peer=PACS, profile=MINIMAL, events=None
 ) -> Job:
     """One round of the courier."""
     stop = threading.Event()
@@ -68,7 +75,7 @@ def deliver(
         POLICY,
         lease_s=20,
         stop=stop,
-        events=no_events(),
+        events=events or no_events(),
     )
     courier.deliver_next()
     return table.get(job.job_id)
@@ -212,6 +219,19 @@ def also_elsewhere(table: JobTable, job: Job, destination: str) -> None:
     """Have a job's results delivered to a second destination too."""
     with table.database.writing() as connection:
         add_deliveries(connection, job.job_id, [SCORES], destination)
+
+
+def test_a_failed_attempt_is_counted_for_its_destination_not_the_sender(table, spool):
+    activity = PeerActivityTable(table.database)
+    book = PeerActivityLog(activity)
+    job = delivering(table, SCORES)
+    also_elsewhere(table, job, "ARCHIVE")
+
+    deliver(table, spool, FakePacs(None), job, events=PeerEvents(book, NO_TRAIL, str))
+
+    book.write()
+    failed = {tally: n for tally, n in activity.tallies().items() if tally[0] in FAILED}
+    assert failed == {(PeerCounter.FAILED_DELIVERIES, "ARCHIVE", "failed"): 1}
 
 
 def test_a_peer_that_was_taken_from_the_configuration_is_named(table: JobTable, spool: Spool):

@@ -10,6 +10,7 @@ from sqlalchemy import delete
 
 from sij_node.config.profiles import MINIMAL
 from sij_node.config.routing import Recipient
+from sij_node.config.settings import DestinationConfig
 from sij_node.deliver.delivery_worker import DeliveryWorker
 from sij_node.domain.job import DeliveryState, Job, JobAction, State, Step, legal_actions
 from sij_node.domain.job_list import JobFilter
@@ -40,6 +41,11 @@ from tests.support.unrecorded_events import no_events
 SCORES, SEG = made("scores"), made("seg t1")
 SHADOW = PACS.model_copy(update={"shadow": True})
 SHADOWED = (Recipient("PACS", withheld=True),)
+
+
+def web_archive(*objects: str) -> DestinationConfig:
+    url = "https://pacs.hospital.example/dicom-web"
+    return DestinationConfig(name="WEB", kind="stow-rs", url=url, objects=objects)
 
 
 @pytest.fixture
@@ -181,6 +187,31 @@ def test_results_the_profile_lists_by_now_are_made_and_sent_too(table, mia):
     said = f"to all: scores, seg t1; job {opened.job_id} makes and sends summary"
     assert steps_of(table.database, job.job_id)[-1].note == said
     assert mia.history(job.job_id).missing == ()
+
+
+def test_results_that_no_recipient_gets_are_not_missing(table, spool):
+    silent, web = PACS.model_copy(update={"send_results": False}), web_archive("scores", "seg")
+    mia = admin_of(table, spool, silent, destination=(web,))
+    job = delivered(table, SCORES, SEG)  # the profile of PACS lists the summary as well
+
+    assert mia.history(job.job_id).missing == ()
+    assert mia.redeliver(job.job_id).job_id == latest_job(table, job.study_uid, "PACS").job_id
+
+
+def test_what_a_destination_gets_by_now_is_made_for_it_alone(table, spool):
+    silent, web = PACS.model_copy(update={"send_results": False}), web_archive("scores", "summary")
+    mia = admin_of(table, spool, silent, destination=(web,))
+    job, other = (
+        delivered(table, SCORES),
+        delivered(table, made("scores", "1.2.4"), study_uid="1.2.4"),
+    )
+
+    assert mia.history(job.job_id).missing == ("summary",)
+    mia.redeliver(job.job_id, "PACS")
+    mia.redeliver(other.job_id)
+
+    assert latest_job(table, job.study_uid, "PACS").job_id == job.job_id
+    assert latest_job(table, "1.2.4", "PACS").job_id > other.job_id
 
 
 def test_a_rejected_study_gets_the_page_it_was_rejected_without(table, mia, spool):

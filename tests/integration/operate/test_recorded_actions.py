@@ -10,6 +10,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from models.findings import POSITIONS, Finding
 from sij_node.audit.messages import HumanUser
 from sij_node.cli import commands
 from sij_node.config.routing import Recipient
@@ -107,6 +108,16 @@ def an_analysed(web: RunningWeb) -> str:
     job = analysing(web.table, study)
     web.table.store_results(job, [result], "PACS", "w", "c 1.0", record=record)
     return f"{job.job_id}/results/{result.sop_instance_uid}"
+
+
+def a_file_for_scores(web: RunningWeb) -> str:
+    """Where to export to; there is a study with scores."""
+    empty(web)
+    study = next(STUDIES)
+    record = AnalysisRecord(findings=tuple(Finding(one, 0.1, 0.5) for one in POSITIONS))
+    job = analysing(web.table, study)
+    web.table.store_results(job, [made(study_uid=study)], "PACS", "w", "c 1.0", record=record)
+    return str(web.config.node.data_folder.parent / "scores.csv")
 
 
 def its_key_image(web: RunningWeb) -> str:
@@ -213,6 +224,14 @@ RECORDED = {
     ),
     "download a result": Recorded(
         an_analysed, "download result", "scores downloaded", api=("GET", "/jobs/{0}", None)
+    ),
+    "export scores": Recorded(
+        a_file_for_scores,
+        "export scores",
+        "scores exported for research",
+        api=("GET", "/exports/scores.csv", None),
+        command=("export-scores", "--out", "{0}"),
+        role=Role.ADMINISTRATOR,
     ),
     "view key images": Recorded(
         its_key_image,

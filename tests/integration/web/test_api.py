@@ -264,7 +264,10 @@ def test_health_says_what_is_wrong_and_what_to_do(viewer: httpx.Client):
 
 # ---- who may -----------------------------------------------------------------------------------
 
-READING = ["jobs", "jobs/1", "jobs/1/results", "peers", "health", "refusals", "me", "openapi.json"]
+READING = [
+    *["jobs", "jobs/1", "jobs/1/results", "jobs/1/text", "exports/scores.csv"],
+    *["peers", "health", "refusals", "me", "openapi.json"],
+]
 CHANGING = [
     *[f"jobs/1/{action}" for action in ("retry", "cancel", "try-now", "priority", "redeliver")],
     *["jobs/1/reanalyse", "jobs/1/patient", "jobs/search"],

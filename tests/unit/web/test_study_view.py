@@ -247,7 +247,7 @@ def test_the_page_begins_with_the_conclusion_and_names_what_is_new():
 
     page = shown(record=record)
 
-    assert page.conclusion[0].startswith("RIGHT: ")
-    assert page.conclusion[2] == "ASAS active sacroiliitis criterion: met (research)."
-    assert page.changes[0] == "Compared with the prior study of 2023-03-01."
-    assert page.changes[1].startswith("New: ")
+    assert page.text.conclusion[0].startswith("RIGHT: ")
+    assert page.text.conclusion[2] == "ASAS active sacroiliitis criterion: met (research)."
+    assert page.text.changes[0] == "Compared with the prior study of 2023-03-01."
+    assert page.text.changes[1].startswith("New: ")
