@@ -418,6 +418,7 @@ class Analyser:
                     labels[[n], :count],
                     present[[n], :count],
                     self.lesion.architecture.strongest_cells,
+                    self.lesion.architecture.inner_slices,
                 ),
             )
             for n, count in enumerate(counts)

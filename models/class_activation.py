@@ -41,7 +41,7 @@ class SequenceFeatures:
         Labels 0 to 5, ``(1, slices, size, size)``.
     present
         ``(1, slices)``.
-    strongest_cells
+    strongest_cells, inner_slices
         As in `LesionArchitecture`.
     """
 
@@ -49,11 +49,14 @@ class SequenceFeatures:
     zones: Tensor
     present: Tensor
     strongest_cells: bool = False
+    inner_slices: bool = False
 
     @cached_property
     def averages(self) -> ZoneAverages:
         """Pooled features of every zone on every slice."""
-        return zone_averages(self.features, self.zones, self.present, self.strongest_cells)
+        return zone_averages(
+            self.features, self.zones, self.present, self.strongest_cells, self.inner_slices
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,6 +58,9 @@ class LesionArchitecture:
     sees_surroundings
         Whether the image relative to the intensity around the zones is a further input channel,
         beside the one that is levelled to the zones, which diffuse lesions enter.
+    inner_slices
+        Sclerosis is not read on the first and the last slice of a joint, where contours run on
+        into the ligaments, which are as dark.
     """
 
     width: int = 64
@@ -67,6 +70,7 @@ class LesionArchitecture:
     last_stride: int = 2
     strongest_cells: bool = False
     sees_surroundings: bool = False
+    inner_slices: bool = False
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.kernel_depth < 1 or self.kernel_depth % 2 == 0:
@@ -228,7 +232,10 @@ class LesionResNet34(nn.Module):
         """The embedding of `encode`, from the output of `feature_maps`."""
         if self.architecture.pooling is Pooling.GLOBAL:
             return global_mean(features, present).unsqueeze(1)
-        averages = zone_averages(features, zones, present, self.architecture.strongest_cells)
+        shape = self.architecture
+        averages = zone_averages(
+            features, zones, present, shape.strongest_cells, shape.inner_slices
+        )
         return averages.summary
 
     def forward(self, t1: Tensor, stir: Tensor) -> Tensor:
@@ -329,7 +336,11 @@ class ZoneAverages:
 
 
 def zone_averages(
-    features: Tensor, zones: Tensor, present: Tensor, strongest_cells: bool = False
+    features: Tensor,
+    zones: Tensor,
+    present: Tensor,
+    strongest_cells: bool = False,
+    inner_slices: bool = False,
 ) -> ZoneAverages:
     """Pool the features of each zone on each slice.
 
@@ -341,18 +352,32 @@ def zone_averages(
         Labels 0 to 5 at the input's resolution, ``(n, slices, H, W)``.
     present
         ``(n, slices)``.
-    strongest_cells
+    strongest_cells, inner_slices
         As in `LesionArchitecture`.
     """
     masks = zone_masks(zones).to(features.dtype)
     masks = torch.cat([masks, masks.sum(dim=1, keepdim=True)], dim=1)
     weights = _averaged(masks, features) * present[:, None, :, None, None]
+    if inner_slices:
+        weights[:, WHOLE_ZONE] *= _inner(weights[:, WHOLE_ZONE].sum(dim=(2, 3)) > 0)[
+            ..., None, None
+        ]
     area = weights.sum(dim=(3, 4))
     per_slice = (
         torch.einsum("ncshw,nzshw->nzsc", features, weights) / area.clamp(min=1e-6)[..., None]
     )
     cells = cell_peaks(features, cells_inside(weights)) if strongest_cells else None
     return ZoneAverages(weights, area, per_slice, cells)
+
+
+LEAST_INNER = 4
+"""A joint on fewer slices is read on all of them."""
+
+
+def _inner(shown: Tensor) -> Tensor:
+    """The slices of those that show a joint, ``(n, slices)``, without the first and the last."""
+    number, count = shown.cumsum(dim=1), shown.sum(dim=1, keepdim=True)
+    return shown & ((count < LEAST_INNER) | ((number > 1) & (number < count)))
 
 
 def cells_inside(weights: Tensor) -> Tensor:

@@ -154,7 +154,8 @@ def fingerprint(weights: Path) -> str:
     digest = hashlib.sha256()
     for name in NETWORKS:
         card = read_card(weights / name)
-        digest.update(f"{card.sha256} {json.dumps(card.settings, sort_keys=True)}".encode())
+        settings = json.dumps([card.settings, asdict(card.architecture)], sort_keys=True)
+        digest.update(f"{card.sha256} {settings}".encode())
     for path in sorted(path for pattern in _DRAWN_BY for path in _ROOT.glob(pattern)):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

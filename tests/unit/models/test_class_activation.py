@@ -25,6 +25,7 @@ SHAPES = {
     "global": LesionArchitecture(2, 1, Pooling.GLOBAL),
     "zones": LesionArchitecture(2, 1, Pooling.ZONES),
     "strongest cells": LesionArchitecture(2, 1, Pooling.ZONES, strongest_cells=True),
+    "inner slices": LesionArchitecture(2, 1, Pooling.ZONES, inner_slices=True),
 }
 shapes = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
@@ -37,7 +38,7 @@ def network(shape=SHAPES["zones"], seed=0):
     return made
 
 
-def looked(seed, slices, absent=0, strongest_cells=False):
+def looked(seed, slices, absent=0, shape=SHAPES["zones"]):
     """Features that are often zero and often equal, zones that are not on every slice."""
     generator = torch.Generator().manual_seed(seed)
     features = torch.randint(-2, 4, (1, 16, slices, 3, 3), generator=generator).clamp(min=0)
@@ -45,7 +46,9 @@ def looked(seed, slices, absent=0, strongest_cells=False):
     empty = torch.rand(1, slices, 1, 1, generator=generator) < 0.3
     present = torch.arange(slices)[None] < slices - absent
     zones = zones.masked_fill(empty, 0)
-    return SequenceFeatures(features.float() / 3, zones, present, strongest_cells)
+    return SequenceFeatures(
+        features.float() / 3, zones, present, shape.strongest_cells, shape.inner_slices
+    )
 
 
 def logits(of, seen):
@@ -60,8 +63,8 @@ def logits(of, seen):
     absent=st.integers(0, 1),
 )
 def test_the_slices_contributions_add_up_to_the_logit_without_bias(shape, seed, slices, absent):
-    net, cells = network(shape, seed), shape.strongest_cells
-    seen = [looked(seed + n, count + absent, absent, cells) for n, count in enumerate(slices)]
+    net = network(shape, seed)
+    seen = [looked(seed + n, count + absent, absent, shape) for n, count in enumerate(slices)]
 
     expected = logits(net, seen) - net.heads.bias
 
@@ -72,7 +75,7 @@ def test_the_slices_contributions_add_up_to_the_logit_without_bias(shape, seed, 
 
 @shapes
 def test_padding_slices_contribute_nothing(shape):
-    seen = [looked(3, 5, 2, shape.strongest_cells)] * 2
+    seen = [looked(3, 5, 2, shape)] * 2
 
     for one in logit_contributions(network(shape), 0, seen):
         assert not one.per_slice[3:].any()
@@ -84,7 +87,7 @@ def test_padding_slices_contribute_nothing(shape):
 def test_the_slice_with_the_strongest_activation_is_pointed_at(number, shape):
     net = network(shape)
     net.heads.weight.abs_()
-    t1, stir = (looked(n, 3 + n, 0, shape.strongest_cells) for n in (1, 2))
+    t1, stir = (looked(n, 3 + n, 0, shape) for n in (1, 2))
     for one in (t1, stir):
         one.features.fill_(0.1)
     stir.zones[:, :, 16:32] = zone_of_head(number) % 5 + 1
@@ -112,7 +115,7 @@ def test_there_is_no_point_if_no_slice_has_a_positive_contribution():
 @pytest.mark.parametrize("counted", [0, 1])
 def test_a_slice_alone_gets_the_logit_of_the_network_for_that_slice(shape, counted):
     net, pooling = network(shape), shape.pooling
-    seen = [looked(5, 4, 0, shape.strongest_cells), looked(6, 3, 0, shape.strongest_cells)]
+    seen = [looked(5, 4, 0, shape), looked(6, 3, 0, shape)]
 
     for number in (0, 7, 12, 13):
         alone = single_slice_logits(net, number, seen, counted)
@@ -126,15 +129,14 @@ def test_a_slice_alone_gets_the_logit_of_the_network_for_that_slice(shape, count
                 shape.strongest_cells,
             )
             zone = zone_of_head(number)
-            shown = pooling is Pooling.GLOBAL or bool(only[counted].averages.seen[0, zone, 0])
+            shown = pooling is Pooling.GLOBAL or bool(whole.averages.seen[0, zone, at])
             expected = logits(net, only)[number] if shown else torch.tensor(-torch.inf)
             torch.testing.assert_close(said, expected)
 
 
 @shapes
 def test_a_padding_slice_alone_shows_nothing(shape):
-    cells = shape.strongest_cells
-    seen = [looked(1, 4, 1, cells), looked(2, 3, 0, cells)]
+    seen = [looked(1, 4, 1, shape), looked(2, 3, 0, shape)]
     alone = single_slice_logits(network(shape), 3, seen, 0)
 
     assert alone[-1] == -torch.inf

@@ -6,6 +6,7 @@ from models.analyser import fold_batch_norm
 from models.contour_unet import ContourArchitecture, ContourUNet
 from models.findings import HEADS, Lesion
 from models.lesion_resnet34 import (
+    WHOLE_ZONE,
     LesionArchitecture,
     LesionResNet34,
     Pooling,
@@ -110,6 +111,23 @@ def test_the_strongest_cell_and_slice_are_not_averaged_with_the_others():
 
     assert summary[0, 0].tolist() == [5 / 16, 5]
     assert not summary[0, 3].any()
+
+
+@pytest.mark.parametrize(("slices", "read"), [(3, {0, 1, 2}), (5, {1, 2, 3})])
+def test_sclerosis_is_not_read_on_the_end_slices_of_a_joint_on_many_slices(slices, read):
+    zones = torch.zeros(1, slices + 2, 8, 8, dtype=torch.uint8)
+    zones[:, 1:-1, :4] = 1
+    present = torch.ones(1, slices + 2, dtype=torch.bool)
+    whole, quadrant = set(), set()
+    for at in range(slices):
+        features = torch.zeros(1, 1, slices + 2, 8, 8)
+        features[:, :, 1 + at] = 5
+        summary = zone_averages(features, zones, present, True, inner_slices=True).summary
+        whole |= {at} if summary[0, WHOLE_ZONE].any() else set()
+        quadrant |= {at} if summary[0, 0].any() else set()
+
+    assert whole == read
+    assert quadrant == set(range(slices))
 
 
 def test_a_network_that_sees_the_surroundings_sees_a_lesion_that_fills_all_zones():

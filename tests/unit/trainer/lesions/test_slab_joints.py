@@ -17,7 +17,7 @@ from trainer.lesions.slab_joints import (
     slab_batch,
     slab_labels,
     with_contour_errors,
-    with_more_lesions,
+    with_focal_lesions,
     zones_along,
 )
 from trainer.phantom.appearance import lesion_pairs
@@ -152,49 +152,19 @@ def test_a_batch_holds_t1_and_stir_of_each_joint_with_the_ilium_first():
     assert bright > marrow
 
 
-def test_more_lesions_lie_in_bone_beside_the_joint_and_are_labelled():
+def test_focal_lesions_lie_in_marrow_beside_the_joint_and_are_labelled():
     joint = SlabJoint(the_labels(), the_lines(), torch.zeros(len(HEADS)))
     generator = torch.Generator().manual_seed(7)
 
-    drawn = [with_more_lesions(joint, generator) for _ in range(60)]
+    drawn = [with_focal_lesions(joint, generator) for _ in range(40)]
 
-    changed = [one for one in drawn if (one.labels != joint.labels).any()]
-    found = torch.stack([one.positive for one in changed])
-    assert 20 < len(changed) < 50
-    for lesion in (Lesion.OEDEMA, Lesion.FATTY_LESION, Lesion.SCLEROSIS, Lesion.EROSION):
-        heads = [n for n, head in enumerate(HEADS) if head.lesion is lesion]
-        assert (found[:, heads] == 1).any(), lesion
+    changed = [one for one in drawn if one is not joint]
+    assert 10 < len(changed) < 30
+    assert any((one.positive == 1).any() for one in changed)
     for one in changed:
         other = one.labels != joint.labels
         assert set(joint.labels[other].tolist()) <= {TissueLabel.ILIUM, TissueLabel.SACRUM}
         assert other.float().mean() < 0.1
-
-
-def test_an_erosion_keeps_its_label_whatever_fills_it():
-    joint = SlabJoint(the_labels(), the_lines(), torch.zeros(len(HEADS)))
-    generator = torch.Generator().manual_seed(7)
-
-    drawn = [with_more_lesions(joint, generator) for _ in range(100)]
-
-    eroded = [n for n, head in enumerate(HEADS) if head.lesion is Lesion.EROSION]
-    filled = (TissueLabel.FLUID, TissueLabel.CARTILAGE)
-    cartilage = (joint.labels == TissueLabel.CARTILAGE).sum()
-    for tissue, before in zip(filled, (0, cartilage), strict=True):
-        holding = [one for one in drawn if (one.labels == tissue).sum() > before + 60]
-        assert holding
-        assert all((one.positive[eroded] != 0).any() for one in holding)
-
-
-def test_the_ligaments_of_some_joints_hold_no_fat():
-    labels = the_labels((TissueLabel.LIGAMENT_FAT, 110, 60, 9))
-    joint = SlabJoint(labels, the_lines(), torch.zeros(len(HEADS)))
-    generator = torch.Generator().manual_seed(3)
-
-    drawn = [with_more_lesions(joint, generator).labels for _ in range(60)]
-
-    fibrous = [one for one in drawn if (one == TissueLabel.LIGAMENT).any()]
-    assert 8 < len(fibrous) < 32
-    assert not any((one == TissueLabel.LIGAMENT_FAT).any() for one in fibrous)
 
 
 def test_lesions_differ_from_marrow_as_they_do_on_t1_and_on_stir():
