@@ -49,6 +49,19 @@ def _row(job: Job) -> list[str]:
     ]
 
 
+@app.command("weights")
+def list_weights(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """List the weights that analysed the jobs, and since when."""
+    with opening.admin(config) as admin:
+        used = admin.weights_used()
+    if as_json:
+        return print_json([asdict(one) for one in used])
+    print_table(
+        ["weights", "jobs", "first", "last"],
+        [[one.weights, str(one.jobs), time_of(one.first_at), time_of(one.last_at)] for one in used],
+    )
+
+
 @app.command("show")
 def show_job(
     job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False

@@ -38,6 +38,16 @@ class JobPatient:
     issuer: str
 
 
+@dataclass(frozen=True)
+class WeightsUse:
+    """How many studies some weights analysed, and when first and last."""
+
+    weights: str
+    jobs: int
+    first_at: datetime
+    last_at: datetime
+
+
 class ChartEvent(NamedTuple):
     """A step of a job, with the data that a chart needs."""
 

@@ -37,7 +37,7 @@ from sij_node.domain.job import (
     legal_actions,
     standstill,
 )
-from sij_node.domain.job_list import ChartEvent, JobFilter, JobPage
+from sij_node.domain.job_list import ChartEvent, JobFilter, JobPage, WeightsUse
 from sij_node.domain.keyed_hash import keyed_hash
 from sij_node.domain.peer_activity import PeerActivity
 from sij_node.domain.research_table import ExportedStudies, research_rows
@@ -292,6 +292,10 @@ class Admin:
     def chart_events(self, since: datetime) -> tuple[ChartEvent, ...]:
         """The steps of all jobs since a moment, as far as charts count them."""
         return job_statistics.chart_events(self._database, since)
+
+    def weights_used(self) -> tuple[WeightsUse, ...]:
+        """The weights that analysed stored jobs, and since when; those in use last first."""
+        return job_statistics.weights_used(self._database)
 
     def oldest_unfinished(self) -> Job | None:
         """The oldest job that is still in progress."""

@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from sij_node.domain.health import FailingDestination, QueueStatus
 from sij_node.domain.job import DeliveryState, State, Step
-from sij_node.domain.job_list import ChartEvent
+from sij_node.domain.job_list import ChartEvent, WeightsUse
 from sij_node.store.database import Database
 from sij_node.store.destination_holds import held_titles
 from sij_node.store.tables import Utc, deliveries, job_steps, jobs
@@ -59,6 +59,29 @@ def job_counts(database: Database) -> dict[State, int]:
     counted = select(jobs.c.state, func.count().label("jobs")).group_by(jobs.c.state)
     found = {row.state: row.jobs for row in database.rows(counted)}
     return {state: found.get(state.value, 0) for state in State}
+
+
+def weights_used(database: Database) -> tuple[WeightsUse, ...]:
+    """The weights that analysed the jobs with results, those in use last first."""
+    last_at = type_coerce(func.max(job_steps.c.at), Utc).label("last_at")
+    used = (
+        select(
+            jobs.c.weights,
+            func.count(jobs.c.job_id.distinct()).label("jobs"),
+            type_coerce(func.min(job_steps.c.at), Utc).label("first_at"),
+            last_at,
+        )
+        .join(job_steps, job_steps.c.job_id == jobs.c.job_id)
+        .where(
+            job_steps.c.step.in_((Step.RESULTS_STORED.value, Step.WITHHELD.value)),
+            jobs.c.weights != "",
+        )
+        .group_by(jobs.c.weights)
+        .order_by(last_at.desc())
+    )
+    return tuple(
+        WeightsUse(row.weights, row.jobs, row.first_at, row.last_at) for row in database.rows(used)
+    )
 
 
 def queue_status(database: Database) -> QueueStatus:

@@ -1,4 +1,4 @@
-"""The charts page: throughput, turnaround time and failed attempts."""
+"""The charts page: throughput, turnaround time, failed attempts, and the weights in use."""
 
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
@@ -34,4 +34,5 @@ def over_time(
             (chart, Markup(drawn(chart)))  # noqa: S704 - its words are escaped
             for chart in charts(events, slots)
         ],
+        weights=admin.weights_used(),
     )

@@ -23,7 +23,7 @@ from sij_node.processes.assembly import open_store
 from sij_node.store.job_queries import steps_of
 from sij_node.store.refusals import add_refusal
 from tests.support.command_line import sij_node, sij_node_process
-from tests.support.job_tables import NOON, queued, received
+from tests.support.job_tables import NOON, analysing, made, queued, received
 from tests.support.running_listener import listening
 
 
@@ -56,6 +56,18 @@ def test_jobs_are_listed_for_people_and_for_scripts(config: Path):
     assert "queued" in for_people.stdout
     (job,) = json.loads(for_scripts.stdout)
     assert (job["state"], job["study_uid"], job["source_ae"]) == ("queued", "1.2.3", "PACS")
+
+
+def test_the_weights_that_analysed_the_jobs_are_listed(config: Path):
+    with open_store(load_config(config)) as store:
+        store.table.store_results(analysing(store.table), [made()], "PACS", "worker 1", "own 2")
+
+    for_people = sij_node("jobs", "weights", "--config", config)
+    for_scripts = sij_node("jobs", "weights", "--config", config, "--json")
+
+    assert "own 2" in for_people.stdout
+    (one,) = json.loads(for_scripts.stdout)
+    assert (one["weights"], one["jobs"]) == ("own 2", 1)
 
 
 def test_the_environment_names_the_configuration_and_who_called_sudo(config: Path):

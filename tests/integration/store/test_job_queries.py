@@ -17,7 +17,12 @@ from sij_node.store.job_queries import (
     sources,
     steps_of,
 )
-from sij_node.store.job_statistics import analysis_seconds, chart_events, last_deliveries
+from sij_node.store.job_statistics import (
+    analysis_seconds,
+    chart_events,
+    last_deliveries,
+    weights_used,
+)
 from sij_node.store.job_table import JobTable
 from tests.support.job_tables import POLICY, analysing, delivering, made, queued, received
 
@@ -146,6 +151,18 @@ def test_charts_count_each_study_at_its_first_delivery_only(table: JobTable):
 
     assert [one.job_id for one in found if one.step is Step.ACKNOWLEDGED] == [sent.job_id]
     assert table.get(again.job_id).state is State.DELIVERED
+
+
+def test_weights_are_listed_with_their_jobs_those_in_use_first(table: JobTable):
+    for number, weights in enumerate(("old 1", "old 1", "own 2")):
+        job = analysing(table, f"1.2.{number}")
+        table.store_results(job, [made()], "PACS", "worker 1", weights)
+    analysing(table, "1.2.9")
+
+    newest, oldest = weights_used(table.database)
+
+    assert [(one.weights, one.jobs) for one in (newest, oldest)] == [("own 2", 1), ("old 1", 2)]
+    assert oldest.first_at <= oldest.last_at <= newest.first_at <= datetime.now(UTC)
 
 
 def deliver(table: JobTable) -> Job:

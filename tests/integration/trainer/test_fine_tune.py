@@ -46,6 +46,15 @@ def tune(own, out, *, training="0 1", validation="1 2", minutes=0.001, more=()):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
+@pytest.fixture(scope="module")
+def tuned(own, tmp_path_factory):
+    """A folder with fine-tuned weights and their run, and what the command printed."""
+    folder = tmp_path_factory.mktemp("tuned")
+    result = tune(own, folder)
+    assert result.exit_code == 0, result.output
+    return folder, result.output
+
+
 def test_import_cuts_squares_around_drawn_joints_only(own):
     (stack, *_) = read_stacks(stacks_path(own, SlabKind.CLOSE, 0))
 
@@ -53,11 +62,10 @@ def test_import_cuts_squares_around_drawn_joints_only(own):
     assert not stacks_path(own, SlabKind.CLOSE, 2).exists()
 
 
-def test_fine_tuning_changes_every_delineating_network_a_little(own, tmp_path):
-    result = tune(own, tmp_path)
+def test_fine_tuning_changes_every_delineating_network_a_little(tuned):
+    folder, _ = tuned
 
-    assert result.exit_code == 0, result.output
-    before, after = (load_network(f).network for f in (SHIPPED, tmp_path / "contour"))
+    before, after = (load_network(f).network for f in (SHIPPED, folder / "contour"))
     assert len(after.delineators) == len(before.delineators)
     for one, other in zip(before.delineators, after.delineators, strict=True):
         moved = [
@@ -69,27 +77,27 @@ def test_fine_tuning_changes_every_delineating_network_a_little(own, tmp_path):
         assert (one == other).all()
 
 
-def test_the_card_says_whose_cases_and_what_was_gained(own, tmp_path):
-    result = tune(own, tmp_path)
+def test_the_card_says_whose_cases_and_what_was_gained(tuned):
+    folder, printed = tuned
 
-    card = read_card(tmp_path / "contour")
+    card = read_card(folder / "contour")
     validation = card.metrics["own validation"]
     assert card.intended_use == OWN_INTENDED_USE
     assert card.training["start"] == read_card(SHIPPED).sha256
     assert len(card.training["subjects"]["training"]) == 1
     assert "S0" not in str(card.training)
     assert validation["before"]["lines"] == validation["after"]["lines"] > 10
-    assert "validation cases before" in result.output
+    assert "validation cases before" in printed
 
 
-def test_fine_tuning_is_measured_on_the_validation_cases_while_it_runs(own, tmp_path):
-    result = tune(own, tmp_path)
+def test_fine_tuning_is_measured_on_the_validation_cases_while_it_runs(tuned):
+    folder, printed = tuned
 
-    logs = tmp_path / "runs" / "fine-tune-own-1-0" / "close"
+    logs = folder / "runs" / "fine-tune-own-1-0" / "close"
     measured = [row for row in read_history(logs) if "validation loss" in row]
     assert measured[0]["validation RMS p50, mm"] > 0
     assert (logs / "curves.png").exists()
-    assert "(best so far)" in result.output
+    assert "(best so far)" in printed
 
 
 @pytest.mark.parametrize(
