@@ -36,8 +36,8 @@ def check_planes(choice: SequenceChoice, analysis: Analysis, t1: Volume, stir: V
         return
     raise PairMissing(
         f"The slices of {' and '.join(sorted(in_doubt, reverse=True))} lie across the sacrum: they "
-        "are not tilted forward at the top, and the delineated joints do not converge towards the "
-        "feet. Send a coronal oblique T1 and a coronal oblique STIR, parallel to the sacrum."
+        "are not tilted forward at the top, and the delineated joints do not converge caudally. "
+        "Send a coronal oblique T1 and a coronal oblique STIR, parallel to the sacrum."
     )
 
 

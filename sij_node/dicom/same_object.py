@@ -85,7 +85,11 @@ def has_same_content(one: Dataset, other: Dataset) -> bool:
     """
     recoded = one.file_meta.TransferSyntaxUID != other.file_meta.TransferSyntaxUID
     compared = RESULT_CONTENT[:-1] if recoded else RESULT_CONTENT
-    return all(one.get(keyword) == other.get(keyword) for keyword in compared)
+    return all(_unpadded(one.get(key)) == _unpadded(other.get(key)) for key in compared)
+
+
+def _unpadded(value: object) -> object:
+    return value.rstrip(b"\0") if isinstance(value, bytes) else value
 
 
 def identity_digest(dataset: Dataset) -> str:

@@ -226,7 +226,10 @@ class Wording:
 
     def series_doubt(self, doubts: Iterable[tuple[SeriesDoubt, str]]) -> list[str]:
         """What is uncertain about the choice of series, in one sentence; empty if nothing is."""
-        each = [f"{self.series_doubts[doubt]} ({sequence})" for doubt, sequence in doubts]
+        sequences: dict[SeriesDoubt, list[str]] = {}
+        for doubt, sequence in doubts:
+            sequences.setdefault(doubt, []).append(sequence)
+        each = [f"{self.series_doubts[one]} ({', '.join(on)})" for one, on in sequences.items()]
         return [self.series_doubtful.format(doubts="; ".join(each))] if each else []
 
     def correction(self, correction: IdentityCorrection | None) -> list[str]:
@@ -315,8 +318,8 @@ ENGLISH = Wording(
         SeriesDoubt.AFTER_CONTRAST: "acquired after a contrast-enhanced series; "
         "contrast enhancement cannot be excluded",
         SeriesDoubt.DESCRIBED_OTHERWISE: "the series description names another sequence",
-        SeriesDoubt.UNUSUAL_TILT: "plane not tilted along the sacrum by its header; "
-        "accepted because the delineated joints converge towards the feet",
+        SeriesDoubt.UNUSUAL_TILT: "slices tilted slightly across the sacrum; "
+        "accepted because the joints converge caudally",
         SeriesDoubt.OTHER_IMAGES_LEFT_OUT: "other images in the same series were left out",
         SeriesDoubt.BY_DESCRIPTION: "recognised by the series description only",
     },
@@ -510,8 +513,8 @@ GERMAN = Wording(
         SeriesDoubt.AFTER_CONTRAST: "nach einer kontrastmittelverstärkten Serie aufgenommen; "
         "Kontrastmittel nicht auszuschließen",
         SeriesDoubt.DESCRIBED_OTHERWISE: "die Serienbeschreibung nennt eine andere Sequenz",
-        SeriesDoubt.UNUSUAL_TILT: "Schichtebene laut Header nicht entlang des Sakrums gekippt; "
-        "akzeptiert, weil die erkannten Gelenke nach kaudal konvergieren",
+        SeriesDoubt.UNUSUAL_TILT: "Schichten leicht quer zum Sakrum gekippt; "
+        "akzeptiert, weil die Gelenke nach kaudal konvergieren",
         SeriesDoubt.OTHER_IMAGES_LEFT_OUT: "weitere Bilder in derselben Serie nicht verwendet",
         SeriesDoubt.BY_DESCRIPTION: "nur an der Serienbeschreibung erkannt",
     },

@@ -25,7 +25,7 @@ from tests.support.node_in_process import InventedNetworks, NodeInProcess, node_
 
 VALUES = np.random.default_rng(1).integers(0, 4000, (7, 48, 64), np.uint16)
 GRID = {"spacing_mm": (4.4, 3.0, 3.0), "origin_mm": (-96.0, -20.0, 70.0)}
-DECIDED = "accepted because the delineated joints converge towards the feet (T1)"
+DECIDED = "accepted because the joints converge caudally (T1, STIR)"
 
 
 class DivergingJoints(InventedNetworks):
