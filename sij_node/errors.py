@@ -14,7 +14,10 @@ contains a patient's name, identifier or birth date; UIDs are allowed. Exit code
 sysexits.
 """
 
-from collections.abc import Callable
+import errno
+import ssl
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
 T = TypeVar("T")
@@ -26,6 +29,41 @@ def attempted(call: Callable[[], T]) -> T | Exception:
         return call()
     except Exception as error:  # noqa: BLE001 - returned to the caller, never dropped
         return error
+
+
+def os_reason(error: OSError) -> str:
+    """Why the system refused a file, an address or a certificate, as the end of a sentence."""
+    if isinstance(error, ssl.SSLError):
+        reason = next((word for key, word in _TLS_REASONS.items() if key in str(error)), "")
+        return reason or f"cannot be used for TLS ({error.reason or 'unknown reason'})"
+    return (
+        _OS_REASONS.get(error.errno or 0)
+        or (error.strerror or str(error) or type(error).__name__).lower()
+    )
+
+
+_OS_REASONS: Mapping[int, str] = MappingProxyType(
+    {
+        errno.ENOENT: "does not exist",
+        errno.ENOTDIR: "lies below something that is not a folder",
+        errno.EISDIR: "is a folder, not a file",
+        errno.EACCES: "cannot be accessed by this user",
+        errno.EPERM: "cannot be accessed by this user",
+        errno.EROFS: "is on a read-only file system",
+        errno.ENOSPC: "is on a full disk",
+        errno.EEXIST: "is a file, not a folder",
+        errno.EADDRINUSE: "is already in use",
+        errno.EADDRNOTAVAIL: "is not an address of this machine",
+    }
+)
+_TLS_REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "KEY_VALUES_MISMATCH": "is not the private key of the certificate",
+        "NO_CERTIFICATE_OR_CRL_FOUND": "is not a PEM file with a certificate",
+        "NO_START_LINE": "is not a PEM file",
+        "PEM lib": "is not a PEM file",
+    }
+)
 
 
 class NodeError(Exception):

@@ -74,11 +74,11 @@ class PeerEvents:
         if self._audit_accepted:
             self._alert(caller, "association accepted", is_failure=False)
 
-    def association_rejected(self, caller: CallingPeer, rejection: Rejection) -> None:
-        """An association was rejected."""
+    def association_rejected(self, caller: CallingPeer, rejection: Rejection, advice: str) -> None:
+        """An association was rejected; `advice` names both sides and what to change."""
         self._activity.count(PeerCounter.REFUSALS, self._counted_as(caller), rejection.text)
         if caller.ae_title in self._peers:
-            self._activity.refused(caller.ae_title, caller.address, rejection.text)
+            self._activity.refused(caller.ae_title, caller.address, advice)
         if rejection.result == _PERMANENT:
             self._alert(caller, f"association refused: {rejection.text}", is_failure=True)
 

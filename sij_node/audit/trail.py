@@ -24,7 +24,7 @@ from sij_node.audit.messages import Application, AuditMessage, AuditSource, Even
 from sij_node.config.settings import AuditConfig, Config
 from sij_node.domain.backoff import next_delay_s
 from sij_node.domain.keyed_hash import keyed_hash
-from sij_node.errors import ConfigurationInvalid
+from sij_node.errors import ConfigurationInvalid, os_reason
 from sij_node.store.secret_key import secret_key
 
 log = structlog.get_logger()
@@ -304,9 +304,9 @@ def _context(config: AuditConfig) -> ssl.SSLContext:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if config.syslog_certificate is not None:
             context.load_cert_chain(config.syslog_certificate, config.syslog_private_key)
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:
         raise ConfigurationInvalid(
-            f"The certificates of [audit] cannot be used: {error}. Check syslog_ca, "
-            "syslog_certificate and syslog_private_key."
+            f"[audit]: a file {os_reason(error)}. Check syslog_ca, syslog_certificate and "
+            "syslog_private_key; they must be readable, matching PEM files."
         ) from error
     return context

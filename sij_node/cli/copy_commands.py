@@ -5,7 +5,7 @@ from dataclasses import asdict
 import typer
 
 from sij_node.cli import opening
-from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, JobNumber
+from sij_node.cli.options import DEFAULT_CONFIG, AsJson, AsWide, ConfigFile, JobNumber
 from sij_node.cli.output import print_json, print_line, print_table, time_of
 from sij_node.domain.study import CopySummary
 from sij_node.operate.admin import Admin
@@ -17,7 +17,9 @@ app = typer.Typer(
 
 
 @app.command("list")
-def list_copies(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+def list_copies(
+    config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False, as_wide: AsWide = False
+) -> None:
     """List corrections and conflicts that await a decision."""
     with opening.admin(config) as admin:
         found = [
@@ -31,6 +33,7 @@ def list_copies(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) ->
     print_table(
         ["job", "kind", "instance", "differs in", "stored", "received", "from", "at"],
         [_row(job, one) for job, one in found],
+        is_wide=as_wide,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sij_node.cli import opening
-from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, Title
+from sij_node.cli.options import DEFAULT_CONFIG, AsJson, AsWide, ConfigFile, Title
 from sij_node.cli.output import print_json, print_line, print_table
 from sij_node.errors import DestinationUnavailable
 
@@ -14,7 +14,9 @@ app = typer.Typer(no_args_is_help=True, help="List, test, hold and release desti
 
 
 @app.command("list")
-def list_destinations(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+def list_destinations(
+    config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False, as_wide: AsWide = False
+) -> None:
     """List destinations with holds and pending results."""
     with opening.admin(config) as admin:
         found = admin.destinations()
@@ -26,6 +28,7 @@ def list_destinations(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = Fal
             [one.ae_title, str(one.waiting), str(one.withheld), "; ".join(one.remarks)]
             for one in found
         ],
+        is_wide=as_wide,
     )
 
 

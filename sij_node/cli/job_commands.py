@@ -1,19 +1,22 @@
 """`jobs ...`: list, show and act on jobs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
 
 from sij_node.cli import opening
-from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, JobNumber, Limit
+from sij_node.cli.options import DEFAULT_CONFIG, AsJson, AsWide, ConfigFile, JobNumber, Limit
 from sij_node.cli.output import dimse_status, print_json, print_line, print_table, time_of
 from sij_node.config.profiles import Language
 from sij_node.domain.analysis_record import SeriesUse
 from sij_node.domain.job import STEP_WORDS, Job, JobAction, State
 from sij_node.domain.job_list import JobFilter
+from sij_node.errors import IllegalStep
 from sij_node.operate.admin import Admin, JobHistory
 
 app = typer.Typer(no_args_is_help=True, help="List, show and act on jobs.")
@@ -25,6 +28,7 @@ def list_jobs(
     state: Annotated[list[State] | None, typer.Option(help="Only jobs in this state.")] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
+    as_wide: AsWide = False,
 ) -> None:
     """List jobs, newest first."""
     with opening.admin(config) as admin:
@@ -34,6 +38,7 @@ def list_jobs(
     print_table(
         ["job", "state", "from", "images", "attempts", "changed", "reason"],
         [_row(job) for job in jobs],
+        is_wide=as_wide,
     )
 
 
@@ -64,7 +69,10 @@ def list_weights(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -
 
 @app.command("show")
 def show_job(
-    job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False
+    job_id: JobNumber,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+    as_wide: AsWide = False,
 ) -> None:
     """Show one job: why each series was used or not, history, deliveries, available actions."""
     with opening.admin(config) as admin:
@@ -72,18 +80,19 @@ def show_job(
     series = study.record.series if study.record else study.series
     if as_json:
         return print_json({**asdict(study.history), "series": [asdict(one) for one in series]})
-    _print_history(study.history)
-    _print_series(series)
+    _print_history(study.history, as_wide)
+    _print_series(series, as_wide)
 
 
-def _print_series(series: Iterable[SeriesUse]) -> None:
+def _print_series(series: Iterable[SeriesUse], is_wide: bool) -> None:
     print_table(
         ["series", "description", "images", "why it is used or not"],
         [[one.number or "-", one.description, str(one.images), one.reason] for one in series],
+        is_wide=is_wide,
     )
 
 
-def _print_history(history: JobHistory) -> None:
+def _print_history(history: JobHistory, is_wide: bool) -> None:
     job = history.job
     print_line(f"Job {job.job_id}: {job.state}, study {job.study_uid}")
     for line in filter(None, (job.reason, history.standstill)):
@@ -94,7 +103,7 @@ def _print_history(history: JobHistory) -> None:
             f"{job.source_ae} get by now. "
             f"`sij-node jobs redeliver {job.job_id}` makes and sends them too."
         )
-    print_line(f"Available actions: {', '.join(history.actions) or 'none'}")
+    print_line(f"Available actions: {commands_for(job, history.actions)}")
     print_table(
         ["time", "step", "from", "to", "user", "note"],
         [
@@ -108,6 +117,7 @@ def _print_history(history: JobHistory) -> None:
             ]
             for one in history.steps
         ],
+        is_wide=is_wide,
     )
     print_table(
         ["result", "destination", "state", "attempts", "status", "note"],
@@ -122,6 +132,7 @@ def _print_history(history: JobHistory) -> None:
             ]
             for one in history.deliveries
         ],
+        is_wide=is_wide,
     )
 
 
@@ -141,13 +152,13 @@ def show_text(
 @app.command("retry")
 def retry_job(job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Queue a rejected or failed job again."""
-    _act(config, lambda admin: admin.retry(job_id))
+    _act(config, job_id, lambda admin: admin.retry(job_id))
 
 
 @app.command("cancel")
 def cancel_job(job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Cancel a job that is receiving, queued or delivering."""
-    _act(config, lambda admin: admin.cancel(job_id))
+    _act(config, job_id, lambda admin: admin.cancel(job_id))
 
 
 @app.command("priority")
@@ -157,13 +168,13 @@ def set_priority(
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Set the priority of a job that is receiving or queued."""
-    _act(config, lambda admin: admin.set_priority(job_id, priority))
+    _act(config, job_id, lambda admin: admin.set_priority(job_id, priority))
 
 
 @app.command("try-now")
 def try_now(job_id: JobNumber, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Start a job's next attempt immediately."""
-    _act(config, lambda admin: admin.try_now(job_id))
+    _act(config, job_id, lambda admin: admin.try_now(job_id))
 
 
 @app.command("redeliver")
@@ -173,7 +184,7 @@ def redeliver_job(
     to: Annotated[str | None, typer.Option(help="One destination; otherwise all.")] = None,
 ) -> None:
     """Send a job's results again under the same UIDs, with those added to its profile since."""
-    with opening.admin(config) as admin:
+    with opening.admin(config) as admin, _naming_possible_actions(admin, job_id):
         job = admin.redeliver(job_id, to)
         asked = admin.history(job_id).steps[-1]
     print_line(f"Job {job.job_id} is {job.state}: results are sent {asked.note}.")
@@ -188,7 +199,7 @@ def reanalyse_job(
     ] = "",
 ) -> None:
     """Analyse a stored study again, as a new job."""
-    _act(config, lambda admin: admin.reanalyse(job_id, weights))
+    _act(config, job_id, lambda admin: admin.reanalyse(job_id, weights))
 
 
 @app.command("all")
@@ -210,7 +221,35 @@ def act_on_all(
     print_line(f"{action.capitalize()}: {len(outcome.done)} jobs done{left}.")
 
 
-def _act(config: Path, action: Callable[[Admin], Job]) -> None:
-    with opening.admin(config) as admin:
+_COMMANDS: Mapping[JobAction, str] = MappingProxyType(
+    {
+        JobAction.RETRY: "retry {job}",
+        JobAction.CANCEL: "cancel {job}",
+        JobAction.SET_PRIORITY: "priority {job} 9",
+        JobAction.TRY_NOW: "try-now {job}",
+        JobAction.REDELIVER: "redeliver {job}",
+        JobAction.REANALYSE: "reanalyse {job}",
+    }
+)
+
+
+def commands_for(job: Job, actions: Iterable[JobAction]) -> str:
+    """The commands for these actions, to be typed as they are; "none" without any."""
+    typed = (f"`sij-node jobs {_COMMANDS[one].format(job=job.job_id)}`" for one in actions)
+    return ", ".join(typed) or "none"
+
+
+@contextmanager
+def _naming_possible_actions(admin: Admin, job_id: int) -> Iterator[None]:
+    try:
+        yield
+    except IllegalStep as error:
+        history = admin.history(job_id)
+        possible = commands_for(history.job, history.actions)
+        raise IllegalStep(f"{error} Possible now: {possible}.") from error
+
+
+def _act(config: Path, job_id: int, action: Callable[[Admin], Job]) -> None:
+    with opening.admin(config) as admin, _naming_possible_actions(admin, job_id):
         job = action(admin)
     print_line(f"Job {job.job_id} is {job.state}.")

@@ -1,5 +1,6 @@
 """`doctor`, `check-config`, `migrate`, `test-alerts` and other commands for running a node."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,32 +12,49 @@ from rich.text import Text
 
 from sij_node import __version__
 from sij_node.cli import opening
-from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, Limit
-from sij_node.cli.output import dimse_status, print_json, print_line, print_table, time_of
-from sij_node.config.exposure import exposed
-from sij_node.config.settings import Config, load_config
+from sij_node.cli.options import DEFAULT_CONFIG, AsJson, AsWide, ConfigFile, Limit
+from sij_node.cli.output import print_json, print_line, print_table, time_of
+from sij_node.config.settings import Config, listing, load_config
 from sij_node.doctor.assessments import exit_code
+from sij_node.doctor.local_checks import local_checks
 from sij_node.doctor.run_checks import run_checks
-from sij_node.domain.health import Condition
+from sij_node.domain.health import Component, Condition, HealthStatus
 from sij_node.domain.storage_check import CheckedFiles
-from sij_node.errors import ConfigurationInvalid
+from sij_node.errors import ConfigurationInvalid, NodeError, TemporarilyUnavailable
 from sij_node.logs import configure_logging
 from sij_node.operate.alert_channels import send_test
 from sij_node.processes import assembly
 
 app = typer.Typer()
+MAY_RETURN = (Component.DISK, Component.DATABASE)
+"""Components that may become available without a change of config.toml."""
 
 
 @app.command("check-config")
 def check_config(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Report every problem of the configuration, or print all effective settings."""
+    """Report everything that keeps the node from starting, or print all effective settings.
+
+    Checks config.toml, and on this machine folders, database, certificates, secrets, ports and
+    weights; `doctor` also checks all other systems. Exit status: 0 if the node can start, 75 if
+    only a disk or a database is unavailable, 78 otherwise.
+    """
     settings = load_config(config)
+    found = tuple(local_checks(settings, config))
+    failures = [one for one in found if one.status is HealthStatus.FAILED]
+    if failures:
+        raise _not_startable(config, failures)
     if as_json:
-        print_json(settings.model_dump(mode="json"))
-    else:
-        print_line(f"{config} is valid: {settings.node.ae_title}, {len(settings.peer)} peer(s).")
-        for problem in exposed(settings, config):
-            print_line(f"warning: {problem}")
+        return print_json(settings.model_dump(mode="json"))
+    print_line(f"{config} is valid: {settings.node.ae_title}, {len(settings.peer)} peer(s).")
+    for one in found:
+        if one.status is HealthStatus.WARNING:
+            print_line(f"warning: {one.message} {one.action}")
+
+
+def _not_startable(config: Path, failures: Sequence[Condition]) -> NodeError:
+    message = listing(config, [f"{one.message} {one.action}".strip() for one in failures])
+    is_temporary = all(one.component in MAY_RETURN for one in failures)
+    return TemporarilyUnavailable(message) if is_temporary else ConfigurationInvalid(message)
 
 
 @app.command()
@@ -97,7 +115,10 @@ def _check_line(one: Condition) -> Text:
 
 @app.command()
 def rejected(
-    config: ConfigFile = DEFAULT_CONFIG, limit: Limit = 50, as_json: AsJson = False
+    config: ConfigFile = DEFAULT_CONFIG,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+    as_wide: AsWide = False,
 ) -> None:
     """List rejected instances and associations, with the reasons."""
     with opening.admin(config) as admin:
@@ -105,17 +126,19 @@ def rejected(
     if as_json:
         return print_json([asdict(row) for row in rows])
     print_table(
-        ["time", "from", "status", "reason", "quarantined as"],
+        ["time", "from", "address", "status", "reason", "quarantined as"],
         [
             [
                 time_of(row.at),
                 row.source_ae,
-                dimse_status(row.status),
-                row.reason,
+                row.address,
+                row.outcome,
+                row.explanation,
                 row.quarantined_as[:16],
             ]
             for row in rows
         ],
+        is_wide=as_wide,
     )
 
 
@@ -125,6 +148,7 @@ def changes(
     who: Annotated[str, typer.Option(help="Only entries of this user.")] = "",
     limit: Limit = 50,
     as_json: AsJson = False,
+    as_wide: AsWide = False,
 ) -> None:
     """List the change log: what users changed, searched for, viewed or downloaded."""
     with opening.admin(config) as admin:
@@ -134,6 +158,7 @@ def changes(
     print_table(
         ["time", "user", "action", "subject", "note"],
         [[time_of(row.at), row.who, row.action, row.subject, row.note] for row in rows],
+        is_wide=as_wide,
     )
 
 

@@ -10,6 +10,7 @@ ConfigFile = Annotated[
     typer.Option("--config", "-c", envvar="SIJ_NODE_CONFIG", help="Configuration file."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+AsWide = Annotated[bool, typer.Option("--wide", help="One line per row, however long.")]
 Limit = Annotated[int, typer.Option(min=1, help="Maximum number of rows.")]
 UserName = Annotated[str, typer.Argument(help="User name.")]
 JobNumber = Annotated[int, typer.Argument(help="Job number.")]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,12 +16,27 @@ def print_line(text: str) -> None:
     Console(highlight=False).print(text, soft_wrap=True, markup=False)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; what images state is printed as it is, without control characters."""
-    table = Table(*columns)
+TABLE_COLUMNS = 100
+"""Width of tables in characters; a narrower terminal makes them narrower."""
+_AS_WIDE_AS_NEEDED = 10_000
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, is_wide: bool = False
+) -> None:
+    """Print a table; what images state is printed as it is, without control characters.
+
+    Parameters
+    ----------
+    is_wide
+        Put each row on one line, however long; otherwise cells are wrapped.
+    """
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
         table.add_row(*(Text(_printable(cell)) for cell in row))
-    Console().print(table)
+    terminal = Console()
+    width = min(terminal.width, TABLE_COLUMNS) if terminal.is_terminal else TABLE_COLUMNS
+    Console(width=_AS_WIDE_AS_NEEDED if is_wide else width).print(table)
 
 
 def _printable(text: str) -> str:

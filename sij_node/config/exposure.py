@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sij_node.config.settings import Config, Section
+from sij_node.config.section import Section
+from sij_node.config.settings import Config
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _ANYBODY = stat.S_IRWXO
@@ -15,7 +16,7 @@ _ANYBODY = stat.S_IRWXO
 def exposed(config: Config, config_file: Path) -> Iterator[str]:
     """Each problem in a sentence, with the command that mends it."""
     yield from _folders(config)
-    for name, file in _secret_files(config, ""):
+    for name, file in secret_files(config):
         if _mode(file) & _ANYBODY:
             yield f"{name}: {file} can be read by any user. Run `chmod 600 {file}`."
     for name, url in _urls(config, ""):
@@ -38,9 +39,9 @@ def _folders(config: Config) -> Iterator[str]:
             )
 
 
-def _secret_files(section: Section, prefix: str) -> Iterator[tuple[str, Path]]:
-    """Configured files with a password, a token or a private key."""
-    for name, value in _values(section, prefix):
+def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """Configured files with a password, a token or a private key, with their setting."""
+    for name, value in _values(config, ""):
         if isinstance(value, Path) and name.endswith(("_file", "private_key")):
             yield name, value
 

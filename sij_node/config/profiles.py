@@ -6,11 +6,13 @@ Four presets ship with the node. Labels follow the language, codes never do.
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
+
+from sij_node.config.section import Section
 
 ObjectName = Literal["seg", "findings", "scores", "presentation", "summary", "pdf"]
 """Results that can be sent: segmentation, image findings and presentation state of each series;
@@ -48,10 +50,8 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = MappingProxyType(
 """Chosen for what each viewer can display; see docs/decisions/results.md."""
 
 
-class Profile(BaseModel):
+class Profile(Section):
     """[[profile]] The results a destination gets; a [[peer]] names its profile."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, StringConstraints(min_length=1)]
     """Name by which a [[peer]] refers to it."""
@@ -91,11 +91,10 @@ class Profile(BaseModel):
             return given
         return {**PRESETS.get(given.get("based_on", "minimal"), {}), **given}
 
-    @model_validator(mode="after")
-    def _each_object_once(self) -> Self:
+    def contradictions(self) -> Iterator[str]:
+        """Each result is sent once."""
         if len(set(self.objects)) != len(self.objects):
-            raise ValueError("objects: list each result once")
-        return self
+            yield "objects: list each result once"
 
     @property
     def digest(self) -> str:

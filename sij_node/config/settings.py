@@ -3,97 +3,46 @@
 Unknown keys are errors, names end with their unit, and what a site must decide has no default.
 """
 
-import ipaddress
-import re
 import tomllib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
-from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
-    field_validator,
-    model_validator,
 )
-from pydicom.datadict import tag_for_keyword
 
 import models
+from sij_node.config.config_problems import did_you_mean, problems_of
 from sij_node.config.profiles import MINIMAL, PRESETS, ObjectName, Profile, preset
 from sij_node.config.renamed_keys import with_current_names
+from sij_node.config.section import Section
 from sij_node.config.user_roles import Role
-from sij_node.errors import ConfigurationInvalid, UnknownName, WeightsRefused
-
-
-def _printable_ascii(title: str) -> str:
-    if not all(" " <= character <= "~" and character != "\\" for character in title):
-        raise ValueError("an AE title is printable ASCII without backslash (PS3.5 6.2)")
-    return title
-
-
-AETitle = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=16, strip_whitespace=True),
-    AfterValidator(_printable_ascii),
-]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
-Hour = Annotated[float, Field(ge=0, le=24)]
-MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s<>,]+@[^@\s<>,]+$")]
-Weekday = Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
-WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
-
-
-def _network(text: str) -> str:
-    ipaddress.ip_network(text, strict=False)
-    return text
-
-
-Network = Annotated[str, AfterValidator(_network)]
-
-
-_HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
-
-
-def _host(text: str) -> str:
-    with suppress(ValueError):
-        return str(ipaddress.ip_address(text))
-    try:
-        labels = text.removesuffix(".").encode("idna").decode("ascii").split(".")
-    except UnicodeError:
-        labels = [""]
-    if len(text) > 253 or not all(map(_HOST_LABEL.fullmatch, labels)):
-        raise ValueError(f"{text} is neither a host name nor an IP address")
-    return text
-
-
-Host = Annotated[str, AfterValidator(_host)]
-
-
-def _known_keyword(keyword: str) -> str:
-    if tag_for_keyword(keyword) is None:
-        raise ValueError(f"{keyword} is not a keyword of the DICOM data dictionary (PS3.6)")
-    return keyword
-
-
-Keyword = Annotated[str, AfterValidator(_known_keyword)]
-
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-
-class Section(BaseModel):
-    """A section of config.toml: frozen, unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+from sij_node.config.value_types import (
+    LOOPBACK,
+    AETitle,
+    Host,
+    Hour,
+    IssuerUrl,
+    Keyword,
+    MailAddress,
+    Network,
+    Port,
+    Seconds,
+    ServiceUrl,
+    SyslogUrl,
+    TimeZone,
+    ViewerUrl,
+    WebhookUrl,
+    Weekday,
+)
+from sij_node.errors import ConfigurationInvalid, UnknownName, WeightsRefused, os_reason
 
 AnySection = TypeVar("AnySection", bound=Section)
 
@@ -121,17 +70,16 @@ class TlsConfig(Section):
     """PEM. Revocation list of `client_ca`; peers with a revoked certificate are refused, and all
     of them once it is out of date. All files are read again when they change."""
 
-    @model_validator(mode="after")
-    def _revocation_needs_an_authority(self) -> Self:
+    def contradictions(self) -> Iterator[str]:
+        """A revocation list needs the CA whose certificates it revokes."""
         if self.crl is not None and self.client_ca is None:
-            raise ValueError("crl needs client_ca, whose certificates it revokes")
-        return self
+            yield "crl needs client_ca, whose certificates it revokes"
 
 
 class ListenerConfig(Section):
     """[listener] The Storage SCP and its limits."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Address to listen on; loopback unless configured otherwise."""
     port: Port = 11112
     tls: TlsConfig | None = None
@@ -200,11 +148,6 @@ class PeerConfig(Section):
         return self.ae_title
 
 
-ServiceUrl = Annotated[
-    str, StringConstraints(pattern=r"^(https?|mllps?)://[^/@\s?#]+(/[^@\s?#]*)?$")
-]
-
-
 class DestinationConfig(Section):
     """[[destination]] A system that receives results and sends no studies."""
 
@@ -241,37 +184,32 @@ class DestinationConfig(Section):
     shadow: bool = False
     """Withhold results from it until a user requests them."""
 
-    @model_validator(mode="after")
-    def _url_and_kind_agree(self) -> Self:
+    def contradictions(self) -> Iterator[str]:
+        """URL and kind must agree, authentication be complete, and secrets be encrypted."""
+        yield from self._url_and_kind()
+        yield from self._authentication()
+
+    def _url_and_kind(self) -> Iterator[str]:
         is_mllp = self.url.startswith("mllp")
         if is_mllp is not (self.kind == "hl7"):
-            raise ValueError("url: mllp or mllps for kind hl7, http or https for all others")
-        if is_mllp and (self.port == 0 or urlsplit(self.url).path.strip("/")):
-            raise ValueError("url: kind hl7 needs mllp://host:port")
+            yield "url: mllp or mllps for kind hl7, http or https for all others"
+        elif is_mllp and (self.port == 0 or urlsplit(self.url).path.strip("/")):
+            yield "url: kind hl7 needs mllp://host:port"
         if is_mllp and (self.user or self.token_file):
-            raise ValueError("kind hl7 has no passwords or tokens; use mllps with a certificate")
+            yield "kind hl7 has no passwords or tokens; use mllps with a certificate"
         if self.kind != "stow-rs" and (self.objects or self.rejection_notes):
-            raise ValueError("objects and rejection_notes are for kind stow-rs only")
-        return self
+            yield "objects and rejection_notes are for kind stow-rs only"
 
-    @model_validator(mode="after")
-    def _authentication_is_complete(self) -> Self:
+    def _authentication(self) -> Iterator[str]:
         if bool(self.user) is not (self.password_file is not None):
-            raise ValueError("user and password_file must be set together")
+            yield "user and password_file must be set together"
         if self.user and self.token_file is not None:
-            raise ValueError("set either user and password_file, or token_file")
+            yield "set either user and password_file, or token_file"
         if (self.certificate is None) is not (self.private_key is None):
-            raise ValueError("certificate and private_key must be set together")
-        return self
-
-    @model_validator(mode="after")
-    def _secrets_are_encrypted(self) -> Self:
+            yield "certificate and private_key must be set together"
         has_secret = self.user or self.token_file or self.certificate or self.ca
         if has_secret and self.url.startswith(("http:", "mllp:")) and self.host not in LOOPBACK:
-            raise ValueError(
-                "authentication and certificates need https or mllps; without only on loopback"
-            )
-        return self
+            yield "authentication and certificates need https or mllps; without only on loopback"
 
     @property
     def title(self) -> str:
@@ -416,7 +354,7 @@ class WebTlsConfig(Section):
 class OpenIdConfig(Section):
     """[web.openid] Single sign-on (OpenID Connect)."""
 
-    issuer: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
+    issuer: IssuerUrl
     """As in the provider's discovery document; http only on loopback."""
     client_id: Annotated[str, StringConstraints(min_length=1)]
     client_secret_file: Path | None = None
@@ -429,21 +367,13 @@ class OpenIdConfig(Section):
     roles: dict[str, Role] = Field(min_length=1)
     """Role of each string; users without any of them cannot sign in."""
 
-    @field_validator("issuer")
-    @classmethod
-    def _encrypted_or_local(cls, issuer: str) -> str:
-        host = urlsplit(issuer).hostname
-        if issuer.startswith("http:") and host not in LOOPBACK:
-            raise ValueError("the provider needs https; http is allowed on loopback only")
-        return issuer.rstrip("/")
-
 
 class WebConfig(Section):
     """[web] Web pages and HTTP API."""
 
     enabled: bool = True
     """Whether `sij-node run` starts the web server."""
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Address to listen on. Any other than loopback needs [web.tls] or trusted_proxies."""
     port: Port = 8570
     host_names: tuple[str, ...] = ()
@@ -460,17 +390,16 @@ class WebConfig(Section):
     """Largest DICOM file that the rule tester accepts."""
     max_stow_mb: Annotated[int, Field(ge=1, le=65536)] = 2048
     """Largest request that STOW-RS accepts, with all its instances."""
-    viewer_url: Annotated[str, Field(pattern=r"^(https?://.*\{study_uid\}.*)?$")] = ""
+    viewer_url: ViewerUrl = ""
     """URL of a study in a viewer, with {study_uid}; pages link to it."""
 
-    @model_validator(mode="after")
-    def _passwords_are_encrypted(self) -> Self:
+    def contradictions(self) -> Iterator[str]:
+        """Passwords must be encrypted on the network."""
         if self.host not in LOOPBACK and self.tls is None and not self.trusted_proxies:
-            raise ValueError(
+            yield (
                 "passwords must not cross the network unencrypted: set [web.tls], or set "
                 "trusted_proxies to the address of a proxy that terminates TLS"
             )
-        return self
 
     @property
     def url(self) -> str:
@@ -514,12 +443,6 @@ class MetricsConfig(Section):
     """A response is reused for this long."""
 
 
-def _time_zone(name: str) -> str:
-    if name not in available_timezones():
-        raise ValueError(f"{name} is not a time zone; examples: Europe/Berlin, UTC")
-    return name
-
-
 class EmailConfig(Section):
     """[alerts.email] Recipients and SMTP server."""
 
@@ -535,19 +458,18 @@ class EmailConfig(Section):
     ca: Path | None = None
     """PEM. CA of the server's certificate; if unset, the system's trust store."""
 
-    @model_validator(mode="after")
-    def _passwords_are_not_sent_in_the_clear(self) -> Self:
+    def contradictions(self) -> Iterator[str]:
+        """A password belongs to a user and must be encrypted."""
         if self.user and self.security == "none":
-            raise ValueError("a password needs security = starttls or tls")
+            yield 'a password needs security = "starttls" or "tls"'
         if bool(self.user) is not (self.password_file is not None):
-            raise ValueError("user and password_file must be set together")
-        return self
+            yield "user and password_file must be set together"
 
 
 class WebhookConfig(Section):
     """[alerts.webhook] Receiver of signed POST requests."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^/@\s]+(/\S*)?$")]
+    url: WebhookUrl
     secret_file: Path
     """File with the secret that signs the requests."""
     ca: Path | None = None
@@ -563,7 +485,7 @@ class AlertsConfig(Section):
     """Unresolved alerts are repeated after this time."""
     silent_sender_hours: Annotated[float, Field(ge=0)] = 0
     """Working hours without a study from a peer that has sent before; 0: never alert."""
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    time_zone: TimeZone = "UTC"
     working_days: tuple[Weekday, ...] = ("Mon", "Tue", "Wed", "Thu", "Fri")
     working_hours: tuple[Hour, Hour] = (8, 18)
     drift: bool = True
@@ -573,18 +495,10 @@ class AlertsConfig(Section):
     email: EmailConfig | None = None
     webhook: WebhookConfig | None = None
 
-    @model_validator(mode="after")
-    def _hours_are_in_order(self) -> Self:
+    def contradictions(self) -> Iterator[str]:
+        """Working hours must start before they end."""
         if not self.working_hours[0] < self.working_hours[1]:
-            raise ValueError("working_hours: the start must be before the end")
-        return self
-
-
-def _syslog_address(url: str) -> str:
-    parts = urlsplit(url)
-    if url and (parts.scheme not in ("udp", "tcp", "tls") or not parts.hostname or not parts.port):
-        raise ValueError("must be udp://host:514, tcp://host:601 or tls://host:6514")
-    return url
+            yield "working_hours: the start must be before the end"
 
 
 class AuditConfig(Section):
@@ -600,7 +514,7 @@ class AuditConfig(Section):
     """AuditEnterpriseSiteID: hospital or department."""
     accepted_associations: bool = False
     """Also record accepted associations, not only rejected ones."""
-    syslog: Annotated[str, AfterValidator(_syslog_address)] = ""
+    syslog: SyslogUrl = ""
     """Audit repository: udp://host:514, tcp://host:601 or tls://host:6514; empty: none."""
     syslog_ca: Path | None = None
     """PEM. CA of the repository's certificate; if unset, the system's trust store."""
@@ -613,6 +527,11 @@ def _at_least_one(peers: tuple[PeerConfig, ...]) -> tuple[PeerConfig, ...]:
     if not peers:
         raise ValueError("at least one [[peer]] is needed: only configured peers may connect")
     return peers
+
+
+def _twice(names: Iterable[str]) -> tuple[str, ...]:
+    """The names that occur more than once, sorted."""
+    return tuple(sorted(name for name, times in Counter(names).items() if times > 1))
 
 
 class Config(Section):
@@ -638,74 +557,61 @@ class Config(Section):
     audit: AuditConfig = AuditConfig()
     metrics: MetricsConfig = MetricsConfig()
 
-    @model_validator(mode="after")
-    def _peers_are_distinct(self) -> Self:
+    def contradictions(self) -> Iterator[str]:
+        """Names must be unique and known, and what a setting needs must be configured."""
+        yield from self._peers()
+        yield from self._destinations()
+        yield from self._tls_files()
+        yield from self._profiles()
+        for name in _twice(one.name for one in self.weights):
+            yield f"[[weights]] {name} is configured more than once"
+
+    def _peers(self) -> Iterator[str]:
         titles = [peer.ae_title for peer in self.peer]
-        twice = sorted({title for title in titles if titles.count(title) > 1})
-        if twice:
-            raise ValueError(
-                f"peer: {', '.join(twice)} is configured more than once; AE titles are unique"
-            )
+        for title in _twice(titles):
+            yield f"[[peer]] {title} is configured more than once; AE titles are unique"
         if self.node.ae_title in titles:
-            raise ValueError(f"peer: {self.node.ae_title} is the node's own AE title")
-        users = [peer.stow_user for peer in self.peer if peer.stow_user]
-        if len(set(users)) < len(users):
-            raise ValueError("peer: each stow_user belongs to one peer")
-        return self
+            yield f"[[peer]] {self.node.ae_title} has the node's own AE title"
+        for user in _twice(peer.stow_user for peer in self.peer if peer.stow_user):
+            yield f"[[peer]] stow_user {user} is set for more than one peer"
 
-    @model_validator(mode="after")
-    def _destinations_are_distinct_and_complete(self) -> Self:
+    def _destinations(self) -> Iterator[str]:
         titles = [peer.ae_title for peer in self.peer]
-        names = [self.node.ae_title, *titles, *(one.name for one in self.destination)]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"destination: the name {', '.join(twice)} is already used")
-        unknown = sorted({peer for one in self.destination for peer in one.peers} - set(titles))
-        if unknown:
-            raise ValueError(
-                f"destination: unknown peer {', '.join(unknown)}; available: {', '.join(titles)}"
-            )
-        for peer in self.peer:
-            if not peer.send_results and not self.destinations_for(peer.ae_title):
-                raise ValueError(
-                    f"peer: send_results = false for {peer.ae_title}, and no [[destination]] "
-                    "receives the results of its studies"
+        known = {self.node.ae_title, *titles}
+        names = [one.name for one in self.destination]
+        for name in sorted({*_twice(names), *known.intersection(names)}):
+            yield f"[[destination]] {name}: the name {name} is already used"
+        for one in self.destination:
+            for peer in sorted(set(one.peers) - set(titles)):
+                available = f"available: {', '.join(titles)}"
+                yield f"[[destination]] {one.name} peers: unknown peer {peer}; {available}"
+        for source in self.peer:
+            if source.send_results is False and not self.destinations_for(source.ae_title):
+                yield (
+                    f"[[peer]] {source.ae_title}: send_results = false for {source.ae_title}, and "
+                    "no [[destination]] receives the results of its studies"
                 )
-        return self
 
-    @model_validator(mode="after")
-    def _sending_over_tls_needs_certificates(self) -> Self:
-        if self.listener.tls is None and any(peer.tls for peer in self.peer):
-            raise ValueError("peer: tls = true needs the certificates of [listener.tls]")
-        return self
+    def _tls_files(self) -> Iterator[str]:
+        tls = self.listener.tls
+        for peer in self.peer:
+            if tls is None and peer.tls is True:
+                yield (
+                    f"[[peer]] {peer.ae_title}: tls = true needs the certificates of [listener.tls]"
+                )
+            if peer.certificate_names and (tls is None or tls.client_ca is None):
+                yield (
+                    f"[[peer]] {peer.ae_title}: certificate_names needs [listener.tls] client_ca"
+                )
 
-    @model_validator(mode="after")
-    def _certificate_names_need_client_certificates(self) -> Self:
-        has_ca = self.listener.tls is not None and self.listener.tls.client_ca is not None
-        if any(peer.certificate_names for peer in self.peer) and not has_ca:
-            raise ValueError("peer: certificate_names needs [listener.tls] client_ca")
-        return self
-
-    @model_validator(mode="after")
-    def _profiles_are_known(self) -> Self:
+    def _profiles(self) -> Iterator[str]:
         names = [*PRESETS, *(profile.name for profile in self.profile)]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"profile: {', '.join(twice)} is configured more than once")
-        unknown = sorted({peer.profile for peer in self.peer} - set(names))
-        if unknown:
-            raise ValueError(
-                f"peer: unknown profile {', '.join(unknown)}; available: {', '.join(names)}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _weights_are_distinct(self) -> Self:
-        names = [one.name for one in self.weights]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"weights: {', '.join(twice)} is configured more than once")
-        return self
+        for name in _twice(names):
+            yield f"[[profile]] {name} is configured more than once"
+        for peer in self.peer:
+            if peer.profile not in names:
+                available = f"available: {', '.join(names)}{did_you_mean(peer.profile, names)}"
+                yield f"[[peer]] {peer.ae_title}: unknown profile {peer.profile}; {available}"
 
     @property
     def shadow_titles(self) -> frozenset[str]:
@@ -800,32 +706,49 @@ def load_config(path: Path) -> Config:
     ConfigurationInvalid
         Listing every problem, renamed keys included.
     """
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationInvalid(
-            f"{path} cannot be read: {error}. Use --config to name another file."
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationInvalid(f"{path} is not valid TOML: {error}.") from error
-    current, renamed = with_current_names(settings)
+    current, renamed = with_current_names(_read_toml(path))
     try:
         config = Config.model_validate(current)
     except ValidationError as error:
-        renamed += tuple(_problem(one["loc"], one["msg"]) for one in error.errors())
-        raise ConfigurationInvalid(_listing(path, renamed)) from error
+        found = (*renamed, *problems_of(Config, current, error))
+        raise ConfigurationInvalid(listing(path, found)) from error
     if renamed:
-        raise ConfigurationInvalid(_listing(path, renamed))
+        raise ConfigurationInvalid(listing(path, renamed))
     return _with_absolute_paths(config, path.parent.resolve())
 
 
-def _listing(path: Path, problems: Sequence[str]) -> str:
-    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-    return "\n  ".join((f"{path} has {count}:", *problems))
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigurationInvalid(
+            f"{path} cannot be read: it {os_reason(error)}. Use --config to name another file."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationInvalid(
+            f"{path} cannot be read: byte {error.start + 1} is not UTF-8. Save the file as UTF-8."
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationInvalid(f"{path} is not valid TOML: {_in_plain_words(error)}") from error
 
 
-def _problem(location: tuple[int | str, ...], message: str) -> str:
-    return f"{'.'.join(map(str, location)) or 'the file as a whole'}: {message}"
+def _in_plain_words(error: tomllib.TOMLDecodeError) -> str:
+    said, _, place = str(error).partition(" (at ")
+    place = f" (at {place}" if place else ""
+    if said.startswith(("Cannot overwrite", "Cannot declare", "Cannot mutate")):
+        return f"a key or section occurs twice{place}. Only [[peer]] and the like may be repeated."
+    if said.startswith("Unescaped"):
+        return f"a backslash in text{place}. Write paths with backslashes in 'single quotes'."
+    if said.startswith("Invalid value"):
+        return f"an invalid value{place}. Text must be in quotes, and true or false in lower case."
+    return f"{said}{place}."
+
+
+def listing(path: Path, problems: Sequence[str]) -> str:
+    """All problems of a configuration file as one message."""
+    if len(problems) == 1:
+        return f"{path} has 1 problem: {problems[0]}"
+    return "\n  ".join((f"{path} has {len(problems)} problems:", *problems))
 
 
 def _with_absolute_paths(section: AnySection, base: Path) -> AnySection:
@@ -835,7 +758,7 @@ def _with_absolute_paths(section: AnySection, base: Path) -> AnySection:
 
 def _absolute(value: Any, base: Path) -> Any:
     if isinstance(value, Path):
-        return base / value
+        return base / value.expanduser()
     if isinstance(value, Section):
         return _with_absolute_paths(value, base)
     if isinstance(value, tuple):

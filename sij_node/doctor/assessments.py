@@ -137,16 +137,20 @@ class Certificate:
 
 
 EXPIRES_SOON = timedelta(days=30)
+_RENEW = "Renew the certificate."
+_WAIT = "Check this machine's clock, or wait."
+_FETCH = "Fetch the current list from the CA."
+DATED = frozenset({_RENEW, _WAIT, _FETCH})
+"""Actions for files that are sound but out of date."""
 
 
 def assess_certificate(where: str, certificate: Certificate, now: datetime) -> Condition:
     """Whether a certificate is valid, correctly chained, and not about to expire."""
     message = f"{where}: {certificate.subject}, valid until {certificate.not_after:%Y-%m-%d}."
     if now >= certificate.not_after:
-        return failed(Component.TLS, f"{message} It has expired.", "Renew the certificate.")
+        return failed(Component.TLS, f"{message} It has expired.", _RENEW)
     if now < certificate.not_before:
-        action = "Check this machine's clock, or wait."
-        return failed(Component.TLS, f"{message} It is not valid yet.", action)
+        return failed(Component.TLS, f"{message} It is not valid yet.", _WAIT)
     if certificate.issued_by_next is False:
         action = "The file must contain the node's certificate first, then each issuer in order."
         message += " It was not signed by the next certificate in the file."
@@ -154,7 +158,7 @@ def assess_certificate(where: str, certificate: Certificate, now: datetime) -> C
     left = certificate.not_after - now
     if left < EXPIRES_SOON:
         message += f" It expires in {in_words(left.total_seconds())}."
-        return warning(Component.TLS, message, "Renew the certificate.")
+        return warning(Component.TLS, message, _RENEW)
     return ok(Component.TLS, message)
 
 
@@ -165,7 +169,7 @@ def assess_revocations(file: Path, due: datetime | None, now: datetime) -> Condi
         return failed(
             Component.TLS,
             f"{message} has been out of date since {due:%Y-%m-%d}; all peers are refused.",
-            "Fetch the current list from the CA.",
+            _FETCH,
         )
     return ok(Component.TLS, f"{message}, next one due {due:%Y-%m-%d}." if due else f"{message}.")
 

@@ -5,6 +5,7 @@ Nothing is changed permanently. `sij_node.doctor.assessments` decides what a mea
 
 import ctypes
 import errno
+import getpass
 import hashlib
 import json
 import os
@@ -25,7 +26,7 @@ from pynetdicom import AE
 
 from sij_node.config.settings import AnyDestination, Config, PeerConfig, TlsConfig
 from sij_node.doctor.assessments import Certificate, ClockState, EchoOutcome
-from sij_node.errors import ConfigurationInvalid, DestinationUnavailable, WeightsRefused
+from sij_node.errors import ConfigurationInvalid, DestinationUnavailable, WeightsRefused, os_reason
 from sij_node.network.connection_test import check_connection
 from sij_node.network.scu import AssociationRequestor
 from sij_node.network.storage_commitment import COMMITMENT_CONTEXTS
@@ -34,6 +35,7 @@ from sij_node.store.spool import Spool
 SYNCS = 5
 ECHO_TIMEOUT_S = 10
 UNKNOWN_TITLE = "NOT_THIS_NODE"
+NETWORKS = ("contour", "lesion")
 VERIFICATION = "1.2.840.10008.1.1"
 _STA_UNSYNC = 0x0040
 
@@ -51,6 +53,16 @@ def free_mb(config: Config) -> float:
     spool = Spool(config.node.data_folder / "spool")
     spool.check_writable()
     return spool.free_mb()
+
+
+def not_writable(folder: Path) -> str:
+    """Why this user could not write into a folder, or create it; empty if that is possible."""
+    existing = next((one for one in (folder, *folder.parents) if one.exists()), folder)
+    if not existing.is_dir():
+        return f"{existing} is not a folder"
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return f"{existing} cannot be written by user {getpass.getuser()}"
+    return ""
 
 
 def sync_s(folder: Path) -> float:
@@ -131,8 +143,8 @@ def certificates_in(file: Path, is_chain: bool) -> tuple[Certificate, ...]:
     try:
         chain = x509.load_pem_x509_certificates(file.read_bytes())
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is not a PEM file with a certificate"
-        raise ConfigurationInvalid(f"{file} cannot be used: {why}.") from error
+        why = os_reason(error) if isinstance(error, OSError) else "has no certificate in PEM format"
+        raise ConfigurationInvalid(f"{file} {why}.") from error
     signed = [_is_signed_by(one, issuer) if is_chain else None for one, issuer in pairwise(chain)]
     return tuple(
         Certificate(
@@ -156,8 +168,8 @@ def next_revocations(file: Path) -> datetime | None:
     try:
         return x509.load_pem_x509_crl(file.read_bytes()).next_update_utc
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is not a PEM file with a revocation list"
-        raise ConfigurationInvalid(f"{file} cannot be used: {why}.") from error
+        why = os_reason(error) if isinstance(error, OSError) else "has no CRL in PEM format"
+        raise ConfigurationInvalid(f"{file} {why}.") from error
 
 
 def _is_signed_by(one: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -268,6 +280,25 @@ def gpus() -> tuple[str, ...]:
     return tuple(f"{one.name}, {one.total_memory / 1e9:.0f} GB" for one in found)
 
 
+def networks_in(folder: Path) -> str:
+    """Names and versions of the networks in a folder whose cards and files an analysis accepts.
+
+    Raises
+    ------
+    WeightsRefused
+        If a file is missing or damaged, or a card does not match this version.
+    """
+    from models.weights import WeightsInvalid, read_card  # noqa: PLC0415 - loads torch
+
+    found = weights_on_disk(folder)
+    try:
+        for network in NETWORKS:
+            read_card(folder / network)
+    except WeightsInvalid as error:
+        raise WeightsRefused(f"{error}.") from error
+    return found
+
+
 def weights_on_disk(folder: Path) -> str:
     """Names and versions of the networks in a folder; checks the digests of their files.
 
@@ -276,7 +307,7 @@ def weights_on_disk(folder: Path) -> str:
     WeightsRefused
         If a file is missing or does not match its card.
     """
-    return ", ".join(_card_of(folder / network) for network in ("contour", "lesion"))
+    return ", ".join(_card_of(folder / network) for network in NETWORKS)
 
 
 def _card_of(folder: Path) -> str:
@@ -284,10 +315,14 @@ def _card_of(folder: Path) -> str:
         card = json.loads((folder / "card.json").read_bytes())
         found = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
         if found != card["sha256"]:
-            raise WeightsRefused(f"{folder}: the weights do not match their card.")
+            raise WeightsRefused(
+                f"{folder / 'weights.safetensors'} does not match the digest on its card."
+            )
         return f"{card['name']} {card['version']}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsRefused(f"{folder} does not contain a valid network: {error}.") from error
+    except OSError as error:
+        raise WeightsRefused(f"{error.filename} {os_reason(error)}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsRefused(f"{folder / 'card.json'} is not a valid model card.") from error
 
 
 # ---- clock -------------------------------------------------------------------------------------

@@ -253,3 +253,32 @@ class Refusal:
     status: int
     reason: str
     quarantined_as: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """Status of the C-STORE response, or how the association ended, with the A-ASSOCIATE-RJ.
+
+        Result, source and reason of the latter are those of PS3.8 Table 9-21.
+        """
+        if self.status:
+            return f"0x{self.status:04X}"
+        ended, _, reason = self.reason.partition(": ")
+        return ended.removeprefix(_ASSOCIATION) if _is_ending(ended) and reason else ""
+
+    @property
+    def explanation(self) -> str:
+        """The reason without the outcome."""
+        ended, _, reason = self.reason.partition(": ")
+        return reason if _is_ending(ended) and reason else self.reason
+
+
+_ASSOCIATION = "association "
+
+
+def of_association(outcome: str, reason: str) -> str:
+    """The reason of a refusal that concerns an association, as `Refusal` stores it."""
+    return f"{_ASSOCIATION}{outcome}: {reason}"
+
+
+def _is_ending(text: str) -> bool:
+    return text.startswith((f"{_ASSOCIATION}rejected", f"{_ASSOCIATION}aborted"))

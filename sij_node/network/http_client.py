@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from sij_node.config.settings import DeliveryConfig, DestinationConfig
-from sij_node.errors import DestinationRefused, DestinationUnavailable
+from sij_node.errors import DestinationRefused, DestinationUnavailable, os_reason
 
 MAX_RESPONSE_BYTES = 4 << 20
 _ANSWERED_LATER = frozenset({408, 425, 429})
@@ -161,7 +161,7 @@ def tls_context(to: DestinationConfig) -> ssl.SSLContext:
             context.load_cert_chain(to.certificate, to.private_key)
     except OSError as error:
         raise DestinationRefused(
-            f"[[destination]] {to.name}: {error.strerror or error}. Certificate, private key and "
+            f"[[destination]] {to.name}: a file {os_reason(error)}. Certificate, private key and "
             "CA must be readable, matching PEM files."
         ) from error
     return context

@@ -80,7 +80,7 @@ class AssociationRequestor:
         except (OSError, UnicodeError) as error:  # unknown or impossible host name, certificate
             raise DestinationUnavailable(f"{named(peer)} cannot be reached: {error}") from error
         if not association.is_established:
-            raise _not_established(association, peer)
+            raise _not_established(association, peer, self.ae_title)
         try:
             yield association
         finally:
@@ -136,11 +136,38 @@ def named(peer: PeerConfig) -> str:
     return f"{peer.ae_title} at {peer.host}:{peer.port}"
 
 
-def _not_established(association: Association, peer: PeerConfig) -> DestinationUnavailable:
+_REJECTIONS: Mapping[tuple[int | None, int | None], str] = MappingProxyType(
+    {
+        (1, 1): "no reason given",
+        (1, 2): "application context name not supported",
+        (1, 3): "calling AE title not recognized",
+        (1, 7): "called AE title not recognized",
+        (2, 1): "no reason given",
+        (2, 2): "protocol version not supported",
+        (3, 1): "temporary congestion",
+        (3, 2): "local limit exceeded",
+    }
+)
+"""Meaning of an A-ASSOCIATE-RJ by its source and reason, PS3.8 Table 9-21."""
+
+
+def _rejection(association: Association) -> str:
+    """Result, source and reason of the A-ASSOCIATE-RJ, with their meaning."""
+    answer = association.acceptor.primitive
+    if answer is None:
+        return "without a reason"
+    code = answer.result, answer.result_source, answer.diagnostic
+    return f"{','.join(map(str, code))}, {_REJECTIONS.get(code[1:], 'unknown reason')}"
+
+
+def _not_established(
+    association: Association, peer: PeerConfig, own_title: str
+) -> DestinationUnavailable:
     if association.is_rejected:
         return DestinationRefused(
-            f"{named(peer)} rejected the association: "
-            "check that this node's AE title and address are configured there."
+            f"{named(peer)} rejected the association ({_rejection(association)}). This node called "
+            f'it "{peer.ae_title}" and itself "{own_title}": check both AE titles and the address '
+            "of this node there."
         )
     if association.rejected_contexts:
         return DestinationRefused(

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from sij_node.config.settings import TlsConfig
-from sij_node.errors import ConfigurationInvalid
+from sij_node.errors import ConfigurationInvalid, os_reason
 
 _log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ def server_context(config: TlsConfig, section: str = "[listener.tls]") -> ssl.SS
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     except OSError as error:
         raise ConfigurationInvalid(
-            f"{section} cannot be used: {error.strerror or error}. "
+            f"{section} cannot be used: a file {os_reason(error)}. "
             "Certificate, private key, client CA and CRL must be readable, matching PEM files."
         ) from error
     return context

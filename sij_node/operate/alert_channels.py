@@ -23,7 +23,7 @@ import httpx
 from sij_node.config.settings import Config, EmailConfig, WebhookConfig
 from sij_node.domain.alerts import AlertKind, AlertLine, subject_of, text_of
 from sij_node.domain.health import HealthStatus
-from sij_node.errors import AlertNotSent, ConfigurationInvalid
+from sij_node.errors import AlertNotSent, ConfigurationInvalid, os_reason
 
 TIMEOUT_S = 15.0
 SIGNATURE, TIMESTAMP = "X-SIJ-Signature", "X-SIJ-Timestamp"
@@ -228,8 +228,10 @@ def signature(secret: bytes, timestamp: str, body: bytes) -> str:
 def _secret(file: Path, section: str) -> str:
     try:
         secret = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationInvalid(f"[{section}] {file} cannot be read: {error}.") from error
+    except OSError as error:
+        raise ConfigurationInvalid(f"[{section}] {file} {os_reason(error)}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationInvalid(f"[{section}] {file} is not UTF-8 text.") from error
     if not secret:
         raise ConfigurationInvalid(f"[{section}] {file} is empty; write the secret into it.")
     return secret
@@ -238,8 +240,8 @@ def _secret(file: Path, section: str) -> str:
 def _context(ca: Path | None, section: str) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationInvalid(f"[{section}] ca {ca} cannot be used: {error}.") from error
+    except OSError as error:
+        raise ConfigurationInvalid(f"[{section}] ca {ca} {os_reason(error)}.") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 

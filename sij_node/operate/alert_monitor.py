@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from sij_node.config.settings import WEEKDAYS, AlertsConfig, Config
+from sij_node.config.settings import AlertsConfig, Config
+from sij_node.config.value_types import WEEKDAYS
 from sij_node.domain.alerts import (
     FAILED_JOBS,
     ActiveAlert,

@@ -1,6 +1,7 @@
 """The web process: pages, API and metrics."""
 
 import threading
+from functools import partial
 
 from sij_node.audit.peer_events import PeerEvents
 from sij_node.audit.trail import AuditTrail
@@ -40,13 +41,16 @@ def run(config: Config, stop: threading.Event) -> None:
     with open_store(config) as store, audited(config, ProcessRole.WEB) as trail:
         activity = PeerActivityLog(store.contacts)
         parts = web_parts(config, store, trail, activity)
-        secret = parts.access.first_invitation()
-        if secret is not None:
-            link = config.web.invitation_url(secret)
-            print(f"Set the administrator's password within 24 hours: {link}", flush=True)  # noqa: T201
         me = this_process(ProcessRole.WEB)
         with heartbeats(store.processes, lambda: me, activity.write):
-            serve(create_app(parts), config.web, stop)
+            serve(create_app(parts), config.web, stop, partial(_invite_administrator, parts))
+
+
+def _invite_administrator(parts: Parts) -> None:
+    secret = parts.access.first_invitation()
+    if secret is not None:
+        link = parts.config.web.invitation_url(secret)
+        print(f"Set the administrator's password within 24 hours: {link}", flush=True)  # noqa: T201
 
 
 def web_parts(config: Config, store: Store, trail: AuditTrail, activity: PeerActivityLog) -> Parts:

@@ -16,6 +16,7 @@ from pynetdicom import AllStoragePresentationContexts
 
 from sij_node.config.settings import ListenerConfig, PeerConfig
 from sij_node.domain.storage_commitment import PUSH_MODEL
+from sij_node.domain.study import of_association
 from sij_node.errors import (
     AssociationEnded,
     HandshakeRefused,
@@ -64,6 +65,7 @@ from sij_node.network.pdu import (
 from sij_node.network.tls import ServerTls
 from sij_node.network.transport import Transport
 from sij_node.receive.c_store import IMPLICIT_VR_LITTLE_ENDIAN, InstanceReceiver, StorageService
+from sij_node.receive.rejection_advice import rejection_advice
 
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_CLASSES = frozenset(str(c.abstract_syntax) for c in AllStoragePresentationContexts)
@@ -243,8 +245,7 @@ class Association:
         rejection = rejection_of(request, self._address, names, self._policy)
         rejection = rejection or self._claim_slot()
         if rejection is not None:
-            self._events.association_rejected(self._caller, rejection)
-            self._reject(rejection)
+            self._reject(rejection, request)
             return
         self._events.association_accepted(self._caller)
         further = self._storage.commitment.classes_for(request.calling_ae)
@@ -317,9 +318,12 @@ class Association:
         else:
             self._events.instance_received(self._caller, status)
 
-    def _reject(self, rejection: Rejection) -> None:
+    def _reject(self, rejection: Rejection, request: AssociateRequest) -> None:
+        policy = self._policy
+        advice = rejection_advice(rejection, request, self._address, policy.ae_title, policy.peers)
+        self._events.association_rejected(self._caller, rejection, advice)
         self._counts.status = f"rejected {rejection}"
-        self._counts.reason = rejection.text
+        self._counts.reason = advice
         self._report_rejection()
         self._send_last(encode_associate_reject(rejection))
 
@@ -344,7 +348,7 @@ class Association:
 
     def _report_rejection(self) -> None:
         self._storage.report_rejection(
-            self._caller, f"association {self._counts.status}: {self._counts.reason}"
+            self._caller, of_association(self._counts.status, self._counts.reason)
         )
 
     def _log(self) -> None:

@@ -17,7 +17,7 @@ from time import monotonic
 import structlog
 
 from sij_node.config.settings import ListenerConfig, PeerConfig
-from sij_node.errors import ConfigurationInvalid
+from sij_node.errors import ConfigurationInvalid, os_reason
 from sij_node.network.pdu import OUT_OF_SPACE, STOPPING, TOO_MANY_ASSOCIATIONS, Rejection
 from sij_node.network.tls import ServerTls
 from sij_node.network.transport import Transport
@@ -215,6 +215,17 @@ class Listener:
                 connection.thread.join(max(0.0, deadline - monotonic()))
 
 
+def require_free_port(config: ListenerConfig) -> None:
+    """Check that the listener could start now.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If its port is in use or its address is not one of this machine.
+    """
+    _bind(config.host, config.port).close()
+
+
 def _bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -234,7 +245,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _cannot_listen(host: str, port: int, error: OSError) -> ConfigurationInvalid:
     return ConfigurationInvalid(
-        f"Cannot listen on port {port} of {host}: {error.strerror or error}. "
+        f"Cannot listen on port {port} of {host}: it {os_reason(error)}. "
         "Set another port in [listener], or stop the program that uses this one."
     )
 

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -14,7 +14,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from sij_node import __version__
 from sij_node.config.settings import TlsConfig, WebConfig
-from sij_node.errors import ConfigurationInvalid
+from sij_node.errors import ConfigurationInvalid, os_reason
 from sij_node.network.tls import server_context
 from sij_node.receive.association import is_in
 from sij_node.web import api, openid_connect, pages, probe_routes, sign_in_routes
@@ -68,8 +68,13 @@ def create_app(parts: Parts) -> FastAPI:
     return app
 
 
-def serve(app: FastAPI, web: WebConfig, stop: threading.Event) -> None:
+def serve(app: FastAPI, web: WebConfig, stop: threading.Event, started: Callable[[], None]) -> None:
     """Serve requests until `stop` is set.
+
+    Parameters
+    ----------
+    started
+        Called once requests are served.
 
     Raises
     ------
@@ -78,6 +83,7 @@ def serve(app: FastAPI, web: WebConfig, stop: threading.Event) -> None:
     """
     with listening(web.host, web.port) as listener, serving(app, web, listener):
         log.info("web server started", host=web.host, port=listener.getsockname()[1])
+        started()
         stop.wait()
     log.info("web server stopped")
 
@@ -96,7 +102,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         listener = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         raise ConfigurationInvalid(
-            f"[web] cannot listen on {host}, port {port}: {error.strerror}. "
+            f"[web] cannot listen on {host}, port {port}: it {os_reason(error)}. "
             "Choose an address of this machine and a free port."
         ) from error
     with listener:

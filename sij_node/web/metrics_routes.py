@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from sij_node.config.settings import MetricsConfig
-from sij_node.errors import ConfigurationInvalid
+from sij_node.errors import ConfigurationInvalid, os_reason
 from sij_node.receive.association import is_in
 from sij_node.web.probe_routes import PROBE_THREADS
 
@@ -52,8 +52,9 @@ def _token_in(file: Path | None) -> str:
     try:
         token = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
+        why = os_reason(error) if isinstance(error, OSError) else "is not ASCII text"
         raise ConfigurationInvalid(
-            f"[metrics] token_file {file} cannot be read: {error}. Create one, "
+            f"[metrics] token_file {file} {why}. Create one, "
             "for instance with `openssl rand -hex 32`."
         ) from error
     if not token:

@@ -25,7 +25,7 @@ from starlette.responses import Response
 
 from sij_node.config.settings import OpenIdConfig
 from sij_node.config.user_roles import Role
-from sij_node.errors import ConfigurationInvalid, ProviderUnavailable, SignInFailed
+from sij_node.errors import ConfigurationInvalid, ProviderUnavailable, SignInFailed, os_reason
 from sij_node.web.cookies import OPENID, cookie, drop_cookie, set_cookie
 from sij_node.web.current_user import address_of
 from sij_node.web.dependencies import TheParts
@@ -200,8 +200,9 @@ def _secret(config: OpenIdConfig) -> str | None:
     try:
         return config.client_secret_file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
+        why = os_reason(error) if isinstance(error, OSError) else "is not UTF-8 text"
         raise ConfigurationInvalid(
-            f"[web.openid] client_secret_file cannot be read: {type(error).__name__}. "
+            f"[web.openid] client_secret_file {config.client_secret_file} {why}. "
             "It must be a text file that the user who runs the node may read."
         ) from error
 

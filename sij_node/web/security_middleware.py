@@ -12,7 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sij_node.config.settings import LOOPBACK, WebConfig
+from sij_node.config.settings import WebConfig
+from sij_node.config.value_types import LOOPBACK
 
 PROBES = frozenset({"/live", "/ready", "/metrics"})
 """Called by monitoring, often by IP address and without TLS."""

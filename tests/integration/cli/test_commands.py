@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -118,6 +119,19 @@ def test_what_images_state_cannot_control_the_terminal(capsys):
     assert "[bold]stir" in shown
 
 
+def test_a_table_fits_100_columns_and_a_wide_one_has_a_line_per_row(capsys):
+    row = ["1", "The archive rejected the association. " * 8]
+
+    print_table(["job", "reason"], [row])
+    narrow = capsys.readouterr().out.splitlines()
+    print_table(["job", "reason"], [row], is_wide=True)
+    wide = capsys.readouterr().out.splitlines()
+
+    assert max(map(len, narrow)) <= 100
+    assert len(narrow) > len(wide)
+    assert any(row[1].strip() in line for line in wide)
+
+
 def test_a_job_is_cancelled_under_the_name_of_who_did_it(config: Path):
     with open_store(load_config(config)) as store:
         job = queued(store.table, "1.2.3")
@@ -137,6 +151,7 @@ def test_an_action_that_the_state_does_not_allow_is_refused_in_words(config: Pat
 
     assert done.returncode == 65
     assert "queued" in only_line(done)
+    assert f"Possible now: `sij-node jobs cancel {job.job_id}`" in only_line(done)
 
 
 def test_a_held_destination_is_listed_with_the_reason_until_it_is_released(config: Path):
@@ -234,6 +249,7 @@ def test_what_was_not_accepted_is_listed_with_the_reason(config: Path):
 
     assert (row["status"], row["reason"]) == (0xA900, "UIDs differ")
     assert "0xA900" in sij_node("rejected", "--config", config).stdout
+    assert "10.0.0.1" in sij_node("rejected", "--wide", "--config", config).stdout
 
 
 def test_a_usable_configuration_is_exit_0_and_a_wrong_one_78(tmp_path: Path, config: Path):
@@ -243,6 +259,41 @@ def test_a_usable_configuration_is_exit_0_and_a_wrong_one_78(tmp_path: Path, con
 
     assert done.returncode == 78
     assert "listner" in done.stderr
+
+
+def test_everything_that_keeps_the_node_from_starting_is_reported_at_once(tmp_path: Path):
+    (tmp_path / "file").write_text("no folder")
+    config = configured(
+        tmp_path,
+        node={"ae_title": "SIJNODE", "data_folder": str(tmp_path / "file" / "data")},
+        worker={"weights_folder": str(tmp_path / "none")},
+        metrics={"token_file": str(tmp_path / "token")},
+        audit={"syslog": "tls://log.example:6514", "syslog_ca": str(tmp_path / "ca.pem")},
+        listener={"host": "192.0.2.1", "port": 104},
+    )
+
+    done = sij_node("check-config", "--config", config)
+
+    assert done.returncode == 78
+    for words in (
+        "5 problems",
+        f"{tmp_path / 'file'} is not a folder",
+        f"[worker] weights: {tmp_path / 'none' / 'contour' / 'card.json'} does not exist",
+        f"metrics.token_file: {tmp_path / 'token'} does not exist",
+        f"[audit] syslog_ca: {tmp_path / 'ca.pem'} does not exist",
+        "192.0.2.1:104: it is not an address of this machine",
+    ):
+        assert words in done.stderr
+    assert not re.search("Errno|Traceback|SSL", done.stderr)
+
+
+def test_a_database_that_may_return_is_exit_75(tmp_path: Path):
+    url = f"postgresql+psycopg://sij:secret@127.0.0.1:{free_port()}/sij"
+
+    done = sij_node("check-config", "--config", configured(tmp_path, database={"url": url}))
+
+    assert done.returncode == 75
+    assert "secret" not in done.stderr
 
 
 @pytest.mark.parametrize("command", ["listen", "run"])
@@ -287,13 +338,15 @@ def loaded(*modules: str) -> set[str]:
 
 
 @pytest.mark.parametrize("command", ["work", "run"])
-def test_missing_weights_end_the_node_with_one_clear_line(tmp_path: Path, command: str):
+def test_missing_weights_end_the_node_with_one_clear_line_and_no_link(tmp_path: Path, command: str):
+    weights = {"weights_folder": "nowhere"}
     done = sij_node_process(
-        command, "--config", configured(tmp_path, worker={"weights_folder": "nowhere"})
+        command, "--config", configured(tmp_path, web={"port": free_port()}, worker=weights)
     )
 
     assert done.returncode == 78
-    assert "networks cannot be used" in only_line(done)
+    assert "nowhere/contour/card.json" in only_line(done)
+    assert "http" not in done.stdout
 
 
 def test_sending_without_a_receiver_is_one_clear_line(tmp_path: Path):

@@ -326,7 +326,7 @@ def with_alarms(folder: Path, email: int, webhook: int) -> Path:
 def test_a_missing_secret_of_the_alerts_is_reported(tmp_path: Path):
     config = with_alarms(tmp_path, free_port(), free_port())
 
-    assert "secret cannot be read" in the_one(config, Component.CONFIGURATION, HealthStatus.FAILED)
+    assert "secret does not exist" in the_one(config, Component.CONFIGURATION, HealthStatus.FAILED)
 
 
 # ---- weights -----------------------------------------------------------------------------
@@ -344,7 +344,7 @@ def test_damaged_weights_are_reported(tmp_path: Path):
 
     words = the_one(config, Component.NEURAL_NETWORKS, HealthStatus.FAILED)
 
-    assert "do not match their card" in words
+    assert "does not match the digest on its card" in words
     assert str(weights / "lesion") in words
 
 
@@ -381,4 +381,4 @@ def test_a_node_that_cannot_start_says_why(tmp_path: Path):
 
     trial = send_test_study(load_config(config), timeout_s=500)
 
-    assert "networks cannot be used" in trial.problem
+    assert "[worker] weights: " in trial.problem

@@ -180,7 +180,7 @@ def test_the_door_notes_who_came_and_counts_what_was_answered(table, tmp_path):
 
     elsewhere, modality = kept.contacts()
     assert (elsewhere.peer, elsewhere.accepted_at) == ("ELSEWHERE", None)
-    assert elsewhere.refused_because == "address not allowed for this peer"
+    assert elsewhere.refused_because.startswith('"ELSEWHERE" called from 127.0.0.1, but networks')
     assert None not in (modality.accepted_at, modality.echo_in_at)
     assert kept.tallies() == {
         (PeerCounter.RECEIVED, "MODALITY", "0x0000"): 1,

@@ -166,8 +166,8 @@ def test_a_profile_inherits_what_it_does_not_set():
         ('profile = "ward"\n', "unknown profile ward"),
         ('[[profile]]\nname = "ohif"\n', "ohif is configured more than once"),
         ('[[profile]]\nname = "w"\nobjects = ["seg", "seg"]\n', "each result once"),
-        ('[[profile]]\nname = "w"\nobjects = []\n', "at least 1 item"),
-        ('[[profile]]\nname = "w"\nbased_on = "ward"\n', "profile.0.based_on"),
+        ('[[profile]]\nname = "w"\nobjects = []\n', "must not be empty"),
+        ('[[profile]]\nname = "w"\nbased_on = "ward"\n', r"\[\[profile\]\] w based_on"),
     ],
 )
 def test_a_profile_that_cannot_be_used_is_refused(added: str, problem: str, tmp_path: Path):
@@ -194,7 +194,9 @@ def test_every_problem_is_named_at_once(tmp_path: Path):
         load_config(written(tmp_path, bad))
 
     message = str(raised.value)
-    assert all(place in message for place in ("node.ae_title", "peer.0.port", "listener.prot"))
+    assert all(
+        place in message for place in ("[node] ae_title", "[[peer]] PACS port", "[listener] prot")
+    )
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED_KEYS.items())
@@ -218,9 +220,9 @@ def test_renamed_keys_are_reported_together_with_all_other_problems(tmp_path: Pa
     named = (
         "alarms: ",
         "alarms.settle_minutes",
-        "peer.0.port",
-        "alerts.debounce_minutes: ",
-        ".prot",
+        "[[peer]] PACS port",
+        "[alerts] debounce_minutes: ",
+        " prot ",
     )
     assert all(one in str(raised.value) for one in named)
 
@@ -237,7 +239,7 @@ def test_a_renamed_key_with_a_good_value_is_refused_all_the_same(tmp_path: Path)
         (("10.1.0.0/16", "anywhere"), "networks"),
         (('"PACS"', '"SIJNODE"'), "own AE title"),
         (('"PACS"', '"PA\\\\CS"'), "ae_title"),
-        (("port = 104", "port = 104\ntls = true"), "listener.tls"),
+        (("port = 104", "port = 104\ntls = true"), r"listener\.tls"),
     ],
 )
 def test_what_would_open_a_door_or_close_it_for_good_is_refused(
@@ -336,3 +338,66 @@ def test_what_needs_client_certificates_says_so(text, said):
     bound = SMALLEST + ("" if "crl" in text else 'certificate_names = ["pacs"]\n')
     with pytest.raises(ValidationError, match=said):
         config_from(bound + text)
+
+
+SECTION = "[[profile]]\nname = 'w'\n"
+BROKEN = [
+    (('ae_title = "SIJ', 'ae_titel = "SIJ'), "[node] ae_titel is unknown; did you mean ae_title?"),
+    (("[node]", "[nod]"), "[nod] is unknown; did you mean node?"),
+    (("[node]", "[[node]]"), "[node]: must be a section, not a list"),
+    (("[[peer]]", "[peer]"), "[peer] must be written with two brackets: [[peer]]"),
+    (("port = 104", "max_pdu_bytes = 9000"), "max_pdu_bytes is unknown; it belongs to [listener]"),
+    (("port = 104", ""), "[[peer]] PACS port is missing"),
+    (("104", '"dicom"'), '[[peer]] PACS port: must be a whole number, not "dicom"'),
+    (("104", "104.5"), "must be a whole number, not 104.5"),
+    (("104", "70000"), "must be at most 65535, not 70000"),
+    (("104", "104\nshadow = 3"), "shadow: must be true or false, not 3"),
+    (("104", "104\nport = 105"), "a key or section occurs twice (at line 11, column 11)"),
+    (('"PACS"', "5"), 'ae_title: must be text in "quotes", not 5'),
+    (('"PACS"', '"THE_PACS_OF_THE_HOSPITAL"'), "must have at most 16 characters"),
+    (('"PACS"', '""'), "[[peer]] no. 1 ae_title: must not be empty"),
+    (('["10.1.0.0/16"]', '"10.1.0.0/16"'), "networks: must be a list in [brackets]"),
+    (("10.1.0.0/16", "10.1.0.300"), '"10.1.0.300" is neither an IP address'),
+    (("10.1.0.5", "10.1.0.500"), '"10.1.0.500" is neither a host name nor an IP address'),
+    (("104", '104\nprofile = "orthnac"'), "everything; did you mean orthanc?"),
+    (("104", '104\npriors = "mvoe"'), 'not "mvoe"; did you mean move?'),
+    (('"data"', "data"), "Text must be in quotes"),
+    (('"data"', '"C:\\data"'), "Write paths with backslashes in 'single quotes'"),
+    (("104", "104\n[alerts]\nworking_hours = [8]"), "working_hours: one more value is needed"),
+    (("104", "104\n[spool]\nretention_days = -1"), "must be more than 0, not -1"),
+    (("104", '104\n[web]\nviewer_url = "http://v"'), "viewer_url: must contain {study_uid}"),
+    (("104", f"104\n{SECTION}series_numbers = {{pdff = 1}}"), "did you mean pdf?"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), BROKEN)
+def test_each_mistake_is_named_in_an_administrator_s_words(
+    tmp_path: Path, change: tuple[str, str], words: str
+):
+    with pytest.raises(ConfigurationInvalid) as refused:
+        load_config(written(tmp_path, SMALLEST.replace(*change)))
+
+    message = str(refused.value)
+    assert words in message
+    assert not re.search(r"pydantic|Errno|input_value|Value error|\[type=", message)
+
+
+def test_contradictions_are_named_together_with_invalid_values(tmp_path: Path):
+    bad = SMALLEST.replace("104", '0\nprofile = "ward"\ntls = true\nprot = 1')
+    bad += '[web]\nhost = "0.0.0.0"\n[alerts.email]\nhost = "m"\nsender = "a"\nto = []\nuser = "u"'
+
+    with pytest.raises(ConfigurationInvalid, match="8 problems") as refused:
+        load_config(written(tmp_path, bad))
+
+    for words in ("unknown profile ward", "[listener.tls]", "prot is", "[web]: passwords"):
+        assert words in str(refused.value)
+    assert "user and password_file must be set together" in str(refused.value)
+
+
+def test_a_password_in_a_url_is_not_repeated(tmp_path: Path):
+    bad = SMALLEST + WEB.replace("https://", "https://node:secret@")
+
+    with pytest.raises(ConfigurationInvalid, match="user, password") as refused:
+        load_config(written(tmp_path, bad))
+
+    assert "secret" not in str(refused.value)
