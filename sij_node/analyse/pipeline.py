@@ -42,6 +42,7 @@ from sij_node.queue.completeness import (
     Read,
     SeriesMap,
     acquisition_map,
+    attributes_of_study,
     image_series,
     missing_images,
     reading_frames,
@@ -188,13 +189,15 @@ def analyse_study(
     """
     images = acquisition_map(image_series(received), ports.header)
     ports = replace(ports, header=reading_frames(ports.header))
+    attributes = attributes_of_study(images, ports.header)
     try:
         _check_no_conflict(conflicts)
-        return _results_of(images, ports, recipient, at_archive)
+        results = _results_of(images, ports, recipient, at_archive)
+        return replace(results, record=replace(results.record, study=attributes))
     except InputRejected as error:
         series = series_uses(images, ports.header)
         notice = _not_analysed(images, series, error, ports, recipient)
-        return StudyResults(notice, record=AnalysisRecord(series), rejected=error)
+        return StudyResults(notice, record=AnalysisRecord(series, study=attributes), rejected=error)
 
 
 def _results_of(

@@ -16,6 +16,7 @@ from sij_node.config.profiles import Language
 from sij_node.domain.analysis_record import SeriesUse
 from sij_node.domain.job import STEP_WORDS, Job, JobAction, State
 from sij_node.domain.job_list import JobFilter
+from sij_node.domain.study import StudyAttributes
 from sij_node.errors import IllegalStep
 from sij_node.operate.admin import Admin, JobHistory
 
@@ -26,27 +27,32 @@ app = typer.Typer(no_args_is_help=True, help="List, show and act on jobs.")
 def list_jobs(
     config: ConfigFile = DEFAULT_CONFIG,
     state: Annotated[list[State] | None, typer.Option(help="Only jobs in this state.")] = None,
+    find: Annotated[
+        str, typer.Option(help="Job number, study date, or part of description or reason.")
+    ] = "",
     limit: Limit = 50,
     as_json: AsJson = False,
     as_wide: AsWide = False,
 ) -> None:
     """List jobs, newest first."""
     with opening.admin(config) as admin:
-        jobs = admin.jobs(JobFilter(tuple(state or ())), limit).jobs
+        jobs = admin.jobs(JobFilter(tuple(state or ()), words=find), limit).jobs
+        attributes = admin.study_attributes(jobs)
     if as_json:
         return print_json([asdict(job) for job in jobs])
     print_table(
-        ["job", "state", "from", "images", "attempts", "changed", "reason"],
-        [_row(job) for job in jobs],
+        ["job", "state", "from", "study", "images", "attempts", "changed", "reason"],
+        [_row(job, attributes.get(job.study_uid)) for job in jobs],
         is_wide=as_wide,
     )
 
 
-def _row(job: Job) -> list[str]:
+def _row(job: Job, study: StudyAttributes | None) -> list[str]:
     return [
         str(job.job_id),
         job.state,
         job.source_ae,
+        f"{study.study_date} {study.description}".strip() if study else "",
         str(job.instances),
         f"{job.analysis_attempts}+{job.delivery_attempts}",
         time_of(job.changed_at),

@@ -8,6 +8,7 @@ Source: DICOM PS3.3 C.7.6.16, Multi-frame Functional Groups; C.8.13, Enhanced MR
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -15,7 +16,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 
-from sij_node.domain.study import PatientIdentity
+from sij_node.domain.study import PatientIdentity, StudyAttributes
 
 READING_ERRORS = (
     InvalidDicomError,
@@ -114,6 +115,23 @@ def text(dataset: Dataset, keyword: str, frame: int = 0) -> str:
 def patient_of(dataset: Dataset) -> PatientIdentity:
     """Patient ID and issuer of an image or report."""
     return PatientIdentity(text(dataset, "PatientID"), text(dataset, "IssuerOfPatientID"))
+
+
+def study_attributes_of(dataset: Dataset) -> StudyAttributes:
+    """Date, description and accession number of the study of an image."""
+    return StudyAttributes(
+        _iso_date(text(dataset, "StudyDate")),
+        text(dataset, "StudyDescription"),
+        text(dataset, "AccessionNumber"),
+    )
+
+
+def _iso_date(value: str) -> str:
+    """A DA value in ISO 8601; empty if it is no date."""
+    try:
+        return datetime.strptime(value, "%Y%m%d").date().isoformat()
+    except ValueError:
+        return ""
 
 
 def numbers(dataset: Dataset, keyword: str, count: int, frame: int = 0) -> tuple[float, ...] | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from models.findings import Finding
 from sij_node.domain.prior_comparison import ComparedPrior
+from sij_node.domain.study import StudyAttributes
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ class AnalysisRecord:
         Whether the ASAS criterion of active sacroiliitis is met; None if unknown.
     prior
         The prior study that was compared with.
+    study
+        Stored for the study, not with the analysis: it is removed with the images.
     """
 
     series: tuple[SeriesUse, ...] = ()
@@ -111,6 +114,7 @@ class AnalysisRecord:
     figures: Mapping[str, float] = field(default_factory=dict)
     asas_met: bool | None = None
     prior: ComparedPrior | None = None
+    study: StudyAttributes | None = None
 
 
 NOTHING_KEPT = AnalysisRecord()

@@ -2,9 +2,22 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import NamedTuple
 
 from sij_node.domain.job import Job, State, Step
+
+
+class JobOrder(StrEnum):
+    """Orders of a list of jobs; equal ones are listed newest first."""
+
+    NEWEST = ""
+    STUDY_DATE = "study date"
+    """Newest study first."""
+    DESCRIPTION = "description"
+    SENDER = "sender"
+    STATE = "state"
+    REASON = "reason"
 
 
 @dataclass(frozen=True)
@@ -14,12 +27,13 @@ class JobFilter:
     Parameters
     ----------
     words
-        A job number, or part of a study UID or AE title.
+        A job number or study date, or part of a study UID, AE title, study description or reason.
     """
 
     states: tuple[State, ...] = ()
     source_ae: str = ""
     words: str = ""
+    order: JobOrder = JobOrder.NEWEST
 
 
 @dataclass(frozen=True)

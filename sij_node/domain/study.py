@@ -58,6 +58,25 @@ def only_patient(patients: Iterable[PatientIdentity]) -> PatientIdentity:
 
 
 @dataclass(frozen=True)
+class StudyAttributes:
+    """What people recognise a study by, as its images state it.
+
+    Parameters
+    ----------
+    study_date
+        ISO 8601; empty if unknown.
+    description
+        Free text of the sender.
+    accession_number
+        Identifies the order; for operators only, and never logged.
+    """
+
+    study_date: str
+    description: str
+    accession_number: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class ReceivedInstance:
     """A stored instance, with what is needed to find, group and verify it.
 

@@ -41,7 +41,7 @@ from sij_node.domain.job_list import ChartEvent, JobFilter, JobPage, WeightsUse
 from sij_node.domain.keyed_hash import keyed_hash
 from sij_node.domain.peer_activity import PeerActivity
 from sij_node.domain.research_table import ExportedStudies, research_rows
-from sij_node.domain.study import CopySummary, Refusal
+from sij_node.domain.study import CopySummary, Refusal, StudyAttributes
 from sij_node.domain.users import AdminChange
 from sij_node.errors import (
     DestinationUnavailable,
@@ -74,6 +74,7 @@ from sij_node.store.peer_activity_table import PeerActivityLog, PeerActivityTabl
 from sij_node.store.registration import received_instances
 from sij_node.store.spool import Spool
 from sij_node.store.stored_instances import read_header, read_result
+from sij_node.store.study_attributes_table import attributes_of
 
 ALL_JOBS = JobFilter()
 MOST_AT_ONCE = 500
@@ -247,10 +248,13 @@ class Admin:
         """Matching jobs, the newest first; with `before`, only those with lower numbers."""
         return job_queries.find_jobs(self._database, wanted, limit, offset, before)
 
-    def jobs_of_patient(self, patient_id: str, limit: int = 500) -> JobPage:
-        """Jobs of a patient whose images are still stored. The search is recorded."""
-        found = job_queries.jobs_of_patient(self._database, patient_id, limit)
-        self._record(patient_searched(self.who, patient_id, f"{found.total} jobs found"))
+    def jobs_of_patient(self, identifier: str, limit: int = 500) -> JobPage:
+        """Jobs with a patient ID or accession number, while their images are stored.
+
+        The search is recorded.
+        """
+        found = job_queries.jobs_of_patient(self._database, identifier, limit)
+        self._record(patient_searched(self.who, identifier, f"{found.total} jobs found"))
         self.note("search patient", f"{found.total} jobs")
         return found
 
@@ -264,6 +268,10 @@ class Admin:
             study_uid: keyed_hash(self._key, "patient", one.patient_id, one.issuer)[:12]
             for study_uid, one in patients.items()
         }
+
+    def study_attributes(self, jobs: Iterable[Job]) -> Mapping[str, StudyAttributes]:
+        """Date, description and accession number by Study Instance UID, as `pseudonyms`."""
+        return attributes_of(self._database, (job.study_uid for job in jobs))
 
     def conclusions(self, jobs: Iterable[Job]) -> Mapping[int, tuple[str, ...]]:
         """The conclusions of the analysed jobs among some, in English, by job number."""

@@ -9,7 +9,7 @@ from sij_node.config.settings import PriorityRule
 from sij_node.dicom.acquisition_facts import AcquisitionFacts, acquisition_facts
 from sij_node.dicom.acquisitions import Acquisition, acquisitions_by_key
 from sij_node.dicom.dataset_scan import IMAGE_CLASSES
-from sij_node.dicom.headers import text, texts, with_frames
+from sij_node.dicom.headers import study_attributes_of, text, texts, with_frames
 from sij_node.dicom.series_extent import Signs, signs_of_missing_images
 from sij_node.dicom.series_roles import (
     SequenceChoice,
@@ -20,7 +20,7 @@ from sij_node.dicom.series_roles import (
     roles_of,
 )
 from sij_node.domain.analysis_record import SeriesUse
-from sij_node.domain.study import FramesOfInstance, ReceivedInstance
+from sij_node.domain.study import FramesOfInstance, ReceivedInstance, StudyAttributes
 from sij_node.errors import InputRejected, PairMissing
 
 Read = Callable[[ReceivedInstance], Dataset]
@@ -39,11 +39,14 @@ class Readiness:
         The highest of the priority rules that apply; None if none does.
     unfinished
         What shows that images of the T1 or STIR are missing, in words.
+    attributes
+        Date, description and accession number of the study; None if no image can be read.
     """
 
     has_pair: bool
     priority: int | None
     unfinished: tuple[str, ...] = ()
+    attributes: StudyAttributes | None = None
 
 
 def readiness_of(
@@ -59,6 +62,7 @@ def readiness_of(
         has_pair=has_pair,
         priority=_priority(headers, rules),
         unfinished=_unfinished(images, read) if has_pair else (),
+        attributes=next(map(study_attributes_of, headers), None),
     )
 
 
@@ -170,6 +174,12 @@ def uses_in_study(received: Iterable[ReceivedInstance], read_header: Read) -> tu
     """What each acquisition of a study will be to the analysis, as far as it was received."""
     images = acquisition_map(image_series(received), read_header)
     return series_uses(images, reading_frames(read_header))
+
+
+def attributes_of_study(images: SeriesMap, read_header: Read) -> StudyAttributes | None:
+    """Date, description and accession number by the first image that can be read."""
+    headers = (_header(series[0], read_header) for series in images.values())
+    return next((study_attributes_of(header) for header in headers if header is not None), None)
 
 
 def series_uses(images: SeriesMap, read_header: Read) -> tuple[SeriesUse, ...]:

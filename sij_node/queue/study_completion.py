@@ -84,7 +84,7 @@ class StudyCompletion:
         else:
             return
         with suppress(LeaseLost):  # the job has changed since it was read
-            self._table.settle(job, note, readiness.priority)
+            self._table.settle(job, note, readiness.priority, attributes=readiness.attributes)
 
     def _missing(self, job: Job, readiness: Readiness) -> str:
         """What a study still waits for, in words; empty if it looks complete."""

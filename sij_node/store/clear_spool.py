@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from sij_node.domain.job import FINISHED
-from sij_node.store import analysis_records, received_copies, refusals
+from sij_node.store import analysis_records, received_copies, refusals, study_attributes_table
 from sij_node.store.database import Database, lock_openings
 from sij_node.store.deliveries import former_studies_in, has_pending
 from sij_node.store.referenced_files import clear_unreferenced
@@ -138,6 +138,7 @@ def _remove_rows(connection: Connection, study_uid: str) -> None:
     analysis_records.forget_pictures(connection, of_study)
     received_copies.forget(connection, study_uid)
     forget_series(connection, study_uid)
+    study_attributes_table.forget(connection, study_uid)
     connection.execute(delete(committed_studies).where(committed_studies.c.study_uid == study_uid))
 
 

@@ -4,14 +4,17 @@ Each is a short read transaction of its own, so that a page never blocks the lis
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, true, union
 
 from sij_node.domain.job import FINISHED, Job, JobStep, State
-from sij_node.domain.job_list import JobFilter, JobPage, JobPatient
+from sij_node.domain.job_list import JobFilter, JobOrder, JobPage, JobPatient
 from sij_node.store.database import Database
-from sij_node.store.tables import instances, job_from, job_steps, jobs, step_from
+from sij_node.store.tables import instances, job_from, job_steps, jobs, step_from, study_attributes
 
 
 def find_jobs(
@@ -21,7 +24,7 @@ def find_jobs(
     offset: int = 0,
     before: int | None = None,
 ) -> JobPage:
-    """Jobs that match a filter, newest first.
+    """Jobs that match a filter, in its order.
 
     Parameters
     ----------
@@ -33,7 +36,7 @@ def find_jobs(
     total = select(func.count()).select_from(jobs).where(fits)
     with database.reading() as connection:
         count = connection.execute(total).scalar()
-        rows = connection.execute(_newest(listed, limit, offset))
+        rows = connection.execute(_ordered(wanted.order, listed, limit, offset))
         return JobPage(tuple(job_from(row) for row in rows), count or 0)
 
 
@@ -44,9 +47,14 @@ def newest_jobs(
     return _jobs(database, _newest(_fits(JobFilter(tuple(states))), limit, offset))
 
 
-def jobs_of_patient(database: Database, patient_id: str, limit: int) -> JobPage:
-    """Jobs of a patient whose images are still stored, newest first."""
-    studies = select(instances.c.study_uid).where(instances.c.patient_id == patient_id)
+def jobs_of_patient(database: Database, identifier: str, limit: int) -> JobPage:
+    """Jobs with a patient ID or accession number whose images are stored, newest first."""
+    studies = union(
+        select(instances.c.study_uid).where(instances.c.patient_id == identifier),
+        select(study_attributes.c.study_uid).where(
+            study_attributes.c.accession_number == identifier
+        ),
+    )
     found = _jobs(database, _newest(jobs.c.study_uid.in_(studies), limit))
     return JobPage(tuple(found), len(found))
 
@@ -124,6 +132,27 @@ def _newest(fits: ColumnElement[bool], limit: int, offset: int = 0) -> Select[An
     return select(jobs).where(fits).order_by(jobs.c.job_id.desc()).limit(limit).offset(offset)
 
 
+_ORDERS: Mapping[JobOrder, tuple[ColumnElement[Any], ...]] = MappingProxyType(
+    {
+        JobOrder.NEWEST: (),
+        JobOrder.STUDY_DATE: (func.coalesce(study_attributes.c.study_date, "").desc(),),
+        JobOrder.DESCRIPTION: (
+            func.coalesce(study_attributes.c.description, "") == "",
+            func.lower(study_attributes.c.description),
+        ),
+        JobOrder.SENDER: (jobs.c.source_ae,),
+        JobOrder.STATE: (jobs.c.state,),
+        JobOrder.REASON: (jobs.c.reason == "", jobs.c.reason),
+    }
+)
+
+
+def _ordered(order: JobOrder, fits: ColumnElement[bool], limit: int, offset: int) -> Select[Any]:
+    joined = jobs.outerjoin(study_attributes, jobs.c.study_uid == study_attributes.c.study_uid)
+    wanted = select(jobs).select_from(joined).where(fits)
+    return wanted.order_by(*_ORDERS[order], jobs.c.job_id.desc()).limit(limit).offset(offset)
+
+
 def _oldest_first(database: Database, fits: ColumnElement[bool]) -> list[Job]:
     return _jobs(database, select(jobs).where(fits).order_by(jobs.c.job_id))
 
@@ -147,10 +176,26 @@ def _storable(text: str) -> str:
     return whole.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
+def _iso_date(words: str) -> str:
+    """A date as 2026-11-29, 20261129 or 29.11.2026, in ISO 8601; otherwise the words."""
+    for form in ("%Y-%m-%d", "%Y%m%d", "%d.%m.%Y"):
+        with suppress(ValueError):
+            return datetime.strptime(words, form).date().isoformat()
+    return words
+
+
 def _mentions(words: str) -> ColumnElement[bool]:
     is_number = words.isascii() and words.isdigit() and len(words) < 10
+    described = select(study_attributes.c.study_uid).where(
+        or_(
+            study_attributes.c.study_date == _iso_date(words),
+            study_attributes.c.description.icontains(words, autoescape=True),
+        )
+    )
     return or_(
         jobs.c.job_id == int(words) if is_number else false(),
+        jobs.c.study_uid.in_(described),
+        jobs.c.reason.icontains(words, autoescape=True),
         jobs.c.study_uid.contains(words, autoescape=True) if not is_number else false(),
         jobs.c.source_ae.icontains(words, autoescape=True),
     )

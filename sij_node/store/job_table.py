@@ -22,7 +22,7 @@ from sij_node.domain.job import (
     family_of,
     step_after_failure,
 )
-from sij_node.domain.study import ReceivedInstance, Registration
+from sij_node.domain.study import ReceivedInstance, Registration, StudyAttributes
 from sij_node.errors import IllegalStep, NodeError, StoredResultDamaged, UnknownJob, WorkerLost
 from sij_node.store import deliveries
 from sij_node.store.analysis_records import put_record
@@ -38,6 +38,7 @@ from sij_node.store.history import (
     write_step,
 )
 from sij_node.store.registration import GroupCommit, Offer
+from sij_node.store.study_attributes_table import put_attributes
 from sij_node.store.tables import deliveries as delivery_rows
 from sij_node.store.tables import instances, job_from, jobs
 
@@ -260,13 +261,21 @@ class JobTable:
 
     # ---- the scheduler -------------------------------------------------------------------
 
-    def settle(self, job: Job, note: str, priority: int | None = None, who: str = SCHEDULER) -> Job:
+    def settle(
+        self,
+        job: Job,
+        note: str,
+        priority: int | None = None,
+        who: str = SCHEDULER,
+        attributes: StudyAttributes | None = None,
+    ) -> Job:
         """Queue a job whose study has arrived, with a new priority if one is given.
 
         A priority set by a user is kept.
         """
         urgency = job.priority if priority is None or job.priority_by else priority
         with self._database.writing() as connection:
+            put_attributes(connection, job.study_uid, attributes)
             return record_step(connection, job, Step.SETTLED, who, note, priority=urgency)
 
     def release(self, job: Job, who: str = SCHEDULER) -> Job:
@@ -420,6 +429,7 @@ def _store(
         taken = [result for result in made if one.takes(result.kind)]
         deliveries.add_deliveries(connection, job.job_id, taken, one.title, withhold=one.withheld)
     put_record(connection, job.job_id, record)
+    put_attributes(connection, job.study_uid, record.study)
 
 
 def _fail(connection: Connection, job: Job, error: NodeError, policy: RetryPolicy, who: str) -> Job:

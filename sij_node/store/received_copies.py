@@ -22,7 +22,7 @@ from sij_node.domain.study import (
     Refusal,
 )
 from sij_node.errors import IllegalStep
-from sij_node.store import refusals
+from sij_node.store import refusals, study_attributes_table
 from sij_node.store.database import Database, lock_openings
 from sij_node.store.deliveries import former_studies, result_references
 from sij_node.store.history import last_job, open_job, record_step, waiting_job
@@ -156,6 +156,7 @@ def accept_copies(database: Database, spool: Spool, study_uid: str, who: str) ->
         found = _undecided(connection, study_uid)
         for copy in found:
             _replace_stored(connection, spool, copy)
+        study_attributes_table.forget(connection, study_uid)  # until the new images are read
         _decide(connection, study_uid, CopyState.ACCEPTED, who)
         opened = _reopen(connection, study_uid, found, who)
     for copy in found:

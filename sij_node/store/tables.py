@@ -258,6 +258,15 @@ analysis_pictures = Table(
     Column("labels", JSON(none_as_null=True), nullable=True),
 )
 
+study_attributes = Table(
+    "study_attributes",
+    metadata,
+    Column("study_uid", UID, primary_key=True),
+    Column("study_date", String(10), nullable=False),
+    Column("description", ReceivedText, nullable=False),
+    Column("accession_number", ReceivedText, nullable=False, index=True),
+)
+
 refusals = Table(
     "refusals",
     metadata,

@@ -322,7 +322,9 @@ def test_the_queue_follows_a_job_without_a_click(busy_pages: BusyPages, operator
 
 def test_typed_text_stays_while_the_queue_is_updated(busy_pages: BusyPages, operator: Window):
     operator.open("/")
-    field = operator.page.get_by_label("Job number, study UID or AE title")
+    field = operator.page.get_by_label(
+        "Job number, date, description, reason, AE title or study UID"
+    )
     field.press_sequentially("1.2")
 
     new = queued(busy_pages.web.table, "1.2.99")
@@ -336,7 +338,7 @@ def test_a_patients_studies_are_found_without_the_id_in_a_url(
     busy_pages: BusyPages, operator: Window
 ):
     operator.open("/")
-    operator.page.get_by_text("Search by patient ID").click()
+    operator.page.get_by_text("Search by patient ID or accession number").click()
     operator.page.get_by_label("Full patient ID").fill("P1")
     operator.page.locator("#find-patient").click()
 

@@ -40,10 +40,11 @@ def queue(
     state: Short = "",
     source: Short = "",
     find: Short = "",
+    order: Short = "",
     page: Number = 1,
 ) -> Response:
     """The queue."""
-    content = _content(parts, person, wanted_from(state, source, find), page)
+    content = _content(parts, person, wanted_from(state, source, find, order), page)
     return full_page(request, "queue.html", "queue_live.html", person, **content)
 
 
@@ -55,10 +56,11 @@ def queue_now(
     state: Short = "",
     source: Short = "",
     find: Short = "",
+    order: Short = "",
     page: Number = 1,
 ) -> Response:
     """The live part of the page."""
-    content = _content(parts, person, wanted_from(state, source, find), page)
+    content = _content(parts, person, wanted_from(state, source, find, order), page)
     return live_fragment(request, "queue_live.html", person, **content)
 
 
@@ -69,7 +71,7 @@ def jobs_of_patient(
     parts: TheParts,
     patient_id: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
-    """Jobs of a patient; the patient ID is never part of a URL."""
+    """Jobs of a patient or order; patient ID and accession number are never part of a URL."""
     admin = parts.admin_for(person)
     rows = _rows(parts, admin, admin.jobs_of_patient(patient_id.strip(), ROWS), None)
     return show(
@@ -77,7 +79,8 @@ def jobs_of_patient(
         "patient_jobs.html",
         person=person,
         shown={"rows": rows},
-        empty="No studies of this patient. Their images may have been cleared.",
+        may_act=True,
+        empty="No studies with this patient ID or accession number. Images may have been cleared.",
     )
 
 
@@ -119,6 +122,7 @@ def _rows(parts: Parts, admin: Admin, found: JobPage, workers: int | None) -> tu
     pseudonyms = admin.pseudonyms(found.jobs)
     pace = Pace.of(admin.queue_order(), admin.analysis_seconds(), workers)
     now, results = parts.clock(), admin.conclusions(found.jobs)
+    attributes = admin.study_attributes(found.jobs)
     return tuple(
         job_row(
             job,
@@ -128,6 +132,7 @@ def _rows(parts: Parts, admin: Admin, found: JobPage, workers: int | None) -> tu
             parts.config.study,
             " ".join(results.get(job.job_id, ())),
             parts.config.web.viewer_of(job.study_uid),
+            attributes.get(job.study_uid),
         )
         for job in found.jobs
     )

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 from sij_node.config.settings import StudyConfig
 from sij_node.domain.job import STEP_OF_ACTION, Job, JobAction, State, legal_steps
-from sij_node.domain.job_list import JobFilter, JobPage
+from sij_node.domain.job_list import JobFilter, JobOrder, JobPage
+from sij_node.domain.study import StudyAttributes
 from sij_node.web.view_models.display_text import STATE_MEANS, STATE_TONES, Tone, about, span
 
 ROWS = 50
@@ -45,6 +46,8 @@ class JobRow:
         The conclusion in one line; empty if the study was not analysed.
     viewer
         URL of the study in a viewer; empty if none is configured.
+    study
+        Its date, description and accession number; None if not known, or cleared.
     """
 
     job: Job
@@ -55,6 +58,7 @@ class JobRow:
     note: str
     result: str
     viewer: str = ""
+    study: StudyAttributes | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,14 @@ class QueuePage:
     earlier: str
     later: str
     query: str
+
+    @property
+    def orders(self) -> Mapping[str, str]:
+        """The query string of this list in each order, by the order's name."""
+        return {
+            order.value or "newest": query_of(replace(self.wanted, order=order))
+            for order in JobOrder
+        }
 
 
 @dataclass(frozen=True)
@@ -101,11 +113,12 @@ class Pace:
         return cls(places, median(seconds) if seconds else None, workers)
 
 
-def wanted_from(states: str, source: str, words: str) -> JobFilter:
-    """The filter in a URL; unknown states are ignored."""
+def wanted_from(states: str, source: str, words: str, order: str = "") -> JobFilter:
+    """The filter in a URL; unknown states and orders are ignored."""
     groups = {"troubled": TROUBLED, "under way": UNDER_WAY}
     known = tuple(state for state in State if state.value == states)
-    return JobFilter(groups.get(states, known), source[:16], words[:64])
+    listed = next((one for one in JobOrder if one.value == order), JobOrder.NEWEST)
+    return JobFilter(groups.get(states, known), source[:16], words[:64], listed)
 
 
 def bulk_actions(wanted: JobFilter) -> tuple[JobAction, ...]:
@@ -172,7 +185,12 @@ def tabs(wanted: JobFilter, counts: Mapping[State, int]) -> tuple[Tab, ...]:
 
 def query_of(wanted: JobFilter, page: int = 1) -> str:
     """The query string for the same filter."""
-    said = {"state": named(wanted.states), "source": wanted.source_ae, "find": wanted.words}
+    said = {
+        "state": named(wanted.states),
+        "source": wanted.source_ae,
+        "find": wanted.words,
+        "order": wanted.order.value,
+    }
     paged = {**said, "page": str(page) if page > 1 else ""}
     return urlencode({name: value for name, value in paged.items() if value})
 
@@ -191,6 +209,7 @@ def job_row(
     study: StudyConfig,
     result: str = "",
     viewer: str = "",
+    attributes: StudyAttributes | None = None,
 ) -> JobRow:
     """The row of a job.
 
@@ -208,6 +227,7 @@ def job_row(
         note=note(job),
         result=result,
         viewer=viewer,
+        study=attributes,
     )
 
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sij_node.domain.job import Job, State, Step
-from sij_node.domain.job_list import JobFilter
+from sij_node.domain.job_list import JobFilter, JobOrder
+from sij_node.domain.study import StudyAttributes
 from sij_node.errors import InternalFault
 from sij_node.store.job_queries import (
     find_jobs,
@@ -24,7 +25,16 @@ from sij_node.store.job_statistics import (
     weights_used,
 )
 from sij_node.store.job_table import JobTable
-from tests.support.job_tables import POLICY, analysing, delivering, made, queued, received
+from sij_node.store.study_attributes_table import attributes_of, forget
+from tests.support.job_tables import (
+    POLICY,
+    analysing,
+    delivering,
+    latest_job,
+    made,
+    queued,
+    received,
+)
 
 
 def numbers(table: JobTable, **wanted: object) -> list[int]:
@@ -71,6 +81,73 @@ def test_words_find_a_number_a_study_or_a_sender(table: JobTable, words: str, fo
     queued(table, "1.3.9", source_ae="ABROAD")
 
     assert numbers(table, words=words) == found
+
+
+KNOWN = (
+    StudyAttributes("2026-11-02", "MR Sacroiliac joints", "A-1"),
+    StudyAttributes("2026-11-28", "SIJ 100 %", "A-2"),
+    None,
+)
+
+
+def with_attributes(table: JobTable) -> None:
+    """Three queued jobs; the images of the third have not been read."""
+    for number, attributes in enumerate(KNOWN, 1):
+        table.register(received(number, f"1.2.{number}"), 5, opens_job=True)
+        table.settle(latest_job(table, f"1.2.{number}", "PACS"), "quiet", attributes=attributes)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("2026-11-28", [2]),
+        ("20261102", [1]),
+        ("2.11.2026", [1]),
+        ("sacroiliac", [1]),
+        ("100 %", [2]),
+        ("A-1", []),
+    ],
+)
+def test_words_find_a_study_by_date_and_description_not_by_order(
+    table: JobTable, words: str, found: list[int]
+):
+    with_attributes(table)
+
+    assert numbers(table, words=words) == found
+
+
+@pytest.mark.parametrize(
+    ("order", "found"),
+    [
+        (JobOrder.NEWEST, [3, 2, 1]),
+        (JobOrder.STUDY_DATE, [2, 1, 3]),
+        (JobOrder.DESCRIPTION, [1, 2, 3]),
+        (JobOrder.SENDER, [3, 2, 1]),
+        (JobOrder.STATE, [3, 2, 1]),
+        (JobOrder.REASON, [3, 2, 1]),
+    ],
+)
+def test_jobs_are_listed_in_the_order_asked_for(table: JobTable, order: JobOrder, found: list[int]):
+    with_attributes(table)
+
+    assert numbers(table, order=order) == found
+
+
+def test_a_reason_is_found(table: JobTable):
+    table.fail(analysing(table), InternalFault("The joints were not found"), POLICY, "worker 1")
+
+    assert numbers(table, words="joints were not") == [1]
+
+
+def test_an_accession_number_finds_its_jobs_until_the_images_are_cleared(table: JobTable):
+    with_attributes(table)
+    listed = jobs_of_patient(table.database, "A-2", 50)
+    with table.database.writing() as connection:
+        forget(connection, "1.2.2")
+
+    assert [job.job_id for job in listed.jobs] == [2]
+    assert jobs_of_patient(table.database, "A-2", 50).jobs == ()
+    assert attributes_of(table.database, ["1.2.1", "1.2.2"]) == {"1.2.1": KNOWN[0]}
 
 
 @pytest.mark.parametrize("words", ["99999999999999", "'; DROP TABLE jobs; --", "\u0661", "\x00"])

@@ -8,7 +8,7 @@ import pytest
 from sij_node.config.settings import StudyConfig
 from sij_node.domain.health import Component, Condition, HealthStatus
 from sij_node.domain.job import State
-from sij_node.domain.job_list import JobFilter, JobPage
+from sij_node.domain.job_list import JobFilter, JobOrder, JobPage
 from sij_node.web.view_models.display_text import STATE_MEANS, STATE_TONES, Tone
 from sij_node.web.view_models.node_problems import node_problems
 from sij_node.web.view_models.queue_view import (
@@ -75,6 +75,12 @@ def test_a_page_beyond_the_last_is_the_last():
 
 def test_the_state_is_kept_in_the_address_of_the_next_page():
     assert query_of(JobFilter(TROUBLED), 2) == "state=troubled&page=2"
+
+
+def test_the_order_of_the_list_is_part_of_its_url():
+    assert query_of(JobFilter(order=JobOrder.STUDY_DATE)) == "order=study+date"
+    assert wanted_from("", "", "", "study date").order is JobOrder.STUDY_DATE
+    assert wanted_from("", "", "", "patient").order is JobOrder.NEWEST
     assert query_of(JobFilter((State.NOT_SENT,)), 1) == "state=not+sent"
 
 
