@@ -7,6 +7,7 @@ values of ScanningSequence, SequenceName and ScanOptions as seen on their scanne
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal, cast
 from uuid import NAMESPACE_OID, uuid5
@@ -141,8 +142,8 @@ def write_study(
     case: PhantomCase,
     folder: Path,
     *,
-    patient_id: str = "PHANTOM",
-    patient_name: str = "Phantom^SIJ",
+    patient_id: str = "",
+    patient_name: str = "",
     study_uid: str | None = None,
     vendor: str = "siemens",
     enhanced: bool = False,
@@ -155,6 +156,9 @@ def write_study(
     ----------
     folder
         Created if it does not exist; files are numbered from 00001.dcm.
+    patient_id, patient_name
+        Empty: derived from the seed, so that each seed is a patient of its own. The birth date
+        follows from the ID.
     study_uid
         None derives it from seed, vendor and type of object.
     enhanced
@@ -176,7 +180,13 @@ def write_study(
         raise ValueError(f"vendor must be one of {', '.join(VENDORS)}, not {vendor!r}")
     folder.mkdir(parents=True, exist_ok=True)
     uid = UID(study_uid or derived_uid("study", case.seed, vendor, enhanced))
-    common = _Common(case, uid, VENDORS[vendor], patient_id, patient_name)
+    common = _Common(
+        case,
+        uid,
+        VENDORS[vendor],
+        patient_id or f"PHANTOM-{case.seed}",
+        patient_name or f"Phantom^Seed {case.seed}",
+    )
     written = []
     for number, dataset in enumerate(_instances(common, enhanced, extra_localiser), start=1):
         path = folder / f"{number:05d}.dcm"
@@ -198,6 +208,12 @@ class _Common:
     @property
     def day(self) -> str:
         return (date(2021, 1, 4) + timedelta(days=self.case.seed % 1000)).strftime("%Y%m%d")
+
+    @property
+    def birth_date(self) -> str:
+        """From 1940 to 1999; the same for the same patient ID."""
+        days = int(sha256(self.patient_id.encode()).hexdigest(), 16) % (60 * 365)
+        return (date(1940, 1, 1) + timedelta(days=days)).strftime("%Y%m%d")
 
     def timing(self, contrast: Contrast) -> dict[str, float]:
         """Field strength and times of a sequence, as numbers."""
@@ -234,7 +250,7 @@ def _study_and_series(common: _Common, name: str, number: int, description: str)
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.PatientName, ds.PatientID = common.patient_name, common.patient_id
-    ds.PatientBirthDate, ds.PatientSex = "19850101", "O"
+    ds.PatientBirthDate, ds.PatientSex = common.birth_date, "O"
     ds.StudyInstanceUID = common.study_uid
     ds.StudyDate = ds.SeriesDate = common.day
     ds.StudyTime, ds.SeriesTime = "101500", f"10{20 + number:02d}00"

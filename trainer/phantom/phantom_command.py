@@ -47,8 +47,8 @@ def phantom(
     vendor: Annotated[str, typer.Option(help="siemens, philips, ge or canon.")] = "siemens",
     enhanced: Annotated[bool, typer.Option(help="Enhanced MR, one file per series.")] = False,
     disease: Annotated[str, typer.Option(help="early, mixed, advanced or balanced.")] = "mixed",
-    patient_id: Annotated[str, typer.Option(help="PatientID.")] = "PHANTOM",
-    patient_name: Annotated[str, typer.Option(help="PatientName.")] = "Phantom^SIJ",
+    patient_id: Annotated[str, typer.Option(help="PatientID; default: by the seed.")] = "",
+    patient_name: Annotated[str, typer.Option(help="PatientName; default: by the seed.")] = "",
     without_joints: Annotated[bool, typer.Option(help="Images without the joints.")] = False,
     style: Annotated[str, typer.Option(help="plain, plausible, randomised or any.")] = "plain",
 ) -> None:

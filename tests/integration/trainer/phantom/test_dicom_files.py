@@ -116,6 +116,17 @@ def test_the_same_case_gets_the_same_uids_and_no_two_instances_share_one(case, t
     assert all(uid.is_valid and uid.startswith("2.25.") for uid in first)
 
 
+def test_each_seed_is_a_patient_of_its_own(case, tmp_path):
+    first, other, again = (
+        pydicom.dcmread(write_study(replace(case, seed=seed), tmp_path / name)[0])
+        for seed, name in ((7, "a"), (8, "b"), (7, "c"))
+    )
+
+    keys = "PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID"
+    assert all(first[key].value != other[key].value for key in keys)
+    assert all(first[key].value == again[key].value for key in keys)
+
+
 def test_compressed_files_decode_to_the_same_voxels(case, tmp_path):
     series = read(write_study(case, tmp_path, transfer_syntax=RLELossless))
 
