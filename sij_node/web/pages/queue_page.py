@@ -78,7 +78,7 @@ def jobs_of_patient(
         request,
         "patient_jobs.html",
         person=person,
-        shown={"rows": rows},
+        shown={"rows": rows, "orders": {}},
         may_act=True,
         empty="No studies with this patient ID or accession number. Images may have been cleared.",
     )
