@@ -25,7 +25,7 @@ from trainer.export_onnx import (
 
 LESION = LesionArchitecture(
     width=2, kernel_depth=1, pooling=Pooling.ZONES, sees_zones=True, last_stride=1,
-    strongest_cells=True, sees_surroundings=True,
+    strongest_cells=True, sees_surroundings=True, inner_slices=True,
 )  # fmt: skip
 
 
