@@ -13,10 +13,11 @@ from sij_node.cli.opening import on_demand, os_user, with_logging
 from sij_node.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, StudyUid
 from sij_node.cli.output import dimse_status, print_json, print_line, print_table
 from sij_node.domain.research_table import ExportedDates, ExportedStudies
-from sij_node.errors import DestinationUnavailable, TrainingCaseUnusable
+from sij_node.errors import DestinationUnavailable, NodeError, TrainingCaseUnusable
 from sij_node.network.dicom_folder import AssociationPer, contents_of, send_contents
 from sij_node.training_export.training_case import (
     MANIFEST_COLUMNS,
+    judged_case,
     listed_cases,
     training_case,
 )
@@ -159,6 +160,26 @@ def export_scores(
         rows = list(admin.export_scores(wanted))
         csv.writer(file).writerows(rows)
     print_line(f"{out}: {len(rows) - 1} studies, {len(rows[0])} columns.")
+
+
+@app.command("export-verdicts")
+def export_verdicts(
+    out: Annotated[Path, typer.Option(help="Folder for the case files.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Export stored studies with readers' verdicts as training cases, under pseudonyms."""
+    failed = 0
+    with opening.admin(config) as admin:
+        for study, images in admin.judged_studies():
+            name = f"{study.subject}-{study.visit}"
+            try:
+                _write_case(judged_case(images(), study.readings, study.subject), out, name)
+            except NodeError as error:
+                failed += 1
+                typer.echo(f"{name}: {error}", err=True)
+        admin.note("export verdicts", str(out))
+    if failed:
+        raise TrainingCaseUnusable(f"{failed} studies with verdicts were not exported; see above")
 
 
 @app.command("training-case")

@@ -8,6 +8,8 @@ class Role(StrEnum):
 
     VIEWER = "viewer"
     """View everything except patient identifiers."""
+    READER = "reader"
+    """Give verdicts on findings: a radiologist."""
     OPERATOR = "operator"
     """Act on jobs and destinations, download results, reveal patient identifiers."""
     ADMINISTRATOR = "administrator"

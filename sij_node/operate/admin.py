@@ -5,12 +5,16 @@ reveals, searches for, views or downloads something of a patient, or changes any
 here in the change log and in the audit trail, so no way in can forget to.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from pydicom import Dataset
+
+from models.findings import Position, Presence
 from sij_node.audit.messages import (
     AuditedStudy,
     AuditMessage,
@@ -43,6 +47,7 @@ from sij_node.domain.peer_activity import PeerActivity
 from sij_node.domain.research_table import ExportedStudies, research_rows
 from sij_node.domain.study import CopySummary, Refusal, StudyAttributes
 from sij_node.domain.users import AdminChange
+from sij_node.domain.verdicts import JudgedSite, Verdict, new_verdicts
 from sij_node.errors import (
     DestinationUnavailable,
     IllegalStep,
@@ -53,6 +58,7 @@ from sij_node.errors import (
     UnknownName,
 )
 from sij_node.operate.health_check import HealthReport, check_health
+from sij_node.operate.judged_studies import JudgedStudy, images_of, judged_studies
 from sij_node.operate.research_export import research_studies
 from sij_node.queue.completeness import uses_in_study
 from sij_node.results.conclusion import conclusion
@@ -75,6 +81,7 @@ from sij_node.store.registration import received_instances
 from sij_node.store.spool import Spool
 from sij_node.store.stored_instances import read_header, read_result
 from sij_node.store.study_attributes_table import attributes_of
+from sij_node.store.verdict_table import add_verdicts, judged_sites, verdicts_of
 
 ALL_JOBS = JobFilter()
 MOST_AT_ONCE = 500
@@ -138,6 +145,7 @@ class StudyDetails:
     series: tuple[SeriesUse, ...]
     same_study: tuple[Job, ...]
     pseudonym: str
+    verdicts: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -357,6 +365,7 @@ class Admin:
             self._series_so_far(job),
             tuple(job_queries.jobs_of_study(self._database, job.study_uid)),
             self.pseudonyms([job]).get(job.study_uid, ""),
+            verdicts_of(self._database, job_id),
         )
 
     def key_image(self, job_id: int, name: str) -> Path:
@@ -435,6 +444,70 @@ class Admin:
             raise ResultUnknown(f"Job {job_id} is {job.state} and has no findings.")
         chosen = language or self.config.profile_for(job.source_ae).language
         return report_text(record, WORDINGS[chosen])
+
+    def judge(self, job_id: int, stated: Mapping[Position, Presence]) -> tuple[Verdict, ...]:
+        """Add this user's verdicts on findings; they change nothing that was sent.
+
+        Parameters
+        ----------
+        stated
+            Present or absent; undetermined withdraws an earlier verdict.
+
+        Returns
+        -------
+        tuple of Verdict
+            Those that differ from what this user stated before.
+
+        Raises
+        ------
+        UnknownJob
+        IllegalStep
+            If the study was not analysed.
+        """
+        job, record = self._table.get(job_id), record_of(self._database, job_id)
+        findings = record.findings if record else ()
+        earlier = verdicts_of(self._database, job_id)
+        new = new_verdicts(findings, stated, earlier, self.who.user, datetime.now(UTC))
+        add_verdicts(self._database, job_id, new)
+        if new:
+            decisions = Counter(one.decision for one in new)
+            said = ", ".join(f"{count} {decision}" for decision, count in decisions.items())
+            self._audit_study(job.study_uid, f"verdicts, job {job_id}", EventAction.UPDATE)
+            self.note("give verdicts", f"job {job_id}", said)
+        return new
+
+    def accept_all(self, job_id: int) -> tuple[Verdict, ...]:
+        """Accept every call on which this user has given no verdict yet.
+
+        Raises
+        ------
+        UnknownJob
+        IllegalStep
+            If the study was not analysed.
+        """
+        record, earlier = record_of(self._database, job_id), verdicts_of(self._database, job_id)
+        judged = {one.position for one in earlier if one.reader == self.who.user}
+        if record is None or not record.findings:
+            raise IllegalStep(f"Job {job_id} has no findings to accept: it was not analysed.")
+        open_calls = {
+            one.position: one.presence
+            for one in record.findings
+            if one.position not in judged and one.presence is not Presence.UNDETERMINED
+        }
+        return self.judge(job_id, open_calls)
+
+    def judged_sites(self, since: datetime | None = None) -> tuple[JudgedSite, ...]:
+        """All verdicts, or those given since a moment."""
+        return judged_sites(self._database, since)
+
+    def judged_studies(self) -> Iterator[tuple[JudgedStudy, Callable[[], list[Dataset]]]]:
+        """Studies with verdicts, each with a function that reads its images.
+
+        Each study is recorded when it is handed out.
+        """
+        for study in judged_studies(self._database, self._key):
+            self._audit_study(study.study_uid, "exported as training case", EventAction.READ)
+            yield study, partial(images_of, self._database, self._spool, study.study_uid)
 
     def export_scores(self, wanted: ExportedStudies) -> Iterator[Sequence[str]]:
         """The research table of analysed studies: its head, then a row for each.

@@ -34,6 +34,7 @@ from sij_node.domain.health import Component, HealthStatus, ProcessHeartbeat, Pr
 from sij_node.domain.job import FINISHED, State, Step
 from sij_node.domain.peer_activity import PeerActivity
 from sij_node.domain.storage_check import StorageFault, StorageStatus
+from sij_node.domain.verdicts import JudgedSite, falling_agreement, lesion_of
 from sij_node.errors import DatabaseUnavailable
 from sij_node.operate.health_check import HealthReport, check_health
 from sij_node.store.commitments import commitment_counts
@@ -42,6 +43,7 @@ from sij_node.store.job_statistics import STEPS_AT_ONCE, RecordedStep, job_count
 from sij_node.store.job_table import JobTable
 from sij_node.store.peer_activity_table import PeerActivityTable, PeerCounter, Tally
 from sij_node.store.spool import Spool
+from sij_node.store.verdict_table import judged_sites
 
 BUCKETS_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)
 DRIFT_KEPT_S = 60.0
@@ -110,6 +112,7 @@ class Observed:
     steps: StepCounts
     histories: Mapping[str, Histories]
     commitments: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    judged: Sequence[JudgedSite] = ()
 
 
 def families(seen: Observed) -> Iterator[Metric]:
@@ -123,6 +126,7 @@ def families(seen: Observed) -> Iterator[Metric]:
     yield from _about_processes(seen.report.facts.processes)
     yield from _about_stored_files(seen.report.facts.storage)
     yield from _about_drift(seen.histories)
+    yield from _about_verdicts(seen.judged)
 
 
 def _about_the_node(report: HealthReport) -> Iterator[Metric]:
@@ -325,6 +329,27 @@ def _about_drift(senders: Mapping[str, Histories]) -> Iterator[Metric]:
         )
 
 
+def _about_verdicts(judged: Sequence[JudgedSite]) -> Iterator[Metric]:
+    counted = Counter((one.sender, lesion_of(one), one.verdict.decision.value) for one in judged)
+    yield _gauge(
+        "sij_verdicts",
+        "Readers' verdicts on calls: accepted, rejected or corrected.",
+        ("sender", "lesion", "decision"),
+        {labels: float(count) for labels, count in counted.items()},
+    )
+    fallen = {
+        (sender, shift.figure.removesuffix(" agreement")): 1.0
+        for sender, shifts_found in falling_agreement(judged).items()
+        for shift in shifts_found
+    }
+    yield _gauge(
+        "sij_agreement_fallen",
+        "1 if readers accept significantly fewer calls than in a sender's first studies.",
+        ("sender", "lesion"),
+        {(sender, lesion): fallen.get((sender, lesion), 0.0) for sender, lesion, _ in counted},
+    )
+
+
 def _gauge(
     name: str, documentation: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]
 ) -> Metric:
@@ -410,6 +435,7 @@ class Metrics(Collector):
             self._steps,
             self._recent_histories(),
             commitment_counts(self._table.database),
+            judged_sites(self._table.database),
         )
 
     def _read_steps(self) -> None:

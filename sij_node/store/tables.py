@@ -267,6 +267,21 @@ study_attributes = Table(
     Column("accession_number", ReceivedText, nullable=False, index=True),
 )
 
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("verdict_id", Integer, primary_key=True),
+    Column("job_id", Integer, ForeignKey("jobs.job_id"), nullable=False, index=True),
+    Column("side", String(8), nullable=False),
+    Column("lesion", String(16), nullable=False),
+    Column("region", String(16), nullable=False),
+    Column("called", String(16), nullable=False),
+    Column("stated", String(16), nullable=False),
+    Column("reader", String(64), nullable=False),
+    Column("at", Utc, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 refusals = Table(
     "refusals",
     metadata,

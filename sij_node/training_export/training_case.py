@@ -7,6 +7,7 @@ training package imports it with ``python -m trainer import-cases``.
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -128,6 +129,31 @@ def training_case(
     return Case(subject, series, read)
 
 
+def judged_case(datasets: Iterable[Dataset], readings: Iterable[Reading], subject: str) -> Case:
+    """Build the training case of a stored study from the verdicts of readers.
+
+    Parameters
+    ----------
+    datasets
+        The images of one study, with pixels.
+    readings
+        From verdicts: 1 for present, 0 for absent.
+    subject
+        The pseudonym of the patient in exports.
+
+    Raises
+    ------
+    TrainingCaseUnusable
+        If the study has no pair of T1 and STIR.
+    InputRejected
+        If a series does not form a volume.
+    """
+    series = _case_series(_acquisitions_of(datasets, "the stored study"), ())
+    if not series:
+        raise TrainingCaseUnusable("The study has no pair of T1 and STIR to train with.")
+    return Case(subject, series, tuple(readings))
+
+
 def listed_cases(manifest: Path) -> Iterator[tuple[str, Case | TrainingCaseUnusable]]:
     """The training case of every row of a table of studies, or why it cannot be exported.
 
@@ -232,18 +258,24 @@ def _check_pseudonym(subject: str, header: Dataset) -> None:
 
 
 def _acquisitions_in(images: Path) -> list[_Acquisition]:
-    found: dict[str, list[Dataset]] = {}
+    return _acquisitions_of(_datasets_in(images), str(images))
+
+
+def _datasets_in(images: Path) -> Iterator[Dataset]:
     for path in sorted(p for p in images.rglob("*") if p.is_file()):
-        try:
-            dataset = pydicom.dcmread(path)
-        except InvalidDicomError:
-            continue
+        with suppress(InvalidDicomError):
+            yield pydicom.dcmread(path)
+
+
+def _acquisitions_of(datasets: Iterable[Dataset], where: str) -> list[_Acquisition]:
+    found: dict[str, list[Dataset]] = {}
+    for dataset in datasets:
         if str(dataset.get("SOPClassUID", "")) in IMAGE_CLASSES:
             found.setdefault(str(dataset.SeriesInstanceUID), []).append(dataset)
     studies = {str(one.StudyInstanceUID) for series in found.values() for one in series}
     if len(studies) != 1:
         raise TrainingCaseUnusable(
-            f"{images} contains MR images of {len(studies)} studies; a training case "
+            f"{where} contains MR images of {len(studies)} studies; a training case "
             "needs exactly one"
         )
     return [

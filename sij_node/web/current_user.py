@@ -79,6 +79,11 @@ def polling_viewer(person: Annotated[CurrentUser | None, Depends(polling_user)])
     return needed(person, Role.VIEWER)
 
 
+def reader(person: OptionalUser) -> CurrentUser:
+    """A user who may give verdicts on findings."""
+    return needed(person, Role.READER)
+
+
 def operator(person: OptionalUser) -> CurrentUser:
     """A user who may act on jobs and see patient IDs."""
     return needed(person, Role.OPERATOR)
@@ -91,6 +96,7 @@ def administrator(person: OptionalUser) -> CurrentUser:
 
 Viewer = Annotated[CurrentUser, Depends(viewer)]
 PollingViewer = Annotated[CurrentUser, Depends(polling_viewer)]
+Reader = Annotated[CurrentUser, Depends(reader)]
 Operator = Annotated[CurrentUser, Depends(operator)]
 Administrator = Annotated[CurrentUser, Depends(administrator)]
 

@@ -34,6 +34,7 @@ PAGES = (
     "rules",
     "health",
     "charts",
+    "agreement",
     "account",
     "users",
 )

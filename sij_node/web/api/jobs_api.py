@@ -22,6 +22,7 @@ from sij_node.web.api.parameters import (
     RedeliveryBody,
     Title,
     Uid,
+    VerdictsBody,
 )
 from sij_node.web.api.responses import (
     BulkResponse,
@@ -30,8 +31,9 @@ from sij_node.web.api.responses import (
     JobsResponse,
     PatientResponse,
     ResultResponse,
+    VerdictResponse,
 )
-from sij_node.web.current_user import Operator, TheAdmin, Viewer
+from sij_node.web.current_user import Operator, Reader, TheAdmin, Viewer
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -91,6 +93,23 @@ def text(
 ) -> str:
     """The findings in full sentences, to be pasted into a report."""
     return str(admin.report_text(job_id, language))
+
+
+@router.get("/{job_id}/verdicts")
+def verdicts(person: Viewer, admin: TheAdmin, job_id: JobNumber) -> list[VerdictResponse]:
+    """What readers state about the findings."""
+    return [VerdictResponse.of(one) for one in admin.study(job_id).verdicts]
+
+
+@router.post("/{job_id}/verdicts")
+def judge(
+    person: Reader, admin: TheAdmin, job_id: JobNumber, body: VerdictsBody
+) -> list[VerdictResponse]:
+    """Accept, reject or correct findings; nothing that was sent changes."""
+    admin.judge(job_id, {one.position: one.stated for one in body.sites})
+    if body.accept_others:
+        admin.accept_all(job_id)
+    return [VerdictResponse.of(one) for one in admin.study(job_id).verdicts]
 
 
 # ---- results -----------------------------------------------------------------------------------

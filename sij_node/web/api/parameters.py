@@ -1,10 +1,11 @@
 """Parameters and request bodies, all within bounds."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from models.findings import POSITIONS, Head, Lesion, Position, Presence, Region, Side
 from sij_node.domain.job import JobAction, State
 
 JobNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
@@ -47,6 +48,35 @@ class HoldBody(RequestBody):
     """Why a destination is held."""
 
     reason: Line = ""
+
+
+class SiteBody(RequestBody):
+    """What a reader states about one site; sides are the patient's."""
+
+    side: Side
+    region: Region
+    lesion: Lesion
+    stated: Presence = Field(description="undetermined withdraws an earlier verdict.")
+
+    @model_validator(mode="after")
+    def _is_scored(self) -> Self:
+        if self.position not in POSITIONS:
+            raise ValueError(f"{self.lesion} is not scored in {self.region}")
+        return self
+
+    @property
+    def position(self) -> Position:
+        """The site."""
+        return Position(self.side, Head(self.lesion, self.region))
+
+
+class VerdictsBody(RequestBody):
+    """Verdicts on findings of a study."""
+
+    sites: Annotated[list[SiteBody], Field(max_length=len(POSITIONS))] = []
+    accept_others: bool = Field(
+        default=False, description="Accept every call on which you gave no verdict."
+    )
 
 
 class PatientBody(RequestBody):

@@ -15,6 +15,7 @@ from sij_node.domain.health import Condition, HealthStatus
 from sij_node.domain.job import Delivery, DeliveryState, Job, JobAction, JobStep, Result, State
 from sij_node.domain.study import CopySummary
 from sij_node.domain.users import Token
+from sij_node.domain.verdicts import Verdict
 from sij_node.operate.admin import PeerStatus, StudyDetails
 from sij_node.results.language import ENGLISH
 from sij_node.results.report_text import report_text
@@ -142,6 +143,34 @@ class FindingResponse(ApiResponse):
             probability=finding.probability,
             threshold=finding.threshold,
             presence=finding.presence,
+        )
+
+
+class VerdictResponse(ApiResponse):
+    """A reader's verdict on one site; sides are the patient's."""
+
+    side: str
+    region: str
+    lesion: str
+    called: str = Field(description="By the networks, at that time.")
+    stated: str = Field(description="By the reader.")
+    decision: str
+    reader: str
+    at: datetime
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Self:
+        """The response for a verdict."""
+        position = verdict.position
+        return cls(
+            side=position.side,
+            region=position.head.region,
+            lesion=position.head.lesion,
+            called=verdict.called,
+            stated=verdict.stated,
+            decision=verdict.decision,
+            reader=verdict.reader,
+            at=verdict.at,
         )
 
 

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from sij_node.web.pages import (
+    agreement_page,
     charts_page,
     health_page,
     peers_page,
@@ -20,6 +21,7 @@ for page in (
     rule_tester_page,
     health_page,
     charts_page,
+    agreement_page,
     users_page,
 ):
     router.include_router(page.router)

@@ -9,12 +9,13 @@ from markupsafe import Markup
 from pydantic import BaseModel, Field
 from starlette.responses import FileResponse, RedirectResponse
 
+from models.findings import POSITIONS, Presence
 from sij_node.config.user_roles import Role
 from sij_node.domain.job import Job
 from sij_node.domain.users import CurrentUser
 from sij_node.operate.admin import Admin
 from sij_node.web.api.parameters import JobNumber
-from sij_node.web.current_user import Operator, PollingViewer, TheAdmin, Viewer
+from sij_node.web.current_user import Operator, PollingViewer, Reader, TheAdmin, Viewer
 from sij_node.web.dependencies import Parts, TheParts
 from sij_node.web.pages.live_updates import full_page, live_fragment
 from sij_node.web.templating import page
@@ -31,6 +32,13 @@ class ActionForm(BaseModel):
     priority: Annotated[int, Field(ge=0, le=9)] = 5
     destination: Annotated[str, Field(max_length=64)] = ""
     weights: Annotated[str, Field(max_length=64)] = ""
+
+
+class VerdictForm(BaseModel):
+    """What a reader states about each of `POSITIONS`; `others` accepts the remaining calls."""
+
+    stated: Annotated[list[Presence], Field(min_length=len(POSITIONS), max_length=len(POSITIONS))]
+    others: Annotated[str, Field(max_length=8)] = ""
 
 
 ACTIONS: Mapping[str, tuple[Callable[[Admin, int, ActionForm], Job], str]] = {
@@ -95,6 +103,18 @@ def reveal(request: Request, person: Operator, admin: TheAdmin, job_id: JobNumbe
     )
 
 
+@router.post("/verdicts")
+def judge(
+    person: Reader, admin: TheAdmin, job_id: JobNumber, form: Annotated[VerdictForm, Form()]
+) -> Response:
+    """Keep a reader's verdicts, and show the study again."""
+    stated = zip(POSITIONS, form.stated, strict=True)
+    admin.judge(job_id, dict(stated))
+    if form.others:
+        admin.accept_all(job_id)
+    return RedirectResponse(f"/jobs/{job_id}?did=verdicts#fold-verdicts", 303)
+
+
 @router.post("/{action}")
 def act(
     person: Operator,
@@ -113,6 +133,8 @@ def act(
 
 def _did(action: str, shown: StudyPage) -> str:
     """The message after an action."""
+    if action == "verdicts":
+        return "Verdicts saved."
     if action not in ACTIONS:
         return ""
     note = shown.timeline[0].note if action == "redeliver" and shown.timeline else ""
@@ -128,6 +150,7 @@ def _content(parts: Parts, person: CurrentUser, job_id: int) -> dict[str, Any]:
         details,
         expected=expected(job, now, pace, parts.config.study),
         weights=admin.weights,
+        reader=person.name,
         now=now,
     )
     is_drawing = details.is_drawing and now - job.changed_at < PICTURES_TAKE
@@ -138,4 +161,5 @@ def _content(parts: Parts, person: CurrentUser, job_id: int) -> dict[str, Any]:
         "drawing": Markup(drawn_joints(shown.findings)),  # noqa: S704 - holds no foreign text
         "legend": legend(),
         "may_act": person.role.includes(Role.OPERATOR),
+        "may_judge": person.role.includes(Role.READER),
     }

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from pydicom.datadict import dictionary_description
 
-from models.findings import HEADS, Finding, Head, Position, Presence, Side
+from models.findings import HEADS, POSITIONS, Finding, Head, Position, Presence, Side
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
 from sij_node.domain.job import (
     STEP_WORDS,
@@ -20,6 +20,7 @@ from sij_node.domain.job import (
     Step,
 )
 from sij_node.domain.study import CopyKind, CopyState, CopySummary
+from sij_node.domain.verdicts import Decision, Verdict
 from sij_node.operate.admin import JobHistory, StudyDetails
 from sij_node.results.language import ENGLISH
 from sij_node.results.report_text import ReportText, report_text
@@ -113,6 +114,26 @@ class ScoreRow:
 
 
 @dataclass(frozen=True)
+class SiteVerdict:
+    """One site in the form for verdicts.
+
+    Parameters
+    ----------
+    called
+        By the networks, in words.
+    own
+        What this reader stated: present, absent or undetermined.
+    others
+        What other readers stated.
+    """
+
+    name: str
+    called: str
+    own: str
+    others: str
+
+
+@dataclass(frozen=True)
 class LesionLocation:
     """The key images of one position, in both series."""
 
@@ -164,6 +185,8 @@ class StudyPage:
     timeline: tuple[TimelineEntry, ...]
     others: tuple[Job, ...]
     copies: tuple[CopySummary, ...] = ()
+    verdicts: tuple[SiteVerdict, ...] = ()
+    verdicts_in_short: str = ""
 
     @property
     def is_sent(self) -> bool:
@@ -179,7 +202,12 @@ class StudyPage:
 
 
 def study_page(
-    details: StudyDetails, *, expected: str, weights: Sequence[str], now: datetime
+    details: StudyDetails,
+    *,
+    expected: str,
+    weights: Sequence[str],
+    now: datetime,
+    reader: str = "",
 ) -> StudyPage:
     """The page of a study.
 
@@ -187,6 +215,8 @@ def study_page(
     ----------
     weights
         Names of the [[weights]] that it can be reanalysed with.
+    reader
+        Whose verdicts the form shows.
     """
     history = details.history
     job = history.job
@@ -215,6 +245,8 @@ def study_page(
         destinations=destinations(history.deliveries),
         timeline=timeline(history.steps),
         copies=history.copies,
+        verdicts=site_verdicts(kept.findings, details.verdicts, reader),
+        verdicts_in_short=verdicts_in_short(details.verdicts),
         others=tuple(other for other in details.same_study if other.job_id != job.job_id),
     )
 
@@ -340,6 +372,38 @@ def score(finding: Finding) -> Score:
         number=ENGLISH.percent(finding.probability) if finding.probability is not None else "",
         present=known and finding.presence is Presence.PRESENT,
     )
+
+
+def site_verdicts(
+    findings: Sequence[Finding], verdicts: Iterable[Verdict], reader: str
+) -> tuple[SiteVerdict, ...]:
+    """All sites in the order of `models.findings.POSITIONS`; none if nothing was analysed."""
+    called = {one.position: ENGLISH.presence(one) for one in findings}
+    given = {(one.position, one.reader): one.stated for one in verdicts}
+    if not all(position in called for position in POSITIONS):
+        return ()
+    return tuple(
+        SiteVerdict(
+            ENGLISH.position(position),
+            called[position],
+            given.get((position, reader), Presence.UNDETERMINED),
+            "; ".join(
+                f"{who}: {stated}"
+                for (site, who), stated in given.items()
+                if site == position and who != reader
+            ),
+        )
+        for position in POSITIONS
+    )
+
+
+def verdicts_in_short(verdicts: Sequence[Verdict]) -> str:
+    """How many verdicts there are, and how many reject or correct the call."""
+    if not verdicts:
+        return "none yet"
+    accepted = sum(one.decision is Decision.ACCEPTED for one in verdicts)
+    readers = len({one.reader for one in verdicts})
+    return f"{accepted} of {count(len(verdicts), 'call')} accepted, by {count(readers, 'reader')}"
 
 
 def in_short(findings: Sequence[Finding]) -> str:

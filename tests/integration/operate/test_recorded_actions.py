@@ -49,7 +49,7 @@ class Recorded:
     prepare: Callable[[RunningWeb], object]
     noted: str
     audited: str
-    page: tuple[str, str, Mapping[str, str]] | None = None
+    page: tuple[str, str, Mapping[str, object]] | None = None
     api: tuple[str, str, Mapping[str, object] | None] | None = None
     command: tuple[str, ...] = ()
     role: Role = Role.OPERATOR
@@ -110,13 +110,18 @@ def an_analysed(web: RunningWeb) -> str:
     return f"{job.job_id}/results/{result.sop_instance_uid}"
 
 
-def a_file_for_scores(web: RunningWeb) -> str:
-    """Where to export to; there is a study with scores."""
+def a_scored(web: RunningWeb) -> int:
     empty(web)
     study = next(STUDIES)
     record = AnalysisRecord(findings=tuple(Finding(one, 0.1, 0.5) for one in POSITIONS))
     job = analysing(web.table, study)
     web.table.store_results(job, [made(study_uid=study)], "PACS", "w", "c 1.0", record=record)
+    return job.job_id
+
+
+def a_file_for_scores(web: RunningWeb) -> str:
+    """Where to export to; there is a study with scores."""
+    a_scored(web)
     return str(web.config.node.data_folder.parent / "scores.csv")
 
 
@@ -233,6 +238,13 @@ RECORDED = {
         command=("export-scores", "--out", "{0}"),
         role=Role.ADMINISTRATOR,
     ),
+    "give verdicts": Recorded(
+        a_scored,
+        "give verdicts",
+        "verdicts, job",
+        page=("POST", "/jobs/{0}/verdicts", {"stated": ["present"] * 28}),
+        api=("POST", "/jobs/{0}/verdicts", {"accept_others": True}),
+    ),
     "view key images": Recorded(
         its_key_image,
         "view key images",
@@ -314,7 +326,9 @@ def test_every_action_is_in_the_change_log_and_the_audit_trail(
 
 def through_the_page(web: RunningWeb, browser: httpx.Client, recorded: Recorded, thing: str) -> str:
     method, path, form = recorded.page
-    filled = {key: value.format(thing) for key, value in form.items()}
+    filled = {
+        key: value.format(thing) if isinstance(value, str) else value for key, value in form.items()
+    }
     answer = browser.request(method, path.format(thing), data=filled or None)
     assert answer.status_code in (200, 303), answer.text
     return name_of(browser)

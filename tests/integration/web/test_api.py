@@ -265,12 +265,12 @@ def test_health_says_what_is_wrong_and_what_to_do(viewer: httpx.Client):
 # ---- who may -----------------------------------------------------------------------------------
 
 READING = [
-    *["jobs", "jobs/1", "jobs/1/results", "jobs/1/text", "exports/scores.csv"],
+    *["jobs", "jobs/1", "jobs/1/results", "jobs/1/text", "jobs/1/verdicts", "exports/scores.csv"],
     *["peers", "health", "refusals", "me", "openapi.json"],
 ]
 CHANGING = [
     *[f"jobs/1/{action}" for action in ("retry", "cancel", "try-now", "priority", "redeliver")],
-    *["jobs/1/reanalyse", "jobs/1/patient", "jobs/search"],
+    *["jobs/1/reanalyse", "jobs/1/patient", "jobs/1/verdicts", "jobs/search"],
     *[f"peers/PACS/{action}" for action in ("echo", "hold", "release", "send-withheld")],
 ]
 
