@@ -378,7 +378,10 @@ def site_verdicts(
     findings: Sequence[Finding], verdicts: Iterable[Verdict], reader: str
 ) -> tuple[SiteVerdict, ...]:
     """All sites in the order of `models.findings.POSITIONS`; none if nothing was analysed."""
-    called = {one.position: ENGLISH.presence(one) for one in findings}
+    called = {
+        one.position: one.presence if one.probability is not None else ENGLISH.not_evaluable
+        for one in findings
+    }
     given = {(one.position, one.reader): one.stated for one in verdicts}
     if not all(position in called for position in POSITIONS):
         return ()
