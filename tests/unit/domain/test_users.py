@@ -30,7 +30,8 @@ TOKEN = Token(1, "meier", "scripts", Role.VIEWER, NOON, NOON + timedelta(days=1)
     ("role", "may"),
     [
         (Role.VIEWER, [Role.VIEWER]),
-        (Role.OPERATOR, [Role.VIEWER, Role.OPERATOR]),
+        (Role.READER, [Role.VIEWER, Role.READER]),
+        (Role.OPERATOR, [Role.VIEWER, Role.READER, Role.OPERATOR]),
         (Role.ADMINISTRATOR, list(Role)),
     ],
 )

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "v0016"
-down_revision = "v0014"
+down_revision = "v0015"
 
 
 def upgrade() -> None:
