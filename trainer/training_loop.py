@@ -38,6 +38,7 @@ SMOOTHING = 0.98
 
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
 VALIDATION_LOSS = VALIDATION + LOSS
+UNLABELLED = "the validation cases have no labels, so nothing shows which weights are best"
 
 Losses = Mapping[str, Tensor]
 """The parts of a loss by name; their sum is minimised."""
@@ -135,7 +136,9 @@ class BestSoFar:
     waited: int = 0
 
     def update(self, loss: float, step: int) -> bool:
-        """Take in a validation; return whether it is the best."""
+        """Take in a validation; return whether it is the best. NaN, without a label, is none."""
+        if math.isnan(loss):
+            return False
         if loss < self.loss:
             self.loss, self.step, self.waited = loss, step, 0
             return True
@@ -182,8 +185,9 @@ class _Validation:
             write_checkpoint({"network": self.network.state_dict()}, self.folder / BEST)
         known = {name: value for name, value in measured.items() if math.isfinite(value)}
         said = ", ".join(f"{name} {value:.4f}" for name, value in known.items())
-        said += " (best so far)" if is_best else f" (best: step {self.best.step})"
-        print(f"step {done}/{self.plan.steps} {said}", flush=True)
+        if self.best.step:
+            said += " (best so far)" if is_best else f" (best: step {self.best.step})"
+        print(f"step {done}/{self.plan.steps} {said or UNLABELLED}", flush=True)
         self.log(done, known)
         _draw_curves(self.folder)
 

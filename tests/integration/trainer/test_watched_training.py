@@ -1,5 +1,6 @@
 """A training run can be watched, keeps its best weights, stops early and resumes as it was."""
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,13 @@ def test_a_run_stops_early_and_does_not_go_on_when_started_again(tmp_path, capsy
     said = capsys.readouterr().out
     assert "stopped: 2 validations without a better loss" in said
     assert "the weights of step 4 are kept" in said
+
+
+def test_validations_without_any_label_do_not_stop_a_run(tmp_path):
+    seen, kept = trained(tmp_path, [math.nan] * 6, keep=Kept.BEST, patience=2)
+
+    assert len(seen) == 6
+    torch.testing.assert_close(kept, seen[-1], rtol=0, atol=0)
 
 
 def test_an_interrupted_run_is_validated_and_noted_as_if_it_had_not_been(tmp_path):
