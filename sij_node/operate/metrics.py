@@ -334,7 +334,7 @@ def _about_verdicts(judged: Sequence[JudgedSite]) -> Iterator[Metric]:
     yield _gauge(
         "sij_verdicts",
         "Readers' verdicts on calls: accepted, rejected or corrected.",
-        ("sender", "lesion", "decision"),
+        ("sender", "lesion", "outcome"),
         {labels: float(count) for labels, count in counted.items()},
     )
     fallen = {

@@ -2,13 +2,16 @@
 
 from sqlalchemy import insert
 
+from models.findings import POSITIONS, Presence
 from sij_node.domain.health import ProcessRole
 from sij_node.domain.job import RetryPolicy, State
+from sij_node.domain.verdicts import Verdict
 from sij_node.errors import DestinationUnavailable
 from sij_node.store.job_table import JobTable
 from sij_node.store.peer_activity_table import PeerActivityLog, PeerCounter
 from sij_node.store.process_table import this_process
 from sij_node.store.tables import analyses, analysis_findings, jobs
+from sij_node.store.verdict_table import add_verdicts
 from tests.support.job_tables import NOON, delivering
 from tests.support.running_web import RunningWeb
 
@@ -60,7 +63,9 @@ def everything_happens(web: RunningWeb) -> None:
     web.store.processes.record_heartbeat(
         type(worker)(**{**vars(worker), "device": "cuda:0", "gpu_used_mb": 9, "gpu_total_mb": 99})
     )
-    delivering(web.table)
+    job = delivering(web.table)
     web.table.fail(web.table.claim_delivery("c"), DestinationUnavailable("away"), POLICY, "courier")
+    accepted = Verdict(POSITIONS[0], Presence.PRESENT, Presence.PRESENT, "mia", NOON)
+    add_verdicts(web.table.database, job.job_id, [accepted])
     add_studies(web.table, 100, 1000, 0.5, 0.2)
     add_studies(web.table, 50, 2000, 0.7, 0.9)

@@ -60,6 +60,9 @@ def test_one_scrape_shows_the_whole_node(web):
     assert value("sij_cstore_sent_total", peer="PACS", status="0xA700") == 1
     assert value("sij_delivery_failures_total", destination="PACS") == 1
     assert value("sij_destination_pending_jobs", destination="PACS") == 1
+    verdicts = {"sender": "PACS", "lesion": "oedema"}
+    assert value("sij_verdicts", outcome="accepted", **verdicts) == 1
+    assert value("sij_agreement_fallen", **verdicts) == 0
     assert value("sij_state_seconds_count", state="analysing") == 1
     assert value("sij_condition", component="listener", destination="") == 2
     assert value("sij_positive_share_recent", sender="PACS", lesion="oedema") == 0.9

@@ -110,7 +110,7 @@ def test_metrics_count_verdicts_by_sender_lesion_and_decision(web: RunningWeb, r
     with web.visitor() as prometheus:
         text = prometheus.get("/metrics").text
 
-    counted = 'sij_verdicts{decision="accepted",lesion="ankylosis",sender="PACS"}'
+    counted = 'sij_verdicts{lesion="ankylosis",outcome="accepted",sender="PACS"}'
     assert re.search(re.escape(counted) + r" [1-9]", text)
     assert 'sij_agreement_fallen{lesion="ankylosis",sender="PACS"} 0.0' in text
 
