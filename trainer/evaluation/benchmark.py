@@ -27,16 +27,18 @@ def benchmark(
     weights: Path = SHIPPED_WEIGHTS,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 keeps the default.")] = 0,
     repeats: int = 5,
+    half: Annotated[bool, typer.Option("--half", help="Compute in half precision.")] = False,
 ) -> None:
     """Time the analysis of a phantom study with 20 T1 and 20 STIR slices; medians in seconds."""
     case = make_case(1, PhantomOptions(slices=20, matrix=320))
-    analyser = Analyser.load(weights, threads=threads)
+    analyser = Analyser.load(weights, threads=threads, mixed=half)
     analyser.analyse(case.t1, case.stir)
     runs = [analyser.analyse(case.t1, case.stir).seconds for _ in range(repeats)]
     for stage in runs[0]:
         print(f"{stage}: {statistics.median(run[stage] for run in runs):.2f} s")
     total = statistics.median(sum(run.values()) for run in runs)
-    print(f"total: {total:.2f} s on {analyser.device} with {torch.get_num_threads()} threads")
+    device = analyser.identities[0].device
+    print(f"total: {total:.2f} s on {device} with {torch.get_num_threads()} threads")
     print(_delineation(analyser, case, repeats))
     print(_scoring(analyser, case, repeats))
 
