@@ -159,7 +159,7 @@ def export_scores(
     with opening.admin(config) as admin, out.open("w", encoding="utf-8", newline="") as file:
         rows = list(admin.export_scores(wanted))
         csv.writer(file).writerows(rows)
-    print_line(f"{out}: {len(rows) - 1} studies, {len(rows[0])} columns.")
+    print_line(f"{out}: studies: {len(rows) - 1}; columns: {len(rows[0])}")
 
 
 @app.command("export-verdicts")
