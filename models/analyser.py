@@ -18,7 +18,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.rnn import pad_sequence
 
 from models.acceptance import RULE, shows_joints
-from models.calibration import Calibration
+from models.burden_scores import (
+    RULES,
+    BurdenScore,
+    SliceChances,
+    burden_scores,
+    quadrants_of,
+)
 from models.class_activation import (
     SequenceFeatures,
     logit_contributions,
@@ -54,6 +60,8 @@ from models.roi import (
     on_slices,
     slices_within,
 )
+from models.scoring_choice import DEFAULT_CHOICE, ScoringChoice
+from models.scoring_rules import ScoringRules, scoring_rules
 from models.volume import Volume
 from models.weights import LoadedNetwork, WeightsInvalid, check_known_case, load_network
 
@@ -97,6 +105,10 @@ class Analysis:
     slices
         Slices that show each present lesion, on STIR for oedema and on T1 for the others, as
         indices of the original volumes: those on which alone it would be called present.
+    slice_chances
+        For every quadrant; None if the card has no calibration of single slices.
+    rules
+        How logits became findings.
     """
 
     t1: Delineation
@@ -108,6 +120,17 @@ class Analysis:
     seconds: Mapping[str, float]
     quality: tuple[ImageQuality, ...] = ()
     slices: SlicesSeen | None = None
+    slice_chances: SliceChances | None = None
+    rules: ScoringRules | None = None
+
+    @property
+    def burden(self) -> tuple[BurdenScore, ...]:
+        """The scores of lesion burden that the slices allow."""
+        fitted = self.rules.calibration.prevalence if self.rules else None
+        if fitted is None or self.slice_chances is None:
+            return ()
+        prevalence = {head.lesion: fitted[number] for number, head in enumerate(HEADS)}
+        return burden_scores(self.findings, self.slice_chances, prevalence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +171,8 @@ class _ScoredJoint:
         Where each present lesion is seen best, by index of its head.
     slices
         The slices that show each present lesion, likewise.
+    slice_chances
+        As in `Analysis`, likewise; empty without a calibration of single slices.
     quality
         Image quality on T1 and on STIR.
     """
@@ -155,11 +180,18 @@ class _ScoredJoint:
     probabilities: tuple[float | None, ...]
     sights: Mapping[int, Sight | None]
     slices: Mapping[int, frozenset[int]]
+    slice_chances: Mapping[int, Mapping[int, float]]
     quality: tuple[ImageQuality, ...]
 
 
 _LesionInput = tuple[Tensor, SequenceFeatures]
 """A joint's squares on one sequence, and their features."""
+
+
+_BURDEN_HEADS = frozenset(
+    HEADS.index(position.head) for rule in RULES.values() for position in quadrants_of(rule.lesion)
+)
+"""Indices of the heads that scores of lesion burden count."""
 
 
 def _counted_sequence(head: int) -> int:
@@ -206,8 +238,7 @@ class Analyser:
     lesion: LesionResNet34
     contour_rules: ContourRules
     roi_rules: RoiRules
-    calibration: Calibration
-    thresholds: tuple[float, ...]
+    rules: ScoringRules
     identities: tuple[NetworkIdentity, NetworkIdentity]
     device: torch.device
     reference: Reference | None = None
@@ -220,6 +251,7 @@ class Analyser:
         device: DeviceChoice = "auto",
         threads: int = 0,
         mixed: MixedPrecision = False,
+        choice: ScoringChoice = DEFAULT_CHOICE,
     ) -> "Analyser":
         """Load both networks, check them, and optimise them for inference.
 
@@ -234,6 +266,8 @@ class Analyser:
         mixed
             Compute convolutions in half precision: bfloat16 on a CPU, float16 on a GPU; "auto"
             does so on CPUs with bfloat16 instructions.
+        choice
+            Operating points and prevalence that the site chose.
 
         Raises
         ------
@@ -263,8 +297,7 @@ class Analyser:
             lesion.network,
             rules,
             _roi_rules(lesion.card.settings),
-            calibration_of(lesion.card.settings),
-            thresholds_of(lesion.card.settings),
+            scoring_rules(lesion.card.settings, choice),
             (_identity(contour, place, half), _identity(lesion, place, half)),
             place,
             reference_from(lesion.card.settings),
@@ -310,6 +343,14 @@ class Analyser:
                 for side, joint in joints.items()
                 for number, slices in joint.slices.items()
             },
+            {
+                Position(side, HEADS[number]): chances
+                for side, joint in joints.items()
+                for number, chances in joint.slice_chances.items()
+            }
+            if self.rules.slices
+            else None,
+            self.rules,
         )
 
     def delineate(self, volumes: tuple[Volume, ...]) -> list[Sighting]:
@@ -331,16 +372,21 @@ class Analyser:
             ]
             logits: Tensor = self.lesion(*embeddings)
         evaluable = np.array([_evaluable(features, number) for number in range(len(HEADS))])
-        probabilities = self.calibration.probabilities(logits[0].cpu().numpy())
-        present = evaluable & (probabilities >= np.array(self.thresholds))
+        probabilities = self.rules.calibration.probabilities(logits[0].cpu().numpy())
+        present = evaluable & (probabilities >= np.array(self.rules.thresholds))
         numbers = [int(number) for number in np.flatnonzero(present)]
+        slice_logits = {
+            number: self._slice_logits(number, features, series, box)
+            for number in {*numbers, *_BURDEN_HEADS}
+        }
         return _ScoredJoint(
             tuple(
                 float(probability) if known else None
                 for probability, known in zip(probabilities, evaluable, strict=True)
             ),
             {number: self._sight(number, features, series, box) for number in numbers},
-            {number: self._slices(number, features, series, box) for number in numbers},
+            {number: self._slices(number, slice_logits[number]) for number in numbers},
+            self._slice_chances(slice_logits),
             self._quality(series, box, inputs, embeddings),
         )
 
@@ -360,20 +406,43 @@ class Analyser:
         slice_index, row, column = given.to_indices(place).tolist()
         return Sight(tuple(Sequence)[point.sequence], round(slice_index), row, column)
 
-    def _slices(
+    def _slice_logits(
         self, number: int, features: list[SequenceFeatures], series: _Pair, box: RoiBox
-    ) -> frozenset[int]:
-        """Slices on which alone a lesion would be called present, as original slice indices."""
+    ) -> Mapping[int, float]:
+        """A head's logit of each single slice that shows its region, by original slice index."""
         counted = _counted_sequence(number)
         with torch.inference_mode():
             logits = single_slice_logits(self.lesion, number, features, counted).cpu().numpy()
-        probabilities = self.calibration.of_head(number, logits)
-        positive = np.flatnonzero(probabilities >= self.thresholds[number])
+        shown = np.flatnonzero(np.isfinite(logits))
         given, volume = series[counted].given, series[counted].upright.volume
-        chosen = slices_within(volume, box)[positive]
+        chosen = slices_within(volume, box)[shown]
         corners = np.stack([chosen, np.zeros_like(chosen), np.zeros_like(chosen)], axis=1)
-        at = given.to_indices(volume.to_patient(corners))[:, 0]
-        return frozenset(np.rint(at).astype(int).tolist())
+        at = np.rint(given.to_indices(volume.to_patient(corners))[:, 0]).astype(int)
+        return dict(zip(at.tolist(), logits[shown].tolist(), strict=True))
+
+    def _slices(self, number: int, logits: Mapping[int, float]) -> frozenset[int]:
+        """Slices on which alone a lesion would be called present."""
+        threshold = self.rules.thresholds[number]
+        calibrated = self.rules.calibration.of_head(number, np.array(list(logits.values())))
+        return frozenset(np.array(list(logits), int)[calibrated >= threshold].tolist())
+
+    def _slice_chances(
+        self, logits: Mapping[int, Mapping[int, float]]
+    ) -> Mapping[int, Mapping[int, float]]:
+        """Probability that a lesion which is present shows on each slice."""
+        calibration = self.rules.slices
+        if calibration is None:
+            return {}
+        return {
+            number: dict(
+                zip(
+                    logits[number],
+                    calibration.of_head(number, np.array(list(logits[number].values()))).tolist(),
+                    strict=True,
+                )
+            )
+            for number in _BURDEN_HEADS
+        }
 
     def _quality(
         self,
@@ -443,13 +512,12 @@ class Analyser:
 
     def _finding(self, position: Position, joint: _ScoredJoint | None) -> Finding:
         number = HEADS.index(position.head)
+        threshold = self.rules.thresholds[number]
+        point = self.rules.choice.point(position.head.lesion)
         if joint is None:
-            return Finding(position, None, self.thresholds[number])
+            return Finding(position, None, threshold, operating_point=point)
         return Finding(
-            position,
-            joint.probabilities[number],
-            self.thresholds[number],
-            joint.sights.get(number),
+            position, joint.probabilities[number], threshold, joint.sights.get(number), point
         )
 
 
@@ -527,40 +595,3 @@ def _roi_rules(settings: Mapping[str, Any]) -> RoiRules:
         return RoiRules(**settings["roi"])
     except (KeyError, TypeError) as error:
         raise WeightsInvalid(f"the lesion network's card has no valid roi: {error}") from error
-
-
-def calibration_of(settings: Mapping[str, Any]) -> Calibration:
-    """The calibration on a lesion network's card; without one, logits are used unchanged.
-
-    Raises
-    ------
-    WeightsInvalid
-        If it is incomplete or not finite.
-    """
-    try:
-        stored: dict[str, Any] = dict(settings.get("calibration", {}))
-        pairs: dict[str, Any] = {
-            name: tuple(stored.pop(name)) for name in ("scale", "shift") if name in stored
-        }
-        return Calibration(**pairs, **stored)
-    except (TypeError, ValueError) as error:
-        raise WeightsInvalid(
-            f"the lesion network's card has no valid calibration: {error}"
-        ) from error
-
-
-def thresholds_of(settings: Mapping[str, Any]) -> tuple[float, ...]:
-    """The thresholds on a lesion network's card, one for each head, between 0 and 1.
-
-    Raises
-    ------
-    WeightsInvalid
-        If one is missing or out of range.
-    """
-    thresholds = tuple(float(value) for value in settings.get("thresholds", ()))
-    if len(thresholds) != len(HEADS) or not all(0 < value < 1 for value in thresholds):
-        raise WeightsInvalid(
-            f"the lesion network's card needs {len(HEADS)} thresholds between 0 and 1, "
-            f"got {len(thresholds)}"
-        )
-    return thresholds

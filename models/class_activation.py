@@ -169,10 +169,12 @@ def single_slice_logits(
         ``(slices,)``; minus infinity for a slice that does not show the head's zone.
     """
     weights = network.heads.weight[number].detach().chunk(2)
-    zone = zone_of_head(number) if network.architecture.pooling is Pooling.ZONES else 0
+    zone = zone_of_head(number)
     one, other = seen[counted], seen[1 - counted]
-    embedding = network.pooled(other.features, other.zones, other.present)[0, zone]
-    constant = embedding @ weights[1 - counted] + network.heads.bias[number].detach()
+    constant = (
+        _embedding(network, other, zone) @ weights[1 - counted]
+        + network.heads.bias[number].detach()
+    )
     if network.architecture.pooling is Pooling.GLOBAL:
         added = one.features[0].mean(dim=(2, 3)).T @ weights[counted]
         shown = one.present[0]
@@ -181,6 +183,13 @@ def single_slice_logits(
         added = one.averages.per_slice[0, zone] @ of_mean + one.averages.peaks[0, zone] @ of_largest
         shown = one.averages.seen[0, zone]
     return (added + constant).masked_fill(~shown, -torch.inf)
+
+
+def _embedding(network: LesionResNet34, seen: SequenceFeatures, zone: int) -> Tensor:
+    """The embedding of one zone of a sequence; averages that are known are used again."""
+    if network.architecture.pooling is Pooling.ZONES:
+        return seen.averages.summary[0, zone]
+    return network.pooled(seen.features, seen.zones, seen.present)[0, 0]
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,14 @@ class Presence(StrEnum):
     UNDETERMINED = "undetermined"
 
 
+class OperatingPoint(StrEnum):
+    """The purpose for which a threshold was chosen."""
+
+    BALANCED = "balanced"
+    SENSITIVE = "sensitive"
+    SPECIFIC = "specific"
+
+
 class Sequence(StrEnum):
     """The two MRI sequences that the networks read."""
 
@@ -135,12 +143,15 @@ class Finding:
         The lesion is called present at or above this probability.
     sight
         Where it is seen best, if known.
+    operating_point
+        The purpose of the threshold.
     """
 
     position: Position
     probability: float | None
     threshold: float
     sight: Sight | None = None
+    operating_point: OperatingPoint = OperatingPoint.BALANCED
 
     def __post_init__(self) -> None:
         if self.probability is not None and not 0 <= self.probability <= 1:

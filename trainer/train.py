@@ -1,6 +1,6 @@
 """Train networks: ``python -m trainer train contour --experiment FILE``."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +10,7 @@ import typer
 
 from models.lesion_resnet34 import LesionResNet34
 from models.preprocess import PREPROCESSING_VERSION
+from models.scoring_rules import THRESHOLDS
 from models.weights import (
     CARD_NAME,
     INTENDED_USE,
@@ -22,6 +23,7 @@ from models.weights import (
 from trainer.command_options import Changes, Device, ExperimentFile, Threads
 from trainer.contours.contour_run import trained_contour
 from trainer.distributed import AUTO, process_group, use_threads
+from trainer.evaluation.slice_calibration_fit import slice_calibration
 from trainer.experiment import (
     RUNS_FOLDER,
     SHIPPED_WEIGHTS,
@@ -122,10 +124,16 @@ def calibrate(
     weights: WeightsFolder = SHIPPED_WEIGHTS,
     runs: RunsFolder = RUNS_FOLDER,
     changes: Changes = None,
+    slices_of: Annotated[
+        int, typer.Option("--slices-of", help="Phantoms to calibrate single slices with.")
+    ] = 0,
 ) -> None:
     """Recalibrate the shipped lesion network and choose thresholds on the validation cases.
 
-    The weights do not change; earlier evaluation results are removed from the model card.
+    With --slices-of, single slices are calibrated on that many phantoms, from the first validation
+    case on, end to end with the contour network beside it; without, the node reports no scores of
+    lesion burden. The weights do not change; earlier evaluation results are removed from the model
+    card.
     """
     plan = read_experiment(experiment, changes or ())
     folder = weights / NetworkKind.LESION
@@ -136,6 +144,12 @@ def calibrate(
     settings = dict(loaded.card.settings) | chosen_lesion_settings(
         loaded.network, plan, runs, read_joints(folder_of_cases, range(*plan.cases.validation))
     )
-    save_network(loaded.network, replace(loaded.card, settings=settings, metrics={}), folder)
-    for name in ("calibration", "thresholds", "thresholds_chosen"):
+    card = replace(loaded.card, settings=settings, metrics={})
+    save_network(loaded.network, card, folder)
+    if slices_of:
+        first = plan.cases.validation[0]
+        slices = slice_calibration(weights, range(first, first + slices_of))
+        settings["slice_calibration"] = asdict(slices)
+        save_network(loaded.network, replace(card, settings=settings), folder)
+    for name in ("calibration", *THRESHOLDS.values(), "thresholds_chosen", "slice_calibration"):
         print(f"{name}: {settings[name]}")

@@ -11,7 +11,7 @@ from models.volume import Volume
 from models.weights import WeightsInvalid
 from sij_node.analyse.inference import load_networks, names_and_versions, networks_in
 from sij_node.analyse.pipeline import Ports, analyse_study
-from sij_node.config.settings import Config, WorkerConfig
+from sij_node.config.settings import Config
 from sij_node.domain.job import Job
 from sij_node.domain.weights_comparison import (
     StudyComparison,
@@ -39,7 +39,7 @@ def compare_weights(
     ------
     WeightsRefused
     """
-    before, after = load_networks(config, ""), _networks_in(folder, config.worker)
+    before, after = load_networks(config, ""), _networks_in(folder, config)
     studies = tuple(compare_studies(table, spool, jobs, before, after))
     comparison = WeightsComparison(names_and_versions(before), names_and_versions(after), studies)
     saved = config.node.data_folder / "comparisons"
@@ -49,9 +49,9 @@ def compare_weights(
     return comparison
 
 
-def _networks_in(folder: Path, worker: WorkerConfig) -> Analyser:
+def _networks_in(folder: Path, config: Config) -> Analyser:
     try:
-        return networks_in(folder, worker)
+        return networks_in(folder, config.worker, config.lesions.choice)
     except WeightsInvalid as error:
         raise WeightsRefused(f"The networks in {folder} cannot be used: {error}") from error
 

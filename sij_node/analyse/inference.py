@@ -16,6 +16,7 @@ import structlog
 import torch
 
 from models.analyser import Analyser
+from models.scoring_choice import DEFAULT_CHOICE, ScoringChoice
 from models.weights import WeightsInvalid
 from models.weights_signature import check_signature
 from sij_node.analyse.analysis_process import (
@@ -83,12 +84,15 @@ def load_networks(config: Config, name: str) -> Analyser:
         If they cannot be used, or no [[weights]] has that name.
     """
     try:
-        return networks_in(config.networks_folder(name), config.worker)
+        folder = config.networks_folder(name)
+        return networks_in(folder, config.worker, config.lesions.choice)
     except WeightsInvalid as error:
         raise WeightsRefused(f"The networks cannot be used: {error}") from error
 
 
-def networks_in(folder: Path, worker: WorkerConfig) -> Analyser:
+def networks_in(
+    folder: Path, worker: WorkerConfig, choice: ScoringChoice = DEFAULT_CHOICE
+) -> Analyser:
     """The networks of a folder, signed if [worker] requires it.
 
     Raises
@@ -99,7 +103,7 @@ def networks_in(folder: Path, worker: WorkerConfig) -> Analyser:
     if worker.weights_public_key is not None:
         for network in NETWORKS:
             check_signature(folder / network, worker.weights_public_key)
-    return Analyser.load(folder, worker.device, worker.threads, worker.mixed_precision)
+    return Analyser.load(folder, worker.device, worker.threads, worker.mixed_precision, choice)
 
 
 @dataclass

@@ -223,13 +223,19 @@ def _results_of(
     check_planes(choice, analysis, t1.volume, stir.volume)
     ports.progress("writing")
     context = _context(used, analysis.networks, ports, recipient, _remarked(choice, missing))
+    if analysis.rules:
+        context = replace(context, scoring=analysis.rules.digest)
     context = replace(context, since=_since(datasets.values(), context, recipient.priors))
     context = in_history(context, t1.study_uid, recipient.history)
     headers = list(datasets.values())
     study, remarks = _analysed(t1, stir, analysis, headers, choice, missing, context)
     weights = ", ".join(f"{one.name} {one.version}" for one in analysis.networks)
     expected = ExpectedResults(
-        tuple(study.headers), study.series, tuple(study.findings), context.since
+        tuple(study.headers),
+        study.series,
+        tuple(study.findings),
+        context.since,
+        burden=tuple(study.burden),
     )
     objects = (
         *_verified(result_objects(study, context), expected, ports),
@@ -276,6 +282,7 @@ def _record(
             for one in context.networks
         ),
         asas_met=study.asas_met,
+        burden=tuple(study.burden),
         prior=context.since.compared,
         figures=input_figures(
             {one.sequence: (one.source.volume, one.delineation) for one in study.series}
@@ -341,11 +348,13 @@ def _analysed(
             *_joints_not_visible(series, wording),
             *wording.criteria_met(analysis.slices, complete),
             *wording.low_confidence_remark(analysis.quality),
+            *wording.stated_prevalence(analysis.rules.choice.prevalence if analysis.rules else {}),
         ]
         for wording in (context.wording, ENGLISH)
     )
     asas_met = asas_criterion(analysis.slices, complete)
-    return AnalysedStudy(series, analysis.findings, remarks, asas_met), tuple(english)
+    study = AnalysedStudy(series, analysis.findings, remarks, asas_met, analysis.burden)
+    return study, tuple(english)
 
 
 def _joints_not_visible(series: Iterable[AnalysedSeries], wording: Wording) -> Iterator[str]:

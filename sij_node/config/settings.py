@@ -19,6 +19,8 @@ from pydantic import (
 )
 
 import models
+from models.findings import Lesion, OperatingPoint
+from models.scoring_choice import ScoringChoice
 from sij_node.config.config_problems import did_you_mean, problems_of
 from sij_node.config.profiles import MINIMAL, PRESETS, ObjectName, Profile, preset
 from sij_node.config.renamed_keys import with_current_names
@@ -286,6 +288,38 @@ class WorkerConfig(Section):
     """Memory limit of an analysis (not enforced with a GPU)."""
 
 
+class LesionConfig(Section):
+    """[lesions.NAME] One lesion, where it differs from the others."""
+
+    operating_point: OperatingPoint | None = None
+    """Unset: that of [lesions]."""
+    prevalence: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of quadrants, or of joints for sclerosis and ankylosis, that show the lesion among your
+    patients. Probabilities are moved accordingly; the lesions called present stay the same."""
+
+
+class LesionsConfig(Section):
+    """[lesions] For which purpose lesions are called present."""
+
+    operating_point: OperatingPoint = OperatingPoint.BALANCED
+    """Thresholds of the model card. balanced: highest balanced accuracy; sensitive: few lesions
+    missed; specific: few false alarms."""
+    oedema: LesionConfig = LesionConfig()
+    erosion: LesionConfig = LesionConfig()
+    fatty_lesion: LesionConfig = LesionConfig()
+    sclerosis: LesionConfig = LesionConfig()
+    ankylosis: LesionConfig = LesionConfig()
+
+    @property
+    def choice(self) -> ScoringChoice:
+        """What is configured, by lesion."""
+        each: dict[Lesion, LesionConfig] = {one: getattr(self, one.name.lower()) for one in Lesion}
+        return ScoringChoice(
+            {one: of.operating_point or self.operating_point for one, of in each.items()},
+            {one: of.prevalence for one, of in each.items() if of.prevalence is not None},
+        )
+
+
 class WeightsConfig(Section):
     """[[weights]] Further weights for reanalysis and comparison."""
 
@@ -546,6 +580,7 @@ class Config(Section):
     study: StudyConfig = StudyConfig()
     database: DatabaseConfig = DatabaseConfig()
     worker: WorkerConfig = WorkerConfig()
+    lesions: LesionsConfig = LesionsConfig()
     weights: tuple[WeightsConfig, ...] = ()
     retry: RetryConfig = RetryConfig()
     delivery: DeliveryConfig = DeliveryConfig()

@@ -17,6 +17,7 @@ import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from models.burden_scores import BurdenName, BurdenScore
 from models.delineation import Contour, Delineation
 from models.findings import POSITIONS, Finding, Side, Sight
 from models.findings import Sequence as Kind
@@ -78,7 +79,9 @@ def _study() -> AnalysedStudy:
         Finding(position, _SEEN.get(number, 0.1), 0.5, _sight(number))
         for number, position in enumerate(POSITIONS)
     ]
-    return AnalysedStudy((_analysed(Kind.T1, t1), _analysed(Kind.STIR, stir)), findings)
+    series = (_analysed(Kind.T1, t1), _analysed(Kind.STIR, stir))
+    burden = [BurdenScore(name, 8, 5, 12) for name in BurdenName]
+    return AnalysedStudy(series, findings, burden=burden)
 
 
 def _images() -> list[Dataset]:
@@ -109,7 +112,7 @@ def _prior(study: AnalysedStudy, context: ResultContext) -> PriorScores | None:
     headers = [deepcopy(header) for header in study.headers]
     for header in headers:
         header.StudyInstanceUID, header.StudyDate = "2.25.1", "20190101"
-    report = scores_report(study.findings, headers, context)
+    report = scores_report(study.findings, headers, context, burden=study.burden)
     return read_prior_scores(to_part10(report, "SIJNODE"))
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from pydicom.sr.coding import Code
 
-from models.findings import Lesion, Presence, Region, Side
+from models.burden_scores import BurdenChange, BurdenName
+from models.findings import Lesion, OperatingPoint, Presence, Region, Side
 from sij_node.domain.prior_comparison import LesionChange
 
 SCHEME = "99SIJNODE"
@@ -58,6 +59,12 @@ ALGORITHM_MANUFACTURER = Code("122405", "DCM", "Algorithm Manufacturer")
 PROBABILITY = Code("122157", "DCM", "Probability")
 THRESHOLD = _own("threshold", "Threshold: present from this probability")
 PERCENT = Code("%", "UCUM", "Percent")
+OPERATING_POINT = _own("operating-point", "Operating point of the threshold")
+OPERATING_POINTS: Mapping[OperatingPoint, Code] = {
+    OperatingPoint.BALANCED: _own("balanced", "Highest balanced accuracy"),
+    OperatingPoint.SENSITIVE: _own("sensitive", "High sensitivity"),
+    OperatingPoint.SPECIFIC: _own("specific", "High specificity"),
+}
 PRESENCE = Code("121052", "DCM", "Presence of property")
 PRESENCES: Mapping[Presence, Code] = {
     Presence.PRESENT: Code("121053", "DCM", "Present"),
@@ -81,6 +88,29 @@ CHANGES: Mapping[LesionChange, Code] = {
     LesionChange.RESOLVED: _own("gone", "No longer present"),
     LesionChange.UNCHANGED: Code("260388006", "SCT", "No status change"),
     LesionChange.NOT_COMPARABLE: _own("not-comparable", "Not comparable"),
+}
+
+# Scores of lesion burden
+BURDEN_SCORES = _own("burden-scores", "Scores of lesion burden, for research")
+BURDENS: Mapping[BurdenName, Code] = {
+    BurdenName.SPARCC_INFLAMMATION: _own(
+        "sparcc-inflamm", "SPARCC SIJ inflammation, without depth and intensity"
+    ),
+    BurdenName.SSS_FAT: _own("sss-fat", "SPARCC SIJ structural score, fat metaplasia"),
+    BurdenName.SSS_EROSION: _own("sss-erosion", "SPARCC SIJ structural score, erosion"),
+    BurdenName.BERLIN_OEDEMA: _own("berlin-oedema", "Berlin score of oedema, both joints"),
+    BurdenName.BERLIN_FAT: _own("berlin-fat", "Berlin score of fatty lesions, both joints"),
+}
+BURDEN_VALUE = _own("burden-value", "Score")
+BURDEN_LOW = _own("burden-low", "Lower limit of the 95 % band")
+BURDEN_HIGH = _own("burden-high", "Upper limit of the 95 % band")
+BURDEN_MOST = _own("burden-most", "Largest possible score")
+PRIOR_BURDEN = _own("prior-burden", "Score in the prior study")
+SCORE_UNIT = Code("{score}", "UCUM", "score")
+BURDEN_CHANGES: Mapping[BurdenChange, Code] = {
+    BurdenChange.INCREASED: _own("increased", "Increased beyond measurement error"),
+    BurdenChange.DECREASED: _own("decreased", "Decreased beyond measurement error"),
+    BurdenChange.WITHIN_ERROR: _own("within-error", "Within measurement error"),
 }
 
 # Results under a former identity: CID 7011, TID 2010

@@ -7,6 +7,7 @@ images. It never identifies the patient.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from models.burden_scores import BurdenScore
 from models.findings import Finding
 from sij_node.domain.prior_comparison import ComparedPrior
 from sij_node.domain.study import StudyAttributes
@@ -104,6 +105,8 @@ class AnalysisRecord:
         The prior study that was compared with.
     study
         Stored for the study, not with the analysis: it is removed with the images.
+    burden
+        Scores of lesion burden; none in older records, or if the slices do not allow them.
     """
 
     series: tuple[SeriesUse, ...] = ()
@@ -115,6 +118,7 @@ class AnalysisRecord:
     asas_met: bool | None = None
     prior: ComparedPrior | None = None
     study: StudyAttributes | None = None
+    burden: tuple[BurdenScore, ...] = ()
 
 
 NOTHING_KEPT = AnalysisRecord()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
+from models.burden_scores import BurdenChange, BurdenName, BurdenScore, burden_change
 from models.findings import Finding, Position, Presence
 from sij_node.domain.study import InstanceReference, PatientIdentity
 
@@ -72,6 +73,8 @@ class PriorScores:
         Device UIDs of the networks, which identify their weights.
     findings
         One for each position.
+    burden
+        Scores of lesion burden; none in older reports.
     """
 
     patient: PatientIdentity
@@ -82,6 +85,7 @@ class PriorScores:
     networks: tuple[str, ...]
     weights: frozenset[str]
     findings: tuple[Finding, ...]
+    burden: tuple[BurdenScore, ...] = ()
 
     @property
     def study_uid(self) -> str:
@@ -97,6 +101,7 @@ class PriorScores:
     def digest(self) -> str:
         """Digest of everything that a comparison reports about it."""
         reported = (*self.report, str(self.studied), *self.networks, *map(str, self.findings))
+        reported += tuple(map(str, self.burden))
         return hashlib.sha256("\0".join(reported).encode()).hexdigest()
 
 
@@ -141,12 +146,15 @@ class ComparedPrior:
         Whether it was scored with different weights.
     networks
         Names and versions of its networks, for display.
+    burden
+        Its scores of lesion burden.
     """
 
     studied: str
     findings: tuple[Finding, ...]
     other_weights: bool = False
     networks: tuple[str, ...] = ()
+    burden: tuple[BurdenScore, ...] = ()
 
     @cached_property
     def _before(self) -> Mapping[Position, Finding]:
@@ -160,6 +168,23 @@ class ComparedPrior:
         """Change of a finding; None if the prior study has none at its position."""
         before = self.before(now.position)
         return None if before is None else change(before, now)
+
+    def burden_before(self, name: BurdenName) -> BurdenScore | None:
+        """A score of the prior study; None if it has none."""
+        return next((one for one in self.burden if one.name is name), None)
+
+    def burden_change(self, now: BurdenScore) -> BurdenChange | None:
+        """Change of a score; None without a prior one, or if other weights made it."""
+        before = self.burden_before(now.name)
+        return None if before is None or self.other_weights else burden_change(before, now)
+
+    def has_other_thresholds(self, findings: Iterable[Finding]) -> bool:
+        """Whether a lesion was called present at another operating point."""
+        return any(
+            (before := self.before(now.position)) is not None
+            and before.operating_point is not now.operating_point
+            for now in findings
+        )
 
 
 @dataclass(frozen=True)
@@ -189,7 +214,9 @@ class SincePrior:
         if self.prior is None:
             return None
         prior = self.prior
-        return ComparedPrior(str(prior.studied), prior.findings, self.other_weights, prior.networks)
+        return ComparedPrior(
+            str(prior.studied), prior.findings, self.other_weights, prior.networks, prior.burden
+        )
 
     def before(self, position: Position) -> Finding | None:
         """The prior finding at a position; None without a prior study."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 
+from models.burden_scores import BurdenScore
 from models.findings import Finding
 from sij_node.config.profiles import ObjectName
 from sij_node.results.analysed_series import AnalysedSeries
@@ -44,12 +45,15 @@ class AnalysedStudy:
         Notes for the reader, in full sentences.
     asas_met
         As from `sij_node.results.conclusion.asas_criterion`.
+    burden
+        Scores of lesion burden that the slices allow.
     """
 
     series: tuple[AnalysedSeries, ...]
     findings: Sequence[Finding]
     remarks: Sequence[str] = field(default=())
     asas_met: bool | None = None
+    burden: Sequence[BurdenScore] = ()
 
     @property
     def headers(self) -> list[Dataset]:
@@ -89,7 +93,9 @@ def _findings(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultOb
 
 
 def _scores(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
-    made = scores_report(study.findings, study.headers, context, study.remarks, study.asas_met)
+    made = scores_report(
+        study.findings, study.headers, context, study.remarks, study.asas_met, study.burden
+    )
     yield ResultObject("scores", made)
 
 
@@ -101,13 +107,17 @@ def _presentations(study: AnalysedStudy, context: ResultContext) -> Iterator[Res
 
 
 def _summary(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
-    captures = summary(study.series, study.findings, context, study.remarks, study.asas_met)
+    captures = summary(
+        study.series, study.findings, context, study.remarks, study.asas_met, study.burden
+    )
     for number, made in enumerate(captures, 1):
         yield ResultObject("summary" if number == 1 else f"summary {number}", made)
 
 
 def _page(study: AnalysedStudy, context: ResultContext) -> Iterator[ResultObject]:
-    made = page_report(study.series, study.findings, study.remarks, context, study.asas_met)
+    made = page_report(
+        study.series, study.findings, study.remarks, context, study.asas_met, study.burden
+    )
     yield ResultObject("pdf", made)
 
 

@@ -5,6 +5,7 @@ Every report, page and list shows these sentences, so that they agree wherever t
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from models.burden_scores import BurdenChange, BurdenName, BurdenScore
 from models.findings import (
     ILIUM,
     QUADRANTS,
@@ -58,6 +59,41 @@ def conclusion(
     if asas_met is None:
         return tuple(joints)
     return (*joints, wording.asas.format(outcome=wording.met if asas_met else wording.not_met))
+
+
+SAID_SCORES = (BurdenName.SPARCC_INFLAMMATION, BurdenName.SSS_FAT, BurdenName.SSS_EROSION)
+"""Scores of lesion burden in the text of reports; all are in the structured report."""
+
+
+def burden_in_words(burden: Iterable[BurdenScore], wording: Wording) -> tuple[str, ...]:
+    """The scores of lesion burden in one sentence; empty if there are none."""
+    scores = ", ".join(wording.burden_score(one) for one in burden if one.name in SAID_SCORES)
+    return (wording.burden.format(scores=scores),) if scores else ()
+
+
+def burden_changes(
+    prior: ComparedPrior | None, burden: Iterable[BurdenScore], wording: Wording
+) -> tuple[str, ...]:
+    """Which scores changed since the prior study, in one sentence; empty if that is unknown."""
+    if prior is None:
+        return ()
+    changes = {
+        one: (before.value, change)
+        for one in burden
+        if one.name in SAID_SCORES
+        and (before := prior.burden_before(one.name)) is not None
+        and (change := prior.burden_change(one)) is not None
+    }
+    changed = [
+        f"{wording.burden_scores[one.name]} {wording.burden_changes[change]} "
+        f"({before} → {one.value})"
+        for one, (before, change) in changes.items()
+        if change is not BurdenChange.WITHIN_ERROR
+    ]
+    if len(changed) < len(changes):
+        same = wording.burden_changes[BurdenChange.WITHIN_ERROR]
+        changed.append(f"{wording.other_scores} {same}" if changed else same)
+    return (wording.burden_changed.format(scores="; ".join(changed)),) if changed else ()
 
 
 def _joint(side: Side, findings: Mapping[Position, Finding], wording: Wording) -> str:
@@ -121,6 +157,7 @@ def prior_changes(
         *(named if any(changed.values()) else [wording.no_lesion_either_time]),
         *([wording.sites_not_comparable.format(number=unknown)] if unknown else []),
         *([_different_model(prior, wording)] if prior.other_weights else []),
+        *([wording.other_operating_point] if prior.has_other_thresholds(findings) else []),
     )
 
 
@@ -157,7 +194,14 @@ def other_priors(since: SincePrior, wording: Wording) -> tuple[str, ...]:
 
 
 def since_prior_in_words(
-    since: SincePrior, findings: Sequence[Finding], wording: Wording
+    since: SincePrior,
+    findings: Sequence[Finding],
+    wording: Wording,
+    burden: Sequence[BurdenScore] = (),
 ) -> tuple[str, ...]:
     """All that a report says about prior studies, in full sentences."""
-    return (*prior_changes(since.compared, findings, wording), *other_priors(since, wording))
+    return (
+        *prior_changes(since.compared, findings, wording),
+        *burden_changes(since.compared, burden, wording),
+        *other_priors(since, wording),
+    )

@@ -3,13 +3,26 @@
 Sides are the patient's and are always written out.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from pydicom.sr.coding import Code
 
-from models.findings import ILIUM, SACRUM, Finding, Head, Lesion, Position, Presence, Region, Side
+from models.burden_scores import BurdenChange, BurdenName, BurdenScore
+from models.findings import (
+    ILIUM,
+    SACRUM,
+    Finding,
+    Head,
+    Lesion,
+    OperatingPoint,
+    Position,
+    Presence,
+    Region,
+    Side,
+)
 from models.lesion_counts import ACTIVE, STRUCTURAL, JointCounts
 from models.mri_criteria import Definition, SlicesSeen, any_met, definitions
 from models.quality_limits import ImageQuality, LowConfidence
@@ -65,6 +78,17 @@ class Wording:
     site_groups: Mapping[frozenset[Region], str]
     sites_unknown: str
     asas: str
+    burden: str
+    burden_scores: Mapping[BurdenName, str]
+    burden_value: str
+    without_depth: str
+    burden_changed: str
+    other_scores: str
+    burden_changes: Mapping[BurdenChange, str]
+    operating_point: str
+    operating_points: Mapping[OperatingPoint, str]
+    prevalence: str
+    other_operating_point: str
     sites_positive: str
     sites_not_evaluable: str
     not_analysed: str
@@ -200,6 +224,36 @@ class Wording:
         )
         return [self.slice_criteria.format(definitions="; ".join(each))]
 
+    def burden_score(self, score: BurdenScore) -> str:
+        """A score of lesion burden, e.g. ``SSS erosion 5 of 40 (2–9)``."""
+        return self.burden_value.format(
+            name=self.burden_scores[score.name],
+            value=score.value,
+            most=score.most,
+            low=score.low,
+            high=score.high,
+            note=self.without_depth if score.name is BurdenName.SPARCC_INFLAMMATION else "",
+        )
+
+    def chosen_thresholds(self, findings: Iterable[Finding]) -> list[str]:
+        """The operating point, in one sentence; the lesions with another one in brackets."""
+        points = {one.position.head.lesion: one.operating_point for one in findings}
+        if not points:
+            return []
+        usual = Counter(points.values()).most_common(1)[0][0]
+        others = [
+            f"{self.lesions[lesion]} {self.operating_points[point]}"
+            for lesion, point in points.items()
+            if point is not usual
+        ]
+        said = self.operating_points[usual] + (f" ({', '.join(others)})" if others else "")
+        return [self.operating_point.format(point=said)]
+
+    def stated_prevalence(self, prevalence: Mapping[Lesion, float]) -> list[str]:
+        """The prevalence that probabilities assume, in one sentence; empty if none is stated."""
+        each = [f"{self.lesions[one]} {self.percent(share)}" for one, share in prevalence.items()]
+        return [self.prevalence.format(lesions=", ".join(each))] if each else []
+
     def intended_use(self, stated: Iterable[str]) -> str:
         """The intended use stated on model cards, each once; text without a translation is kept."""
         sentences = dict.fromkeys(one.strip().rstrip(".") for one in stated)
@@ -287,6 +341,25 @@ ENGLISH = Wording(
     },
     sites_unknown=" ({number} of 14 sites not evaluable)",
     asas="ASAS active sacroiliitis criterion: {outcome} (research).",
+    burden="Research scores: {scores}.",
+    burden_scores={
+        BurdenName.SPARCC_INFLAMMATION: "SPARCC inflammation",
+        BurdenName.SSS_FAT: "SSS fat",
+        BurdenName.SSS_EROSION: "SSS erosion",
+        BurdenName.BERLIN_OEDEMA: "Berlin oedema",
+        BurdenName.BERLIN_FAT: "Berlin fatty lesion",
+    },
+    burden_value="{name} {value} of {most} ({low}–{high}{note})",
+    without_depth="; depth and intensity not scored",
+    burden_changed="Scores since then: {scores}.",
+    other_scores="others",
+    burden_changes={one: str(one) for one in BurdenChange},
+    operating_point="Operating point: {point}.",
+    operating_points={one: str(one) for one in OperatingPoint},
+    prevalence="Probabilities assume a prevalence of {lesions}.",
+    other_operating_point=(
+        "The prior study was scored at another operating point; changes may reflect it."
+    ),
     sites_positive="{present} of {all} sites positive",
     sites_not_evaluable="Not evaluable: {missing} of {all} sites.",
     not_analysed="The sacroiliac joints were not analysed.",
@@ -482,6 +555,34 @@ GERMAN = Wording(
     },
     sites_unknown=" ({number} von 14 Lokalisationen nicht beurteilbar)",
     asas="ASAS-Kriterium der aktiven Sakroiliitis: {outcome} (Forschung).",
+    burden="Forschungsscores: {scores}.",
+    burden_scores={
+        BurdenName.SPARCC_INFLAMMATION: "SPARCC Entzündung",
+        BurdenName.SSS_FAT: "SSS Fett",
+        BurdenName.SSS_EROSION: "SSS Erosion",
+        BurdenName.BERLIN_OEDEMA: "Berlin Ödem",
+        BurdenName.BERLIN_FAT: "Berlin Fettläsion",
+    },
+    burden_value="{name} {value} von {most} ({low}–{high}{note})",
+    without_depth="; ohne Tiefe und Intensität",
+    burden_changed="Scores seither: {scores}.",
+    other_scores="übrige",
+    burden_changes={
+        BurdenChange.INCREASED: "gestiegen",
+        BurdenChange.DECREASED: "gesunken",
+        BurdenChange.WITHIN_ERROR: "innerhalb des Messfehlers",
+    },
+    operating_point="Arbeitspunkt: {point}.",
+    operating_points={
+        OperatingPoint.BALANCED: "ausgewogen",
+        OperatingPoint.SENSITIVE: "sensitiv",
+        OperatingPoint.SPECIFIC: "spezifisch",
+    },
+    prevalence="Die Wahrscheinlichkeiten gelten für eine Prävalenz von {lesions}.",
+    other_operating_point=(
+        "Die Voruntersuchung wurde mit einem anderen Arbeitspunkt bewertet; Veränderungen können "
+        "darauf beruhen."
+    ),
     sites_positive="{present} von {all} Lokalisationen positiv",
     sites_not_evaluable="Nicht beurteilbar: {missing} von {all} Lokalisationen.",
     not_analysed="Die Sakroiliakalgelenke wurden nicht analysiert.",

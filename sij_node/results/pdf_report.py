@@ -19,13 +19,14 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import EncapsulatedPDFStorage
 
+from models.burden_scores import BurdenScore
 from models.findings import POSITIONS, Finding
 from sij_node.config.profiles import SeriesKind
 from sij_node.dicom import codes
 from sij_node.dicom.headers import text
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.canvas import Anchor, Colour, Palette, Point, on_one_line
-from sij_node.results.conclusion import conclusion, since_prior_in_words
+from sij_node.results.conclusion import burden_in_words, conclusion, since_prior_in_words
 from sij_node.results.fonts import font_file
 from sij_node.results.joint_diagram import COLOURS
 from sij_node.results.key_images import KeyLocation, cameras, key_places, not_shown
@@ -83,6 +84,7 @@ def page_report(
     remarks: Sequence[str],
     context: ResultContext,
     asas_met: bool | None = None,
+    burden: Sequence[BurdenScore] = (),
 ) -> Dataset:
     """The page as a DICOM object.
 
@@ -94,6 +96,8 @@ def page_report(
         Notes for the reader, in full sentences.
     asas_met
         As from `sij_node.results.conclusion.asas_criterion`.
+    burden
+        Scores of lesion burden that the slices allow.
 
     Returns
     -------
@@ -101,7 +105,7 @@ def page_report(
         Encapsulated PDF, unverified.
     """
     headers = [header for one in series for header in one.headers]
-    pdf = page(series, findings, remarks, context, asas_met)
+    pdf = page(series, findings, remarks, context, asas_met, burden)
     return pdf_document(pdf, headers, context, codes.SCORES_TITLE, context.wording.title, "pdf")
 
 
@@ -139,13 +143,14 @@ def page(
     remarks: Sequence[str],
     context: ResultContext,
     asas_met: bool | None = None,
+    burden: Sequence[BurdenScore] = (),
 ) -> bytes:
     """The page as a PDF file; the same inputs yield the same bytes."""
     wording = context.wording
     by_position = {finding.position: finding for finding in findings}
     ordered = [by_position[position] for position in POSITIONS]
-    concluded = conclusion(ordered, asas_met, wording)
-    since = since_prior_in_words(context.since, ordered, wording)
+    concluded = (*conclusion(ordered, asas_met, wording), *burden_in_words(burden, wording))
+    since = since_prior_in_words(context.since, ordered, wording, burden)
     with TemporaryDirectory() as folder:
         sheet = Page(Path(folder), context, wording.title)
         sheet.title(wording.title, context.intended_use)

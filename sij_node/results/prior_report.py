@@ -12,14 +12,20 @@ from io import BytesIO
 
 from pydicom import dcmread
 
-from models.findings import POSITIONS, Finding
+from models.burden_scores import BurdenScore
+from models.findings import POSITIONS, Finding, OperatingPoint
 from sij_node.dicom.headers import READING_ERRORS
 from sij_node.dicom.read_back.positions import position_of
 from sij_node.dicom.read_back.result_reader import Attributes, read_result
 from sij_node.dicom.read_back.sr_content import Item
 from sij_node.dicom.read_back.vocabulary import (
+    BURDEN_LIMITS,
+    BURDEN_SCORES,
+    BURDENS,
     IMAGING_MEASUREMENTS,
     MEASUREMENT_GROUP,
+    OPERATING_POINT,
+    OPERATING_POINTS,
     PROBABILITY,
     SCORES_TITLES,
     THRESHOLD,
@@ -102,7 +108,28 @@ def _scores_of(report: Attributes) -> PriorScores:
         networks=tuple(_name(network) for network in equipment),
         weights=frozenset(network.text("DeviceUID") for network in equipment),
         findings=tuple(findings[position] for position in POSITIONS),
+        burden=read_burden(Item(report)),
     )
+
+
+def read_burden(root: Item) -> tuple[BurdenScore, ...]:
+    """The scores of lesion burden in a report; reports of earlier versions have none.
+
+    Raises
+    ------
+    ResultsInconsistent
+        If one is incomplete, or its band does not contain it.
+    """
+    try:
+        return tuple(
+            BurdenScore(
+                BURDENS[one.name or ("", "")], *(one.only(limit).score for limit in BURDEN_LIMITS)
+            )
+            for group in root.called(BURDEN_SCORES)
+            for one in group.children
+        )
+    except ValueError as error:
+        raise ResultsInconsistent(f"A score of lesion burden is out of range: {error}") from error
 
 
 def _instance(report: Attributes) -> InstanceReference:
@@ -118,7 +145,9 @@ def _finding(group: Item) -> Finding:
     if threshold is None:
         raise ResultsInconsistent("A threshold is missing.")
     probability = None if percent is None else percent / 100
-    return Finding(position_of(group), probability, threshold / 100)
+    points = [OPERATING_POINTS[item.code] for item in group.called(OPERATING_POINT)]
+    point = points[0] if points else OperatingPoint.BALANCED
+    return Finding(position_of(group), probability, threshold / 100, operating_point=point)
 
 
 def replaced_reports(report: Attributes) -> Iterable[str]:

@@ -32,7 +32,7 @@ from sij_node.results.language import WORDINGS, Wording
 MANUFACTURER = "sij_node"
 MODEL = "sij_node sacroiliac joint analysis"
 NOT_CLINICAL = "Trained on phantoms, not for clinical use."
-OUTPUT_VERSION = "9"
+OUTPUT_VERSION = "10"
 """Incremented whenever the same findings are written differently."""
 
 EMPTY_WHERE_UNKNOWN = (
@@ -106,6 +106,8 @@ class ResultContext:
     tracked
         Pseudonym of the patient from which tracking UIDs are derived; if empty, they are derived
         from the study.
+    scoring
+        Digest of calibration, thresholds and what the site chose about them.
     """
 
     inputs_sha256: str
@@ -118,6 +120,7 @@ class ResultContext:
     since: SincePrior = NOTHING_EARLIER
     correction: IdentityCorrection | None = None
     tracked: str = field(default="", repr=False)
+    scoring: str = ""
 
     @property
     def wording(self) -> Wording:
@@ -139,9 +142,11 @@ class ResultContext:
     def uid(self, study_uid: str, *kind: str) -> str:
         """UID of a result or its series.
 
-        Derived from study, inputs, networks, output version and profile, priors and predecessors.
+        Derived from study, inputs, networks, thresholds, output version and profile, priors and
+        predecessors.
         """
-        made_by = (self.inputs_sha256, self.device_uid, OUTPUT_VERSION, self.profile.digest)
+        scored_by = (self.device_uid, self.scoring)
+        made_by = (self.inputs_sha256, *scored_by, OUTPUT_VERSION, self.profile.digest)
         compared = (self.since.digest, self.tracked)
         replaced = (result.sop_instance_uid for result in self.predecessors)
         return derived_uid(study_uid, *made_by, *compared, *replaced, "kind", *kind)

@@ -6,7 +6,12 @@ Page, API and command line take it from here, so that what is pasted is the same
 from dataclasses import dataclass
 
 from sij_node.domain.analysis_record import AnalysisRecord
-from sij_node.results.conclusion import conclusion, prior_changes
+from sij_node.results.conclusion import (
+    burden_changes,
+    burden_in_words,
+    conclusion,
+    prior_changes,
+)
 from sij_node.results.language import Wording
 
 
@@ -38,7 +43,13 @@ def report_text(record: AnalysisRecord, wording: Wording) -> ReportText:
     intended = wording.intended_use(one.intended_use for one in record.networks)
     side = wording.side_of_patient
     return ReportText(
-        conclusion(record.findings, record.asas_met, wording),
-        prior_changes(record.prior, record.findings, wording),
+        (
+            *conclusion(record.findings, record.asas_met, wording),
+            *burden_in_words(record.burden, wording),
+        ),
+        (
+            *prior_changes(record.prior, record.findings, wording),
+            *burden_changes(record.prior, record.burden, wording),
+        ),
         (*filter(None, [intended]), f"{side[:1].upper()}{side[1:]}."),
     )

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from highdicom.sr import value_types as sr
 from pydicom.dataset import Dataset
 
+from models.burden_scores import BurdenScore
 from models.findings import HEADS, POSITIONS, Finding, Head, Position, Presence, Side
 from models.lesion_counts import study_counts
 from sij_node.dicom import codes
 from sij_node.dicom.headers import text
 from sij_node.domain.prior_comparison import LesionChange, SincePrior
-from sij_node.results.conclusion import conclusion, since_prior_in_words
+from sij_node.results.conclusion import burden_in_words, conclusion, since_prior_in_words
 from sij_node.results.language import ENGLISH, Wording
 from sij_node.results.provenance import ResultContext
 from sij_node.results.sr_document import (
@@ -31,6 +32,7 @@ from sij_node.results.sr_document import (
     measurements,
     presence_of,
     probability,
+    score,
     words,
 )
 
@@ -50,6 +52,7 @@ def scores_report(
     context: ResultContext,
     remarks: Sequence[str] = (),
     asas_met: bool | None = None,
+    burden: Sequence[BurdenScore] = (),
 ) -> Dataset:
     """The report of all scores of a study.
 
@@ -65,6 +68,8 @@ def scores_report(
         Full sentences for the reader, e.g. that fat-saturated T2 was used instead of STIR.
     asas_met
         As from `sij_node.results.conclusion.asas_criterion`.
+    burden
+        Scores of lesion burden that the slices allow.
 
     Returns
     -------
@@ -81,7 +86,7 @@ def scores_report(
         raise ValueError(f"findings must be one for each of the {len(POSITIONS)} positions")
     study_uid = text(first_header(headers), "StudyInstanceUID")
     content = [
-        words(codes.SUMMARY, _summary(by_position, context, remarks, asas_met)),
+        words(codes.SUMMARY, _summary(by_position, context, remarks, asas_met, burden)),
         words(codes.FINDING, score_table(by_position, context.wording)),
         *_previous(by_position, context),
         measurements(
@@ -90,6 +95,7 @@ def scores_report(
             )
             for position in POSITIONS
         ),
+        *_burden(burden, context.since),
     ]
     title, prior = _TITLES[context.profile.scores_title], context.since.prior
     others = [prior.report] if prior else []
@@ -173,13 +179,15 @@ def _summary(
     context: ResultContext,
     remarks: Sequence[str],
     asas_met: bool | None,
+    burden: Sequence[BurdenScore],
 ) -> str:
     """The text at the top of the report: conclusion, changes, remarks, counts."""
     wording, ordered = context.wording, [findings[position] for position in POSITIONS]
     return LINE.join(
         (
             *conclusion(ordered, asas_met, wording),
-            *since_prior_in_words(context.since, ordered, wording),
+            *burden_in_words(burden, wording),
+            *since_prior_in_words(context.since, ordered, wording, burden),
             *remarks,
             *in_numbers(findings, wording),
             context.intended_use,
@@ -197,6 +205,7 @@ def in_numbers(findings: Mapping[Position, Finding], wording: Wording) -> list[s
         f"{wording.sites_positive.format(present=present, all=len(findings))}.",
         *(wording.joint_summary(joint) for joint in joints if joint.seen),
         *([unknown] if missing else []),
+        *wording.chosen_thresholds(findings.values()),
     ]
 
 
@@ -217,6 +226,7 @@ def _numbers(finding: Finding, context: ResultContext) -> list[sr.ContentItem]:
     now: list[sr.ContentItem] = [
         probability(finding.probability),
         probability(finding.threshold, codes.THRESHOLD),
+        coded(codes.OPERATING_POINT, codes.OPERATING_POINTS[finding.operating_point]),
     ]
     before, change = context.since.before(finding.position), context.since.change(finding)
     if before is None or change is None:
@@ -227,6 +237,30 @@ def _numbers(finding: Finding, context: ResultContext) -> list[sr.ContentItem]:
         probability(before.threshold, codes.PRIOR_THRESHOLD),
         coded(codes.CHANGE, codes.CHANGES[change]),
     ]
+
+
+def _burden(burden: Sequence[BurdenScore], since: SincePrior) -> list[sr.ContentItem]:
+    """A container for each score of lesion burden."""
+    each = [container(codes.BURDENS[one.name], _burden_numbers(one, since)) for one in burden]
+    return [container(codes.BURDEN_SCORES, each)] if each else []
+
+
+def _burden_numbers(now: BurdenScore, since: SincePrior) -> list[sr.ContentItem]:
+    """A score with its band, and the prior one if there is one."""
+    numbers: list[sr.ContentItem] = [
+        score(codes.BURDEN_VALUE, now.value),
+        score(codes.BURDEN_LOW, now.low),
+        score(codes.BURDEN_HIGH, now.high),
+        score(codes.BURDEN_MOST, now.most),
+    ]
+    prior = since.compared
+    before = prior.burden_before(now.name) if prior else None
+    change = prior.burden_change(now) if prior else None
+    if before:
+        numbers.append(score(codes.PRIOR_BURDEN, before.value))
+    if change:
+        numbers.append(coded(codes.CHANGE, codes.BURDEN_CHANGES[change]))
+    return numbers
 
 
 def _previous(findings: Mapping[Position, Finding], context: ResultContext) -> list[sr.ContentItem]:

@@ -17,11 +17,12 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage as MultiFrame
 from pydicom.uid import SecondaryCaptureImageStorage as SingleFrame
 
+from models.burden_scores import BurdenScore
 from models.findings import POSITIONS, Finding
 from sij_node.config.profiles import SeriesKind
 from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.canvas import Anchor, Colour, Palette, Point
-from sij_node.results.conclusion import conclusion, since_prior_in_words
+from sij_node.results.conclusion import burden_in_words, conclusion, since_prior_in_words
 from sij_node.results.fonts import needs_cjk, pixel_font
 from sij_node.results.joint_diagram import ON_IMAGES
 from sij_node.results.key_images import (
@@ -70,6 +71,7 @@ def summary(
     context: ResultContext,
     remarks: Sequence[str] = (),
     asas_met: bool | None = None,
+    burden: Sequence[BurdenScore] = (),
 ) -> list[Dataset]:
     """One multi-frame object, or one object for each picture, according to the profile.
 
@@ -81,13 +83,15 @@ def summary(
         Notes for the reader, in full sentences.
     asas_met
         As from `sij_node.results.conclusion.asas_criterion`.
+    burden
+        Scores of lesion burden that the slices allow.
 
     Returns
     -------
     list of Dataset
         Secondary Capture Images, all in one series.
     """
-    pictures = pages(series, findings, context, remarks, asas_met)
+    pictures = pages(series, findings, context, remarks, asas_met, burden)
     headers = [header for one in series for header in one.headers]
     return captures(pictures, headers, context, "summary")
 
@@ -175,6 +179,7 @@ def pages(
     context: ResultContext,
     remarks: Sequence[str] = (),
     asas_met: bool | None = None,
+    burden: Sequence[BurdenScore] = (),
 ) -> list[Image.Image]:
     """The score sheet with the conclusion, then the key images."""
     looking, wording = cameras(series, _PANEL_WIDTH, _PANEL_HEIGHT), context.wording
@@ -182,7 +187,7 @@ def pages(
     missing = "; ".join(map(wording.caption, not_shown(findings, places)))
     notes = [*remarks, *([wording.not_shown.format(lesions=missing)] if missing else [])]
     return [
-        _score_page(findings, context, notes, asas_met),
+        _score_page(findings, context, notes, asas_met, burden),
         *(_key_page(place, looking, context) for place in places),
     ]
 
@@ -282,13 +287,15 @@ def _score_page(
     context: ResultContext,
     notes: Sequence[str],
     asas_met: bool | None,
+    burden: Sequence[BurdenScore],
 ) -> Image.Image:
     wording, sheet = context.wording, Sheet()
     by_position = {finding.position: finding for finding in findings}
     ordered = [by_position[position] for position in POSITIONS]
-    since = since_prior_in_words(context.since, ordered, wording)
+    since = since_prior_in_words(context.since, ordered, wording, burden)
+    concluded = (*conclusion(ordered, asas_met, wording), *burden_in_words(burden, wording))
     draw_frame(sheet, wording.title, f"{wording.scores}; {wording.side_of_patient}", context)
-    sheet.fitted(*_CONCLUSION, conclusion(ordered, asas_met, wording))
+    sheet.fitted(*_CONCLUSION, concluded)
     sheet.fitted(*_SINCE, [" ".join(since)], _NOTE_SIZES)
     draw_joints(sheet, *_DIAGRAM, by_position, wording)
     draw_legend(sheet, _LEGEND, _DIAGRAM[1], wording)

@@ -242,6 +242,11 @@ def probability(part: float | None, name: Code = codes.PROBABILITY) -> sr.NumCon
     return item
 
 
+def score(name: Code, value: int) -> sr.NumContentItem:
+    """A score, a whole number."""
+    return sr.NumContentItem(name, value, codes.SCORE_UNIT, None, Related.CONTAINS)
+
+
 # ---- content items -------------------------------------------------------------------------------
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, delete, exists, func, insert, select
 
-from models.findings import Finding, Head, Lesion, Position, Region, Side
+from models.burden_scores import BurdenName, BurdenScore
+from models.findings import Finding, Head, Lesion, OperatingPoint, Position, Region, Side
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
 from sij_node.domain.job import Job
 from sij_node.domain.prior_comparison import ComparedPrior
@@ -35,6 +36,7 @@ def put_record(connection: Connection, job_id: int, record: AnalysisRecord) -> N
             figures=dict(record.figures),
             asas_met=record.asas_met,
             prior=_prior_values(record.prior),
+            burden=[vars(one) for one in record.burden],
         )
     )
     _add(connection, job_id, analysis_series, _numbered(map(vars, record.series)))
@@ -63,6 +65,7 @@ def _finding_row(finding: Finding) -> dict[str, Any]:
         "region": finding.position.head.region.value,
         "probability": finding.probability,
         "threshold": finding.threshold,
+        "operating_point": finding.operating_point.value,
     }
 
 
@@ -88,6 +91,7 @@ def _record(connection: Connection, job_id: int) -> AnalysisRecord | None:
         figures=row.figures,
         asas_met=row.asas_met,
         prior=_prior_from(row.prior),
+        burden=_burden(row.burden),
     )
 
 
@@ -99,6 +103,7 @@ def _prior_values(prior: ComparedPrior | None) -> dict[str, Any] | None:
         "findings": [_finding_row(finding) for finding in prior.findings],
         "other_weights": prior.other_weights,
         "networks": list(prior.networks),
+        "burden": [vars(one) for one in prior.burden],
     }
 
 
@@ -107,7 +112,13 @@ def _prior_from(values: dict[str, Any] | None) -> ComparedPrior | None:
         return None
     findings = tuple(_finding(**row) for row in values["findings"])
     networks = tuple(values["networks"])
-    return ComparedPrior(values["studied"], findings, values["other_weights"], networks)
+    burden = _burden(values.get("burden"))
+    return ComparedPrior(values["studied"], findings, values["other_weights"], networks, burden)
+
+
+def _burden(rows: Sequence[dict[str, Any]] | None) -> tuple[BurdenScore, ...]:
+    """Scores of lesion burden; none in records of earlier versions."""
+    return tuple(BurdenScore(**row | {"name": BurdenName(row["name"])}) for row in rows or ())
 
 
 def _rows(connection: Connection, table: Table, job_id: int) -> Sequence[Row[Any]]:
@@ -120,14 +131,21 @@ def _series_from(row: Row[Any]) -> SeriesUse:
 
 
 def _finding_from(row: Row[Any]) -> Finding:
-    return _finding(row.side, row.lesion, row.region, row.probability, row.threshold)
+    columns = ("side", "lesion", "region", "probability", "threshold", "operating_point")
+    return _finding(**{name: getattr(row, name) for name in columns})
 
 
 def _finding(
-    side: str, lesion: str, region: str, probability: float | None, threshold: float
+    side: str,
+    lesion: str,
+    region: str,
+    probability: float | None,
+    threshold: float,
+    operating_point: str | None = None,
 ) -> Finding:
-    head = Head(Lesion(lesion), Region(region))
-    return Finding(Position(Side(side), head), probability, threshold)
+    position = Position(Side(side), Head(Lesion(lesion), Region(region)))
+    point = OperatingPoint(operating_point or OperatingPoint.BALANCED)
+    return Finding(position, probability, threshold, operating_point=point)
 
 
 def _picture_from(row: Row[Any]) -> KeyPicture:

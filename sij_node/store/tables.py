@@ -218,6 +218,7 @@ analyses = Table(
     Column("figures", JSON, nullable=False),
     Column("asas_met", Boolean, nullable=True),
     Column("prior", JSON(none_as_null=True), nullable=True),
+    Column("burden", JSON(none_as_null=True), nullable=True),
 )
 
 analysis_series = Table(
@@ -244,6 +245,7 @@ analysis_findings = Table(
     Column("region", String(16), nullable=False),
     Column("probability", Float),
     Column("threshold", Float, nullable=False),
+    Column("operating_point", String(16), nullable=True),
 )
 
 analysis_pictures = Table(

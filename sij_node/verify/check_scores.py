@@ -13,6 +13,8 @@ from sij_node.dicom.read_back.vocabulary import (
     COMMENT,
     FINDING,
     LESIONS,
+    OPERATING_POINT,
+    OPERATING_POINTS,
     PRESENCE,
     PRESENCES,
     PROBABILITY,
@@ -25,6 +27,7 @@ from sij_node.dicom.read_back.vocabulary import (
     sides_named,
 )
 from sij_node.errors import ResultsInconsistent
+from sij_node.verify.check_burden import check_burden
 from sij_node.verify.check_prior_changes import check_changes
 from sij_node.verify.expected_results import ExpectedResults
 
@@ -51,6 +54,7 @@ def check_scores(root: Item, groups: Sequence[Item], expected: ExpectedResults) 
     if expected.findings:
         _check_table(root, expected.finding_at)
         _check_summary(root, expected.finding_at)
+    check_burden(root, expected)
     check_changes(root, groups, positions, expected)
 
 
@@ -83,6 +87,9 @@ def check_finding(group: Item, position: Position, expected: ExpectedResults) ->
     _check_number(position, "probability", group.only(PROBABILITY), finding.probability)
     for threshold in group.called(THRESHOLD):
         _check_number(position, "threshold", threshold, finding.threshold)
+    for point in group.called(OPERATING_POINT):
+        if known(OPERATING_POINTS, point.code, "operating point") is not finding.operating_point:
+            raise ResultsInconsistent(f"The operating point of {position} is reported incorrectly.")
 
 
 def check_words(group: Item, side: Side, what: str) -> None:

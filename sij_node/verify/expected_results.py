@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydicom.dataset import Dataset
 from scipy.spatial import cKDTree
 
+from models.burden_scores import BurdenScore
 from models.delineation import Contour
 from models.findings import Finding, Position, Presence, Side, Sight
 from sij_node.dicom.volumes import SeriesVolume
@@ -95,6 +96,8 @@ class ExpectedResults:
         The comparison with the prior study.
     earlier
         Earlier results that a rejection note references.
+    burden
+        Scores of lesion burden.
     """
 
     headers: tuple[Dataset, ...]
@@ -102,6 +105,7 @@ class ExpectedResults:
     findings: tuple[Finding, ...] = ()
     since: SincePrior = NOTHING_EARLIER
     earlier: tuple[InstanceReference, ...] = ()
+    burden: tuple[BurdenScore, ...] = ()
 
     @cached_property
     def header_of(self) -> Mapping[str, Dataset]:

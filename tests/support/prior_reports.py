@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from models.burden_scores import BurdenScore
 from models.findings import POSITIONS, Finding
 from models.findings import Sequence as Kind
 from sij_node.domain.prior_comparison import PriorScores
@@ -15,7 +16,7 @@ from sij_node.results.prior_report import read_prior_scores
 from sij_node.results.provenance import ResultContext, to_part10
 from sij_node.results.scores_sr import scores_report
 from tests.support.mr_series import classic_series
-from tests.support.result_inputs import analysed, context, sighted
+from tests.support.result_inputs import analysed, burden, context, sighted
 
 VALUES = np.zeros((5, 4, 4), np.uint16)
 
@@ -26,6 +27,12 @@ def earlier_findings() -> list[Finding]:
         Finding(position, None if index == 9 else (index * 53 % 100) / 100, 0.45)
         for index, position in enumerate(POSITIONS)
     ]
+
+
+def earlier_burden() -> tuple[BurdenScore, ...]:
+    """Scores of lesion burden: the first was far higher, the others much the same."""
+    first, *others = burden()
+    return replace(first, value=30, low=25, high=34), *others
 
 
 def earlier_report(
@@ -59,7 +66,8 @@ def _written(
         **attributes,
     )
     written = made_by or replace(context(), inputs_sha256=study_date)
-    return to_part10(scores_report(findings or earlier_findings(), images, written), "NODE")
+    report = scores_report(findings or earlier_findings(), images, written, burden=earlier_burden())
+    return to_part10(report, "NODE")
 
 
 @cache

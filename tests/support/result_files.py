@@ -37,7 +37,13 @@ class Made:
 
 
 def evidence_of(study: AnalysedStudy, since: SincePrior = NOTHING_EARLIER) -> ExpectedResults:
-    return ExpectedResults(tuple(headers_of(study)), study.series, tuple(study.findings), since)
+    return ExpectedResults(
+        tuple(headers_of(study)),
+        study.series,
+        tuple(study.findings),
+        since,
+        burden=tuple(study.burden),
+    )
 
 
 def made(study: AnalysedStudy, since: SincePrior = NOTHING_EARLIER, **profile) -> Made:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from models.burden_scores import BurdenName, BurdenScore
 from models.delineation import Contour, Delineation
 from models.findings import POSITIONS, Finding, Presence, Side, Sight
 from models.findings import Sequence as Kind
@@ -39,6 +40,13 @@ def findings() -> list[Finding]:
         Finding(position, None if index == 4 else (index * 37 % 100) / 100, 0.5)
         for index, position in enumerate(POSITIONS)
     ]
+
+
+def burden() -> tuple[BurdenScore, ...]:
+    """All scores of lesion burden, each with another band."""
+    return tuple(
+        BurdenScore(name, 10 + number, 7, 14 + 2 * number) for number, name in enumerate(BurdenName)
+    )
 
 
 def regions_in_patient(volume: Volume) -> NDArray[np.uint8]:
@@ -104,4 +112,4 @@ def analysed_study(t1: Sequence[Dataset], stir: Sequence[Dataset]) -> AnalysedSt
     series = (analysed(t1, Kind.T1), analysed(stir, Kind.STIR))
     seen = [sighted(one.source.volume, one.sequence) for one in series]
     mixed = [seen[number % 2][number] for number in range(len(POSITIONS))]
-    return AnalysedStudy(series, mixed)
+    return AnalysedStudy(series, mixed, burden=burden())

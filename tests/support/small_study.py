@@ -16,6 +16,7 @@ from sij_node.results.analysed_series import AnalysedSeries
 from sij_node.results.build import AnalysedStudy
 from tests.support.mr_series import CORONAL, STIR_TIMES, T1_TIMES, classic_series, enhanced
 from tests.support.oriented_volumes import two_joints
+from tests.support.result_inputs import burden
 
 SHAPE = (5, 45, 51)
 """Odd, so that segmentation frames do not start at byte boundaries."""
@@ -39,7 +40,9 @@ def drawn_study(cosines: Cosines = CORONAL, many_frames: bool = False) -> Analys
         _analysed(kind, number, cosines, many_frames) for number, kind in enumerate(Kind, 1)
     )
     return AnalysedStudy(
-        series, tuple(_finding(number, series) for number in range(len(POSITIONS)))
+        series,
+        tuple(_finding(number, series) for number in range(len(POSITIONS))),
+        burden=burden(),
     )
 
 

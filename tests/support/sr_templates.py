@@ -159,6 +159,7 @@ SCORE_GROUP = (
     *ALGORITHM,
     one(CONTAINS, "NUM", "122157"),
     one(CONTAINS, "NUM", "threshold"),
+    one(CONTAINS, "CODE", "operating-point"),
     optional(CONTAINS, "NUM", "prior-score"),
     optional(CONTAINS, "NUM", "prior-threshold"),
     optional(CONTAINS, "CODE", "change"),
@@ -166,6 +167,20 @@ SCORE_GROUP = (
     one(CONTAINS, "TEXT", "121106"),
 )
 """TID 1501 without coordinates; it is extensible, and the prior value is an extension."""
+BURDENS = ("sparcc-inflamm", "sss-fat", "sss-erosion", "berlin-oedema", "berlin-fat")
+
+
+def _burden(name: str) -> TemplateRow:
+    """A score of lesion burden with its band, and the prior one."""
+    numbers = (f"burden-{part}" for part in ("value", "low", "high", "most"))
+    return optional(
+        CONTAINS, "CONTAINER", name,
+        *(one(CONTAINS, "NUM", number) for number in numbers),
+        optional(CONTAINS, "NUM", "prior-burden"),
+        optional(CONTAINS, "CODE", "change"),
+    )  # fmt: skip
+
+
 PREVIOUS = optional(
     CONTAINS, "CONTAINER", "18834-2",
     one(CONTAINS, "COMPOSITE", "122075"),
@@ -179,6 +194,7 @@ SCORES = (
     one(CONTAINS, "TEXT", "121071"),
     PREVIOUS,
     MEASUREMENTS,
+    optional(CONTAINS, "CONTAINER", "burden-scores", *map(_burden, BURDENS)),
 )
 
 

@@ -6,8 +6,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from models.analyser import Analyser, NoJointSeen
-from models.findings import POSITIONS, Finding, Presence, Sequence, Sight
+from models.analyser import Analyser, Analysis, NoJointSeen
+from models.burden_scores import (
+    RULES,
+    BurdenName,
+    BurdenScore,
+    SliceChances,
+    counted_slices,
+    quadrants_of,
+)
+from models.findings import POSITIONS, Finding, Position, Presence, Sequence, Sight
 from models.mri_criteria import Definition, SlicesSeen, any_met, counted_on, definitions
 from models.volume import Volume
 from trainer.metrics.pointing import Pointing
@@ -34,6 +42,8 @@ class StudyPrediction:
     definitions
         Whether each published definition is met by the network's slices, and by the true ones;
         empty if the phantom does not provide them.
+    burden
+        The scores of lesion burden, each with the true one.
     """
 
     severity: NDArray[np.int8]
@@ -41,25 +51,34 @@ class StudyPrediction:
     probability: NDArray[np.float64]
     pointings: tuple[Pointing, ...] = ()
     definitions: Mapping[Definition, tuple[bool, bool]] = field(default_factory=dict)
+    burden: tuple[tuple[BurdenScore, int], ...] = ()
 
 
 def predict_phantom(analyser: Analyser, case: PhantomCase) -> StudyPrediction:
     """Analyse the images of a phantom."""
-    findings, slices = _analysed(analyser, case.t1, case.stir)
-    met, truly_met = definitions(slices), definitions(drawn_slices(case))
+    analysis = _analysed(analyser, case.t1, case.stir)
+    findings, drawn = _findings(analysis), drawn_slices(case)
+    met = definitions((analysis.slices if analysis else None) or {})
+    truly_met = definitions(drawn)
     return StudyPrediction(
         _grades(case),
         contrasts(case),
         _probabilities(findings),
         tuple(pointings_of(case, findings)),
         {one: (any_met(met[one]), any_met(truly_met[one])) for one in Definition},
+        _burden(analysis, case.severity, drawn),
     )
 
 
 def predict_second_phantom(analyser: Analyser, case: SecondCase) -> StudyPrediction:
     """Analyse a second phantom, which provides neither contrast nor lesion locations."""
-    findings, _ = _analysed(analyser, case.t1, case.stir)
-    return StudyPrediction(_grades(case), np.full(len(POSITIONS), np.nan), _probabilities(findings))
+    analysis = _analysed(analyser, case.t1, case.stir)
+    return StudyPrediction(
+        _grades(case),
+        np.full(len(POSITIONS), np.nan),
+        _probabilities(_findings(analysis)),
+        burden=_burden(analysis, case.severity, None),
+    )
 
 
 def _grades(case: PhantomCase | SecondCase) -> NDArray[np.int8]:
@@ -71,14 +90,52 @@ def _probabilities(findings: Iterable[Finding]) -> NDArray[np.float64]:
     return np.array([np.nan if one is None else one for one in said])
 
 
-def _analysed(
-    analyser: Analyser, t1: Volume, stir: Volume
-) -> tuple[tuple[Finding, ...], SlicesSeen]:
+def _analysed(analyser: Analyser, t1: Volume, stir: Volume) -> Analysis | None:
+    """The analysis; None if no joint is seen."""
     try:
-        analysis = analyser.analyse(t1, stir)
+        return analyser.analyse(t1, stir)
     except NoJointSeen:
-        return tuple(Finding(position, None, 0.5) for position in POSITIONS), {}
-    return analysis.findings, analysis.slices or {}
+        return None
+
+
+def _findings(analysis: Analysis | None) -> tuple[Finding, ...]:
+    if analysis is None:
+        return tuple(Finding(position, None, 0.5) for position in POSITIONS)
+    return analysis.findings
+
+
+def _burden(
+    analysis: Analysis | None, severity: Mapping[Position, int], drawn: SlicesSeen | None
+) -> tuple[tuple[BurdenScore, int], ...]:
+    """The scores that the truth is known of, each with the true one."""
+    if analysis is None:
+        return ()
+    chances = analysis.slice_chances or {}
+    found = ((one, true_burden(one.name, severity, drawn, chances)) for one in analysis.burden)
+    return tuple((score, true) for score, true in found if true is not None)
+
+
+def true_burden(
+    name: BurdenName,
+    severity: Mapping[Position, int],
+    drawn: SlicesSeen | None,
+    chances: SliceChances,
+) -> int | None:
+    """A score by the true lesions, on the slices that the node counted.
+
+    Parameters
+    ----------
+    drawn
+        From `drawn_slices`; None if unknown, and with it all but the Berlin sums.
+    """
+    rule = RULES[name]
+    quadrants = quadrants_of(rule.lesion)
+    if not rule.slices:
+        return sum(severity[one] for one in quadrants)
+    if drawn is None:
+        return None
+    window = counted_slices(rule, chances) or frozenset()
+    return sum(len(drawn.get(one, frozenset()) & window) for one in quadrants)
 
 
 def drawn_slices(case: PhantomCase) -> SlicesSeen:

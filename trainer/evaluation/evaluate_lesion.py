@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from models.analyser import calibration_of, thresholds_of
 from models.lesion_resnet34 import LesionResNet34
+from models.scoring_rules import calibration_of, thresholds_of
 from models.weights import LoadedNetwork, WeightsInvalid, load_network, save_network
 from trainer.command_options import Changes, ExperimentFile
-from trainer.evaluation.lesion_card import card_scores, set_scores
+from trainer.evaluation.lesion_card import card_scores, choice_scores, set_scores
 from trainer.evaluation.scores_page import scores_page
 from trainer.evaluation.study_sets import (
     SECOND_FIRST,
@@ -67,7 +67,7 @@ def evaluate_lesion(
     sets = _sets(plan, second, trials)
     if sets:
         _check_contour_network(weights)
-    thresholds = loaded.card.settings["thresholds"]
+    settings = loaded.card.settings
     origin = {"command": f"python -m trainer {' '.join(sys.argv[1:])}", "code": code_version()}
     metrics = {name: of for name, of in loaded.card.metrics.items() if _is_set(of)}
     if not plan.cases.are_phantoms:
@@ -75,7 +75,7 @@ def evaluate_lesion(
     for study_set in sets:
         part = replace(study_set, studies=study_set.studies[: first or None])
         found = predictions_on(part, weights, runs, processes)
-        for name, scores in set_scores(part, found, thresholds).items():
+        for name, scores in set_scores(part, found, thresholds_of(settings), settings).items():
             metrics[name] = origin | scores
     card = save_network(loaded.network, replace(loaded.card, metrics=metrics), weights / "lesion")
     page = scores_page(card)
@@ -128,6 +128,7 @@ def _own_scores(plan: Experiment, loaded: LoadedNetwork, runs: Path) -> dict[str
         "patients": len(set(subjects)),
         "studies": len(numbers),
         **card_scores(found.positive, probability, patient, thresholds_of(settings)),
+        **choice_scores(found.positive, probability, settings),
     }
 
 

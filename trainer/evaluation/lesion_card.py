@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.burden_scores import BurdenName, BurdenScore
+from models.calibration import logit
 from models.findings import HEADS, Lesion, Side
 from models.mri_criteria import Definition
+from models.scoring_rules import THRESHOLDS, calibration_of, thresholds_of
 from trainer.evaluation.end_to_end import StudyPrediction
 from trainer.evaluation.study_sets import StudySet
-from trainer.lesions.calibration_fit import HEADS_OF_LESION
+from trainer.lesions.calibration_fit import HEADS_OF_LESION, log_odds
 from trainer.metrics.lesion_scores import (
     COUNTS,
     Floats,
     LabelledPredictions,
+    calibration_error_at,
     intervals,
     scores_of,
     share,
@@ -107,22 +111,35 @@ def _rounded(value: float) -> float | str:
 
 
 def set_scores(
-    asked: StudySet, said: Sequence[StudyPrediction], thresholds: Sequence[float]
+    asked: StudySet,
+    said: Sequence[StudyPrediction],
+    thresholds: Sequence[float],
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Card entries of a set of phantoms; a trial has one for each kind of label."""
+    """Card entries of a set of phantoms; a trial has one for each kind of label.
+
+    Parameters
+    ----------
+    settings
+        Of the card: adds sensitivity and specificity at each operating point, and the calibration
+        error by prevalence.
+    """
     patient = np.repeat([study.patient for study in asked.studies], len(Side))
     probability = _by_joint([one.probability for one in said])
     grades = _by_joint([one.severity for one in said])
     shared = {"patients": asked.patients, "studies": len(said)}
 
     def entry(labels: Floats, kind: str) -> dict[str, Any]:
-        return {"labels": kind} | shared | card_scores(labels, probability, patient, thresholds)
+        scores = card_scores(labels, probability, patient, thresholds)
+        more = choice_scores(labels, probability, settings) if settings else {}
+        return {"labels": kind} | shared | scores | more
 
     truth = entry((grades >= 1).astype(float), TRUTH) | {
         name: of
         for name, of in {
             "pointed_at": pointed_at([p for one in said for p in one.pointings]),
             "definitions": definition_scores([one.definitions for one in said]),
+            "burden": burden_accuracy([pair for one in said for pair in one.burden]),
         }.items()
         if of
     }
@@ -139,6 +156,104 @@ def set_scores(
 def _by_joint(of_studies: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """``(28,)`` per study to ``(joints, 14)``, right before left."""
     return np.reshape(of_studies, (-1, len(HEADS)))
+
+
+PREVALENCES = (0.05, 0.1, 0.2, 0.4)
+"""At which the calibration error is stated."""
+
+
+def choice_scores(
+    labels: Floats, probability: Floats, settings: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """What depends on a site's choices: operating points, and how frequent lesions are.
+
+    Parameters
+    ----------
+    labels, probability
+        As for `card_scores`.
+    settings
+        Of the card.
+
+    Returns
+    -------
+    dict
+        ``operating_points``: sensitivity and specificity by operating point and lesion.
+        ``ece_at_prevalence``: the calibration error by prevalence and lesion, first as calibrated,
+        then with that prevalence stated, if the card has that of the fit.
+    """
+    points = {
+        point: np.array(thresholds_of(settings, point))
+        for point, name in THRESHOLDS.items()
+        if settings.get(name)
+    }
+    said, fitted = np.nan_to_num(probability), calibration_of(settings).prevalence
+    return {
+        "operating_points": {
+            point: {
+                card_name(lesion): _rates(labels[:, heads], (said >= chosen)[:, heads])
+                for lesion, heads in HEADS_OF_LESION.items()
+            }
+            for point, chosen in points.items()
+        },
+        "ece_at_prevalence": {
+            str(prevalence): {
+                card_name(lesion): _errors_at(
+                    prevalence,
+                    labels[:, heads],
+                    said[:, heads],
+                    fitted[heads[0]] if fitted else None,
+                )
+                for lesion, heads in HEADS_OF_LESION.items()
+            }
+            for prevalence in PREVALENCES
+        },
+    }
+
+
+def _rates(labels: Floats, called: NDArray[np.bool_]) -> dict[str, float | str]:
+    found = {"sensitivity": share(called[labels == 1]), "specificity": share(~called[labels == 0])}
+    return {name: _rounded(value) for name, value in found.items() if np.isfinite(value)}
+
+
+def _errors_at(
+    prevalence: float, labels: Floats, probability: Floats, fitted: float | None
+) -> list[float | str]:
+    """Calibration error as calibrated, and with the prevalence stated."""
+    known = ~np.isnan(labels)
+    truth, plain = labels[known] == 1, probability[known]
+    tried = [plain]
+    if fitted:
+        moved = log_odds(plain) + logit(prevalence) - logit(fitted)
+        tried.append(1 / (1 + np.exp(-moved)))
+    errors = (calibration_error_at(truth, one, prevalence) for one in tried)
+    return [_rounded(error) for error in errors if np.isfinite(error)]
+
+
+def burden_accuracy(
+    pairs: Sequence[tuple[BurdenScore, int]],
+) -> Mapping[str, Mapping[str, float | str]]:
+    """How scores of lesion burden agree with the true ones, for the card.
+
+    Parameters
+    ----------
+    pairs
+        Scores of many studies, each with the true one.
+    """
+    found = {}
+    for name in BurdenName:
+        mine = [(score, true) for score, true in pairs if score.name is name]
+        if mine:
+            errors = np.array([score.value - true for score, true in mine])
+            within = np.mean([score.low <= true <= score.high for score, true in mine])
+            found[name.name.lower()] = {
+                "studies": len(mine),
+                "mean": _rounded(float(np.mean([true for _, true in mine]))),
+                "within_band": _rounded(float(within)),
+                "bias": _rounded(float(errors.mean())),
+                "mean_absolute_error": _rounded(float(np.abs(errors).mean())),
+                "band_width": _rounded(float(np.mean([one.high - one.low for one, _ in mine]))),
+            }
+    return found
 
 
 def pointed_at(pointings: Sequence[Pointing]) -> Mapping[str, Mapping[str, float | str]]:

@@ -1,9 +1,10 @@
 """The page docs/scores.md, generated from the lesion network's model card."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from models.burden_scores import BurdenName
 from models.findings import Lesion
 from models.mri_criteria import Definition
 from models.weights import OWN_INTENDED_USE, Card
@@ -28,7 +29,58 @@ COLUMNS = {
     "specificity at .5": "specificity_at_half",
 }
 DEFINED = ("sensitivity", "specificity", "kappa")
+BURDEN = {
+    "true mean": "mean",
+    "within 95 % band": "within_band",
+    "bias": "bias",
+    "mean absolute error": "mean_absolute_error",
+    "width of the band": "band_width",
+}
 FINE = {"Brier": "brier", "ECE": "ece"}
+
+
+_BURDEN_DEFINED = (
+    "## Scores of lesion burden",
+    "For research. Each quadrant counts with the probability of its lesion, on each slice with the "
+    "chance that the slice shows it; the value is the median of their sum, the band holds 95 % of "
+    "it. The slices counted are consecutive and show most quadrants of both joints; of several, "
+    "the most central ones. Lesions do not enter this choice. A score is left out if a quadrant "
+    "was not evaluable or too few slices show the joints.",
+    markdown(
+        ["score", "range here", "published", "counted", "not scored", "source"],
+        [
+            [
+                "SPARCC inflammation",
+                "0–48",
+                "0–72",
+                "oedema in 8 quadrants of 6 slices of STIR",
+                "depth of 1 cm or more, and intensity: 1 each per joint and slice",
+                "doi:10.1002/art.21445",
+            ],
+            [
+                "SPARCC SSS fat metaplasia, erosion",
+                "0–40 each",
+                "0–40 each",
+                "8 quadrants of 5 slices of T1",
+                "backfill and ankylosis of joint halves, 0–20 each",
+                "doi:10.3899/jrheum.140519",
+            ],
+            [
+                "Berlin oedema, fatty lesion",
+                "0–24 each",
+                "0–24",
+                "0 to 3 by the share of each quadrant (up to 33 %, up to 66 %, more)",
+                "the share is estimated from the share of slices: above 72 % of the slices for "
+                "grade 2, above 92 % for grade 3",
+                "doi:10.1136/ard.2010.147033",
+            ],
+        ],
+    ),
+    "The published scores are given by readers, who choose the slices by anatomy (for the "
+    "structural score from the transitional slice forward). A change since the prior study is "
+    "stated if the 95 % interval of the difference, from both bands, excludes 0 (Newcombe, Stat "
+    "Med 1998;17:873, method 10) and the same weights made both.",
+)
 
 
 def scores_page(card: Card) -> str:
@@ -43,6 +95,7 @@ def scores_page(card: Card) -> str:
         "and specificity are given at the network's own thresholds (chosen for: "
         f"{card.settings.get('thresholds_chosen', 'unknown')}) and at a probability of .5.",
         *(part for name, of in card.metrics.items() for part in _set(name, of)),
+        *_BURDEN_DEFINED,
         *_not_reached(card.metrics),
     ]
     return "\n\n".join(parts) + "\n"
@@ -79,6 +132,7 @@ def _set(name: str, of: Mapping[str, Any]) -> Iterator[str]:
             for one in [of[card_name(lesion)]]
         ],
     )
+    yield from _choices(of)
     if "definitions" in of:
         yield markdown(
             ["published definition (slice-based)", "met / studies", *DEFINED],
@@ -92,6 +146,15 @@ def _set(name: str, of: Mapping[str, Any]) -> Iterator[str]:
                 for found in [of["definitions"][one.name.lower()]]
             ],
         )
+    if "burden" in of:
+        yield markdown(
+            ["score of lesion burden", "studies", *BURDEN],
+            [
+                [str(one), found["studies"], *(written(found[key]) for key in BURDEN.values())]
+                for one in BurdenName
+                if (found := of["burden"].get(one.name.lower()))
+            ],
+        )
     if "pointed_at" in of:
         found = of["pointed_at"]["all"]
         yield (
@@ -100,6 +163,31 @@ def _set(name: str, of: Mapping[str, Any]) -> Iterator[str]:
             f"{100 * found['any_slice_would']:.1f} %); the median distance of the point from the "
             f"lesion is {found['distance_mm_p50']:.1f} mm."
         )
+
+
+def _choices(of: Mapping[str, Any]) -> Iterator[str]:
+    """Operating points and prevalence; neither is on older cards."""
+    lesions = [card_name(lesion) for lesion in Lesion]
+    if "operating_points" in of:
+        yield markdown(
+            ["sensitivity / specificity", *map(str, Lesion)],
+            [
+                [point, *(_pair(rates[lesion].values()) for lesion in lesions)]
+                for point, rates in of["operating_points"].items()
+            ],
+        )
+    if "ece_at_prevalence" in of:
+        yield markdown(
+            ["ECE as calibrated / with the prevalence stated", *map(str, Lesion)],
+            [
+                [f"{100 * float(prevalence):g} %", *(_pair(errors[one], 3) for one in lesions)]
+                for prevalence, errors in of["ece_at_prevalence"].items()
+            ],
+        )
+
+
+def _pair(values: Iterable[float], digits: int = 2) -> str:
+    return " / ".join(written(value, digits) for value in values) or "–"
 
 
 def _title(name: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from models.analyser import Analyser
+from models.burden_scores import BurdenName, BurdenScore
 from models.findings import Lesion
 from models.mri_criteria import Definition
 from models.weights import read_card
@@ -220,6 +221,7 @@ def _write_prediction(prediction: StudyPrediction, path: Path) -> None:
         "probability": _numbers(prediction.probability),
         "pointings": [asdict(one) for one in prediction.pointings],
         "definitions": prediction.definitions,
+        "burden": [(asdict(score), true) for score, true in prediction.burden],
     }
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content), encoding="utf-8")
@@ -239,4 +241,8 @@ def _read_prediction(path: Path) -> StudyPrediction:
         np.array(content["probability"], float),
         tuple(replace(one, lesion=Lesion(one.lesion)) for one in pointings),
         {Definition(name): (met[0], met[1]) for name, met in content["definitions"].items()},
+        tuple(
+            (BurdenScore(**score | {"name": BurdenName(score["name"])}), true)
+            for score, true in content.get("burden", ())
+        ),
     )

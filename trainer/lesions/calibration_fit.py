@@ -36,11 +36,18 @@ def fitted_calibration(logits: Floats, targets: Floats, fitted_on: str) -> Calib
     fitted_on
         Description of the joints.
     """
-    scale, shift = np.ones(len(HEADS)), np.zeros(len(HEADS))
+    fitted = np.zeros((len(HEADS), 3))
     for heads in HEADS_OF_LESION.values():
         known = ~np.isnan(targets[:, heads])
-        scale[heads], shift[heads] = _pair(logits[:, heads][known], targets[:, heads][known])
-    return Calibration(tuple(scale.tolist()), tuple(shift.tolist()), fitted_on)
+        labels = targets[:, heads][known]
+        fitted[heads] = (*_pair(logits[:, heads][known], labels), _prevalence(labels))
+    scale, shift, prevalence = (tuple(column) for column in fitted.T.tolist())
+    return Calibration(scale, shift, fitted_on, prevalence)
+
+
+def _prevalence(labels: Floats) -> float:
+    """Share of positives, with half a case of each class added so that it is never 0 or 1."""
+    return float((labels.sum() + 0.5) / (len(labels) + 1))
 
 
 def _pair(logits: Floats, targets: Floats) -> tuple[float, float]:

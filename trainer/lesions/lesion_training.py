@@ -16,15 +16,21 @@ import torch.nn.functional as nnf
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.findings import HEADS, POSITIONS, Side
+from models.findings import HEADS, POSITIONS, OperatingPoint, Side
 from models.image_quality import Reference, reference_of, whole_joint
 from models.lesion_resnet34 import LesionResNet34
 from models.roi import RoiRules
+from models.scoring_rules import THRESHOLDS
 from trainer.augmentation import LIKELY, Movement, degraded, moved_images, random_moves
 from trainer.lesions.calibration_fit import HEADS_OF_LESION, fitted_calibration, log_odds
 from trainer.lesions.slab_joints import SlabJoint, SlabShare, drawn_joints, slab_batch
 from trainer.lesions.synthetic_erosions import with_synthetic_erosions
-from trainer.metrics.classification import auc, best_threshold
+from trainer.metrics.classification import (
+    auc,
+    best_threshold,
+    sensitive_threshold,
+    specific_threshold,
+)
 from trainer.prepared_cases import GREY_PER_UNIT, UNREAD, StoredCase, read_case
 
 GENTLE = Movement(translation=0.05, scale=0.1, rotation_deg=8.0)
@@ -275,6 +281,9 @@ def validation_scores(of: Predictions) -> dict[str, float]:
 def chosen_settings(of: Predictions, cases: str) -> dict[str, Any]:
     """Settings for the model card: calibration, thresholds, and the cases used to choose them.
 
+    A calibration of single slices belongs to other weights and is removed; `trainer calibrate` fits
+    it.
+
     Parameters
     ----------
     of
@@ -292,17 +301,42 @@ def chosen_settings(of: Predictions, cases: str) -> dict[str, Any]:
     calibrated = Predictions(of.positive, calibration.probabilities(logits))
     return {
         "calibration": asdict(calibration),
-        "thresholds": head_thresholds(calibrated),
+        "slice_calibration": None,
+        **{name: head_thresholds(calibrated, point) for point, name in THRESHOLDS.items()},
         "thresholds_chosen": f"highest balanced accuracy of each lesion on {cases}",
+        "operating_points": {
+            OperatingPoint.SENSITIVE: f"highest threshold with a sensitivity of {WANTED}",
+            OperatingPoint.SPECIFIC: f"lowest threshold with a specificity of {WANTED}",
+        },
     }
 
 
-def head_thresholds(of: Predictions) -> tuple[float, ...]:
-    """A threshold for each head: the best of its lesion, over all positions pooled."""
+WANTED = 0.95
+"""Sensitivity of the sensitive thresholds, and specificity of the specific ones."""
+
+
+def head_thresholds(
+    of: Predictions, point: OperatingPoint = OperatingPoint.BALANCED
+) -> tuple[float, ...]:
+    """A threshold for each head, chosen for its lesion over all positions pooled.
+
+    A sensitive threshold is never above the balanced one, and a specific one never below it.
+    """
     by_lesion = {
-        lesion: best_threshold(*of.known(heads)) for lesion, heads in HEADS_OF_LESION.items()
+        lesion: _threshold(*of.known(heads), point) for lesion, heads in HEADS_OF_LESION.items()
     }
     return tuple(by_lesion[head.lesion] for head in HEADS)
+
+
+def _threshold(
+    truth: NDArray[np.bool_], probability: NDArray[np.float64], point: OperatingPoint
+) -> float:
+    balanced = best_threshold(truth, probability)
+    if point is OperatingPoint.SENSITIVE:
+        return min(balanced, sensitive_threshold(truth, probability, WANTED))
+    if point is OperatingPoint.SPECIFIC:
+        return max(balanced, specific_threshold(truth, probability, WANTED))
+    return balanced
 
 
 def lesion_losses(logits: Tensor, positive: Tensor) -> dict[str, Tensor]:

@@ -106,6 +106,24 @@ def calibration_error(truth: Bools, probability: Floats) -> float:
     return sum(abs(said - share) * count for said, share, count in curve) / len(truth)
 
 
+def calibration_error_at(truth: Bools, probability: Floats, prevalence: float) -> float:
+    """Expected calibration error if the lesion had another prevalence.
+
+    Positions with and without the lesion are weighted, which equals resampling them without end.
+
+    Returns
+    -------
+    float
+        NaN if only one class occurs.
+    """
+    if truth.all() or not truth.any():
+        return float("nan")
+    weight = np.where(truth, prevalence / truth.mean(), (1 - prevalence) / (~truth).mean())
+    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, weight * (probability - truth))
+    return float(np.abs(gaps).sum() / len(truth))
+
+
 def resampled(patient: NDArray[np.int64], times: int, seed: int) -> Iterator[NDArray[np.intp]]:
     """Bootstrap resamples: joints of patients drawn with replacement."""
     rng = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from sij_node.dicom.read_back.result_reader import Attributes
-from sij_node.dicom.read_back.vocabulary import PERCENT, Code
+from sij_node.dicom.read_back.vocabulary import PERCENT, SCORE_UNIT, Code
 from sij_node.errors import ResultsInconsistent
 
 
@@ -75,11 +75,28 @@ class Item:
     @property
     def percent(self) -> float | None:
         """Value of a NUM item in percent; None if it has a reason instead of a value."""
+        return self._number(PERCENT)
+
+    @property
+    def score(self) -> int:
+        """Value of a NUM item that is a score.
+
+        Raises
+        ------
+        ResultsInconsistent
+            If it is no whole number, or has another unit.
+        """
+        value = self._number(SCORE_UNIT)
+        if value is None or value != int(value):
+            raise ResultsInconsistent(f"The score {value} is not a whole number.")
+        return int(value)
+
+    def _number(self, unit: Code) -> float | None:
         measured = self.attributes.items("MeasuredValueSequence")
         if not measured:
             return None
-        if code_of(measured[0].item("MeasurementUnitsCodeSequence")) != PERCENT:
-            raise ResultsInconsistent("A value is not in percent.")
+        if code_of(measured[0].item("MeasurementUnitsCodeSequence")) != unit:
+            raise ResultsInconsistent(f"A value is not in {unit[1]}.")
         (value,) = measured[0].numbers("NumericValue")
         return value
 

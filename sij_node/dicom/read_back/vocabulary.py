@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from models.findings import Head, Lesion, Presence, Region, Side
+from models.burden_scores import BurdenChange, BurdenName
+from models.findings import Head, Lesion, OperatingPoint, Presence, Region, Side
 from sij_node.domain.prior_comparison import LesionChange
 
 Code = tuple[str, str]
@@ -88,6 +89,39 @@ PRESENCE: Code = ("DCM", "121052")
 COMMENT: Code = ("DCM", "121106")
 SUMMARY: Code = ("LN", "55112-7")
 PERCENT: Code = ("UCUM", "%")
+OPERATING_POINT: Code = ("99SIJNODE", "operating-point")
+OPERATING_POINTS: Mapping[Code, OperatingPoint] = MappingProxyType(
+    {
+        ("99SIJNODE", "balanced"): OperatingPoint.BALANCED,
+        ("99SIJNODE", "sensitive"): OperatingPoint.SENSITIVE,
+        ("99SIJNODE", "specific"): OperatingPoint.SPECIFIC,
+    }
+)
+BURDEN_SCORES: Code = ("99SIJNODE", "burden-scores")
+BURDENS: Mapping[Code, BurdenName] = MappingProxyType(
+    {
+        ("99SIJNODE", "sparcc-inflamm"): BurdenName.SPARCC_INFLAMMATION,
+        ("99SIJNODE", "sss-fat"): BurdenName.SSS_FAT,
+        ("99SIJNODE", "sss-erosion"): BurdenName.SSS_EROSION,
+        ("99SIJNODE", "berlin-oedema"): BurdenName.BERLIN_OEDEMA,
+        ("99SIJNODE", "berlin-fat"): BurdenName.BERLIN_FAT,
+    }
+)
+BURDEN_LIMITS: tuple[Code, Code, Code] = (
+    ("99SIJNODE", "burden-value"),
+    ("99SIJNODE", "burden-low"),
+    ("99SIJNODE", "burden-high"),
+)
+BURDEN_MOST: Code = ("99SIJNODE", "burden-most")
+PRIOR_BURDEN: Code = ("99SIJNODE", "prior-burden")
+BURDEN_CHANGES: Mapping[Code, BurdenChange] = MappingProxyType(
+    {
+        ("99SIJNODE", "increased"): BurdenChange.INCREASED,
+        ("99SIJNODE", "decreased"): BurdenChange.DECREASED,
+        ("99SIJNODE", "within-error"): BurdenChange.WITHIN_ERROR,
+    }
+)
+SCORE_UNIT: Code = ("UCUM", "{score}")
 
 _LESION_WORDS: Mapping[str, Lesion] = MappingProxyType(
     {

@@ -9,10 +9,12 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.burden_scores import BurdenScore
 from models.findings import Finding
 from sij_node.domain.analysis_record import AnalysisRecord, UsedNetwork
 from sij_node.domain.health import Condition, HealthStatus
 from sij_node.domain.job import Delivery, DeliveryState, Job, JobAction, JobStep, Result, State
+from sij_node.domain.prior_comparison import ComparedPrior
 from sij_node.domain.study import CopySummary
 from sij_node.domain.users import Token
 from sij_node.domain.verdicts import Verdict
@@ -130,6 +132,7 @@ class FindingResponse(ApiResponse):
     lesion: str
     probability: float | None
     threshold: float
+    operating_point: str = Field(description="Purpose of the threshold.")
     presence: str
 
     @classmethod
@@ -142,6 +145,7 @@ class FindingResponse(ApiResponse):
             lesion=position.head.lesion,
             probability=finding.probability,
             threshold=finding.threshold,
+            operating_point=finding.operating_point,
             presence=finding.presence,
         )
 
@@ -174,6 +178,31 @@ class VerdictResponse(ApiResponse):
         )
 
 
+class BurdenResponse(ApiResponse):
+    """A score of lesion burden with its 95 % band, for research."""
+
+    name: str
+    value: int
+    low: int
+    high: int
+    most: int = Field(description="Largest possible score.")
+    prior: int | None = Field(description="The score of the prior study.")
+    change: str | None = Field(
+        description="Compared with measurement error; unknown if other weights made the prior one."
+    )
+
+    @classmethod
+    def of(cls, score: BurdenScore, prior: ComparedPrior | None) -> Self:
+        """The response for a score."""
+        before = prior.burden_before(score.name) if prior else None
+        return cls(
+            **vars(score),
+            most=score.most,
+            prior=before.value if before else None,
+            change=prior.burden_change(score) if prior else None,
+        )
+
+
 class AnalysisResponse(ApiResponse):
     """The findings of an analysis and what they are based on."""
 
@@ -181,6 +210,7 @@ class AnalysisResponse(ApiResponse):
     findings: list[FindingResponse]
     networks: list[UsedNetwork]
     remarks: list[str]
+    burden: list[BurdenResponse]
     conclusion: list[str] = Field(
         description="What each joint shows and what is new since the prior study, for pasting."
     )
@@ -192,9 +222,12 @@ class AnalysisResponse(ApiResponse):
             return None
         findings = [FindingResponse.of(finding) for finding in record.findings]
         text = report_text(record, ENGLISH)
-        return cls.model_validate(
-            {**vars(record), "findings": findings, "conclusion": [*text.conclusion, *text.changes]}
-        )
+        said = {
+            "findings": findings,
+            "burden": [BurdenResponse.of(score, record.prior) for score in record.burden],
+            "conclusion": [*text.conclusion, *text.changes],
+        }
+        return cls.model_validate({**vars(record), **said})
 
 
 class HistoryResponse(ApiResponse):

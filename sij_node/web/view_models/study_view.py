@@ -7,6 +7,7 @@ from itertools import groupby
 
 from pydicom.datadict import dictionary_description
 
+from models.burden_scores import BurdenScore
 from models.findings import HEADS, POSITIONS, Finding, Head, Position, Presence, Side
 from sij_node.domain.analysis_record import AnalysisRecord, KeyPicture, SeriesUse, UsedNetwork
 from sij_node.domain.job import (
@@ -19,6 +20,7 @@ from sij_node.domain.job import (
     State,
     Step,
 )
+from sij_node.domain.prior_comparison import ComparedPrior
 from sij_node.domain.study import CopyKind, CopyState, CopySummary
 from sij_node.domain.verdicts import Decision, Verdict
 from sij_node.operate.admin import JobHistory, StudyDetails
@@ -143,6 +145,17 @@ class LesionLocation:
 
 
 @dataclass(frozen=True)
+class BurdenRow:
+    """A score of lesion burden, its 95 % band, and the prior one."""
+
+    name: str
+    value: str
+    band: str
+    before: str
+    change: str
+
+
+@dataclass(frozen=True)
 class StudyPage:
     """Everything that the study page shows.
 
@@ -179,6 +192,8 @@ class StudyPage:
     scores: tuple[ScoreRow, ...]
     in_short: str
     text: ReportText
+    burden: tuple[BurdenRow, ...]
+    thresholds: str
     places: tuple[LesionLocation, ...]
     networks: tuple[UsedNetwork, ...]
     destinations: tuple[DestinationDeliveries, ...]
@@ -240,6 +255,8 @@ def study_page(
         scores=scores,
         in_short=in_short(kept.findings),
         text=report_text(kept, ENGLISH),
+        burden=tuple(burden_row(one, kept.prior) for one in kept.burden),
+        thresholds=" ".join(ENGLISH.chosen_thresholds(kept.findings)),
         places=places(kept.pictures),
         networks=kept.networks,
         destinations=destinations(history.deliveries),
@@ -338,6 +355,22 @@ def input_outcome(job: Job, record: AnalysisRecord) -> str:
             else f"{checked} All {len(record.findings)} sites evaluated."
         )
     return "Not analysed." if job.state in (State.CANCELLED, State.FAILED) else "Not analysed yet."
+
+
+# ---- lesion burden ---------------------------------------------------------------------------
+
+
+def burden_row(score: BurdenScore, prior: ComparedPrior | None) -> BurdenRow:
+    """A score of lesion burden, and what became of the prior one."""
+    before = prior.burden_before(score.name) if prior else None
+    change = prior.burden_change(score) if prior else None
+    return BurdenRow(
+        score.name,
+        f"{score.value} of {score.most}",
+        f"{score.low}–{score.high}",
+        str(before.value) if before else "",
+        str(change or ("other weights" if before else "")),
+    )
 
 
 # ---- findings ----------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ from sij_node.results.segmentation import joint_segmentation
 from tests.support.mr_series import STIR_TIMES, classic_series, with_attributes
 from tests.support.phantom_studies import drawn_case
 from tests.support.prior_reports import earlier
-from tests.support.result_inputs import analysed_study, context, findings
+from tests.support.result_inputs import analysed_study, burden, context, findings
 from tests.support.small_study import drawn_study
 from tests.support.sr_templates import (
     violations_of_refusal,
@@ -106,7 +106,8 @@ class Study:
             self._series(Kind.STIR, self.stir, self.stir_images, self.case.stir_truth),
         )
         seen = [found_on(one) for one in series]
-        return AnalysedStudy(series, [seen[n % 2][n] for n in range(len(POSITIONS))])
+        mixed = [seen[n % 2][n] for n in range(len(POSITIONS))]
+        return AnalysedStudy(series, mixed, burden=burden())
 
     def _series(self, kind, source, images, truth) -> AnalysedSeries:
         return AnalysedSeries(kind, source, images, truth, region_label_map(source.volume, truth))

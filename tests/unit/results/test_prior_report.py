@@ -21,7 +21,7 @@ from sij_node.results.provenance import to_part10
 from sij_node.results.scores_sr import not_analysed_report
 from tests.support.job_tables import made
 from tests.support.mr_series import classic_series
-from tests.support.prior_reports import VALUES, earlier_findings, earlier_report
+from tests.support.prior_reports import VALUES, earlier_burden, earlier_findings, earlier_report
 from tests.support.result_inputs import NETWORKS, context
 from tests.support.small_study import drawn_study
 
@@ -30,6 +30,7 @@ def test_a_report_reads_back_to_its_28_scores_and_their_weights():
     read = read_prior_scores(earlier_report())
 
     assert list(read.findings) == earlier_findings()
+    assert read.burden == earlier_burden()
     assert read.weights == {network.device_uid for network in NETWORKS}
     assert read.networks == ("contour 1.4.0", "lesion 2.1.0")
     assert read.patient == PatientIdentity("4711", "HOSPITAL")
@@ -185,5 +186,6 @@ def test_a_report_in_the_words_of_earlier_versions_is_read_as_before(language):
     read = read_prior_scores(kept.read_bytes())
 
     assert list(read.findings) == earlier_findings()
+    assert read.burden == ()
     assert read.weights == {network.device_uid for network in NETWORKS}
     assert str(read.studied) == "2023-03-01"

@@ -1,18 +1,22 @@
 """The report: 28 scores a machine can read, a table a person can read, or the reason for none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from models.findings import HEADS, POSITIONS, Presence, Side
+from models.findings import HEADS, POSITIONS, Lesion, OperatingPoint, Presence, Side
 from sij_node import errors
 from sij_node.config.profiles import Profile
 from sij_node.dicom import codes
+from sij_node.domain.prior_comparison import SincePrior
 from sij_node.results.language import ENGLISH, GERMAN
 from sij_node.results.provenance import NOT_CLINICAL, derived_uid, inputs_digest, to_part10
 from sij_node.results.scores_sr import not_analysed_report, score_table, scores_report
 from tests.support.mr_series import STIR_TIMES, classic_series, with_attributes
-from tests.support.result_inputs import NETWORKS, context, findings
+from tests.support.prior_reports import earlier
+from tests.support.result_inputs import NETWORKS, burden, context, findings
 
 VALUES = np.zeros((5, 4, 4), np.uint16)
 IMAGES = [*classic_series(VALUES), *classic_series(VALUES, "1.2.3.5", **STIR_TIMES)]
@@ -312,3 +316,77 @@ def test_definitions_are_research_aids_in_every_language():
         (said,) = wording.criteria_met({}, complete=True)
         assert said.count(wording.not_met) == 3
     assert "keine Diagnose" in said
+
+
+def burden_items(report):
+    (container,) = items(report, codes.BURDEN_SCORES)
+    return container.ContentSequence
+
+
+def test_each_score_of_lesion_burden_has_its_band_and_range():
+    report = scores_report(findings(), IMAGES, context(), burden=burden())
+
+    for item, score in zip(burden_items(report), burden(), strict=True):
+        assert item.ConceptNameCodeSequence[0].CodeValue == codes.BURDENS[score.name].value
+        numbers = [
+            value(item, name)
+            for name in (codes.BURDEN_VALUE, codes.BURDEN_LOW, codes.BURDEN_HIGH, codes.BURDEN_MOST)
+        ]
+        assert numbers == [score.value, score.low, score.high, score.most]
+        assert not items(item, codes.CHANGE)
+
+
+def test_a_change_of_burden_is_coded_beside_the_prior_score():
+    since = SincePrior(earlier(), (), False)
+    report = scores_report(findings(), IMAGES, replace(context(), since=since), burden=burden())
+
+    first, *others = burden_items(report)
+    assert value(first, codes.PRIOR_BURDEN) == 30
+    assert value(first, codes.CHANGE) == "Decreased beyond measurement error"
+    assert {value(one, codes.CHANGE) for one in others} == {"Within measurement error"}
+    changed = "SPARCC inflammation decreased (30 → 10); others within measurement error."
+    assert f"Scores since then: {changed}" in value(report, codes.SUMMARY)
+
+
+def test_a_score_of_other_weights_is_named_but_not_compared():
+    since = SincePrior(earlier(), (), True)
+    report = scores_report(findings(), IMAGES, replace(context(), since=since), burden=burden())
+
+    first = burden_items(report)[0]
+    assert value(first, codes.PRIOR_BURDEN) == 30
+    assert not items(first, codes.CHANGE)
+    assert "→ 10" not in value(report, codes.SUMMARY)
+
+
+def test_the_summary_has_the_scores_in_one_line_marked_as_research():
+    lines = value(
+        scores_report(findings(), IMAGES, context(), burden=burden()), codes.SUMMARY
+    ).splitlines()
+
+    (line,) = [line for line in lines if "SPARCC" in line]
+    assert line == (
+        "Research scores: SPARCC inflammation 10 of 48 (7–14; depth and intensity not scored), "
+        "SSS fat 11 of 40 (7–16), SSS erosion 12 of 40 (7–18)."
+    )
+
+
+def test_a_study_without_these_scores_has_no_word_of_them():
+    report = scores_report(findings(), IMAGES, context())
+
+    assert not items(report, codes.BURDEN_SCORES)
+    assert "SPARCC" not in value(report, codes.SUMMARY)
+
+
+def test_every_group_and_the_text_name_the_operating_point():
+    chosen = [
+        replace(one, operating_point=OperatingPoint.SPECIFIC)
+        if one.position.head.lesion is Lesion.EROSION
+        else one
+        for one in findings()
+    ]
+    report = scores_report(chosen, IMAGES, context())
+
+    for group, finding in zip(groups(report), chosen, strict=True):
+        code = items(group, codes.OPERATING_POINT)[0].ConceptCodeSequence[0].CodeValue
+        assert code == finding.operating_point
+    assert "Operating point: balanced (erosion specific)." in value(report, codes.SUMMARY)

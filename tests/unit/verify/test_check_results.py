@@ -413,6 +413,72 @@ def test_scores_in_german_pass_and_their_swapped_words_are_noticed():
             check_results(german.changed(kind, changed_text(code, swapped)), german.evidence)
 
 
+# ---- lesion burden -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_the_same_weights() -> Made:
+    return made(drawn_study(), SincePrior(earlier()), objects=("scores",))
+
+
+def another_burden(name: str) -> Change:
+    def change(report: Dataset) -> None:
+        items(report, name)[0].MeasuredValueSequence[0].NumericValue = "9"
+
+    return change
+
+
+def burdens_exchanged(report: Dataset) -> None:
+    one, other = (items(report, name)[0] for name in ("sss-fat", "sss-erosion"))
+    one.ConceptNameCodeSequence, other.ConceptNameCodeSequence = (
+        other.ConceptNameCodeSequence,
+        one.ConceptNameCodeSequence,
+    )
+
+
+def burden_left_out(report: Dataset) -> None:
+    del items(report, "burden-scores")[0].ContentSequence[-1]
+
+
+def no_change_of_burden(report: Dataset) -> None:
+    del items(report, "sparcc-inflamm")[0].ContentSequence[-1]
+
+
+def within_error_instead_of_decreased(report: Dataset) -> None:
+    change = items(report, "sparcc-inflamm")[0].ContentSequence[-1]
+    change.ConceptCodeSequence[0].CodeValue = "within-error"
+
+
+def another_operating_point(report: Dataset) -> None:
+    items(report, "operating-point")[3].ConceptCodeSequence[0].CodeValue = "specific"
+
+
+def test_lesion_burden_as_it_was_written_passes(with_the_same_weights):
+    check_results(with_the_same_weights.files.values(), with_the_same_weights.evidence)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        another_burden("burden-value"),
+        another_burden("burden-low"),
+        another_burden("burden-high"),
+        another_burden("burden-most"),
+        another_burden("prior-burden"),
+        burdens_exchanged,
+        burden_left_out,
+        no_change_of_burden,
+        within_error_instead_of_decreased,
+        another_operating_point,
+    ],
+)
+def test_changed_lesion_burden_is_noticed(with_the_same_weights, change):
+    with pytest.raises(ResultsInconsistent, match=r"burden|SPARCC|operating point|Berlin"):
+        check_results(
+            with_the_same_weights.changed("scores", change), with_the_same_weights.evidence
+        )
+
+
 # ---- since the prior -----------------------------------------------------------------------------
 
 

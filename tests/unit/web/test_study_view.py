@@ -20,7 +20,8 @@ from sij_node.web.view_models.study_view import (
     timeline,
 )
 from tests.support.job_views import HOSTILE, NOW, delivery, history, job_in, steps
-from tests.support.result_inputs import findings
+from tests.support.prior_reports import earlier_burden
+from tests.support.result_inputs import burden, findings
 
 T1 = SeriesUse("1.2.3.1", "2", "T1 tse cor", 20, "T1", True, "used as T1: TR 550, TE 11 ms")
 RECORD = AnalysisRecord(series=(T1,), findings=tuple(findings()))
@@ -251,3 +252,22 @@ def test_the_page_begins_with_the_conclusion_and_names_what_is_new():
     assert page.text.conclusion[2] == "ASAS active sacroiliitis criterion: met (research)."
     assert page.text.changes[0] == "Compared with the prior study of 2023-03-01."
     assert page.text.changes[1].startswith("New: ")
+
+
+def test_lesion_burden_is_listed_with_its_band_and_change():
+    prior = ComparedPrior("2023-03-01", (), burden=earlier_burden())
+    page = shown(record=replace(RECORD, burden=burden(), prior=prior))
+
+    first = page.burden[0]
+    assert (first.name, first.value, first.band) == ("SPARCC inflammation", "10 of 48", "7–14")
+    assert (first.before, first.change) == ("30", "decreased")
+    assert {row.change for row in page.burden[1:]} == {"within measurement error"}
+    assert any(line.startswith("Research scores: SPARCC") for line in page.text.conclusion)
+    assert page.thresholds == "Operating point: balanced."
+
+
+def test_a_record_without_lesion_burden_has_no_such_table():
+    page = shown()
+
+    assert page.burden == ()
+    assert not any("SPARCC" in line for line in page.text.conclusion)
