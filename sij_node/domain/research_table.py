@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
+from models.burden_scores import BurdenName
 from models.findings import POSITIONS, Finding, Position, Presence
 from sij_node.domain.analysis_record import AnalysisRecord
 from sij_node.domain.job_list import JobPatient
@@ -106,14 +107,20 @@ def research_rows(studies: Sequence[ResearchStudy]) -> Iterator[Sequence[str]]:
     """The head of the table, then a row for each study.
 
     Each site has its probability, threshold, and 1 or 0 for called present or absent; sites that
-    were not evaluable are empty. Figures of the images follow, as far as records have them.
+    were not evaluable are empty. Scores of lesion burden with the limits of their 95 % bands, and
+    figures of the images, follow as far as records have them.
     """
+    scored = {score.name for one in studies for score in one.record.burden}
+    burdens = [name for name in BurdenName if name in scored]
+    scores = [f"{name.name.lower()}{end}" for name in burdens for end in ("", "_low", "_high")]
     figures = sorted({name for one in studies for name in one.record.figures})
     sites = [name for position in POSITIONS for name in _columns(position)]
     named = [f"figure_{_as_name(name)}" for name in figures]
-    yield ("subject", "study", "studied", "networks", "asas_met", *sites, *named)
+    yield ("subject", "study", "studied", "networks", "asas_met", *sites, *scores, *named)
     for one in studies:
-        yield (*_about(one), *_scores(one.record), *_figures(one.record, figures))
+        record = one.record
+        cells = (*_scores(record), *_burdens(record, burdens), *_figures(record, figures))
+        yield (*_about(one), *cells)
 
 
 def _columns(position: Position) -> Sequence[str]:
@@ -142,6 +149,12 @@ def _cells(finding: Finding | None) -> Sequence[str]:
         return "", "", ""
     probability = "" if finding.probability is None else f"{finding.probability:.4f}"
     return probability, f"{finding.threshold:.4f}", _CALLED[finding.presence]
+
+
+def _burdens(record: AnalysisRecord, names: Sequence[BurdenName]) -> list[str]:
+    """Value, lower and upper limit of each score; empty where the slices did not allow it."""
+    found = {one.name: (one.value, one.low, one.high) for one in record.burden}
+    return [str(number) for name in names for number in found.get(name, ("", "", ""))]
 
 
 def _figures(record: AnalysisRecord, names: Sequence[str]) -> list[str]:

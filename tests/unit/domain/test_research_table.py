@@ -1,9 +1,11 @@
 """The research table identifies nobody, and keeps intervals and every number."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
 
+from models.burden_scores import BurdenName, BurdenScore
 from models.findings import POSITIONS, Finding
 from sij_node.domain.analysis_record import AnalysisRecord, UsedNetwork
 from sij_node.domain.job_list import JobPatient
@@ -76,3 +78,18 @@ def test_a_row_has_every_score_threshold_and_figure():
     assert found["right_lower_sacrum_oedema_present"] == ""
     assert found["figure_T1_pixel_mm"] == "0.6"
     assert bare == ("s2", "st2", *[""] * (len(head) - 2))
+
+
+def test_lesion_burden_has_columns_where_a_study_has_it():
+    scored = replace(RECORD, burden=(BurdenScore(BurdenName.SPARCC_INFLAMMATION, 14, 9, 19),))
+    studies = [ResearchStudy(f"s{n}", "", "", one) for n, one in enumerate((scored, RECORD))]
+
+    head, row, other = (dict(enumerate(one)) for one in research_rows(studies))
+
+    first = next(n for n, name in head.items() if name == "sparcc_inflammation")
+    assert [head[first + n] for n in (1, 2)] == [
+        "sparcc_inflammation_low",
+        "sparcc_inflammation_high",
+    ]
+    assert [row[first + n] for n in range(3)] == ["14", "9", "19"]
+    assert [other[first + n] for n in range(3)] == ["", "", ""]
