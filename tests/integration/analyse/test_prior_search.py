@@ -397,7 +397,12 @@ def test_a_report_of_another_patient_is_reported_and_ignored(tmp_path):
 
 def without_a_group(file: bytes) -> bytes:
     report = dcmread(BytesIO(file))
-    del report.ContentSequence[-1].ContentSequence[-1]
+    (measured,) = (
+        item
+        for item in report.ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeValue == "126010"
+    )
+    del measured.ContentSequence[-1]
     return to_part10(report, "PACS")
 
 
