@@ -138,5 +138,5 @@ def _calibration(stored: Mapping[str, Any], name: str) -> Calibration:
             key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
         }
         return Calibration(**values)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise WeightsInvalid(f"the lesion network's card has no valid {name}: {error}") from error

@@ -87,7 +87,11 @@ def _analysed(folder: Path, analyser: Analyser, case: PhantomCase) -> AnalysedSt
 
 def _cost(name: str, study: AnalysedStudy, context: ResultContext, repeats: int) -> ObjectCost:
     evidence = ExpectedResults(
-        tuple(study.headers), study.series, tuple(study.findings), context.since
+        tuple(study.headers),
+        study.series,
+        tuple(study.findings),
+        context.since,
+        burden=tuple(study.burden),
     )
     made_s, checked_s, files = [], [], list[bytes]()
     for _ in range(repeats + 1):  # the first run warms up

@@ -11,6 +11,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import Comprehensive3DSRStorage
 
+from models.burden_scores import BurdenName
 from models.findings import POSITIONS
 from sij_node.domain.job import State
 from sij_node.store.clear_spool import clear_study
@@ -112,7 +113,9 @@ def test_the_second_report_names_the_first_and_the_changes_since(way, tmp_path):
     news = ("New: none.\r\nResolved: none.\r\nPersisting: ", "No lesions then or now.")
     assert any(words in texts(after) for words in news)
     assert "other weights" not in texts(after)
-    assert coded(after, "change") == ["260388006"] * len(POSITIONS)
+    changes = coded(after, "change")
+    assert changes[: len(POSITIONS)] == ["260388006"] * len(POSITIONS)
+    assert changes[len(POSITIONS) :] == ["within-error"] * len(BurdenName)
     assert tracking_uids(after) == tracking_uids(before)
     assert len(jobs) == 2
     assert fetched_from(ARCHIVE, node.folder / "data") == {first.study_uid}

@@ -222,7 +222,7 @@ def test_an_invalid_configuration_is_reported_once_and_not_retried(installed_nod
             wait_for(lambda unit=unit: machine.state_of(unit) == "failed", f"{unit} that fails")
             assert machine.told_of(unit, "ExecMainStatus", "NRestarts") == ["0", "78"]
         wait_for(
-            lambda: any("audit.wrong" in line for line in installed_node.log()),
+            lambda: any("[audit] wrong is unknown" in line for line in installed_node.log()),
             "line with the mistake",
         )
     finally:
