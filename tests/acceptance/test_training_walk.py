@@ -39,6 +39,7 @@ ELSEWHERE = ("python -m trainer export-onnx",)
 FEW = ("--set", "steps=2", "--set", "batch=2")
 SMALL = {
     "fine-tune": ("--minutes", "0.001", "--batch", "2"),
+    "calibrate": ("--slices-of", "1"),
     "cross-validate": ("--folds", "3", "--phantoms", "1", *FEW),
     "train": FEW,
 }

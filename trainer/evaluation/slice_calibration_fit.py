@@ -15,6 +15,7 @@ from models.burden_scores import SliceChances
 from models.calibration import Calibration
 from models.findings import HEADS, Position
 from models.mri_criteria import SlicesSeen
+from trainer.errors import TrainingInputInvalid
 from trainer.evaluation.end_to_end import drawn_slices
 from trainer.lesions.calibration_fit import Floats, fitted_calibration, log_odds
 from trainer.phantom.case import PhantomOptions, make_case
@@ -58,6 +59,11 @@ def fitted_on_slices(
         lesion shows on.
     fitted_on
         Description of the studies.
+
+    Raises
+    ------
+    TrainingInputInvalid
+        If no slice of a lesion was scored.
     """
     rows = [
         _row(HEADS.index(position.head), chance, number in drawn[position])
@@ -65,6 +71,10 @@ def fitted_on_slices(
         for position, of_slices in _present(chances, drawn).items()
         for number, chance in of_slices.items()
     ]
+    if not rows:
+        raise TrainingInputInvalid(
+            f"{fitted_on} show no lesion in a quadrant that was scored: calibrate on more phantoms"
+        )
     logits, targets = (np.reshape(part, (-1, len(HEADS))) for part in zip(*rows, strict=True))
     return fitted_calibration(log_odds(logits), targets, fitted_on)
 
