@@ -429,7 +429,7 @@ def test_a_t1_acquired_after_a_contrast_series_is_reported():
 
     results = Stored(enhanced_first, t1_series(), stir_series()).analysed()
 
-    assert "contrast enhancement cannot be excluded (T1)" in texts_in_scores(results)
+    assert "contrast enhancement cannot be excluded (T1, STIR)" in texts_in_scores(results)
 
 
 def test_a_study_with_a_conflicting_copy_is_not_analysed():
