@@ -220,7 +220,7 @@ def sacral_tilt_deg(normal: tuple[float, float, float]) -> tuple[float, float]:
     """
     across, back, up = normal
     sign = 1 if back >= 0 else -1
-    tilt = math.degrees(math.atan2(sign * up, sign * back))
+    tilt = math.degrees(math.asin(max(-1.0, min(1.0, sign * up))))
     return tilt, math.degrees(math.asin(min(1.0, abs(across))))
 
 
