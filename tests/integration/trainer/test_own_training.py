@@ -171,7 +171,7 @@ def test_a_case_that_was_never_prepared_is_named(prepared):
         trainer_app,
         [
             *("train", "contour", "--experiment", str(plan)),
-            *("--weights", str(prepared / "weights"), "--runs", str(prepared / "runs")),
+            *("--weights", str(prepared / "missing"), "--runs", str(prepared / "runs")),
         ],
     )
 
