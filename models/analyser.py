@@ -375,9 +375,10 @@ class Analyser:
         probabilities = self.rules.calibration.probabilities(logits[0].cpu().numpy())
         present = evaluable & (probabilities >= np.array(self.rules.thresholds))
         numbers = [int(number) for number in np.flatnonzero(present)]
+        counted = _BURDEN_HEADS if self.rules.slices else frozenset[int]()
         slice_logits = {
             number: self._slice_logits(number, features, series, box)
-            for number in {*numbers, *_BURDEN_HEADS}
+            for number in {*numbers, *counted}
         }
         return _ScoredJoint(
             tuple(

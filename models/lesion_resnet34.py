@@ -359,9 +359,8 @@ def zone_averages(
     masks = torch.cat([masks, masks.sum(dim=1, keepdim=True)], dim=1)
     weights = _averaged(masks, features) * present[:, None, :, None, None]
     if inner_slices:
-        weights[:, WHOLE_ZONE] *= _inner(weights[:, WHOLE_ZONE].sum(dim=(2, 3)) > 0)[
-            ..., None, None
-        ]
+        whole = weights[:, WHOLE_ZONE]
+        whole *= _inner(whole.sum(dim=(2, 3)) > 0)[..., None, None]
     area = weights.sum(dim=(3, 4))
     per_slice = (
         torch.einsum("ncshw,nzshw->nzsc", features, weights) / area.clamp(min=1e-6)[..., None]

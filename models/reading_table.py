@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from models.case_file import CaseFileInvalid, Reading
+from models.csv_table import rows_of
 from models.findings import POSITIONS, Lesion, Position, Region, Side
 
 _Name = TypeVar("_Name", Side, Lesion, Region)
@@ -53,11 +54,10 @@ def readings_of(path: Path, subject: str, visit: int) -> tuple[Reading, ...]:
     found: dict[tuple[str, int], dict[Position, int]] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file, dialect=_dialect(file.readline()))
+            dialect = _dialect(file.readline())
             file.seek(0)
-            _check_columns(table.fieldnames or (), path)
-            for row in table:
-                _read_row(row, subject, visit, found, f"{path}, line {table.line_num}")
+            for line, row in rows_of(file, READING_COLUMNS, path, dialect):
+                _read_row(row, subject, visit, found, f"{path}, line {line}")
     except (OSError, UnicodeDecodeError) as error:
         raise CaseFileInvalid(f"{path} cannot be read: {error}") from error
     if not found:
@@ -78,15 +78,6 @@ def _dialect(head: str) -> type[csv.Dialect]:
         delimiter = delimiters
 
     return Table
-
-
-def _check_columns(found: Iterable[str], path: Path) -> None:
-    missing = [name for name in READING_COLUMNS if name not in found]
-    if missing:
-        raise CaseFileInvalid(
-            f"{path} lacks the column(s) {', '.join(missing)}; "
-            f"required are {', '.join(READING_COLUMNS)}"
-        )
 
 
 def _read_row(

@@ -145,6 +145,18 @@ class BestSoFar:
         self.waited += 1
         return False
 
+    def in_words(self, measured: Mapping[str, float], step: int) -> str:
+        """What a validation found, and which has been the best; empty if there is neither."""
+        said = ", ".join(f"{name} {value:.4f}" for name, value in measured.items())
+        if self.step:
+            said += " (best so far)" if self.step == step else f" (best: step {self.step})"
+        return said
+
+
+def finite(measured: Mapping[str, float]) -> dict[str, float]:
+    """The values that can be printed and drawn."""
+    return {name: value for name, value in measured.items() if math.isfinite(value)}
+
 
 @dataclass(frozen=True, eq=False)
 class _Validation:
@@ -183,11 +195,9 @@ class _Validation:
     def _note(self, done: int, measured: Mapping[str, float], is_best: bool) -> None:
         if is_best:
             write_checkpoint({"network": self.network.state_dict()}, self.folder / BEST)
-        known = {name: value for name, value in measured.items() if math.isfinite(value)}
-        said = ", ".join(f"{name} {value:.4f}" for name, value in known.items())
-        if self.best.step:
-            said += " (best so far)" if is_best else f" (best: step {self.best.step})"
-        print(f"step {done}/{self.plan.steps} {said or UNLABELLED}", flush=True)
+        known = finite(measured)
+        said = self.best.in_words(known, done) or UNLABELLED
+        print(f"step {done}/{self.plan.steps} {said}", flush=True)
         self.log(done, known)
         _draw_curves(self.folder)
 

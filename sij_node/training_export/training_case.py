@@ -4,7 +4,6 @@ It contains voxels, geometry, contours and readings, and nothing that identifies
 training package imports it with ``python -m trainer import-cases``.
 """
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from models.case_file import (
     Reading,
     check_subject,
 )
+from models.csv_table import cells_of, rows_of
 from models.reading_table import readings_of, whole_number
 from sij_node.dicom.acquisition_facts import series_facts
 from sij_node.dicom.acquisitions import Acquisition, acquisitions_by_key
@@ -171,23 +171,17 @@ def listed_cases(manifest: Path) -> Iterator[tuple[str, Case | TrainingCaseUnusa
     """
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            missing = [n for n in MANIFEST_COLUMNS if n not in (table.fieldnames or ())]
-            if missing:
-                raise TrainingCaseUnusable(
-                    f"{manifest} lacks the column(s) {', '.join(missing)}; required are "
-                    f"{', '.join(MANIFEST_COLUMNS)}"
-                )
-            for row in table:
-                yield _listed(row, manifest.parent, f"line {table.line_num}")
+            for line, row in rows_of(file, MANIFEST_COLUMNS, manifest):
+                yield _listed(cells_of(row, MANIFEST_COLUMNS), manifest.parent, f"line {line}")
+    except CaseFileInvalid as error:
+        raise TrainingCaseUnusable(str(error)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingCaseUnusable(f"{manifest} cannot be read: {error}") from error
 
 
 def _listed(
-    row: Mapping[str, str], home: Path, line: str
+    cells: Mapping[str, str], home: Path, line: str
 ) -> tuple[str, Case | TrainingCaseUnusable]:
-    cells = {name: (row[name] or "").strip() for name in MANIFEST_COLUMNS}
     try:
         visit = whole_number(cells["visit"])
         contours = [_below(home, one) for one in cells["contours"].split(";") if one.strip()]

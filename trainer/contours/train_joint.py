@@ -44,6 +44,7 @@ from trainer.training_loop import (
     VALIDATIONS,
     BestSoFar,
     duration,
+    finite,
     write_checkpoint,
 )
 
@@ -306,9 +307,6 @@ class _Report:
 
     def validated(self, measured: Mapping[str, float]) -> None:
         """Report a validation."""
-        known = {name: value for name, value in measured.items() if math.isfinite(value)}
-        said = ", ".join(f"{name} {value:.4f}" for name, value in known.items())
-        best = self._learner.best.step
-        is_best = " (best so far)" if best == self._learner.steps else f" (best: step {best})"
-        print(f"step {self._learner.steps} {said}{is_best}", flush=True)
-        self._log(self._learner.steps, known)
+        known, steps = finite(measured), self._learner.steps
+        print(f"step {steps} {self._learner.best.in_words(known, steps)}", flush=True)
+        self._log(steps, known)

@@ -8,7 +8,6 @@ Source: the layout of TotalSegmentator's output: one folder with ``sacrum.nii.gz
 ``hip_left.nii.gz`` and ``hip_right.nii.gz`` on the grid of the image; NIfTI positions are RAS.
 """
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from models.case_file import (
     check_subject,
     write_case_file,
 )
+from models.csv_table import cells_of, rows_of
 from models.delineation import Contour, Delineation
 from models.findings import Side
 from models.mask_lines import contour_given, line_on_rows, mask_delineation
@@ -134,15 +134,8 @@ def import_manifest(
 
 def _rows(manifest: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     with manifest.open(encoding="utf-8-sig", newline="") as file:
-        table = csv.DictReader(file)
-        missing = [name for name in MANIFEST_COLUMNS if name not in (table.fieldnames or ())]
-        if missing:
-            raise CaseFileInvalid(
-                f"{manifest} lacks the column(s) {', '.join(missing)}; required are "
-                f"{', '.join(MANIFEST_COLUMNS)}"
-            )
-        for row in table:
-            yield table.line_num, {name: (row[name] or "").strip() for name in MANIFEST_COLUMNS}
+        for line, row in rows_of(file, MANIFEST_COLUMNS, manifest):
+            yield line, cells_of(row, MANIFEST_COLUMNS)
 
 
 def _study(row: Mapping[str, str], home: Path) -> ImageStudy:

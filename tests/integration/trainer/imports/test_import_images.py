@@ -55,25 +55,20 @@ def made(folder, order, flips):
         nibabel.save(nibabel.Nifti1Image(stored, place), folder / f"{name}.nii.gz")
 
 
+def imported(masks, out):
+    """The import of the image in a folder of masks, as subject S7."""
+    image = f"T1={masks / 'image.nii.gz'}"
+    options = ("--masks", str(masks), "--out", str(out), "--subject", "S7")
+    return CliRunner().invoke(app, ["import-images", image, *options])
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
 @pytest.mark.parametrize("flips", list(itertools.product([False, True], repeat=3))[::3])
 def test_contours_lie_halfway_between_the_bones_on_the_patient_s_sides(tmp_path, order, flips):
     folder = tmp_path / "masks"
     made(folder, order, flips)
 
-    result = CliRunner().invoke(
-        app,
-        [
-            "import-images",
-            f"T1={folder / 'image.nii.gz'}",
-            "--masks",
-            str(folder),
-            "--out",
-            str(tmp_path),
-            "--subject",
-            "S7",
-        ],
-    )
+    result = imported(folder, tmp_path)
 
     assert result.exit_code == 0, result.output
     (series,) = read_case_file(tmp_path / "S7-1.case.npz").series
@@ -94,19 +89,7 @@ def test_a_mask_on_another_grid_is_refused(tmp_path):
     moved[0, 3] += 4
     nibabel.save(nibabel.Nifti1Image(np.asarray(mask.dataobj), moved), folder / "hip_left.nii.gz")
 
-    result = CliRunner().invoke(
-        app,
-        [
-            "import-images",
-            f"T1={folder / 'image.nii.gz'}",
-            "--masks",
-            str(folder),
-            "--out",
-            str(tmp_path),
-            "--subject",
-            "S7",
-        ],
-    )
+    result = imported(folder, tmp_path)
 
     assert isinstance(result.exception, CaseFileInvalid)
     assert "hip_left" in str(result.exception)
